@@ -1,0 +1,1 @@
+//! A Kafka partition as a write-ahead log: the client behind the rskafka facade.

@@ -1,0 +1,1 @@
+//! Metadata, leader routing and retries over many Kafka brokers.

@@ -1,0 +1,1 @@
+//! Kafka wire protocol: typed messages and record batches, without I/O.

@@ -1,0 +1,1 @@
+//! One negotiated connection to one Kafka broker.

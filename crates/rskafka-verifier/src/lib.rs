@@ -1,0 +1,1 @@
+//! Workloads, checker and demo of rskafka.

@@ -1,0 +1,1 @@
+//! A Kafka partition as a distributed write-ahead log.
