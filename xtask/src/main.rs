@@ -1,1 +1,38 @@
-fn main() {}
+//! The project's own commands: `cargo xtask help`.
+//!
+//! Small on purpose: it starts environments and runs cargo; no crate of the project is compiled into it.
+
+mod children;
+mod env;
+mod flags;
+mod process;
+mod progress;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::flags::{EnvCmd, Xtask, XtaskCmd};
+
+fn main() -> ExitCode {
+    let flags = Xtask::from_env_or_exit();
+    match run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: Xtask) -> Result<()> {
+    children::end_with_this_process()?;
+    match flags.subcommand {
+        XtaskCmd::Env(env) => match env.subcommand {
+            EnvCmd::Up(up) => env::up(&up.name, up.version.as_deref(), up.brokers),
+            EnvCmd::Down(down) => env::down(&down.name),
+            EnvCmd::Status(status) => env::status(&status.name),
+        },
+    }
+}

@@ -1,0 +1,151 @@
+//! Processes that end with this command: on success, error, panic, Ctrl-C and SIGTERM.
+//!
+//! Invariant: a child is registered before anything else can happen, because spawning and the end of everything hold the same
+//! lock; a signal that arrives in between finds either no process or a registered one. Each child leads its own process
+//! group, so that a child of a child (cargo's test binary) ends with it, and so that a broker which is to outlive the
+//! command is not hit by the terminal's Ctrl-C.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::process::{self, Process};
+
+static OWNED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+#[derive(Clone, Copy)]
+struct Entry {
+    process: Process,
+    grace: Duration,
+}
+
+/// Time that an interrupted cargo gets to clean up.
+const COMMAND_GRACE: Duration = Duration::from_secs(2);
+
+/// Makes Ctrl-C, SIGTERM and SIGHUP end every owned process before this one.
+pub(crate) fn end_with_this_process() -> Result<()> {
+    ctrlc::set_handler(|| {
+        // Held until the exit: nobody can spawn, or report the death of a child as an error, in between.
+        let owned = registry();
+        eprintln!("\ninterrupted: ending {} processes", owned.len());
+        let (gentle, hard): (Vec<Entry>, Vec<Entry>) =
+            owned.iter().partition(|entry| !entry.grace.is_zero());
+        end(&gentle);
+        end(&hard);
+        std::process::exit(130);
+    })
+    .context("cannot watch for Ctrl-C")
+}
+
+fn end(entries: &[Entry]) {
+    let grace = entries
+        .iter()
+        .map(|entry| entry.grace)
+        .max()
+        .unwrap_or_default();
+    let processes: Vec<Process> = entries.iter().map(|entry| entry.process).collect();
+    for process in process::end(&processes, grace) {
+        eprintln!("process {} does not end", process.pid);
+    }
+}
+
+fn registry() -> MutexGuard<'static, Vec<Entry>> {
+    OWNED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running child; dropping it ends it.
+#[must_use]
+pub(crate) struct Owned {
+    /// What runs.
+    pub(crate) process: Process,
+    child: Child,
+}
+
+impl Owned {
+    /// Starts `command` as a group of its own. On the way out it gets SIGTERM and `grace`, then SIGKILL; without grace
+    /// it gets SIGKILL at once.
+    pub(crate) fn spawn(command: &mut Command, grace: Duration) -> Result<Owned> {
+        let mut owned = registry();
+        let child = command
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let process = Process::with_pid(child.id()).ok_or_else(|| {
+            anyhow!(
+                "/proc has no process {}: environments need Linux",
+                child.id()
+            )
+        })?;
+        owned.push(Entry { process, grace });
+        Ok(Owned { process, child })
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+
+    /// Lets it live on after this command.
+    pub(crate) fn release(self) -> Process {
+        let process = self.process;
+        registry().retain(|entry| entry.process != process);
+        process
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let mut owned = registry();
+        let Some(at) = owned.iter().position(|entry| entry.process == self.process) else {
+            return;
+        };
+        end(&[owned.swap_remove(at)]);
+        // Reaps it, so that its id is free.
+        let _ = self.child.try_wait();
+    }
+}
+
+/// Runs a command in the foreground.
+pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
+    Owned::spawn(command.stdin(Stdio::null()), COMMAND_GRACE)?.wait()
+}
+
+/// Runs a command in the foreground and hands each part of its standard output to `part` as it comes.
+pub(crate) fn run_piped(
+    command: &mut Command,
+    mut part: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<ExitStatus> {
+    let mut owned = Owned::spawn(
+        command.stdin(Stdio::null()).stdout(Stdio::piped()),
+        COMMAND_GRACE,
+    )?;
+    let mut stdout = owned
+        .child
+        .stdout
+        .take()
+        .context("standard output is piped")?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match stdout.read(&mut buffer)? {
+            0 => return owned.wait(),
+            n => part(&buffer[..n])?,
+        }
+    }
+}
+
+/// Runs a command, shows its standard output as it comes, and returns it.
+pub(crate) fn run_shown(command: &mut Command) -> Result<(ExitStatus, String)> {
+    let mut text = Vec::new();
+    let status = run_piped(command, |part| {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(part)?;
+        stdout.flush()?;
+        text.extend_from_slice(part);
+        Ok(())
+    })?;
+    Ok((status, String::from_utf8_lossy(&text).into_owned()))
+}

@@ -1,0 +1,131 @@
+//! `cargo xtask env`: Kafka clusters to test against.
+//!
+//! An environment is a folder under `target/env`. `up` leaves its processes running, `down` ends exactly these.
+
+pub(crate) mod cluster;
+mod config;
+pub(crate) mod java;
+mod probe;
+mod state;
+pub(crate) mod version;
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::env::cluster::Kafka;
+use crate::env::state::State;
+use crate::env::version::{NEWEST, Version};
+
+/// Time for brokers to flush and to hand over their leaders.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+const DEFAULT_BROKERS: u32 = 1;
+
+/// The version that was asked for, else the newest.
+pub(crate) fn version_or_newest(version: Option<&str>) -> Result<Version> {
+    version.unwrap_or(NEWEST).parse()
+}
+
+/// Starts an environment and leaves it running.
+pub(crate) fn up(name: &str, version: Option<&str>, brokers: Option<u32>) -> Result<()> {
+    require_kafka(name)?;
+    let folder = state::folder(name);
+    if let Some(state) = State::read(&folder)? {
+        if state.owner.is_some_and(|owner| owner.is_running()) {
+            bail!("another command is starting {name} right now");
+        }
+        let running = state.running().len();
+        if running > 0 {
+            let same_version = version.is_none_or(|version| version == state.version);
+            let same_size = brokers.is_none_or(|brokers| brokers as usize == state.connect.len());
+            ensure!(
+                running == state.nodes.len() && same_version && same_size,
+                "{name} runs already ({}), but not as asked for; `cargo xtask env down {name}` first",
+                describe(&state)
+            );
+            println!("{name} runs already: {}", describe(&state));
+            print_connect(&state.connect.join(","));
+            return Ok(());
+        }
+    }
+    let version = version_or_newest(version)?;
+    let kafka = Kafka::start(name, &version, brokers.unwrap_or(DEFAULT_BROKERS))?;
+    let connect = kafka.connect();
+    kafka.keep()?;
+    println!("{name} is up: Kafka {version}; `cargo xtask env down {name}` ends it");
+    print_connect(&connect);
+    Ok(())
+}
+
+/// Ends an environment.
+pub(crate) fn down(name: &str) -> Result<()> {
+    require_kafka(name)?;
+    let folder = state::folder(name);
+    let state = State::read(&folder)?.unwrap_or_default();
+    let running = state.running().len();
+    if running == 0 {
+        println!("{name} does not run");
+        return Ok(());
+    }
+    cluster::stop(&folder, &state, SHUTDOWN_GRACE)?;
+    println!(
+        "{name} is down: {running} processes ended; logs stay in {}",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// Says what runs and how to connect to it.
+pub(crate) fn status(name: &str) -> Result<()> {
+    require_kafka(name)?;
+    let state = State::read(&state::folder(name))?.unwrap_or_default();
+    if state.running().is_empty() {
+        println!("{name} does not run; `cargo xtask env up {name}` starts it");
+    } else {
+        println!("{name}: {}", describe(&state));
+        for (node, process) in &state.nodes {
+            let runs = if process.is_running() {
+                "runs"
+            } else {
+                "has ended"
+            };
+            println!("  {node:<12} pid {:<8} {runs}", process.pid);
+        }
+        println!("  folder {}", state::folder(name).display());
+        print_connect(&state.connect.join(","));
+    }
+    for other in state::names()?.iter().filter(|other| *other != name) {
+        let state = State::read(&state::folder(other))?.unwrap_or_default();
+        if !state.running().is_empty() {
+            println!("{other} (ends with its command): {}", describe(&state));
+        }
+    }
+    Ok(())
+}
+
+fn describe(state: &State) -> String {
+    let brokers = state.connect.len();
+    let running = state.running().len();
+    format!(
+        "Kafka {}, {brokers} broker(s), {running} of {} processes run",
+        state.version,
+        state.nodes.len()
+    )
+}
+
+fn print_connect(connect: &str) {
+    println!("  TEST_INTEGRATION=1 KAFKA_CONNECT={connect} cargo test -p rskafka --test broker");
+    println!("KAFKA_CONNECT={connect}");
+}
+
+fn require_kafka(name: &str) -> Result<()> {
+    match name {
+        "kafka" => Ok(()),
+        "docker-kafka" | "docker-redpanda" | "fake" => {
+            bail!("the environment {name} is not available yet; `kafka` is (local JVMs, no Docker)")
+        }
+        _ => bail!(
+            "there is no environment {name:?}; the names are kafka, docker-kafka, docker-redpanda and fake"
+        ),
+    }
+}

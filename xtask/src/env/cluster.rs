@@ -1,0 +1,325 @@
+//! Starts an Apache Kafka as local JVMs and waits until it is usable.
+//!
+//! Invariant: until `keep`, the brokers end with the value that started them: on success, error, panic and Ctrl-C.
+
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File};
+use std::hash::BuildHasher;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::children::Owned;
+use crate::env::config::{self, Node, PLAINTEXT};
+use crate::env::java::Java;
+use crate::env::probe;
+use crate::env::state::{self, State};
+use crate::env::version::Version;
+use crate::process::{self, Process};
+use crate::progress::Step;
+
+/// Ten times what three brokers take on two busy cores.
+const START_TIMEOUT: Duration = Duration::from_secs(150);
+const POLL: Duration = Duration::from_millis(50);
+/// Somebody else may take a free port between our look and the broker's bind.
+const PORT_ATTEMPTS: u32 = 3;
+
+const BROKER_HEAP_MIB: u32 = 384;
+const CONTROLLER_HEAP_MIB: u32 = 256;
+const TOOL_HEAP_MIB: u32 = 384;
+
+/// A running cluster; dropping it ends it.
+#[must_use]
+pub(crate) struct Kafka {
+    pub(crate) java: Java,
+    folder: PathBuf,
+    state: State,
+    owned: Vec<Owned>,
+}
+
+impl Kafka {
+    /// Starts one that ends with this command.
+    pub(crate) fn temporary(purpose: &str, version: &Version, brokers: u32) -> Result<Kafka> {
+        Kafka::start(
+            &format!("kafka-{purpose}-{}", std::process::id()),
+            version,
+            brokers,
+        )
+    }
+
+    /// Starts one in the folder of this name, from an empty log.
+    pub(crate) fn start(name: &str, version: &Version, brokers: u32) -> Result<Kafka> {
+        ensure!(
+            matches!(brokers, 1 | 3),
+            "an environment has 1 or 3 brokers, not {brokers}"
+        );
+        let java = Java::for_kafka(version)?;
+        end_abandoned()?;
+        let owner = Process::with_pid(std::process::id());
+        let mut kafka = Kafka {
+            java,
+            folder: state::folder(name),
+            state: State::default(),
+            owned: Vec::new(),
+        };
+        let mut attempt = 1;
+        loop {
+            let nodes = config::nodes(brokers, free_ports())?;
+            kafka.state = State {
+                version: version.to_string(),
+                owner,
+                connect: nodes
+                    .iter()
+                    .filter(|node| node.role.is_broker())
+                    .filter_map(|node| node.address(PLAINTEXT))
+                    .collect(),
+                nodes: Vec::new(),
+            };
+            match kafka.try_start(version, &nodes) {
+                Ok(()) => return Ok(kafka),
+                Err(error) if attempt < PORT_ATTEMPTS && kafka.lost_a_port(&nodes) => {
+                    eprintln!("a port was taken in the meantime, starting again: {error:#}");
+                    kafka.owned.clear();
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Addresses as `KAFKA_CONNECT` takes them.
+    pub(crate) fn connect(&self) -> String {
+        self.state.connect.join(",")
+    }
+
+    /// Lets the cluster run on after this command.
+    pub(crate) fn keep(mut self) -> Result<()> {
+        self.state.owner = None;
+        self.state.write(&self.folder)?;
+        self.owned.drain(..).for_each(|owned| {
+            owned.release();
+        });
+        Ok(())
+    }
+
+    fn try_start(&mut self, version: &Version, nodes: &[Node]) -> Result<()> {
+        let _ = fs::remove_dir_all(&self.folder);
+        fs::create_dir_all(&self.folder)?;
+        self.state.write(&self.folder)?;
+        for node in nodes {
+            let folder = self.folder.join(node.name());
+            fs::create_dir(&folder)?;
+            let properties = config::server_properties(version, node, nodes, &folder.join("data"));
+            fs::write(folder.join("server.properties"), properties)?;
+        }
+        self.format(nodes)?;
+        let what = match self.state.connect.len() {
+            1 => "1 broker".to_owned(),
+            brokers => format!("{brokers} brokers and a controller"),
+        };
+        let step = Step::start(format!("starting Kafka {version}, {what}"));
+        for node in nodes {
+            self.spawn(node)?;
+        }
+        self.wait_until_usable(nodes, &step)?;
+        step.done();
+        Ok(())
+    }
+
+    /// Gives every node its cluster id and its initial metadata.
+    fn format(&self, nodes: &[Node]) -> Result<()> {
+        let step = Step::start("formatting the log folders");
+        let cluster_id = cluster_id();
+        let mut tools = Vec::new();
+        for node in nodes {
+            let folder = self.folder.join(node.name());
+            let log = File::create(folder.join("format.log"))?;
+            let mut tool =
+                self.java
+                    .command(CONTROLLER_HEAP_MIB, "WARN", "kafka.tools.StorageTool");
+            tool.args(["format", "--cluster-id", &cluster_id, "--config"])
+                .arg(folder.join("server.properties"));
+            tool.stdout(log.try_clone()?).stderr(log);
+            tools.push((folder, Owned::spawn(&mut tool, Duration::ZERO)?));
+        }
+        for (folder, tool) in tools {
+            let status = tool.wait()?;
+            ensure!(
+                status.success(),
+                "formatting failed ({status}): {}",
+                tail(&folder.join("format.log"))
+            );
+        }
+        step.done();
+        Ok(())
+    }
+
+    fn spawn(&mut self, node: &Node) -> Result<()> {
+        let folder = self.folder.join(node.name());
+        let log = File::create(folder.join("server.log"))?;
+        let heap = if node.role.is_broker() {
+            BROKER_HEAP_MIB
+        } else {
+            CONTROLLER_HEAP_MIB
+        };
+        let mut server = self.java.command(heap, "INFO", "kafka.Kafka");
+        server
+            .arg(folder.join("server.properties"))
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let owned = Owned::spawn(&mut server, Duration::ZERO)?;
+        self.state.nodes.push((node.name(), owned.process));
+        self.owned.push(owned);
+        self.state.write(&self.folder)
+    }
+
+    /// Usable is when every broker says that every broker is alive: then topics can be created with all replicas.
+    fn wait_until_usable(&self, nodes: &[Node], step: &Step) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let mut waiting: Vec<&Node> = nodes.iter().filter(|node| node.role.is_broker()).collect();
+        loop {
+            for (name, process) in &self.state.nodes {
+                let log = self.folder.join(name).join("server.log");
+                ensure!(
+                    process.is_running(),
+                    "{name} ended while it started; the end of its log:\n{}",
+                    tail(&log)
+                );
+            }
+            let mut last = None;
+            waiting.retain(|node| {
+                let Some(address) = node.address(PLAINTEXT) else {
+                    return false;
+                };
+                match probe::live_brokers(&address) {
+                    Ok(live)
+                        if usize::try_from(live)
+                            .is_ok_and(|live| live == self.state.connect.len()) =>
+                    {
+                        return false;
+                    }
+                    Ok(live) => last = Some(format!("{} knows {live} live brokers", node.name())),
+                    Err(error) => last = Some(format!("{}: {error:#}", node.name())),
+                }
+                true
+            });
+            let (Some(node), Some(last)) = (waiting.first(), last) else {
+                return Ok(());
+            };
+            step.at(&last);
+            if Instant::now() >= deadline {
+                let log = self.folder.join(node.name()).join("server.log");
+                bail!(
+                    "not usable after {} s: {last}; the end of its log:\n{}",
+                    START_TIMEOUT.as_secs(),
+                    tail(&log)
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn lost_a_port(&self, nodes: &[Node]) -> bool {
+        nodes.iter().any(|node| {
+            let log = fs::read_to_string(self.folder.join(node.name()).join("server.log"));
+            log.is_ok_and(|log| log.contains("Address already in use"))
+        })
+    }
+
+    /// One of Kafka's console tools; `main_class` is on its class path.
+    pub(crate) fn tool(&self, main_class: &str) -> std::process::Command {
+        self.java.command(TOOL_HEAP_MIB, "WARN", main_class)
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if self.owned.is_empty() {
+            return;
+        }
+        self.owned.clear();
+        // The logs stay, in case somebody asks why it failed.
+        remove_data(&self.folder, &self.state);
+    }
+}
+
+/// Ends the environment in this folder and removes its data; its logs stay.
+pub(crate) fn stop(folder: &Path, state: &State, grace: Duration) -> Result<()> {
+    // Brokers first: they tell the controller that they go.
+    let running = state.running();
+    let (controller, brokers): (Vec<Process>, Vec<Process>) =
+        running.into_iter().partition(|process| {
+            state
+                .nodes
+                .iter()
+                .any(|(name, p)| p == process && name == "controller")
+        });
+    for processes in [brokers, controller] {
+        let left = process::end(&processes, grace);
+        ensure!(left.is_empty(), "these processes do not end: {left:?}");
+    }
+    remove_data(folder, state);
+    Ok(())
+}
+
+/// Ends what a command that was itself killed has left.
+fn end_abandoned() -> Result<()> {
+    for name in state::names()? {
+        let folder = state::folder(&name);
+        let Some(state) = State::read(&folder)? else {
+            continue;
+        };
+        if state.owner.is_some_and(|owner| !owner.is_running()) {
+            stop(&folder, &state, Duration::ZERO)?;
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_data(folder: &Path, state: &State) {
+    for (name, _) in &state.nodes {
+        let _ = fs::remove_dir_all(folder.join(name).join("data"));
+    }
+}
+
+/// Hands out ports that nobody listens on, none twice: each stays bound until the function is dropped.
+fn free_ports() -> impl FnMut() -> Result<u16> {
+    let mut bound = Vec::new();
+    move || {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
+        let port = listener.local_addr()?.port();
+        bound.push(listener);
+        Ok(port)
+    }
+}
+
+/// A Kafka Uuid is 16 bytes in base64: 21 free characters, and a last one of which four bits are zero.
+fn cluster_id() -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut id: String = (0..21_u32)
+        .map(|at| {
+            let random = RandomState::new().hash_one(at) % ALPHABET.len() as u64;
+            char::from(ALPHABET[random as usize])
+        })
+        .collect();
+    id.push('A');
+    id
+}
+
+fn tail(log: &Path) -> String {
+    const LINES: usize = 25;
+    let Ok(bytes) = fs::read(log) else {
+        return format!("(no log at {})", log.display());
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    format!(
+        "{}\n(whole log: {})",
+        lines[lines.len().saturating_sub(LINES)..].join("\n"),
+        log.display()
+    )
+}

@@ -1,0 +1,258 @@
+//! Java and Maven: whether they are here, and the jars of one Kafka version.
+//!
+//! Invariant: a version's `libs` folder is complete or absent, because it is filled under another name and renamed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::children;
+use crate::env::version::Version;
+use crate::progress::Step;
+use crate::workspace;
+
+const HOW_TO_GET: &str = "install both, for example: apt-get install openjdk-17-jre-headless maven";
+const COPY_DEPENDENCIES: &str =
+    "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+
+/// Kafka 4 brings log4j 2 without an slf4j binding, and is silent without one.
+const LOG4J2_BINDING: [&str; 3] = ["org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.4"];
+const LOG4J1_BINDING: [&str; 3] = ["org.slf4j", "slf4j-reload4j", "1.7.36"];
+
+/// Small heaps, a collector without threads and the quick compiler: 160 MiB and about 3 s for a broker.
+const JVM_FLAGS: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
+/// A Java that can run one version of Kafka.
+pub(crate) struct Java {
+    program: OsString,
+    libs: PathBuf,
+    logging: String,
+}
+
+impl Java {
+    /// Finds Java and Maven, and fetches the jars if they are not here yet.
+    pub(crate) fn for_kafka(version: &Version) -> Result<Java> {
+        let program = find(version)?;
+        let folder = workspace::target_dir()
+            .join("kafka")
+            .join(version.to_string());
+        let libs = jars(version, &folder)?;
+        let (file, text, property) = if version.logs_with_log4j2() {
+            (
+                "log4j2.properties",
+                include_str!("log4j2.properties"),
+                "log4j2.configurationFile=",
+            )
+        } else {
+            (
+                "log4j.properties",
+                include_str!("log4j.properties"),
+                "log4j.configuration=file:",
+            )
+        };
+        fs::write(folder.join(file), text)?;
+        Ok(Java {
+            program,
+            libs,
+            logging: format!("-D{property}{}", folder.join(file).display()),
+        })
+    }
+
+    /// `java` with a main class of Kafka; its log goes to standard error.
+    pub(crate) fn command(&self, heap_mib: u32, log_level: &str, main_class: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg(format!("-Xmx{heap_mib}m"))
+            .args(JVM_FLAGS)
+            .arg(&self.logging)
+            .arg(format!("-Dlog.level={log_level}"))
+            .arg("-cp")
+            .arg(self.libs.join("*"))
+            .arg(main_class)
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// Says what is missing, if Kafka's newest version cannot run here.
+pub(crate) fn check(version: &Version) -> Result<()> {
+    find(version)?;
+    maven_is_here()
+}
+
+fn find(version: &Version) -> Result<OsString> {
+    let program = match std::env::var_os("JAVA_HOME") {
+        Some(home) => Path::new(&home).join("bin/java").into_os_string(),
+        None => "java".into(),
+    };
+    let output = Command::new(&program).arg("-version").stdin(Stdio::null()).output().map_err(|error| {
+        anyhow!("no Java: {} cannot be run ({error}); Kafka runs on Java and comes through Maven: {HOW_TO_GET}", program.display())
+    })?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let found = java_version(&text).with_context(|| {
+        format!(
+            "`{} -version` answered: {text}{HOW_TO_GET}",
+            program.display()
+        )
+    })?;
+    let needed = version.oldest_java();
+    ensure!(
+        found >= needed,
+        "Java {found} is too old: Kafka {version} needs Java {needed} or newer; set JAVA_HOME to one, or {HOW_TO_GET}"
+    );
+    Ok(program)
+}
+
+/// The major version in the answer of `java -version`.
+fn java_version(text: &str) -> Option<u32> {
+    let quoted = text.split('"').nth(1)?;
+    let mut numbers = quoted
+        .split(['.', '-', '+', '_'])
+        .map(|part| part.parse().ok());
+    match numbers.next()?? {
+        1 => numbers.next()?,
+        major => Some(major),
+    }
+}
+
+fn maven_is_here() -> Result<()> {
+    let status = Command::new("mvn")
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => bail!("`mvn --version` failed ({status}); {HOW_TO_GET}"),
+        Err(error) => bail!(
+            "no Maven: mvn cannot be run ({error}); the jars of Kafka come through it: {HOW_TO_GET}"
+        ),
+    }
+}
+
+fn jars(version: &Version, folder: &Path) -> Result<PathBuf> {
+    let libs = folder.join("libs");
+    let pom = pom(version);
+    // A pom that changed makes the jars stale.
+    if libs.is_dir() && fs::read_to_string(folder.join("pom.xml")).is_ok_and(|known| known == pom) {
+        return Ok(libs);
+    }
+    maven_is_here()?;
+    let step = Step::start(format!(
+        "fetching the jars of Kafka {version} through Maven"
+    ));
+    let partial = folder.join(format!("partial-{}", std::process::id()));
+    fs::create_dir_all(&partial)?;
+    fs::write(partial.join("pom.xml"), &pom)?;
+    fetch(&partial, &step).inspect_err(|_| {
+        let _ = fs::remove_dir_all(&partial);
+    })?;
+
+    let _ = fs::remove_dir_all(&libs);
+    fs::rename(partial.join("libs"), &libs)?;
+    fs::rename(partial.join("pom.xml"), folder.join("pom.xml"))?;
+    fs::remove_dir_all(&partial)?;
+    step.done();
+    Ok(libs)
+}
+
+fn pom(version: &Version) -> String {
+    let [group, artifact, binding] = if version.logs_with_log4j2() {
+        LOG4J2_BINDING
+    } else {
+        LOG4J1_BINDING
+    };
+    include_str!("pom.xml")
+        .replace("@KAFKA@", &version.to_string())
+        .replace("@BINDING_GROUP@", group)
+        .replace("@BINDING@", artifact)
+        .replace("@BINDING_VERSION@", binding)
+}
+
+fn fetch(partial: &Path, step: &Step) -> Result<()> {
+    let mut mvn = Command::new("mvn");
+    mvn.current_dir(partial).args([
+        "--batch-mode",
+        COPY_DEPENDENCIES,
+        "-DoutputDirectory=libs",
+        "-DincludeScope=runtime",
+    ]);
+    let mut output = String::new();
+    let status = children::run_piped(&mut mvn, |part| {
+        output.push_str(&String::from_utf8_lossy(part));
+        if let Some(jar) = last_downloaded(&output) {
+            step.at(jar);
+        }
+        Ok(())
+    })?;
+    ensure!(
+        status.success(),
+        "Maven could not fetch the jars ({status}); is its repository reachable, and does this version exist?\n{}",
+        errors_of(&output)
+    );
+    Ok(())
+}
+
+fn last_downloaded(output: &str) -> Option<&str> {
+    let line = output
+        .lines()
+        .rfind(|line| line.contains("Downloaded from"))?;
+    line.split_ascii_whitespace()
+        .filter_map(|word| word.rsplit_once('/'))
+        .map(|(_, file)| file)
+        .next()
+}
+
+fn errors_of(output: &str) -> String {
+    let errors: Vec<&str> = output
+        .lines()
+        .filter(|line| line.contains("ERROR"))
+        .take(10)
+        .collect();
+    errors.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_of_java_is_found_in_old_and_new_numbering() {
+        assert_eq!(
+            java_version("openjdk version \"17.0.15\" 2025-04-15\n"),
+            Some(17)
+        );
+        assert_eq!(
+            java_version("openjdk version \"25\" 2025-09-16\n"),
+            Some(25)
+        );
+        assert_eq!(
+            java_version("openjdk version \"26-ea\" 2026-03-17\n"),
+            Some(26)
+        );
+        assert_eq!(java_version("java version \"1.8.0_402\"\n"), Some(8));
+        assert_eq!(java_version("command not found"), None);
+    }
+
+    #[test]
+    fn the_pom_is_filled_in() {
+        for version in ["3.9.1", "4.3.0"] {
+            let pom = pom(&version.parse().unwrap());
+            assert!(pom.contains(&format!("<version>{version}</version>")));
+            assert_eq!(
+                pom.matches('@').count(),
+                2,
+                "only those of the comment are left: {pom}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_downloaded_file_is_shown_without_its_address() {
+        let output = "Downloaded from x: https://host/a/b-1.jar (1 kB at 2 MB/s)\nDownloading from x: https://host/c.jar\n";
+        assert_eq!(last_downloaded(output), Some("b-1.jar"));
+    }
+}

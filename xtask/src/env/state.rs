@@ -1,0 +1,119 @@
+//! What is known of an environment between commands: a small text file in its folder.
+//!
+//! Invariant: it is written after each process that starts, so that whatever runs can be found and ended.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::Process;
+use crate::workspace;
+
+/// One environment.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct State {
+    pub(crate) version: String,
+    /// The command that it ends with; none for one that stays.
+    pub(crate) owner: Option<Process>,
+    /// Address of each broker.
+    pub(crate) connect: Vec<String>,
+    /// Name and process of each node.
+    pub(crate) nodes: Vec<(String, Process)>,
+}
+
+impl State {
+    /// The state in this folder; none if no environment was started there.
+    pub(crate) fn read(folder: &Path) -> Result<Option<State>> {
+        let file = folder.join("state");
+        match fs::read_to_string(&file) {
+            Ok(text) => State::parse(&text)
+                .with_context(|| format!("{} is damaged", file.display()))
+                .map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        // Renamed, so that no reader finds half of it.
+        let new = folder.join("state.new");
+        fs::write(&new, self.render())?;
+        Ok(fs::rename(new, folder.join("state"))?)
+    }
+
+    /// Those of its processes that run.
+    pub(crate) fn running(&self) -> Vec<Process> {
+        self.nodes
+            .iter()
+            .map(|(_, process)| *process)
+            .filter(|process| process.is_running())
+            .collect()
+    }
+
+    fn render(&self) -> String {
+        let mut text = format!("version={}\n", self.version);
+        if let Some(owner) = self.owner {
+            text += &format!("owner={owner}\n");
+        }
+        self.connect
+            .iter()
+            .for_each(|address| text += &format!("connect={address}\n"));
+        self.nodes
+            .iter()
+            .for_each(|(name, process)| text += &format!("{name}={process}\n"));
+        text
+    }
+
+    fn parse(text: &str) -> Result<State> {
+        let mut state = State::default();
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once('=') else {
+                bail!("no `=` in {line:?}")
+            };
+            match key {
+                "version" => state.version = value.to_owned(),
+                "owner" => state.owner = Some(value.parse()?),
+                "connect" => state.connect.push(value.to_owned()),
+                node => state.nodes.push((node.to_owned(), value.parse()?)),
+            }
+        }
+        Ok(state)
+    }
+}
+
+/// The folder of the environment with this name.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    workspace::target_dir().join("env").join(name)
+}
+
+/// The names of all environments that have a folder.
+pub(crate) fn names() -> Result<Vec<String>> {
+    let Ok(entries) = fs::read_dir(folder("")) else {
+        return Ok(Vec::new());
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_reads_back_as_it_was_written() {
+        let me = Process::with_pid(std::process::id()).unwrap();
+        let state = State {
+            version: "4.3.0".to_owned(),
+            owner: Some(me),
+            connect: vec!["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()],
+            nodes: vec![("controller".to_owned(), me), ("broker-1".to_owned(), me)],
+        };
+        assert_eq!(State::parse(&state.render()).unwrap(), state);
+        assert_eq!(state.running().len(), 2);
+    }
+}

@@ -1,0 +1,84 @@
+//! Versions of Apache Kafka, and what each needs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+
+/// The newest release that the environments were tried with.
+pub(crate) const NEWEST: &str = "4.3.0";
+
+/// A release such as 4.3.0; it names folders and Maven artifacts, so it holds nothing but numbers and dots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    text: String,
+    major: u32,
+    minor: u32,
+}
+
+impl Version {
+    /// Kafka 4 dropped Java 11.
+    pub(crate) fn oldest_java(&self) -> u32 {
+        if self.major >= 4 { 17 } else { 11 }
+    }
+
+    /// Kafka 4 moved from log4j 1 (reload4j) to log4j 2.
+    pub(crate) fn logs_with_log4j2(&self) -> bool {
+        self.major >= 4
+    }
+
+    /// Share groups (KIP-932) keep their state in a topic of their own.
+    pub(crate) fn has_share_groups(&self) -> bool {
+        (self.major, self.minor) >= (4, 1)
+    }
+}
+
+impl FromStr for Version {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Version> {
+        let numbers: Vec<u32> = text
+            .split('.')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("{text:?} is not a version of Kafka such as {NEWEST}"))?;
+        let [major, minor, _] = numbers[..] else {
+            bail!("{text:?} is not a version of Kafka such as {NEWEST}");
+        };
+        // Before 3.5 KRaft has no SCRAM users, and before 3.3 it was not meant for use.
+        if (major, minor) < (3, 5) {
+            bail!(
+                "Kafka {text} would need ZooKeeper, which is not available yet: 3.5.0 is the oldest version"
+            );
+        }
+        Ok(Version {
+            text: text.to_owned(),
+            major,
+            minor,
+        })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_is_no_plain_release_is_refused() {
+        for text in ["", "4", "4.3", "4.3.0-rc1", "../4.3.0", "4.3.0.1", "2.8.2"] {
+            assert!(text.parse::<Version>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn java_follows_the_major_version() {
+        assert_eq!(NEWEST.parse::<Version>().unwrap().oldest_java(), 17);
+        assert_eq!("3.9.1".parse::<Version>().unwrap().oldest_java(), 11);
+    }
+}
