@@ -1,1 +1,24 @@
-//! Kafka wire protocol: typed messages and record batches, without I/O.
+//! Kafka's wire protocol: typed messages and record batches, without I/O, clocks or threads.
+//!
+//! Invariant: any bytes either decode or give a typed error; nothing here panics on input or asks for
+//! more memory than the input justifies.
+
+mod api;
+mod encoder;
+mod error;
+mod error_code;
+pub mod frame;
+mod header;
+pub mod messages;
+pub mod records;
+mod schema;
+mod uuid;
+mod wire;
+
+pub use api::{ApiKey, VersionRange};
+pub use encoder::{Encoder, Frame};
+pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+pub use error_code::ErrorCode;
+pub use header::{RequestHeader, ResponseHeader, decode_response, encode_request, encode_response};
+pub use schema::{FieldSchema, Message, Request, StructSchema};
+pub use uuid::Uuid;

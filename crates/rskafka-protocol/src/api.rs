@@ -1,0 +1,61 @@
+//! API keys and version ranges.
+//!
+//! Invariant: a negotiated version is in both sides' ranges.
+
+use std::fmt;
+
+/// The number of an API. Brokers name many that this crate does not speak; they are kept as numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ApiKey(pub i16);
+
+impl fmt::Display for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "api key {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The versions from `min` to `max`, both included. Empty if `min` is above `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VersionRange {
+    /// The lowest version.
+    pub min: i16,
+    /// The highest version.
+    pub max: i16,
+}
+
+impl VersionRange {
+    /// Whether `version` is in the range.
+    pub fn contains(self, version: i16) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+
+    /// The versions in both ranges; empty if there are none.
+    pub fn intersect(self, other: Self) -> Self {
+        Self { min: self.min.max(other.min), max: self.max.min(other.max) }
+    }
+
+    /// Whether no version is in the range.
+    pub fn is_empty(self) -> bool {
+        self.min > self.max
+    }
+
+    /// Each version, ascending.
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = i16> {
+        self.min..=self.max
+    }
+}
+
+impl fmt::Display for VersionRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..={}", self.min, self.max)
+    }
+}

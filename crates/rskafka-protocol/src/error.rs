@@ -1,0 +1,194 @@
+//! What can go wrong between bytes and messages.
+//!
+//! Invariant: every failure names the message, its version, the field's path and the offset in the frame,
+//! and no error type of the parser library is visible outside of this crate.
+
+use std::fmt;
+
+use snafu::Snafu;
+
+/// Bytes that are not the message they are said to be.
+#[derive(Debug, Clone, PartialEq, Eq, Snafu)]
+#[snafu(display("cannot decode {message} version {version} at {path} (byte {offset}): {kind}"))]
+pub struct DecodeError {
+    message: &'static str,
+    version: i16,
+    path: String,
+    offset: usize,
+    kind: DecodeErrorKind,
+}
+
+impl DecodeError {
+    pub(crate) fn new(message: &'static str, version: i16, input: &[u8], error: WireError<'_>) -> Self {
+        let mut path = String::new();
+        for segment in error.path.iter().rev() {
+            match segment {
+                PathSegment::Field(name) if path.is_empty() => path.push_str(name),
+                PathSegment::Field(name) => {
+                    path.push('.');
+                    path.push_str(name);
+                }
+                PathSegment::Index(index) => path.push_str(&format!("[{index}]")),
+            }
+        }
+        if path.is_empty() {
+            path.push_str("the message itself");
+        }
+        let offset = (error.input.as_ptr() as usize).saturating_sub(input.as_ptr() as usize);
+        Self { message, version, path, offset: offset.min(input.len()), kind: error.kind }
+    }
+
+    pub(crate) fn of_message(
+        message: &'static str,
+        version: i16,
+        input: &[u8],
+        kind: DecodeErrorKind,
+    ) -> Self {
+        Self::new(message, version, input, WireError { input, path: Vec::new(), kind })
+    }
+
+    /// The message's name in Kafka's schema, e.g. `ProduceResponse`.
+    pub fn message(&self) -> &'static str {
+        self.message
+    }
+
+    /// The message version that was being decoded.
+    pub fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// The field at which decoding stopped, e.g. `responses[0].partition_responses[2].base_offset`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The offset in bytes, from the start of what was given to decode.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// What was wrong there.
+    pub fn kind(&self) -> &DecodeErrorKind {
+        &self.kind
+    }
+}
+
+/// What was wrong with the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeErrorKind {
+    /// The bytes end before the field does.
+    Truncated,
+    /// A length that is negative, or larger than what is left.
+    InvalidLength(i64),
+    /// Null where the field may not be null in this version.
+    UnexpectedNull,
+    /// A string that is not UTF-8.
+    InvalidUtf8,
+    /// A variable-length integer of more bytes than its type can have.
+    VarintOverflow,
+    /// Bytes are left over after the last field.
+    TrailingBytes(usize),
+    /// The version is outside of what this crate speaks.
+    UnsupportedVersion,
+}
+
+impl fmt::Display for DecodeErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => write!(f, "the bytes end before the field does"),
+            Self::InvalidLength(length) => write!(f, "invalid length {length}"),
+            Self::UnexpectedNull => write!(f, "null where a value is required"),
+            Self::InvalidUtf8 => write!(f, "a string is not UTF-8"),
+            Self::VarintOverflow => write!(f, "a variable-length integer is too long"),
+            Self::TrailingBytes(count) => write!(f, "{count} bytes are left over"),
+            Self::UnsupportedVersion => write!(f, "the version is not supported"),
+        }
+    }
+}
+
+/// A message that cannot be written in the version asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Snafu)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The version is outside of what this crate speaks.
+    #[snafu(display("{message} has no version {version} here"))]
+    UnsupportedVersion {
+        /// The message's name in Kafka's schema.
+        message: &'static str,
+        /// The version asked for.
+        version: i16,
+    },
+    /// A field holds a value that this version cannot carry and that may not be dropped.
+    #[snafu(display("field {field} is set, but version {version} cannot carry it"))]
+    NotInVersion {
+        /// The field's name.
+        field: &'static str,
+        /// The version asked for.
+        version: i16,
+    },
+    /// A field is null where this version requires a value.
+    #[snafu(display("field {field} is null, but version {version} requires a value"))]
+    UnexpectedNull {
+        /// The field's name.
+        field: &'static str,
+        /// The version asked for.
+        version: i16,
+    },
+    /// A value is longer than its length field can say.
+    #[snafu(display("a value of {length} bytes or elements is too long for its length field"))]
+    TooLong {
+        /// The value's length.
+        length: usize,
+    },
+}
+
+/// A step on the way to the field that failed, innermost first while an error travels up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathSegment {
+    Field(&'static str),
+    Index(usize),
+}
+
+/// The parsers' error: where the input stood, and the path gathered on the way up.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct WireError<'i> {
+    pub(crate) input: &'i [u8],
+    pub(crate) path: Vec<PathSegment>,
+    pub(crate) kind: DecodeErrorKind,
+}
+
+/// The parsers' result. The error is boxed so that the good path stays small.
+pub(crate) type Parsed<'i, T> = nom::IResult<&'i [u8], T, Box<WireError<'i>>>;
+
+impl<'i> nom::error::ParseError<&'i [u8]> for Box<WireError<'i>> {
+    fn from_error_kind(input: &'i [u8], _: nom::error::ErrorKind) -> Self {
+        // The parsers taken from nom are fixed-width numbers and `take`: they fail for want of bytes only.
+        Box::new(WireError { input, path: Vec::new(), kind: DecodeErrorKind::Truncated })
+    }
+
+    fn append(_: &'i [u8], _: nom::error::ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+#[cold]
+pub(crate) fn fail<T>(input: &[u8], kind: DecodeErrorKind) -> Parsed<'_, T> {
+    Err(nom::Err::Failure(Box::new(WireError { input, path: Vec::new(), kind })))
+}
+
+#[cold]
+pub(crate) fn at(error: nom::Err<Box<WireError<'_>>>, segment: PathSegment) -> nom::Err<Box<WireError<'_>>> {
+    error.map(|mut error| {
+        error.path.push(segment);
+        error
+    })
+}
+
+/// Takes the error out of nom's wrapper. `Incomplete` cannot occur: only complete parsers are used.
+pub(crate) fn into_wire_error<'i>(error: nom::Err<Box<WireError<'i>>>, input: &'i [u8]) -> WireError<'i> {
+    match error {
+        nom::Err::Error(error) | nom::Err::Failure(error) => *error,
+        nom::Err::Incomplete(_) => WireError { input, path: Vec::new(), kind: DecodeErrorKind::Truncated },
+    }
+}

@@ -1,0 +1,144 @@
+//! Request and response headers, and whole requests and responses.
+//!
+//! Invariant: a header's form follows the message's version, except that a response to ApiVersions
+//! always has the oldest form, so that a client can read it before it knows the broker (KIP-511).
+
+use bytes::Bytes;
+use nom::Parser;
+use nom::number::complete::{be_i16, be_i32};
+
+use crate::encoder::{Encoder, Frame};
+use crate::error::{DecodeError, EncodeError, Parsed, into_wire_error};
+use crate::schema::{Message, Request, TaggedFields, decode_tagged};
+use crate::wire::text::{nullable_string_i16, put_nullable_string_i16};
+use crate::wire::{Cx, Layout};
+use crate::{ApiKey, messages};
+
+/// What stands in front of a request's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestHeader {
+    /// The API called.
+    pub api_key: ApiKey,
+    /// The version of the request's body, and of the response.
+    pub api_version: i16,
+    /// The number that the response will carry.
+    pub correlation_id: i32,
+    /// The client's name, for the broker's logs and quotas.
+    pub client_id: Option<String>,
+}
+
+impl RequestHeader {
+    /// Appends the header: version 2 if the request's version is flexible, else version 1.
+    pub fn encode(&self, flexible: bool, out: &mut Encoder) -> Result<(), EncodeError> {
+        out.put_slice(&self.api_key.0.to_be_bytes());
+        out.put_slice(&self.api_version.to_be_bytes());
+        out.put_slice(&self.correlation_id.to_be_bytes());
+        put_nullable_string_i16(self.client_id.as_deref(), out)?;
+        TaggedFields::new(header_layout(flexible)).encode(out);
+        Ok(())
+    }
+
+    /// Reads a header from the front of a frame (without its length) and gives it with the body.
+    ///
+    /// For an API or version that this crate does not know, the oldest form is taken.
+    pub fn decode(frame: &Bytes) -> Result<(Self, Bytes), DecodeError> {
+        whole("RequestHeader", frame, Self::parse(frame, frame))
+    }
+}
+
+impl RequestHeader {
+    fn parse<'i>(frame: &Bytes, input: &'i [u8]) -> Parsed<'i, Self> {
+        let (rest, (api_key, api_version, correlation_id)) = (be_i16, be_i16, be_i32).parse(input)?;
+        let (rest, client_id) = nullable_string_i16(rest)?;
+        let api_key = ApiKey(api_key);
+        let layout = header_layout(messages::request_is_flexible(api_key, api_version));
+        let (rest, ()) = decode_tagged(&Cx { frame, layout }, rest, &mut |_, _| Ok(()))?;
+        Ok((rest, Self { api_key, api_version, correlation_id, client_id }))
+    }
+}
+
+/// What stands in front of a response's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseHeader {
+    /// The number of the request that is answered.
+    pub correlation_id: i32,
+}
+
+impl ResponseHeader {
+    /// Appends the header of a response of type `M`.
+    pub fn encode<M: Message>(&self, version: i16, out: &mut Encoder) {
+        out.put_slice(&self.correlation_id.to_be_bytes());
+        TaggedFields::new(header_layout(Self::is_flexible::<M>(version))).encode(out);
+    }
+
+    /// Reads the header of a response of type `M` from the front of a frame (without its length) and
+    /// gives it with the body.
+    pub fn decode<M: Message>(version: i16, frame: &Bytes) -> Result<(Self, Bytes), DecodeError> {
+        let layout = header_layout(Self::is_flexible::<M>(version));
+        whole("ResponseHeader", frame, Self::parse(&Cx { frame, layout }, frame))
+    }
+
+    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
+        let (rest, correlation_id) = be_i32(input)?;
+        let (rest, ()) = decode_tagged(cx, rest, &mut |_, _| Ok(()))?;
+        Ok((rest, Self { correlation_id }))
+    }
+
+    /// The correlation id of a response whose type is not known yet; `None` if the frame is too short.
+    pub fn peek_correlation_id(frame: &[u8]) -> Option<i32> {
+        frame.first_chunk().map(|bytes| i32::from_be_bytes(*bytes))
+    }
+
+    /// Whether the header of a response of type `M` has tagged fields (header version 1).
+    pub fn is_flexible<M: Message>(version: i16) -> bool {
+        M::is_flexible(version) && M::API_KEY != ApiKey::API_VERSIONS
+    }
+}
+
+/// A request, complete for the socket.
+pub fn encode_request<R: Request>(
+    request: &R,
+    version: i16,
+    correlation_id: i32,
+    client_id: Option<&str>,
+) -> Result<Frame, EncodeError> {
+    let header = RequestHeader {
+        api_key: R::API_KEY,
+        api_version: version,
+        correlation_id,
+        client_id: client_id.map(str::to_owned),
+    };
+    let mut out = Encoder::for_frame();
+    header.encode(R::is_flexible(version), &mut out)?;
+    request.encode(version, &mut out)?;
+    out.into_frame()
+}
+
+/// A response, complete for the socket.
+pub fn encode_response<M: Message>(
+    response: &M,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Frame, EncodeError> {
+    let mut out = Encoder::for_frame();
+    ResponseHeader { correlation_id }.encode::<M>(version, &mut out);
+    response.encode(version, &mut out)?;
+    out.into_frame()
+}
+
+/// Reads a whole response frame (without its length).
+pub fn decode_response<M: Message>(version: i16, frame: &Bytes) -> Result<(ResponseHeader, M), DecodeError> {
+    let (header, body) = ResponseHeader::decode::<M>(version, frame)?;
+    Ok((header, M::decode(version, &body)?))
+}
+
+fn header_layout(flexible: bool) -> Layout {
+    Layout { version: if flexible { 1 } else { 0 }, flexible }
+}
+
+fn whole<T>(name: &'static str, frame: &Bytes, parsed: Parsed<'_, T>) -> Result<(T, Bytes), DecodeError> {
+    match parsed {
+        Ok((rest, value)) => Ok((value, frame.slice_ref(rest))),
+        Err(error) => Err(DecodeError::new(name, 0, frame, into_wire_error(error, frame))),
+    }
+}

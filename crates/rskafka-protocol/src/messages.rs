@@ -1,0 +1,95 @@
+//! The messages, one file per API.
+//!
+//! Invariant: the list below is the only place that names them all; a message that is not in it does
+//! not exist for the rest of the crate.
+
+pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod fetch;
+pub mod list_offsets;
+pub mod metadata;
+pub mod produce;
+
+use crate::ApiKey;
+use crate::schema::{Message, Request};
+
+/// The list of messages. `$call!` is given every (request, response) pair.
+macro_rules! messages {
+    ($($constant:ident $api:literal = $key:literal: $module:ident::$request:ident => $response:ident;)*) => {
+        impl ApiKey {
+            $(
+                #[doc = concat!("The `", $api, "` API, key ", $key, ".")]
+                pub const $constant: Self = Self($key);
+            )*
+
+            /// Every API that this crate speaks.
+            pub const ALL: &'static [Self] = &[$(Self::$constant),*];
+
+            /// Kafka's name of the API; `None` for one that this crate does not speak.
+            pub fn name(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$constant => Some($api),)*
+                    _ => None,
+                }
+            }
+        }
+
+        $(
+            impl Request for $module::$request {
+                type Response = $module::$response;
+            }
+
+            // Both directions are listed under one key and one range of versions.
+            const _: () = {
+                assert!(<$module::$request as Message>::API_KEY.0 == $key);
+                assert!(<$module::$response as Message>::API_KEY.0 == $key);
+                assert!(<$module::$request as Message>::VERSIONS.min == <$module::$response as Message>::VERSIONS.min);
+                assert!(<$module::$request as Message>::VERSIONS.max == <$module::$response as Message>::VERSIONS.max);
+            };
+        )*
+
+        /// The versions of an API that this crate speaks; `None` if it does not.
+        pub fn spoken_versions(api_key: ApiKey) -> Option<crate::VersionRange> {
+            match api_key {
+                $(ApiKey::$constant => Some(<$module::$request as Message>::VERSIONS),)*
+                _ => None,
+            }
+        }
+
+        /// Whether a request of that API and version has compact lengths and tagged fields.
+        pub(crate) fn request_is_flexible(api_key: ApiKey, version: i16) -> bool {
+            match api_key {
+                $(ApiKey::$constant => <$module::$request as Message>::is_flexible(version),)*
+                _ => false,
+            }
+        }
+
+        /// Calls `$visitor.visit::<M>()` for each message: see [`Visitor`].
+        pub fn visit_all(visitor: &mut impl Visitor) {
+            $(
+                visitor.visit::<$module::$request>("request");
+                visitor.visit::<$module::$response>("response");
+            )*
+        }
+    };
+}
+
+/// Something to be done with the type of every message, e.g. in tools and tests.
+pub trait Visitor {
+    /// Called once per message; `direction` is `request` or `response`.
+    fn visit<M: Message>(&mut self, direction: &'static str);
+}
+
+messages! {
+    PRODUCE "Produce" = 0: produce::ProduceRequest => ProduceResponse;
+    FETCH "Fetch" = 1: fetch::FetchRequest => FetchResponse;
+    LIST_OFFSETS "ListOffsets" = 2: list_offsets::ListOffsetsRequest => ListOffsetsResponse;
+    METADATA "Metadata" = 3: metadata::MetadataRequest => MetadataResponse;
+    API_VERSIONS "ApiVersions" = 18: api_versions::ApiVersionsRequest => ApiVersionsResponse;
+    CREATE_TOPICS "CreateTopics" = 19: create_topics::CreateTopicsRequest => CreateTopicsResponse;
+    DELETE_TOPICS "DeleteTopics" = 20: delete_topics::DeleteTopicsRequest => DeleteTopicsResponse;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Round trips: whatever a version can carry comes back as it went in, and no bytes make a decoder panic.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::*;
+use crate::Encoder;
+use crate::schema::layout_of;
+use crate::wire::Wire;
+
+fn round_trip<M: Message + Wire>() {
+    for version in M::VERSIONS.iter() {
+        let layout = layout_of::<M>(version);
+        let mut runner = TestRunner::new(ProptestConfig::with_cases(64));
+        let outcome = runner.run(&M::arbitrary(layout), |message| {
+            let bytes = encode(&message, version);
+            prop_assert_eq!(M::decode(version, &bytes).unwrap(), message);
+            prop_assert!(bytes.len() >= <M as Wire>::min_size(layout));
+            // Every cut is an error, and so is every byte too many.
+            for end in 0..bytes.len().min(200) {
+                prop_assert!(M::decode(version, &bytes.slice(..end)).is_err());
+            }
+            let longer = Bytes::from([&bytes[..], &[0]].concat());
+            prop_assert!(M::decode(version, &longer).is_err());
+            Ok(())
+        });
+        outcome.unwrap_or_else(|error| panic!("{} version {version}: {error}", M::NAME));
+        runner
+            .run(&any::<Vec<u8>>(), |bytes| {
+                let _ = M::decode(version, &Bytes::from(bytes));
+                Ok(())
+            })
+            .unwrap();
+    }
+    for version in [M::VERSIONS.min - 1, M::VERSIONS.max + 1] {
+        assert!(M::default().encode(version, &mut Encoder::new()).is_err());
+        assert!(M::decode(version, &Bytes::new()).is_err());
+    }
+}
+
+fn encode<M: Message>(message: &M, version: i16) -> Bytes {
+    let mut out = Encoder::new();
+    message.encode(version, &mut out).unwrap();
+    let length = out.len();
+    let bytes = out.into_bytes();
+    assert_eq!(bytes.len(), length);
+    bytes
+}
+
+macro_rules! round_trips {
+    ($($test:ident: $message:path;)*) => {$(
+        #[test]
+        fn $test() {
+            round_trip::<$message>();
+        }
+    )*};
+}
+
+round_trips! {
+    api_versions_request_round_trips: api_versions::ApiVersionsRequest;
+    api_versions_response_round_trips: api_versions::ApiVersionsResponse;
+    create_topics_request_round_trips: create_topics::CreateTopicsRequest;
+    create_topics_response_round_trips: create_topics::CreateTopicsResponse;
+    delete_topics_request_round_trips: delete_topics::DeleteTopicsRequest;
+    delete_topics_response_round_trips: delete_topics::DeleteTopicsResponse;
+    fetch_request_round_trips: fetch::FetchRequest;
+    fetch_response_round_trips: fetch::FetchResponse;
+    list_offsets_request_round_trips: list_offsets::ListOffsetsRequest;
+    list_offsets_response_round_trips: list_offsets::ListOffsetsResponse;
+    metadata_request_round_trips: metadata::MetadataRequest;
+    metadata_response_round_trips: metadata::MetadataResponse;
+    produce_request_round_trips: produce::ProduceRequest;
+    produce_response_round_trips: produce::ProduceResponse;
+}
+
+#[test]
+fn a_set_field_that_a_version_lacks_is_an_error_unless_it_may_be_dropped() {
+    let request =
+        delete_topics::DeleteTopicsRequest { topics: vec![Default::default()], ..Default::default() };
+    let error = request.encode(5, &mut Encoder::new()).unwrap_err();
+    assert_eq!(error, crate::EncodeError::NotInVersion { field: "topics", version: 5 });
+    let request =
+        delete_topics::DeleteTopicsRequest { topic_names: vec!["dropped".to_owned()], ..Default::default() };
+    assert_eq!(request.encode(6, &mut Encoder::new()), Ok(()));
+}
+
+#[test]
+fn null_is_refused_before_the_version_that_allows_it() {
+    let topic = metadata::MetadataRequestTopic { name: None, ..Default::default() };
+    let request = metadata::MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+    let error = request.encode(9, &mut Encoder::new()).unwrap_err();
+    assert_eq!(error, crate::EncodeError::UnexpectedNull { field: "name", version: 9 });
+    let bytes = encode(&request, 12);
+    let error = metadata::MetadataRequest::decode(9, &bytes).unwrap_err();
+    assert!(error.path().starts_with("topics[0]"), "{error}");
+}
+
+#[test]
+fn errors_name_message_version_path_and_offset() {
+    let response = produce::ProduceResponse {
+        responses: vec![produce::TopicProduceResponse {
+            name: "t".to_owned(),
+            partition_responses: vec![Default::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let bytes = encode(&response, 9);
+    // One array length, name, array length and index, then half of the error code.
+    let error = produce::ProduceResponse::decode(9, &bytes.slice(..9)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot decode ProduceResponse version 9 at responses[0].partition_responses (byte 3): invalid length 1"
+    );
+    let error = produce::ProduceResponse::decode(9, &bytes.slice(..40)).unwrap_err();
+    assert!(error.path().starts_with("responses[0].partition_responses[0]."), "{error}");
+}
+
+#[test]
+fn an_array_length_that_the_bytes_cannot_hold_is_refused_before_memory_is_asked_for() {
+    // Topics: 2^31 - 1 elements, then nothing.
+    let bytes = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff]);
+    let error = list_offsets_topics(&bytes);
+    assert_eq!(error.kind(), &crate::DecodeErrorKind::InvalidLength(i64::from(i32::MAX)));
+}
+
+fn list_offsets_topics(array: &Bytes) -> crate::DecodeError {
+    let mut body = vec![0, 0, 0, 0]; // throttle_time_ms
+    body.extend_from_slice(array);
+    list_offsets::ListOffsetsResponse::decode(2, &body.into()).unwrap_err()
+}

@@ -1,0 +1,216 @@
+//! What the listing says of one field, and the code that every field shares.
+//!
+//! Invariant: a field is on the wire in its versions only; elsewhere decoding gives its default, and
+//! encoding anything but the default fails unless the field is ignorable.
+
+use super::{FieldSchema, StructSchema};
+use crate::encoder::Encoder;
+use crate::error::{DecodeErrorKind, EncodeError, Parsed, PathSegment, at, fail};
+use crate::wire::{Cx, Layout, Wire};
+
+/// The versions and flags of a field.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FieldSpec {
+    pub(crate) from: i16,
+    pub(crate) to: i16,
+    pub(crate) nullable_from: i16,
+    pub(crate) ignorable: bool,
+}
+
+impl FieldSpec {
+    pub(crate) const fn versions(from: i16, to: i16) -> Self {
+        Self { from, to, nullable_from: i16::MIN, ignorable: false }
+    }
+
+    pub(crate) const fn ignorable(self) -> Self {
+        Self { ignorable: true, ..self }
+    }
+
+    pub(crate) const fn nullable_from(self, version: i16) -> Self {
+        Self { nullable_from: version, ..self }
+    }
+
+    pub(crate) fn has(&self, version: i16) -> bool {
+        (self.from..=self.to).contains(&version)
+    }
+}
+
+/// A field's name with its versions and flags.
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) spec: FieldSpec,
+}
+
+impl Field {
+    /// Whether `value`, set or not, need not be written in a version without the field.
+    pub(super) fn check_absent(&self, is_default: bool, layout: Layout) -> Result<(), EncodeError> {
+        if is_default || self.spec.ignorable {
+            return Ok(());
+        }
+        Err(EncodeError::NotInVersion { field: self.name, version: layout.version })
+    }
+
+    pub(super) fn check_null(&self, is_null: bool, layout: Layout) -> Result<(), EncodeError> {
+        if is_null && layout.version < self.spec.nullable_from {
+            return Err(EncodeError::UnexpectedNull { field: self.name, version: layout.version });
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn encode_field<T: Wire + PartialEq>(
+    value: &T,
+    field: &Field,
+    default: impl FnOnce() -> T,
+    layout: Layout,
+    out: &mut Encoder,
+) -> Result<(), EncodeError> {
+    if !field.spec.has(layout.version) {
+        return field.check_absent(field.spec.ignorable || *value == default(), layout);
+    }
+    field.check_null(value.is_null(), layout)?;
+    value.write(layout, out)
+}
+
+pub(crate) fn decode_field<'i, T: Wire>(
+    cx: &Cx<'_>,
+    input: &'i [u8],
+    field: &Field,
+    default: impl FnOnce() -> T,
+) -> Parsed<'i, T> {
+    if !field.spec.has(cx.layout.version) {
+        return Ok((input, default()));
+    }
+    let parsed = T::parse(cx, input).and_then(|(rest, value)| {
+        if value.is_null() && cx.layout.version < field.spec.nullable_from {
+            return fail(input, DecodeErrorKind::UnexpectedNull);
+        }
+        Ok((rest, value))
+    });
+    parsed.map_err(|error| at(error, PathSegment::Field(field.name)))
+}
+
+pub(crate) fn field_min_size<T: Wire>(spec: &FieldSpec, layout: Layout) -> usize {
+    if spec.has(layout.version) { T::min_size(layout) } else { 0 }
+}
+
+pub(crate) const fn field_schema<T: Wire>(
+    name: &'static str,
+    spec: FieldSpec,
+    tag: Option<u32>,
+    default: Option<&'static str>,
+) -> FieldSchema {
+    let fields: Option<&'static StructSchema> = T::STRUCT;
+    FieldSchema {
+        name,
+        type_name: T::type_name,
+        fields,
+        versions: (spec.from, spec.to),
+        nullable_from: if T::NULLABLE { Some(spec.nullable_from) } else { None },
+        ignorable: spec.ignorable,
+        tag,
+        default,
+    }
+}
+
+#[cfg(feature = "json")]
+pub(crate) fn json_field<T: Wire>(
+    object: &mut serde_json::Map<String, serde_json::Value>,
+    value: &T,
+    field: &Field,
+    layout: Layout,
+) {
+    if field.spec.has(layout.version) {
+        let mut words = field.name.split('_');
+        let mut name = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            let (first, rest) = word.split_at(1);
+            name.push_str(&first.to_ascii_uppercase());
+            name.push_str(rest);
+        }
+        object.insert(name, value.json(layout));
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn with_arbitrary<M, T>(
+    message: proptest::strategy::BoxedStrategy<M>,
+    field: &Field,
+    layout: Layout,
+    set: fn(&mut M, T),
+) -> proptest::strategy::BoxedStrategy<M>
+where
+    M: std::fmt::Debug + 'static,
+    T: Wire + std::fmt::Debug + 'static,
+{
+    use proptest::strategy::Strategy;
+    if !field.spec.has(layout.version) {
+        return message;
+    }
+    let null_allowed = layout.version >= field.spec.nullable_from;
+    let value = T::arbitrary(layout)
+        .prop_filter("null only where it may be", move |value| null_allowed || !value.is_null());
+    (message, value)
+        .prop_map(move |(mut message, value)| {
+            set(&mut message, value);
+            message
+        })
+        .boxed()
+}
+
+macro_rules! field_of {
+    ($name:ident $($spec:tt)*) => {
+        $crate::schema::Field {
+            name: stringify!($name),
+            spec: const { $crate::schema::field_spec!($($spec)*) },
+        }
+    };
+}
+
+macro_rules! field_spec {
+    (@ $spec:expr;) => { $spec };
+    (@ $spec:expr; ignorable $(, $($flags:tt)+)?) => {
+        $crate::schema::field_spec!(@ $spec.ignorable(); $($($flags)+)?)
+    };
+    (@ $spec:expr; nullable $from:literal .. $(, $($flags:tt)+)?) => {
+        $crate::schema::field_spec!(@ $spec.nullable_from($from); $($($flags)+)?)
+    };
+    () => { $crate::schema::FieldSpec::versions(i16::MIN, i16::MAX) };
+    (.. $(, $($flags:tt)+)?) => {
+        $crate::schema::field_spec!(@ $crate::schema::FieldSpec::versions(i16::MIN, i16::MAX); $($($flags)+)?)
+    };
+    (..= $to:literal $(, $($flags:tt)+)?) => {
+        $crate::schema::field_spec!(@ $crate::schema::FieldSpec::versions(i16::MIN, $to); $($($flags)+)?)
+    };
+    ($from:literal .. $(, $($flags:tt)+)?) => {
+        $crate::schema::field_spec!(@ $crate::schema::FieldSpec::versions($from, i16::MAX); $($($flags)+)?)
+    };
+    ($from:literal ..= $to:literal $(, $($flags:tt)+)?) => {
+        $crate::schema::field_spec!(@ $crate::schema::FieldSpec::versions($from, $to); $($($flags)+)?)
+    };
+}
+
+macro_rules! field_versions {
+    () => { "all" };
+    ($($spec:tt)+) => { concat!("`", $(stringify!($spec), " ",)+ "`") };
+}
+
+macro_rules! field_default {
+    () => {
+        Default::default()
+    };
+    ($default:expr) => {
+        $default
+    };
+}
+
+macro_rules! default_text {
+    () => {
+        None
+    };
+    ($default:expr) => {
+        Some(stringify!($default))
+    };
+}
+
+pub(crate) use {default_text, field_default, field_of, field_spec, field_versions};

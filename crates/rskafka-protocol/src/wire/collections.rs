@@ -1,0 +1,92 @@
+//! Arrays and nullable structs.
+//!
+//! Invariant: an array reserves at most what the bytes left could hold of its smallest element.
+
+use nom::number::complete::be_i8;
+
+use super::text::{compact_length, length_i32, not_null, put_compact_length, put_length_i32};
+use super::{Cx, Layout, NullableWire, Wire};
+use crate::encoder::Encoder;
+use crate::error::{DecodeErrorKind, EncodeError, Parsed, PathSegment, at, fail};
+
+impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Vec<T> {
+    const STRUCT: Option<&'static crate::schema::StructSchema> = T::STRUCT;
+
+    fn type_name() -> String {
+        format!("[]{}", T::type_name())
+    }
+
+    fn min_size(layout: Layout) -> usize {
+        if layout.flexible { 1 } else { 4 }
+    }
+
+    fn write(&self, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+        Self::write_nullable(Some(self), layout, out)
+    }
+
+    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
+        not_null(input, Self::parse_nullable(cx, input))
+    }
+
+    #[cfg(feature = "json")]
+    fn json(&self, layout: Layout) -> serde_json::Value {
+        self.iter().map(|element| element.json(layout)).collect()
+    }
+
+    #[cfg(test)]
+    fn arbitrary(layout: Layout) -> proptest::strategy::BoxedStrategy<Self> {
+        use proptest::strategy::Strategy;
+        proptest::collection::vec(T::arbitrary(layout), 0..3).boxed()
+    }
+}
+
+impl<T: Wire + Clone + std::fmt::Debug + 'static> NullableWire for Vec<T> {
+    fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+        if layout.flexible {
+            put_compact_length(value.map(Self::len), out);
+        } else {
+            put_length_i32(value.map(Self::len), out)?;
+        }
+        value.into_iter().flatten().try_for_each(|element| element.write(layout, out))
+    }
+
+    fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
+        let (mut rest, length) = if cx.layout.flexible { compact_length(input)? } else { length_i32(input)? };
+        let Some(length) = length else {
+            return Ok((rest, None));
+        };
+        let at_most = rest.len() / T::min_size(cx.layout).max(1);
+        if length > at_most {
+            return fail(input, DecodeErrorKind::InvalidLength(i64::try_from(length).unwrap_or(i64::MAX)));
+        }
+        let mut elements = Self::with_capacity(length);
+        for index in 0..length {
+            let (after, element) =
+                T::parse(cx, rest).map_err(|error| at(error, PathSegment::Index(index)))?;
+            elements.push(element);
+            rest = after;
+        }
+        Ok((rest, Some(elements)))
+    }
+}
+
+/// Null structs have a byte in front: -1 for null, 1 for a value (KIP-893).
+impl<T: crate::schema::Struct> NullableWire for T {
+    fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+        let Some(value) = value else {
+            out.put_slice(&(-1i8).to_be_bytes());
+            return Ok(());
+        };
+        out.put_slice(&[1]);
+        value.write(layout, out)
+    }
+
+    fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
+        let (rest, marker) = be_i8(input)?;
+        if marker < 0 {
+            return Ok((rest, None));
+        }
+        let (rest, value) = T::parse(cx, rest)?;
+        Ok((rest, Some(value)))
+    }
+}

@@ -1,0 +1,184 @@
+//! Strings and byte strings, plain and compact, with their nullable forms.
+//!
+//! Invariant: byte strings are slices of the frame, never copies.
+
+use bytes::Bytes;
+use nom::bytes::complete::take;
+use nom::number::complete::{be_i16, be_i32};
+
+use super::varint::{put_unsigned, unsigned_varint};
+use super::{Cx, Layout, NullableWire, Wire};
+use crate::encoder::Encoder;
+use crate::error::{DecodeErrorKind, EncodeError, Parsed, fail};
+
+/// Reads a compact length: null is 0, and a length `n` is written as `n + 1`.
+pub(super) fn compact_length(input: &[u8]) -> Parsed<'_, Option<usize>> {
+    let (rest, raw) = unsigned_varint(input)?;
+    Ok((rest, raw.checked_sub(1).map(|length| length as usize)))
+}
+
+pub(super) fn put_compact_length(length: Option<usize>, out: &mut Encoder) {
+    put_unsigned(length.map_or(0, |length| length as u64 + 1), out);
+}
+
+/// Reads a length of four bytes: null is -1.
+pub(super) fn length_i32(input: &[u8]) -> Parsed<'_, Option<usize>> {
+    let (rest, raw) = be_i32(input)?;
+    signed_length(input, rest, i64::from(raw))
+}
+
+pub(super) fn put_length_i32(length: Option<usize>, out: &mut Encoder) -> Result<(), EncodeError> {
+    let raw =
+        length.map_or(Ok(-1), |length| i32::try_from(length).map_err(|_| EncodeError::TooLong { length }))?;
+    out.put_slice(&raw.to_be_bytes());
+    Ok(())
+}
+
+fn signed_length<'i>(input: &'i [u8], rest: &'i [u8], raw: i64) -> Parsed<'i, Option<usize>> {
+    match raw {
+        -1 => Ok((rest, None)),
+        raw => match usize::try_from(raw) {
+            Ok(length) => Ok((rest, Some(length))),
+            Err(_) => fail(input, DecodeErrorKind::InvalidLength(raw)),
+        },
+    }
+}
+
+/// A string whose length always has two bytes: what request headers use in every version.
+pub(crate) fn nullable_string_i16(input: &[u8]) -> Parsed<'_, Option<String>> {
+    let (rest, raw) = be_i16(input)?;
+    let (rest, length) = signed_length(input, rest, i64::from(raw))?;
+    string_of(rest, length)
+}
+
+pub(crate) fn put_nullable_string_i16(value: Option<&str>, out: &mut Encoder) -> Result<(), EncodeError> {
+    let length = value.map_or(Ok(-1), |value| {
+        i16::try_from(value.len()).map_err(|_| EncodeError::TooLong { length: value.len() })
+    })?;
+    out.put_slice(&length.to_be_bytes());
+    out.put_slice(value.unwrap_or_default().as_bytes());
+    Ok(())
+}
+
+fn string_of(input: &[u8], length: Option<usize>) -> Parsed<'_, Option<String>> {
+    let Some(length) = length else {
+        return Ok((input, None));
+    };
+    let (rest, bytes) = take(length)(input)?;
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok((rest, Some(text.to_owned()))),
+        Err(_) => fail(input, DecodeErrorKind::InvalidUtf8),
+    }
+}
+
+pub(super) fn not_null<'i, T>(input: &'i [u8], parsed: Parsed<'i, Option<T>>) -> Parsed<'i, T> {
+    match parsed? {
+        (rest, Some(value)) => Ok((rest, value)),
+        (_, None) => fail(input, DecodeErrorKind::UnexpectedNull),
+    }
+}
+
+impl Wire for String {
+    fn type_name() -> String {
+        "string".to_owned()
+    }
+
+    fn min_size(layout: Layout) -> usize {
+        if layout.flexible { 1 } else { 2 }
+    }
+
+    fn write(&self, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+        Self::write_nullable(Some(self), layout, out)
+    }
+
+    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
+        not_null(input, Self::parse_nullable(cx, input))
+    }
+
+    #[cfg(feature = "json")]
+    fn json(&self, _: Layout) -> serde_json::Value {
+        self.as_str().into()
+    }
+
+    #[cfg(test)]
+    fn arbitrary(_: Layout) -> proptest::strategy::BoxedStrategy<Self> {
+        use proptest::strategy::Strategy;
+        proptest::string::string_regex("[a-zé日]{0,12}").unwrap().boxed()
+    }
+}
+
+impl NullableWire for String {
+    fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+        if !layout.flexible {
+            return put_nullable_string_i16(value.map(String::as_str), out);
+        }
+        put_compact_length(value.map(String::len), out);
+        out.put_slice(value.map(String::as_bytes).unwrap_or_default());
+        Ok(())
+    }
+
+    fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
+        if !cx.layout.flexible {
+            return nullable_string_i16(input);
+        }
+        let (rest, length) = compact_length(input)?;
+        string_of(rest, length)
+    }
+}
+
+impl Wire for Bytes {
+    fn type_name() -> String {
+        "bytes".to_owned()
+    }
+
+    fn min_size(layout: Layout) -> usize {
+        if layout.flexible { 1 } else { 4 }
+    }
+
+    fn write(&self, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+        Self::write_nullable(Some(self), layout, out)
+    }
+
+    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
+        not_null(input, Self::parse_nullable(cx, input))
+    }
+
+    #[cfg(feature = "json")]
+    fn json(&self, _: Layout) -> serde_json::Value {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(self).into()
+    }
+
+    #[cfg(test)]
+    fn arbitrary(_: Layout) -> proptest::strategy::BoxedStrategy<Self> {
+        use proptest::strategy::Strategy;
+        let short = proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40);
+        // Long enough to be linked into the frame instead of copied.
+        let long = proptest::prelude::any::<u8>().prop_map(|byte| vec![byte; 5000]);
+        proptest::prop_oneof![9 => short, 1 => long].prop_map(Self::from).boxed()
+    }
+}
+
+impl NullableWire for Bytes {
+    fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+        if layout.flexible {
+            put_compact_length(value.map(Self::len), out);
+        } else {
+            put_length_i32(value.map(Self::len), out)?;
+        }
+        if let Some(value) = value {
+            out.put_bytes(value);
+        }
+        Ok(())
+    }
+
+    fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
+        let (rest, length) = if cx.layout.flexible { compact_length(input)? } else { length_i32(input)? };
+        let Some(length) = length else {
+            return Ok((rest, None));
+        };
+        let (rest, bytes) = take(length)(rest)?;
+        // `bytes` is part of the frame: every input handed to a decoder is a slice of it.
+        Ok((rest, Some(cx.frame.slice_ref(bytes))))
+    }
+}

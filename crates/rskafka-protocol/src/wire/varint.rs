@@ -1,0 +1,124 @@
+//! Variable-length integers: seven bits a byte, least significant first; signed ones in zigzag.
+//!
+//! Invariant: a value takes at most 5 bytes (32 bit) or 10 bytes (64 bit); more is an error, as are
+//! bits that do not fit the type.
+
+use crate::encoder::Encoder;
+use crate::error::{DecodeErrorKind, Parsed, fail};
+
+/// An unsigned 32-bit integer (Kafka class `ByteUtils.readUnsignedVarint`).
+pub(crate) fn unsigned_varint(input: &[u8]) -> Parsed<'_, u32> {
+    let (rest, value) = unsigned(input, 5)?;
+    match u32::try_from(value) {
+        Ok(value) => Ok((rest, value)),
+        Err(_) => fail(input, DecodeErrorKind::VarintOverflow),
+    }
+}
+
+/// An unsigned 64-bit integer.
+pub(crate) fn unsigned_varlong(input: &[u8]) -> Parsed<'_, u64> {
+    unsigned(input, 10)
+}
+
+/// A signed 32-bit integer in zigzag.
+pub(crate) fn varint(input: &[u8]) -> Parsed<'_, i32> {
+    let (rest, raw) = unsigned_varint(input)?;
+    Ok((rest, (raw >> 1) as i32 ^ -((raw & 1) as i32)))
+}
+
+/// A signed 64-bit integer in zigzag.
+pub(crate) fn varlong(input: &[u8]) -> Parsed<'_, i64> {
+    let (rest, raw) = unsigned_varlong(input)?;
+    Ok((rest, (raw >> 1) as i64 ^ -((raw & 1) as i64)))
+}
+
+#[inline]
+fn unsigned(input: &[u8], max_bytes: u32) -> Parsed<'_, u64> {
+    let mut value = 0u64;
+    let mut rest = input;
+    for index in 0..max_bytes {
+        let Some((&byte, after)) = rest.split_first() else {
+            return fail(input, DecodeErrorKind::Truncated);
+        };
+        rest = after;
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte holds the 64th bit only.
+        if index == 9 && bits > 1 {
+            return fail(input, DecodeErrorKind::VarintOverflow);
+        }
+        value |= bits << (7 * index);
+        if byte & 0x80 == 0 {
+            return Ok((rest, value));
+        }
+    }
+    fail(input, DecodeErrorKind::VarintOverflow)
+}
+
+/// Writes an unsigned integer of up to 64 bits.
+pub(crate) fn put_unsigned(mut value: u64, out: &mut Encoder) {
+    let mut bytes = [0u8; 10];
+    let mut len = 0;
+    for slot in &mut bytes {
+        len += 1;
+        *slot = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            break;
+        }
+        *slot |= 0x80;
+    }
+    out.put_slice(bytes.get(..len).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::into_wire_error;
+
+    fn zigzag(value: i64) -> u64 {
+        ((value << 1) ^ (value >> 63)) as u64
+    }
+
+    proptest! {
+        #[test]
+        fn every_integer_survives(value: u64, signed: i64, small: i32) {
+            let mut out = Encoder::new();
+            put_unsigned(value, &mut out);
+            put_unsigned(zigzag(signed), &mut out);
+            put_unsigned(zigzag(i64::from(small)), &mut out);
+            put_unsigned(u64::from(value as u32), &mut out);
+            let bytes = out.into_bytes();
+            let (rest, read) = unsigned_varlong(&bytes).unwrap();
+            prop_assert_eq!(read, value);
+            let (rest, read) = varlong(rest).unwrap();
+            prop_assert_eq!(read, signed);
+            let (rest, read) = varint(rest).unwrap();
+            prop_assert_eq!(read, small);
+            let (rest, read) = unsigned_varint(rest).unwrap();
+            prop_assert_eq!(read, value as u32);
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
+            let _ = unsigned_varint(&bytes);
+            let _ = varint(&bytes);
+            let _ = unsigned_varlong(&bytes);
+            let _ = varlong(&bytes);
+        }
+    }
+
+    #[test]
+    fn too_many_bytes_are_an_overflow() {
+        let kind = |result: Parsed<'_, u64>| into_wire_error(result.unwrap_err(), &[]).kind;
+        assert_eq!(kind(unsigned_varlong(&[0xff; 11])), DecodeErrorKind::VarintOverflow);
+        assert_eq!(kind(unsigned_varlong(&[0xff; 3])), DecodeErrorKind::Truncated);
+        let bytes = [0xff, 0xff, 0xff, 0xff, 0x1f];
+        assert_eq!(
+            into_wire_error(unsigned_varint(&bytes).unwrap_err(), &[]).kind,
+            DecodeErrorKind::VarintOverflow
+        );
+    }
+}
