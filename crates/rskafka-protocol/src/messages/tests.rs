@@ -113,7 +113,7 @@ fn errors_name_message_version_path_and_offset() {
         error.to_string(),
         "cannot decode ProduceResponse version 9 at responses[0].partition_responses (byte 3): invalid length 1"
     );
-    let error = produce::ProduceResponse::decode(9, &bytes.slice(..40)).unwrap_err();
+    let error = produce::ProduceResponse::decode(9, &bytes.slice(..30)).unwrap_err();
     assert!(error.path().starts_with("responses[0].partition_responses[0]."), "{error}");
 }
 
