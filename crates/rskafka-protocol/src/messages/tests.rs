@@ -113,8 +113,12 @@ fn errors_name_message_version_path_and_offset() {
         error.to_string(),
         "cannot decode ProduceResponse version 9 at responses[0].partition_responses (byte 3): invalid length 1"
     );
-    let error = produce::ProduceResponse::decode(9, &bytes.slice(..30)).unwrap_err();
-    assert!(error.path().starts_with("responses[0].partition_responses[0]."), "{error}");
+    // The length of the refused records, after index, code and three offsets.
+    let mut claimed = bytes.to_vec();
+    claimed[34] = 0x7f;
+    let error = produce::ProduceResponse::decode(9, &claimed.into()).unwrap_err();
+    assert_eq!(error.path(), "responses[0].partition_responses[0].record_errors");
+    assert_eq!((error.message(), error.version(), error.offset()), ("ProduceResponse", 9, 34));
 }
 
 #[test]
