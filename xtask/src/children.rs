@@ -7,7 +7,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ struct Entry {
 }
 
 /// Time that an interrupted cargo gets to clean up.
-const COMMAND_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(2);
 
 /// Makes Ctrl-C, SIGTERM and SIGHUP end every owned process before this one.
 pub(crate) fn end_with_this_process() -> Result<()> {
@@ -32,8 +32,7 @@ pub(crate) fn end_with_this_process() -> Result<()> {
         // Held until the exit: nobody can spawn, or report the death of a child as an error, in between.
         let owned = registry();
         eprintln!("\ninterrupted: ending {} processes", owned.len());
-        let (gentle, hard): (Vec<Entry>, Vec<Entry>) =
-            owned.iter().partition(|entry| !entry.grace.is_zero());
+        let (gentle, hard): (Vec<Entry>, Vec<Entry>) = owned.iter().partition(|entry| !entry.grace.is_zero());
         end(&gentle);
         end(&hard);
         std::process::exit(130);
@@ -42,11 +41,7 @@ pub(crate) fn end_with_this_process() -> Result<()> {
 }
 
 fn end(entries: &[Entry]) {
-    let grace = entries
-        .iter()
-        .map(|entry| entry.grace)
-        .max()
-        .unwrap_or_default();
+    let grace = entries.iter().map(|entry| entry.grace).max().unwrap_or_default();
     let processes: Vec<Process> = entries.iter().map(|entry| entry.process).collect();
     for process in process::end(&processes, grace) {
         eprintln!("process {} does not end", process.pid);
@@ -74,14 +69,15 @@ impl Owned {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-        let process = Process::with_pid(child.id()).ok_or_else(|| {
-            anyhow!(
-                "/proc has no process {}: environments need Linux",
-                child.id()
-            )
-        })?;
+        let process = Process::with_pid(child.id())
+            .ok_or_else(|| anyhow!("/proc has no process {}: environments need Linux", child.id()))?;
         owned.push(Entry { process, grace });
         Ok(Owned { process, child })
+    }
+
+    /// What it writes, if its standard output is piped.
+    pub(crate) fn stdout(&mut self) -> Result<ChildStdout> {
+        self.child.stdout.take().context("standard output is not piped")
     }
 
     /// Waits until it ends by itself.
@@ -119,15 +115,8 @@ pub(crate) fn run_piped(
     command: &mut Command,
     mut part: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<ExitStatus> {
-    let mut owned = Owned::spawn(
-        command.stdin(Stdio::null()).stdout(Stdio::piped()),
-        COMMAND_GRACE,
-    )?;
-    let mut stdout = owned
-        .child
-        .stdout
-        .take()
-        .context("standard output is piped")?;
+    let mut owned = Owned::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()), COMMAND_GRACE)?;
+    let mut stdout = owned.stdout()?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         match stdout.read(&mut buffer)? {

@@ -68,10 +68,7 @@ pub(crate) fn down(name: &str) -> Result<()> {
         return Ok(());
     }
     cluster::stop(&folder, &state, SHUTDOWN_GRACE)?;
-    println!(
-        "{name} is down: {running} processes ended; logs stay in {}",
-        folder.display()
-    );
+    println!("{name} is down: {running} processes ended; logs stay in {}", folder.display());
     Ok(())
 }
 
@@ -84,11 +81,7 @@ pub(crate) fn status(name: &str) -> Result<()> {
     } else {
         println!("{name}: {}", describe(&state));
         for (node, process) in &state.nodes {
-            let runs = if process.is_running() {
-                "runs"
-            } else {
-                "has ended"
-            };
+            let runs = if process.is_running() { "runs" } else { "has ended" };
             println!("  {node:<12} pid {:<8} {runs}", process.pid);
         }
         println!("  folder {}", state::folder(name).display());
@@ -106,11 +99,7 @@ pub(crate) fn status(name: &str) -> Result<()> {
 fn describe(state: &State) -> String {
     let brokers = state.connect.len();
     let running = state.running().len();
-    format!(
-        "Kafka {}, {brokers} broker(s), {running} of {} processes run",
-        state.version,
-        state.nodes.len()
-    )
+    format!("Kafka {}, {brokers} broker(s), {running} of {} processes run", state.version, state.nodes.len())
 }
 
 fn print_connect(connect: &str) {

@@ -1,9 +1,5 @@
 //! The command line.
-#![allow(
-    unreachable_pub,
-    missing_docs,
-    reason = "the code comes from the macro"
-)]
+#![allow(unreachable_pub, missing_docs, reason = "the code comes from the macro")]
 
 xflags::xflags! {
     /// Environments, tests and checks of this workspace.
@@ -16,7 +12,7 @@ xflags::xflags! {
                 required name: String
                 /// Release of Apache Kafka, the newest 4.x if not given.
                 optional --version version: String
-                /// 1 (broker and controller in one) or 3 (and a controller).
+                /// 1 (broker and controller in one, the default) or 3 (and a controller).
                 optional --brokers brokers: u32
             }
             /// Ends its processes.
@@ -28,5 +24,33 @@ xflags::xflags! {
                 required name: String
             }
         }
+        /// Appends and tails a log, and verifies every record.
+        cmd demo {
+            /// fake (embedded, the default), kafka (3 temporary brokers) or HOST:PORT[,HOST:PORT].
+            optional --env env: String
+            /// How many records, 1,000,000 if not given.
+            optional --records records: u64
+            /// `--break` for short: tampers with what is read, to see it found: lose, repeat, swap or flip.
+            optional --break-reads how: String
+        }
+        /// Runs all tests.
+        cmd test {
+            /// auto (with a real Kafka where Java and Maven are found, the default), fake (without) or kafka (must be).
+            optional --env env: String
+            /// Release of Apache Kafka, the newest 4.x if not given.
+            optional --version version: String
+        }
+        /// Checks all that is not a test: format, clippy, docs, licences, crate directions, features.
+        cmd lint {}
+    }
+}
+
+impl Xtask {
+    /// The flags of this process; ends it with the help text if they are wrong.
+    pub fn parse() -> Xtask {
+        // The macro names a field after each flag, and `break` cannot name one.
+        let args = std::env::args_os().skip(1);
+        let args = args.map(|arg| if arg == "--break" { "--break-reads".into() } else { arg });
+        Xtask::from_vec(args.collect()).unwrap_or_else(|error| error.exit())
     }
 }

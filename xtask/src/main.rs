@@ -1,12 +1,16 @@
-//! The project's own commands: `cargo xtask help`.
+//! The project's own commands: `cargo xtask --help`.
 //!
 //! Small on purpose: it starts environments and runs cargo; no crate of the project is compiled into it.
 
 mod children;
+mod demo;
 mod env;
 mod flags;
+mod libtest;
+mod lint;
 mod process;
 mod progress;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -16,7 +20,7 @@ use anyhow::Result;
 use crate::flags::{EnvCmd, Xtask, XtaskCmd};
 
 fn main() -> ExitCode {
-    let flags = Xtask::from_env_or_exit();
+    let flags = Xtask::parse();
     match run(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -34,5 +38,8 @@ fn run(flags: Xtask) -> Result<()> {
             EnvCmd::Down(down) => env::down(&down.name),
             EnvCmd::Status(status) => env::status(&status.name),
         },
+        XtaskCmd::Demo(demo) => demo::command(demo.env.as_deref(), demo.records, demo.break_reads.as_deref()),
+        XtaskCmd::Test(test) => test::command(test.env.as_deref(), test.version.as_deref()),
+        XtaskCmd::Lint(_) => lint::command(),
     }
 }

@@ -27,22 +27,21 @@ impl Process {
     /// The running process with this id.
     pub(crate) fn with_pid(pid: u32) -> Option<Process> {
         let pid = i32::try_from(pid).ok()?;
-        let (_, start_time) = state_and_start_time(pid)?;
-        Some(Process { pid, start_time })
+        Some(Process { pid, start_time: Stat::of(pid)?.start_time })
     }
 
     /// Whether it still runs; one that ended and only waits for its parent (a zombie) does not.
     pub(crate) fn is_running(self) -> bool {
-        state_and_start_time(self.pid).is_some_and(|(state, start_time)| {
-            start_time == self.start_time && !"ZX".contains(state)
-        })
+        Stat::of(self.pid).is_some_and(|stat| stat.start_time == self.start_time && stat.runs())
     }
 
-    fn signal(self, signal: Signal) {
-        if self.is_running() {
-            // It may end between the look and the signal; the next look tells.
-            let _ = killpg(Pid::from_raw(self.pid), signal);
-        }
+    /// The processes of its group, itself among them.
+    fn group(self) -> Vec<Process> {
+        let Ok(entries) = std::fs::read_dir("/proc") else { return vec![self] };
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let stats = pids.filter_map(|pid| Some((pid, Stat::of(pid)?)));
+        let group = stats.filter(|(_, stat)| stat.group == self.pid && stat.runs());
+        group.map(|(pid, stat)| Process { pid, start_time: stat.start_time }).collect()
     }
 }
 
@@ -56,34 +55,38 @@ impl FromStr for Process {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Process> {
-        let (pid, start_time) = text
-            .split_once(' ')
-            .ok_or_else(|| anyhow::anyhow!("not a process: {text:?}"))?;
-        Ok(Process {
-            pid: pid.parse()?,
-            start_time: start_time.parse()?,
-        })
+        let (pid, start_time) =
+            text.split_once(' ').ok_or_else(|| anyhow::anyhow!("not a process: {text:?}"))?;
+        Ok(Process { pid: pid.parse()?, start_time: start_time.parse()? })
     }
 }
 
 /// Ends all of them with their groups: SIGTERM, at most `grace` of waiting, SIGKILL. Returns those that still run.
-pub(crate) fn end(processes: &[Process], grace: Duration) -> Vec<Process> {
+pub(crate) fn end(leaders: &[Process], grace: Duration) -> Vec<Process> {
+    let leaders = leaders.iter().filter(|leader| leader.is_running());
+    // Known before the first signal: the leader may be gone when a process of its group still has to be killed.
+    let groups: Vec<(Process, Vec<Process>)> = leaders.map(|leader| (*leader, leader.group())).collect();
+    let members: Vec<Process> = groups.iter().flat_map(|(_, group)| group).copied().collect();
     if !grace.is_zero() {
-        processes.iter().for_each(|p| p.signal(Signal::SIGTERM));
-        wait_for_end(processes, grace);
+        signal(&groups, Signal::SIGTERM);
+        wait_for_end(&members, grace);
     }
-    processes.iter().for_each(|p| p.signal(Signal::SIGKILL));
-    wait_for_end(processes, KILL_WAIT)
+    signal(&groups, Signal::SIGKILL);
+    wait_for_end(&members, KILL_WAIT)
+}
+
+/// As long as a known member runs, the group's id cannot have gone to somebody else.
+fn signal(groups: &[(Process, Vec<Process>)], signal: Signal) {
+    for (leader, _) in groups.iter().filter(|(_, group)| group.iter().any(|member| member.is_running())) {
+        // It may end between the look and the signal; the wait tells.
+        let _ = killpg(Pid::from_raw(leader.pid), signal);
+    }
 }
 
 fn wait_for_end(processes: &[Process], at_most: Duration) -> Vec<Process> {
     let deadline = Instant::now() + at_most;
     loop {
-        let running: Vec<Process> = processes
-            .iter()
-            .copied()
-            .filter(|p| p.is_running())
-            .collect();
+        let running: Vec<Process> = processes.iter().copied().filter(|p| p.is_running()).collect();
         if running.is_empty() || Instant::now() >= deadline {
             return running;
         }
@@ -91,42 +94,55 @@ fn wait_for_end(processes: &[Process], at_most: Duration) -> Vec<Process> {
     }
 }
 
-fn state_and_start_time(pid: i32) -> Option<(char, u64)> {
-    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+/// What /proc says of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    state: char,
+    group: i32,
+    start_time: u64,
 }
 
-/// proc(5): the command name (field 2) may hold blanks and brackets, so fields count from behind the last `)`:
-/// state is field 3, starttime field 22.
-fn parse_stat(stat: &str) -> Option<(char, u64)> {
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(22 - 4)?.parse().ok()?))
+impl Stat {
+    fn of(pid: i32) -> Option<Stat> {
+        Stat::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// proc(5): the command name (field 2) may hold blanks and brackets, so fields count from behind the last `)`:
+    /// state is field 3, pgrp field 5, starttime field 22.
+    fn parse(stat: &str) -> Option<Stat> {
+        let (_, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3);
+        Some(Stat {
+            state: field(3)?.chars().next()?,
+            group: field(5)?.parse().ok()?,
+            start_time: field(22)?.parse().ok()?,
+        })
+    }
+
+    fn runs(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::os::unix::process::CommandExt;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn stat_of_a_command_with_brackets_and_blanks_is_read() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 8192 1";
-        assert_eq!(parse_stat(stat), Some(('S', 4711)));
+        assert_eq!(Stat::parse(stat), Some(Stat { state: 'S', group: 7, start_time: 4711 }));
     }
 
     #[test]
     fn a_process_with_another_start_time_is_not_signalled() {
-        let mut child = Command::new("sleep")
-            .arg("60")
-            .process_group(0)
-            .spawn()
-            .unwrap();
+        let mut child = Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
         let process = Process::with_pid(child.id()).unwrap();
-        let stranger = Process {
-            start_time: process.start_time + 1,
-            ..process
-        };
+        let stranger = Process { start_time: process.start_time + 1, ..process };
         assert!(!stranger.is_running());
         assert_eq!(end(&[stranger], Duration::from_millis(100)), []);
         assert!(process.is_running());
@@ -134,6 +150,22 @@ mod tests {
         assert_eq!(end(&[process], Duration::from_secs(10)), []);
         assert!(!process.is_running());
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_ignores_sigterm_ends_after_its_leader() {
+        let script = "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 0.05; done' & wait";
+        let mut shell = Command::new("sh");
+        let mut child = shell.args(["-c", script]).process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = [0; 6];
+        child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        let leader = Process::with_pid(child.id()).unwrap();
+        let group = leader.group();
+        assert!(group.len() >= 2, "{group:?}");
+
+        assert_eq!(end(&[leader], Duration::from_millis(300)), []);
+        child.wait().unwrap();
+        assert_eq!(wait_for_end(&leader.group(), Duration::from_secs(1)), []);
     }
 
     #[test]

@@ -20,11 +20,7 @@ impl Step {
         if spinner.is_hidden() {
             eprintln!("{name} ...");
         }
-        Step {
-            name,
-            spinner,
-            since: Instant::now(),
-        }
+        Step { name, spinner, since: Instant::now() }
     }
 
     /// Shows how far it is.
@@ -35,11 +31,7 @@ impl Step {
     /// Leaves one line with the time it took.
     pub(crate) fn done(self) {
         self.spinner.finish_and_clear();
-        eprintln!(
-            "{} ({:.1} s)",
-            self.name,
-            self.since.elapsed().as_secs_f64()
-        );
+        eprintln!("{} ({:.1} s)", self.name, self.since.elapsed().as_secs_f64());
     }
 }
 

@@ -33,7 +33,7 @@ const TOOL_HEAP_MIB: u32 = 384;
 /// A running cluster; dropping it ends it.
 #[must_use]
 pub(crate) struct Kafka {
-    pub(crate) java: Java,
+    java: Java,
     folder: PathBuf,
     state: State,
     owned: Vec<Owned>,
@@ -42,28 +42,17 @@ pub(crate) struct Kafka {
 impl Kafka {
     /// Starts one that ends with this command.
     pub(crate) fn temporary(purpose: &str, version: &Version, brokers: u32) -> Result<Kafka> {
-        Kafka::start(
-            &format!("kafka-{purpose}-{}", std::process::id()),
-            version,
-            brokers,
-        )
+        Kafka::start(&format!("kafka-{purpose}-{}", std::process::id()), version, brokers)
     }
 
     /// Starts one in the folder of this name, from an empty log.
     pub(crate) fn start(name: &str, version: &Version, brokers: u32) -> Result<Kafka> {
-        ensure!(
-            matches!(brokers, 1 | 3),
-            "an environment has 1 or 3 brokers, not {brokers}"
-        );
+        ensure!(matches!(brokers, 1 | 3), "an environment has 1 or 3 brokers, not {brokers}");
         let java = Java::for_kafka(version)?;
         end_abandoned()?;
         let owner = Process::with_pid(std::process::id());
-        let mut kafka = Kafka {
-            java,
-            folder: state::folder(name),
-            state: State::default(),
-            owned: Vec::new(),
-        };
+        let mut kafka =
+            Kafka { java, folder: state::folder(name), state: State::default(), owned: Vec::new() };
         let mut attempt = 1;
         loop {
             let nodes = config::nodes(brokers, free_ports())?;
@@ -92,6 +81,11 @@ impl Kafka {
     /// Addresses as `KAFKA_CONNECT` takes them.
     pub(crate) fn connect(&self) -> String {
         self.state.connect.join(",")
+    }
+
+    /// Where its logs are; gone with the next environment that is started.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Lets the cluster run on after this command.
@@ -136,9 +130,7 @@ impl Kafka {
         for node in nodes {
             let folder = self.folder.join(node.name());
             let log = File::create(folder.join("format.log"))?;
-            let mut tool =
-                self.java
-                    .command(CONTROLLER_HEAP_MIB, "WARN", "kafka.tools.StorageTool");
+            let mut tool = self.java.command(CONTROLLER_HEAP_MIB, "WARN", "kafka.tools.StorageTool");
             tool.args(["format", "--cluster-id", &cluster_id, "--config"])
                 .arg(folder.join("server.properties"));
             tool.stdout(log.try_clone()?).stderr(log);
@@ -146,11 +138,7 @@ impl Kafka {
         }
         for (folder, tool) in tools {
             let status = tool.wait()?;
-            ensure!(
-                status.success(),
-                "formatting failed ({status}): {}",
-                tail(&folder.join("format.log"))
-            );
+            ensure!(status.success(), "formatting failed ({status}): {}", tail(&folder.join("format.log")));
         }
         step.done();
         Ok(())
@@ -159,16 +147,9 @@ impl Kafka {
     fn spawn(&mut self, node: &Node) -> Result<()> {
         let folder = self.folder.join(node.name());
         let log = File::create(folder.join("server.log"))?;
-        let heap = if node.role.is_broker() {
-            BROKER_HEAP_MIB
-        } else {
-            CONTROLLER_HEAP_MIB
-        };
+        let heap = if node.role.is_broker() { BROKER_HEAP_MIB } else { CONTROLLER_HEAP_MIB };
         let mut server = self.java.command(heap, "INFO", "kafka.Kafka");
-        server
-            .arg(folder.join("server.properties"))
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        server.arg(folder.join("server.properties")).stdout(log.try_clone()?).stderr(log);
         let owned = Owned::spawn(&mut server, Duration::ZERO)?;
         self.state.nodes.push((node.name(), owned.process));
         self.owned.push(owned);
@@ -194,10 +175,7 @@ impl Kafka {
                     return false;
                 };
                 match probe::live_brokers(&address) {
-                    Ok(live)
-                        if usize::try_from(live)
-                            .is_ok_and(|live| live == self.state.connect.len()) =>
-                    {
+                    Ok(live) if usize::try_from(live).is_ok_and(|live| live == self.state.connect.len()) => {
                         return false;
                     }
                     Ok(live) => last = Some(format!("{} knows {live} live brokers", node.name())),
@@ -249,13 +227,9 @@ impl Drop for Kafka {
 pub(crate) fn stop(folder: &Path, state: &State, grace: Duration) -> Result<()> {
     // Brokers first: they tell the controller that they go.
     let running = state.running();
-    let (controller, brokers): (Vec<Process>, Vec<Process>) =
-        running.into_iter().partition(|process| {
-            state
-                .nodes
-                .iter()
-                .any(|(name, p)| p == process && name == "controller")
-        });
+    let (controller, brokers): (Vec<Process>, Vec<Process>) = running
+        .into_iter()
+        .partition(|process| state.nodes.iter().any(|(name, p)| p == process && name == "controller"));
     for processes in [brokers, controller] {
         let left = process::end(&processes, grace);
         ensure!(left.is_empty(), "these processes do not end: {left:?}");
@@ -273,8 +247,7 @@ fn end_abandoned() -> Result<()> {
         };
         if state.owner.is_some_and(|owner| !owner.is_running()) {
             stop(&folder, &state, Duration::ZERO)?;
-            fs::remove_dir_all(&folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
+            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
     }
     Ok(())
@@ -317,9 +290,5 @@ fn tail(log: &Path) -> String {
     };
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    format!(
-        "{}\n(whole log: {})",
-        lines[lines.len().saturating_sub(LINES)..].join("\n"),
-        log.display()
-    )
+    format!("{}\n(whole log: {})", lines[lines.len().saturating_sub(LINES)..].join("\n"), log.display())
 }

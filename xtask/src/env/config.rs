@@ -22,14 +22,8 @@ const CONTROLLER: &str = "CONTROLLER";
 
 /// The listeners of every broker, in the order of its ports.
 const LISTENERS: &[Listener] = &[
-    Listener {
-        name: PLAINTEXT,
-        protocol: "PLAINTEXT",
-    },
-    Listener {
-        name: INTERNAL,
-        protocol: "PLAINTEXT",
-    },
+    Listener { name: PLAINTEXT, protocol: "PLAINTEXT" },
+    Listener { name: INTERNAL, protocol: "PLAINTEXT" },
 ];
 
 /// What a node does (KRaft's `process.roles`).
@@ -80,62 +74,40 @@ impl Node {
 
     /// Host and port of a listener.
     pub(crate) fn address(&self, listener: &str) -> Option<String> {
-        self.listeners()
-            .find(|(name, _)| *name == listener)
-            .map(|(_, port)| format!("127.0.0.1:{port}"))
+        self.listeners().find(|(name, _)| *name == listener).map(|(_, port)| format!("127.0.0.1:{port}"))
     }
 
     fn listeners(&self) -> impl Iterator<Item = (&'static str, u16)> {
-        let of_broker = LISTENERS
-            .iter()
-            .map(|listener| listener.name)
-            .filter(|_| self.role.is_broker());
+        let of_broker = LISTENERS.iter().map(|listener| listener.name).filter(|_| self.role.is_broker());
         let of_controller = Some(CONTROLLER).filter(|_| self.role.is_controller());
-        of_broker
-            .chain(of_controller)
-            .zip(self.ports.iter().copied())
+        of_broker.chain(of_controller).zip(self.ports.iter().copied())
     }
 }
 
 /// The nodes of a cluster, with ports from `free_port`.
-pub(crate) fn nodes<E>(
-    brokers: u32,
-    mut free_port: impl FnMut() -> Result<u16, E>,
-) -> Result<Vec<Node>, E> {
+pub(crate) fn nodes<E>(brokers: u32, mut free_port: impl FnMut() -> Result<u16, E>) -> Result<Vec<Node>, E> {
     let roles = if brokers == 1 {
         vec![(1, Role::Combined)]
     } else {
         let controller = std::iter::once((100, Role::Controller));
-        controller
-            .chain((1..=brokers).map(|id| (id, Role::Broker)))
-            .collect()
+        controller.chain((1..=brokers).map(|id| (id, Role::Broker))).collect()
     };
     let node = |(id, role): (u32, Role)| {
-        let ports = (0..role.ports())
-            .map(|_| free_port())
-            .collect::<Result<_, E>>()?;
+        let ports = (0..role.ports()).map(|_| free_port()).collect::<Result<_, E>>()?;
         Ok(Node { id, role, ports })
     };
     roles.into_iter().map(node).collect()
 }
 
 /// The text of a node's `server.properties`.
-pub(crate) fn server_properties(
-    version: &Version,
-    node: &Node,
-    nodes: &[Node],
-    data: &Path,
-) -> String {
+pub(crate) fn server_properties(version: &Version, node: &Node, nodes: &[Node], data: &Path) -> String {
     let mut properties = quorum_properties(node, nodes, data);
     if node.role.is_broker() {
         let brokers = nodes.iter().filter(|node| node.role.is_broker()).count();
         properties.extend(listener_properties(node));
         properties.extend(broker_properties(version, brokers));
     }
-    properties
-        .into_iter()
-        .map(|(key, value)| format!("{key}={value}\n"))
-        .collect()
+    properties.into_iter().map(|(key, value)| format!("{key}={value}\n")).collect()
 }
 
 type Properties = Vec<(&'static str, String)>;
@@ -146,20 +118,10 @@ fn quorum_properties(node: &Node, nodes: &[Node], data: &Path) -> Properties {
         Role::Controller => "controller",
         Role::Combined => "broker,controller",
     };
-    let voters = nodes
-        .iter()
-        .filter_map(|node| Some(format!("{}@{}", node.id, node.address(CONTROLLER)?)));
-    let listeners = node
-        .listeners()
-        .map(|(name, port)| format!("{name}://127.0.0.1:{port}"));
-    let controller = Listener {
-        name: CONTROLLER,
-        protocol: "PLAINTEXT",
-    };
-    let protocols = LISTENERS
-        .iter()
-        .chain([&controller])
-        .map(|l| format!("{}:{}", l.name, l.protocol));
+    let voters = nodes.iter().filter_map(|node| Some(format!("{}@{}", node.id, node.address(CONTROLLER)?)));
+    let listeners = node.listeners().map(|(name, port)| format!("{name}://127.0.0.1:{port}"));
+    let controller = Listener { name: CONTROLLER, protocol: "PLAINTEXT" };
+    let protocols = LISTENERS.iter().chain([&controller]).map(|l| format!("{}:{}", l.name, l.protocol));
     vec![
         ("process.roles", roles.to_owned()),
         ("node.id", node.id.to_string()),
@@ -167,10 +129,7 @@ fn quorum_properties(node: &Node, nodes: &[Node], data: &Path) -> Properties {
         ("controller.listener.names", CONTROLLER.to_owned()),
         ("controller.quorum.election.timeout.ms", "500".to_owned()),
         ("controller.quorum.fetch.timeout.ms", "1000".to_owned()),
-        (
-            "controller.quorum.election.backoff.max.ms",
-            "300".to_owned(),
-        ),
+        ("controller.quorum.election.backoff.max.ms", "300".to_owned()),
         // The time after which a killed broker's leaders move.
         ("broker.session.timeout.ms", "3000".to_owned()),
         ("broker.heartbeat.interval.ms", "500".to_owned()),
@@ -187,10 +146,7 @@ fn listener_properties(node: &Node) -> Properties {
         .listeners()
         .filter(|(name, _)| *name != CONTROLLER)
         .map(|(name, port)| format!("{name}://127.0.0.1:{port}"));
-    vec![
-        ("advertised.listeners", join(advertised)),
-        ("inter.broker.listener.name", INTERNAL.to_owned()),
-    ]
+    vec![("advertised.listeners", join(advertised)), ("inter.broker.listener.name", INTERNAL.to_owned())]
 }
 
 fn broker_properties(version: &Version, brokers: usize) -> Properties {
@@ -229,15 +185,8 @@ fn broker_properties(version: &Version, brokers: usize) -> Properties {
         ("share.coordinator.state.topic.min.isr", "1"),
         ("share.coordinator.state.topic.num.partitions", "3"),
     ];
-    let share_groups = share_groups
-        .into_iter()
-        .filter(|_| version.has_share_groups());
-    properties.extend(
-        fixed
-            .into_iter()
-            .chain(share_groups)
-            .map(|(key, value)| (key, value.to_owned())),
-    );
+    let share_groups = share_groups.into_iter().filter(|_| version.has_share_groups());
+    properties.extend(fixed.into_iter().chain(share_groups).map(|(key, value)| (key, value.to_owned())));
     properties
 }
 
@@ -261,26 +210,13 @@ mod tests {
     }
 
     fn rendered(version: &str, nodes: &[Node], at: usize) -> HashMap<String, String> {
-        let text = server_properties(
-            &version.parse().unwrap(),
-            &nodes[at],
-            nodes,
-            Path::new("/data"),
-        );
+        let text = server_properties(&version.parse().unwrap(), &nodes[at], nodes, Path::new("/data"));
         let pairs: Vec<(String, String)> = text
             .lines()
-            .map(|line| {
-                line.split_once('=')
-                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                    .unwrap()
-            })
+            .map(|line| line.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap())
             .collect();
         let properties: HashMap<String, String> = pairs.iter().cloned().collect();
-        assert_eq!(
-            properties.len(),
-            pairs.len(),
-            "a key twice: the last one would win in silence"
-        );
+        assert_eq!(properties.len(), pairs.len(), "a key twice: the last one would win in silence");
         properties
     }
 
@@ -319,10 +255,7 @@ mod tests {
         assert_eq!(broker["node.id"], "2");
         assert_eq!(broker["process.roles"], "broker");
         assert_eq!(broker["controller.quorum.voters"], "100@127.0.0.1:9001");
-        assert_eq!(
-            broker["listeners"],
-            "PLAINTEXT://127.0.0.1:9004,INTERNAL://127.0.0.1:9005"
-        );
+        assert_eq!(broker["listeners"], "PLAINTEXT://127.0.0.1:9004,INTERNAL://127.0.0.1:9005");
         assert_eq!(broker["default.replication.factor"], "3");
         assert_eq!(broker["min.insync.replicas"], "2");
         assert_eq!(nodes[2].address(PLAINTEXT).unwrap(), "127.0.0.1:9004");

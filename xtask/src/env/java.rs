@@ -15,8 +15,7 @@ use crate::progress::Step;
 use crate::workspace;
 
 const HOW_TO_GET: &str = "install both, for example: apt-get install openjdk-17-jre-headless maven";
-const COPY_DEPENDENCIES: &str =
-    "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 /// Kafka 4 brings log4j 2 without an slf4j binding, and is silent without one.
 const LOG4J2_BINDING: [&str; 3] = ["org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.4"];
@@ -36,29 +35,15 @@ impl Java {
     /// Finds Java and Maven, and fetches the jars if they are not here yet.
     pub(crate) fn for_kafka(version: &Version) -> Result<Java> {
         let program = find(version)?;
-        let folder = workspace::target_dir()
-            .join("kafka")
-            .join(version.to_string());
+        let folder = workspace::target_dir().join("kafka").join(version.to_string());
         let libs = jars(version, &folder)?;
         let (file, text, property) = if version.logs_with_log4j2() {
-            (
-                "log4j2.properties",
-                include_str!("log4j2.properties"),
-                "log4j2.configurationFile=",
-            )
+            ("log4j2.properties", include_str!("log4j2.properties"), "log4j2.configurationFile=")
         } else {
-            (
-                "log4j.properties",
-                include_str!("log4j.properties"),
-                "log4j.configuration=file:",
-            )
+            ("log4j.properties", include_str!("log4j.properties"), "log4j.configuration=file:")
         };
         fs::write(folder.join(file), text)?;
-        Ok(Java {
-            program,
-            libs,
-            logging: format!("-D{property}{}", folder.join(file).display()),
-        })
+        Ok(Java { program, libs, logging: format!("-D{property}{}", folder.join(file).display()) })
     }
 
     /// `java` with a main class of Kafka; its log goes to standard error.
@@ -89,15 +74,14 @@ fn find(version: &Version) -> Result<OsString> {
         None => "java".into(),
     };
     let output = Command::new(&program).arg("-version").stdin(Stdio::null()).output().map_err(|error| {
-        anyhow!("no Java: {} cannot be run ({error}); Kafka runs on Java and comes through Maven: {HOW_TO_GET}", program.display())
-    })?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let found = java_version(&text).with_context(|| {
-        format!(
-            "`{} -version` answered: {text}{HOW_TO_GET}",
+        anyhow!(
+            "no Java: {} cannot be run ({error}); Kafka runs on Java and comes through Maven: {HOW_TO_GET}",
             program.display()
         )
     })?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let found = java_version(&text)
+        .with_context(|| format!("`{} -version` answered: {text}{HOW_TO_GET}", program.display()))?;
     let needed = version.oldest_java();
     ensure!(
         found >= needed,
@@ -109,9 +93,7 @@ fn find(version: &Version) -> Result<OsString> {
 /// The major version in the answer of `java -version`.
 fn java_version(text: &str) -> Option<u32> {
     let quoted = text.split('"').nth(1)?;
-    let mut numbers = quoted
-        .split(['.', '-', '+', '_'])
-        .map(|part| part.parse().ok());
+    let mut numbers = quoted.split(['.', '-', '+', '_']).map(|part| part.parse().ok());
     match numbers.next()?? {
         1 => numbers.next()?,
         major => Some(major),
@@ -119,17 +101,13 @@ fn java_version(text: &str) -> Option<u32> {
 }
 
 fn maven_is_here() -> Result<()> {
-    let status = Command::new("mvn")
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status();
+    let status = Command::new("mvn").arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => bail!("`mvn --version` failed ({status}); {HOW_TO_GET}"),
-        Err(error) => bail!(
-            "no Maven: mvn cannot be run ({error}); the jars of Kafka come through it: {HOW_TO_GET}"
-        ),
+        Err(error) => {
+            bail!("no Maven: mvn cannot be run ({error}); the jars of Kafka come through it: {HOW_TO_GET}")
+        }
     }
 }
 
@@ -141,9 +119,7 @@ fn jars(version: &Version, folder: &Path) -> Result<PathBuf> {
         return Ok(libs);
     }
     maven_is_here()?;
-    let step = Step::start(format!(
-        "fetching the jars of Kafka {version} through Maven"
-    ));
+    let step = Step::start(format!("fetching the jars of Kafka {version} through Maven"));
     let partial = folder.join(format!("partial-{}", std::process::id()));
     fs::create_dir_all(&partial)?;
     fs::write(partial.join("pom.xml"), &pom)?;
@@ -160,11 +136,7 @@ fn jars(version: &Version, folder: &Path) -> Result<PathBuf> {
 }
 
 fn pom(version: &Version) -> String {
-    let [group, artifact, binding] = if version.logs_with_log4j2() {
-        LOG4J2_BINDING
-    } else {
-        LOG4J1_BINDING
-    };
+    let [group, artifact, binding] = if version.logs_with_log4j2() { LOG4J2_BINDING } else { LOG4J1_BINDING };
     include_str!("pom.xml")
         .replace("@KAFKA@", &version.to_string())
         .replace("@BINDING_GROUP@", group)
@@ -173,13 +145,11 @@ fn pom(version: &Version) -> String {
 }
 
 fn fetch(partial: &Path, step: &Step) -> Result<()> {
+    let errors = partial.join("mvn.err");
     let mut mvn = Command::new("mvn");
-    mvn.current_dir(partial).args([
-        "--batch-mode",
-        COPY_DEPENDENCIES,
-        "-DoutputDirectory=libs",
-        "-DincludeScope=runtime",
-    ]);
+    mvn.current_dir(partial)
+        .args(["--batch-mode", COPY_DEPENDENCIES, "-DoutputDirectory=libs", "-DincludeScope=runtime"])
+        .stderr(fs::File::create(&errors)?);
     let mut output = String::new();
     let status = children::run_piped(&mut mvn, |part| {
         output.push_str(&String::from_utf8_lossy(part));
@@ -188,6 +158,7 @@ fn fetch(partial: &Path, step: &Step) -> Result<()> {
         }
         Ok(())
     })?;
+    output.push_str(&fs::read_to_string(&errors)?);
     ensure!(
         status.success(),
         "Maven could not fetch the jars ({status}); is its repository reachable, and does this version exist?\n{}",
@@ -197,21 +168,13 @@ fn fetch(partial: &Path, step: &Step) -> Result<()> {
 }
 
 fn last_downloaded(output: &str) -> Option<&str> {
-    let line = output
-        .lines()
-        .rfind(|line| line.contains("Downloaded from"))?;
-    line.split_ascii_whitespace()
-        .filter_map(|word| word.rsplit_once('/'))
-        .map(|(_, file)| file)
-        .next()
+    let line = output.lines().rfind(|line| line.contains("Downloaded from"))?;
+    line.split_ascii_whitespace().filter_map(|word| word.rsplit_once('/')).map(|(_, file)| file).next()
 }
 
 fn errors_of(output: &str) -> String {
-    let errors: Vec<&str> = output
-        .lines()
-        .filter(|line| line.contains("ERROR"))
-        .take(10)
-        .collect();
+    let said = |line: &&str| line.to_lowercase().contains("error") && !line.contains("[Help");
+    let errors: Vec<&str> = output.lines().filter(said).take(5).collect();
     errors.join("\n")
 }
 
@@ -221,18 +184,9 @@ mod tests {
 
     #[test]
     fn the_major_version_of_java_is_found_in_old_and_new_numbering() {
-        assert_eq!(
-            java_version("openjdk version \"17.0.15\" 2025-04-15\n"),
-            Some(17)
-        );
-        assert_eq!(
-            java_version("openjdk version \"25\" 2025-09-16\n"),
-            Some(25)
-        );
-        assert_eq!(
-            java_version("openjdk version \"26-ea\" 2026-03-17\n"),
-            Some(26)
-        );
+        assert_eq!(java_version("openjdk version \"17.0.15\" 2025-04-15\n"), Some(17));
+        assert_eq!(java_version("openjdk version \"25\" 2025-09-16\n"), Some(25));
+        assert_eq!(java_version("openjdk version \"26-ea\" 2026-03-17\n"), Some(26));
         assert_eq!(java_version("java version \"1.8.0_402\"\n"), Some(8));
         assert_eq!(java_version("command not found"), None);
     }
@@ -242,11 +196,7 @@ mod tests {
         for version in ["3.9.1", "4.3.0"] {
             let pom = pom(&version.parse().unwrap());
             assert!(pom.contains(&format!("<version>{version}</version>")));
-            assert_eq!(
-                pom.matches('@').count(),
-                2,
-                "only those of the comment are left: {pom}"
-            );
+            assert_eq!(pom.matches('@').count(), 2, "only those of the comment are left: {pom}");
         }
     }
 

@@ -28,14 +28,9 @@ pub(crate) fn live_brokers(address: &str) -> Result<u32> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).context("does not answer")?;
     let length = usize::try_from(u32::from_be_bytes(length))?;
-    ensure!(
-        length <= MAX_FRAME,
-        "answers with something that is not Kafka"
-    );
+    ensure!(length <= MAX_FRAME, "answers with something that is not Kafka");
     let mut frame = vec![0; length];
-    stream
-        .read_exact(&mut frame)
-        .context("breaks off its answer")?;
+    stream.read_exact(&mut frame).context("breaks off its answer")?;
     brokers_in(&frame).context("answers with something that is not Kafka")
 }
 

@@ -27,9 +27,9 @@ impl State {
     pub(crate) fn read(folder: &Path) -> Result<Option<State>> {
         let file = folder.join("state");
         match fs::read_to_string(&file) {
-            Ok(text) => State::parse(&text)
-                .with_context(|| format!("{} is damaged", file.display()))
-                .map(Some),
+            Ok(text) => {
+                State::parse(&text).with_context(|| format!("{} is damaged", file.display())).map(Some)
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
         }
@@ -44,11 +44,7 @@ impl State {
 
     /// Those of its processes that run.
     pub(crate) fn running(&self) -> Vec<Process> {
-        self.nodes
-            .iter()
-            .map(|(_, process)| *process)
-            .filter(|process| process.is_running())
-            .collect()
+        self.nodes.iter().map(|(_, process)| *process).filter(|process| process.is_running()).collect()
     }
 
     fn render(&self) -> String {
@@ -56,21 +52,15 @@ impl State {
         if let Some(owner) = self.owner {
             text += &format!("owner={owner}\n");
         }
-        self.connect
-            .iter()
-            .for_each(|address| text += &format!("connect={address}\n"));
-        self.nodes
-            .iter()
-            .for_each(|(name, process)| text += &format!("{name}={process}\n"));
+        self.connect.iter().for_each(|address| text += &format!("connect={address}\n"));
+        self.nodes.iter().for_each(|(name, process)| text += &format!("{name}={process}\n"));
         text
     }
 
     fn parse(text: &str) -> Result<State> {
         let mut state = State::default();
         for line in text.lines() {
-            let Some((key, value)) = line.split_once('=') else {
-                bail!("no `=` in {line:?}")
-            };
+            let Some((key, value)) = line.split_once('=') else { bail!("no `=` in {line:?}") };
             match key {
                 "version" => state.version = value.to_owned(),
                 "owner" => state.owner = Some(value.parse()?),

@@ -51,11 +51,7 @@ impl FromStr for Version {
                 "Kafka {text} would need ZooKeeper, which is not available yet: 3.5.0 is the oldest version"
             );
         }
-        Ok(Version {
-            text: text.to_owned(),
-            major,
-            minor,
-        })
+        Ok(Version { text: text.to_owned(), major, minor })
     }
 }
 

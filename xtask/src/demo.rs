@@ -1,0 +1,177 @@
+//! `cargo xtask demo`: the verifier's demo on an embedded cluster, a temporary Kafka or any broker.
+//!
+//! On the temporary Kafka its word is not enough: Java's own console consumer reads the topic too, and must find the same
+//! number of records with the same digest.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::children::{self, COMMAND_GRACE, Owned};
+use crate::env::cluster::Kafka;
+use crate::env::version_or_newest;
+use crate::progress::Step;
+use crate::workspace;
+
+const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
+/// How long the consumer waits for a record that should not be there.
+const CONSUMER_TIMEOUT_MS: &str = "10000";
+const BREAKS: [&str; 4] = ["lose", "repeat", "swap", "flip"];
+
+/// What the demo is to do.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options<'a> {
+    /// The verifier's own number if not given.
+    pub(crate) records: Option<u64>,
+    pub(crate) tamper: Option<&'a str>,
+}
+
+/// The command.
+pub(crate) fn command(env: Option<&str>, records: Option<u64>, tamper: Option<&str>) -> Result<()> {
+    if let Some(how) = tamper {
+        ensure!(BREAKS.contains(&how), "--break is one of {BREAKS:?}, not {how:?}");
+    }
+    let options = Options { records, tamper };
+    match env.unwrap_or("fake") {
+        "fake" => embedded(options),
+        "kafka" => on_kafka(&Kafka::temporary("demo", &version_or_newest(None)?, 3)?, options),
+        address if address.contains(':') => run(options, &["--bootstrap", address]),
+        other => bail!("--env is fake, kafka or HOST:PORT, not {other:?}"),
+    }
+}
+
+/// On the fake cluster that the verifier embeds.
+pub(crate) fn embedded(options: Options<'_>) -> Result<()> {
+    run(options, &[])
+}
+
+/// On a Kafka of three brokers, read again by Java.
+pub(crate) fn on_kafka(kafka: &Kafka, options: Options<'_>) -> Result<()> {
+    let report = kafka.folder().join("demo.report");
+    let file = report.to_str().context("the path of the target folder is not UTF-8")?;
+    let connect = kafka.connect();
+    run(options, &["--bootstrap", &connect, "--replication-factor", "3", "--report", file])?;
+
+    let report = fields(&fs::read_to_string(&report).context("the demo wrote no report")?, '\n');
+    let expected = Digest::of(&report)?;
+    let topic = report.get("topic").context("the report names no topic")?;
+    let partition = report.get("partition").context("the report names no partition")?;
+    let found = read_with_java(kafka, topic, partition)?;
+    ensure!(
+        found == expected,
+        "java console consumer: {} records with digest {}, but the demo appended {} with digest {}",
+        found.records,
+        found.digest,
+        expected.records,
+        expected.digest
+    );
+    println!("java console consumer: {} records, digest equal", found.records);
+    Ok(())
+}
+
+fn run(options: Options<'_>, args: &[&str]) -> Result<()> {
+    let mut demo = verifier("demo");
+    demo.args(args);
+    if let Some(records) = options.records {
+        demo.args(["--records", &records.to_string()]);
+    }
+    if let Some(how) = options.tamper {
+        demo.args(["--break", how]);
+    }
+    let (status, output) = children::run_shown(&mut demo)?;
+    ensure!(status.success(), "the demo failed ({status})");
+    ensure!(all_verified(&output), "the demo ended without a line `verified: N records, 0 lost, ...`");
+    Ok(())
+}
+
+fn verifier(command: &str) -> Command {
+    let mut cargo = workspace::cargo();
+    cargo.args(["run", "--release", "--quiet", "--package", "rskafka-verifier", "--", command]);
+    cargo
+}
+
+fn all_verified(output: &str) -> bool {
+    output.lines().filter_map(|line| line.trim().strip_prefix("verified: ")).any(|line| {
+        let counts = line.split(", ").collect::<Vec<_>>();
+        let [records, rest @ ..] = &counts[..] else { return false };
+        let records =
+            records.strip_suffix(" records").and_then(|n| n.replace(['_', ','], "").parse::<u64>().ok());
+        records.is_some_and(|records| records > 0) && *rest == ["0 lost", "0 duplicated", "0 reordered"]
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Digest {
+    records: u64,
+    digest: String,
+}
+
+impl Digest {
+    fn of(fields: &HashMap<String, String>) -> Result<Digest> {
+        let records = fields.get("records").context("no number of records")?;
+        let digest = fields.get("digest").context("no digest")?;
+        Ok(Digest { records: records.parse()?, digest: digest.clone() })
+    }
+}
+
+fn read_with_java(kafka: &Kafka, topic: &str, partition: &str) -> Result<Digest> {
+    let step = Step::start(format!("Java's console consumer reads {topic}"));
+    let log = kafka.folder().join("console-consumer.log");
+    let mut consumer = kafka.tool(CONSOLE_CONSUMER);
+    consumer
+        .args(["--bootstrap-server", &kafka.connect(), "--topic", topic, "--partition", partition])
+        .args(["--offset", "earliest", "--timeout-ms", CONSUMER_TIMEOUT_MS])
+        .stdout(Stdio::piped())
+        .stderr(File::create(&log)?);
+    let mut consumer = Owned::spawn(&mut consumer, COMMAND_GRACE)?;
+    let mut digest = verifier("digest");
+    digest.stdin(consumer.stdout()?).stdout(Stdio::piped());
+    let mut digest = Owned::spawn(&mut digest, COMMAND_GRACE)?;
+
+    let mut output = String::new();
+    digest.stdout()?.read_to_string(&mut output)?;
+    let status = digest.wait()?;
+    ensure!(status.success(), "the digest failed ({status})");
+    let status = consumer.wait()?;
+    ensure!(status.success(), "Java's console consumer failed ({status}): {}", said(&log));
+    step.done();
+    Digest::of(&fields(&output, ' ')).with_context(|| format!("the digest printed {output:?}"))
+}
+
+fn said(log: &Path) -> String {
+    fs::read_to_string(log).unwrap_or_default()
+}
+
+/// `key=value` parts.
+fn fields(text: &str, separator: char) -> HashMap<String, String> {
+    let parts = text.split(separator).filter_map(|part| part.trim().split_once('='));
+    parts.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_records_without_loss_are_verified() {
+        assert!(all_verified("rates\nverified: 1000000 records, 0 lost, 0 duplicated, 0 reordered\n"));
+        assert!(!all_verified("verified: 0 records, 0 lost, 0 duplicated, 0 reordered"));
+        assert!(!all_verified("verified: 5 records, 1 lost, 0 duplicated, 0 reordered"));
+        assert!(!all_verified("verified: 5 records"));
+        assert!(!all_verified(""));
+    }
+
+    #[test]
+    fn a_report_and_a_digest_line_compare() {
+        let report = fields("topic=wal\npartition=0\nrecords=7\ndigest=ab\n", '\n');
+        assert_eq!(report["topic"], "wal");
+        let digest = Digest::of(&fields("records=7 digest=ab\n", ' ')).unwrap();
+        assert_eq!(Digest::of(&report).unwrap(), digest);
+        assert_ne!(Digest::of(&fields("records=8 digest=ab", ' ')).unwrap(), digest);
+        assert!(Digest::of(&fields("", ' ')).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! Reads how many tests ran from what libtest prints.
+
+/// The sum of all `test result:` lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) ignored: u64,
+}
+
+impl Summary {
+    /// Adds up one line per test binary:
+    /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`.
+    pub(crate) fn of(output: &str) -> Summary {
+        let mut summary = Summary::default();
+        let results = output.lines().filter_map(|line| line.trim_start().strip_prefix("test result: "));
+        for count in
+            results.filter_map(|line| line.split_once(". ")).flat_map(|(_, counts)| counts.split("; "))
+        {
+            let Some((number, what)) = count.split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match what {
+                "passed" => summary.passed += number,
+                "failed" => summary.failed += number,
+                "ignored" => summary.ignored += number,
+                _ => {}
+            }
+        }
+        summary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_several_binaries_are_added() {
+        let output = "\
+running 2 tests
+test a ... ok
+test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.00s
+
+test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s
+";
+        assert_eq!(Summary::of(output), Summary { passed: 5, failed: 4, ignored: 1 });
+    }
+
+    #[test]
+    fn what_a_test_prints_is_no_result() {
+        assert_eq!(Summary::of("I saw 3 passed; 4 failed\ntest result: none\n"), Summary::default());
+    }
+}

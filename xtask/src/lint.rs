@@ -1,0 +1,85 @@
+//! `cargo xtask lint`: every check that is not a test; the cheap ones first, and all of them even if one fails.
+
+mod deny;
+mod directions;
+mod lines;
+mod readme;
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use xshell::{Shell, cmd};
+
+use crate::children;
+use crate::workspace::{self, Package};
+
+/// The command.
+pub(crate) fn command() -> Result<()> {
+    let sh = Shell::new()?;
+    sh.change_dir(workspace::root());
+    let packages = workspace::packages()?;
+    let mut checks = Checks::default();
+    checks.run("format", || succeed(cmd!(sh, "cargo fmt --all --check").into()));
+    checks.run("crate directions", || directions::check(&packages));
+    checks.run("README example", || readme::check(&workspace::root()));
+    checks.run("lines of the library crates", || lines::check(&workspace::root(), &packages));
+    checks.run("licences, bans, sources", || deny::check(&sh));
+    checks
+        .run("clippy", || succeed(cmd!(sh, "cargo clippy --workspace --all-targets -- -D warnings").into()));
+    checks.run("docs", || {
+        succeed(cmd!(sh, "cargo doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings").into())
+    });
+    checks.run("features", || check_features(&packages));
+
+    ensure!(checks.failed.is_empty(), "lint: {} failed", checks.failed.join(", "));
+    println!("lint: all is well");
+    Ok(())
+}
+
+#[derive(Default)]
+struct Checks {
+    failed: Vec<&'static str>,
+}
+
+impl Checks {
+    fn run(&mut self, name: &'static str, check: impl FnOnce() -> Result<()>) {
+        println!("== {name}");
+        let since = Instant::now();
+        match check() {
+            Ok(()) => println!("   {:.1} s", since.elapsed().as_secs_f64()),
+            Err(error) => {
+                eprintln!("{name}: {error:#}");
+                self.failed.push(name);
+            }
+        }
+    }
+}
+
+fn succeed(mut command: Command) -> Result<()> {
+    let status = children::run(&mut command)?;
+    ensure!(status.success(), "{} {status}", command.get_program().display());
+    Ok(())
+}
+
+/// Every published crate compiles with no feature, each alone, and all.
+fn check_features(packages: &[Package]) -> Result<()> {
+    for package in packages.iter().filter(|package| package.published) {
+        let mut sets = vec![vec!["--no-default-features"]];
+        for feature in package.features.iter().filter(|feature| *feature != "default") {
+            sets.push(vec!["--no-default-features", "--features", feature]);
+        }
+        // Without features, the other checks have compiled it already.
+        if sets.len() == 1 {
+            continue;
+        }
+        sets.push(vec!["--all-features"]);
+        for set in sets {
+            println!("   {} {}", package.name, set.join(" "));
+            let mut check = workspace::cargo();
+            check.args(["check", "--quiet", "--package", &package.name]).args(set);
+            succeed(check)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! The README's example is what the documentation shows and what the tests run.
+//!
+//! It is the first ```` ```rust ```` block of `README.md`. The same text must be
+//! - the first code block in the `//!` documentation of `crates/rskafka/src/lib.rs` (lines hidden by `# ` left out), and
+//! - in the tests below `crates/rskafka/tests`, every part between `// README example: begin` and `// README example: end`,
+//!   of which there must be one at least.
+//!
+//! White space does not count, because rustfmt breaks lines in code but not in text; and the values of `connection` and
+//! `topic` do not, because tests have their own.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+const BEGIN: &str = "// README example: begin";
+const END: &str = "// README example: end";
+
+/// Compares them.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let read =
+        |file: &str| fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"));
+    let readme =
+        first_block(&read("README.md")?, |info| info == "rust").context("README.md has no ```rust block")?;
+
+    let lib = "crates/rskafka/src/lib.rs";
+    let docs: String = read(lib)?
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let doc_test = first_block(&docs, |_| true).with_context(|| format!("{lib} documents no code block"))?;
+    same(&readme, &doc_test).with_context(|| format!("README.md and {lib}"))?;
+
+    let mut marked = Vec::new();
+    marked_below(&root.join("crates/rskafka/tests"), &mut marked)?;
+    ensure!(
+        !marked.is_empty(),
+        "no test below crates/rskafka/tests has the example between `{BEGIN}` and `{END}`"
+    );
+    for (file, block) in marked {
+        same(&readme, &block).with_context(|| format!("README.md and {file}"))?;
+    }
+    Ok(())
+}
+
+/// The first fenced block whose info string is accepted, without the lines that rustdoc hides.
+fn first_block(markdown: &str, accepts: impl Fn(&str) -> bool) -> Option<String> {
+    let mut lines = markdown.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else { continue };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
+        if accepts(info) {
+            let hidden = |line: &&&str| **line == "#" || line.starts_with("# ");
+            return Some(block.iter().filter(|line| !hidden(line)).map(|line| format!("{line}\n")).collect());
+        }
+    }
+    None
+}
+
+fn marked_below(path: &Path, found: &mut Vec<(String, String)>) -> Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            marked_below(&entry?.path(), found)?;
+        }
+    } else if path.extension().is_some_and(|extension| extension == "rs") {
+        let blocks = marked_blocks(&fs::read_to_string(path)?).with_context(|| path.display().to_string())?;
+        found.extend(blocks.into_iter().map(|block| (path.display().to_string(), block)));
+    }
+    Ok(())
+}
+
+fn marked_blocks(source: &str) -> Result<Vec<String>> {
+    let parts = source.split(BEGIN).skip(1);
+    parts
+        .map(|part| match part.split_once(END) {
+            Some((block, _)) => Ok(block.to_owned()),
+            None => bail!("`{BEGIN}` without `{END}`"),
+        })
+        .collect()
+}
+
+fn same(expected: &str, found: &str) -> Result<()> {
+    let (expected, found) = (normalized(expected), normalized(found));
+    let Some(at) = first_difference(&expected, &found) else { return Ok(()) };
+    let excerpt = |text: &str| text.chars().skip(at.saturating_sub(20)).take(60).collect::<String>();
+    bail!("differ near\n    {}\n    {}", excerpt(&expected), excerpt(&found))
+}
+
+fn first_difference(a: &str, b: &str) -> Option<usize> {
+    let common = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    (a != b).then_some(common)
+}
+
+/// Without white space, and with the values that differ between README and tests replaced by `_`.
+fn normalized(block: &str) -> String {
+    let mut text = String::new();
+    for line in block.lines().map(str::trim) {
+        let replaced = ["let connection = ", "let topic = "]
+            .iter()
+            .find(|start| line.starts_with(**start) && line.ends_with(';'));
+        text += replaced.copied().map_or(line, |start| start);
+        if replaced.is_some() {
+            text += "_;";
+        }
+    }
+    text.split_whitespace().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const README: &str = "\
+# Title
+```toml
+rskafka = \"0\"
+```
+```rust
+use rskafka::client::Client;
+
+let connection = \"localhost:9093\".to_owned();
+let topic = \"my_topic\";
+client.create_topic(topic, 2 /* partitions */).await.unwrap();
+```
+";
+
+    fn readme() -> String {
+        first_block(README, |info| info == "rust").unwrap()
+    }
+
+    #[test]
+    fn a_doc_test_with_hidden_lines_is_the_same() {
+        let docs = "```no_run\n# async fn f() {\n use rskafka::client::Client;\n let connection = \"localhost:9093\".to_owned();\n\
+            let topic = \"my_topic\";\n#\n client.create_topic(topic, 2 /* partitions */).await.unwrap();\n# }\n```\n";
+        same(&readme(), &first_block(docs, |_| true).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_test_with_its_own_address_and_other_line_breaks_is_the_same() {
+        let test = "fn t() {\n    // README example: begin\n    use rskafka::client::Client;\n    let connection = cluster.address();\n    \
+            let topic = topic_name;\n    client\n        .create_topic(topic, 2 /* partitions */)\n        .await\n        .unwrap();\n    \
+            // README example: end\n}\n";
+        let blocks = marked_blocks(test).unwrap();
+        assert_eq!(blocks.len(), 1);
+        same(&readme(), &blocks[0]).unwrap();
+    }
+
+    #[test]
+    fn another_word_is_found() {
+        let other = readme().replace("2 /* partitions */", "3 /* partitions */");
+        let error = same(&readme(), &other).unwrap_err().to_string();
+        assert!(error.contains("3/*partitions*/"), "{error}");
+        assert!(same(&readme(), "").is_err());
+    }
+
+    #[test]
+    fn a_block_that_does_not_end_is_found() {
+        assert!(marked_blocks("// README example: begin\nlet x;").is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! `cargo xtask test`: every level of tests, with how many ran and how long they took.
+//!
+//! Invariant: a level in which no test ran has failed; a run without a real broker says so, and fails if one was asked for.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use crate::env::cluster::Kafka;
+use crate::env::java;
+use crate::env::version::Version;
+use crate::env::version_or_newest;
+use crate::libtest::Summary;
+use crate::workspace::{self, Package};
+use crate::{children, demo};
+
+/// Test targets with a level of their own, wherever they are.
+const GOLDEN: &str = "golden";
+const BEHAVIOUR: &str = "it";
+const BROKER: &str = "broker";
+
+/// The command.
+pub(crate) fn command(env: Option<&str>, version: Option<&str>) -> Result<()> {
+    let version = version_or_newest(version)?;
+    let missing = match env.unwrap_or("auto") {
+        "auto" => java::check(&version).err(),
+        "kafka" => {
+            java::check(&version)?;
+            None
+        }
+        "fake" => Some(anyhow::anyhow!("--env fake")),
+        other => bail!("--env is auto, fake or kafka, not {other:?}"),
+    };
+    let warning = missing.map(|reason| format!("NO REAL BROKER IS TESTED: {reason:#}"));
+    if let Some(warning) = &warning {
+        eprintln!("{warning}");
+    }
+
+    let packages = workspace::packages()?;
+    let mut levels = Levels::default();
+    levels.run("unit, property", || cargo_test(&unit_args(&packages)));
+    levels.run("golden", || cargo_test(&["--test", GOLDEN, "--", "--nocapture"]));
+    levels.run("docs", || cargo_test(&["--doc"]));
+    levels.run("behaviour", || cargo_test(&["--test", BEHAVIOUR]));
+    levels.run("examples build", || build_examples(&packages));
+    levels.run("demo, embedded", || demo::embedded(demo::Options::default()).map(|()| 1));
+    if warning.is_none() {
+        on_kafka(&mut levels, &version);
+    }
+
+    print!("\n{}", levels.table());
+    if let Some(warning) = &warning {
+        println!("{warning}");
+    }
+    let failed = levels.failed();
+    ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
+    Ok(())
+}
+
+fn on_kafka(levels: &mut Levels, version: &Version) {
+    let level = format!("broker, Kafka {version}");
+    let mut kafka = None;
+    levels.run(&level, || {
+        let kafka = kafka.insert(Kafka::temporary("test", version, 3)?);
+        let mut command = test_command(&["--test", BROKER]);
+        counted(command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect()))
+    });
+    if let Some(kafka) = &kafka {
+        levels.run("demo, Kafka and Java", || demo::on_kafka(kafka, demo::Options::default()).map(|()| 2));
+    }
+}
+
+/// All but the targets with a level of their own. Always `--workspace`, so that every level uses the same build of the
+/// dependencies.
+fn unit_args(packages: &[Package]) -> Vec<&str> {
+    let mut args = vec!["--lib", "--bins"];
+    let tests = packages.iter().flat_map(|package| &package.targets).filter(|(kind, _)| kind == "test");
+    let others =
+        tests.map(|(_, name)| name.as_str()).filter(|name| ![GOLDEN, BEHAVIOUR, BROKER].contains(name));
+    args.extend(others.flat_map(|name| ["--test", name]));
+    args
+}
+
+fn test_command(args: &[&str]) -> Command {
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--workspace"]).args(args).env_remove("TEST_INTEGRATION").env_remove("KAFKA_CONNECT");
+    cargo
+}
+
+fn cargo_test(args: &[&str]) -> Result<u64> {
+    counted(&mut test_command(args))
+}
+
+fn counted(command: &mut Command) -> Result<u64> {
+    let (status, output) = children::run_shown(command)?;
+    let Summary { passed, failed, ignored } = Summary::of(&output);
+    ensure!(status.success(), "{failed} of {} tests failed ({status})", passed + failed);
+    if ignored > 0 {
+        println!("{ignored} tests are ignored");
+    }
+    Ok(passed)
+}
+
+fn build_examples(packages: &[Package]) -> Result<u64> {
+    let status = children::run(workspace::cargo().args(["build", "--workspace", "--examples"]))?;
+    ensure!(status.success(), "an example does not build ({status})");
+    let examples = packages.iter().flat_map(|package| &package.targets).filter(|(kind, _)| kind == "example");
+    Ok(examples.count() as u64)
+}
+
+#[derive(Default)]
+struct Levels {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    level: String,
+    outcome: Result<u64>,
+    took: Duration,
+}
+
+impl Levels {
+    /// Runs one level, even if an earlier one failed: the table then shows all that is wrong.
+    fn run(&mut self, level: &str, run: impl FnOnce() -> Result<u64>) {
+        println!("\n== {level}");
+        let since = Instant::now();
+        let outcome = run().and_then(|tests| {
+            ensure!(tests > 0, "no test ran");
+            Ok(tests)
+        });
+        if let Err(error) = &outcome {
+            eprintln!("{level}: {error:#}");
+        }
+        self.rows.push(Row { level: level.to_owned(), outcome, took: since.elapsed() });
+    }
+
+    fn table(&self) -> String {
+        let width = self.rows.iter().map(|row| row.level.len()).max().unwrap_or_default();
+        let mut table = format!("{:<width$}  {:>7}  {:>7}\n", "level", "tests", "seconds");
+        for row in &self.rows {
+            let tests = row.outcome.as_ref().map_or("FAILED".to_owned(), u64::to_string);
+            let _ = writeln!(table, "{:<width$}  {tests:>7}  {:>7.1}", row.level, row.took.as_secs_f64());
+        }
+        table
+    }
+
+    fn failed(&self) -> Vec<String> {
+        let failed = |row: &Row| row.outcome.as_ref().err().map(|error| format!("{} ({error:#})", row.level));
+        self.rows.iter().filter_map(failed).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_without_tests_has_failed() {
+        let mut levels = Levels::default();
+        levels.run("some", || Ok(3));
+        levels.run("none", || Ok(0));
+        assert_eq!(levels.failed(), ["none (no test ran)"]);
+        let expected = "level    tests  seconds\nsome        3      0.0\nnone   FAILED      0.0\n";
+        assert_eq!(levels.table(), expected);
+    }
+
+    #[test]
+    fn targets_with_their_own_level_are_not_run_as_unit_tests() {
+        let target = |kind: &str, name: &str| (kind.to_owned(), name.to_owned());
+        let targets =
+            vec![target("test", "golden"), target("test", "dial"), target("test", "it"), target("lib", "x")];
+        let package = Package { targets, ..Package::default() };
+        assert_eq!(unit_args(&[package]), ["--lib", "--bins", "--test", "dial"]);
+    }
+}
