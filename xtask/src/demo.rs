@@ -36,6 +36,7 @@ pub(crate) fn command(env: Option<&str>, records: Option<u64>, tamper: Option<&s
         ensure!(BREAKS.contains(&how), "--break is one of {BREAKS:?}, not {how:?}");
     }
     let options = Options { records, tamper };
+    build()?;
     match env.unwrap_or("fake") {
         "fake" => embedded(options),
         "kafka" => on_kafka(&Kafka::temporary("demo", &version_or_newest(None)?, 3)?, options),
@@ -70,6 +71,14 @@ pub(crate) fn on_kafka(kafka: &Kafka, options: Options<'_>) -> Result<()> {
         expected.digest
     );
     println!("java console consumer: {} records, digest equal", found.records);
+    Ok(())
+}
+
+/// Builds the verifier with cargo's own progress; running it is quiet then.
+pub(crate) fn build() -> Result<()> {
+    let status =
+        children::run(workspace::cargo().args(["build", "--release", "--package", "rskafka-verifier"]))?;
+    ensure!(status.success(), "the verifier does not build ({status})");
     Ok(())
 }
 

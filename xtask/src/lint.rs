@@ -62,7 +62,7 @@ fn succeed(mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Every published crate compiles with no feature, each alone, and all.
+/// Every published crate compiles without a warning with no feature, each alone, and all.
 fn check_features(packages: &[Package]) -> Result<()> {
     for package in packages.iter().filter(|package| package.published) {
         let mut sets = vec![vec!["--no-default-features"]];
@@ -76,9 +76,12 @@ fn check_features(packages: &[Package]) -> Result<()> {
         sets.push(vec!["--all-features"]);
         for set in sets {
             println!("   {} {}", package.name, set.join(" "));
-            let mut check = workspace::cargo();
-            check.args(["check", "--quiet", "--package", &package.name]).args(set);
-            succeed(check)?;
+            let mut clippy = workspace::cargo();
+            clippy
+                .args(["clippy", "--quiet", "--package", &package.name])
+                .args(set)
+                .args(["--", "-D", "warnings"]);
+            succeed(clippy)?;
         }
     }
     Ok(())

@@ -14,7 +14,8 @@ use crate::env::version::Version;
 use crate::progress::Step;
 use crate::workspace;
 
-const HOW_TO_GET: &str = "install both, for example: apt-get install openjdk-17-jre-headless maven";
+const HOW_TO_GET: &str =
+    "to get both: apt-get install openjdk-17-jre-headless maven, or what your system has instead";
 const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 /// Kafka 4 brings log4j 2 without an slf4j binding, and is silent without one.
