@@ -74,7 +74,7 @@ impl DecodeError {
 }
 
 /// What was wrong with the bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
     /// The bytes end before the field does.

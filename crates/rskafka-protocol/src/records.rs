@@ -1,1 +1,31 @@
-//! Record batches (magic 2).
+//! Record batches (magic 2): what the `records` field of Produce and Fetch holds.
+//!
+//! Invariant: a record is copied once when it is written and never when it is read; whatever the bytes
+//! are, reading ends in records, a leftover or a typed error.
+//!
+//! A batch is 61 bytes of [`BatchHeader`], then records whose offsets and timestamps are relative to it.
+//! [`RecordBatchBuilder`] writes one; [`batches`] reads a set of them.
+
+mod attributes;
+mod builder;
+mod compression;
+mod control;
+mod crc;
+mod encoded;
+mod error;
+mod header;
+mod reader;
+mod record;
+
+pub use attributes::{Attributes, TimestampType};
+pub use builder::{BatchFull, BuildError, NewRecord, RecordBatchBuilder};
+pub use compression::Compression;
+pub use control::{ControlRecord, ControlType};
+pub use encoded::RecordBatch;
+pub use error::{BatchError, BatchErrorKind, Corruption, Unsupported};
+pub use header::BatchHeader;
+pub use reader::{Batch, Batches, batches};
+pub use record::{HeadersView, RecordView, Records};
+
+#[cfg(test)]
+mod tests;

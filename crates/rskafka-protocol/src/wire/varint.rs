@@ -3,10 +3,13 @@
 //! Invariant: a value takes at most 5 bytes (32 bit) or 10 bytes (64 bit); more is an error, as are
 //! bits that do not fit the type.
 
+use bytes::BufMut;
+
 use crate::encoder::Encoder;
 use crate::error::{DecodeErrorKind, Parsed, fail};
 
 /// An unsigned 32-bit integer (Kafka class `ByteUtils.readUnsignedVarint`).
+#[inline]
 pub(crate) fn unsigned_varint(input: &[u8]) -> Parsed<'_, u32> {
     let (rest, value) = unsigned(input, 5)?;
     match u32::try_from(value) {
@@ -16,24 +19,35 @@ pub(crate) fn unsigned_varint(input: &[u8]) -> Parsed<'_, u32> {
 }
 
 /// An unsigned 64-bit integer.
+#[inline]
 pub(crate) fn unsigned_varlong(input: &[u8]) -> Parsed<'_, u64> {
     unsigned(input, 10)
 }
 
 /// A signed 32-bit integer in zigzag.
+#[inline]
 pub(crate) fn varint(input: &[u8]) -> Parsed<'_, i32> {
     let (rest, raw) = unsigned_varint(input)?;
-    Ok((rest, (raw >> 1) as i32 ^ -((raw & 1) as i32)))
+    Ok((rest, (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed()))
 }
 
 /// A signed 64-bit integer in zigzag.
+#[inline]
 pub(crate) fn varlong(input: &[u8]) -> Parsed<'_, i64> {
     let (rest, raw) = unsigned_varlong(input)?;
-    Ok((rest, (raw >> 1) as i64 ^ -((raw & 1) as i64)))
+    Ok((rest, (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed()))
 }
 
 #[inline]
 fn unsigned(input: &[u8], max_bytes: u32) -> Parsed<'_, u64> {
+    match input {
+        // Most integers are small.
+        [byte @ 0..0x80, rest @ ..] => Ok((rest, u64::from(*byte))),
+        _ => unsigned_of_more_bytes(input, max_bytes),
+    }
+}
+
+fn unsigned_of_more_bytes(input: &[u8], max_bytes: u32) -> Parsed<'_, u64> {
     let mut value = 0u64;
     let mut rest = input;
     for index in 0..max_bytes {
@@ -55,19 +69,75 @@ fn unsigned(input: &[u8], max_bytes: u32) -> Parsed<'_, u64> {
 }
 
 /// Writes an unsigned integer of up to 64 bits.
-pub(crate) fn put_unsigned(mut value: u64, out: &mut Encoder) {
+pub(crate) fn put_unsigned(value: u64, out: &mut Encoder) {
+    encode(value, |bytes| out.put_slice(bytes));
+}
+
+/// Writes a signed 32-bit integer in zigzag.
+#[inline]
+pub(crate) fn put_varint(out: &mut impl BufMut, value: i32) {
+    encode(u64::from(zigzag_i32(value)), |bytes| out.put_slice(bytes));
+}
+
+/// Writes a signed 64-bit integer in zigzag.
+#[inline]
+pub(crate) fn put_varlong(out: &mut impl BufMut, value: i64) {
+    encode(zigzag_i64(value), |bytes| out.put_slice(bytes));
+}
+
+/// The bytes that a signed 32-bit integer takes in zigzag.
+#[inline]
+pub(crate) fn varint_size(value: i32) -> usize {
+    unsigned_size(u64::from(zigzag_i32(value)))
+}
+
+/// The bytes that a signed 64-bit integer takes in zigzag.
+#[inline]
+pub(crate) fn varlong_size(value: i64) -> usize {
+    unsigned_size(zigzag_i64(value))
+}
+
+#[inline]
+fn zigzag_i32(value: i32) -> u32 {
+    ((value << 1) ^ (value >> 31)).cast_unsigned()
+}
+
+#[inline]
+fn zigzag_i64(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// One byte for each seven bits begun; zero has one bit.
+#[inline]
+fn unsigned_size(value: u64) -> usize {
+    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+/// Gives the bytes of an unsigned integer to `put`.
+#[inline]
+fn encode(value: u64, mut put: impl FnMut(&[u8])) {
+    let [low, second, ..] = value.to_le_bytes();
+    match value {
+        0..0x80 => put(&[low]),
+        0x80..0x4000 => put(&[low | 0x80, second << 1 | low >> 7]),
+        _ => encode_more_bytes(value, &mut put),
+    }
+}
+
+fn encode_more_bytes(mut value: u64, put: &mut dyn FnMut(&[u8])) {
     let mut bytes = [0u8; 10];
     let mut len = 0;
     for slot in &mut bytes {
         len += 1;
-        *slot = (value & 0x7f) as u8;
+        let [low, ..] = value.to_le_bytes();
+        *slot = low & 0x7f;
         value >>= 7;
         if value == 0 {
             break;
         }
         *slot |= 0x80;
     }
-    out.put_slice(bytes.get(..len).unwrap_or_default());
+    put(bytes.get(..len).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -77,17 +147,13 @@ mod tests {
     use super::*;
     use crate::error::into_wire_error;
 
-    fn zigzag(value: i64) -> u64 {
-        ((value << 1) ^ (value >> 63)) as u64
-    }
-
     proptest! {
         #[test]
         fn every_integer_survives(value: u64, signed: i64, small: i32) {
             let mut out = Encoder::new();
             put_unsigned(value, &mut out);
-            put_unsigned(zigzag(signed), &mut out);
-            put_unsigned(zigzag(i64::from(small)), &mut out);
+            put_unsigned(zigzag_i64(signed), &mut out);
+            put_unsigned(u64::from(zigzag_i32(small)), &mut out);
             put_unsigned(u64::from(value as u32), &mut out);
             let bytes = out.into_bytes();
             let (rest, read) = unsigned_varlong(&bytes).unwrap();

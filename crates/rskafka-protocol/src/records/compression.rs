@@ -1,0 +1,65 @@
+//! The codecs a batch's records can be compressed with.
+//!
+//! Invariant: every codec of Kafka is a variant, whatever features are on; one that cannot be used here
+//! is an `Unsupported` error at run time.
+
+use std::fmt;
+
+/// How a batch's records are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// Snappy, in the framing of Java's xerial library.
+    Snappy,
+    /// LZ4 frames.
+    Lz4,
+    /// Zstandard (KIP-110; Produce version 7 and Fetch version 10 on).
+    Zstd,
+}
+
+impl Compression {
+    /// Every variant, in the order of their codec numbers.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// Kafka's name, as in the setting `compression.type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// Whether this build of the crate can read and write the codec.
+    pub fn is_supported(self) -> bool {
+        self == Self::None
+    }
+
+    /// The codec of a number; the number back if Kafka has none.
+    pub(super) fn from_codec(codec: u8) -> Result<Self, u8> {
+        Self::ALL.get(usize::from(codec)).copied().ok_or(codec)
+    }
+
+    pub(super) fn codec(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,82 @@
+//! The CRC-32C of a batch, also after a change to its header.
+//!
+//! Invariant: both ways give the CRC of the same bytes; a change to the header of a large batch costs
+//! the same whatever the batch's size.
+
+/// Below this many bytes, reading the records again is cheaper than arithmetic on their CRC.
+const COMBINE_FROM: usize = 16 * 1024;
+
+/// The CRC of the header's covered part and of the records behind it.
+pub(super) fn of(covered: &[u8], records: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(covered), records)
+}
+
+/// What `crc`, the CRC with the header `before`, becomes with the header `after` of the same length.
+pub(super) fn replace_header(crc: u32, before: &[u8], after: &[u8], records: &[u8]) -> u32 {
+    if records.len() < COMBINE_FROM {
+        return of(after, records);
+    }
+    // A CRC is linear: what differs in the header differs in the whole, moved by the records' length.
+    crc ^ shift(crc32c::crc32c(before) ^ crc32c::crc32c(after), records.len())
+}
+
+/// The polynomial of CRC-32C. Bits are reflected: the highest is the coefficient of x^0.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+
+/// x^(8 * 2^k) modulo the polynomial, for each k: what 2^k bytes move a CRC by.
+const BYTE_POWERS: [u32; 32] = {
+    let mut powers = [0; 32];
+    let mut power = 1u32 << (31 - 8);
+    let mut k = 0;
+    while k < powers.len() {
+        powers[k] = power;
+        power = multiply(power, power);
+        k += 1;
+    }
+    powers
+};
+
+/// Moves a CRC's difference over `bytes` bytes.
+fn shift(difference: u32, bytes: usize) -> u32 {
+    let mut shifted = difference;
+    for (k, &power) in BYTE_POWERS.iter().enumerate() {
+        if bytes >> k & 1 == 1 {
+            shifted = multiply(shifted, power);
+        }
+    }
+    shifted
+}
+
+/// The product of two polynomials modulo that of CRC-32C.
+const fn multiply(mut a: u32, mut b: u32) -> u32 {
+    let mut product = 0;
+    while a != 0 {
+        // The next coefficient of `a`, from x^0 up, while `b` is multiplied by x each time.
+        if a & 0x8000_0000 != 0 {
+            product ^= b;
+        }
+        a <<= 1;
+        b = (b >> 1) ^ if b & 1 == 1 { POLYNOMIAL } else { 0 };
+    }
+    product
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn replacing_a_header_gives_the_crc_of_the_new_bytes(
+            before: [u8; 40],
+            after: [u8; 40],
+            length in prop_oneof![0usize..100, COMBINE_FROM - 2..COMBINE_FROM + 2, 0usize..200_000],
+        ) {
+            let records: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let crc = of(&before, &records);
+            prop_assert_eq!(replace_header(crc, &before, &after, &records), of(&after, &records));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A batch that is encoded: what a produce request carries.
+//!
+//! Invariant: bytes, header and CRC agree; records are never encoded or copied again.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::header::{HEADER_SIZE, LENGTH_END};
+use super::{BatchHeader, crc};
+
+/// An encoded batch of at least one record.
+///
+/// Its header can still be changed: that touches the header's 61 bytes and gives the CRC anew, from
+/// arithmetic alone where the batch is large. Only where somebody else holds a clone of
+/// [`bytes`](Self::bytes) is the batch copied first, so that what was sent stays what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordBatch {
+    header: BatchHeader,
+    crc: u32,
+    bytes: Bytes,
+}
+
+impl RecordBatch {
+    /// A batch without records, of which compaction left the header so that the producer's sequence
+    /// is not forgotten. Brokers write it, producers do not.
+    pub fn without_records(header: BatchHeader) -> Self {
+        let mut buffer = BytesMut::with_capacity(HEADER_SIZE);
+        buffer.put_bytes(0, HEADER_SIZE);
+        Self::seal(BatchHeader { record_count: 0, ..header }, buffer)
+    }
+
+    /// Writes the header in front of the records, where `buffer` has room for it.
+    pub(super) fn seal(header: BatchHeader, mut buffer: BytesMut) -> Self {
+        let crc = crc::of(&header.covered(), records(&buffer));
+        write_header(&mut buffer, header, crc);
+        Self { header, crc, bytes: buffer.freeze() }
+    }
+
+    /// The batch as it stands on the wire and in the log.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The same without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// The size in bytes.
+    pub fn size_in_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The header.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The number of records.
+    pub fn record_count(&self) -> usize {
+        usize::try_from(self.header.record_count).unwrap_or_default()
+    }
+
+    /// The largest timestamp, in ms since the epoch.
+    pub fn max_timestamp(&self) -> i64 {
+        self.header.max_timestamp
+    }
+
+    /// The CRC-32C.
+    pub fn crc(&self) -> u32 {
+        self.crc
+    }
+
+    /// Makes the batch an idempotent producer's: its id, its epoch, the sequence number of the first record.
+    pub fn set_producer(&mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) {
+        self.update_header(|header| header.set_producer(producer_id, producer_epoch, base_sequence));
+    }
+
+    /// Makes the batch part of a transaction, or not.
+    pub fn set_transactional(&mut self, transactional: bool) {
+        self.update_header(|header| header.attributes = header.attributes.with_transactional(transactional));
+    }
+
+    /// Changes the header in any way, for brokers and tools. Whether it still fits the records is the
+    /// caller's affair.
+    pub fn update_header(&mut self, update: impl FnOnce(&mut BatchHeader)) {
+        let mut header = self.header;
+        update(&mut header);
+        let mut buffer = into_mut(std::mem::take(&mut self.bytes));
+        self.crc = replace_header(&mut buffer, &self.header, self.crc, header);
+        self.header = header;
+        self.bytes = buffer.freeze();
+    }
+}
+
+/// The bytes for writing: in place, or a copy if they are shared.
+pub(super) fn into_mut(bytes: Bytes) -> BytesMut {
+    bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()))
+}
+
+/// Writes the header `after` over `before`, whose CRC is `crc`, and gives the new CRC.
+pub(super) fn replace_header(
+    buffer: &mut BytesMut,
+    before: &BatchHeader,
+    crc: u32,
+    after: BatchHeader,
+) -> u32 {
+    let crc = crc::replace_header(crc, &before.covered(), &after.covered(), records(buffer));
+    write_header(buffer, after, crc);
+    crc
+}
+
+fn write_header(buffer: &mut BytesMut, header: BatchHeader, crc: u32) {
+    let length = buffer.len().saturating_sub(LENGTH_END);
+    // The builder and the reader let no batch be longer than this.
+    let length = i32::try_from(length).unwrap_or(i32::MAX);
+    if let Some(room) = buffer.first_chunk_mut() {
+        *room = header.to_bytes(length, crc);
+    }
+}
+
+fn records(buffer: &[u8]) -> &[u8] {
+    buffer.get(HEADER_SIZE..).unwrap_or_default()
+}
