@@ -57,9 +57,10 @@ pub(crate) fn up(name: &str, version: Option<&str>, brokers: Option<u32>) -> Res
     Ok(())
 }
 
-/// Ends an environment.
+/// Ends an environment, and what killed commands have left.
 pub(crate) fn down(name: &str) -> Result<()> {
     require_kafka(name)?;
+    cluster::end_abandoned()?;
     let folder = state::folder(name);
     let state = State::read(&folder)?.unwrap_or_default();
     let running = state.running().len();
@@ -90,7 +91,10 @@ pub(crate) fn status(name: &str) -> Result<()> {
     for other in state::names()?.iter().filter(|other| *other != name) {
         let state = State::read(&state::folder(other))?.unwrap_or_default();
         if !state.running().is_empty() {
-            println!("{other} (ends with its command): {}", describe(&state));
+            let owned = state.owner.is_some_and(|owner| owner.is_running());
+            let note =
+                if owned { "ends with its command" } else { "left by a killed command, ends with `down`" };
+            println!("{other} ({note}): {}", describe(&state));
         }
     }
     Ok(())

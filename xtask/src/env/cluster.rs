@@ -179,7 +179,7 @@ impl Kafka {
                         return false;
                     }
                     Ok(live) => last = Some(format!("{} knows {live} live brokers", node.name())),
-                    Err(error) => last = Some(format!("{}: {error:#}", node.name())),
+                    Err(error) => last = Some(format!("{} {error}", node.name())),
                 }
                 true
             });
@@ -239,7 +239,7 @@ pub(crate) fn stop(folder: &Path, state: &State, grace: Duration) -> Result<()> 
 }
 
 /// Ends what a command that was itself killed has left.
-fn end_abandoned() -> Result<()> {
+pub(crate) fn end_abandoned() -> Result<()> {
     for name in state::names()? {
         let folder = state::folder(&name);
         let Some(state) = State::read(&folder)? else {
