@@ -1,0 +1,57 @@
+//! What the owner of a connection decides.
+//!
+//! Invariant: every queue and every buffer of a connection has a limit here.
+
+use std::time::Duration;
+
+use crate::Deadline;
+
+/// The settings of one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionConfig {
+    /// The client's name in the broker's logs and quotas.
+    pub client_id: String,
+    /// Bounds the opening: resolve, connect, negotiate.
+    pub connect_timeout: Duration,
+    /// Bounds one call, from entering the queue to the answer. [`CallOptions::wait`] is added to it.
+    pub request_timeout: Duration,
+    /// The largest answer that is accepted, in bytes.
+    pub max_frame_bytes: usize,
+    /// How many requests may be on the wire without an answer.
+    pub max_in_flight: usize,
+    /// How many more may wait to be written; further calls wait for a place until their deadline.
+    pub max_queued: usize,
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            client_id: "rskafka".to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            // The broker's own default for requests (`socket.request.max.bytes`).
+            max_frame_bytes: 100 * 1024 * 1024,
+            max_in_flight: 64,
+            max_queued: 64,
+        }
+    }
+}
+
+/// How one call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallOptions {
+    /// The moment by which the call has ended.
+    pub deadline: Deadline,
+    /// The highest version to use, if it is to be lower than the highest common one.
+    pub max_version: Option<i16>,
+    /// How long the broker may hold back its answer, e.g. a fetch's maximum wait. It is added to
+    /// [`ConnectionConfig::request_timeout`], but never moves the deadline.
+    pub wait: Duration,
+}
+
+impl CallOptions {
+    /// A call that has ended by `deadline`, in the highest common version.
+    pub fn new(deadline: Deadline) -> Self {
+        Self { deadline, max_version: None, wait: Duration::ZERO }
+    }
+}

@@ -1,0 +1,175 @@
+//! What the layers above use: a connection whose versions are negotiated.
+//!
+//! Invariant: answers are decoded by the caller, not by the task that owns the socket; an answer that
+//! cannot be decoded ends the connection, because nothing after it can be trusted.
+
+use std::sync::Arc;
+
+use rskafka_protocol::{ApiKey, Request, decode_response, encode_request};
+use tokio::time::timeout_at;
+use tracing::debug;
+
+use crate::config::{CallOptions, ConnectionConfig};
+use crate::deadline::Deadline;
+use crate::dial::Progress;
+use crate::endpoint::Endpoint;
+use crate::env::Env;
+use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase};
+use crate::link::Link;
+use crate::negotiation::{Negotiation, Step};
+use crate::versions::BrokerVersions;
+
+/// A connection to one broker. Clones are the same connection; it ends when the last one is dropped.
+///
+/// Requests are pipelined: they go out in the order of the calls without waiting for answers.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    link: Link,
+    versions: BrokerVersions,
+    request_timeout: std::time::Duration,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply<T> {
+    /// The answer's body. Payloads in it share the memory of the frame they came in.
+    pub response: T,
+    /// The version in which it was asked and answered.
+    pub version: i16,
+    /// The size of the answer on the wire, without its length prefix.
+    pub bytes: usize,
+}
+
+impl Connection {
+    /// Connects and asks the broker for its versions.
+    ///
+    /// Ends by `deadline` or [`ConnectionConfig::connect_timeout`], whichever is earlier. The task of the
+    /// connection lives on the runtime on which this is polled. Dropping the future closes what it had
+    /// opened.
+    pub async fn open(
+        env: &Env,
+        endpoint: &Endpoint,
+        config: &ConnectionConfig,
+        deadline: Deadline,
+    ) -> Result<Self, OpenError> {
+        let started = env.now();
+        let deadline = deadline.min(Deadline::after(started, config.connect_timeout));
+        let opened = Self::try_open(env, endpoint, config, deadline).await;
+        let kind = match opened {
+            Ok(connection) => return Ok(connection),
+            Err(kind) => kind,
+        };
+        // A phase knows that its time is over, but not how long the others took.
+        let error = OpenError::new(endpoint.clone(), kind.with_elapsed(env.now() - started));
+        debug!(broker = %endpoint, error = &error as &(dyn std::error::Error + 'static), "connection not opened");
+        Err(error)
+    }
+
+    async fn try_open(
+        env: &Env,
+        endpoint: &Endpoint,
+        config: &ConnectionConfig,
+        deadline: Deadline,
+    ) -> Result<Self, OpenErrorKind> {
+        let mut progress = Progress::new();
+        let dialed = timeout_at(deadline.instant(), env.dialer().dial(endpoint, &mut progress)).await;
+        let Ok(stream) = dialed else {
+            let phase = progress.phase;
+            return Err(OpenErrorKind::timed_out(phase, progress.into_failures()));
+        };
+        let link = Link::start(env, endpoint, config, stream?);
+        let versions = negotiate(&link, deadline).await?;
+        debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");
+        let request_timeout = config.request_timeout;
+        Ok(Self { inner: Arc::new(Inner { link, versions, request_timeout }) })
+    }
+
+    /// The broker's address, as it was asked for.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.inner.link.endpoint()
+    }
+
+    /// What the broker speaks.
+    pub fn versions(&self) -> &BrokerVersions {
+        &self.inner.versions
+    }
+
+    /// One request, one answer.
+    ///
+    /// Ends by the earlier of `options.deadline` and the connection's request timeout plus `options.wait`;
+    /// both also cover waiting for a place in the queue. If a request that was sent is not answered by
+    /// then, the connection ends, because all later answers would wait behind the missing one.
+    ///
+    /// Dropping the future leaves the connection usable: a request that has begun to be written is written
+    /// to its end, and its answer is discarded.
+    pub async fn call<R: Request>(
+        &self,
+        request: &R,
+        options: CallOptions,
+    ) -> Result<Reply<R::Response>, CallError> {
+        let Inner { link, versions, request_timeout } = &*self.inner;
+        let timeout = request_timeout.saturating_add(options.wait);
+        let deadline = options.deadline.min(Deadline::after(link.env().now(), timeout));
+        let version = versions
+            .version_of::<R>(options.max_version)
+            .map_err(|source| link.error(R::API_KEY, false, CallErrorKind::UnsupportedVersion { source }))?;
+        let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
+        let frame = link.exchange(R::API_KEY, deadline, &mut encode).await?;
+        match decode_response(version, &frame) {
+            Ok((_, response)) => Ok(Reply { response, version, bytes: frame.len() }),
+            Err(source) => Err(undecodable(link, R::API_KEY, source)),
+        }
+    }
+
+    /// Whether the connection has ended or is about to: every further call fails.
+    pub fn is_closed(&self) -> bool {
+        self.close_cause().is_some()
+    }
+
+    /// Why the connection ended.
+    pub fn close_cause(&self) -> Option<Arc<CloseCause>> {
+        self.inner.link.close_cause().cloned()
+    }
+
+    /// Ends the connection for all handles, and waits until the socket is closed. Calls under way fail.
+    ///
+    /// A request that is partly written is given one second to be written to its end. Dropping the future
+    /// does not stop the end.
+    pub async fn close(&self) {
+        self.inner.link.end(CloseCause::ByClient);
+        self.inner.link.ended().await;
+    }
+}
+
+async fn negotiate(link: &Link, deadline: Deadline) -> Result<BrokerVersions, OpenErrorKind> {
+    let mut negotiation = Negotiation::new();
+    let request = Negotiation::request();
+    loop {
+        let version = negotiation.version();
+        let mut encode = |id| encode_request(&request, version, id, Some(link.client_id()));
+        let answer = link.exchange(ApiKey::API_VERSIONS, deadline, &mut encode).await;
+        let frame = answer.map_err(|source| match source.kind() {
+            CallErrorKind::TimedOut { .. } => OpenErrorKind::timed_out(Phase::Negotiate, Vec::new()),
+            _ => OpenErrorKind::Negotiate { source },
+        })?;
+        match negotiation.answered(&frame) {
+            Ok(Step::Done(versions)) => return Ok(versions),
+            Ok(Step::Again) => {}
+            Ok(Step::Refused(code)) => return Err(OpenErrorKind::Refused { code }),
+            Err(source) => {
+                let source = undecodable(link, ApiKey::API_VERSIONS, source);
+                return Err(OpenErrorKind::Negotiate { source });
+            }
+        }
+    }
+}
+
+fn undecodable(link: &Link, api: ApiKey, source: rskafka_protocol::DecodeError) -> CallError {
+    link.end(CloseCause::Undecodable { api, source: source.clone() });
+    link.error(api, true, CallErrorKind::Decode { source })
+}

@@ -1,0 +1,86 @@
+//! TCP to the first address that answers, as "happy eyeballs" does (RFC 8305): the next address is tried
+//! when one fails, or has not answered for a moment.
+//!
+//! Invariant: a dead address delays the connection by at most [`STAGGER`].
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::sleep;
+
+use super::{BoxFuture, Progress, Resolver};
+
+/// How long an address may stay silent before the next one is tried as well; RFC 8305 recommends this.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// A silent peer is probed after this time, so that a connection through a forgetful firewall is kept, or
+/// is seen to be dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The operating system's resolver.
+pub(crate) struct SystemResolver;
+
+impl Resolver for SystemResolver {
+    fn resolve(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+    }
+}
+
+/// The first stream to any of the addresses; `None` once all have failed.
+pub(super) async fn connect_any(addresses: Vec<SocketAddr>, progress: &mut Progress) -> Option<TcpStream> {
+    let mut left = addresses.into_iter();
+    let mut attempts: Vec<(SocketAddr, BoxFuture<'static, io::Result<TcpStream>>)> = Vec::new();
+    loop {
+        // Each turn starts one more: the first, after a failure, or after a moment of silence.
+        match left.next() {
+            Some(address) => {
+                progress.trying.push(address);
+                attempts.push((address, Box::pin(connect(address))));
+            }
+            None if attempts.is_empty() => return None,
+            None => {}
+        }
+        tokio::select! { biased;
+            (address, result) = first_of(&mut attempts) => match result {
+                Ok(stream) => return Some(stream),
+                Err(error) => progress.failed(address, error),
+            },
+            () = sleep(STAGGER), if left.len() > 0 => {}
+        }
+    }
+}
+
+/// The first attempt to end, taken out of the list. Never ends while the list is empty.
+async fn first_of<T>(attempts: &mut Vec<(SocketAddr, BoxFuture<'static, T>)>) -> (SocketAddr, T) {
+    poll_fn(|cx| {
+        let ended = attempts.iter_mut().enumerate().find_map(|(index, (_, attempt))| {
+            match attempt.as_mut().poll(cx) {
+                Poll::Ready(result) => Some((index, result)),
+                Poll::Pending => None,
+            }
+        });
+        match ended {
+            Some((index, result)) => Poll::Ready((attempts.remove(index).0, result)),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // On loopback, TCP may connect a port without listener to itself (simultaneous open).
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    stream.set_nodelay(true)?;
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE_INTERVAL);
+    SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
+    Ok(stream)
+}

@@ -1,0 +1,150 @@
+//! Where a broker listens.
+//!
+//! Invariant: what [`Endpoint`] displays parses to the same endpoint.
+
+use std::fmt;
+use std::str::FromStr;
+
+use snafu::{OptionExt, Snafu, ensure};
+
+/// A broker's host and port.
+///
+/// The host is a name or an address without brackets; a name may end with a dot, which makes it absolute.
+///
+/// ```
+/// # use rskafka_transport::Endpoint;
+/// let endpoint: Endpoint = "[::1]:9092".parse().unwrap();
+/// assert_eq!((endpoint.host.as_str(), endpoint.port), ("::1", 9092));
+/// assert_eq!(endpoint.to_string(), "[::1]:9092");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// A name, an IPv4 address, or an IPv6 address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// The endpoint of `host` and `port`.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = ParseEndpointError;
+
+    fn from_str(text: &str) -> Result<Self, ParseEndpointError> {
+        let (host, port) = text.rsplit_once(':').context(MissingPortSnafu { text })?;
+        let host = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
+            Some(Some(address)) => address,
+            Some(None) => return MissingPortSnafu { text }.fail(),
+            None => host,
+        };
+        ensure!(!host.is_empty(), MissingHostSnafu { text });
+        ensure!(
+            !host.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '[' | ']' | '@')),
+            InvalidHostSnafu { text }
+        );
+        ensure!(!host.contains(':') || text.starts_with('['), BareIpv6Snafu { text });
+        let port = port.parse().ok().filter(|port| *port != 0).context(InvalidPortSnafu { text })?;
+        Ok(Self::new(host, port))
+    }
+}
+
+/// A text that names no broker.
+#[derive(Debug, Clone, PartialEq, Eq, Snafu)]
+#[non_exhaustive]
+pub enum ParseEndpointError {
+    /// There is no port.
+    #[snafu(display("{text:?} has no port: write host:port"))]
+    MissingPort {
+        /// What was given.
+        text: String,
+    },
+    /// There is no host.
+    #[snafu(display("{text:?} has no host: write host:port"))]
+    MissingHost {
+        /// What was given.
+        text: String,
+    },
+    /// The host holds a character that no name or address has.
+    #[snafu(display("{text:?} is no broker's address: write host:port, without a scheme or a path"))]
+    InvalidHost {
+        /// What was given.
+        text: String,
+    },
+    /// The port is no number from 1 to 65535.
+    #[snafu(display("the port of {text:?} is not a number from 1 to 65535"))]
+    InvalidPort {
+        /// What was given.
+        text: String,
+    },
+    /// An IPv6 address stands without brackets.
+    #[snafu(display("{text:?} is ambiguous: write an IPv6 address as [address]:port"))]
+    BareIpv6 {
+        /// What was given.
+        text: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_addresses_and_trailing_dots_are_understood() {
+        for (text, host, port) in [
+            ("localhost:9092", "localhost", 9092),
+            ("kafka.example.com.:65535", "kafka.example.com.", 65535),
+            ("10.0.0.1:1", "10.0.0.1", 1),
+            ("[::1]:9092", "::1", 9092),
+            ("[fe80::1%eth0]:9092", "fe80::1%eth0", 9092),
+        ] {
+            assert_eq!(text.parse(), Ok(Endpoint::new(host, port)), "{text}");
+            assert_eq!(Endpoint::new(host, port).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_gets_an_error_that_says_what_to_write() {
+        for (text, said) in [
+            ("localhost", "no port"),
+            ("[::1]", "no port"),
+            (":9092", "no host"),
+            ("[]:9092", "no host"),
+            ("a:0", "not a number from 1 to 65535"),
+            ("a:65536", "not a number from 1 to 65535"),
+            ("a:b", "not a number from 1 to 65535"),
+            ("::1:9092", "as [address]:port"),
+            ("kafka://a:9092", "without a scheme or a path"),
+            ("a/b:9092", "without a scheme or a path"),
+            ("a b:9092", "without a scheme or a path"),
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_an_endpoint_or_an_error(text in ".{0,40}") {
+            if let Ok(endpoint) = text.parse::<Endpoint>() {
+                prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+            }
+        }
+    }
+}

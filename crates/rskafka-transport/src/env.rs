@@ -1,0 +1,143 @@
+//! All that is not deterministic: clocks, random numbers, name resolution, connections.
+//!
+//! Invariant: with a connector, a wall clock and a seed of its own, an [`Env`] behaves the same in each run
+//! on paused time.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::dial::{Connector, Dialer, Resolver, SystemResolver};
+
+type WallClock = Box<dyn Fn() -> OffsetDateTime + Send + Sync>;
+
+/// The source of everything that differs from run to run. Clones are the same source.
+#[derive(Clone)]
+pub struct Env {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dialer: Dialer,
+    wall_clock: WallClock,
+    random: Mutex<fastrand::Rng>,
+}
+
+impl Env {
+    /// The operating system's clock, resolver, TCP and random numbers.
+    pub fn system() -> Self {
+        Self::builder().build()
+    }
+
+    /// The system's, less what is replaced.
+    pub fn builder() -> EnvBuilder {
+        EnvBuilder {
+            connector: None,
+            resolver: Box::new(SystemResolver),
+            wall_clock: Box::new(OffsetDateTime::now_utc),
+            random: fastrand::Rng::new(),
+        }
+    }
+
+    /// The monotonic time, by tokio's clock, so that paused time works.
+    pub fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// The time of day. It may step; nothing waits by it.
+    pub fn wall_clock(&self) -> OffsetDateTime {
+        (self.inner.wall_clock)()
+    }
+
+    /// A random number, for spreading load and backoff; not for secrets.
+    pub fn random(&self) -> u64 {
+        self.inner.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+    }
+
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.inner.dialer
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").finish_non_exhaustive()
+    }
+}
+
+/// Makes an [`Env`]; see [`Env::builder`].
+pub struct EnvBuilder {
+    connector: Option<Box<dyn Connector>>,
+    resolver: Box<dyn Resolver>,
+    wall_clock: WallClock,
+    random: fastrand::Rng,
+}
+
+impl EnvBuilder {
+    /// Makes the connections, instead of resolver and TCP.
+    #[must_use]
+    pub fn connector(mut self, connector: impl Connector) -> Self {
+        self.connector = Some(Box::new(connector));
+        self
+    }
+
+    /// Finds the addresses of a name. Not used with a [`connector`](Self::connector), which gets the name.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Box::new(resolver);
+        self
+    }
+
+    /// Tells the time of day.
+    #[must_use]
+    pub fn wall_clock(mut self, clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static) -> Self {
+        self.wall_clock = Box::new(clock);
+        self
+    }
+
+    /// Makes the random numbers a fixed sequence.
+    #[must_use]
+    pub fn random_seed(mut self, seed: u64) -> Self {
+        self.random = fastrand::Rng::with_seed(seed);
+        self
+    }
+
+    /// The environment.
+    pub fn build(self) -> Env {
+        let dialer = match self.connector {
+            Some(connector) => Dialer::Custom(connector),
+            None => Dialer::Tcp(self.resolver),
+        };
+        let inner = Inner { dialer, wall_clock: self.wall_clock, random: Mutex::new(self.random) };
+        Env { inner: Arc::new(inner) }
+    }
+}
+
+impl fmt::Debug for EnvBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnvBuilder").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_numbers_each_time() {
+        let numbers = || {
+            let env = Env::builder().random_seed(7).build();
+            [env.random(), env.clone().random(), env.random()]
+        };
+        assert_eq!(numbers(), numbers());
+        assert_ne!(numbers()[0], numbers()[1]);
+    }
+
+    #[test]
+    fn the_wall_clock_can_be_replaced() {
+        let env = Env::builder().wall_clock(|| OffsetDateTime::UNIX_EPOCH).build();
+        assert_eq!(env.wall_clock(), OffsetDateTime::UNIX_EPOCH);
+    }
+}

@@ -1,0 +1,11 @@
+//! What can go wrong with a connection or a call on it.
+//!
+//! Invariant: every error names the broker; a call's error also the API.
+
+mod call;
+mod close;
+mod open;
+
+pub use call::{CallError, CallErrorKind};
+pub use close::CloseCause;
+pub use open::{OpenError, OpenErrorKind, Phase};

@@ -1,0 +1,118 @@
+//! Why a call has no usable answer.
+//!
+//! Invariant: the error says whether a byte of the request may have left; if in doubt, it says yes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rskafka_protocol::{ApiKey, DecodeError, EncodeError};
+use snafu::Snafu;
+
+use super::CloseCause;
+use crate::endpoint::Endpoint;
+use crate::versions::UnsupportedVersion;
+
+/// A request without a usable answer.
+#[derive(Debug, Clone)]
+pub struct CallError {
+    inner: Arc<CallFailure>,
+}
+
+#[derive(Debug)]
+struct CallFailure {
+    endpoint: Endpoint,
+    api: ApiKey,
+    sent: bool,
+    kind: CallErrorKind,
+}
+
+impl CallError {
+    pub(crate) fn new(endpoint: Endpoint, api: ApiKey, sent: bool, kind: CallErrorKind) -> Self {
+        Self { inner: Arc::new(CallFailure { endpoint, api, sent, kind }) }
+    }
+
+    /// The broker.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.inner.endpoint
+    }
+
+    /// The API called.
+    pub fn api(&self) -> ApiKey {
+        self.inner.api
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &CallErrorKind {
+        &self.inner.kind
+    }
+
+    /// Whether the broker may have received the request, or a part of it. `false` only if surely not one
+    /// byte was handed to the socket.
+    pub fn was_sent(&self) -> bool {
+        self.inner.sent
+    }
+
+    /// Whether time ran out.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.inner.kind, CallErrorKind::TimedOut { .. })
+    }
+
+    /// Why the connection ended, if that is the reason.
+    pub fn close_cause(&self) -> Option<&Arc<CloseCause>> {
+        match &self.inner.kind {
+            CallErrorKind::Closed { source } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CallFailure { endpoint, api, sent, kind } = &*self.inner;
+        let unsent = if *sent { "" } else { " (not sent)" };
+        write!(f, "{api} request to broker {endpoint} failed: {kind}{unsent}")
+    }
+}
+
+impl std::error::Error for CallError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.inner.kind)
+    }
+}
+
+/// Why a call has no usable answer.
+#[derive(Debug, Snafu)]
+#[non_exhaustive]
+pub enum CallErrorKind {
+    /// Both sides have no version of the API in common. The connection stays open.
+    #[snafu(display("the API cannot be used"))]
+    UnsupportedVersion {
+        /// The ranges of both sides.
+        source: UnsupportedVersion,
+    },
+    /// The request cannot be written in the version negotiated. The connection stays open.
+    #[snafu(display("the request cannot be encoded"))]
+    Encode {
+        /// The field concerned.
+        source: EncodeError,
+    },
+    /// Time ran out. If the request was sent, the connection ends.
+    #[snafu(display("timed out after {after:?}"))]
+    TimedOut {
+        /// The time from the call to its end.
+        after: Duration,
+    },
+    /// The connection ended, or had ended before.
+    #[snafu(display("the connection has ended"))]
+    Closed {
+        /// Why it ended; the same for all calls on it.
+        source: Arc<CloseCause>,
+    },
+    /// The answer is not what it should be. The connection ends.
+    #[snafu(display("the answer cannot be decoded"))]
+    Decode {
+        /// The field concerned.
+        source: DecodeError,
+    },
+}

@@ -1,0 +1,109 @@
+//! Why a connection ended.
+//!
+//! Invariant: one cause per connection, shared by all that was under way on it.
+
+use std::io;
+
+use rskafka_protocol::frame::FrameError;
+use rskafka_protocol::{ApiKey, DecodeError};
+use snafu::Snafu;
+
+/// Why a connection ended.
+#[derive(Debug, Snafu)]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// This side closed it, or dropped the last handle.
+    #[snafu(display("closed by this client"))]
+    ByClient,
+    /// The broker closed it between two answers.
+    #[snafu(display("closed by the broker {}", match (unanswered, received_any) {
+        (0, _) => "while it was idle".to_owned(),
+        (_, true) => format!("with {unanswered} requests unanswered"),
+        (_, false) => "before its first byte: check that the port is a Kafka listener, and whether it expects \
+            TLS or another security protocol".to_owned(),
+    }))]
+    ByBroker {
+        /// Requests on the wire that it had not answered.
+        unanswered: usize,
+        /// Whether it had ever sent anything.
+        received_any: bool,
+    },
+    /// The broker closed it in the middle of an answer.
+    #[snafu(display("closed by the broker in the middle of an answer, after {received} bytes of it"))]
+    Truncated {
+        /// The bytes of the answer that came, the length included.
+        received: usize,
+    },
+    /// Reading failed.
+    #[snafu(display("reading failed"))]
+    Read {
+        /// The stream's failure.
+        source: io::Error,
+    },
+    /// Writing failed.
+    #[snafu(display("writing failed"))]
+    Write {
+        /// The stream's failure.
+        source: io::Error,
+    },
+    /// The peer's bytes cannot be an answer.
+    #[snafu(display("the peer's bytes are no Kafka answer{}", advice(source)))]
+    Frame {
+        /// The length they would stand for.
+        source: FrameError,
+    },
+    /// An answer carries the wrong number. Answers come in the order of their requests.
+    #[snafu(display("an answer with correlation id {received} came, {}", match expected {
+        Some(expected) => format!("where that with {expected} was due"),
+        None => "but no request is waiting for one".to_owned(),
+    }))]
+    UnexpectedAnswer {
+        /// The number in the answer.
+        received: i32,
+        /// The number that was due; `None` if no request was waiting.
+        expected: Option<i32>,
+    },
+    /// Bytes came that belong to no answer.
+    #[snafu(display("the peer sent {received} bytes that nobody asked for"))]
+    Unsolicited {
+        /// How many.
+        received: usize,
+    },
+    /// A request that was sent had no answer in time.
+    #[snafu(display("no answer to {api} by its deadline"))]
+    Unanswered {
+        /// The API of the request.
+        api: ApiKey,
+    },
+    /// An answer could not be decoded.
+    #[snafu(display("an answer to {api} could not be decoded"))]
+    Undecodable {
+        /// The API of the request.
+        api: ApiKey,
+        /// The field concerned.
+        source: DecodeError,
+    },
+    /// The runtime on which the connection lived has ended.
+    #[snafu(display("the runtime of the connection has ended"))]
+    RuntimeGone,
+}
+
+impl CloseCause {
+    /// Whether nothing went wrong: this side closed the connection, or the broker did while it was idle.
+    pub fn is_quiet(&self) -> bool {
+        matches!(self, Self::ByClient | Self::ByBroker { unanswered: 0, .. })
+    }
+}
+
+/// What to do about a peer that is no plaintext Kafka listener, told by its first four bytes.
+fn advice(error: &FrameError) -> &'static str {
+    let (FrameError::InvalidLength { length } | FrameError::TooLarge { length, .. }) = error else {
+        return "";
+    };
+    match length.to_be_bytes() {
+        // A TLS record: alert or handshake, version 3.x.
+        [0x15 | 0x16, 3, 0..=4, _] => ": connect with TLS",
+        [b'H', b'T', b'T', b'P'] => ": check host and port",
+        _ => "",
+    }
+}

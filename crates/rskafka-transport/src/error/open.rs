@@ -1,0 +1,165 @@
+//! Why a connection could not be opened.
+//!
+//! Invariant: the error names the broker and the phase, and each address that was tried with its cause.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rskafka_protocol::ErrorCode;
+use snafu::Snafu;
+
+use super::CallError;
+use crate::dial::AddressFailure;
+use crate::endpoint::Endpoint;
+
+/// A connection that could not be opened. Clones share the cause.
+#[derive(Debug, Clone)]
+pub struct OpenError {
+    endpoint: Endpoint,
+    kind: Arc<OpenErrorKind>,
+}
+
+impl OpenError {
+    pub(crate) fn new(endpoint: Endpoint, kind: OpenErrorKind) -> Self {
+        Self { endpoint, kind: Arc::new(kind) }
+    }
+
+    /// The broker.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &OpenErrorKind {
+        &self.kind
+    }
+
+    /// Whether time ran out.
+    pub fn is_timeout(&self) -> bool {
+        matches!(*self.kind, OpenErrorKind::TimedOut { .. })
+    }
+
+    /// How far it got.
+    pub fn phase(&self) -> Phase {
+        match &*self.kind {
+            OpenErrorKind::Resolve { .. } | OpenErrorKind::NoAddress => Phase::Resolve,
+            OpenErrorKind::Connect { .. } | OpenErrorKind::Connector { .. } => Phase::Connect,
+            OpenErrorKind::Negotiate { .. } | OpenErrorKind::Refused { .. } => Phase::Negotiate,
+            OpenErrorKind::TimedOut { phase, .. } => *phase,
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot open a connection to broker {}: {}", self.endpoint, self.kind)
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&*self.kind)
+    }
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, Snafu)]
+#[non_exhaustive]
+pub enum OpenErrorKind {
+    /// The name has no known address.
+    #[snafu(display("the name cannot be resolved"))]
+    Resolve {
+        /// The resolver's failure.
+        source: io::Error,
+    },
+    /// The resolver gave an empty list.
+    #[snafu(display("the name has no address"))]
+    NoAddress,
+    /// No address could be reached.
+    #[snafu(display("no address can be reached ({})", Listed(failures)))]
+    Connect {
+        /// One cause per address, in the order in which they failed.
+        failures: Vec<AddressFailure>,
+    },
+    /// The environment's connector failed.
+    #[snafu(display("the connector failed"))]
+    Connector {
+        /// Its failure.
+        source: io::Error,
+    },
+    /// The broker's versions could not be asked.
+    #[snafu(display("the versions cannot be negotiated"))]
+    Negotiate {
+        /// What became of the request.
+        source: CallError,
+    },
+    /// The broker answered with an error.
+    #[snafu(display("the broker refuses to tell its versions: {code}"))]
+    Refused {
+        /// The broker's error code.
+        code: ErrorCode,
+    },
+    /// Time ran out.
+    #[snafu(display("timed out after {after:?} while {phase}{}", match failures.as_slice() {
+        [] => String::new(),
+        failures => format!(" ({})", Listed(failures)),
+    }))]
+    TimedOut {
+        /// What was being done.
+        phase: Phase,
+        /// The time it took.
+        after: Duration,
+        /// Addresses that failed, or did not answer in time.
+        failures: Vec<AddressFailure>,
+    },
+}
+
+impl OpenErrorKind {
+    /// Time ran out in `phase`. How long the opening took is filled in by whoever began it.
+    pub(crate) fn timed_out(phase: Phase, failures: Vec<AddressFailure>) -> Self {
+        Self::TimedOut { phase, after: Duration::ZERO, failures }
+    }
+
+    pub(crate) fn with_elapsed(self, elapsed: Duration) -> Self {
+        match self {
+            Self::TimedOut { phase, failures, .. } => Self::TimedOut { phase, after: elapsed, failures },
+            other => other,
+        }
+    }
+}
+
+struct Listed<'a>(&'a [AddressFailure]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, AddressFailure { address, error }) in self.0.iter().enumerate() {
+            let separator = if index > 0 { "; " } else { "" };
+            write!(f, "{separator}{address}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A step of opening a connection. Displays as what is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The name's addresses are looked up.
+    Resolve,
+    /// The addresses are tried, or the environment's connector is at work.
+    Connect,
+    /// The broker is asked for its versions.
+    Negotiate,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "resolving the name",
+            Self::Connect => "connecting",
+            Self::Negotiate => "negotiating versions",
+        })
+    }
+}

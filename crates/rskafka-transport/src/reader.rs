@@ -1,0 +1,61 @@
+//! The bytes read from a connection, up to the frames in them.
+//!
+//! Invariant: no more memory is held than the largest frame allowed and one read; a large frame is read
+//! straight into the memory that its decoded payloads will share.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use rskafka_protocol::frame::{FrameError, LENGTH_PREFIX, take_frame};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Room for a read when nothing is known of what comes: many small answers, or the head of a large one.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// A buffer that grew beyond this for one answer is not kept for the next ones. Below it, memory that the
+/// decoded answer has given back is used again, which saves page faults.
+const KEEP: usize = 8 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct FrameReader {
+    buffer: BytesMut,
+    limit: usize,
+    received_any: bool,
+}
+
+impl FrameReader {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { buffer: BytesMut::new(), limit, received_any: false }
+    }
+
+    /// Reads once; zero is the end of the stream. Nothing is lost if the future is dropped.
+    pub(crate) async fn fill(&mut self, read: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+        // With its length known, a frame has all its room already.
+        let spare = self.buffer.capacity() - self.buffer.len();
+        if self.buffer.len() < LENGTH_PREFIX && spare < READ_AHEAD / 4 {
+            self.buffer.reserve(READ_AHEAD);
+        }
+        let count = read.read_buf(&mut self.buffer).await?;
+        self.received_any |= count > 0;
+        Ok(count)
+    }
+
+    /// The next whole frame, without its length.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let frame = take_frame(&mut self.buffer, self.limit)?;
+        if self.buffer.is_empty() && frame.as_ref().is_some_and(|frame| frame.len() > KEEP) {
+            self.buffer = BytesMut::new();
+        }
+        Ok(frame)
+    }
+
+    /// The bytes that are not yet a whole frame.
+    pub(crate) fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether the peer has ever sent a byte.
+    pub(crate) fn received_any(&self) -> bool {
+        self.received_any
+    }
+}

@@ -1,0 +1,231 @@
+//! The task that owns a connection's socket. It moves bytes and time; what they mean is decided by
+//! [`Pipeline`] and the frame reader.
+//!
+//! Invariant: when it ends, there is a cause, and every request it was given has ended.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka_protocol::ResponseHeader;
+use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
+use tracing::debug;
+
+use crate::config::ConnectionConfig;
+use crate::deadline::Deadline;
+use crate::dial::BoxStream;
+use crate::endpoint::Endpoint;
+use crate::env::Env;
+use crate::error::CloseCause;
+use crate::link::{Shared, Submitted, Ticket};
+use crate::pipeline::Pipeline;
+use crate::reader::FrameReader;
+
+/// How many chunks go out in one system call. Small requests are one chunk each, one with a large payload
+/// is two or three.
+const MAX_SLICES: usize = 32;
+
+/// How long a connection that this side closes may take to finish a request that is partly written.
+const LINGER: Duration = Duration::from_secs(1);
+
+pub(crate) struct Task {
+    env: Env,
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    submitted: mpsc::Receiver<Submitted>,
+    pipeline: Pipeline<Ticket>,
+    reader: FrameReader,
+}
+
+impl Task {
+    pub(crate) fn new(
+        env: Env,
+        endpoint: Endpoint,
+        config: &ConnectionConfig,
+        shared: Arc<Shared>,
+        submitted: mpsc::Receiver<Submitted>,
+    ) -> Self {
+        let pipeline = Pipeline::new(config.max_in_flight);
+        let reader = FrameReader::new(config.max_frame_bytes);
+        Self { env, endpoint, shared, submitted, pipeline, reader }
+    }
+
+    pub(crate) async fn run(mut self, stream: BoxStream) {
+        // Also when the runtime drops this future.
+        let _ended = EndGuard(Arc::clone(&self.shared));
+        let (mut read, mut write) = tokio::io::split(stream);
+        let cause = self.serve(&mut read, &mut write).await;
+        let cause = Arc::clone(self.shared.end(cause));
+        debug!(broker = %self.endpoint, error = &*cause as &(dyn std::error::Error + 'static), "connection ended");
+
+        let unfinished = self.fail_all(&cause).await;
+        if matches!(*cause, CloseCause::ByClient) {
+            // Nobody is left to tell if it fails.
+            let _ = timeout(LINGER, finish(&mut write, unfinished)).await;
+        }
+    }
+
+    /// Serves the connection until it ends.
+    async fn serve(
+        &mut self,
+        read: &mut ReadHalf<BoxStream>,
+        write: &mut WriteHalf<BoxStream>,
+    ) -> CloseCause {
+        let Self { env, shared, submitted, pipeline, reader, .. } = self;
+        let mut told_to_end = pin!(shared.told_to_end.notified());
+        let mut timer = pin!(sleep_until(env.now()));
+        let mut timer_at: Option<Deadline> = None;
+        let mut flushed = true;
+        loop {
+            // Deadlines mostly come in ascending order: the timer is touched only when an earlier one comes.
+            if let Some(wake_at) = pipeline.wake_at()
+                && timer_at.is_none_or(|timer_at| wake_at < timer_at)
+            {
+                timer.as_mut().reset(wake_at.instant());
+                timer_at = Some(wake_at);
+            }
+            pipeline.skip(Ticket::is_abandoned);
+            let has_output = pipeline.has_output() || !flushed;
+
+            // Reading comes before writing, so that a request is not sent on a connection that the broker
+            // has closed; all that is submitted comes before writing, so that it goes out together.
+            tokio::select! { biased;
+                () = &mut told_to_end => return CloseCause::ByClient,
+                () = &mut timer, if timer_at.is_some() => {
+                    timer_at = None;
+                    let now = env.now();
+                    pipeline.expire(now).into_iter().for_each(|ticket| ticket.time_out(false));
+                    if let Some(ticket) = pipeline.stuck(now) {
+                        return CloseCause::Unanswered { api: ticket.api };
+                    }
+                }
+                result = reader.fill(read) => {
+                    if let Err(cause) = received(result, reader, pipeline) {
+                        return cause;
+                    }
+                }
+                request = submitted.recv() => match request {
+                    Some(Submitted { correlation_id, frame, deadline, ticket }) => {
+                        pipeline.push(correlation_id, frame.into_chunks(), deadline, ticket);
+                    }
+                    None => return CloseCause::ByClient,
+                },
+                result = poll_fn(|cx| poll_write(pipeline, &mut flushed, write, cx)), if has_output => {
+                    if let Err(source) = result {
+                        pipeline.write_failed();
+                        return CloseCause::Write { source };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fails every request, and every one that comes. Gives the rest of the one that is partly written.
+    async fn fail_all(&mut self, cause: &Arc<CloseCause>) -> VecDeque<Bytes> {
+        self.shared.places.close();
+        let (ended, unfinished) = self.pipeline.end(self.env.now());
+        for request in ended {
+            if request.deadline_is_over {
+                request.ticket.time_out(request.sent);
+            } else {
+                request.ticket.close(request.sent, cause);
+            }
+        }
+        self.submitted.close();
+        while let Some(request) = self.submitted.recv().await {
+            request.ticket.close(false, cause);
+        }
+        unfinished
+    }
+}
+
+/// Takes what a read gave.
+fn received(
+    result: io::Result<usize>,
+    reader: &mut FrameReader,
+    pipeline: &mut Pipeline<Ticket>,
+) -> Result<(), CloseCause> {
+    match result {
+        Err(source) => return Err(CloseCause::Read { source }),
+        Ok(0) if reader.pending() > 0 => return Err(CloseCause::Truncated { received: reader.pending() }),
+        Ok(0) => {
+            let (unanswered, received_any) = (pipeline.in_flight(), reader.received_any());
+            return Err(CloseCause::ByBroker { unanswered, received_any });
+        }
+        Ok(_) => {}
+    }
+    while let Some(frame) = reader.next_frame().map_err(|source| CloseCause::Frame { source })? {
+        // `take_frame` gives no frame without one.
+        let received = ResponseHeader::peek_correlation_id(&frame).unwrap_or(-1);
+        match pipeline.answered(received) {
+            Ok(ticket) => ticket.answer(frame),
+            Err(unexpected) => {
+                return Err(CloseCause::UnexpectedAnswer { received, expected: unexpected.expected });
+            }
+        }
+    }
+    match reader.pending() {
+        pending if pending > 0 && pipeline.in_flight() == 0 => {
+            Err(CloseCause::Unsolicited { received: pending })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes all of the pipeline's output. What was taken is noted there, so nothing is lost if this is not
+/// polled to its end.
+fn poll_write(
+    pipeline: &mut Pipeline<Ticket>,
+    flushed: &mut bool,
+    write: &mut WriteHalf<BoxStream>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    loop {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(pipeline.output()) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        if count == 0 {
+            break;
+        }
+        let taken = ready!(Pin::new(&mut *write).poll_write_vectored(cx, &slices[..count]))?;
+        if taken == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        *flushed = false;
+        pipeline.wrote(taken);
+    }
+    if !*flushed {
+        ready!(Pin::new(write).poll_flush(cx))?;
+        *flushed = true;
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Leaves the peer with whole frames.
+async fn finish(write: &mut WriteHalf<BoxStream>, unfinished: VecDeque<Bytes>) -> io::Result<()> {
+    for chunk in unfinished {
+        write.write_all(&chunk).await?;
+    }
+    write.shutdown().await
+}
+
+/// Tells that the task has ended, in whatever way.
+struct EndGuard(Arc<Shared>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.0.end(CloseCause::RuntimeGone);
+        self.0.places.close();
+        self.0.ended.send_replace(true);
+    }
+}

@@ -1,0 +1,130 @@
+//! Which versions of each API a broker speaks.
+//!
+//! Invariant: a version given out is in the broker's range and in ours.
+
+use std::collections::BTreeMap;
+
+use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
+use rskafka_protocol::{ApiKey, Request, VersionRange};
+use snafu::Snafu;
+
+/// The versions that a broker speaks, as it said when the connection was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BrokerVersions {
+    ranges: BTreeMap<ApiKey, VersionRange>,
+}
+
+impl BrokerVersions {
+    /// The broker's versions of an API, whether or not this crate speaks it; `None` if it has none.
+    pub fn range(&self, api: ApiKey) -> Option<VersionRange> {
+        self.ranges.get(&api).copied()
+    }
+
+    /// The broker's versions of each API that it has, in ascending order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (ApiKey, VersionRange)> {
+        self.ranges.iter().map(|(api, range)| (*api, *range))
+    }
+
+    /// The highest version of `R` that both sides speak and that is not above `max`.
+    pub fn version_of<R: Request>(&self, max: Option<i16>) -> Result<i16, UnsupportedVersion> {
+        self.common(R::API_KEY, R::VERSIONS, max)
+    }
+
+    fn common(&self, api: ApiKey, ours: VersionRange, max: Option<i16>) -> Result<i16, UnsupportedVersion> {
+        let capped = VersionRange { max: ours.max.min(max.unwrap_or(i16::MAX)), ..ours };
+        let broker = self.range(api);
+        match broker.map(|broker| broker.intersect(capped)) {
+            Some(common) if !common.is_empty() => Ok(common.max),
+            _ => Err(UnsupportedVersion { api, ours: capped, broker }),
+        }
+    }
+}
+
+impl From<&ApiVersionsResponse> for BrokerVersions {
+    fn from(response: &ApiVersionsResponse) -> Self {
+        response
+            .api_keys
+            .iter()
+            .map(|api| (ApiKey(api.api_key), VersionRange { min: api.min_version, max: api.max_version }))
+            .collect()
+    }
+}
+
+/// Empty ranges are left out. Of an API named twice, the last range counts.
+impl FromIterator<(ApiKey, VersionRange)> for BrokerVersions {
+    fn from_iter<I: IntoIterator<Item = (ApiKey, VersionRange)>>(ranges: I) -> Self {
+        Self { ranges: ranges.into_iter().filter(|(_, range)| !range.is_empty()).collect() }
+    }
+}
+
+/// There is no version of an API that both sides speak.
+#[derive(Debug, Clone, PartialEq, Eq, Snafu)]
+#[snafu(display("no common version: this client can use {ours}, the broker {}", match broker {
+    Some(range) => format!("speaks {range}"),
+    None => "does not have this API".to_owned(),
+}))]
+pub struct UnsupportedVersion {
+    api: ApiKey,
+    ours: VersionRange,
+    broker: Option<VersionRange>,
+}
+
+impl UnsupportedVersion {
+    /// The API asked for.
+    pub fn api(&self) -> ApiKey {
+        self.api
+    }
+
+    /// The versions that this client could use, the caller's cap applied; empty if the cap is below them.
+    pub fn ours(&self) -> VersionRange {
+        self.ours
+    }
+
+    /// The broker's versions; `None` if it does not have the API.
+    pub fn broker(&self) -> Option<VersionRange> {
+        self.broker
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const API: ApiKey = ApiKey(3);
+
+    fn range(min: i16, max: i16) -> VersionRange {
+        VersionRange { min, max }
+    }
+
+    proptest! {
+        #[test]
+        fn the_highest_common_version_is_taken_for_every_pair_of_ranges(
+            broker in (-1i16..8, -1i16..8),
+            ours in (0i16..8, 0i16..8),
+            max in prop::option::of(-1i16..9),
+        ) {
+            let (broker, ours) = (range(broker.0, broker.1), range(ours.0, ours.1));
+            let versions = BrokerVersions::from_iter([(API, broker), (ApiKey(999), range(0, 3))]);
+            let expected = ours
+                .iter()
+                .filter(|version| broker.contains(*version))
+                .filter(|version| max.is_none_or(|max| *version <= max))
+                .max();
+            prop_assert_eq!(versions.common(API, ours, max).ok(), expected);
+        }
+    }
+
+    #[test]
+    fn an_api_without_a_common_version_says_both_ranges() {
+        let versions = BrokerVersions::from_iter([(API, range(0, 3)), (ApiKey(1), range(5, 4))]);
+        let said = |api, ours, max| versions.common(api, ours, max).unwrap_err().to_string();
+        assert_eq!(
+            said(API, range(4, 12), None),
+            "no common version: this client can use 4..=12, the broker speaks 0..=3"
+        );
+        assert!(said(ApiKey(1), range(0, 1), None).ends_with("the broker does not have this API"));
+        assert!(said(API, range(4, 12), Some(3)).contains("can use 4..=3"));
+    }
+}
