@@ -168,3 +168,6 @@ impl<T> Pipeline<T> {
         (ended.collect(), rest)
     }
 }
+
+#[cfg(test)]
+mod tests;
