@@ -1,1 +1,39 @@
-//! A Kafka partition as a write-ahead log: the client behind the rskafka facade.
+//! The client behind the `rskafka` facade: a Kafka partition as a write-ahead log.
+//!
+//! Invariant: calls on one [`PartitionClient`] are appended in the order in which they were made, and
+//! what is given up is never reported as not written unless it surely is not.
+
+mod builder;
+mod client;
+mod error;
+mod line;
+mod offsets;
+mod outcome;
+mod partition;
+mod produce;
+mod read;
+mod record;
+mod time;
+mod topics;
+
+pub use rskafka_cluster as cluster;
+
+/// Clients, builders and what their calls give.
+pub mod api {
+    pub use crate::builder::ClientBuilder;
+    pub use crate::client::Client;
+    pub use crate::offsets::{FoundOffset, OffsetAt};
+    pub use crate::partition::{Acks, NewPartitionClient, PartitionClient};
+    pub use crate::produce::{Produce, Produced};
+    pub use crate::topics::{CreateTopic, Partition, Topic};
+}
+
+/// Errors and what they say of the data.
+pub mod errors {
+    pub use crate::error::{Error, ErrorKind, Outcome, Result};
+}
+
+/// Records, as they go in and as they come out.
+pub mod records {
+    pub use crate::record::{Headers, Payload, Record, RecordAndOffset, RecordHeaders};
+}

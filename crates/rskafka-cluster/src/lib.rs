@@ -1,1 +1,21 @@
-//! Metadata, leader routing and retries over many Kafka brokers.
+//! Many brokers as one cluster: who leads which partition, how to reach it, and when to try again.
+//!
+//! Invariant: a request is sent again only where the caller's verdict says so; no record is looked at
+//! here.
+
+mod backoff;
+mod cluster;
+mod config;
+mod error;
+mod lane;
+mod metadata;
+mod send;
+
+pub use backoff::Backoff;
+pub use cluster::Cluster;
+pub use config::ClusterConfig;
+pub use error::{BrokerFailure, Error, Failure, Place};
+pub use lane::Lane;
+pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
+pub use rskafka_transport as transport;
+pub use send::{Answer, Attempt, Call, News, Prepared, Route, Target, Verdict};

@@ -1,1 +1,68 @@
-//! A Kafka partition as a distributed write-ahead log.
+//! A Kafka partition as a distributed write-ahead log: append records, get offsets back, read the log
+//! again after a crash.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use rskafka::{client::Client, record::Record};
+//! use std::collections::BTreeMap;
+//! use time::OffsetDateTime;
+//!
+//! let connection = "localhost:9093".to_owned();
+//! let client = Client::new_plain(vec![connection]).await.unwrap();
+//! let topic = "my_topic";
+//! client.create_topic(topic, 2 /* partitions */, 1 /* replication factor */).await.unwrap();
+//! let partition_client = client.partition_client(topic.to_owned(), 0).await.unwrap();
+//! let record = Record {
+//!     key: b"".to_vec(),
+//!     value: b"hello kafka".to_vec(),
+//!     headers: BTreeMap::from([("foo".to_owned(), b"bar".to_vec())]),
+//!     timestamp: OffsetDateTime::now_utc(),
+//! };
+//! partition_client.produce(vec![record]).await.unwrap();
+//! let (records, high_watermark) = partition_client
+//!     .fetch_records(0 /* offset */, 1..1_000_000 /* min..max bytes */, 1_000 /* max wait, ms */)
+//!     .await
+//!     .unwrap();
+//! # }
+//! ```
+//!
+//! This crate is a thin facade: it holds no code of its own.
+//!
+//! # Promises
+//!
+//! - **Order**: calls on one [`PartitionClient`](client::PartitionClient) are appended in the order in
+//!   which they were made.
+//! - **Honest failures**: [`Error::outcome`](client::error::Error::outcome) says `NotWritten` only where
+//!   the records surely are not in the log; all else is `Unknown`. A produce whose outcome is unknown is
+//!   not sent again.
+//! - **One deadline** covers a whole operation: waiting in line, connecting, every attempt and pause.
+//! - **Dropping a future is always safe**: no half request, no hurt neighbour.
+//! - **Reads never skip silently**: what cannot be read is an error that names the offset.
+
+#![warn(missing_docs)]
+
+/// The client of a cluster, and the clients of its partitions.
+pub mod client {
+    pub use rskafka_client::api::{
+        Acks, Client, ClientBuilder, CreateTopic, FoundOffset, NewPartitionClient, OffsetAt, Partition,
+        PartitionClient, Produce, Produced, Topic,
+    };
+
+    /// Errors, and what they say of the data.
+    pub mod error {
+        pub use rskafka_client::errors::{Error, ErrorKind, Outcome, Result};
+    }
+
+    /// What makes a client deterministic or lets it dial differently.
+    pub mod env {
+        pub use rskafka_client::cluster::transport::{Connector, Env, EnvBuilder, Resolver};
+    }
+}
+
+/// Records, as they are written and as they are read.
+pub mod record {
+    pub use rskafka_client::records::{Headers, Payload, Record, RecordAndOffset, RecordHeaders};
+}
+
+/// Kafka's wire protocol, usable on its own.
+pub use rskafka_protocol as protocol;

@@ -1,0 +1,135 @@
+//! How a client is built.
+//!
+//! Invariant: every bound in time and memory has a default and a name here; durations mirror the names
+//! of Kafka's own client.
+
+use std::time::Duration;
+
+use rskafka_cluster::transport::{Deadline, Endpoint, Env};
+use rskafka_cluster::{Backoff, Cluster, ClusterConfig};
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Outcome, Result};
+
+/// Sets up a [`Client`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ClientBuilder {
+    bootstrap_brokers: Vec<String>,
+    env: Env,
+    cluster: ClusterConfig,
+    limits: Limits,
+}
+
+/// The bounds that hold for each call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) delivery_timeout: Duration,
+    pub(crate) api_timeout: Duration,
+    pub(crate) buffer_memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            delivery_timeout: Duration::from_secs(120),
+            api_timeout: Duration::from_secs(60),
+            buffer_memory: 32 * 1024 * 1024,
+        }
+    }
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(bootstrap_brokers: Vec<String>) -> Self {
+        Self {
+            bootstrap_brokers,
+            env: Env::system(),
+            cluster: ClusterConfig::new(Vec::new()),
+            limits: Limits::default(),
+        }
+    }
+
+    /// The client's name in the brokers' logs and quotas.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.cluster.connection.client_id = client_id.into();
+        self
+    }
+
+    /// How long making one connection may take: name, address, version negotiation. 10 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.cluster.connection.connect_timeout = timeout;
+        self
+    }
+
+    /// How long one attempt may take, from entering the connection's queue to the answer; a fetch adds
+    /// its wait. 30 s by default.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.cluster.connection.request_timeout = timeout;
+        self
+    }
+
+    /// How long a whole produce may take: waiting in line, every attempt and every pause. 2 min by
+    /// default.
+    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.delivery_timeout = timeout;
+        self
+    }
+
+    /// How long any other whole call may take, and building the client. 1 min by default.
+    pub fn api_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.api_timeout = timeout;
+        self
+    }
+
+    /// The pause between attempts: from `initial`, doubling, to `max`. 100 ms to 1 s by default.
+    pub fn backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.cluster.backoff = Backoff { initial, max };
+        self
+    }
+
+    /// How many bytes of records may wait to be sent per partition client; further calls wait. 32 MiB
+    /// by default.
+    pub fn buffer_memory(mut self, bytes: usize) -> Self {
+        self.limits.buffer_memory = bytes;
+        self
+    }
+
+    /// The largest answer to take from a broker. 100 MiB by default.
+    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.cluster.connection.max_frame_bytes = bytes;
+        self
+    }
+
+    /// Replaces clock, random numbers, name resolution and dialling: for simulation, and for tunnels.
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Connects to the cluster.
+    ///
+    /// Tries the brokers again and again until one answers or `api_timeout` is over. The client's tasks
+    /// live on the runtime that this is awaited on. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] for an address that is none, [`ErrorKind::NoReachableBroker`] with
+    /// one cause for each address.
+    pub async fn build(self) -> Result<Client> {
+        let Self { bootstrap_brokers, env, mut cluster, limits } = self;
+        for broker in &bootstrap_brokers {
+            let endpoint: Endpoint = broker.parse().map_err(|error| {
+                Error::new(ErrorKind::InvalidArgument("a broker's address is not host:port"))
+                    .with_source(error)
+            })?;
+            cluster.bootstrap.push(endpoint);
+        }
+        if cluster.bootstrap.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidArgument("no broker to ask first")));
+        }
+        let deadline = Deadline::after(env.now(), limits.api_timeout);
+        let cluster = Cluster::bootstrap(env, cluster, deadline).await;
+        let cluster = cluster.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
+        Ok(Client::new(cluster, limits))
+    }
+}

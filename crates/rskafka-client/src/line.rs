@@ -1,0 +1,168 @@
+//! The line in which appends wait for their turn.
+//!
+//! Invariant: entries leave in the order in which they came; an entry that has a place (its bytes are
+//! within the limit) leaves the line by its turn only, one that has none may also be taken back.
+
+use std::collections::VecDeque;
+
+/// Entries of `T` in order, with the bytes that they hold.
+#[derive(Debug)]
+pub(crate) struct Line<T> {
+    entries: VecDeque<Entry<T>>,
+    limit: usize,
+    /// The bytes of all entries with a place and of what has left the line but is not done.
+    used: usize,
+    next_id: u64,
+    is_served: bool,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    id: u64,
+    bytes: usize,
+    has_place: bool,
+    item: T,
+}
+
+/// What `join` has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Joined {
+    pub(crate) id: u64,
+    /// Whether nobody serves the line: the caller has to see to it.
+    pub(crate) needs_server: bool,
+}
+
+impl<T> Line<T> {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { entries: VecDeque::new(), limit, used: 0, next_id: 0, is_served: false }
+    }
+
+    /// Puts an entry at the end of the line.
+    pub(crate) fn join(&mut self, bytes: usize, item: T) -> Joined {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.entries.push_back(Entry { id, bytes, has_place: false, item });
+        self.give_places();
+        Joined { id, needs_server: !std::mem::replace(&mut self.is_served, true) }
+    }
+
+    /// Takes back an entry, if it has no place yet.
+    pub(crate) fn leave(&mut self, id: u64) -> Option<T> {
+        let index = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        if self.entries.get(index)?.has_place {
+            return None;
+        }
+        self.entries.remove(index).map(|entry| entry.item)
+    }
+
+    /// The next entry with its bytes, which count until they are given to `done`. Without one, the line
+    /// is no longer served.
+    pub(crate) fn next(&mut self) -> Option<(usize, T)> {
+        let Some(entry) = self.entries.pop_front() else {
+            self.is_served = false;
+            return None;
+        };
+        if !entry.has_place {
+            self.used += entry.bytes;
+        }
+        Some((entry.bytes, entry.item))
+    }
+
+    /// Frees the bytes of an entry that `next` gave.
+    pub(crate) fn done(&mut self, bytes: usize) {
+        self.used -= bytes;
+        self.give_places();
+    }
+
+    fn give_places(&mut self) {
+        let first = self.entries.partition_point(|entry| entry.has_place);
+        for entry in self.entries.range_mut(first..) {
+            // One that is larger than the limit has its place when nothing else has.
+            if self.used > 0 && self.used + entry.bytes > self.limit {
+                break;
+            }
+            self.used += entry.bytes;
+            entry.has_place = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        Join(usize),
+        Leave(usize),
+        Next,
+        Done,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => (1usize..60).prop_map(Event::Join),
+            1 => any::<usize>().prop_map(Event::Leave),
+            2 => Just(Event::Next),
+            2 => Just(Event::Done),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn entries_leave_in_order_and_placed_ones_stay_within_the_limit(
+            events in prop::collection::vec(event(), 0..200),
+        ) {
+            let mut line = Line::new(100);
+            let mut waiting: Vec<u64> = Vec::new();
+            let mut out: Vec<usize> = Vec::new();
+            for event in events {
+                match event {
+                    Event::Join(bytes) => waiting.push(line.join(bytes, line.next_id).id),
+                    Event::Leave(index) if !waiting.is_empty() => {
+                        let id = waiting[index % waiting.len()];
+                        if let Some(left) = line.leave(id) {
+                            prop_assert_eq!(left, id);
+                            waiting.retain(|other| *other != id);
+                        }
+                    }
+                    Event::Next => match line.next() {
+                        Some((bytes, id)) => {
+                            prop_assert_eq!(id, waiting.remove(0));
+                            out.push(bytes);
+                        }
+                        None => prop_assert!(waiting.is_empty()),
+                    },
+                    Event::Done => {
+                        if let Some(bytes) = out.pop() {
+                            line.done(bytes);
+                        }
+                    }
+                    Event::Leave(_) => {}
+                }
+                let placed: usize = line.entries.iter().filter(|entry| entry.has_place).map(|entry| entry.bytes).sum();
+                prop_assert_eq!(line.used, placed + out.iter().sum::<usize>());
+                // The first entry always has a place once nothing is out.
+                prop_assert!(!out.is_empty() || line.entries.front().is_none_or(|entry| entry.has_place));
+                // Places are given from the front, without gaps.
+                prop_assert!(line.entries.iter().skip_while(|entry| entry.has_place).all(|entry| !entry.has_place));
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_within_its_limit_gives_places_at_once_and_keeps_them() {
+        let mut line = Line::new(10);
+        let first = line.join(6, 'a');
+        assert!(first.needs_server);
+        let second = line.join(6, 'b');
+        assert!(!second.needs_server);
+        assert_eq!(line.leave(first.id), None);
+        assert_eq!(line.leave(second.id), Some('b'));
+        assert_eq!(line.next(), Some((6, 'a')));
+        assert_eq!(line.next(), None);
+        assert!(line.join(1, 'c').needs_server);
+    }
+}

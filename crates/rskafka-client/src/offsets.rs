@@ -1,0 +1,114 @@
+//! Offsets by the log's ends or by time.
+//!
+//! Invariant: what is given for a time never lies behind a record of that time or later.
+
+use rskafka_cluster::transport::Deadline;
+use rskafka_cluster::{Attempt, Call, News, Prepared, Route, Target, Verdict};
+use rskafka_protocol::Uuid;
+use rskafka_protocol::messages::list_offsets::{
+    EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
+    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+};
+use time::OffsetDateTime;
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::partition::Inner;
+use crate::time::{from_millis_if_any, to_millis};
+
+/// Which offset is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OffsetAt {
+    /// The log's first offset.
+    Earliest,
+    /// The offset that the next record will get: the log's end.
+    Latest,
+    /// The first offset whose record has this timestamp or a later one; the log's end if none has.
+    Timestamp(OffsetDateTime),
+}
+
+/// An offset, with what the broker knows of the record there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundOffset {
+    /// The offset.
+    pub offset: i64,
+    /// The timestamp of the record found; `None` for the log's ends.
+    pub timestamp: Option<OffsetDateTime>,
+    /// The leader epoch of the record found; `None` if the broker does not tell.
+    pub leader_epoch: Option<i32>,
+}
+
+pub(crate) async fn find(partition: &Inner, at: OffsetAt) -> Result<FoundOffset> {
+    partition.client.check_open()?;
+    let deadline = partition.client.api_deadline();
+    let list = |timestamp| list_at(&partition.client, partition.target(), timestamp, deadline);
+    let time = match at {
+        OffsetAt::Earliest => return Ok(found(&list(EARLIEST_TIMESTAMP).await?)),
+        OffsetAt::Latest => return Ok(found(&list(LATEST_TIMESTAMP).await?)),
+        OffsetAt::Timestamp(time) => to_millis(time),
+    };
+    // The end is asked for first: a record that comes in between lies behind it, not before it.
+    let end = list(LATEST_TIMESTAMP).await?;
+    // Negative timestamps have other meanings; no record is older than the epoch's first millisecond.
+    let first = list(time.max(0)).await?;
+    Ok(found(if first.offset < 0 { &end } else { &first }))
+}
+
+fn found(answer: &ListOffsetsPartitionResponse) -> FoundOffset {
+    FoundOffset {
+        offset: answer.offset,
+        timestamp: from_millis_if_any(answer.timestamp),
+        leader_epoch: Some(answer.leader_epoch).filter(|epoch| *epoch >= 0),
+    }
+}
+
+/// Asks a partition's leader, whatever the topic's id.
+pub(crate) async fn list(
+    client: &Client,
+    topic: &str,
+    index: i32,
+    timestamp: i64,
+    deadline: Deadline,
+) -> Result<ListOffsetsPartitionResponse> {
+    let target = Target::Leader { topic, partition: index, topic_id: Uuid::ZERO };
+    list_at(client, target, timestamp, deadline).await
+}
+
+pub(crate) async fn list_at(
+    client: &Client,
+    target: Target<'_>,
+    timestamp: i64,
+    deadline: Deadline,
+) -> Result<ListOffsetsPartitionResponse> {
+    let Target::Leader { topic, partition: index, .. } = target else {
+        return Err(Error::new(ErrorKind::InvalidArgument("offsets belong to a partition")));
+    };
+    let build = |route: &Route| {
+        let partition = ListOffsetsPartition {
+            partition_index: index,
+            current_leader_epoch: route.leader.as_ref().and_then(|leader| leader.epoch).unwrap_or(-1),
+            timestamp,
+        };
+        let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
+        Prepared::new(ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() })
+    };
+    let decide = |attempt: Attempt<'_, ListOffsetsResponse>| match attempt.outcome {
+        Err(failure) => Verdict::of_failure(failure),
+        Ok(response) => match partition_of(response, index) {
+            Some(partition) => Verdict::of_code(partition.error_code, None, None),
+            None => Verdict::Fail(News::default()),
+        },
+    };
+    let answer = client.cluster().send(Call { target, lane: None, deadline }, build, decide).await;
+    let answer = answer.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
+    let found = partition_of(&answer.reply.response, index).cloned();
+    found.ok_or_else(|| Error::new(ErrorKind::InvalidAnswer))
+}
+
+fn partition_of(response: &ListOffsetsResponse, index: i32) -> Option<&ListOffsetsPartitionResponse> {
+    let [topic] = response.topics.as_slice() else {
+        return None;
+    };
+    topic.partitions.iter().find(|partition| partition.partition_index == index)
+}

@@ -1,0 +1,209 @@
+//! Reading: fetched batches become records.
+//!
+//! Invariant: no record at or after the asked offset is left out, and none before it is given; an
+//! answer that cannot be read is an error, never a gap.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka_cluster::transport::{Deadline, Endpoint};
+use rskafka_cluster::{Answer, Attempt, Broker, Call, LeaderHint, News, Prepared, Route, Verdict};
+use rskafka_protocol::ErrorCode;
+use rskafka_protocol::messages::fetch::{
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+};
+use rskafka_protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
+use rskafka_protocol::records::{Batch, BatchError, RecordView, batches};
+
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::offsets;
+use crate::partition::{Inner, LAST_VERSION_BY_NAME};
+use crate::record::{Headers, Record, RecordAndOffset};
+use crate::time::from_millis;
+use crate::topics::invalid;
+
+/// One fetch, as asked for.
+#[derive(Debug, Clone, Copy)]
+struct Ask {
+    offset: i64,
+    min_bytes: i32,
+    max_bytes: i32,
+    wait: Duration,
+    deadline: Deadline,
+}
+
+pub(crate) async fn fetch_records(
+    partition: &Inner,
+    offset: i64,
+    bytes: Range<i32>,
+    max_wait_ms: i32,
+) -> Result<(Vec<RecordAndOffset>, i64)> {
+    partition.client.check_open()?;
+    if offset < 0 {
+        return Err(invalid("an offset is not negative"));
+    }
+    if bytes.start < 0 || bytes.end < 1 || bytes.start > bytes.end {
+        return Err(invalid("min and max bytes make no range"));
+    }
+    let Ok(max_wait_ms) = u64::try_from(max_wait_ms) else {
+        return Err(invalid("a wait is not negative"));
+    };
+    let env = partition.client.cluster().env();
+    let wait = Duration::from_millis(max_wait_ms);
+    let wait_until = Deadline::after(env.now(), wait);
+    let deadline = Deadline::after(env.now(), partition.client.limits().api_timeout + wait);
+    let mut ask = Ask { offset, min_bytes: bytes.start, max_bytes: bytes.end, wait, deadline };
+    loop {
+        let (data, broker) = fetch(partition, ask).await?;
+        let fetched =
+            read(data.records.unwrap_or_default(), offset).map_err(|error| error.with_broker(&broker))?;
+        // A region without records (control batches, compaction) is gone over at once: there is more.
+        let is_over = !fetched.records.is_empty() || fetched.next_offset <= ask.offset;
+        if is_over {
+            return Ok((fetched.records, data.high_watermark));
+        }
+        ask.offset = fetched.next_offset;
+        ask.wait = wait_until.remaining(env.now());
+    }
+}
+
+async fn fetch(partition: &Inner, ask: Ask) -> Result<(PartitionData, Broker)> {
+    let call = Call { target: partition.target(), lane: Some(&partition.fetch_lane), deadline: ask.deadline };
+    let build = |route: &Route| request(partition, route, ask);
+    let decide = |attempt: Attempt<'_, FetchResponse>| decide(partition.index, attempt);
+    let answer = match partition.client.cluster().send(call, build, decide).await {
+        Ok(answer) => answer,
+        Err(error) if error.failure.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
+            let error = Error::of_cluster(error, Outcome::NotWritten);
+            return Err(with_bounds(partition, ask, error).await);
+        }
+        Err(error) => return Err(Error::of_cluster(error, Outcome::NotWritten)),
+    };
+    let Answer { reply, route } = answer;
+    match take_partition(reply.response, partition.index) {
+        Some(data) => Ok((data, route.broker)),
+        None => Err(Error::new(ErrorKind::InvalidAnswer).with_broker(&route.broker)),
+    }
+}
+
+fn request(partition: &Inner, route: &Route, ask: Ask) -> Prepared<FetchRequest> {
+    let topic_id = route.leader.as_ref().map(|leader| leader.topic_id).unwrap_or_default();
+    let data = FetchPartition {
+        partition: partition.index,
+        current_leader_epoch: route.leader.as_ref().and_then(|leader| leader.epoch).unwrap_or(-1),
+        fetch_offset: ask.offset,
+        partition_max_bytes: ask.max_bytes,
+        ..Default::default()
+    };
+    let topic = FetchTopic { topic: partition.topic.clone(), topic_id, partitions: vec![data] };
+    let request = FetchRequest {
+        max_wait_ms: i32::try_from(ask.wait.as_millis()).unwrap_or(i32::MAX),
+        min_bytes: ask.min_bytes,
+        max_bytes: ask.max_bytes,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
+    Prepared { request, max_version, wait: ask.wait }
+}
+
+fn decide(index: i32, attempt: Attempt<'_, FetchResponse>) -> Verdict {
+    let response = match attempt.outcome {
+        Ok(response) => response,
+        Err(failure) => return Verdict::of_failure(failure),
+    };
+    if !response.error_code.is_ok() {
+        return Verdict::of_code(response.error_code, None, None);
+    }
+    let partition = response.responses.iter().flat_map(|topic| &topic.partitions);
+    let Some(partition) = partition.into_iter().find(|partition| partition.partition_index == index) else {
+        return Verdict::Fail(News::default());
+    };
+    let leader = &partition.current_leader;
+    let endpoint = response.node_endpoints.iter().find(|node| node.node_id == leader.leader_id);
+    let endpoint = endpoint.and_then(|node| {
+        let port = u16::try_from(node.port).ok()?;
+        Some(Endpoint { host: node.host.clone(), port })
+    });
+    let hint = (leader.leader_id >= 0).then_some(LeaderHint {
+        leader_id: leader.leader_id,
+        leader_epoch: leader.leader_epoch,
+        endpoint,
+    });
+    Verdict::of_code(partition.error_code, None, hint)
+}
+
+fn take_partition(response: FetchResponse, index: i32) -> Option<PartitionData> {
+    let partitions = response.responses.into_iter().flat_map(|topic| topic.partitions);
+    partitions.into_iter().find(|partition| partition.partition_index == index)
+}
+
+/// The broker says that the offset is out of range, but not what the range is.
+async fn with_bounds(partition: &Inner, ask: Ask, error: Error) -> Error {
+    let target = partition.target();
+    let client = &partition.client;
+    let start = offsets::list_at(client, target, EARLIEST_TIMESTAMP, ask.deadline).await;
+    let end = offsets::list_at(client, target, LATEST_TIMESTAMP, ask.deadline).await;
+    match (start, end) {
+        (Ok(start), Ok(end)) => error.with_kind(ErrorKind::OffsetOutOfRange {
+            offset: ask.offset,
+            log_start: start.offset,
+            log_end: end.offset,
+        }),
+        _ => error,
+    }
+}
+
+struct Fetched {
+    records: Vec<RecordAndOffset>,
+    /// The offset to read from next; 0 if no whole batch was fetched.
+    next_offset: i64,
+}
+
+/// The records at or after `offset`.
+fn read(set: Bytes, offset: i64) -> Result<Fetched> {
+    let mut fetched = Fetched { records: Vec::new(), next_offset: 0 };
+    for batch in batches(&set) {
+        let batch = batch.map_err(corrupt)?;
+        fetched.next_offset = fetched.next_offset.max(batch.next_offset());
+        if batch.is_control() || batch.next_offset() <= offset {
+            continue;
+        }
+        fetched.records.reserve(batch.record_count().min(batch.size_in_bytes()));
+        for record in batch.records() {
+            let record = record.map_err(corrupt)?;
+            if record.offset >= offset {
+                fetched.records.push(owned(&batch, record));
+            }
+        }
+    }
+    if fetched.next_offset == 0 && !set.is_empty() {
+        // Only a broker that knows no KIP-74 cuts off the first batch.
+        return Err(Error::new(ErrorKind::CorruptBatch { base_offset: None }));
+    }
+    Ok(fetched)
+}
+
+/// The lossless form, which shares the memory of the answer.
+fn owned(batch: &Batch, record: RecordView<'_>) -> RecordAndOffset {
+    let slice = |part: Option<&[u8]>| part.map(|part| batch.slice(part));
+    let headers: Headers = record
+        .headers
+        .map(|(key, value)| (batch.slice(key), value.map(|value| batch.slice(value))))
+        .collect();
+    RecordAndOffset {
+        offset: record.offset,
+        record: Record {
+            key: slice(record.key),
+            value: slice(record.value),
+            headers,
+            timestamp: from_millis(record.timestamp),
+        },
+    }
+}
+
+fn corrupt(error: BatchError) -> Error {
+    let base_offset = Some(error.base_offset()).filter(|offset| *offset >= 0);
+    Error::new(ErrorKind::CorruptBatch { base_offset }).with_source(error)
+}

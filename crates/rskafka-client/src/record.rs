@@ -1,0 +1,154 @@
+//! Records, as users write and read them.
+//!
+//! Invariant: what comes out is what went in: null and empty stay apart, and headers keep their order
+//! and their duplicates.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+
+/// A record, generic over how its parts are held.
+///
+/// Keys and values go in as `Vec<u8>`, `Bytes`, `&[u8]`, `String` or `&str`, or as an `Option` of one of
+/// these where they may be null, and as `()` for null; headers as a `BTreeMap`, a list of pairs, [`Headers`]
+/// or `()`. What comes out
+/// is always the default form, which can hold any record and shares the memory of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<K = Option<Bytes>, V = Option<Bytes>, H = Headers> {
+    /// The key. Null and empty are different keys.
+    pub key: K,
+    /// The value. A null value is a tombstone in a compacted topic.
+    pub value: V,
+    /// The headers.
+    pub headers: H,
+    /// When the record came into being, to the millisecond.
+    pub timestamp: OffsetDateTime,
+}
+
+/// A record with its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordAndOffset {
+    /// The record.
+    pub record: Record,
+    /// Its offset.
+    pub offset: i64,
+}
+
+/// The headers of a record: ordered, with duplicates, keys as bytes, values that may be null.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Headers(Vec<(Bytes, Option<Bytes>)>);
+
+impl Headers {
+    /// No headers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a header at the end.
+    pub fn push(&mut self, key: impl Into<Bytes>, value: Option<impl Into<Bytes>>) {
+        self.0.push((key.into(), value.map(Into::into)));
+    }
+
+    /// The last value under `key`, as Kafka's own client gives it (`Headers.lastHeader`). The outer
+    /// `Option` tells whether there is such a header, the inner one whether its value is null.
+    pub fn last(&self, key: impl AsRef<[u8]>) -> Option<Option<&Bytes>> {
+        let key = key.as_ref();
+        self.0.iter().rev().find(|(found, _)| found == key).map(|(_, value)| value.as_ref())
+    }
+
+    /// The headers in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, Option<&Bytes>)> {
+        self.0.iter().map(|(key, value)| (key, value.as_ref()))
+    }
+
+    /// How many headers there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(Bytes, Option<Bytes>)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (Bytes, Option<Bytes>)>>(headers: I) -> Self {
+        Self(headers.into_iter().collect())
+    }
+}
+
+/// What can be a key, a value or a header's value.
+pub trait Payload {
+    /// The bytes; `None` for null.
+    fn payload(&self) -> Option<&[u8]>;
+}
+
+impl<T: Payload> Payload for Option<T> {
+    fn payload(&self) -> Option<&[u8]> {
+        self.as_ref().and_then(T::payload)
+    }
+}
+
+impl<T: Payload + ?Sized> Payload for &T {
+    fn payload(&self) -> Option<&[u8]> {
+        (**self).payload()
+    }
+}
+
+macro_rules! payloads {
+    ($($type:ty)*) => {$(
+        impl Payload for $type {
+            fn payload(&self) -> Option<&[u8]> {
+                Some(self.as_ref())
+            }
+        }
+    )*};
+}
+
+payloads! { Vec<u8> Bytes String str [u8] }
+
+impl<const N: usize> Payload for [u8; N] {
+    fn payload(&self) -> Option<&[u8]> {
+        Some(self)
+    }
+}
+
+/// Null.
+impl Payload for () {
+    fn payload(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// What can be the headers of a record.
+pub trait RecordHeaders {
+    /// The headers in order: key and value, `None` for a null value.
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone;
+}
+
+impl RecordHeaders for Headers {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+        self.0.iter().map(|(key, value)| (&**key, value.as_deref()))
+    }
+}
+
+impl<K: AsRef<[u8]>, V: Payload> RecordHeaders for BTreeMap<K, V> {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+        self.iter().map(|(key, value)| (key.as_ref(), value.payload()))
+    }
+}
+
+impl<K: AsRef<[u8]>, V: Payload> RecordHeaders for Vec<(K, V)> {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+        self.iter().map(|(key, value)| (key.as_ref(), value.payload()))
+    }
+}
+
+/// No headers.
+impl RecordHeaders for () {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+        std::iter::empty()
+    }
+}

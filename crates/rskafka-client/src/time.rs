@@ -1,0 +1,44 @@
+//! Timestamps: `OffsetDateTime` here, milliseconds since the epoch in Kafka.
+//!
+//! Invariant: what fits both survives; what does not is moved to the nearest that does, so that a
+//! strange timestamp in a log never hinders reading it.
+
+use time::OffsetDateTime;
+
+pub(crate) fn to_millis(time: OffsetDateTime) -> i64 {
+    // The years that `OffsetDateTime` holds are within i64 milliseconds.
+    i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn from_millis(millis: i64) -> OffsetDateTime {
+    let nanos = i128::from(millis) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(if millis < 0 {
+        time::PrimitiveDateTime::MIN.assume_utc()
+    } else {
+        time::PrimitiveDateTime::MAX.assume_utc()
+    })
+}
+
+/// -1 stands for "none" in answers.
+pub(crate) fn from_millis_if_any(millis: i64) -> Option<OffsetDateTime> {
+    (millis >= 0).then(|| from_millis(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn milliseconds_survive(millis in -60_000_000_000_000i64..200_000_000_000_000) {
+            prop_assert_eq!(to_millis(from_millis(millis)), millis);
+        }
+
+        #[test]
+        fn any_timestamp_is_read(millis: i64) {
+            let _ = from_millis(millis);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Topics: create, delete.
+//!
+//! Invariant: a topic that was created can be written to and read from when the call returns.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use rskafka_cluster::transport::Deadline;
+use rskafka_cluster::{Attempt, Call, Error as ClusterError, News, Prepared, Target, Verdict};
+use rskafka_protocol::messages::create_topics::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+};
+use rskafka_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use rskafka_protocol::messages::list_offsets::EARLIEST_TIMESTAMP;
+use rskafka_protocol::{ApiKey, ErrorCode};
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::offsets;
+
+pub use rskafka_cluster::{Partition, Topic};
+
+/// The last version of DeleteTopics that takes names in a list of their own, as all brokers do so far.
+const DELETE_BY_NAME: i16 = 5;
+
+/// A topic to be created: `.await` it, after any options.
+#[derive(Debug)]
+#[must_use = "nothing is created until this is awaited"]
+pub struct CreateTopic {
+    client: Client,
+    topic: CreatableTopic,
+}
+
+impl CreateTopic {
+    pub(crate) fn new(client: Client, name: String, partitions: i32, replication_factor: i16) -> Self {
+        let topic =
+            CreatableTopic { name, num_partitions: partitions, replication_factor, ..Default::default() };
+        Self { client, topic }
+    }
+
+    /// Sets a config of the topic, e.g. `retention.ms` to `-1`.
+    pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let config = CreatableTopicConfig { name: name.into(), value: Some(value.into()) };
+        self.topic.configs.push(config);
+        self
+    }
+
+    /// Creates the topic and waits until each partition's leader serves it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Broker`] with `TOPIC_ALREADY_EXISTS` and others; when the time runs out, it is not
+    /// known whether the topic was created.
+    async fn create(self) -> Result<()> {
+        let Self { client, topic } = self;
+        client.check_open()?;
+        let name = topic.name.clone();
+        let deadline = client.api_deadline();
+        let build = |_: &_| {
+            let timeout_ms = timeout_ms(&client, deadline);
+            let request =
+                CreateTopicsRequest { topics: vec![topic.clone()], timeout_ms, ..Default::default() };
+            waiting(request, timeout_ms)
+        };
+        let decide = |attempt: Attempt<'_, CreateTopicsResponse>| match attempt.outcome {
+            Err(failure) => Verdict::of_failure(failure),
+            Ok(answer) => match answer.topics.iter().find(|topic| topic.name == name) {
+                // An earlier attempt, whose answer was lost, has created it.
+                Some(topic) if topic.error_code == ErrorCode::TOPIC_ALREADY_EXISTS && attempt.may_repeat => {
+                    Verdict::Done
+                }
+                Some(topic) => Verdict::of_code(topic.error_code, topic.error_message.as_deref(), None),
+                None => Verdict::Fail(News::default()),
+            },
+        };
+        let call = Call { target: Target::Controller, lane: None, deadline };
+        let created = client.cluster().send(call, build, decide).await;
+        created.map_err(|error| admin_error(error, &name))?;
+        wait_until_served(&client, &name, deadline).await
+    }
+}
+
+impl IntoFuture for CreateTopic {
+    type Output = Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.create())
+    }
+}
+
+/// The controller's answer says that the topic exists, not that its leaders know of it.
+async fn wait_until_served(client: &Client, name: &str, deadline: Deadline) -> Result<()> {
+    let mut rounds = 0;
+    let topic = loop {
+        let answer = client.cluster().topic(name, deadline).await;
+        let answer = answer.map_err(|error| admin_error(error, name))?;
+        match answer {
+            Ok(topic) if topic.partitions.values().all(|partition| partition.leader.is_some()) => {
+                break topic;
+            }
+            _ => {}
+        }
+        rounds += 1;
+        let env = client.cluster().env();
+        let pause = client.cluster().config().backoff.pause(rounds, env.random());
+        if deadline.remaining(env.now()) <= pause {
+            return Err(Error::timed_out(Outcome::Unknown).with_api(ApiKey::METADATA).with_topic(name));
+        }
+        tokio::time::sleep(pause).await;
+    };
+    for partition in topic.partitions.keys() {
+        offsets::list(client, name, *partition, EARLIEST_TIMESTAMP, deadline).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn delete(client: &Client, name: &str) -> Result<()> {
+    client.check_open()?;
+    let deadline = client.api_deadline();
+    let build = |_: &_| {
+        let timeout_ms = timeout_ms(client, deadline);
+        let request =
+            DeleteTopicsRequest { topic_names: vec![name.to_owned()], timeout_ms, ..Default::default() };
+        Prepared { max_version: Some(DELETE_BY_NAME), ..waiting(request, timeout_ms) }
+    };
+    let decide = |attempt: Attempt<'_, DeleteTopicsResponse>| match attempt.outcome {
+        Err(failure) => Verdict::of_failure(failure),
+        Ok(answer) => match answer.responses.iter().find(|topic| topic.name.as_deref() == Some(name)) {
+            Some(topic) if topic.error_code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+                // An earlier attempt, whose answer was lost, has deleted it.
+                if attempt.may_repeat {
+                    Verdict::Done
+                } else {
+                    Verdict::Fail(News::of_code(topic.error_code, topic.error_message.as_deref(), None))
+                }
+            }
+            Some(topic) => Verdict::of_code(topic.error_code, topic.error_message.as_deref(), None),
+            None => Verdict::Fail(News::default()),
+        },
+    };
+    let call = Call { target: Target::Controller, lane: None, deadline };
+    let deleted = client.cluster().send(call, build, decide).await;
+    deleted.map(|_| ()).map_err(|error| admin_error(error, name))
+}
+
+fn admin_error(error: ClusterError, topic: &str) -> Error {
+    let outcome = if error.failure.is_unanswered() { Outcome::Unknown } else { Outcome::NotWritten };
+    Error::of_cluster(error, outcome).with_topic(topic)
+}
+
+/// How long the controller may wait: what is left, but not longer than we wait for an answer.
+fn timeout_ms(client: &Client, deadline: Deadline) -> i32 {
+    let left = deadline.remaining(client.cluster().env().now());
+    let timeout = left.min(client.cluster().config().connection.request_timeout);
+    i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
+}
+
+fn waiting<R>(request: R, timeout_ms: i32) -> Prepared<R> {
+    Prepared { wait: Duration::from_millis(timeout_ms.unsigned_abs().into()), ..Prepared::new(request) }
+}
+
+/// An argument that no broker would take.
+pub(crate) fn invalid(what: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidArgument(what))
+}

@@ -1,0 +1,241 @@
+//! The handle to a cluster: which brokers can be asked, and what they last said.
+//!
+//! Invariant: one refresh of metadata is under way at a time, and whoever waited for it looks at its
+//! result before asking again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+use rskafka_protocol::{ApiKey, ErrorCode};
+use rskafka_transport::{CallOptions, Deadline, Endpoint, Env, Reply};
+use tokio::runtime::Handle;
+
+use crate::metadata::Metadata;
+use crate::{Broker, BrokerFailure, ClusterConfig, Error, Failure, Lane, Place, Topic};
+
+/// A cluster of brokers. Clones are the same cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    env: Env,
+    config: ClusterConfig,
+    metadata: Mutex<Metadata>,
+    /// The connections for metadata and admin calls, one for each address in use.
+    shared: Mutex<BTreeMap<Endpoint, Arc<Lane>>>,
+    refreshing: tokio::sync::Mutex<()>,
+    runtime: Handle,
+}
+
+impl Cluster {
+    /// Asks the bootstrap brokers for the cluster, again and again until one answers or time runs out.
+    ///
+    /// Fails at once if no address can be expected to ever be a broker. Cancel safe.
+    pub async fn bootstrap(env: Env, config: ClusterConfig, deadline: Deadline) -> Result<Self, Error> {
+        let inner = Inner {
+            env,
+            config,
+            metadata: Mutex::default(),
+            shared: Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            runtime: Handle::current(),
+        };
+        let cluster = Self { inner: Arc::new(inner) };
+        let no_topics = MetadataRequest { topics: Some(Vec::new()), ..request() };
+        cluster.ask_with_retries(&no_topics, deadline).await?;
+        Ok(cluster)
+    }
+
+    /// All that is not deterministic.
+    pub fn env(&self) -> &Env {
+        &self.inner.env
+    }
+
+    /// What the cluster was built from.
+    pub fn config(&self) -> &ClusterConfig {
+        &self.inner.config
+    }
+
+    /// The runtime on which the cluster's connections live: the one it was built on.
+    pub fn runtime(&self) -> &Handle {
+        &self.inner.runtime
+    }
+
+    /// The cluster's id, if the broker told one.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.metadata().cluster_id.clone()
+    }
+
+    /// The brokers that were alive when metadata was last asked for.
+    pub fn brokers(&self) -> Vec<Broker> {
+        self.metadata().brokers().cloned().collect()
+    }
+
+    /// All topics that the client may see, asked for now.
+    pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Error> {
+        let all = MetadataRequest { topics: None, ..request() };
+        let topics = self.ask_with_retries(&all, deadline).await?;
+        // A topic that is just being made or deleted has no partitions to show.
+        Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok()).collect())
+    }
+
+    /// One topic, asked for now; the code is the broker's answer for it.
+    pub async fn topic(&self, name: &str, deadline: Deadline) -> Result<Result<Topic, ErrorCode>, Error> {
+        let topics = self.ask_with_retries(&request_for(name), deadline).await?;
+        let found = topics.into_iter().find(|(found, _)| found == name);
+        Ok(found.map_or(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), |(_, topic)| topic))
+    }
+
+    /// Ends the cluster's own connections and waits for them.
+    pub async fn close(&self) {
+        let lanes = std::mem::take(&mut *self.lock_shared());
+        for lane in lanes.into_values() {
+            lane.close().await;
+        }
+    }
+
+    pub(crate) fn metadata(&self) -> MutexGuard<'_, Metadata> {
+        self.inner.metadata.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_shared(&self) -> MutexGuard<'_, BTreeMap<Endpoint, Arc<Lane>>> {
+        self.inner.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn shared_lane(&self, endpoint: &Endpoint) -> Arc<Lane> {
+        self.lock_shared().entry(endpoint.clone()).or_default().clone()
+    }
+
+    /// The controller, or any broker if it is not known: with KRaft, each passes requests on.
+    pub(crate) async fn controller(&self, deadline: Deadline) -> Result<Broker, Failure> {
+        let known = self.metadata().controller().cloned();
+        if let Some(broker) = known {
+            return Ok(broker);
+        }
+        let no_topics = MetadataRequest { topics: Some(Vec::new()), ..request() };
+        self.ask(&no_topics, deadline).await?;
+        let metadata = self.metadata();
+        let any = metadata.brokers().next();
+        metadata.controller().or(any).cloned().ok_or(Failure::NoReachableBroker { causes: Vec::new() })
+    }
+
+    /// Asks for `topic`, unless an answer came after the one counted as `seen`.
+    pub(crate) async fn refresh(&self, topic: &str, seen: u64, deadline: Deadline) -> Result<(), Failure> {
+        let locked = tokio::time::timeout_at(deadline.instant(), self.inner.refreshing.lock()).await;
+        let _one_at_a_time = locked.map_err(|_| Failure::Waited)?;
+        if self.metadata().generation() != seen {
+            return Ok(());
+        }
+        let topics = self.ask(&request_for(topic), deadline).await?;
+        match topics.into_iter().find(|(name, _)| name == topic) {
+            Some((_, Ok(_))) => Ok(()),
+            Some((_, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))) | None => Err(Failure::UnknownTopic),
+            Some((_, Err(code))) => Err(Failure::Code { code, message: None }),
+        }
+    }
+
+    async fn ask_with_retries(
+        &self,
+        request: &MetadataRequest,
+        deadline: Deadline,
+    ) -> Result<Vec<(String, Result<Topic, ErrorCode>)>, Error> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let failure = match self.ask(request, deadline).await {
+                Ok(topics) => return Ok(topics),
+                Err(failure) => failure,
+            };
+            let pause = self.config().backoff.pause(attempts, self.env().random());
+            let gave_up = deadline.remaining(self.env().now()) <= pause;
+            if gave_up || !failure.is_transient() {
+                let place = Box::new(Place::default());
+                let gave_up = failure.is_transient();
+                return Err(Error { api: ApiKey::METADATA, place, attempts, gave_up, failure });
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Asks one broker after the other until one answers.
+    async fn ask(
+        &self,
+        request: &MetadataRequest,
+        deadline: Deadline,
+    ) -> Result<Vec<(String, Result<Topic, ErrorCode>)>, Failure> {
+        let mut candidates = self.candidates();
+        let mut causes = Vec::new();
+        while let Some(endpoint) = candidates.pop() {
+            // A broker that hangs may not use up the time of those that come after it.
+            let now = self.env().now();
+            let share = deadline.remaining(now) / (candidates.len() as u32 + 1);
+            match self.ask_one(request, &endpoint, Deadline::after(now, share)).await {
+                Ok(reply) => {
+                    let topics = self.metadata().apply(reply.version, &reply.response);
+                    self.drop_lanes_out_of_use();
+                    return Ok(topics);
+                }
+                Err(failure) => {
+                    tracing::debug!(%endpoint, %failure, "no metadata");
+                    causes.push(BrokerFailure { endpoint, failure: Box::new(failure) });
+                }
+            }
+        }
+        Err(Failure::NoReachableBroker { causes })
+    }
+
+    async fn ask_one(
+        &self,
+        request: &MetadataRequest,
+        endpoint: &Endpoint,
+        deadline: Deadline,
+    ) -> Result<Reply<MetadataResponse>, Failure> {
+        let lane = self.shared_lane(endpoint);
+        let connection = lane.connection(self, endpoint, deadline).await?;
+        let options = CallOptions { deadline, max_version: None, wait: Default::default() };
+        let called = connection.call(request, options).await;
+        let reply = called.map_err(|error| Failure::Call { source: error })?;
+        match reply.response.error_code.ok() {
+            Ok(()) => Ok(reply),
+            Err(code) => Err(Failure::Code { code, message: None }),
+        }
+    }
+
+    /// The addresses to ask, the one to ask first at the end: brokers with an open connection, then
+    /// other brokers, then those that the cluster was built from.
+    fn candidates(&self) -> Vec<Endpoint> {
+        let mut brokers: Vec<_> = self.metadata().brokers().map(|broker| broker.endpoint.clone()).collect();
+        if !brokers.is_empty() {
+            // Spread over the brokers, so that many clients do not all ask the same one.
+            let start = self.env().random() % brokers.len() as u64;
+            brokers.rotate_left(start as usize);
+        }
+        let mut candidates: Vec<_> = self.config().bootstrap.iter().rev().cloned().collect();
+        candidates.retain(|endpoint| !brokers.contains(endpoint));
+        let lanes = self.lock_shared();
+        let (open, closed): (Vec<_>, Vec<_>) =
+            brokers.into_iter().partition(|endpoint| lanes.get(endpoint).is_some_and(|lane| lane.is_open()));
+        candidates.extend(closed);
+        candidates.extend(open);
+        candidates
+    }
+
+    /// Forgets the connections to addresses that no broker has any more.
+    fn drop_lanes_out_of_use(&self) {
+        let brokers: Vec<_> = self.metadata().brokers().map(|broker| broker.endpoint.clone()).collect();
+        self.lock_shared().retain(|endpoint, _| brokers.contains(endpoint));
+    }
+}
+
+fn request() -> MetadataRequest {
+    MetadataRequest { allow_auto_topic_creation: false, ..Default::default() }
+}
+
+fn request_for(topic: &str) -> MetadataRequest {
+    let topic = MetadataRequestTopic { name: Some(topic.to_owned()), ..Default::default() };
+    MetadataRequest { topics: Some(vec![topic]), ..request() }
+}

@@ -1,0 +1,243 @@
+//! Why a request to the cluster failed.
+//!
+//! Invariant: every error says what was asked, of which broker, about which topic and partition, and
+//! how often; whether the last attempt may have taken effect can be told from it.
+
+use std::fmt;
+
+use rskafka_protocol::{ApiKey, ErrorCode};
+use rskafka_transport::{CallError, CallErrorKind, CloseCause, Endpoint, OpenError, OpenErrorKind};
+use snafu::Snafu;
+
+/// Why one attempt failed.
+#[derive(Debug, Clone, Snafu)]
+#[snafu(visibility(pub(crate)))]
+#[non_exhaustive]
+pub enum Failure {
+    /// No connection to the broker.
+    #[snafu(display("no connection"))]
+    Open {
+        /// What went wrong, and in which phase.
+        source: OpenError,
+    },
+    /// A connection, but no usable answer.
+    #[snafu(display("no usable answer"))]
+    Call {
+        /// What went wrong.
+        source: CallError,
+    },
+    /// The broker answered with an error.
+    #[snafu(display("the broker answered {code}{}", suffix(message)))]
+    Code {
+        /// The answer's error code.
+        code: ErrorCode,
+        /// The broker's explanation, where it gave one.
+        message: Option<String>,
+    },
+    /// No broker could be asked.
+    #[snafu(display("no reachable broker{}", list(causes)))]
+    NoReachableBroker {
+        /// What each address failed with.
+        causes: Vec<BrokerFailure>,
+    },
+    /// The topic does not exist, or may not be seen.
+    #[snafu(display("unknown topic"))]
+    UnknownTopic,
+    /// The topic has no such partition.
+    #[snafu(display("the topic has no such partition"))]
+    UnknownPartition,
+    /// The topic's name stands for another topic now.
+    #[snafu(display("the topic was deleted and created again"))]
+    TopicRecreated,
+    /// No broker leads the partition at the moment.
+    #[snafu(display("the partition has no leader at the moment"))]
+    NoLeader,
+    /// The answer is about something else than what was asked.
+    #[snafu(display("the answer does not have what was asked for"))]
+    MissingInAnswer,
+    /// The runtime that the cluster lives on has ended.
+    #[snafu(display("the runtime that the client was built on has ended"))]
+    RuntimeGone,
+    /// The deadline passed before an attempt could be made.
+    #[snafu(display("waited in line until the deadline"))]
+    Waited,
+}
+
+impl Failure {
+    /// Whether the request may have reached a broker without an answer that tells what it did.
+    pub fn is_unanswered(&self) -> bool {
+        match self {
+            Self::Call { source } => source.was_sent(),
+            Self::MissingInAnswer => true,
+            _ => false,
+        }
+    }
+
+    /// Whether another attempt may go better.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Open { source } => match source.kind() {
+                OpenErrorKind::Negotiate { source } => call_may_pass(source),
+                OpenErrorKind::Refused { code } => code.is_retriable(),
+                _ => true,
+            },
+            Self::Call { source } => call_may_pass(source),
+            Self::Code { code, .. } => code.is_retriable(),
+            Self::NoReachableBroker { causes } => causes.iter().any(|cause| cause.failure.is_transient()),
+            Self::NoLeader | Self::Waited => true,
+            Self::UnknownTopic
+            | Self::UnknownPartition
+            | Self::TopicRecreated
+            | Self::MissingInAnswer
+            | Self::RuntimeGone => false,
+        }
+    }
+
+    /// Whether the peer's bytes are not what they should be: no broker, or one that is broken.
+    pub fn is_invalid_answer(&self) -> bool {
+        match self {
+            Self::Open { source } => match source.kind() {
+                OpenErrorKind::Negotiate { source } => is_invalid(source),
+                _ => false,
+            },
+            Self::Call { source } => is_invalid(source),
+            Self::MissingInAnswer => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it was time that ran out.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Open { source } => source.is_timeout(),
+            Self::Call { source } => source.is_timeout(),
+            Self::Waited => true,
+            _ => false,
+        }
+    }
+
+    /// The error code answered, if one was.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Code { code, .. } => Some(*code),
+            Self::UnknownTopic | Self::UnknownPartition => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            _ => None,
+        }
+    }
+}
+
+fn call_may_pass(error: &CallError) -> bool {
+    match error.kind() {
+        CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. } => false,
+        // The same answer would come again.
+        _ => !is_invalid(error),
+    }
+}
+
+fn is_invalid(error: &CallError) -> bool {
+    match error.kind() {
+        CallErrorKind::Decode { .. } => true,
+        CallErrorKind::Closed { source } => matches!(
+            **source,
+            CloseCause::Frame { .. } | CloseCause::UnexpectedAnswer { .. } | CloseCause::Unsolicited { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// What one address failed with.
+#[derive(Debug, Clone)]
+pub struct BrokerFailure {
+    /// The address.
+    pub endpoint: Endpoint,
+    /// What it failed with.
+    pub failure: Box<Failure>,
+}
+
+fn suffix(message: &Option<String>) -> String {
+    message.as_deref().filter(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+fn list(causes: &[BrokerFailure]) -> String {
+    let mut text = String::new();
+    for (index, cause) in causes.iter().enumerate() {
+        text.push_str(if index == 0 { ": " } else { "; " });
+        text.push_str(&format!("{}: {}", cause.endpoint, with_sources(&*cause.failure)));
+    }
+    text
+}
+
+/// An error and its causes on one line: for lists of errors, which can have no single `source`.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Where in the cluster something was to happen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The broker's id, once it is known.
+    pub broker: Option<i32>,
+    /// The broker's address.
+    pub endpoint: Option<Endpoint>,
+    /// The topic.
+    pub topic: Option<String>,
+    /// The partition.
+    pub partition: Option<i32>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { broker, endpoint, topic, partition } = self;
+        if let Some(topic) = topic {
+            write!(f, " on topic {topic}")?;
+        }
+        if let Some(partition) = partition {
+            write!(f, " partition {partition}")?;
+        }
+        match (broker, endpoint) {
+            (Some(broker), Some(endpoint)) => write!(f, " at broker {broker} ({endpoint})"),
+            (Some(broker), None) => write!(f, " at broker {broker}"),
+            (None, Some(endpoint)) => write!(f, " at {endpoint}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// A request that failed for good, or for which the time ran out.
+#[derive(Debug, Clone, Snafu)]
+#[snafu(display("{api}{place} failed {}: {failure}", how(*attempts, *gave_up)))]
+pub struct Error {
+    /// The API asked.
+    pub api: ApiKey,
+    /// Where.
+    pub place: Box<Place>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Whether the last failure would have allowed another attempt, had there been time.
+    pub gave_up: bool,
+    /// What the last attempt failed with.
+    pub failure: Failure,
+}
+
+fn how(attempts: u32, gave_up: bool) -> String {
+    let times = match attempts {
+        0 => "before the first attempt".to_owned(),
+        1 => "at the first attempt".to_owned(),
+        attempts => format!("after {attempts} attempts"),
+    };
+    if gave_up { format!("{times}, no time left") } else { times }
+}
+
+impl Error {
+    /// Whether it was time that ran out.
+    pub fn is_timeout(&self) -> bool {
+        self.gave_up || self.failure.is_timeout()
+    }
+}

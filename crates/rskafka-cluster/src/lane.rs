@@ -1,0 +1,69 @@
+//! A lane: requests of one kind, over a connection of their own.
+//!
+//! Invariant: at most one connection, to the broker asked for last; several callers that need it at
+//! once dial once. Kafka serves a connection one request at a time, so what must not wait for each
+//! other stands on different lanes.
+
+use rskafka_transport::{Connection, Deadline, Endpoint};
+use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{Cluster, Failure};
+
+/// Requests of one kind. Opens its connection at first use and again when it was lost.
+#[derive(Debug, Default)]
+pub struct Lane {
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Lane {
+    /// A lane without a connection.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The connection to `endpoint`, opened if there is none.
+    ///
+    /// Cancel safe: a dropped future leaves the lane as it was.
+    pub(crate) async fn connection(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        deadline: Deadline,
+    ) -> Result<Connection, Failure> {
+        let locked = tokio::time::timeout_at(deadline.instant(), self.connection.lock()).await;
+        let mut current = locked.map_err(|_| Failure::Waited)?;
+        if let Some(connection) = current.as_ref().filter(|it| it.endpoint() == endpoint && !it.is_closed()) {
+            return Ok(connection.clone());
+        }
+        *current = None;
+        let connection = open(cluster, endpoint, deadline).await?;
+        Ok(current.insert(connection).clone())
+    }
+
+    /// Whether a connection is open, as far as that can be told without waiting.
+    pub(crate) fn is_open(&self) -> bool {
+        let current = self.connection.try_lock();
+        current.is_ok_and(|current| current.as_ref().is_some_and(|connection| !connection.is_closed()))
+    }
+
+    /// Ends the connection and waits for it.
+    pub async fn close(&self) {
+        let connection = self.connection.lock().await.take();
+        if let Some(connection) = connection {
+            connection.close().await;
+        }
+    }
+}
+
+/// Opens a connection whose task lives on the cluster's runtime, whichever one the caller is on.
+async fn open(cluster: &Cluster, endpoint: &Endpoint, deadline: Deadline) -> Result<Connection, Failure> {
+    let (env, config) = (cluster.env().clone(), cluster.config().connection.clone());
+    let endpoint = endpoint.clone();
+    let opening = async move { Connection::open(&env, &endpoint, &config, deadline).await };
+    let opened = AbortOnDropHandle::new(cluster.runtime().spawn(opening)).await;
+    match opened {
+        Ok(opened) => opened.map_err(|source| Failure::Open { source }),
+        Err(_) => Err(Failure::RuntimeGone),
+    }
+}

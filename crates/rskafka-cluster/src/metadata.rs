@@ -1,0 +1,259 @@
+//! The cluster as the answers to Metadata tell it: brokers, topics, leaders.
+//!
+//! Invariant: a partition's leader epoch never goes backwards while the topic's id stays the same; an
+//! answer that is older is dropped for that partition, and a topic with another id begins anew.
+
+use std::collections::BTreeMap;
+
+use rskafka_protocol::messages::metadata::{MetadataResponse, MetadataResponseTopic};
+use rskafka_protocol::{ErrorCode, Uuid};
+use rskafka_transport::Endpoint;
+
+/// Below this version leader epochs are not reliable on brokers before Kafka 2.4 (KAFKA-9212).
+const RELIABLE_EPOCHS: i16 = 9;
+
+/// A broker and where it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// The broker's id.
+    pub id: i32,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// The rack that it stands in.
+    pub rack: Option<String>,
+}
+
+/// The leader of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    /// The leading broker.
+    pub broker: Broker,
+    /// Its epoch; `None` where the broker's answer cannot be relied on.
+    pub epoch: Option<i32>,
+    /// The topic's id; zero if the broker knows none.
+    pub topic_id: Uuid,
+}
+
+/// A topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// The topic's name.
+    pub name: String,
+    /// The topic's id; zero if the broker knows none.
+    pub id: Uuid,
+    /// Whether the topic is Kafka's own.
+    pub is_internal: bool,
+    /// The partitions by index.
+    pub partitions: BTreeMap<i32, Partition>,
+}
+
+/// A partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// The leader's id; `None` if there is none at the moment.
+    pub leader: Option<i32>,
+    /// The leader's epoch; `None` where the broker's answer cannot be relied on.
+    pub leader_epoch: Option<i32>,
+    /// The brokers that hold the partition.
+    pub replicas: Vec<i32>,
+    /// The brokers that are in sync with the leader.
+    pub isr: Vec<i32>,
+}
+
+/// What is known of a partition's leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LeaderLookup {
+    /// Nothing, or it is out of date: ask.
+    Ask,
+    /// The topic has no such partition.
+    NoPartition,
+    /// No broker leads it at the moment.
+    NoLeader,
+    Leader(Leader),
+}
+
+/// A leader named by an answer of another API (KIP-951).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderHint {
+    /// The leader's id; -1 if the broker did not know it.
+    pub leader_id: i32,
+    /// The leader's epoch.
+    pub leader_epoch: i32,
+    /// Where the leader listens, if the answer said so.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// What the answers so far add up to.
+#[derive(Debug, Default)]
+pub(crate) struct Metadata {
+    pub(crate) cluster_id: Option<String>,
+    controller: Option<i32>,
+    controller_is_stale: bool,
+    brokers: BTreeMap<i32, Broker>,
+    topics: BTreeMap<String, Entry>,
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    topic: Topic,
+    /// Set when a broker said that what is known is out of date.
+    is_stale: bool,
+}
+
+impl Metadata {
+    /// Counts the answers taken in; tells whether another task asked in the meantime.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn brokers(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.values()
+    }
+
+    /// The controller; `None` if it is not known, or may be another by now.
+    pub(crate) fn controller(&self) -> Option<&Broker> {
+        self.brokers.get(&self.controller?).filter(|_| !self.controller_is_stale)
+    }
+
+    /// Makes the next lookup of the controller ask again.
+    pub(crate) fn mark_controller_stale(&mut self) {
+        self.controller_is_stale = true;
+    }
+
+    pub(crate) fn leader(&self, topic: &str, partition: i32) -> LeaderLookup {
+        let Some(entry) = self.topics.get(topic).filter(|entry| !entry.is_stale) else {
+            return LeaderLookup::Ask;
+        };
+        let Some(found) = entry.topic.partitions.get(&partition) else {
+            return LeaderLookup::NoPartition;
+        };
+        match found.leader.and_then(|id| self.brokers.get(&id)) {
+            Some(broker) => LeaderLookup::Leader(Leader {
+                broker: broker.clone(),
+                epoch: found.leader_epoch,
+                topic_id: entry.topic.id,
+            }),
+            None => LeaderLookup::NoLeader,
+        }
+    }
+
+    /// Makes the next lookup of `topic` ask again.
+    pub(crate) fn mark_stale(&mut self, topic: &str) {
+        if let Some(entry) = self.topics.get_mut(topic) {
+            entry.is_stale = true;
+        }
+    }
+
+    /// Takes in an answer; gives what it says of each topic.
+    pub(crate) fn apply(
+        &mut self,
+        version: i16,
+        response: &MetadataResponse,
+    ) -> Vec<(String, Result<Topic, ErrorCode>)> {
+        self.generation += 1;
+        // A broker that has just started may know no broker yet: that is no news of the cluster.
+        if !response.brokers.is_empty() {
+            self.brokers = response.brokers.iter().filter_map(broker_of).collect();
+            self.controller = Some(response.controller_id).filter(|id| *id >= 0);
+            self.controller_is_stale = false;
+        }
+        if self.cluster_id.is_none() {
+            self.cluster_id.clone_from(&response.cluster_id);
+        }
+        response.topics.iter().filter_map(|topic| self.apply_topic(version, topic)).collect()
+    }
+
+    fn apply_topic(
+        &mut self,
+        version: i16,
+        answer: &MetadataResponseTopic,
+    ) -> Option<(String, Result<Topic, ErrorCode>)> {
+        // Asked by id, a topic that does not exist has no name; the asker sees that it is missing.
+        let name = answer.name.clone()?;
+        // LEADER_NOT_AVAILABLE stands at the topic while a new one has no leaders at all.
+        if let Err(code) = answer.error_code.ok() {
+            if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
+                self.topics.remove(&name);
+            }
+            return Some((name, Err(code)));
+        }
+        let mut topic = topic_of(version, &name, answer);
+        if let Some(known) = self.topics.get(&name).filter(|known| known.topic.id == topic.id) {
+            for (index, partition) in &mut topic.partitions {
+                if let Some(newer) =
+                    known.topic.partitions.get(index).filter(|known| is_older(partition, known))
+                {
+                    partition.clone_from(newer);
+                }
+            }
+        }
+        self.topics.insert(name.clone(), Entry { topic: topic.clone(), is_stale: false });
+        Some((name, Ok(topic)))
+    }
+
+    /// Takes in a leader that a broker named instead of itself. Returns whether it was news; if not,
+    /// the topic is marked stale, so that the next lookup asks.
+    pub(crate) fn apply_hint(&mut self, topic: &str, partition: i32, hint: &LeaderHint) -> bool {
+        if let Some(endpoint) = hint.endpoint.clone().filter(|_| hint.leader_id >= 0) {
+            let rack = self.brokers.get(&hint.leader_id).and_then(|broker| broker.rack.clone());
+            let is_news = self.set_leader(topic, partition, hint);
+            if is_news {
+                self.brokers.insert(hint.leader_id, Broker { id: hint.leader_id, endpoint, rack });
+                return true;
+            }
+        }
+        self.mark_stale(topic);
+        false
+    }
+
+    fn set_leader(&mut self, topic: &str, partition: i32, hint: &LeaderHint) -> bool {
+        let Some(known) =
+            self.topics.get_mut(topic).and_then(|entry| entry.topic.partitions.get_mut(&partition))
+        else {
+            return false;
+        };
+        if known.leader_epoch.is_none_or(|epoch| epoch >= hint.leader_epoch) {
+            return false;
+        }
+        known.leader = Some(hint.leader_id);
+        known.leader_epoch = Some(hint.leader_epoch);
+        true
+    }
+}
+
+fn broker_of(answer: &rskafka_protocol::messages::metadata::MetadataResponseBroker) -> Option<(i32, Broker)> {
+    let port = u16::try_from(answer.port).ok()?;
+    let endpoint = Endpoint { host: answer.host.clone(), port };
+    Some((answer.node_id, Broker { id: answer.node_id, endpoint, rack: answer.rack.clone() }))
+}
+
+fn topic_of(version: i16, name: &str, answer: &MetadataResponseTopic) -> Topic {
+    let partitions = answer.partitions.iter().map(|partition| {
+        let leader_epoch =
+            Some(partition.leader_epoch).filter(|epoch| *epoch >= 0 && version >= RELIABLE_EPOCHS);
+        let known = Partition {
+            leader: Some(partition.leader_id).filter(|id| *id >= 0),
+            leader_epoch,
+            replicas: partition.replica_nodes.clone(),
+            isr: partition.isr_nodes.clone(),
+        };
+        (partition.partition_index, known)
+    });
+    Topic {
+        name: name.to_owned(),
+        id: answer.topic_id,
+        is_internal: answer.is_internal,
+        partitions: partitions.collect(),
+    }
+}
+
+fn is_older(answer: &Partition, known: &Partition) -> bool {
+    match (answer.leader_epoch, known.leader_epoch) {
+        (Some(answer), Some(known)) => answer < known,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

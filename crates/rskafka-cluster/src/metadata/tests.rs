@@ -1,0 +1,117 @@
+//! Leaders over time: what answers and hints may and may not change.
+
+use proptest::prelude::*;
+use rskafka_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition};
+
+use super::*;
+
+fn answer(id: u8, leader_id: i32, leader_epoch: i32) -> MetadataResponse {
+    let broker = |node_id| MetadataResponseBroker {
+        node_id,
+        host: format!("broker-{node_id}"),
+        port: 9092,
+        ..Default::default()
+    };
+    let partition = MetadataResponsePartition {
+        leader_id,
+        leader_epoch,
+        replica_nodes: vec![1, 2, 3],
+        ..Default::default()
+    };
+    MetadataResponse {
+        brokers: (1..=3).map(broker).collect(),
+        topics: vec![MetadataResponseTopic {
+            name: Some("wal".to_owned()),
+            topic_id: Uuid([id; 16]),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn hint(leader_id: i32, leader_epoch: i32) -> LeaderHint {
+    let endpoint = Endpoint { host: format!("broker-{leader_id}"), port: 9092 };
+    LeaderHint { leader_id, leader_epoch, endpoint: Some(endpoint) }
+}
+
+fn leader_of(metadata: &Metadata) -> Option<(i32, Option<i32>)> {
+    match metadata.leader("wal", 0) {
+        LeaderLookup::Leader(leader) => Some((leader.broker.id, leader.epoch)),
+        _ => None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_leader_epoch_never_goes_backwards(news in prop::collection::vec((1..=3i32, 0..20i32, any::<bool>()), 1..30)) {
+        let mut metadata = Metadata::default();
+        let mut highest = -1;
+        for (leader, epoch, is_hint) in news {
+            if is_hint {
+                metadata.apply_hint("wal", 0, &hint(leader, epoch));
+            } else {
+                metadata.apply(12, &answer(1, leader, epoch));
+            }
+            let epoch = leader_of(&metadata).and_then(|(_, epoch)| epoch).unwrap_or(highest);
+            prop_assert!(epoch >= highest);
+            highest = epoch;
+        }
+    }
+}
+
+#[test]
+fn an_older_answer_is_dropped_and_a_newer_one_taken() {
+    let mut metadata = Metadata::default();
+    metadata.apply(12, &answer(1, 1, 5));
+    metadata.apply(12, &answer(1, 2, 4));
+    assert_eq!(leader_of(&metadata), Some((1, Some(5))));
+    metadata.apply(12, &answer(1, 3, 6));
+    assert_eq!(leader_of(&metadata), Some((3, Some(6))));
+}
+
+#[test]
+fn a_recreated_topic_begins_anew() {
+    let mut metadata = Metadata::default();
+    metadata.apply(12, &answer(1, 1, 5));
+    metadata.apply(12, &answer(2, 2, 0));
+    assert_eq!(leader_of(&metadata), Some((2, Some(0))));
+}
+
+#[test]
+fn epochs_below_version_nine_are_not_judged_by() {
+    let mut metadata = Metadata::default();
+    metadata.apply(8, &answer(1, 1, 5));
+    metadata.apply(8, &answer(1, 2, 4));
+    assert_eq!(leader_of(&metadata), Some((2, None)));
+}
+
+#[test]
+fn a_hint_is_taken_if_its_epoch_is_newer_and_otherwise_makes_the_topic_stale() {
+    let mut metadata = Metadata::default();
+    metadata.apply(12, &answer(1, 1, 5));
+    assert!(metadata.apply_hint("wal", 0, &hint(2, 6)));
+    assert_eq!(leader_of(&metadata), Some((2, Some(6))));
+    for useless in [hint(3, 6), hint(-1, 7), LeaderHint { endpoint: None, ..hint(3, 7) }] {
+        assert!(!metadata.apply_hint("wal", 0, &useless));
+        assert_eq!(metadata.leader("wal", 0), LeaderLookup::Ask);
+        metadata.apply(12, &answer(1, 2, 6));
+    }
+}
+
+#[test]
+fn no_leader_and_no_partition_are_told_apart() {
+    let mut metadata = Metadata::default();
+    assert_eq!(metadata.leader("wal", 0), LeaderLookup::Ask);
+    metadata.apply(12, &answer(1, -1, 5));
+    assert_eq!(metadata.leader("wal", 0), LeaderLookup::NoLeader);
+    assert_eq!(metadata.leader("wal", 1), LeaderLookup::NoPartition);
+}
+
+#[test]
+fn an_answer_without_brokers_does_not_empty_the_cluster() {
+    let mut metadata = Metadata::default();
+    metadata.apply(12, &answer(1, 1, 5));
+    metadata.apply(12, &MetadataResponse::default());
+    assert_eq!(metadata.brokers().count(), 3);
+}

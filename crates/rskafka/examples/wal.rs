@@ -1,0 +1,35 @@
+//! Appends a few records to a log and tails it: `cargo run --example wal -- localhost:9092`.
+
+use rskafka::client::{Client, OffsetAt};
+use rskafka::record::Record;
+use time::OffsetDateTime;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let broker = std::env::args().nth(1).unwrap_or_else(|| "localhost:9092".to_owned());
+    let client = Client::new_plain(vec![broker]).await?;
+    if !client.list_topics().await?.iter().any(|topic| topic.name == "wal-example") {
+        client.create_topic("wal-example", 1, 1).config("retention.ms", "-1").await?;
+    }
+    let log = client.partition_client("wal-example", 0).await?;
+    let mut offset = log.get_offset(OffsetAt::Latest).await?.offset;
+
+    let writer = log.clone();
+    let appending = tokio::spawn(async move {
+        for number in 0..10 {
+            let value = format!("entry {number}");
+            let record = Record { key: (), value, headers: (), timestamp: OffsetDateTime::now_utc() };
+            println!("appended at {}", writer.produce([record]).await?.base_offset);
+        }
+        Ok::<_, rskafka::client::error::Error>(offset + 10)
+    });
+    let end = appending.await??;
+    while offset < end {
+        let (records, _) = log.fetch_records(offset, 1..1_000_000, 1_000).await?;
+        for read in &records {
+            println!("{}: {:?}", read.offset, read.record.value);
+        }
+        offset = records.last().map_or(offset, |last| last.offset + 1);
+    }
+    Ok(())
+}
