@@ -8,6 +8,10 @@ mod encoder;
 mod error;
 mod error_code;
 pub mod frame;
+/// The golden vectors, for tests of what is not public.
+#[cfg(test)]
+#[path = "../tests/golden/data.rs"]
+mod golden;
 mod header;
 pub mod messages;
 pub mod records;

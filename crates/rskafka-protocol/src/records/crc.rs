@@ -79,4 +79,16 @@ mod tests {
             prop_assert_eq!(replace_header(crc, &before, &after, &records), of(&after, &records));
         }
     }
+
+    #[test]
+    fn crcs_are_those_of_kafka() {
+        let mut checked = 0;
+        for line in crate::golden::lines("crc32c.jsonl") {
+            let bytes = crate::golden::bytes(&line["input_hex"]);
+            let (covered, records) = bytes.split_at(bytes.len() / 2);
+            assert_eq!(u64::from(of(covered, records)), line["crc32c"], "{line}");
+            checked += 1;
+        }
+        assert!(checked > 10, "{checked} vectors were checked");
+    }
 }

@@ -1,18 +1,416 @@
 //! Builder against reader, and the reader against damage.
 
+use bytes::{Bytes, BytesMut};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
 use super::*;
 
-#[test]
-fn a_built_batch_is_read_back() {
+type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Owned {
+    /// Offsets without a record in front of this one.
+    gap: u32,
+    timestamp: i64,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<OwnedHeader>,
+}
+
+impl Owned {
+    fn view(&self) -> NewRecord<'_, impl Iterator<Item = (&[u8], Option<&[u8]>)> + Clone> {
+        NewRecord::new(self.timestamp, self.key.as_deref(), self.value.as_deref())
+            .headers(self.headers.iter().map(|(key, value)| (key.as_slice(), value.as_deref())))
+    }
+}
+
+fn timestamps() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        1_700_000_000_000i64..1_700_000_001_000,
+        any::<i64>(),
+        Just(-1),
+        Just(i64::MIN),
+        Just(i64::MAX)
+    ]
+}
+
+fn records() -> impl Strategy<Value = Vec<Owned>> {
+    // Lengths around those where a varint grows.
+    let bytes = || {
+        option::of(prop_oneof![
+            vec(any::<u8>(), 0..20),
+            vec(any::<u8>(), 60..70),
+            vec(any::<u8>(), 8190..8194)
+        ])
+    };
+    // Few names, so that they repeat.
+    let header = (prop_oneof![Just(b"a".to_vec()), Just(vec![]), vec(any::<u8>(), 1..3)], bytes());
+    let gap = prop_oneof![4 => Just(0), 1 => 0u32..10_000];
+    let record = (gap, timestamps(), bytes(), bytes(), vec(header, 0..4))
+        .prop_map(|(gap, timestamp, key, value, headers)| Owned { gap, timestamp, key, value, headers });
+    vec(record, 1..20)
+}
+
+fn headers() -> impl Strategy<Value = BatchHeader> {
+    let producer = (any::<i64>(), any::<i16>(), any::<i32>());
+    let place = (0..i64::MAX / 2, any::<i32>());
+    (place, producer, any::<bool>(), any::<bool>(), option::of(timestamps())).prop_map(
+        |(place, producer, transactional, control, horizon)| BatchHeader {
+            base_offset: place.0,
+            partition_leader_epoch: place.1,
+            attributes: Attributes::default()
+                .with_transactional(transactional)
+                .with_control(control)
+                .with_delete_horizon(horizon.is_some()),
+            base_timestamp: horizon.unwrap_or(-1),
+            producer_id: producer.0,
+            producer_epoch: producer.1,
+            base_sequence: producer.2,
+            ..BatchHeader::default()
+        },
+    )
+}
+
+fn build(header: BatchHeader, records: &[Owned]) -> RecordBatch {
     let mut builder = RecordBatchBuilder::new();
-    let record = NewRecord::new(7, Some(b"key"), None).headers([(b"name".as_slice(), None)]);
-    assert_eq!(builder.size_with(&record), 61 + 16);
-    builder.push(record).unwrap();
-    let mut batch = builder.build().unwrap();
-    batch.set_producer(1, 2, 3);
-    let batch = batches(batch.bytes()).next().unwrap().unwrap();
-    assert_eq!((batch.size_in_bytes(), batch.next_offset(), batch.last_sequence()), (61 + 16, 1, 3));
-    let record = batch.records().next().unwrap().unwrap();
-    assert_eq!((record.timestamp, record.key, record.value), (7, Some(b"key".as_slice()), None));
-    assert_eq!(record.headers.collect::<Vec<_>>(), [(b"name".as_slice(), None)]);
+    builder.set_header(header).unwrap();
+    for record in records {
+        builder.skip_offsets(record.gap).unwrap();
+        let size = builder.size_with(&record.view());
+        builder.push(record.view()).unwrap();
+        assert_eq!(builder.encoded_size(), size);
+    }
+    assert_eq!(builder.len(), records.len());
+    let size = builder.encoded_size();
+    let batch = builder.build().unwrap();
+    assert_eq!(batch.size_in_bytes(), size);
+    batch
+}
+
+fn read_one(bytes: &Bytes) -> Batch {
+    let mut read = batches(bytes);
+    let batch = read.next().unwrap().unwrap();
+    assert!(read.next().is_none());
+    assert_eq!(read.leftover(), 0);
+    batch
+}
+
+fn owned(batch: &Batch) -> Vec<Owned> {
+    let mut next = batch.base_offset();
+    let own = |record: Result<RecordView<'_>, BatchError>| {
+        let record = record.unwrap();
+        let gap = u32::try_from(record.offset - next).unwrap();
+        next = record.offset + 1;
+        assert_eq!(record.headers.len(), record.headers.clone().count());
+        let own = |bytes: &[u8]| {
+            let shared = batch.slice(bytes);
+            let within = batch.bytes().as_ptr_range();
+            assert!(bytes.is_empty() || within.contains(&shared.as_ptr()), "a copy was made");
+            shared.to_vec()
+        };
+        Owned {
+            gap,
+            timestamp: record.timestamp,
+            key: record.key.map(own),
+            value: record.value.map(own),
+            headers: record.headers.map(|(key, value)| (own(key), value.map(own))).collect(),
+        }
+    };
+    batch.records().map(own).collect()
+}
+
+/// Reads all of a set: the number of records, or the error.
+fn read_all(set: &Bytes) -> Result<usize, BatchError> {
+    let mut count = 0;
+    for batch in batches(set) {
+        let batch = batch?;
+        for record in batch.records() {
+            let record = record?;
+            assert_eq!(record.headers.len(), record.headers.count());
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+proptest! {
+    #[test]
+    fn what_is_built_is_read_back(header in headers(), records in records()) {
+        let batch = build(header, &records);
+        let read = read_one(batch.bytes());
+        prop_assert_eq!(owned(&read), records);
+        prop_assert_eq!(read.header(), batch.header());
+        prop_assert_eq!(read.crc(), batch.crc());
+        let header = BatchHeader {
+            last_offset_delta: read.header().last_offset_delta,
+            base_timestamp: read.base_timestamp(),
+            max_timestamp: read.max_timestamp(),
+            record_count: read.header().record_count,
+            ..header
+        };
+        prop_assert_eq!(read.header(), &header);
+    }
+
+    #[test]
+    fn a_batch_made_of_views_is_the_same_batch(records in records()) {
+        let batch = build(BatchHeader::default(), &records);
+        let read = read_one(batch.bytes());
+        let mut builder = RecordBatchBuilder::with_buffer(BytesMut::from(&b"old"[..]));
+        for (record, gap) in read.records().zip(records.iter().map(|record| record.gap)) {
+            builder.skip_offsets(gap).unwrap();
+            builder.push(NewRecord::from(record.unwrap())).unwrap();
+        }
+        prop_assert_eq!(builder.build().unwrap(), batch);
+    }
+
+    #[test]
+    fn a_header_set_late_gives_the_bytes_of_one_set_early(
+        header in headers(),
+        records in records(),
+        large: bool,
+        shared: bool,
+    ) {
+        let mut records = records;
+        // Large enough for the CRC to be had by arithmetic.
+        records[0].value = large.then(|| vec![7; 20_000]).or(records[0].value.take());
+        let no_horizon = header.attributes.with_delete_horizon(false);
+        let early = build(BatchHeader { attributes: no_horizon, ..header }, &records);
+        let mut late = build(BatchHeader::default(), &records);
+        let sent = shared.then(|| late.clone());
+        let before = late.bytes().to_vec();
+        late.set_producer(header.producer_id, header.producer_epoch, header.base_sequence);
+        late.set_transactional(header.attributes.is_transactional());
+        late.update_header(|late| {
+            late.attributes = late.attributes.with_control(header.attributes.is_control());
+            late.base_offset = header.base_offset;
+            late.partition_leader_epoch = header.partition_leader_epoch;
+        });
+        prop_assert_eq!(&late, &early);
+        if let Some(sent) = sent {
+            prop_assert_eq!(sent.bytes(), &before);
+        }
+        let produced = build(BatchHeader { base_offset: 0, partition_leader_epoch: -1, ..*early.header() }, &records);
+        let stored = read_one(produced.bytes()).with_offsets(header.base_offset, header.partition_leader_epoch);
+        prop_assert_eq!(&stored, early.bytes());
+    }
+
+    #[test]
+    fn log_append_time_is_the_time_of_every_record(records in records(), timestamp in timestamps()) {
+        let produced = build(BatchHeader::default(), &records);
+        let stored = read_one(produced.bytes()).with_log_append_time(77, 3, timestamp);
+        let batch = read_one(&stored);
+        prop_assert_eq!((batch.base_offset(), batch.partition_leader_epoch()), (77, 3));
+        prop_assert_eq!((batch.max_timestamp(), batch.timestamp_type()), (timestamp, TimestampType::LogAppendTime));
+        prop_assert!(batch.records().all(|record| record.unwrap().timestamp == timestamp));
+        prop_assert_eq!(batch.record_count(), records.len());
+    }
+
+    #[test]
+    fn sets_are_read_in_order_and_their_tail_may_be_cut(
+        sets in vec(records(), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let built: Vec<_> = sets.iter().map(|records| build(BatchHeader::default(), records)).collect();
+        let set: Vec<u8> = built.iter().flat_map(|batch| batch.bytes().to_vec()).collect();
+        let set = Bytes::from(set);
+        let all: Vec<_> = batches(&set).map(|batch| owned(&batch.unwrap())).collect();
+        prop_assert_eq!(&all, &sets);
+
+        let end = cut.index(set.len());
+        let mut read = batches(&set.slice(..end));
+        let mut whole = 0;
+        for (batch, built) in read.by_ref().zip(&built) {
+            let batch = batch.unwrap();
+            prop_assert_eq!(batch.position(), whole);
+            prop_assert_eq!(batch.bytes(), built.bytes());
+            whole += batch.size_in_bytes();
+        }
+        prop_assert!(read.next().is_none());
+        prop_assert_eq!(read.leftover(), end - whole);
+    }
+
+    #[test]
+    fn any_flipped_bit_that_the_crc_covers_is_found(records in records(), at in any::<prop::sample::Index>(), bit in 0..8) {
+        let batch = build(BatchHeader::default(), &records);
+        let mut bytes = batch.bytes().to_vec();
+        let at = header::CRC_END + at.index(bytes.len() - header::CRC_END);
+        bytes[at] ^= 1u8 << bit;
+        let error = batches(&bytes.into()).next().unwrap().unwrap_err();
+        prop_assert!(matches!(error.kind(), BatchErrorKind::Corrupt(Corruption::Crc { .. })), "{}", error);
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes in vec(any::<u8>(), 0..200)) {
+        let _ = read_all(&bytes.into());
+    }
+
+    #[test]
+    fn any_payload_with_a_right_crc_is_read_without_panic(
+        payload in vec(any::<u8>(), 0..100),
+        attributes in any::<i16>(),
+        count in prop_oneof![0..4, any::<i32>()],
+        last_offset_delta in prop_oneof![0..4, any::<i32>()],
+        base_offset in prop_oneof![Just(0), any::<i64>()],
+    ) {
+        let header = BatchHeader {
+            base_offset,
+            attributes: Attributes(attributes),
+            last_offset_delta,
+            record_count: count,
+            ..BatchHeader::default()
+        };
+        let _ = read_all(&sealed(header, &payload));
+    }
+
+    #[test]
+    fn any_change_to_a_payload_is_read_without_panic(
+        records in records(),
+        at in any::<prop::sample::Index>(),
+        byte: u8,
+    ) {
+        let batch = build(BatchHeader::default(), &records);
+        let mut payload = batch.bytes()[header::HEADER_SIZE..].to_vec();
+        let at = at.index(payload.len());
+        payload[at] = byte;
+        let _ = read_all(&sealed(*batch.header(), &payload));
+    }
+}
+
+/// A batch of any payload whose length and CRC are right.
+fn sealed(header: BatchHeader, payload: &[u8]) -> Bytes {
+    let mut buffer = BytesMut::zeroed(header::HEADER_SIZE);
+    buffer.extend_from_slice(payload);
+    RecordBatch::seal(header, buffer).into_bytes()
+}
+
+fn error_of(set: &Bytes) -> BatchErrorKind {
+    *read_all(set).unwrap_err().kind()
+}
+
+fn one_record(records: &[Owned]) -> (BatchHeader, Vec<u8>) {
+    let batch = build(BatchHeader::default(), records);
+    (*batch.header(), batch.bytes()[header::HEADER_SIZE..].to_vec())
+}
+
+fn plain() -> Owned {
+    Owned { gap: 0, timestamp: 5, key: None, value: Some(b"v".to_vec()), headers: vec![] }
+}
+
+#[test]
+fn an_empty_batch_is_not_built() {
+    assert_eq!(RecordBatchBuilder::new().build().unwrap_err(), BuildError::Empty);
+}
+
+#[test]
+fn a_codec_that_is_not_there_is_an_error_of_its_own() {
+    let mut builder = RecordBatchBuilder::new();
+    builder.push(NewRecord::new(0, None, None)).unwrap();
+    builder.set_compression(Compression::Zstd);
+    let error = builder.build().unwrap_err();
+    assert_eq!(error.to_string(), "unsupported: compression zstd");
+
+    let (header, payload) = one_record(&[plain()]);
+    let attributes = header.attributes.with_compression(Compression::Lz4);
+    let set = sealed(BatchHeader { attributes, ..header }, &payload);
+    assert_eq!(error_of(&set), BatchErrorKind::Unsupported(Unsupported::Compression(Compression::Lz4)));
+    // What needs no records can still be read.
+    assert_eq!(read_one(&set).next_offset(), 1);
+
+    let set = sealed(BatchHeader { attributes: Attributes(6), ..header }, &payload);
+    assert_eq!(error_of(&set), BatchErrorKind::Unsupported(Unsupported::Codec(6)));
+}
+
+#[test]
+fn offsets_beyond_the_format_are_refused_and_leave_the_builder_as_it_was() {
+    let mut builder = RecordBatchBuilder::new();
+    builder.skip_offsets(1 << 31).unwrap();
+    assert_eq!(builder.push(NewRecord::new(0, None, None)), Err(BatchFull));
+    assert_eq!((builder.len(), builder.encoded_size()), (0, header::HEADER_SIZE));
+    assert_eq!(builder.skip_offsets(1), Err(BatchFull));
+}
+
+#[test]
+fn a_batch_without_records_keeps_its_offsets_and_its_sequence() {
+    let header = BatchHeader {
+        base_offset: 10,
+        last_offset_delta: 4,
+        base_sequence: i32::MAX - 1,
+        ..BatchHeader::default()
+    };
+    let batch = RecordBatch::without_records(header);
+    let read = read_one(batch.bytes());
+    assert_eq!((read.record_count(), read.next_offset(), read.last_sequence()), (0, 15, 2));
+    assert_eq!(read.records().count(), 0);
+}
+
+#[test]
+fn record_counts_and_offsets_must_fit_the_records() {
+    let (header, payload) = one_record(&[plain(), plain()]);
+    let corrupt = |header| match error_of(&sealed(header, &payload)) {
+        BatchErrorKind::Corrupt(corruption) => corruption,
+        other => panic!("{other}"),
+    };
+    let truncated = crate::DecodeErrorKind::Truncated;
+    assert_eq!(
+        corrupt(BatchHeader { record_count: 3, ..header }),
+        Corruption::Record { index: 2, kind: truncated }
+    );
+    assert_eq!(
+        corrupt(BatchHeader { record_count: 1, ..header }),
+        Corruption::TrailingBytes(payload.len() / 2)
+    );
+    assert_eq!(corrupt(BatchHeader { record_count: -1, ..header }), Corruption::RecordCount(-1));
+    let last_offset_delta = 0;
+    assert_eq!(
+        corrupt(BatchHeader { last_offset_delta, ..header }),
+        Corruption::RecordOffset { index: 1, offset_delta: 1 }
+    );
+    for header in [
+        BatchHeader { last_offset_delta: -1, ..header },
+        BatchHeader { base_offset: -1, ..header },
+        BatchHeader { base_offset: i64::MAX - 1, ..header },
+    ] {
+        let last_offset_delta = header.last_offset_delta;
+        assert_eq!(corrupt(header), Corruption::Offsets { last_offset_delta });
+    }
+}
+
+#[test]
+fn an_error_names_the_batch_and_ends_the_iteration() {
+    let good = build(BatchHeader { base_offset: 7, ..BatchHeader::default() }, &[plain()]);
+    let (header, mut payload) = one_record(&[plain()]);
+    payload[1] = 0xff; // the record's attributes: no meaning, so no error
+    payload[0] = 2; // the record's length
+    let bad = sealed(BatchHeader { base_offset: 8, ..header }, &payload);
+    let set = Bytes::from([good.bytes().as_ref(), &bad, good.bytes()].concat());
+    let error = read_all(&set).unwrap_err();
+    assert_eq!((error.position(), error.base_offset()), (good.size_in_bytes(), 8));
+    assert_eq!(
+        error.to_string(),
+        "record batch with base offset 8 (byte 69 of the set): corrupt: record 0: the bytes end before the field does"
+    );
+
+    let mut damaged = set.to_vec();
+    damaged[good.size_in_bytes() + 30] ^= 1;
+    let mut read = batches(&damaged.into());
+    assert!(read.next().unwrap().is_ok());
+    assert!(read.next().unwrap().unwrap_err().is_corrupt());
+    assert!(read.next().is_none());
+}
+
+#[test]
+fn control_records_are_told_apart() {
+    let control = |key: &[u8], value: Option<&[u8]>| {
+        let headers = HeadersView::default();
+        ControlRecord::parse(&RecordView { offset: 0, timestamp: 0, key: Some(key), value, headers })
+    };
+    let end = control(&[0, 0, 0, 1], Some(&[0, 0, 0, 0, 0, 9])).unwrap();
+    assert_eq!(end, ControlRecord { control_type: ControlType::Commit, coordinator_epoch: Some(9) });
+    let other = control(&[0, 5, 0, 99, 1], None).unwrap();
+    assert_eq!(other, ControlRecord { control_type: ControlType::Other(99), coordinator_epoch: None });
+    assert!(control(&[0, 0, 0, 0], Some(&[0, 0, 0])).is_err());
+    assert!(control(&[0xff, 0, 0, 0], Some(&[0; 6])).is_err());
+    assert!(control(&[], None).is_err());
 }

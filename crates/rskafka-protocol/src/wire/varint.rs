@@ -177,6 +177,70 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_those_of_the_bytes() {
+        for shift in 0..64 {
+            for value in [1i64 << shift, (1i64 << shift).wrapping_sub(1), -(1i64 << shift.min(62))] {
+                let mut long = Vec::new();
+                put_varlong(&mut long, value);
+                assert_eq!(long.len(), varlong_size(value), "{value}");
+                let value = value as i32;
+                let mut short = Vec::new();
+                put_varint(&mut short, value);
+                assert_eq!(short.len(), varint_size(value), "{value}");
+            }
+        }
+    }
+
+    /// Golden vectors: what Java writes is read, and written as Java does.
+    #[test]
+    fn varints_are_those_of_kafka() {
+        let mut checked = 0;
+        for line in crate::golden::lines("varint.jsonl") {
+            let bytes = crate::golden::bytes(&line["hex"]);
+            let widened = |parsed: Parsed<'_, i128>| match parsed {
+                Ok((rest, value)) => Ok((bytes.len() - rest.len(), value)),
+                Err(error) => Err(into_wire_error(error, &[]).kind),
+            };
+            let kind = line["kind"].as_str().unwrap();
+            let read = widened(match kind {
+                "varint" => varint(&bytes).map(|(rest, value)| (rest, value.into())),
+                "varlong" => varlong(&bytes).map(|(rest, value)| (rest, value.into())),
+                "unsigned_varint" => unsigned_varint(&bytes).map(|(rest, value)| (rest, value.into())),
+                "unsigned_varlong" => unsigned_varlong(&bytes).map(|(rest, value)| (rest, value.into())),
+                _ => panic!("unknown kind {kind}"),
+            });
+            checked += 1;
+            let error = match line["error"].as_str() {
+                Some("truncated") => Some(DecodeErrorKind::Truncated),
+                Some("overflow") => Some(DecodeErrorKind::VarintOverflow),
+                Some(error) => panic!("unknown error {error}"),
+                None if line["lossy"] == true => Some(DecodeErrorKind::VarintOverflow),
+                None => None,
+            };
+            if let Some(error) = error {
+                assert_eq!(read, Err(error), "{line}");
+                continue;
+            }
+            let value =
+                line["value"].as_i64().map_or_else(|| line["value"].as_u64().unwrap().into(), i128::from);
+            let size = line["read_bytes"].as_u64().map_or(bytes.len(), |size| size as usize);
+            assert_eq!(read, Ok((size, value)), "{line}");
+            if line["odd"] != true {
+                let mut out = Encoder::new();
+                let mut signed = Vec::new();
+                match kind {
+                    "varint" => put_varint(&mut signed, value as i32),
+                    "varlong" => put_varlong(&mut signed, value as i64),
+                    _ => put_unsigned(value as u64, &mut out),
+                }
+                signed.extend_from_slice(&out.into_bytes());
+                assert_eq!(signed, bytes, "{line}");
+            }
+        }
+        assert!(checked > 100, "{checked} vectors were checked");
+    }
+
+    #[test]
     fn too_many_bytes_are_an_overflow() {
         let kind = |result: Parsed<'_, u64>| into_wire_error(result.unwrap_err(), &[]).kind;
         assert_eq!(kind(unsigned_varlong(&[0xff; 11])), DecodeErrorKind::VarintOverflow);
