@@ -3,6 +3,20 @@
 //! Invariant: any bytes either decode or give a typed error; nothing here panics on input or asks for
 //! more memory than the input justifies.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::cast_lossless,
+        clippy::cast_precision_loss
+    )
+)]
+
 mod api;
 mod encoder;
 mod error;

@@ -21,8 +21,8 @@ impl fmt::Display for Uuid {
         const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let bits = u128::from_be_bytes(self.0);
         // 128 bits are 21 sextets and two bits that begin a 22nd.
-        for sextet in 0..22u32 {
-            let shift = 122i32 - 6 * sextet as i32;
+        for sextet in 0..22i32 {
+            let shift = 122 - 6 * sextet;
             let index = if shift >= 0 { bits >> shift } else { bits << -shift } & 0x3f;
             let letter = ALPHABET.get(index as usize).copied().unwrap_or(b'A');
             write!(f, "{}", char::from(letter))?;

@@ -27,11 +27,11 @@ const POLYNOMIAL: u32 = 0x82f6_3b78;
 const BYTE_POWERS: [u32; 32] = {
     let mut powers = [0; 32];
     let mut power = 1u32 << (31 - 8);
-    let mut k = 0;
-    while k < powers.len() {
-        powers[k] = power;
+    let mut rest = powers.as_mut_slice();
+    while let Some((slot, after)) = rest.split_first_mut() {
+        *slot = power;
         power = multiply(power, power);
-        k += 1;
+        rest = after;
     }
     powers
 };
@@ -72,7 +72,7 @@ mod tests {
         fn replacing_a_header_gives_the_crc_of_the_new_bytes(
             before: [u8; 40],
             after: [u8; 40],
-            length in prop_oneof![0usize..100, COMBINE_FROM - 2..COMBINE_FROM + 2, 0usize..200_000],
+            length in prop_oneof![0usize..100, COMBINE_FROM - 2..COMBINE_FROM + 2, COMBINE_FROM..5 * COMBINE_FROM],
         ) {
             let records: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
             let crc = of(&before, &records);

@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 use crate::data;
 use crate::tally::{Tally, same};
 
+/// Whether a vector is what this crate makes of it.
+type Check = fn(&Vector) -> Result<(), String>;
+
 /// What can be done with the vectors of one message.
 struct Checks {
     name: &'static str,
     versions: VersionRange,
-    decode: fn(&Vector) -> Result<(), String>,
-    encode: fn(&Vector) -> Result<(), String>,
+    decode: Check,
+    encode: Check,
     decoded: usize,
     encoded: usize,
 }
@@ -27,7 +30,7 @@ struct Spoken(BTreeMap<(i64, &'static str), Checks>);
 
 impl Visitor for Spoken {
     fn visit<M: Message>(&mut self, direction: &'static str) {
-        let (decode, encode): (fn(&Vector) -> _, fn(&Vector) -> _) = match direction {
+        let (decode, encode): (Check, Check) = match direction {
             "request" => (decode_request::<M>, encode_request::<M>),
             _ => (decode_response::<M>, encode_response::<M>),
         };
