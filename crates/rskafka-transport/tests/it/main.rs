@@ -1,0 +1,9 @@
+//! Connections over in-memory pipes with paused time, the test playing the broker; and over loopback TCP.
+
+mod broken_peers;
+mod deadlines;
+mod dropping;
+mod opening;
+mod pipelining;
+mod support;
+mod tcp;

@@ -1,0 +1,159 @@
+//! Over real sockets on loopback, in real time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
+use rskafka_protocol::{Message, RequestHeader};
+use rskafka_transport::{Connection, ConnectionConfig, Deadline, Endpoint, Env, OpenErrorKind, Phase};
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use crate::support::{chain, request_for, response_bytes, seconds, versions};
+
+/// A broker that answers ApiVersions, and everything else with Metadata's default answer.
+async fn serve(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    loop {
+        let length = stream.read_u32().await?;
+        let mut frame = vec![0; length as usize];
+        stream.read_exact(&mut frame).await?;
+        let (header, _) = RequestHeader::decode(&frame.into()).expect("a header");
+        let answer = if header.api_key == ApiVersionsResponse::API_KEY {
+            response_bytes(&versions(&[(3, 0, 13)]), header.api_version, header.correlation_id)
+        } else {
+            let response = rskafka_protocol::messages::metadata::MetadataResponse::default();
+            response_bytes(&response, header.api_version, header.correlation_id)
+        };
+        stream.write_all(&answer).await?;
+    }
+}
+
+async fn broker() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    address
+}
+
+/// A port on which nobody listens.
+async fn refusing() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// A listener whose backlog is full, so that the kernel lets further connections wait without an answer.
+fn unresponsive() -> (SocketAddr, Vec<Socket>) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut sockets = vec![listener];
+    for _ in 0..8 {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&address);
+        sockets.push(socket);
+    }
+    (address.as_socket().unwrap(), sockets)
+}
+
+fn resolving_to(addresses: Vec<SocketAddr>) -> Env {
+    Env::builder()
+        .resolver(move |_, _| {
+            let addresses = addresses.clone();
+            async move { Ok(addresses) }
+        })
+        .build()
+}
+
+async fn open(env: &Env, limit: Duration) -> Result<Connection, rskafka_transport::OpenError> {
+    let endpoint = Endpoint::new("broker.test", 9092);
+    let deadline = Deadline::after(Instant::now(), limit);
+    Connection::open(env, &endpoint, &ConnectionConfig::default(), deadline).await
+}
+
+async fn ask(connection: &Connection, topic: &str) {
+    connection.call(&request_for(topic), crate::support::options(seconds(5))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_to_localhost_works() {
+    let address = broker().await;
+    let endpoint = Endpoint::new("localhost", address.port());
+    let deadline = Deadline::after(Instant::now(), seconds(5));
+    let connection =
+        Connection::open(&Env::system(), &endpoint, &ConnectionConfig::default(), deadline).await.unwrap();
+    ask(&connection, "topic").await;
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn of_two_addresses_one_may_refuse() {
+    let env = resolving_to(vec![refusing().await, broker().await]);
+    let connection = open(&env, seconds(5)).await.unwrap();
+    ask(&connection, "topic").await;
+}
+
+#[tokio::test]
+async fn of_two_addresses_one_may_be_silent() {
+    let (silent, _sockets) = unresponsive();
+    let started = Instant::now();
+    let connection = open(&resolving_to(vec![silent, broker().await]), seconds(5)).await.unwrap();
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(200), "the first address answered after {took:?}");
+    assert!(took < seconds(2), "a silent address took {took:?}");
+    ask(&connection, "topic").await;
+}
+
+#[tokio::test]
+async fn when_no_address_answers_each_is_listed_with_its_cause() {
+    let (one, two) = (refusing().await, refusing().await);
+    let error = open(&resolving_to(vec![one, two]), seconds(5)).await.unwrap_err();
+    let OpenErrorKind::Connect { failures } = error.kind() else { panic!("{error:?}") };
+    assert_eq!(failures.iter().map(|failure| failure.address).collect::<Vec<_>>(), [one, two]);
+    assert!(failures.iter().all(|failure| failure.error.kind() == io::ErrorKind::ConnectionRefused));
+    let text = chain(&error);
+    assert!(
+        text.starts_with("cannot open a connection to broker broker.test:9092: no address can be reached")
+    );
+    assert!(
+        text.contains(&format!("{one}: Connection refused")) && text.contains(&two.to_string()),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn when_time_runs_out_while_connecting_each_address_is_listed_too() {
+    let (silent, _sockets) = unresponsive();
+    let refused = refusing().await;
+    let started = Instant::now();
+    let limit = Duration::from_millis(700);
+    let error = open(&resolving_to(vec![silent, refused]), limit).await.unwrap_err();
+    let took = started.elapsed();
+    assert!(took >= limit && took <= limit + crate::support::GRACE, "{took:?}");
+    assert!(error.is_timeout());
+    assert_eq!(error.phase(), Phase::Connect);
+    let text = error.to_string();
+    assert!(text.contains(&format!("{refused}: Connection refused")), "{text}");
+    assert!(text.contains(&format!("{silent}: no answer in time")), "{text}");
+}
+
+#[tokio::test]
+async fn requests_of_10_kib_one_by_one_do_not_wait_for_delayed_acknowledgements() {
+    let connection = open(&resolving_to(vec![broker().await]), seconds(5)).await.unwrap();
+    let topic = "x".repeat(10 * 1024);
+    ask(&connection, &topic).await;
+    let started = Instant::now();
+    for _ in 0..50 {
+        ask(&connection, &topic).await;
+    }
+    // With a delayed acknowledgement each, they would take 2 s.
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+}
