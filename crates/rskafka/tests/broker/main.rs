@@ -1,0 +1,24 @@
+//! The cases of `common` on real brokers: `TEST_INTEGRATION=1 KAFKA_CONNECT=host:port cargo test`.
+//!
+//! Without `TEST_INTEGRATION` they are skipped, and say so.
+
+#![allow(unreachable_pub, missing_docs, reason = "a test is nobody's library")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::Brokers;
+
+fn run<F: Future<Output = ()>>(case: fn(Brokers) -> F) {
+    if std::env::var_os("TEST_INTEGRATION").is_none() {
+        println!("skipped: set TEST_INTEGRATION=1 and KAFKA_CONNECT=host:port to run it on a broker");
+        return;
+    }
+    let connect =
+        std::env::var("KAFKA_CONNECT").expect("with TEST_INTEGRATION, KAFKA_CONNECT=host:port is needed");
+    let brokers = connect.split(',').map(str::to_owned).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
+    runtime.block_on(case(brokers));
+}
+
+all_cases!(crate::run);

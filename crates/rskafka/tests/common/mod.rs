@@ -1,0 +1,137 @@
+//! Cases that hold on every cluster: the in-process one and real brokers run the same functions.
+//!
+//! Each case makes its own topics, so that any number can run at once on a cluster that is in use.
+
+pub mod append;
+pub mod offsets;
+pub mod readme;
+pub mod refusals;
+pub mod topics;
+pub mod waiting;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rskafka::client::{Client, PartitionClient};
+use rskafka::record::{Record, RecordAndOffset};
+use time::OffsetDateTime;
+
+/// The clusters' addresses, as a client takes them.
+pub type Brokers = Vec<String>;
+
+/// How much later than its deadline a call may end on a busy machine.
+pub const SLACK: Duration = Duration::from_millis(100);
+
+/// Tests that wait for nothing in particular wait this long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A topic name that nobody else uses.
+pub fn new_topic(case: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    format!("rskafka-{case}-{}-{nanos:x}-{count}", std::process::id())
+}
+
+/// A client and a partition client of a new topic with one partition.
+pub async fn new_log(brokers: &Brokers, case: &str) -> (Client, PartitionClient) {
+    let client = Client::new_plain(brokers.clone()).await.unwrap();
+    let topic = new_topic(case);
+    client.create_topic(&topic, 1, 1).await.unwrap();
+    let log = client.partition_client(&topic, 0).await.unwrap();
+    (client, log)
+}
+
+/// A record with a value only.
+pub fn record(value: impl Into<Vec<u8>>) -> Record<(), Vec<u8>, ()> {
+    Record { key: (), value: value.into(), headers: (), timestamp: now() }
+}
+
+/// The time, to the millisecond: what Kafka keeps of it.
+pub fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::now_utc();
+    now.replace_millisecond(now.millisecond()).unwrap()
+}
+
+/// Reads the whole log from its first offset.
+pub async fn read_all(log: &PartitionClient) -> Vec<RecordAndOffset> {
+    use rskafka::client::OffsetAt;
+    let end = log.get_offset(OffsetAt::Latest).await.unwrap().offset;
+    let mut next = log.get_offset(OffsetAt::Earliest).await.unwrap().offset;
+    let mut all = Vec::new();
+    while next < end {
+        let (records, _) = log.fetch_records(next, 1..1_000_000, 1_000).await.unwrap();
+        next = records.last().map_or(next, |last| last.offset + 1);
+        all.extend(records);
+    }
+    all
+}
+
+/// The values of records, as text.
+pub fn values(records: &[RecordAndOffset]) -> Vec<String> {
+    let value =
+        |read: &RecordAndOffset| String::from_utf8(read.record.value.clone().unwrap().to_vec()).unwrap();
+    records.iter().map(value).collect()
+}
+
+/// Lists cases as tests: `$run` is called with each case's function.
+#[macro_export]
+macro_rules! cases {
+    ($run:path; $($module:ident::{$($case:ident),* $(,)?};)*) => {$(
+        mod $module {
+            $(
+                #[test]
+                fn $case() {
+                    $run($crate::common::$module::$case);
+                }
+            )*
+        }
+    )*};
+}
+
+/// The cases, all of them.
+#[macro_export]
+macro_rules! all_cases {
+    ($run:path) => {
+        $crate::cases! { $run;
+            append::{
+                appended_records_come_back_as_they_were,
+                calls_are_appended_in_the_order_in_which_they_were_made,
+                a_batch_has_consecutive_offsets,
+                a_dropped_produce_hurts_no_other,
+                large_records_one_by_one_do_not_wait_for_delayed_acknowledgements,
+                a_batch_larger_than_asked_for_is_read_whole,
+                clients_can_be_used_from_another_runtime,
+                close_waits_for_what_is_in_line,
+            };
+            offsets::{
+                offsets_of_an_empty_log,
+                offsets_by_end_and_by_time,
+                fetch_beyond_the_log_reports_its_bounds,
+                fetch_from_the_middle_of_a_batch_begins_at_the_offset,
+            };
+            readme::{the_example_of_the_readme_runs};
+            refusals::{
+                an_unknown_topic_is_reported_by_its_name,
+                an_unknown_partition_is_reported_by_its_index,
+                a_batch_that_is_too_large_is_refused_and_not_written,
+                arguments_that_make_no_sense_are_refused,
+                a_produce_to_a_deleted_topic_is_not_written,
+                a_recreated_topic_is_reported,
+            };
+            topics::{
+                a_created_topic_is_listed_with_its_partitions,
+                a_topic_that_exists_is_not_created_again,
+                a_deleted_topic_is_gone,
+                too_many_replicas_are_refused,
+                configs_are_taken_over,
+            };
+            waiting::{
+                a_fetch_waits_for_records,
+                a_fetch_without_records_ends_with_its_wait,
+                a_long_poll_delays_no_produce,
+                many_partitions_at_once,
+            };
+        }
+    };
+}

@@ -1,0 +1,117 @@
+//! What is refused, and how.
+
+use std::time::Duration;
+
+use rskafka::client::Client;
+use rskafka::client::error::{ErrorKind, Outcome};
+use rskafka::protocol::ErrorCode;
+
+use super::{Brokers, SLACK, new_log, new_topic, read_all, record, values};
+
+/// A topic that was just created is not known everywhere at once: the client asks again for a second.
+const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(1);
+
+pub async fn an_unknown_topic_is_reported_by_its_name(brokers: Brokers) {
+    let client = Client::new_plain(brokers).await.unwrap();
+    let name = new_topic("unknown");
+    let started = tokio::time::Instant::now();
+    let error = client.partition_client(&name, 0).await.unwrap_err();
+    assert!(started.elapsed() <= UNKNOWN_TOPIC_PATIENCE + SLACK, "{:?}", started.elapsed());
+    assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
+    assert_eq!((error.topic(), error.partition()), (Some(name.as_str()), Some(0)));
+    assert!(error.to_string().contains(&name), "{error}");
+}
+
+pub async fn an_unknown_partition_is_reported_by_its_index(brokers: Brokers) {
+    let (client, log) = new_log(&brokers, "partition").await;
+    let started = tokio::time::Instant::now();
+    let error = client.partition_client(log.topic(), 1).await.unwrap_err();
+    assert!(started.elapsed() <= UNKNOWN_TOPIC_PATIENCE + SLACK, "{:?}", started.elapsed());
+    assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
+    assert_eq!(error.partition(), Some(1));
+    let error = client.partition_client(log.topic(), -1).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{error}");
+}
+
+pub async fn a_batch_that_is_too_large_is_refused_and_not_written(brokers: Brokers) {
+    let client = Client::new_plain(brokers).await.unwrap();
+    let topic = new_topic("large");
+    client.create_topic(&topic, 1, 1).config("max.message.bytes", "10000").await.unwrap();
+    let log = client.partition_client(&topic, 0).await.unwrap();
+    let (before, large, after) = (
+        log.produce([record("before")]),
+        log.produce([record(vec![0u8; 20_000])]),
+        log.produce([record("after")]),
+    );
+    assert_eq!(before.await.unwrap().base_offset, 0);
+    let error = large.await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Broker(ErrorCode::MESSAGE_TOO_LARGE));
+    assert_eq!((error.outcome(), error.is_retriable()), (Outcome::NotWritten, false));
+    let text = error.to_string();
+    assert!(text.contains(&format!("Produce on topic {topic} partition 0 at broker ")), "{text}");
+    assert_eq!(after.await.unwrap().base_offset, 1);
+    assert_eq!(values(&read_all(&log).await), ["before", "after"]);
+}
+
+pub async fn arguments_that_make_no_sense_are_refused(brokers: Brokers) {
+    let (_, log) = new_log(&brokers, "arguments").await;
+    let is_refused = |error: rskafka::client::error::Error| {
+        assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{error}");
+        assert_eq!(error.outcome(), Outcome::NotWritten);
+    };
+    is_refused(log.produce::<(), (), ()>([]).await.unwrap_err());
+    is_refused(log.fetch_records(-1, 1..10, 1).await.unwrap_err());
+    is_refused(log.fetch_records(0, 0..0, 1).await.unwrap_err());
+    #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]
+    is_refused(log.fetch_records(0, 10..1, 1).await.unwrap_err());
+    is_refused(log.fetch_records(0, 1..10, -1).await.unwrap_err());
+    is_refused(Client::new_plain(vec![]).await.unwrap_err());
+    is_refused(Client::new_plain(vec!["no-port".to_owned()]).await.unwrap_err());
+}
+
+pub async fn a_produce_to_a_deleted_topic_is_not_written(brokers: Brokers) {
+    let (client, log) = new_log(&brokers, "gone").await;
+    log.produce([record("one")]).await.unwrap();
+    client.delete_topic(log.topic()).await.unwrap();
+    // The leader may serve a last batch before it learns of the end; that one is lost with the topic.
+    let mut rounds = 0;
+    let error = loop {
+        match log.produce([record("two")]).await {
+            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            // Asked by a client with old metadata, the broker's answer does not tell.
+            Err(error) if error.outcome() == Outcome::Unknown => {}
+            Err(error) => break error,
+        }
+        rounds += 1;
+        assert!(rounds < 100, "still written");
+    };
+    assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition, "{error}");
+}
+
+pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
+    let (client, log) = new_log(&brokers, "recreated").await;
+    log.produce([record("of the first")]).await.unwrap();
+    client.delete_topic(log.topic()).await.unwrap();
+    let mut rounds = 0;
+    while client.create_topic(log.topic(), 1, 1).await.is_err() {
+        rounds += 1;
+        assert!(rounds < 100, "cannot be created again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let second = client.partition_client(log.topic(), 0).await.unwrap();
+    second.produce([record("of the second")]).await.unwrap();
+    // What the first client does is not done to the second topic.
+    let mut rounds = 0;
+    let error = loop {
+        match log.produce([record("astray")]).await {
+            Err(error) if error.outcome() == Outcome::NotWritten => break error,
+            other => assert!(other.is_err(), "written to another topic"),
+        }
+        rounds += 1;
+        assert!(rounds < 100, "not noticed");
+    };
+    assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error}");
+    let error = log.fetch_records(0, 1..1_000_000, 10).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error}");
+    assert_eq!(values(&read_all(&second).await), ["of the second"]);
+}
