@@ -1,1 +1,71 @@
-//! An in-process Kafka cluster for tests.
+//! An in-process Kafka cluster for tests and demos.
+//!
+//! Invariant: whatever a real broker answers, this one answers; where they differ, this one is wrong.
+//!
+//! A [`FakeCluster`] has brokers on loopback ports, or none and only in-memory pipes, under invented
+//! addresses, which work under tokio's paused time. It keeps topics, leaders and logs like Kafka, goes
+//! wrong on command ([`Fault`]) and remembers what it was asked and when ([`ReceivedRequest`]).
+//!
+//! Its sources of time and randomness are tokio's clock, a wall clock's time at the start and a seed; so
+//! a test on one thread under paused time runs the same way every time.
+//!
+//! # A test
+//!
+//! A client is given [`FakeCluster::bootstrap_servers`], or [`FakeCluster::connect`] as its way to
+//! connect. Here the requests are made by hand, to show that a lost answer does not mean a lost record:
+//!
+//! ```
+//! use rskafka_fake::{FakeCluster, Fault};
+//! use rskafka_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+//! use rskafka_protocol::records::{NewRecord, RecordBatchBuilder};
+//! use rskafka_protocol::{ApiKey, encode_request};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = FakeCluster::builder().brokers(3).in_memory().start().await?;
+//! cluster.create_topic("wal", 1, 3)?;
+//! let leader = cluster.leader("wal", 0)?.expect("a broker leads");
+//! cluster.inject(Fault::close().after_applying().on(ApiKey::PRODUCE).partition("wal", 0));
+//!
+//! let mut batch = RecordBatchBuilder::new();
+//! batch.push(NewRecord::new(0, None, Some(b"hello")))?;
+//! let records = Some(batch.build()?.into_bytes());
+//! let topic = TopicProduceData {
+//!     name: "wal".to_owned(),
+//!     partition_data: vec![PartitionProduceData { index: 0, records }],
+//!     ..Default::default()
+//! };
+//! let request = ProduceRequest { acks: -1, topic_data: vec![topic], ..Default::default() };
+//!
+//! let mut connection = cluster.connect(&format!("broker-{leader}"), 9092).await?;
+//! connection.write_all(&encode_request(&request, 9, 1, None)?.to_bytes()).await?;
+//! let mut answer = Vec::new();
+//! connection.read_to_end(&mut answer).await?;
+//!
+//! assert!(answer.is_empty(), "the connection ended without an answer");
+//! assert_eq!(cluster.log("wal", 0)?.values()?, ["hello"], "but the record was written");
+//! # Ok(())
+//! # }
+//! ```
+
+mod api;
+mod broker;
+mod builder;
+mod clock;
+mod cluster;
+mod connection;
+mod control;
+mod fault;
+mod random;
+mod received;
+mod shared;
+mod state;
+mod stored;
+
+pub use builder::FakeClusterBuilder;
+pub use cluster::FakeCluster;
+pub use fault::{Fault, FaultId};
+pub use received::ReceivedRequest;
+pub use state::ControlError;
+pub use stored::{StoredLog, StoredRecord};

@@ -1,0 +1,68 @@
+//! ApiVersions (key 18), versions 0 to 4: the versions of this cluster's APIs.
+//!
+//! - A version that is not spoken is answered in the form of version 0 with UNSUPPORTED_VERSION and this
+//!   API's own versions (KIP-511).
+//! - From version 3 on, a client that names itself by anything but letters, digits, dots and dashes gets
+//!   INVALID_REQUEST, without entries.
+//! - No features are named: the cluster has none that a client could ask for.
+
+use rskafka_protocol::messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use rskafka_protocol::{ApiKey, ErrorCode, RequestHeader, VersionRange};
+
+use super::exchange::{Api, Settled};
+use super::{Call, Exchange, Outcome, Versions};
+use crate::state::TopicRef;
+
+/// The version from which on the client names itself.
+const NAMED_FROM: i16 = 3;
+
+impl Api for ApiVersionsRequest {
+    type Checked = Self;
+
+    fn check(self, _: i16) -> Self {
+        self
+    }
+
+    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<ApiVersionsResponse> {
+        let names = [&request.client_software_name, &request.client_software_version];
+        if call.version >= NAMED_FROM && !names.iter().all(|name| is_software_name(name)) {
+            return Outcome::Answer(request.refuse(ErrorCode::INVALID_REQUEST, call.version));
+        }
+        let api_keys = call.versions.iter().map(|(api_key, range)| entry(api_key, range)).collect();
+        Outcome::Answer(ApiVersionsResponse { api_keys, ..Default::default() })
+    }
+
+    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
+        Vec::new()
+    }
+
+    fn refuse(&self, code: ErrorCode, _: i16) -> ApiVersionsResponse {
+        ApiVersionsResponse { error_code: code, ..Default::default() }
+    }
+}
+
+/// The answer to a version that is not spoken.
+pub(super) fn unsupported(versions: &Versions, header: &RequestHeader) -> Box<dyn Exchange> {
+    let own = versions.of(ApiKey::API_VERSIONS);
+    Box::new(Settled {
+        response: ApiVersionsResponse {
+            error_code: ErrorCode::UNSUPPORTED_VERSION,
+            api_keys: own.map(|range| entry(ApiKey::API_VERSIONS, range)).into_iter().collect(),
+            ..Default::default()
+        },
+        version: 0,
+        correlation_id: header.correlation_id,
+    })
+}
+
+fn entry(api_key: ApiKey, range: VersionRange) -> ApiVersion {
+    ApiVersion { api_key: api_key.0, min_version: range.min, max_version: range.max }
+}
+
+/// Whether Kafka takes this for a client library's name or version: `ApiVersionsRequest.isValid`.
+fn is_software_name(name: &str) -> bool {
+    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    is_end(name.chars().next())
+        && is_end(name.chars().next_back())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
+}

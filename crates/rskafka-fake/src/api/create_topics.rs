@@ -1,0 +1,118 @@
+//! CreateTopics (key 19), versions 2 to 7: new topics, usable when the answer is out.
+//!
+//! - INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS, INVALID_CONFIG, INVALID_PARTITIONS,
+//!   INVALID_REPLICATION_FACTOR, INVALID_REPLICA_ASSIGNMENT; INVALID_REQUEST for a name that the request
+//!   has twice, and for an assignment beside numbers.
+//! - -1 partitions or replicas: the cluster's defaults. `validate_only` checks and creates nothing.
+//! - Any broker takes the request, as with KRaft. From version 5 on all configs are answered, from 7 on
+//!   the topic's id.
+
+use std::collections::BTreeMap;
+
+use rskafka_protocol::ErrorCode;
+use rskafka_protocol::messages::create_topics::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
+
+use super::exchange::Api;
+use super::{Call, Outcome};
+use crate::state::{CONFIGS, NewTopic, TopicRef, TopicRequest};
+
+/// Where a config's value comes from (Kafka class `ConfigSource`).
+const DYNAMIC_TOPIC_CONFIG: i8 = 1;
+const DEFAULT_CONFIG: i8 = 5;
+
+impl Api for CreateTopicsRequest {
+    type Checked = Self;
+
+    fn check(self, _: i16) -> Self {
+        self
+    }
+
+    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<CreateTopicsResponse> {
+        let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+        let is_repeated = |name: &str| names.iter().filter(|other| *other == name).count() > 1;
+        let mut response = CreateTopicsResponse::default();
+        for topic in request.topics {
+            // One entry for a name, however often the request has it.
+            if response.topics.iter().any(|result| result.name == topic.name) {
+                continue;
+            }
+            let result = if is_repeated(&topic.name) {
+                refused(topic.name, ErrorCode::INVALID_REQUEST, Some("Duplicate topic name.".to_owned()))
+            } else {
+                create(topic, request.validate_only, call)
+            };
+            response.topics.push(result);
+        }
+        Outcome::Answer(response)
+    }
+
+    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
+        self.topics.iter().map(|topic| (TopicRef::Name(topic.name.clone()), -1)).collect()
+    }
+
+    fn refuse(&self, code: ErrorCode, _: i16) -> CreateTopicsResponse {
+        let topics = self.topics.iter().map(|topic| refused(topic.name.clone(), code, None)).collect();
+        CreateTopicsResponse { topics, ..Default::default() }
+    }
+}
+
+fn create(topic: CreatableTopic, validate_only: bool, call: &mut Call<'_>) -> CreatableTopicResult {
+    let name = topic.name.clone();
+    let new = match parse(topic).and_then(|request| NewTopic::check(request, call.state)) {
+        Ok(new) => new,
+        Err((code, why)) => return refused(name, code, Some(why)),
+    };
+    let mut result = CreatableTopicResult {
+        name,
+        error_message: None,
+        num_partitions: new.assignments.len() as i32,
+        replication_factor: new.assignments.first().map_or(-1, |brokers| brokers.len() as i16),
+        configs: Some(configs(&new.configs)),
+        ..Default::default()
+    };
+    if !validate_only {
+        result.topic_id = call.state.insert_topic(new);
+    }
+    result
+}
+
+fn parse(topic: CreatableTopic) -> Result<TopicRequest, (ErrorCode, String)> {
+    let mut configs = BTreeMap::new();
+    for config in topic.configs {
+        let Some(value) = config.value else {
+            let why = format!("Null value not supported for topic configs: {}", config.name);
+            return Err((ErrorCode::INVALID_CONFIG, why));
+        };
+        configs.insert(config.name, value);
+    }
+    let assignments = topic.assignments.into_iter().map(|one| (one.partition_index, one.broker_ids));
+    Ok(TopicRequest {
+        name: topic.name,
+        num_partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: assignments.collect(),
+        configs,
+    })
+}
+
+fn configs(own: &BTreeMap<String, String>) -> Vec<CreatableTopicConfigs> {
+    let entry = |(name, default, _): &(&str, &str, _)| {
+        let (value, config_source) = match own.get(*name) {
+            Some(value) => (value.as_str(), DYNAMIC_TOPIC_CONFIG),
+            None => (*default, DEFAULT_CONFIG),
+        };
+        CreatableTopicConfigs {
+            name: (*name).to_owned(),
+            value: Some(value.to_owned()),
+            config_source,
+            ..Default::default()
+        }
+    };
+    CONFIGS.iter().map(entry).collect()
+}
+
+fn refused(name: String, error_code: ErrorCode, error_message: Option<String>) -> CreatableTopicResult {
+    CreatableTopicResult { name, error_code, error_message, ..Default::default() }
+}

@@ -1,0 +1,189 @@
+//! A request on its way to its answer: decoded, served, perhaps waiting, encoded.
+//!
+//! Invariant: [`Api::check`] runs without the cluster's lock, [`Api::serve`] and all that follows with it.
+
+use bytes::Bytes;
+use rskafka_protocol::{ErrorCode, Frame, Message, Request, RequestHeader, encode_response};
+use tokio::time::Instant;
+
+use super::Versions;
+use crate::clock::Now;
+use crate::state::{ConnectionId, State, TopicRef};
+
+/// What an API's file says about its request.
+pub(super) trait Api: Request {
+    /// The request after the work that needs no state.
+    type Checked: Send + 'static;
+
+    /// Does the work that needs no state.
+    fn check(self, version: i16) -> Self::Checked;
+
+    /// Serves the request.
+    fn serve(checked: Self::Checked, call: &mut Call<'_>) -> Outcome<Self::Response>;
+
+    /// The partitions that the request names; an index of -1 stands for a whole topic.
+    fn targets(&self, version: i16) -> Vec<(TopicRef, i32)>;
+
+    /// An answer with this code wherever the answer can have one for what the request names.
+    fn refuse(&self, code: ErrorCode, version: i16) -> Self::Response;
+
+    /// Whether the client expects an answer; if not, an error ends the connection.
+    fn is_answered(&self) -> bool {
+        true
+    }
+}
+
+/// Where and when a request is served.
+pub(crate) struct Call<'a> {
+    pub(crate) state: &'a mut State,
+    pub(crate) versions: &'a Versions,
+    pub(crate) now: Now,
+    pub(crate) broker: i32,
+    pub(crate) connection: ConnectionId,
+    pub(crate) version: i16,
+}
+
+/// How an API's file ends with a request.
+pub(crate) enum Outcome<A> {
+    Answer(A),
+    /// The client expects none.
+    NoAnswer,
+    /// The connection ends.
+    Close,
+    /// To be tried again when something happened, at the latest at `until`.
+    Wait {
+        until: Instant,
+        again: Again<A>,
+    },
+}
+
+/// What to try again.
+pub(crate) type Again<A> = Box<dyn FnOnce(&mut Call<'_>) -> Outcome<A> + Send>;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Answer(Frame),
+    NoAnswer,
+    Close,
+    /// To be called again when woken, at the latest then.
+    Wait(Instant),
+}
+
+/// A decoded request of any API.
+pub(crate) trait Exchange: Send {
+    fn targets(&self) -> Vec<(TopicRef, i32)>;
+
+    fn refuse(&self, code: ErrorCode) -> Reply;
+
+    /// To be called before the first [`Exchange::run`]: does the work that needs no state.
+    fn check(&mut self);
+
+    fn run(&mut self, call: &mut Call<'_>) -> Reply;
+}
+
+/// A request of type `A`.
+pub(super) struct Decoded<A: Api> {
+    version: i16,
+    correlation_id: i32,
+    stage: Stage<A>,
+}
+
+enum Stage<A: Api> {
+    Request(A),
+    Checked(A::Checked),
+    Waiting(Again<A::Response>),
+    Done,
+}
+
+impl<A: Api> Decoded<A> {
+    pub(super) fn boxed(header: &RequestHeader, body: &Bytes) -> Option<Box<dyn Exchange>> {
+        match A::decode(header.api_version, body) {
+            Ok(request) => Some(Box::new(Self {
+                version: header.api_version,
+                correlation_id: header.correlation_id,
+                stage: Stage::Request(request),
+            })),
+            Err(error) => {
+                tracing::debug!(%error, "request does not decode: the connection ends");
+                None
+            }
+        }
+    }
+}
+
+impl<A: Api> Exchange for Decoded<A> {
+    fn targets(&self) -> Vec<(TopicRef, i32)> {
+        match &self.stage {
+            Stage::Request(request) => request.targets(self.version),
+            _ => Vec::new(),
+        }
+    }
+
+    fn refuse(&self, code: ErrorCode) -> Reply {
+        match &self.stage {
+            Stage::Request(request) if request.is_answered() => {
+                answer(&request.refuse(code, self.version), self.version, self.correlation_id)
+            }
+            _ => Reply::Close,
+        }
+    }
+
+    fn check(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Request(request) => Stage::Checked(request.check(self.version)),
+            other => other,
+        };
+    }
+
+    fn run(&mut self, call: &mut Call<'_>) -> Reply {
+        self.check();
+        let outcome = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Checked(checked) => A::serve(checked, call),
+            Stage::Waiting(again) => again(call),
+            Stage::Request(_) | Stage::Done => Outcome::Close,
+        };
+        match outcome {
+            Outcome::Answer(response) => answer(&response, self.version, self.correlation_id),
+            Outcome::NoAnswer => Reply::NoAnswer,
+            Outcome::Close => Reply::Close,
+            Outcome::Wait { until, again } => {
+                self.stage = Stage::Waiting(again);
+                Reply::Wait(until)
+            }
+        }
+    }
+}
+
+/// An answer that is known beforehand.
+pub(super) struct Settled<M> {
+    pub(super) response: M,
+    pub(super) version: i16,
+    pub(super) correlation_id: i32,
+}
+
+impl<M: Message> Exchange for Settled<M> {
+    fn targets(&self) -> Vec<(TopicRef, i32)> {
+        Vec::new()
+    }
+
+    fn refuse(&self, _: ErrorCode) -> Reply {
+        answer(&self.response, self.version, self.correlation_id)
+    }
+
+    fn check(&mut self) {}
+
+    fn run(&mut self, _: &mut Call<'_>) -> Reply {
+        answer(&self.response, self.version, self.correlation_id)
+    }
+}
+
+fn answer<M: Message>(response: &M, version: i16, correlation_id: i32) -> Reply {
+    match encode_response(response, version, correlation_id) {
+        Ok(frame) => Reply::Answer(frame),
+        Err(error) => {
+            tracing::error!(message = M::NAME, version, %error, "answer does not encode");
+            Reply::Close
+        }
+    }
+}

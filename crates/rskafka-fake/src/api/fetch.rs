@@ -1,0 +1,233 @@
+//! Fetch (key 1), versions 4 to 18: reads whole batches from where the asked offset is.
+//!
+//! - By name up to version 12 (UNKNOWN_TOPIC_OR_PARTITION), by id from 13 on (UNKNOWN_TOPIC_ID).
+//! - Waits until `min_bytes` are there, something goes wrong, or `max_wait_ms` are over.
+//! - The first batch of the answer comes whole whatever its size (KIP-74); the last may be cut off.
+//! - FENCED_LEADER_EPOCH and UNKNOWN_LEADER_EPOCH by `current_leader_epoch` (KIP-320), then
+//!   NOT_LEADER_OR_FOLLOWER, then OFFSET_OUT_OF_RANGE. From version 11 on a follower in sync serves readers
+//!   too (KIP-392). From version 16 on the leader and its address are named (KIP-951).
+//! - No fetch sessions: every answer has session id 0, and an id that the client brings is unknown
+//!   (FETCH_SESSION_ID_NOT_FOUND). No diverging epochs yet: `last_fetched_epoch` is not looked at.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka_protocol::messages::fetch::{
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, LeaderIdAndEpoch,
+    NodeEndpoint, PartitionData,
+};
+use rskafka_protocol::{ErrorCode, Uuid};
+
+use super::exchange::Api;
+use super::{Call, Outcome};
+use crate::state::{State, TopicRef};
+
+/// The version from which on topics are named by id.
+const IDS_FROM: i16 = 13;
+/// The version from which on a follower serves readers.
+const FOLLOWERS_FROM: i16 = 11;
+/// The version from which on a refusal names the leader.
+const LEADER_FROM: i16 = 16;
+/// Kafka's `fetch.max.bytes` on the broker: no answer has more, whatever is asked for.
+const MAX_BYTES: usize = 55 * 1024 * 1024;
+
+/// A fetch, possibly while it waits.
+pub(crate) struct Fetch {
+    request: FetchRequest,
+    topics: Vec<TopicRef>,
+}
+
+impl Api for FetchRequest {
+    type Checked = Fetch;
+
+    fn check(self, version: i16) -> Fetch {
+        let topic_ref = |topic: &FetchTopic| TopicRef::of(&topic.topic, topic.topic_id, version, IDS_FROM);
+        Fetch { topics: self.topics.iter().map(topic_ref).collect(), request: self }
+    }
+
+    fn serve(fetch: Fetch, call: &mut Call<'_>) -> Outcome<FetchResponse> {
+        if fetch.request.session_id != 0 {
+            let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
+            return Outcome::Answer(FetchResponse { error_code, ..Default::default() });
+        }
+        let wait = Duration::from_millis(fetch.request.max_wait_ms.try_into().unwrap_or(0));
+        attempt(fetch, call, call.now.instant + wait)
+    }
+
+    fn targets(&self, version: i16) -> Vec<(TopicRef, i32)> {
+        let of_topic = |topic: &FetchTopic| {
+            let name = TopicRef::of(&topic.topic, topic.topic_id, version, IDS_FROM);
+            topic.partitions.iter().map(|asked| (name.clone(), asked.partition)).collect::<Vec<_>>()
+        };
+        self.topics.iter().flat_map(of_topic).collect()
+    }
+
+    fn refuse(&self, code: ErrorCode, _: i16) -> FetchResponse {
+        let of_topic = |topic: &FetchTopic| FetchableTopicResponse {
+            topic: topic.topic.clone(),
+            topic_id: topic.topic_id,
+            partitions: topic.partitions.iter().map(|asked| failure(asked.partition, code)).collect(),
+        };
+        FetchResponse { responses: self.topics.iter().map(of_topic).collect(), ..Default::default() }
+    }
+}
+
+/// Answers if there is enough to answer with, else waits.
+fn attempt(fetch: Fetch, call: &mut Call<'_>, until: tokio::time::Instant) -> Outcome<FetchResponse> {
+    let ready = fetch.readiness(call);
+    let enough = usize::try_from(fetch.request.min_bytes).unwrap_or(0);
+    if ready.failed || ready.bytes >= enough || ready.partitions.is_empty() || call.now.instant >= until {
+        return Outcome::Answer(fetch.answer(call));
+    }
+    call.state.waiting.enter(call.connection, ready.partitions);
+    Outcome::Wait { until, again: Box::new(move |call| attempt(fetch, call, until)) }
+}
+
+/// What an answer would have.
+#[derive(Default)]
+struct Readiness {
+    bytes: usize,
+    failed: bool,
+    partitions: Vec<(Uuid, i32)>,
+}
+
+/// A partition that may be read from.
+struct Readable {
+    topic_id: Uuid,
+    high_watermark: i64,
+    log_start_offset: i64,
+}
+
+impl Fetch {
+    fn partitions(&self) -> impl Iterator<Item = (&TopicRef, &FetchPartition)> {
+        let of_topic = |(name, topic)| {
+            let topic: &FetchTopic = topic;
+            topic.partitions.iter().map(move |asked| (name, asked))
+        };
+        self.topics.iter().zip(&self.request.topics).flat_map(of_topic)
+    }
+
+    fn readiness(&self, call: &mut Call<'_>) -> Readiness {
+        let mut ready = Readiness::default();
+        let mut room = bytes_of(self.request.max_bytes).min(MAX_BYTES);
+        for (topic, asked) in self.partitions() {
+            let Ok((readable, log)) = check(call, topic, asked) else {
+                ready.failed = true;
+                return ready;
+            };
+            let limit = bytes_of(asked.partition_max_bytes).min(room);
+            let bytes = log.readable(asked.fetch_offset, limit, ready.bytes == 0);
+            ready.bytes += bytes;
+            room = room.saturating_sub(bytes);
+            ready.partitions.push((readable.topic_id, asked.partition));
+        }
+        ready
+    }
+
+    fn answer(&self, call: &mut Call<'_>) -> FetchResponse {
+        let mut response = FetchResponse::default();
+        let mut room = bytes_of(self.request.max_bytes).min(MAX_BYTES);
+        let mut is_empty = true;
+        for (name, topic) in self.topics.iter().zip(&self.request.topics) {
+            let mut of_topic = FetchableTopicResponse {
+                topic: topic.topic.clone(),
+                topic_id: topic.topic_id,
+                partitions: Vec::with_capacity(topic.partitions.len()),
+            };
+            for asked in &topic.partitions {
+                let mut data = match check(call, name, asked) {
+                    Ok((readable, log)) => {
+                        let limit = bytes_of(asked.partition_max_bytes).min(room);
+                        let records = log.read(asked.fetch_offset, limit, is_empty);
+                        is_empty &= records.is_empty();
+                        room = room.saturating_sub(records.len());
+                        success(asked.partition, &readable, records)
+                    }
+                    Err(code) => failure(asked.partition, code),
+                };
+                if call.version >= LEADER_FROM {
+                    name_leader(call.state, name, &mut data, &mut response.node_endpoints);
+                }
+                of_topic.partitions.push(data);
+            }
+            response.responses.push(of_topic);
+        }
+        response
+    }
+}
+
+fn bytes_of(max_bytes: i32) -> usize {
+    usize::try_from(max_bytes).unwrap_or(0)
+}
+
+/// Whether the broker may be asked for this at all.
+fn check<'a>(
+    call: &'a mut Call<'_>,
+    topic: &TopicRef,
+    asked: &FetchPartition,
+) -> Result<(Readable, &'a crate::state::Log), ErrorCode> {
+    let topic_id = call.state.find(topic)?.id;
+    let (partition, _) = call.state.find_partition(topic, asked.partition)?;
+    let is_replica = partition.replicas.contains(&call.broker);
+    if is_replica {
+        partition.check_epoch(asked.current_leader_epoch)?;
+    }
+    if call.version < FOLLOWERS_FROM || !is_replica {
+        partition.check_leader(call.broker)?;
+    }
+    let log = &partition.log;
+    let (log_start_offset, high_watermark) = (log.start_offset(), log.high_watermark());
+    if !(log_start_offset..=high_watermark).contains(&asked.fetch_offset) {
+        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+    }
+    Ok((Readable { topic_id, high_watermark, log_start_offset }, log))
+}
+
+fn success(partition_index: i32, readable: &Readable, records: Bytes) -> PartitionData {
+    PartitionData {
+        partition_index,
+        high_watermark: readable.high_watermark,
+        last_stable_offset: readable.high_watermark,
+        log_start_offset: readable.log_start_offset,
+        aborted_transactions: None,
+        records: Some(records),
+        ..Default::default()
+    }
+}
+
+fn failure(partition_index: i32, error_code: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index,
+        error_code,
+        high_watermark: -1,
+        records: Some(Bytes::new()),
+        ..Default::default()
+    }
+}
+
+fn name_leader(
+    state: &mut State,
+    topic: &TopicRef,
+    data: &mut PartitionData,
+    endpoints: &mut Vec<NodeEndpoint>,
+) {
+    if !matches!(data.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH) {
+        return;
+    }
+    let Ok((partition, _)) = state.find_partition(topic, data.partition_index) else {
+        return;
+    };
+    let (leader_id, leader_epoch) = (partition.leader_id(), partition.leader_epoch);
+    data.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
+    let Some(broker) = state.broker(leader_id) else {
+        return;
+    };
+    if endpoints.iter().all(|endpoint| endpoint.node_id != leader_id) {
+        endpoints.push(NodeEndpoint {
+            node_id: leader_id,
+            host: broker.endpoint.host.clone(),
+            port: broker.endpoint.wire_port(),
+            rack: None,
+        });
+    }
+}

@@ -1,0 +1,110 @@
+//! ListOffsets (key 2), versions 1 to 11: the ends of a log, and the first record from a time on.
+//!
+//! - -1 latest, -2 earliest; from version 7 on -3, the record with the largest timestamp; from 8 on -4,
+//!   earliest on the broker's disk, which is the earliest; from 9 on -5 and from 11 on -6, which ask about
+//!   tiered storage and find nothing. Before, such a number gets UNSUPPORTED_VERSION.
+//! - By time: the first record whose timestamp is not below; -1 for timestamp and offset if there is none.
+//! - FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION.
+//! - In batches whose compression cannot be read here, times are those of the whole batch.
+
+use rskafka_protocol::ErrorCode;
+use rskafka_protocol::messages::list_offsets::{
+    EARLIEST_LOCAL_TIMESTAMP, EARLIEST_PENDING_UPLOAD_TIMESTAMP, EARLIEST_TIMESTAMP, LATEST_TIERED_TIMESTAMP,
+    LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest,
+    ListOffsetsResponse, ListOffsetsTopic, ListOffsetsTopicResponse, MAX_TIMESTAMP,
+};
+
+use super::exchange::Api;
+use super::{Call, Outcome};
+use crate::state::{Found, Partition, TopicRef};
+
+impl Api for ListOffsetsRequest {
+    type Checked = Self;
+
+    fn check(self, _: i16) -> Self {
+        self
+    }
+
+    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<ListOffsetsResponse> {
+        let of_topic = |topic: ListOffsetsTopic| {
+            let name = TopicRef::Name(topic.name.clone());
+            let of_partition = |asked: &ListOffsetsPartition| match look_up(call, &name, asked) {
+                Ok(found) => success(asked.partition_index, found),
+                Err(code) => failure(asked.partition_index, code),
+            };
+            let partitions = topic.partitions.iter().map(of_partition).collect();
+            ListOffsetsTopicResponse { name: topic.name, partitions }
+        };
+        let topics = request.topics.into_iter().map(of_topic).collect();
+        Outcome::Answer(ListOffsetsResponse { topics, ..Default::default() })
+    }
+
+    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
+        let of_topic = |topic: &ListOffsetsTopic| {
+            let name = TopicRef::Name(topic.name.clone());
+            topic.partitions.iter().map(|asked| (name.clone(), asked.partition_index)).collect::<Vec<_>>()
+        };
+        self.topics.iter().flat_map(of_topic).collect()
+    }
+
+    fn refuse(&self, code: ErrorCode, _: i16) -> ListOffsetsResponse {
+        let of_topic = |topic: &ListOffsetsTopic| ListOffsetsTopicResponse {
+            name: topic.name.clone(),
+            partitions: topic.partitions.iter().map(|asked| failure(asked.partition_index, code)).collect(),
+        };
+        ListOffsetsResponse { topics: self.topics.iter().map(of_topic).collect(), ..Default::default() }
+    }
+}
+
+fn look_up(
+    call: &mut Call<'_>,
+    topic: &TopicRef,
+    asked: &ListOffsetsPartition,
+) -> Result<Option<Found>, ErrorCode> {
+    let (partition, _) = call.state.find_partition(topic, asked.partition_index)?;
+    let first_version = match asked.timestamp {
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL_TIMESTAMP => 8,
+        LATEST_TIERED_TIMESTAMP => 9,
+        EARLIEST_PENDING_UPLOAD_TIMESTAMP => 11,
+        ..EARLIEST_PENDING_UPLOAD_TIMESTAMP => i16::MAX,
+        _ => 1,
+    };
+    if call.version < first_version {
+        return Err(ErrorCode::UNSUPPORTED_VERSION);
+    }
+    partition.check_epoch(asked.current_leader_epoch)?;
+    partition.check_leader(call.broker)?;
+    let found = match asked.timestamp {
+        LATEST_TIMESTAMP => Some(Found {
+            timestamp: -1,
+            offset: partition.log.high_watermark(),
+            leader_epoch: partition.leader_epoch,
+        }),
+        EARLIEST_TIMESTAMP | EARLIEST_LOCAL_TIMESTAMP => Some(earliest(partition)),
+        MAX_TIMESTAMP => partition.log.find_max_timestamp(),
+        LATEST_TIERED_TIMESTAMP | EARLIEST_PENDING_UPLOAD_TIMESTAMP => None,
+        timestamp => partition.log.find_timestamp(timestamp),
+    };
+    Ok(found)
+}
+
+fn earliest(partition: &Partition) -> Found {
+    let offset = partition.log.start_offset();
+    let leader_epoch = partition.log.batch_at(offset).map_or(-1, |batch| batch.leader_epoch);
+    Found { timestamp: -1, offset, leader_epoch }
+}
+
+fn success(partition_index: i32, found: Option<Found>) -> ListOffsetsPartitionResponse {
+    let entry = ListOffsetsPartitionResponse { partition_index, ..Default::default() };
+    match found {
+        Some(Found { timestamp, offset, leader_epoch }) => {
+            ListOffsetsPartitionResponse { timestamp, offset, leader_epoch, ..entry }
+        }
+        None => entry,
+    }
+}
+
+fn failure(partition_index: i32, error_code: ErrorCode) -> ListOffsetsPartitionResponse {
+    ListOffsetsPartitionResponse { partition_index, error_code, ..Default::default() }
+}

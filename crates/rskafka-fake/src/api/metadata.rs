@@ -1,0 +1,141 @@
+//! Metadata (key 3), versions 1 to 13: brokers, topics, partitions and their leaders.
+//!
+//! - Null asks for all topics, an empty list for none; by id from version 12 on.
+//! - UNKNOWN_TOPIC_OR_PARTITION for a name and UNKNOWN_TOPIC_ID for an id that do not exist,
+//!   INVALID_TOPIC_EXCEPTION for a name that cannot; topics are never created here.
+//! - Only brokers that run are named. A partition without leader has LEADER_NOT_AVAILABLE and leader -1.
+//! - Any broker that runs may be named as the controller, as with KRaft: here the one with the lowest id.
+
+use rskafka_protocol::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
+};
+use rskafka_protocol::{ErrorCode, Uuid};
+
+use super::exchange::Api;
+use super::{Call, Outcome};
+use crate::state::{Partition, State, Topic, TopicRef, is_valid_name};
+
+/// The version from which on topics are looked up by id.
+const IDS_FROM: i16 = 12;
+/// What Kafka answers without an authorizer: each operation that a topic, or the cluster, has.
+const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+const CLUSTER_OPERATIONS: i32 = 0b1_0011_0111_1100_0000;
+
+impl Api for MetadataRequest {
+    type Checked = Self;
+
+    fn check(self, _: i16) -> Self {
+        self
+    }
+
+    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<MetadataResponse> {
+        let state = &*call.state;
+        let mut topics: Vec<_> = match &request.topics {
+            None => state.topics().map(|topic| describe(topic, state)).collect(),
+            Some(asked) => asked.iter().map(|topic| look_up(topic, state, call.version)).collect(),
+        };
+        if request.include_topic_authorized_operations {
+            for topic in topics.iter_mut().filter(|topic| topic.error_code.is_ok()) {
+                topic.topic_authorized_operations = TOPIC_OPERATIONS;
+            }
+        }
+        let mut response = MetadataResponse { topics, ..of_cluster(state) };
+        if request.include_cluster_authorized_operations {
+            response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+        }
+        Outcome::Answer(response)
+    }
+
+    fn targets(&self, version: i16) -> Vec<(TopicRef, i32)> {
+        self.topics.iter().flatten().map(|topic| (topic_ref(topic, version), -1)).collect()
+    }
+
+    fn refuse(&self, code: ErrorCode, _: i16) -> MetadataResponse {
+        let refused = |topic: &MetadataRequestTopic| MetadataResponseTopic {
+            error_code: code,
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            ..Default::default()
+        };
+        let topics = self.topics.iter().flatten().map(refused).collect();
+        MetadataResponse { topics, error_code: code, ..Default::default() }
+    }
+}
+
+fn of_cluster(state: &State) -> MetadataResponse {
+    let brokers = state.alive().map(|broker| MetadataResponseBroker {
+        node_id: broker.id,
+        host: broker.endpoint.host.clone(),
+        port: broker.endpoint.wire_port(),
+        rack: None,
+    });
+    MetadataResponse {
+        brokers: brokers.collect(),
+        cluster_id: Some(state.cluster_id.clone()),
+        controller_id: state.alive().next().map_or(-1, |broker| broker.id),
+        ..Default::default()
+    }
+}
+
+fn topic_ref(topic: &MetadataRequestTopic, version: i16) -> TopicRef {
+    match &topic.name {
+        Some(name) if version < IDS_FROM || topic.topic_id.is_zero() => TopicRef::Name(name.clone()),
+        _ => TopicRef::Id(topic.topic_id),
+    }
+}
+
+fn look_up(asked: &MetadataRequestTopic, state: &State, version: i16) -> MetadataResponseTopic {
+    let topic = topic_ref(asked, version);
+    match state.find(&topic) {
+        Ok(topic) => describe(topic, state),
+        Err(error_code) => match topic {
+            TopicRef::Name(name) => {
+                let error_code = match is_valid_name(&name) {
+                    true => error_code,
+                    false => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                };
+                MetadataResponseTopic {
+                    error_code,
+                    name: Some(name),
+                    topic_id: Uuid::ZERO,
+                    ..Default::default()
+                }
+            }
+            TopicRef::Id(topic_id) => {
+                MetadataResponseTopic { error_code, name: None, topic_id, ..Default::default() }
+            }
+        },
+    }
+}
+
+fn describe(topic: &Topic, state: &State) -> MetadataResponseTopic {
+    let partitions =
+        (0..).zip(&topic.partitions).map(|(index, partition)| describe_partition(index, partition, state));
+    MetadataResponseTopic {
+        name: Some(topic.name.clone()),
+        topic_id: topic.id,
+        partitions: partitions.collect(),
+        ..Default::default()
+    }
+}
+
+fn describe_partition(
+    partition_index: i32,
+    partition: &Partition,
+    state: &State,
+) -> MetadataResponsePartition {
+    let is_offline = |id: &i32| !state.broker(*id).is_some_and(|broker| broker.alive);
+    MetadataResponsePartition {
+        error_code: match partition.leader {
+            Some(_) => ErrorCode::NONE,
+            None => ErrorCode::LEADER_NOT_AVAILABLE,
+        },
+        partition_index,
+        leader_id: partition.leader_id(),
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: partition.replicas.clone(),
+        isr_nodes: partition.isr.clone(),
+        offline_replicas: partition.replicas.iter().copied().filter(is_offline).collect(),
+    }
+}

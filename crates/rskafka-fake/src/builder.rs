@@ -1,0 +1,163 @@
+//! How a cluster is to be, before it starts.
+//!
+//! Invariant: what cannot be is an error of [`FakeClusterBuilder::start`], not a surprise later.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::time::SystemTime;
+
+use rskafka_protocol::{ApiKey, VersionRange};
+
+use crate::api::Versions;
+use crate::broker::Port;
+use crate::clock::Clock;
+use crate::cluster::FakeCluster;
+use crate::received::Received;
+use crate::shared::{Limits, Shared};
+use crate::state::{Broker, Defaults, Endpoint, State};
+
+/// The port of every broker that has no real one.
+const PIPE_PORT: u16 = 9092;
+const MAX_BROKERS: usize = 100;
+
+/// Settings of a cluster to be started: see [`FakeCluster::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing runs until `start`"]
+pub struct FakeClusterBuilder {
+    brokers: usize,
+    in_memory: bool,
+    seed: u64,
+    wall_clock: Option<SystemTime>,
+    defaults: Defaults,
+    limits: Limits,
+    recorded_requests: usize,
+    advertised: Vec<(ApiKey, VersionRange)>,
+}
+
+impl Default for FakeClusterBuilder {
+    fn default() -> Self {
+        Self {
+            brokers: 1,
+            in_memory: false,
+            seed: 0,
+            wall_clock: None,
+            defaults: Defaults { num_partitions: 1, replication_factor: 1, retained_bytes: None },
+            limits: Limits { max_request_bytes: 100 * 1024 * 1024, pipe_bytes: 64 * 1024 },
+            recorded_requests: 10_000,
+            advertised: Vec::new(),
+        }
+    }
+}
+
+impl FakeClusterBuilder {
+    /// The number of brokers; their ids are 1, 2, 3 and so on. 1 by default.
+    pub fn brokers(mut self, brokers: usize) -> Self {
+        self.brokers = brokers;
+        self
+    }
+
+    /// No TCP: brokers have invented addresses (`broker-1:9092`, `broker-2:9092`, …) that
+    /// [`FakeCluster::connect`] knows. This works under tokio's paused time.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
+    /// What ids are made from: the same seed gives the same ids. 0 by default.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The wall clock's time at the start; it then moves with tokio's clock. By default the real time.
+    pub fn wall_clock(mut self, at_start: SystemTime) -> Self {
+        self.wall_clock = Some(at_start);
+        self
+    }
+
+    /// Partitions of a topic that is created without a number. 1 by default.
+    pub fn default_partitions(mut self, partitions: i32) -> Self {
+        self.defaults.num_partitions = partitions;
+        self
+    }
+
+    /// Replicas of a topic that is created without a number. 1 by default.
+    pub fn default_replication_factor(mut self, replicas: i16) -> Self {
+        self.defaults.replication_factor = replicas;
+        self
+    }
+
+    /// Keeps at most `bytes` bytes per partition, and always the last batch: older ones are dropped and
+    /// the log's start moves. Without this, or `retention.bytes` of the topic, everything is kept.
+    pub fn retain_bytes_per_partition(mut self, bytes: usize) -> Self {
+        self.defaults.retained_bytes = Some(bytes);
+        self
+    }
+
+    /// Has the brokers speak only these versions of an API.
+    pub fn advertise(mut self, api_key: ApiKey, versions: RangeInclusive<i16>) -> Self {
+        let versions = VersionRange { min: *versions.start(), max: *versions.end() };
+        self.advertised.push((api_key, versions));
+        self
+    }
+
+    /// Takes an API away.
+    pub fn without(mut self, api_key: ApiKey) -> Self {
+        self.advertised.push((api_key, VersionRange { min: 0, max: -1 }));
+        self
+    }
+
+    /// The largest request that brokers take, in bytes; a larger one ends the connection. 100 MiB by
+    /// default.
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.limits.max_request_bytes = bytes;
+        self
+    }
+
+    /// What a pipe holds in each direction before a write waits, in bytes. 64 KiB by default.
+    pub fn pipe_bytes(mut self, bytes: usize) -> Self {
+        self.limits.pipe_bytes = bytes;
+        self
+    }
+
+    /// How many received requests are remembered, the newest. 10,000 by default.
+    pub fn recorded_requests(mut self, requests: usize) -> Self {
+        self.recorded_requests = requests;
+        self
+    }
+
+    /// Starts the brokers, on the runtime that this is called on.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for settings that cannot be, or what the operating
+    /// system says to the ports.
+    pub async fn start(self) -> io::Result<FakeCluster> {
+        let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
+        if !(1..=MAX_BROKERS).contains(&self.brokers) {
+            return Err(invalid(format!("{} brokers: 1 to {MAX_BROKERS} can be had", self.brokers)));
+        }
+        if self.limits.pipe_bytes == 0 {
+            return Err(invalid("a pipe needs room for at least one byte".to_owned()));
+        }
+        let mut versions = Versions::default();
+        for (api_key, range) in self.advertised {
+            versions.limit(api_key, range).map_err(invalid)?;
+        }
+        let mut brokers = Vec::with_capacity(self.brokers);
+        let mut ports = Vec::with_capacity(self.brokers);
+        for id in (1..).take(self.brokers) {
+            let port = if self.in_memory { None } else { Some(Port::reserve(0)?) };
+            let endpoint = match &port {
+                Some(port) => Endpoint { host: "127.0.0.1".to_owned(), port: port.number()? },
+                None => Endpoint { host: format!("broker-{id}"), port: PIPE_PORT },
+            };
+            brokers.push(Broker { id, endpoint, alive: true });
+            ports.push((id, port));
+        }
+        let received = Received::new(self.recorded_requests);
+        let state = State::new(self.seed, brokers, self.defaults, received);
+        let clock = Clock::start(self.wall_clock.unwrap_or_else(SystemTime::now));
+        FakeCluster::start(Shared::new(state, versions, self.limits, clock), self.in_memory, ports)
+    }
+}

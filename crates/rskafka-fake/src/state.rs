@@ -1,0 +1,150 @@
+//! The cluster as plain data: brokers, topics and what waits for them.
+//!
+//! Invariant: no socket, no task and no clock; the same calls with the same times give the same state.
+
+mod batch;
+mod broker;
+mod configs;
+mod control;
+mod log;
+mod partition;
+mod topic;
+mod waiting;
+
+pub(crate) use self::batch::{Checked, Refusal};
+pub(crate) use self::broker::{Broker, Endpoint};
+pub(crate) use self::configs::{CONFIGS, TopicSettings};
+pub use self::control::ControlError;
+pub(crate) use self::log::{Found, Log};
+pub(crate) use self::partition::Partition;
+pub(crate) use self::topic::{NewTopic, Topic, TopicRequest, is_valid_name};
+pub(crate) use self::waiting::Waiting;
+
+use std::collections::BTreeMap;
+
+use rskafka_protocol::{ErrorCode, Uuid};
+
+use crate::fault::Faults;
+use crate::random::Random;
+use crate::received::Received;
+
+/// The number of a connection, unique in the life of a cluster.
+pub(crate) type ConnectionId = u64;
+
+/// What a topic gets when its creator leaves it to the broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Defaults {
+    pub(crate) num_partitions: i32,
+    pub(crate) replication_factor: i16,
+    /// How many bytes of records a partition keeps; `None` for all.
+    pub(crate) retained_bytes: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) cluster_id: String,
+    /// In ascending order of their ids.
+    pub(crate) brokers: Vec<Broker>,
+    pub(crate) defaults: Defaults,
+    pub(crate) faults: Faults,
+    pub(crate) received: Received,
+    pub(crate) waiting: Waiting,
+    topics: BTreeMap<String, Topic>,
+    names: BTreeMap<Uuid, String>,
+    random: Random,
+}
+
+impl State {
+    pub(crate) fn new(seed: u64, brokers: Vec<Broker>, defaults: Defaults, received: Received) -> Self {
+        let mut random = Random::new(seed);
+        Self {
+            cluster_id: random.uuid().to_string(),
+            brokers,
+            defaults,
+            faults: Faults::default(),
+            received,
+            waiting: Waiting::default(),
+            topics: BTreeMap::new(),
+            names: BTreeMap::new(),
+            random,
+        }
+    }
+
+    pub(crate) fn broker(&self, id: i32) -> Option<&Broker> {
+        self.brokers.iter().find(|broker| broker.id == id)
+    }
+
+    /// The brokers that run.
+    pub(crate) fn alive(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.iter().filter(|broker| broker.alive)
+    }
+
+    /// The topics, in the order of their names.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.values()
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.get(name)
+    }
+
+    pub(crate) fn topic_by_id(&self, id: Uuid) -> Option<&Topic> {
+        self.topics.get(self.names.get(&id)?)
+    }
+
+    /// The topic that a request means.
+    pub(crate) fn find(&self, topic: &TopicRef) -> Result<&Topic, ErrorCode> {
+        match topic {
+            TopicRef::Name(name) => self.topic(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            TopicRef::Id(id) => self.topic_by_id(*id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID),
+        }
+    }
+
+    /// The partition that a request means.
+    pub(crate) fn find_partition(
+        &mut self,
+        topic: &TopicRef,
+        index: i32,
+    ) -> Result<(&mut Partition, &TopicSettings), ErrorCode> {
+        let name = match topic {
+            TopicRef::Name(name) => name,
+            TopicRef::Id(id) => self.names.get(id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?,
+        };
+        let topic = self.topics.get_mut(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let partition = usize::try_from(index).ok().and_then(|index| topic.partitions.get_mut(index));
+        Ok((partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?, &topic.settings))
+    }
+
+    /// Takes in a topic that [`NewTopic`] found to be right. Gives its id.
+    pub(crate) fn insert_topic(&mut self, new: NewTopic) -> Uuid {
+        let id = self.random.uuid();
+        self.names.insert(id, new.name.clone());
+        let topic = Topic::new(id, new, &self.brokers);
+        self.topics.insert(topic.name.clone(), topic);
+        id
+    }
+
+    /// Removes a topic and its records. What waits for them is woken, to find them gone.
+    pub(crate) fn remove_topic(&mut self, name: &str) -> Option<Topic> {
+        let topic = self.topics.remove(name)?;
+        self.names.remove(&topic.id);
+        for index in 0..topic.partitions.len() {
+            self.waiting.wake(topic.id, index as i32);
+        }
+        Some(topic)
+    }
+}
+
+/// How a request names a topic: by name, or by id from some version on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TopicRef {
+    Name(String),
+    Id(Uuid),
+}
+
+impl TopicRef {
+    /// For a message whose `name` is replaced by `id` from version `ids_from` on.
+    pub(crate) fn of(name: &str, id: Uuid, version: i16, ids_from: i16) -> Self {
+        if version >= ids_from { Self::Id(id) } else { Self::Name(name.to_owned()) }
+    }
+}

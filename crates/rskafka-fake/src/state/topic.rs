@@ -1,0 +1,179 @@
+//! A topic, and the rules for making one.
+//!
+//! Invariant: a [`NewTopic`] can be created: whatever Kafka's controller would refuse is refused before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rskafka_protocol::{ErrorCode, Uuid};
+
+use super::{Broker, Partition, State, TopicSettings};
+
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) partitions: Vec<Partition>,
+    /// The topic's own configs; the defaults are not among them.
+    pub(crate) configs: BTreeMap<String, String>,
+    pub(crate) settings: TopicSettings,
+}
+
+impl Topic {
+    pub(super) fn new(id: Uuid, new: NewTopic, brokers: &[Broker]) -> Self {
+        let is_alive = |id| brokers.iter().any(|broker| broker.id == id && broker.alive);
+        let NewTopic { name, assignments, configs, settings } = new;
+        let partitions = assignments.into_iter().map(|replicas| Partition::new(replicas, is_alive)).collect();
+        Self { id, name, partitions, configs, settings }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct TopicRequest {
+    pub(crate) name: String,
+    /// -1 for the default.
+    pub(crate) num_partitions: i32,
+    /// -1 for the default.
+    pub(crate) replication_factor: i16,
+    /// Partition index and brokers; empty to have them chosen.
+    pub(crate) assignments: Vec<(i32, Vec<i32>)>,
+    pub(crate) configs: BTreeMap<String, String>,
+}
+
+/// Why a topic is not created: a code, and words as Kafka has them.
+pub(crate) type TopicRefused = (ErrorCode, String);
+
+/// A topic that can be created.
+#[derive(Debug)]
+pub(crate) struct NewTopic {
+    pub(crate) name: String,
+    /// The brokers of each partition, the preferred leader first.
+    pub(crate) assignments: Vec<Vec<i32>>,
+    pub(crate) configs: BTreeMap<String, String>,
+    pub(crate) settings: TopicSettings,
+}
+
+impl NewTopic {
+    /// Checks a request in the order of Kafka's controller (Kafka class `ReplicationControlManager`).
+    pub(crate) fn check(request: TopicRequest, state: &State) -> Result<Self, TopicRefused> {
+        let TopicRequest { name, num_partitions, replication_factor, assignments, configs } = request;
+        if let Err(why) = check_name(&name) {
+            return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why));
+        }
+        if state.topic(&name).is_some() {
+            return Err((ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
+        }
+        let mut settings = TopicSettings::parse(&configs).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
+        if settings.retention_bytes.is_none() {
+            settings.retention_bytes = state.defaults.retained_bytes;
+        }
+        let assignments = if assignments.is_empty() {
+            place(num_partitions, replication_factor, state)?
+        } else {
+            check_assignments(num_partitions, replication_factor, assignments, state)?
+        };
+        Ok(Self { name, assignments, configs, settings })
+    }
+}
+
+/// The most partitions of one request that the fake takes: it keeps each as a few hundred bytes.
+const MAX_PARTITIONS: i32 = 10_000;
+
+/// Spreads partitions over the brokers, those that run first.
+fn place(partitions: i32, replicas: i16, state: &State) -> Result<Vec<Vec<i32>>, TopicRefused> {
+    let partitions = if partitions == -1 { state.defaults.num_partitions } else { partitions };
+    let replicas = if replicas == -1 { state.defaults.replication_factor } else { replicas };
+    if replicas <= 0 {
+        let why = "Replication factor must be larger than 0, or -1 to use the default value.";
+        return Err((ErrorCode::INVALID_REPLICATION_FACTOR, why.to_owned()));
+    }
+    if partitions <= 0 {
+        let why = "Number of partitions was set to an invalid non-positive value.";
+        return Err((ErrorCode::INVALID_PARTITIONS, why.to_owned()));
+    }
+    if partitions > MAX_PARTITIONS {
+        let why = format!("Excessively large number of partitions per request: {partitions}.");
+        return Err((ErrorCode::POLICY_VIOLATION, why));
+    }
+    let replicas = replicas as usize;
+    if replicas > state.brokers.len() {
+        let why = format!(
+            "Unable to replicate the partition {replicas} time(s): The target replication factor of \
+             {replicas} cannot be reached because only {} broker(s) are registered.",
+            state.brokers.len()
+        );
+        return Err((ErrorCode::INVALID_REPLICATION_FACTOR, why));
+    }
+    // Each topic begins at the next broker, so that many small topics spread as well.
+    let first = state.topics.len();
+    let brokers = &state.brokers;
+    let replicas_of = |partition: usize| {
+        let mut nodes: Vec<&Broker> =
+            (0..brokers.len()).map(|n| &brokers[(first + partition + n) % brokers.len()]).collect();
+        nodes.sort_by_key(|broker| !broker.alive);
+        nodes.truncate(replicas);
+        nodes.iter().map(|broker| broker.id).collect()
+    };
+    Ok((0..partitions as usize).map(replicas_of).collect())
+}
+
+fn check_assignments(
+    partitions: i32,
+    replicas: i16,
+    mut assignments: Vec<(i32, Vec<i32>)>,
+    state: &State,
+) -> Result<Vec<Vec<i32>>, TopicRefused> {
+    if replicas != -1 {
+        let why = "A manual partition assignment was specified, but replication factor was not set to -1.";
+        return Err((ErrorCode::INVALID_REQUEST, why.to_owned()));
+    }
+    if partitions != -1 {
+        let why = "A manual partition assignment was specified, but numPartitions was not set to -1.";
+        return Err((ErrorCode::INVALID_REQUEST, why.to_owned()));
+    }
+    let invalid = |why: &str| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why.to_owned()));
+    assignments.sort_by_key(|(index, _)| *index);
+    let mut replication_factor = None;
+    for (place, (index, brokers)) in assignments.iter().enumerate() {
+        let distinct: BTreeSet<_> = brokers.iter().collect();
+        if usize::try_from(*index) != Ok(place) {
+            return invalid("partitions should be a consecutive 0-based integer sequence");
+        } else if brokers.is_empty() {
+            return invalid("The manual partition assignment includes an empty replica list.");
+        } else if distinct.len() != brokers.len() {
+            return invalid("The manual partition assignment includes a broker more than once.");
+        } else if brokers.iter().any(|&id| state.broker(id).is_none()) {
+            return invalid("The manual partition assignment includes an unknown broker.");
+        } else if *replication_factor.get_or_insert(brokers.len()) != brokers.len() {
+            return invalid(
+                "The manual partition assignment includes partitions with different replica counts.",
+            );
+        }
+    }
+    Ok(assignments.into_iter().map(|(_, brokers)| brokers).collect())
+}
+
+/// Whether a topic may have this name (Kafka class `Topic`).
+pub(crate) fn is_valid_name(name: &str) -> bool {
+    check_name(name).is_ok()
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    const MAX_LENGTH: usize = 249;
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() {
+        Err("Topic name is invalid: the empty string is not allowed".to_owned())
+    } else if matches!(name, "." | "..") {
+        Err("Topic name is invalid: '.' or '..' is not allowed".to_owned())
+    } else if name.len() > MAX_LENGTH {
+        Err(format!(
+            "Topic name is invalid: the length of '{name}' is longer than the max allowed length {MAX_LENGTH}"
+        ))
+    } else if !name.chars().all(is_legal) {
+        Err(format!(
+            "Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+        ))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! ApiVersions, and requests that no broker takes.
+
+use rskafka_fake::FakeCluster;
+use rskafka_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use rskafka_protocol::messages::metadata::MetadataRequest;
+use rskafka_protocol::{ApiKey, ErrorCode, decode_response, encode_request};
+
+use crate::support::{RawClient, cluster};
+
+fn request() -> ApiVersionsRequest {
+    ApiVersionsRequest { client_software_name: "raw".to_owned(), client_software_version: "1.0".to_owned() }
+}
+
+/// The bytes of a request with another API key and version in its header, which is of the flexible form.
+fn disguised(api_key: i16, version: i16) -> Vec<u8> {
+    let mut bytes = encode_request(&request(), 4, 7, Some("raw")).unwrap().to_bytes().to_vec();
+    bytes[4..6].copy_from_slice(&api_key.to_be_bytes());
+    bytes[6..8].copy_from_slice(&version.to_be_bytes());
+    bytes
+}
+
+#[tokio::test]
+async fn every_version_names_the_apis_that_are_spoken() {
+    let cluster = cluster(1).await;
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    for version in 0..=4 {
+        let response = client.call(version, &request()).await;
+        assert_eq!(response.error_code, ErrorCode::NONE);
+        let entries: Vec<_> =
+            response.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)).collect();
+        let expected = [(0, 3, 13), (1, 4, 18), (2, 1, 11), (3, 1, 13), (18, 0, 4), (19, 2, 7), (20, 1, 6)];
+        assert_eq!(entries, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_too_new_is_answered_in_version_0_and_the_connection_stays() {
+    let cluster = cluster(1).await;
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    client.send_bytes(&disguised(18, 99)).await;
+    let frame = client.frame().await.unwrap();
+    let (header, response) = decode_response::<ApiVersionsResponse>(0, &frame).unwrap();
+    assert_eq!((header.correlation_id, response.error_code), (7, ErrorCode::UNSUPPORTED_VERSION));
+    assert_eq!((response.api_keys.len(), response.api_keys[0].api_key), (1, 18));
+    assert_eq!((response.api_keys[0].min_version, response.api_keys[0].max_version), (0, 4));
+    assert_eq!(client.call(4, &request()).await.error_code, ErrorCode::NONE);
+}
+
+#[tokio::test]
+async fn a_client_without_a_proper_name_gets_invalid_request() {
+    let cluster = cluster(1).await;
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    for name in ["", "two words", "-dash"] {
+        let request = ApiVersionsRequest { client_software_name: name.to_owned(), ..request() };
+        let response = client.call(3, &request).await;
+        assert_eq!(response.error_code, ErrorCode::INVALID_REQUEST, "{name:?}");
+        assert_eq!(client.call(2, &request).await.error_code, ErrorCode::NONE, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_kafka_does_not_take_ends_the_connection_without_an_answer() {
+    let cluster = cluster(1).await;
+    let cases = [
+        ("unknown api", disguised(999, 0)),
+        ("version too new", disguised(3, 99)),
+        ("version too old", disguised(0, 2)),
+        ("body that does not decode", disguised(0, 9)),
+        ("empty frame", vec![0; 4]),
+        ("negative length", vec![0xff; 4]),
+        ("length above the limit", vec![0x7f, 0, 0, 0]),
+        ("another protocol", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
+    ];
+    for (case, bytes) in cases {
+        let mut client = RawClient::pipe(&cluster, 1).await;
+        client.send_bytes(&bytes).await;
+        assert!(client.is_closed().await, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_a_bad_request_is_answered() {
+    let cluster = cluster(1).await;
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let id = client.send(4, &request()).await;
+    client.send_bytes(&disguised(999, 0)).await;
+    assert_eq!(client.receive::<ApiVersionsRequest>(4, id).await.error_code, ErrorCode::NONE);
+    assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn advertised_versions_are_the_ones_that_are_taken() {
+    let builder = FakeCluster::builder().in_memory().advertise(ApiKey::METADATA, 1..=8);
+    let cluster = builder.without(ApiKey::DELETE_TOPICS).start().await.unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let entries = client.call(0, &request()).await.api_keys;
+    let metadata = entries.iter().find(|entry| entry.api_key == 3).unwrap();
+    assert_eq!((metadata.min_version, metadata.max_version), (1, 8));
+    assert!(entries.iter().all(|entry| entry.api_key != 20));
+    client.call(8, &MetadataRequest::default()).await;
+    client.send(9, &MetadataRequest::default()).await;
+    assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_are_errors_of_start() {
+    let builder = || FakeCluster::builder().in_memory();
+    for (builder, word) in [
+        (builder().brokers(0), "0 brokers"),
+        (builder().advertise(ApiKey::METADATA, 0..=99), "Metadata"),
+        (builder().advertise(ApiKey(77), 0..=1), "77"),
+        (builder().pipe_bytes(0), "pipe"),
+    ] {
+        let error = builder.start().await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}

@@ -1,0 +1,185 @@
+//! A client that knows frames and nothing else.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rskafka_fake::FakeCluster;
+use rskafka_protocol::messages::fetch::{
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+};
+use rskafka_protocol::messages::produce::{
+    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
+};
+use rskafka_protocol::records::{NewRecord, RecordBatchBuilder, batches};
+use rskafka_protocol::{ErrorCode, Request, Uuid, decode_response, encode_request, frame};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// The wall clock of test clusters at their start, in ms.
+pub(crate) const WALL_MS: i64 = 1_700_000_000_000;
+
+pub(crate) async fn cluster(brokers: usize) -> FakeCluster {
+    let wall = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(WALL_MS as u64);
+    FakeCluster::builder().brokers(brokers).in_memory().wall_clock(wall).start().await.unwrap()
+}
+
+pub(crate) struct RawClient {
+    stream: Box<dyn Stream>,
+    buffer: BytesMut,
+    next_correlation_id: i32,
+}
+
+impl RawClient {
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: BytesMut::new(), next_correlation_id: 100 }
+    }
+
+    /// Through a pipe to a broker of an in-memory cluster.
+    pub(crate) async fn pipe(cluster: &FakeCluster, broker: i32) -> Self {
+        Self::over(cluster.connect(&format!("broker-{broker}"), 9092).await.unwrap())
+    }
+
+    /// Over TCP to an address.
+    pub(crate) async fn tcp(address: &str) -> Self {
+        Self::over(tokio::net::TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Sends a request; gives its correlation id.
+    pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        let id = self.next_correlation_id;
+        self.next_correlation_id += 1;
+        let frame = encode_request(request, version, id, Some("raw")).unwrap();
+        self.send_bytes(&frame.to_bytes()).await;
+        id
+    }
+
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next frame, without its length; `None` if the connection ended.
+    pub(crate) async fn frame(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = frame::take_frame(&mut self.buffer, 200 << 20).unwrap() {
+                return Some(frame);
+            }
+            match self.stream.read_buf(&mut self.buffer).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    pub(crate) async fn receive<R: Request>(&mut self, version: i16, correlation_id: i32) -> R::Response {
+        let frame = self.frame().await.expect("the connection ended");
+        let (header, response) = decode_response::<R::Response>(version, &frame).unwrap();
+        assert_eq!(header.correlation_id, correlation_id);
+        response
+    }
+
+    pub(crate) async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        let id = self.send(version, request).await;
+        self.receive::<R>(version, id).await
+    }
+
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        self.frame().await.is_none()
+    }
+}
+
+/// A topic as requests name it: by name, and by id where the version has ids.
+#[derive(Clone)]
+pub(crate) struct TopicName {
+    pub(crate) name: String,
+    pub(crate) id: Uuid,
+}
+
+pub(crate) fn topic(cluster: &FakeCluster, name: &str) -> TopicName {
+    TopicName { name: name.to_owned(), id: cluster.topic_id(name).unwrap_or_default() }
+}
+
+pub(crate) fn batch<V: AsRef<[u8]>>(values: impl IntoIterator<Item = V>) -> Bytes {
+    timed_batch(values.into_iter().map(|value| (WALL_MS, value)))
+}
+
+pub(crate) fn timed_batch<V: AsRef<[u8]>>(records: impl IntoIterator<Item = (i64, V)>) -> Bytes {
+    let mut builder = RecordBatchBuilder::new();
+    for (timestamp, value) in records {
+        builder.push(NewRecord::new(timestamp, Some(b"key"), Some(value.as_ref()))).unwrap();
+    }
+    builder.build().unwrap().into_bytes()
+}
+
+pub(crate) fn produce_request(
+    topic: &TopicName,
+    partition: i32,
+    acks: i16,
+    records: Option<Bytes>,
+) -> ProduceRequest {
+    let data = PartitionProduceData { index: partition, records };
+    let topic = TopicProduceData { name: topic.name.clone(), topic_id: topic.id, partition_data: vec![data] };
+    ProduceRequest { acks, timeout_ms: 1000, topic_data: vec![topic], ..Default::default() }
+}
+
+pub(crate) fn only<T: Debug>(mut list: Vec<T>) -> T {
+    assert_eq!(list.len(), 1, "{list:?}");
+    list.remove(0)
+}
+
+pub(crate) fn produced(response: ProduceResponse) -> PartitionProduceResponse {
+    only(only(response.responses).partition_responses)
+}
+
+/// Appends a batch with acks=all in the newest version that names topics.
+pub(crate) async fn produce(
+    client: &mut RawClient,
+    topic: &TopicName,
+    partition: i32,
+    records: Bytes,
+) -> PartitionProduceResponse {
+    produced(client.call(12, &produce_request(topic, partition, -1, Some(records))).await)
+}
+
+pub(crate) fn fetch_request(topic: &TopicName, partition: i32, fetch_offset: i64) -> FetchRequest {
+    let asked =
+        FetchPartition { partition, fetch_offset, partition_max_bytes: 1 << 20, ..Default::default() };
+    let topic = FetchTopic { topic: topic.name.clone(), topic_id: topic.id, partitions: vec![asked] };
+    FetchRequest {
+        max_wait_ms: 0,
+        min_bytes: 1,
+        max_bytes: 50 << 20,
+        topics: vec![topic],
+        ..Default::default()
+    }
+}
+
+pub(crate) fn fetched(response: FetchResponse) -> PartitionData {
+    assert_eq!(response.error_code, ErrorCode::NONE);
+    only(only(response.responses).partitions)
+}
+
+pub(crate) async fn fetch(
+    client: &mut RawClient,
+    topic: &TopicName,
+    partition: i32,
+    offset: i64,
+) -> PartitionData {
+    fetched(client.call(12, &fetch_request(topic, partition, offset)).await)
+}
+
+/// The records of an answer: offset and value.
+pub(crate) fn records(data: &PartitionData) -> Vec<(i64, Bytes)> {
+    let mut records = Vec::new();
+    for batch in batches(data.records.as_ref().unwrap()) {
+        let batch = batch.unwrap();
+        for record in batch.records() {
+            let record = record.unwrap();
+            records.push((record.offset, batch.slice(record.value.unwrap())));
+        }
+    }
+    records
+}
