@@ -18,6 +18,9 @@ use super::exchange::Api;
 use super::{Call, Outcome};
 use crate::state::{Found, Partition, TopicRef};
 
+/// The field may not be dropped in silence, so it is set only where the answer can carry it.
+const FIRST_WITH_EPOCH: i16 = 4;
+
 impl Api for ListOffsetsRequest {
     type Checked = Self;
 
@@ -29,7 +32,7 @@ impl Api for ListOffsetsRequest {
         let of_topic = |topic: ListOffsetsTopic| {
             let name = TopicRef::Name(topic.name.clone());
             let of_partition = |asked: &ListOffsetsPartition| match look_up(call, &name, asked) {
-                Ok(found) => success(asked.partition_index, found),
+                Ok(found) => success(asked.partition_index, found, call.version),
                 Err(code) => failure(asked.partition_index, code),
             };
             let partitions = topic.partitions.iter().map(of_partition).collect();
@@ -95,10 +98,11 @@ fn earliest(partition: &Partition) -> Found {
     Found { timestamp: -1, offset, leader_epoch }
 }
 
-fn success(partition_index: i32, found: Option<Found>) -> ListOffsetsPartitionResponse {
+fn success(partition_index: i32, found: Option<Found>, version: i16) -> ListOffsetsPartitionResponse {
     let entry = ListOffsetsPartitionResponse { partition_index, ..Default::default() };
     match found {
         Some(Found { timestamp, offset, leader_epoch }) => {
+            let leader_epoch = if version >= FIRST_WITH_EPOCH { leader_epoch } else { -1 };
             ListOffsetsPartitionResponse { timestamp, offset, leader_epoch, ..entry }
         }
         None => entry,
