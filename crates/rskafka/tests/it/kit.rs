@@ -1,0 +1,66 @@
+//! Clients of a cluster in memory, on paused time: a deadline that holds is held to the millisecond.
+
+use std::time::Duration;
+
+use rskafka::client::env::Env;
+use rskafka::client::error::Error;
+use rskafka::client::{Client, ClientBuilder, PartitionClient};
+use rskafka_fake::FakeCluster;
+use tokio::time::Instant;
+
+use super::common::SLACK;
+
+pub const TOPIC: &str = "wal";
+
+/// Every whole call of a kit's client ends within this time.
+pub const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// One attempt of it, within this.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// An environment that dials into the cluster.
+pub fn env(cluster: &FakeCluster) -> Env {
+    let cluster = cluster.clone();
+    let connector = move |host: String, port: u16| {
+        let cluster = cluster.clone();
+        async move { cluster.connect(&host, port).await }
+    };
+    Env::builder().connector(connector).random_seed(1).build()
+}
+
+pub fn builder(cluster: &FakeCluster) -> ClientBuilder {
+    Client::builder(cluster.bootstrap_servers())
+        .env(env(cluster))
+        .request_timeout(REQUEST_TIMEOUT)
+        .delivery_timeout(TIMEOUT)
+        .api_timeout(TIMEOUT)
+}
+
+/// A cluster in memory with one topic of one partition, replicated to all brokers, and a client of it.
+pub async fn start(brokers: usize) -> (FakeCluster, Client, PartitionClient) {
+    let cluster = FakeCluster::builder().brokers(brokers).in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, brokers as i16).unwrap();
+    let client = builder(&cluster).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    (cluster, client, log)
+}
+
+/// Awaits a call that is to fail, within `deadline`.
+pub async fn failure<T: std::fmt::Debug>(
+    deadline: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Error {
+    let started = Instant::now();
+    let error = call.await.unwrap_err();
+    let elapsed = started.elapsed();
+    assert!(elapsed <= deadline + SLACK, "{elapsed:?} instead of {deadline:?}: {error}");
+    error
+}
+
+/// Asserts that a message has all these parts.
+pub fn assert_says(error: &Error, parts: &[&str]) {
+    let text = format!("{error:?}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in: {text}");
+    }
+}

@@ -1,0 +1,110 @@
+//! What is on the wire, and when.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rskafka::client::OffsetAt;
+use rskafka::protocol::ApiKey;
+use rskafka_fake::Fault;
+
+use super::common::record;
+use super::kit::{TOPIC, builder, start};
+
+#[tokio::test(start_paused = true)]
+async fn two_requests_are_on_the_wire_before_the_first_answer() {
+    let (cluster, _, log) = start(1).await;
+    log.get_offset(OffsetAt::Latest).await.unwrap();
+    cluster.clear_requests();
+    cluster.inject(Fault::delay(Duration::from_secs(1)).on(ApiKey::LIST_OFFSETS).times(2));
+    let (first, second) = tokio::join!(log.get_offset(OffsetAt::Earliest), log.get_offset(OffsetAt::Latest));
+    assert_eq!((first.unwrap().offset, second.unwrap().offset), (0, 0));
+    let requests = cluster.requests();
+    let [first, second] = requests.as_slice() else { panic!("{requests:?}") };
+    assert_eq!(first.connection, second.connection);
+    assert!(second.arrived < first.answered.unwrap());
+    // A broker takes one at a time.
+    assert!(second.taken.unwrap() >= first.answered.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn produce_fetch_and_the_rest_have_connections_of_their_own() {
+    let (cluster, _, log) = start(1).await;
+    log.produce([record("one")]).await.unwrap();
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    log.get_offset(OffsetAt::Latest).await.unwrap();
+    let connections = |apis: &[ApiKey]| -> BTreeSet<u64> {
+        let requests = cluster.requests();
+        let of_apis = requests.iter().filter(|request| apis.contains(&request.api_key));
+        of_apis.map(|request| request.connection).collect()
+    };
+    let produce = connections(&[ApiKey::PRODUCE]);
+    let fetch = connections(&[ApiKey::FETCH]);
+    let shared = connections(&[ApiKey::METADATA, ApiKey::LIST_OFFSETS]);
+    assert_eq!((produce.len(), fetch.len(), shared.len()), (1, 1, 1));
+    assert!(produce.is_disjoint(&fetch) && produce.is_disjoint(&shared) && fetch.is_disjoint(&shared));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_client_opens_no_connection_before_its_first_use() {
+    let (cluster, client, _) = start(1).await;
+    let before = cluster.open_connections(1).unwrap();
+    for _ in 0..20 {
+        client.partition_client(TOPIC, 0).await.unwrap();
+    }
+    assert_eq!(cluster.open_connections(1).unwrap(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_append_after_the_other_is_in_flight() {
+    let (cluster, _, log) = start(1).await;
+    let calls: Vec<_> = (0..5).map(|number| log.produce([record(number.to_string())])).collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    let requests: Vec<_> =
+        cluster.requests().into_iter().filter(|it| it.api_key == ApiKey::PRODUCE).collect();
+    assert_eq!(requests.len(), 5);
+    for pair in requests.windows(2) {
+        assert!(pair[1].arrived >= pair[0].answered.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_ends_the_connections() {
+    let (cluster, client, log) = start(1).await;
+    log.produce([record("one")]).await.unwrap();
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    assert_eq!(cluster.open_connections(1).unwrap(), 3);
+    drop(client);
+    log.produce([record("still")]).await.unwrap();
+    drop(log);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(cluster.open_connections(1).unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_brokers_are_spoken_to_in_their_versions() {
+    use rskafka_fake::FakeCluster;
+    // The lowest versions of each, and those of a broker without topic ids.
+    for (produce, fetch, list, metadata) in [(3, 4, 1, 4), (7, 10, 4, 8), (9, 12, 6, 11), (13, 18, 10, 9)] {
+        let cluster = FakeCluster::builder()
+            .in_memory()
+            .advertise(ApiKey::PRODUCE, 3..=produce)
+            .advertise(ApiKey::FETCH, 4..=fetch)
+            .advertise(ApiKey::LIST_OFFSETS, 1..=list)
+            .advertise(ApiKey::METADATA, 1..=metadata)
+            .start()
+            .await
+            .unwrap();
+        let client = builder(&cluster).build().await.unwrap();
+        client.create_topic(TOPIC, 1, 1).await.unwrap();
+        let log = client.partition_client(TOPIC, 0).await.unwrap();
+        log.produce([record("one")]).await.unwrap();
+        assert_eq!(super::common::values(&super::common::read_all(&log).await), ["one"]);
+        let highest =
+            |api| cluster.requests().iter().filter(|it| it.api_key == api).map(|it| it.api_version).max();
+        // Without topic ids (metadata below version 10), names are the only way: up to version 12.
+        assert_eq!(highest(ApiKey::PRODUCE), Some(produce.min(12)));
+        assert_eq!(highest(ApiKey::FETCH), Some(fetch.min(12)));
+    }
+}

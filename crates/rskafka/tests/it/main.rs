@@ -1,0 +1,28 @@
+//! The whole client against the in-process cluster: the cases that hold on every cluster, and what only a
+//! cluster that does wrong on command can show.
+
+#![allow(unreachable_pub, missing_docs, reason = "a test is nobody's library")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_input;
+mod dropping;
+mod kit;
+mod lanes;
+mod leaders;
+mod resending;
+
+use common::Brokers;
+use rskafka_fake::FakeCluster;
+
+/// The cases of `common` run over TCP and in real time, as on a real broker.
+fn run<F: Future<Output = ()>>(case: fn(Brokers) -> F) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let cluster = FakeCluster::builder().brokers(3).start().await.unwrap();
+        case(cluster.bootstrap_servers()).await;
+    });
+}
+
+all_cases!(crate::run);
