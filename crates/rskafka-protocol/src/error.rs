@@ -159,12 +159,29 @@ pub(crate) struct WireError<'i> {
 }
 
 /// The parsers' result. The error is boxed so that the good path stays small.
-pub(crate) type Parsed<'i, T> = nom::IResult<&'i [u8], T, Box<WireError<'i>>>;
+pub(crate) type Parsed<'i, T, E = Box<WireError<'i>>> = nom::IResult<&'i [u8], T, E>;
+
+/// An error of parsers: in full, or `()` where speed matters and a failure is parsed again to be told.
+pub(crate) trait Failure<'i>: nom::error::ParseError<&'i [u8]> {
+    fn new(input: &'i [u8], kind: DecodeErrorKind) -> Self;
+}
+
+impl<'i> Failure<'i> for Box<WireError<'i>> {
+    #[cold]
+    fn new(input: &'i [u8], kind: DecodeErrorKind) -> Self {
+        Box::new(WireError { input, path: Vec::new(), kind })
+    }
+}
+
+impl<'i> Failure<'i> for () {
+    #[inline]
+    fn new(_: &'i [u8], _: DecodeErrorKind) -> Self {}
+}
 
 impl<'i> nom::error::ParseError<&'i [u8]> for Box<WireError<'i>> {
     fn from_error_kind(input: &'i [u8], _: nom::error::ErrorKind) -> Self {
         // The parsers taken from nom are fixed-width numbers and `take`: they fail for want of bytes only.
-        Box::new(WireError { input, path: Vec::new(), kind: DecodeErrorKind::Truncated })
+        Failure::new(input, DecodeErrorKind::Truncated)
     }
 
     fn append(_: &'i [u8], _: nom::error::ErrorKind, other: Self) -> Self {
@@ -172,9 +189,9 @@ impl<'i> nom::error::ParseError<&'i [u8]> for Box<WireError<'i>> {
     }
 }
 
-#[cold]
-pub(crate) fn fail<T>(input: &[u8], kind: DecodeErrorKind) -> Parsed<'_, T> {
-    Err(nom::Err::Failure(Box::new(WireError { input, path: Vec::new(), kind })))
+#[inline]
+pub(crate) fn fail<'i, T, E: Failure<'i>>(input: &'i [u8], kind: DecodeErrorKind) -> Parsed<'i, T, E> {
+    Err(nom::Err::Failure(E::new(input, kind)))
 }
 
 #[cold]

@@ -6,7 +6,7 @@ use std::iter::FusedIterator;
 
 use super::{Batch, BatchError, BatchErrorKind, Compression, Corruption, TimestampType, Unsupported};
 use crate::DecodeErrorKind;
-use crate::error::{Parsed, fail, into_wire_error};
+use crate::error::{Failure, Parsed, WireError, fail, into_wire_error};
 use crate::wire::varint::{varint, varlong};
 
 /// A record, borrowed from its batch. [`Batch::slice`] makes its parts owned without a copy.
@@ -39,7 +39,7 @@ impl<'a> Iterator for HeadersView<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         self.count = self.count.checked_sub(1)?;
         // The record was parsed as a whole before it was given out.
-        let (rest, header) = header(self.rest).ok()?;
+        let (rest, header) = header::<()>(self.rest).ok()?;
         self.rest = rest;
         Some(header)
     }
@@ -72,7 +72,12 @@ impl<'a> Records<'a> {
             TimestampType::LogAppendTime => Some(batch.max_timestamp()),
         };
         let count = batch.header().record_count;
-        Self { batch, rest: batch.payload(), index: 0, count, last_offset_delta: -1, log_append_time }
+        // Without its codec a batch has nothing to be parsed; `failure` then says why.
+        let rest = match batch.compression() {
+            Compression::None => batch.payload(),
+            _ => &[],
+        };
+        Self { batch, rest, index: 0, count, last_offset_delta: -1, log_append_time }
     }
 
     /// The batch that the records are in.
@@ -80,18 +85,28 @@ impl<'a> Records<'a> {
         self.batch
     }
 
-    #[cold]
+    /// Ends the iteration with an error.
+    #[inline]
     fn fail(&mut self, kind: impl Into<BatchErrorKind>) -> Option<Result<RecordView<'a>, BatchError>> {
         self.index = self.count;
         self.rest = &[];
         Some(Err(BatchError::new(self.batch.position(), self.batch.base_offset(), kind)))
     }
 
-    fn end(&mut self) -> Option<Result<RecordView<'a>, BatchError>> {
-        match self.rest {
-            [] => None,
-            rest => self.fail(Corruption::TrailingBytes(rest.len())),
+    /// Why the next record cannot be read: it is parsed again for the details, which would cost every
+    /// record before it.
+    #[cold]
+    fn failure(batch: &Batch, input: &[u8], index: i32) -> BatchErrorKind {
+        match batch.compression() {
+            Compression::None => {}
+            compression => return Unsupported::Compression(compression).into(),
         }
+        let kind = match record::<Box<WireError<'_>>>(input) {
+            Err(error) => into_wire_error(error, input).kind,
+            // Cannot be: what is parsed does not depend on the type of its error.
+            Ok(_) => DecodeErrorKind::Truncated,
+        };
+        Corruption::Record { index, kind }.into()
     }
 }
 
@@ -100,35 +115,29 @@ impl<'a> Iterator for Records<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.index >= self.count {
-            return self.end();
-        }
-        let compression = self.batch.compression();
-        if compression != Compression::None {
-            return self.fail(Unsupported::Compression(compression));
-        }
         let index = self.index;
-        let (rest, fields) = match record(self.rest) {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                let kind = into_wire_error(error, self.rest).kind;
-                return self.fail(Corruption::Record { index, kind });
-            }
+        if index >= self.count {
+            return match self.rest.len() {
+                0 => None,
+                left => self.fail(Corruption::TrailingBytes(left)),
+            };
+        }
+        let Ok((rest, fields)) = record::<()>(self.rest) else {
+            return self.fail(Self::failure(self.batch, self.rest, index));
         };
         let Fields { timestamp_delta, offset_delta, key, value, headers } = fields;
-        let header = self.batch.header();
-        if offset_delta <= self.last_offset_delta || offset_delta > header.last_offset_delta {
+        if offset_delta <= self.last_offset_delta || offset_delta > self.batch.header().last_offset_delta {
             return self.fail(Corruption::RecordOffset { index, offset_delta });
         }
         self.rest = rest;
-        self.index = index.saturating_add(1);
+        self.index = index.wrapping_add(1);
         self.last_offset_delta = offset_delta;
         let timestamp = match self.log_append_time {
             Some(timestamp) => timestamp,
-            None => header.base_timestamp.wrapping_add(timestamp_delta),
+            None => self.batch.base_timestamp().wrapping_add(timestamp_delta),
         };
         // Cannot overflow: the batch's last offset does not.
-        let offset = header.base_offset.wrapping_add(i64::from(offset_delta));
+        let offset = self.batch.base_offset().wrapping_add(i64::from(offset_delta));
         Some(Ok(RecordView { offset, timestamp, key, value, headers }))
     }
 
@@ -150,7 +159,7 @@ struct Fields<'a> {
 }
 
 #[inline]
-fn record(input: &[u8]) -> Parsed<'_, Fields<'_>> {
+fn record<'i, E: Failure<'i>>(input: &'i [u8]) -> Parsed<'i, Fields<'i>, E> {
     let (after_length, length) = varint(input)?;
     let Some((body, rest)) =
         usize::try_from(length).ok().and_then(|size| after_length.split_at_checked(size))
@@ -169,18 +178,25 @@ fn record(input: &[u8]) -> Parsed<'_, Fields<'_>> {
         Ok(count) => HeadersView { rest: body, count },
         Err(_) => return fail(body, DecodeErrorKind::InvalidLength(i64::from(count))),
     };
-    let mut body = body;
-    for _ in 0..headers.count {
-        (body, _) = header(body)?;
-    }
+    let body = if count == 0 { body } else { skip_headers(body, count)? };
     if !body.is_empty() {
         return fail(body, DecodeErrorKind::TrailingBytes(body.len()));
     }
     Ok((rest, Fields { timestamp_delta, offset_delta, key, value, headers }))
 }
 
+/// Checks headers, so that giving them out cannot fail.
+#[inline(never)]
+fn skip_headers<'i, E: Failure<'i>>(input: &'i [u8], count: i32) -> Result<&'i [u8], nom::Err<E>> {
+    let mut rest = input;
+    for _ in 0..count {
+        (rest, _) = header(rest)?;
+    }
+    Ok(rest)
+}
+
 #[inline]
-fn header(input: &[u8]) -> Parsed<'_, (&[u8], Option<&[u8]>)> {
+fn header<'i, E: Failure<'i>>(input: &'i [u8]) -> Parsed<'i, (&'i [u8], Option<&'i [u8]>), E> {
     let (rest, key) = nullable(input)?;
     let Some(key) = key else {
         return fail(input, DecodeErrorKind::UnexpectedNull);
@@ -191,7 +207,7 @@ fn header(input: &[u8]) -> Parsed<'_, (&[u8], Option<&[u8]>)> {
 
 /// Bytes with their length in front; -1 is null.
 #[inline]
-fn nullable(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
+fn nullable<'i, E: Failure<'i>>(input: &'i [u8]) -> Parsed<'i, Option<&'i [u8]>, E> {
     let (rest, length) = varint(input)?;
     if length == -1 {
         return Ok((rest, None));

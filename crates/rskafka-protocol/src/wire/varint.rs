@@ -6,11 +6,11 @@
 use bytes::BufMut;
 
 use crate::encoder::Encoder;
-use crate::error::{DecodeErrorKind, Parsed, fail};
+use crate::error::{DecodeErrorKind, Failure, Parsed, fail};
 
 /// An unsigned 32-bit integer (Kafka class `ByteUtils.readUnsignedVarint`).
 #[inline]
-pub(crate) fn unsigned_varint(input: &[u8]) -> Parsed<'_, u32> {
+pub(crate) fn unsigned_varint<'i, E: Failure<'i>>(input: &'i [u8]) -> Parsed<'i, u32, E> {
     let (rest, value) = unsigned(input, 5)?;
     match u32::try_from(value) {
         Ok(value) => Ok((rest, value)),
@@ -20,34 +20,35 @@ pub(crate) fn unsigned_varint(input: &[u8]) -> Parsed<'_, u32> {
 
 /// An unsigned 64-bit integer.
 #[inline]
-pub(crate) fn unsigned_varlong(input: &[u8]) -> Parsed<'_, u64> {
+pub(crate) fn unsigned_varlong<'i, E: Failure<'i>>(input: &'i [u8]) -> Parsed<'i, u64, E> {
     unsigned(input, 10)
 }
 
 /// A signed 32-bit integer in zigzag.
 #[inline]
-pub(crate) fn varint(input: &[u8]) -> Parsed<'_, i32> {
+pub(crate) fn varint<'i, E: Failure<'i>>(input: &'i [u8]) -> Parsed<'i, i32, E> {
     let (rest, raw) = unsigned_varint(input)?;
     Ok((rest, (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed()))
 }
 
 /// A signed 64-bit integer in zigzag.
 #[inline]
-pub(crate) fn varlong(input: &[u8]) -> Parsed<'_, i64> {
+pub(crate) fn varlong<'i, E: Failure<'i>>(input: &'i [u8]) -> Parsed<'i, i64, E> {
     let (rest, raw) = unsigned_varlong(input)?;
     Ok((rest, (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed()))
 }
 
 #[inline]
-fn unsigned(input: &[u8], max_bytes: u32) -> Parsed<'_, u64> {
+fn unsigned<'i, E: Failure<'i>>(input: &'i [u8], max_bytes: u32) -> Parsed<'i, u64, E> {
     match input {
         // Most integers are small.
         [byte @ 0..0x80, rest @ ..] => Ok((rest, u64::from(*byte))),
+        [low, high @ 0..0x80, rest @ ..] => Ok((rest, u64::from(low & 0x7f) | u64::from(*high) << 7)),
         _ => unsigned_of_more_bytes(input, max_bytes),
     }
 }
 
-fn unsigned_of_more_bytes(input: &[u8], max_bytes: u32) -> Parsed<'_, u64> {
+fn unsigned_of_more_bytes<'i, E: Failure<'i>>(input: &'i [u8], max_bytes: u32) -> Parsed<'i, u64, E> {
     let mut value = 0u64;
     let mut rest = input;
     for index in 0..max_bytes {
@@ -147,6 +148,10 @@ mod tests {
     use super::*;
     use crate::error::into_wire_error;
 
+    fn full<T>(parsed: Parsed<'_, T>) -> Option<(&[u8], T)> {
+        parsed.ok()
+    }
+
     proptest! {
         #[test]
         fn every_integer_survives(value: u64, signed: i64, small: i32) {
@@ -156,23 +161,24 @@ mod tests {
             put_unsigned(u64::from(zigzag_i32(small)), &mut out);
             put_unsigned(u64::from(value as u32), &mut out);
             let bytes = out.into_bytes();
-            let (rest, read) = unsigned_varlong(&bytes).unwrap();
+            let (rest, read) = full(unsigned_varlong(&bytes)).unwrap();
             prop_assert_eq!(read, value);
-            let (rest, read) = varlong(rest).unwrap();
+            let (rest, read) = full(varlong(rest)).unwrap();
             prop_assert_eq!(read, signed);
-            let (rest, read) = varint(rest).unwrap();
+            let (rest, read) = full(varint(rest)).unwrap();
             prop_assert_eq!(read, small);
-            let (rest, read) = unsigned_varint(rest).unwrap();
+            let (rest, read) = full(unsigned_varint(rest)).unwrap();
             prop_assert_eq!(read, value as u32);
             prop_assert!(rest.is_empty());
         }
 
         #[test]
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
-            let _ = unsigned_varint(&bytes);
-            let _ = varint(&bytes);
-            let _ = unsigned_varlong(&bytes);
-            let _ = varlong(&bytes);
+            // What an error is made of does not decide whether there is one.
+            prop_assert_eq!(full(unsigned_varint(&bytes)), unsigned_varint::<()>(&bytes).ok());
+            prop_assert_eq!(full(varint(&bytes)), varint::<()>(&bytes).ok());
+            prop_assert_eq!(full(unsigned_varlong(&bytes)), unsigned_varlong::<()>(&bytes).ok());
+            prop_assert_eq!(full(varlong(&bytes)), varlong::<()>(&bytes).ok());
         }
     }
 
