@@ -207,3 +207,88 @@ fn corrupt(error: BatchError) -> Error {
     let base_offset = Some(error.base_offset()).filter(|offset| *offset >= 0);
     Error::new(ErrorKind::CorruptBatch { base_offset }).with_source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use proptest::prelude::*;
+    use rskafka_protocol::records::{Attributes, BatchHeader, NewRecord, RecordBatch, RecordBatchBuilder};
+
+    use super::*;
+
+    fn batch(base_offset: i64, count: usize, is_control: bool) -> Bytes {
+        let mut builder = RecordBatchBuilder::new();
+        for number in 0..count {
+            let value = (base_offset + number as i64).to_be_bytes();
+            builder.push(NewRecord::new(0, None, Some(&value))).unwrap();
+        }
+        let mut batch = builder.build().unwrap();
+        batch.update_header(|header| {
+            header.base_offset = base_offset;
+            header.attributes = header.attributes.with_control(is_control);
+        });
+        batch.into_bytes()
+    }
+
+    /// What compaction leaves of a batch whose records are all gone.
+    fn empty(base_offset: i64, count: i32) -> Bytes {
+        let header = BatchHeader {
+            base_offset,
+            last_offset_delta: count - 1,
+            attributes: Attributes::default(),
+            ..BatchHeader::default()
+        };
+        RecordBatch::without_records(header).into_bytes()
+    }
+
+    fn offsets(fetched: &Fetched) -> Vec<i64> {
+        fetched.records.iter().map(|record| record.offset).collect()
+    }
+
+    #[test]
+    fn batches_without_records_move_the_next_offset() {
+        for set in [batch(5, 1, true), empty(5, 1)] {
+            let fetched = read(set, 5).unwrap();
+            assert_eq!((offsets(&fetched), fetched.next_offset), (vec![], 6));
+        }
+        let set = [empty(5, 10), batch(15, 1, true), batch(16, 2, false)].concat();
+        let fetched = read(set.into(), 7).unwrap();
+        assert_eq!((offsets(&fetched), fetched.next_offset), (vec![16, 17], 18));
+    }
+
+    #[test]
+    fn a_first_batch_that_is_cut_off_is_an_error_and_a_last_one_is_not() {
+        let whole = batch(0, 2, false);
+        assert!(read(whole.slice(..whole.len() - 1), 0).is_err());
+        let second = batch(2, 2, false);
+        let set = [&whole[..], &second[..second.len() - 1]].concat();
+        assert_eq!(offsets(&read(set.into(), 0).unwrap()), [0, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_given_is_what_is_there_from_the_offset_on(
+            counts in prop::collection::vec((1usize..5, any::<bool>()), 1..8),
+            skip in 0usize..20,
+        ) {
+            let mut set = BytesMut::new();
+            let (mut next, mut records) = (0i64, Vec::new());
+            for (count, is_control) in counts {
+                set.extend_from_slice(&batch(next, count, is_control));
+                let end = next + count as i64;
+                if !is_control {
+                    records.extend(next..end);
+                }
+                next = end;
+            }
+            let offset = (skip as i64).min(next - 1);
+            let fetched = read(set.freeze(), offset).unwrap();
+            records.retain(|record| *record >= offset);
+            prop_assert_eq!(offsets(&fetched), records);
+            prop_assert_eq!(fetched.next_offset, next);
+            for record in &fetched.records {
+                prop_assert_eq!(record.record.value.as_deref(), Some(&record.offset.to_be_bytes()[..]));
+            }
+        }
+    }
+}
