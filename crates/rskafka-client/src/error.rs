@@ -133,6 +133,12 @@ impl Error {
         error
     }
 
+    pub(crate) fn invalid_answer(outcome: Outcome) -> Self {
+        let mut error = Self::new(ErrorKind::InvalidAnswer);
+        error.inner.outcome = outcome;
+        error
+    }
+
     pub(crate) fn closed(outcome: Outcome) -> Self {
         let mut error = Self::new(ErrorKind::Closed);
         error.inner.outcome = outcome;

@@ -48,10 +48,13 @@ pub(crate) async fn find(partition: &Inner, at: OffsetAt) -> Result<FoundOffset>
         OffsetAt::Latest => return Ok(found(&list(LATEST_TIMESTAMP).await?)),
         OffsetAt::Timestamp(time) => to_millis(time),
     };
+    if time < 0 {
+        // Negative timestamps mean other things to the broker: the first offset is never too late.
+        return Ok(found(&list(EARLIEST_TIMESTAMP).await?));
+    }
     // The end is asked for first: a record that comes in between lies behind it, not before it.
     let end = list(LATEST_TIMESTAMP).await?;
-    // Negative timestamps have other meanings; no record is older than the epoch's first millisecond.
-    let first = list(time.max(0)).await?;
+    let first = list(time).await?;
     Ok(found(if first.offset < 0 { &end } else { &first }))
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use rskafka_cluster::transport::{Deadline, Endpoint};
+use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{
     Attempt, Call, Error as ClusterError, LeaderHint, News, Prepared, Route, Target, Verdict,
 };
@@ -43,7 +43,7 @@ pub struct Produced {
 impl Produced {
     /// The records' offsets, in the order in which they were given.
     pub fn offsets(&self) -> Range<i64> {
-        self.base_offset..self.base_offset + self.record_count as i64
+        self.base_offset..self.base_offset.saturating_add(self.record_count as i64)
     }
 }
 
@@ -171,9 +171,14 @@ async fn send(partition: &Inner, append: &Append) -> Result<Produced> {
     let decide = |attempt: Attempt<'_, ProduceResponse>| decide(partition.index, attempt);
     match partition.client.cluster().send(call, build, decide).await {
         Ok(answer) => {
-            let response = answer.reply.response;
-            let appended = find(&response, partition.index).map(|(partition, _)| partition);
-            Ok(produced(batch, appended))
+            let (appended, _) = find(&answer.reply.response, partition.index)
+                .ok_or_else(|| Error::invalid_answer(Outcome::Unknown))?;
+            Ok(Produced {
+                base_offset: appended.base_offset,
+                record_count: batch.record_count(),
+                log_append_time: from_millis_if_any(appended.log_append_time_ms),
+                encoded_size: batch.size_in_bytes(),
+            })
         }
         Err(error) => Err(failed(error)),
     }
@@ -211,6 +216,8 @@ fn decide(index: i32, attempt: Attempt<'_, ProduceResponse>) -> Verdict {
     let code = partition.error_code;
     let news = News::of_code(code, partition.error_message.as_deref(), leader);
     match code {
+        // Without an offset the batch was written, but nobody can say where.
+        ErrorCode::NONE if partition.base_offset < 0 => Verdict::Fail(News::default()),
         ErrorCode::NONE => Verdict::Done,
         // Passes when replicas come back. Other codes that say "not written" stay for as long as the
         // batch is what it is.
@@ -226,26 +233,9 @@ fn find(response: &ProduceResponse, index: i32) -> Option<(&PartitionProduceResp
     };
     let partition = topic.partition_responses.iter().find(|partition| partition.index == index)?;
     let leader = &partition.current_leader;
-    let endpoint = response.node_endpoints.iter().find(|node| node.node_id == leader.leader_id);
-    let endpoint = endpoint.and_then(|node| {
-        let port = u16::try_from(node.port).ok()?;
-        Some(Endpoint { host: node.host.clone(), port })
-    });
-    let hint = (leader.leader_id >= 0).then_some(LeaderHint {
-        leader_id: leader.leader_id,
-        leader_epoch: leader.leader_epoch,
-        endpoint,
-    });
+    let nodes = response.node_endpoints.iter().map(|node| (node.node_id, node.host.as_str(), node.port));
+    let hint = LeaderHint::of_answer(leader.leader_id, leader.leader_epoch, nodes);
     Some((partition, hint))
-}
-
-fn produced(batch: &RecordBatch, appended: Option<&PartitionProduceResponse>) -> Produced {
-    Produced {
-        base_offset: appended.map_or(-1, |partition| partition.base_offset),
-        record_count: batch.record_count(),
-        log_append_time: appended.and_then(|partition| from_millis_if_any(partition.log_append_time_ms)),
-        encoded_size: batch.size_in_bytes(),
-    }
 }
 
 fn failed(error: ClusterError) -> Error {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rskafka_cluster::transport::{Deadline, Endpoint};
+use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Answer, Attempt, Broker, Call, LeaderHint, News, Prepared, Route, Verdict};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::fetch::{
@@ -121,16 +121,8 @@ fn decide(index: i32, attempt: Attempt<'_, FetchResponse>) -> Verdict {
         return Verdict::Fail(News::default());
     };
     let leader = &partition.current_leader;
-    let endpoint = response.node_endpoints.iter().find(|node| node.node_id == leader.leader_id);
-    let endpoint = endpoint.and_then(|node| {
-        let port = u16::try_from(node.port).ok()?;
-        Some(Endpoint { host: node.host.clone(), port })
-    });
-    let hint = (leader.leader_id >= 0).then_some(LeaderHint {
-        leader_id: leader.leader_id,
-        leader_epoch: leader.leader_epoch,
-        endpoint,
-    });
+    let nodes = response.node_endpoints.iter().map(|node| (node.node_id, node.host.as_str(), node.port));
+    let hint = LeaderHint::of_answer(leader.leader_id, leader.leader_epoch, nodes);
     Verdict::of_code(partition.error_code, None, hint)
 }
 

@@ -4,14 +4,15 @@
 //! result before asking again.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use rskafka_protocol::{ApiKey, ErrorCode};
 use rskafka_transport::{CallOptions, Deadline, Endpoint, Env, Reply};
 use tokio::runtime::Handle;
 
-use crate::metadata::Metadata;
+use crate::lane::{self, Slot};
+use crate::metadata::{LeaderLookup, Metadata};
 use crate::{Broker, BrokerFailure, ClusterConfig, Error, Failure, Lane, Place, Topic};
 
 /// A cluster of brokers. Clones are the same cluster.
@@ -27,6 +28,8 @@ struct Inner {
     metadata: Mutex<Metadata>,
     /// The connections for metadata and admin calls, one for each address in use.
     shared: Mutex<BTreeMap<Endpoint, Arc<Lane>>>,
+    /// Every lane that has opened a connection and is still in use.
+    opened: Mutex<Vec<Weak<Slot>>>,
     refreshing: tokio::sync::Mutex<()>,
     runtime: Handle,
 }
@@ -41,6 +44,7 @@ impl Cluster {
             config,
             metadata: Mutex::default(),
             shared: Mutex::default(),
+            opened: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
             runtime: Handle::current(),
         };
@@ -90,12 +94,27 @@ impl Cluster {
         Ok(found.map_or(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), |(_, topic)| topic))
     }
 
-    /// Ends the cluster's own connections and waits for them.
+    /// Ends all connections, those of lanes in use among them, and waits for them.
     pub async fn close(&self) {
-        let lanes = std::mem::take(&mut *self.lock_shared());
-        for lane in lanes.into_values() {
-            lane.close().await;
+        self.lock_shared().clear();
+        let opened = std::mem::take(&mut *self.lock_opened());
+        for slot in opened.iter().filter_map(Weak::upgrade) {
+            lane::close(&slot).await;
         }
+    }
+
+    /// Notes a lane that opens its first connection.
+    pub(crate) fn note_opened(&self, slot: &Arc<Slot>) {
+        let mut opened = self.lock_opened();
+        if opened.len() == opened.capacity() {
+            // Before it grows: what is out of use need not be kept.
+            opened.retain(|slot| slot.strong_count() > 0);
+        }
+        opened.push(Arc::downgrade(slot));
+    }
+
+    fn lock_opened(&self) -> MutexGuard<'_, Vec<Weak<Slot>>> {
+        self.inner.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn metadata(&self) -> MutexGuard<'_, Metadata> {
@@ -123,11 +142,16 @@ impl Cluster {
         metadata.controller().or(any).cloned().ok_or(Failure::NoReachableBroker { causes: Vec::new() })
     }
 
-    /// Asks for `topic`, unless an answer came after the one counted as `seen`.
-    pub(crate) async fn refresh(&self, topic: &str, seen: u64, deadline: Deadline) -> Result<(), Failure> {
+    /// Asks for `topic`, unless another task has just done so.
+    pub(crate) async fn refresh(
+        &self,
+        topic: &str,
+        partition: i32,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
         let locked = tokio::time::timeout_at(deadline.instant(), self.inner.refreshing.lock()).await;
         let _one_at_a_time = locked.map_err(|_| Failure::Waited)?;
-        if self.metadata().generation() != seen {
+        if self.metadata().leader(topic, partition) != LeaderLookup::Ask {
             return Ok(());
         }
         let topics = self.ask(&request_for(topic), deadline).await?;

@@ -83,6 +83,26 @@ pub struct LeaderHint {
     pub endpoint: Option<Endpoint>,
 }
 
+impl LeaderHint {
+    /// The leader that an answer names; `nodes` are the id, host and port of each broker that it tells of.
+    /// `None` if it names none.
+    pub fn of_answer<'a>(
+        leader_id: i32,
+        leader_epoch: i32,
+        nodes: impl IntoIterator<Item = (i32, &'a str, i32)>,
+    ) -> Option<Self> {
+        if leader_id < 0 {
+            return None;
+        }
+        let node = nodes.into_iter().find(|(id, ..)| *id == leader_id);
+        let endpoint = node.and_then(|(_, host, port)| {
+            let port = u16::try_from(port).ok()?;
+            Some(Endpoint { host: host.to_owned(), port })
+        });
+        Some(Self { leader_id, leader_epoch, endpoint })
+    }
+}
+
 /// What the answers so far add up to.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
@@ -91,7 +111,6 @@ pub(crate) struct Metadata {
     controller_is_stale: bool,
     brokers: BTreeMap<i32, Broker>,
     topics: BTreeMap<String, Entry>,
-    generation: u64,
 }
 
 #[derive(Debug)]
@@ -102,11 +121,6 @@ struct Entry {
 }
 
 impl Metadata {
-    /// Counts the answers taken in; tells whether another task asked in the meantime.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
     pub(crate) fn brokers(&self) -> impl Iterator<Item = &Broker> {
         self.brokers.values()
     }
@@ -151,7 +165,6 @@ impl Metadata {
         version: i16,
         response: &MetadataResponse,
     ) -> Vec<(String, Result<Topic, ErrorCode>)> {
-        self.generation += 1;
         // A broker that has just started may know no broker yet: that is no news of the cluster.
         if !response.brokers.is_empty() {
             self.brokers = response.brokers.iter().filter_map(broker_of).collect();

@@ -262,15 +262,12 @@ impl Cluster {
         let patience = Deadline::after(self.env().now(), self.config().unknown_topic_patience);
         let mut rounds = 0;
         loop {
-            let (lookup, seen) = {
-                let metadata = self.metadata();
-                (metadata.leader(topic, partition), metadata.generation())
-            };
+            let lookup = self.metadata().leader(topic, partition);
             let (failure, until) = match lookup {
                 LeaderLookup::Leader(leader) => return Ok(leader),
                 LeaderLookup::NoLeader => (Failure::NoLeader, deadline),
                 LeaderLookup::NoPartition => (Failure::UnknownPartition, deadline.min(patience)),
-                LeaderLookup::Ask => match self.refresh(topic, seen, deadline).await {
+                LeaderLookup::Ask => match self.refresh(topic, partition, deadline).await {
                     Ok(()) => continue,
                     Err(Failure::UnknownTopic) => (Failure::UnknownTopic, deadline.min(patience)),
                     Err(failure) if failure.is_transient() => (failure, deadline),

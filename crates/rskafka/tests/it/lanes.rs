@@ -108,3 +108,15 @@ async fn old_brokers_are_spoken_to_in_their_versions() {
         assert_eq!(highest(ApiKey::FETCH), Some(fetch.min(12)));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn closing_the_client_ends_the_connections_of_its_partition_clients() {
+    let (cluster, client, log) = start(1).await;
+    log.produce([record("one")]).await.unwrap();
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    assert_eq!(cluster.open_connections(1).unwrap(), 3);
+    client.close().await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(cluster.open_connections(1).unwrap(), 0);
+    drop(log);
+}
