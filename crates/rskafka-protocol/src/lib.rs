@@ -22,10 +22,6 @@ mod encoder;
 mod error;
 mod error_code;
 pub mod frame;
-/// The golden vectors, for tests of what is not public.
-#[cfg(test)]
-#[path = "../tests/golden/data.rs"]
-mod golden;
 mod header;
 pub mod messages;
 pub mod records;
@@ -40,3 +36,13 @@ pub use error_code::ErrorCode;
 pub use header::{RequestHeader, ResponseHeader, decode_response, encode_request, encode_response};
 pub use schema::{FieldSchema, Message, Request, StructSchema};
 pub use uuid::Uuid;
+
+/// Runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+/// The golden vectors, for tests of what is not public.
+#[cfg(test)]
+#[path = "../tests/golden/data.rs"]
+mod golden;

@@ -50,6 +50,7 @@ struct Vector {
     records: Vec<Value>,
     flexible: bool,
     header_version: i64,
+    is_default: bool,
 }
 
 impl Vector {
@@ -64,6 +65,7 @@ impl Vector {
             records: line["records_hex"].as_array().cloned().unwrap_or_default(),
             flexible: line["flexible"].as_bool().expect("whether the version is flexible"),
             header_version: line["header_version"].as_i64().expect("a header version"),
+            is_default: line["kind"] == "default",
         }
     }
 
@@ -210,8 +212,11 @@ fn encode<M: Message>(
     vector: &Vector,
     header: impl FnOnce(&mut Encoder) -> Result<(), rskafka_protocol::EncodeError>,
 ) -> Result<(), String> {
-    let message =
-        M::decode(vector.version, &vector.body.clone().into()).map_err(|error| error.to_string())?;
+    // Nothing is set in a vector of this kind, so that our defaults must be Kafka's.
+    let message = match vector.is_default {
+        true => M::default(),
+        false => M::decode(vector.version, &vector.body.clone().into()).map_err(|error| error.to_string())?,
+    };
     let mut out = Encoder::for_frame();
     header(&mut out).map_err(|error| error.to_string())?;
     message.encode(vector.version, &mut out).map_err(|error| error.to_string())?;
