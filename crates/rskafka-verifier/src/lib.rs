@@ -1,1 +1,16 @@
 //! Workloads, checker and demo of rskafka.
+//!
+//! Invariant: what is verified is each record's content at its offset, not counts; the [`checker`] is
+//! pure and knows nothing of how the [`demo`] gets its events.
+
+mod append;
+pub mod checker;
+pub mod demo;
+pub mod digest;
+pub mod findings;
+mod progress;
+pub mod report;
+mod runs;
+mod tail;
+pub mod tamper;
+pub mod workload;

@@ -1,0 +1,107 @@
+//! How far both sides are: bars on a terminal, a line now and then elsewhere.
+//!
+//! Invariant: it only looks at counters; nothing waits for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use tokio_util::task::AbortOnDropHandle;
+
+const REDRAW: Duration = Duration::from_millis(100);
+const LINE: Duration = Duration::from_secs(2);
+
+/// What one side has done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counter {
+    pub(crate) fn add(&self, records: usize, bytes: usize) {
+        self.records.fetch_add(records as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The display; it goes away when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bars: [ProgressBar; 2],
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Progress {
+    /// Shows how far `appended` and `read` are on their way to `records`.
+    pub(crate) fn start(records: u64, appended: &Arc<Counter>, read: &Arc<Counter>) -> Self {
+        let display = MultiProgress::new();
+        let bars = ["append", "read"].map(|name| {
+            let bar = ProgressBar::new(records).with_prefix(name);
+            display.add(bar.with_style(style()))
+        });
+        let sides = [(bars[0].clone(), appended.clone()), (bars[1].clone(), read.clone())];
+        let task = async move {
+            if display.is_hidden() {
+                lines(&sides).await;
+            } else {
+                redraw(&sides).await;
+            }
+        };
+        Self { bars, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bars.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
+
+type Sides = [(ProgressBar, Arc<Counter>); 2];
+
+async fn redraw(sides: &Sides) {
+    let since = Instant::now();
+    loop {
+        tokio::time::sleep(REDRAW).await;
+        for (bar, counter) in sides {
+            bar.set_position(counter.records());
+            bar.set_message(rate(counter, since.elapsed()));
+        }
+    }
+}
+
+async fn lines(sides: &Sides) {
+    let since = Instant::now();
+    loop {
+        tokio::time::sleep(LINE).await;
+        let side = |(bar, counter): &(ProgressBar, Arc<Counter>)| {
+            let of = HumanCount(bar.length().unwrap_or_default());
+            format!(
+                "{} {} of {of} ({})",
+                bar.prefix(),
+                HumanCount(counter.records()),
+                rate(counter, since.elapsed())
+            )
+        };
+        eprintln!("{}", sides.each_ref().map(side).join(", "));
+    }
+}
+
+fn rate(counter: &Counter, elapsed: Duration) -> String {
+    format!("{:.1} MB/s", counter.bytes() as f64 / 1e6 / elapsed.as_secs_f64())
+}
+
+fn style() -> ProgressStyle {
+    let style = ProgressStyle::with_template("{prefix:>6} {bar:40} {human_pos:>11} of {human_len} {msg}");
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
+}
