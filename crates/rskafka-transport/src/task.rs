@@ -129,7 +129,6 @@ impl Task {
 
     /// Fails every request, and every one that comes. Gives the rest of the one that is partly written.
     async fn fail_all(&mut self, cause: &Arc<CloseCause>) -> VecDeque<Bytes> {
-        self.shared.places.close();
         let (ended, unfinished) = self.pipeline.end(self.env.now());
         for request in ended {
             if request.deadline_is_over {

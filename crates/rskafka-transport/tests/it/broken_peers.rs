@@ -1,7 +1,9 @@
 //! Peers that break the protocol after the connection was opened: it ends with a cause, and all that was
 //! under way fails with it at once.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rskafka_protocol::messages::metadata::MetadataResponse;
 use rskafka_transport::{CallError, CallErrorKind, CloseCause, Connection, ConnectionConfig};
@@ -187,6 +189,28 @@ async fn a_close_at_any_byte_of_a_request_fails_it_as_sent_and_those_behind_as_u
         assert!(!behind.was_sent(), "only {taken} bytes were");
         assert!(Arc::ptr_eq(first.close_cause().unwrap(), behind.close_cause().unwrap()));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_counts_all_that_it_was_given_as_sent() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let is_broken = Arc::clone(&broken);
+    let (connection, peer) = connected_through(|stream| Hooked {
+        stream,
+        on_write: Box::new(move |_| match is_broken.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::BrokenPipe.into()),
+            false => Ok(()),
+        }),
+    })
+    .await;
+    broken.store(true, Ordering::Relaxed);
+    let calls = ["a", "b"].map(|topic| asking(&connection, topic, options(seconds(5))));
+    for call in calls {
+        let error = call.await.unwrap().unwrap_err();
+        assert!(error.was_sent(), "a stream may have passed bytes on before it failed");
+        assert!(chain(&error).ends_with("writing failed: broken pipe"), "{}", chain(&error));
+    }
+    drop(peer);
 }
 
 #[tokio::test(start_paused = true)]

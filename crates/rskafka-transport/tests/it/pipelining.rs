@@ -1,13 +1,10 @@
 //! The order and the packing of requests and answers.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
-use rskafka_transport::{CloseCause, Connection, ConnectionConfig, Env};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use rskafka_transport::{CloseCause, ConnectionConfig};
+use tokio::io::BufStream;
 use tokio::time::Instant;
 
 use crate::support::*;
@@ -129,81 +126,40 @@ async fn the_socket_is_closed_when_the_last_handle_is_dropped() {
     assert!(peer.try_request().await.is_none());
 }
 
-/// A stream that notes the size of each write it is given.
-struct Noting {
-    stream: DuplexStream,
-    writes: Arc<Mutex<Vec<usize>>>,
-}
-
-impl AsyncRead for Noting {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Noting {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.writes.lock().unwrap().push(bytes.len());
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.writes.lock().unwrap().push(slices.iter().map(|slice| slice.len()).sum());
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn small_requests_that_wait_together_go_out_in_one_write_and_a_large_one_is_never_split() {
     let writes = Arc::new(Mutex::new(Vec::new()));
-    let (ours, theirs) = duplex(1 << 20);
-    let (once, noted) = (Mutex::new(Some(ours)), Arc::clone(&writes));
-    let env = Env::builder()
-        .connector(move |_, _| {
-            let stream = once.lock().unwrap().take().expect("one connection");
-            let writes = Arc::clone(&noted);
-            async move { Ok(Noting { stream, writes }) }
-        })
-        .build();
-    let mut peer = Peer { stream: theirs };
-    let (endpoint, config) = (endpoint(), ConnectionConfig::default());
-    let (connection, ()) =
-        tokio::join!(Connection::open(&env, &endpoint, &config, no_hurry()), peer.negotiate());
-    let connection = connection.unwrap();
+    let noted = Arc::clone(&writes);
+    let (connection, peer) = connected_through(|stream| Hooked {
+        stream,
+        on_write: Box::new(move |size| {
+            noted.lock().unwrap().push(size);
+            Ok(())
+        }),
+    })
+    .await;
+    let taken = || std::mem::take(&mut *writes.lock().unwrap());
     tokio::spawn(peer.echo_all());
-    assert_eq!(writes.lock().unwrap().len(), 1, "length and body of the first request");
+    assert_eq!(taken().len(), 1, "length and body of the first request");
 
-    writes.lock().unwrap().clear();
-    let calls: Vec<_> = (0..20).map(|n| asking(&connection, &format!("{n}"), options(seconds(5)))).collect();
+    let calls: Vec<_> = (0..20).map(|n| asking(&connection, &n.to_string(), options(seconds(5)))).collect();
     for call in calls {
         call.await.unwrap().unwrap();
     }
-    assert_eq!(writes.lock().unwrap().len(), 1, "20 requests took {:?}", writes.lock().unwrap());
+    assert_eq!(taken().len(), 1);
 
-    writes.lock().unwrap().clear();
     ask(&connection, &"x".repeat(10 * 1024), options(seconds(5))).await.unwrap();
-    assert_eq!(writes.lock().unwrap().len(), 1);
-    assert!(writes.lock().unwrap()[0] > 10 * 1024);
+    let sizes = taken();
+    assert!(sizes.len() == 1 && sizes[0] > 10 * 1024, "{sizes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_buffers_is_flushed() {
+    let (connection, peer) = connected_through(BufStream::new).await;
+    tokio::spawn(peer.echo_all());
+    for n in 0..3 {
+        ask(&connection, &n.to_string(), options(seconds(5))).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +14,9 @@ use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic
 use rskafka_protocol::{Message, RequestHeader, encode_response};
 use rskafka_transport::{
     CallError, CallOptions, CloseCause, Connection, ConnectionConfig, Deadline, Endpoint, Env, OpenError,
+    Stream,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -87,6 +89,66 @@ pub(crate) async fn connected_with(config: ConnectionConfig, room: usize) -> (Co
 
 pub(crate) async fn connected() -> (Connection, Peer) {
     connected_with(ConnectionConfig::default(), ROOMY).await
+}
+
+/// A connection through a stream that `wrap` makes, and its other end.
+pub(crate) async fn connected_through<S: Stream>(wrap: impl FnOnce(DuplexStream) -> S) -> (Connection, Peer) {
+    let (ours, theirs) = duplex(ROOMY);
+    let only = Mutex::new(Some(wrap(ours)));
+    let env = Env::builder()
+        .connector(move |_, _| {
+            let stream = only.lock().unwrap().take().expect("one connection");
+            async move { Ok(stream) }
+        })
+        .build();
+    let mut peer = Peer { stream: theirs };
+    let (endpoint, config) = (endpoint(), ConnectionConfig::default());
+    let (connection, ()) =
+        tokio::join!(Connection::open(&env, &endpoint, &config, no_hurry()), peer.negotiate());
+    (connection.expect("the connection opens"), peer)
+}
+
+/// A stream that asks the test before each write, giving its size.
+pub(crate) struct Hooked {
+    pub(crate) stream: DuplexStream,
+    pub(crate) on_write: Box<dyn FnMut(usize) -> io::Result<()> + Send>,
+}
+
+impl AsyncRead for Hooked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Hooked {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        (self.on_write)(slices.iter().map(|slice| slice.len()).sum())?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// The test in the broker's place.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
+use rskafka_protocol::messages::metadata::MetadataResponse;
 use rskafka_protocol::{Message, RequestHeader};
 use rskafka_transport::{Connection, ConnectionConfig, Deadline, Endpoint, Env, OpenErrorKind, Phase};
 use socket2::{Domain, Socket, Type};
@@ -14,30 +15,41 @@ use tokio::time::Instant;
 
 use crate::support::{chain, request_for, response_bytes, seconds, versions};
 
-/// A broker that answers ApiVersions, and everything else with Metadata's default answer.
-async fn serve(mut stream: TcpStream) -> io::Result<()> {
+/// Answers ApiVersions at once, and everything else with Metadata's default answer.
+async fn serve(mut stream: TcpStream, together: usize) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut answers = Vec::new();
+    let mut waiting = 0;
     loop {
         let length = stream.read_u32().await?;
         let mut frame = vec![0; length as usize];
         stream.read_exact(&mut frame).await?;
         let (header, _) = RequestHeader::decode(&frame.into()).expect("a header");
-        let answer = if header.api_key == ApiVersionsResponse::API_KEY {
-            response_bytes(&versions(&[(3, 0, 13)]), header.api_version, header.correlation_id)
-        } else {
-            let response = rskafka_protocol::messages::metadata::MetadataResponse::default();
-            response_bytes(&response, header.api_version, header.correlation_id)
-        };
-        stream.write_all(&answer).await?;
+        let (version, id) = (header.api_version, header.correlation_id);
+        if header.api_key == ApiVersionsResponse::API_KEY {
+            stream.write_all(&response_bytes(&versions(&[(3, 0, 13)]), version, id)).await?;
+            continue;
+        }
+        answers.extend_from_slice(&response_bytes(&MetadataResponse::default(), version, id));
+        waiting += 1;
+        if waiting == together {
+            stream.write_all(&std::mem::take(&mut answers)).await?;
+            waiting = 0;
+        }
     }
 }
 
 async fn broker() -> SocketAddr {
+    broker_that_answers_together(1).await
+}
+
+/// A broker that answers requests only once so many have come.
+async fn broker_that_answers_together(together: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream));
+            tokio::spawn(serve(stream, together));
         }
     });
     address
@@ -156,4 +168,23 @@ async fn requests_of_10_kib_one_by_one_do_not_wait_for_delayed_acknowledgements(
     }
     // With a delayed acknowledgement each, they would take 2 s.
     assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_small_request_does_not_wait_for_the_acknowledgement_of_the_one_before() {
+    let connection =
+        open(&resolving_to(vec![broker_that_answers_together(2).await]), seconds(5)).await.unwrap();
+    let started = Instant::now();
+    for _ in 0..50 {
+        let first = tokio::spawn({
+            let connection = connection.clone();
+            async move { ask(&connection, "first").await }
+        });
+        // So that the two go out in a write each.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        ask(&connection, "second").await;
+        first.await.unwrap();
+    }
+    // Without TCP_NODELAY, each second request waits 40 ms for the peer's delayed acknowledgement.
+    assert!(started.elapsed() < Duration::from_millis(1000), "{:?}", started.elapsed());
 }
