@@ -4,12 +4,24 @@
 //! not exist for the rest of the crate.
 
 pub mod api_versions;
+pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_producers;
+pub mod describe_topic_partitions;
 pub mod fetch;
+pub mod find_coordinator;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 
 use crate::ApiKey;
 use crate::schema::{Message, Request};
@@ -86,9 +98,21 @@ messages! {
     FETCH "Fetch" = 1: fetch::FetchRequest => FetchResponse;
     LIST_OFFSETS "ListOffsets" = 2: list_offsets::ListOffsetsRequest => ListOffsetsResponse;
     METADATA "Metadata" = 3: metadata::MetadataRequest => MetadataResponse;
+    FIND_COORDINATOR "FindCoordinator" = 10: find_coordinator::FindCoordinatorRequest => FindCoordinatorResponse;
+    SASL_HANDSHAKE "SaslHandshake" = 17: sasl_handshake::SaslHandshakeRequest => SaslHandshakeResponse;
     API_VERSIONS "ApiVersions" = 18: api_versions::ApiVersionsRequest => ApiVersionsResponse;
     CREATE_TOPICS "CreateTopics" = 19: create_topics::CreateTopicsRequest => CreateTopicsResponse;
     DELETE_TOPICS "DeleteTopics" = 20: delete_topics::DeleteTopicsRequest => DeleteTopicsResponse;
+    DELETE_RECORDS "DeleteRecords" = 21: delete_records::DeleteRecordsRequest => DeleteRecordsResponse;
+    INIT_PRODUCER_ID "InitProducerId" = 22: init_producer_id::InitProducerIdRequest => InitProducerIdResponse;
+    OFFSET_FOR_LEADER_EPOCH "OffsetForLeaderEpoch" = 23: offset_for_leader_epoch::OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse;
+    DESCRIBE_CONFIGS "DescribeConfigs" = 32: describe_configs::DescribeConfigsRequest => DescribeConfigsResponse;
+    SASL_AUTHENTICATE "SaslAuthenticate" = 36: sasl_authenticate::SaslAuthenticateRequest => SaslAuthenticateResponse;
+    CREATE_PARTITIONS "CreatePartitions" = 37: create_partitions::CreatePartitionsRequest => CreatePartitionsResponse;
+    INCREMENTAL_ALTER_CONFIGS "IncrementalAlterConfigs" = 44: incremental_alter_configs::IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse;
+    DESCRIBE_CLUSTER "DescribeCluster" = 60: describe_cluster::DescribeClusterRequest => DescribeClusterResponse;
+    DESCRIBE_PRODUCERS "DescribeProducers" = 61: describe_producers::DescribeProducersRequest => DescribeProducersResponse;
+    DESCRIBE_TOPIC_PARTITIONS "DescribeTopicPartitions" = 75: describe_topic_partitions::DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse;
 }
 
 #[cfg(test)]
