@@ -17,8 +17,8 @@ use crate::digest::{Digest, Digester};
 use crate::progress::Counter;
 use crate::workload::{NewRecord, Workload, size_of_new};
 
-/// Records in one produce call: about 70 KB.
-const BATCH: i64 = 500;
+/// Records in one produce call: about 130 KB.
+const BATCH: i64 = 1_000;
 /// Produce calls under way at a time.
 const IN_FLIGHT: usize = 16;
 

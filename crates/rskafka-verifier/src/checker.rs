@@ -180,7 +180,8 @@ impl Checker {
     fn compare(&mut self, number: i64, acked_at: i64, read_at: i64) {
         if acked_at != read_at {
             if self.reordered.add(number) {
-                let what = || format!("record {number} is read here, but was acknowledged at {acked_at}");
+                let what =
+                    || format!("record {number} is read here, but was acknowledged at offset {acked_at}");
                 self.findings.add(Kind::Reordered, read_at, what);
             }
         } else if !self.reordered.contains(number) {
@@ -194,8 +195,12 @@ impl Checker {
         for (numbers, base_offset) in self.acked.iter() {
             let offsets = base_offset..base_offset + (numbers.end - numbers.start);
             for offsets in self.damaged.missing(offsets) {
-                let number = numbers.start + (offsets.start - base_offset);
-                let what = || format!("acknowledged, but not read: from record {number} on");
+                let first = numbers.start + (offsets.start - base_offset);
+                let last = numbers.start + (offsets.end - 1 - base_offset);
+                let what = || match first == last {
+                    true => format!("record {first} was acknowledged here, but is not read"),
+                    false => format!("records {first} to {last} were acknowledged here, but are not read"),
+                };
                 self.findings.add_run(Kind::Lost, offsets.clone(), what);
                 offsets.for_each(|offset| {
                     lost.add(offset);

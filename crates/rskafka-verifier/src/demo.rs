@@ -42,7 +42,7 @@ pub struct Options {
     pub records: u64,
     /// What to do to the reader's view, in the middle of the log.
     pub tampering: Option<Tampering>,
-    /// Whether the topic stays when all is well.
+    /// Whether the topic stays also when all is well; one with something wrong stays.
     pub keep_topic: bool,
     /// Whether progress is shown on standard error.
     pub show_progress: bool,
@@ -84,7 +84,8 @@ pub async fn run(options: Options, interrupted: impl Future<Output = ()>) -> Res
     let log = or_interrupted(interrupted.as_mut(), Log::create(&options)).await?;
     let result = or_interrupted(interrupted, log.append_and_tail(&options)).await;
     let is_wanted = match &result {
-        Ok(report) => options.keep_topic || !report.is_verified(),
+        // A log is not to blame for a view that was tampered with.
+        Ok(report) => options.keep_topic || !(report.is_verified() || report.tampered.is_some()),
         Err(error) => !error.is::<Interrupted>(),
     };
     log.end(is_wanted).await;

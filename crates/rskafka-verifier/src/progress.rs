@@ -10,7 +10,7 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tokio_util::task::AbortOnDropHandle;
 
 const REDRAW: Duration = Duration::from_millis(100);
-const LINE: Duration = Duration::from_secs(2);
+const LINE: Duration = Duration::from_secs(1);
 
 /// What one side has done so far.
 #[derive(Debug, Default)]
