@@ -59,3 +59,55 @@ impl FrameReader {
         self.received_any
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame_of(length: usize) -> Vec<u8> {
+        let mut bytes = (length as u32).to_be_bytes().to_vec();
+        bytes.resize(LENGTH_PREFIX + length, 1);
+        bytes
+    }
+
+    async fn read_frame(reader: &mut FrameReader, bytes: &[u8]) -> Bytes {
+        let mut stream = bytes;
+        loop {
+            if let Some(frame) = reader.next_frame().unwrap() {
+                return frame;
+            }
+            assert!(reader.fill(&mut stream).await.unwrap() > 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_memory_of_a_frame_that_was_given_back_is_used_again() {
+        let mut reader = FrameReader::new(usize::MAX);
+        let first = read_frame(&mut reader, &frame_of(1 << 20)).await;
+        let address = first.as_ptr();
+        drop(first);
+        let second = read_frame(&mut reader, &frame_of(1 << 20)).await;
+        assert_eq!(second.as_ptr(), address);
+        let third = read_frame(&mut reader, &frame_of(1 << 20)).await;
+        assert_ne!(third.as_ptr(), address, "the second is still in use");
+    }
+
+    #[tokio::test]
+    async fn an_unusually_large_buffer_is_given_back() {
+        let mut reader = FrameReader::new(usize::MAX);
+        drop(read_frame(&mut reader, &frame_of(KEEP + 1)).await);
+        let mut stream = &frame_of(10)[..];
+        reader.fill(&mut stream).await.unwrap();
+        assert!(reader.buffer.capacity() <= 2 * READ_AHEAD);
+    }
+
+    #[tokio::test]
+    async fn a_claimed_length_reserves_no_more_than_itself() {
+        let mut reader = FrameReader::new(1 << 20);
+        let mut stream = &frame_of(1 << 20)[..10];
+        reader.fill(&mut stream).await.unwrap();
+        assert!(reader.next_frame().unwrap().is_none());
+        assert!(reader.buffer.capacity() <= (1 << 20) + 2 * READ_AHEAD);
+        assert_eq!(reader.pending(), 10);
+    }
+}

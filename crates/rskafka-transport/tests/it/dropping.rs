@@ -1,6 +1,6 @@
 //! A future may be dropped at any await: no half frame, no answer to the wrong caller, no lost place.
 
-use rskafka_transport::{Connection, ConnectionConfig};
+use rskafka_transport::{CallError, CloseCause, Connection, ConnectionConfig};
 use tokio::time::timeout;
 
 use crate::support::*;
@@ -140,4 +140,31 @@ async fn dropped_calls_give_back_their_places() {
         polled(ask(&connection, "dropped", options(seconds(5))), polls % 5).await;
     }
     assert_eq!(ask(&connection, "next", options(seconds(5))).await.unwrap(), "next");
+}
+
+#[test]
+fn calls_after_the_runtime_of_the_connection_has_ended_fail() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let (connection, _peer) = first.block_on(connected());
+    let under_way = asking_on(&second, &connection, "under way");
+    second.block_on(settle());
+    first.block_on(settle());
+    drop(first);
+    assert!(matches!(*cause_of(&connection), CloseCause::RuntimeGone));
+    let error = second.block_on(under_way).unwrap().unwrap_err();
+    assert!(error.was_sent(), "nobody knows any more");
+    let error = second.block_on(ask(&connection, "late", options(seconds(5)))).unwrap_err();
+    assert!(!error.was_sent());
+    assert!(chain(&error).ends_with("the runtime of the connection has ended"), "{}", chain(&error));
+    second.block_on(connection.close());
+}
+
+fn asking_on(
+    runtime: &tokio::runtime::Runtime,
+    connection: &Connection,
+    topic: &str,
+) -> tokio::task::JoinHandle<Result<String, CallError>> {
+    let _entered = runtime.enter();
+    asking(connection, topic, options(seconds(5)))
 }
