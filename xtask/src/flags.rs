@@ -40,7 +40,9 @@ xflags::xflags! {
             /// Release of Apache Kafka, the newest 4.x if not given.
             optional --version version: String
         }
-        /// Checks all that is not a test: format, clippy, docs, licences, crate directions, features.
+        /// Compares the listing of messages with Kafka's own schemas.
+        cmd schema {}
+        /// Checks all that is not a test: format, clippy, docs, licences, crate directions, features, schema.
         cmd lint {}
     }
 }

@@ -11,8 +11,8 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::children;
 use crate::workspace::{self, Package};
+use crate::{children, schema};
 
 /// The command.
 pub(crate) fn command() -> Result<()> {
@@ -31,6 +31,7 @@ pub(crate) fn command() -> Result<()> {
         succeed(cmd!(sh, "cargo doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings").into())
     });
     checks.run("features", || check_features(&packages));
+    checks.run("schema", schema::command);
 
     ensure!(checks.failed.is_empty(), "lint: {} failed", checks.failed.join(", "));
     println!("lint: all is well");

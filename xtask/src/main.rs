@@ -10,6 +10,7 @@ mod libtest;
 mod lint;
 mod process;
 mod progress;
+mod schema;
 mod test;
 mod workspace;
 
@@ -40,6 +41,7 @@ fn run(flags: Xtask) -> Result<()> {
         },
         XtaskCmd::Demo(demo) => demo::command(demo.env.as_deref(), demo.records, demo.break_reads.as_deref()),
         XtaskCmd::Test(test) => test::command(test.env.as_deref(), test.version.as_deref()),
+        XtaskCmd::Schema(_) => schema::command(),
         XtaskCmd::Lint(_) => lint::command(),
     }
 }

@@ -9,7 +9,7 @@ schema! {
     /// Appends record batches to partitions led by one broker.
     pub struct ProduceRequest (Produce = 0, versions 3..=13, flexible 9..) {
         /// Present when the producer is transactional (KIP-98).
-        transactional_id: Option<String>,
+        transactional_id: Option<String> [3..],
         /// How many replicas must hold the batch before the answer: 0, 1, or -1 for all in sync.
         /// With 0 there is no answer.
         acks: i16,
