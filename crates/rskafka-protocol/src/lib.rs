@@ -26,6 +26,8 @@ mod header;
 pub mod messages;
 pub mod records;
 mod schema;
+#[cfg(feature = "sasl")]
+pub mod scram;
 mod uuid;
 mod wire;
 

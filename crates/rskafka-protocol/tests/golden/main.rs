@@ -8,4 +8,5 @@ mod errors;
 mod invalid;
 mod messages;
 mod records;
+mod scram;
 mod tally;

@@ -1,0 +1,176 @@
+//! The client's side.
+//!
+//! Invariant: the exchange ends well only if the server has proved that it knows the password too.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::keys::{self, Key};
+use super::message::{Attributes, encode_base64, escape, is_nonce};
+use super::{Mechanism, ScramError};
+
+const SERVER_FIRST: &str = "server-first";
+const SERVER_FINAL: &str = "server-final";
+/// No channel binding, no other identity; and the same in base64.
+const HEADER: &str = "n,,";
+const HEADER_BASE64: &str = "biws";
+
+/// A user and what proves it. The password is not shown by `Debug`, and wiped when dropped.
+#[derive(Clone)]
+pub struct Credentials {
+    username: String,
+    password: Zeroizing<String>,
+    delegation_token: bool,
+}
+
+impl Credentials {
+    /// A user with a password.
+    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
+        let password = Zeroizing::new(password.into());
+        Self { username: username.into(), password, delegation_token: false }
+    }
+
+    /// A delegation token (KIP-48): its id, and its HMAC as the broker gave it, in base64.
+    pub fn delegation_token(token_id: impl Into<String>, hmac: impl Into<String>) -> Self {
+        Self { delegation_token: true, ..Self::new(token_id, hmac) }
+    }
+
+    /// The user's name, or the token's id.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { username, delegation_token, .. } = self;
+        f.debug_struct("Credentials")
+            .field("username", username)
+            .field("delegation_token", delegation_token)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The client has named its user and waits for the server's salt.
+pub struct ClientFirst {
+    mechanism: Mechanism,
+    password: Zeroizing<String>,
+    nonce: String,
+    message: String,
+}
+
+impl ClientFirst {
+    /// Begins an exchange. `nonce` must be random and never used before: printable ASCII without
+    /// commas, of at least 128 bits.
+    ///
+    /// # Errors
+    ///
+    /// The user name or the nonce cannot be sent.
+    pub fn new(mechanism: Mechanism, credentials: &Credentials, nonce: &str) -> Result<Self, ScramError> {
+        if !is_nonce(nonce) {
+            return Err(ScramError::InvalidNonce);
+        }
+        let extension = if credentials.delegation_token { ",tokenauth=true" } else { "" };
+        let message = format!("{HEADER}n={},r={nonce}{extension}", escape(&credentials.username)?);
+        Ok(Self { mechanism, password: credentials.password.clone(), nonce: nonce.to_owned(), message })
+    }
+
+    /// What is to be sent.
+    pub fn message(&self) -> &[u8] {
+        self.message.as_bytes()
+    }
+
+    /// Takes the server's answer and computes the proof.
+    ///
+    /// This is slow on purpose: about a millisecond for Kafka's 4096 iterations, and up to a second
+    /// for the most that [`ITERATIONS`](super::ITERATIONS) allows.
+    ///
+    /// # Errors
+    ///
+    /// The answer is malformed, belongs to another exchange, or asks for too few or too many iterations.
+    pub fn server_first(self, message: &[u8]) -> Result<ClientFinal, ScramError> {
+        let mut attributes = Attributes::new(SERVER_FIRST, message)?;
+        let server_first = attributes.rest();
+        refusal(&attributes)?;
+        let nonce = attributes.nonce()?;
+        let salt = attributes.base64('s')?;
+        let iterations = attributes.number('i')?;
+        if salt.is_empty() {
+            return Err(attributes.invalid("the salt is empty"));
+        }
+        attributes.extensions()?;
+        if nonce.strip_prefix(&self.nonce).is_none_or(str::is_empty) {
+            return Err(ScramError::NonceMismatch);
+        }
+
+        let Self { mechanism, .. } = self;
+        let salted_password = keys::salted_password(mechanism, &self.password, &salt, iterations)?;
+        let client_key = keys::client_key(mechanism, &salted_password);
+        let stored_key = keys::stored_key(mechanism, &client_key);
+        let server_key = keys::server_key(mechanism, &salted_password);
+
+        let bare = self.message.strip_prefix(HEADER).unwrap_or_default();
+        let without_proof = format!("c={HEADER_BASE64},r={nonce}");
+        let auth_message = format!("{bare},{server_first},{without_proof}");
+        let client_signature = keys::signature(mechanism, &stored_key, &auth_message);
+        // Both come from the same hash function.
+        let proof = client_key.xor(client_signature.as_bytes()).expect("keys of the same length");
+        Ok(ClientFinal {
+            message: format!("{without_proof},p={}", encode_base64(proof.as_bytes())),
+            server_signature: keys::signature(mechanism, &server_key, &auth_message),
+        })
+    }
+}
+
+impl fmt::Debug for ClientFirst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientFirst").field("mechanism", &self.mechanism).finish_non_exhaustive()
+    }
+}
+
+/// The client has proved that it knows the password, and waits for the server to do the same.
+#[cfg_attr(test, derive(Clone))]
+pub struct ClientFinal {
+    message: String,
+    server_signature: Key,
+}
+
+impl ClientFinal {
+    /// What is to be sent.
+    pub fn message(&self) -> &[u8] {
+        self.message.as_bytes()
+    }
+
+    /// Takes the server's answer, which ends the exchange.
+    ///
+    /// # Errors
+    ///
+    /// The server refused the proof, or has not proved itself.
+    pub fn server_final(self, message: &[u8]) -> Result<(), ScramError> {
+        let mut attributes = Attributes::new(SERVER_FINAL, message)?;
+        refusal(&attributes)?;
+        let signature = attributes.base64('v')?;
+        attributes.extensions()?;
+        if self.server_signature.equals(&signature) { Ok(()) } else { Err(ScramError::WrongSignature) }
+    }
+}
+
+impl fmt::Debug for ClientFinal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientFinal").finish_non_exhaustive()
+    }
+}
+
+/// An error in place of the answer.
+fn refusal(attributes: &Attributes<'_>) -> Result<(), ScramError> {
+    let Some(reason) = attributes.rest().strip_prefix("e=") else {
+        return Ok(());
+    };
+    let reason = reason.split(',').next().unwrap_or_default();
+    let shown = reason.chars().filter(|character| !character.is_control()).take(MAX_REASON);
+    Err(ScramError::Refused { reason: shown.collect() })
+}
+
+/// RFC 5802 has no longer one than `unsupported-channel-binding-type`.
+const MAX_REASON: usize = 100;

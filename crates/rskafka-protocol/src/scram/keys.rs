@@ -1,0 +1,96 @@
+//! The keys that follow from a password (RFC 5802, section 3).
+//!
+//! Invariant: a key is wiped when dropped, is never shown, and is compared in constant time.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256, Sha512};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::{ITERATIONS, Mechanism, ScramError};
+
+/// A key, proof or signature.
+#[derive(Clone)]
+pub(super) struct Key(Zeroizing<Vec<u8>>);
+
+impl Key {
+    fn new(bytes: impl AsRef<[u8]>) -> Self {
+        Self(Zeroizing::new(bytes.as_ref().to_vec()))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether the bytes are the same. Only a difference in length shows in the time it takes.
+    pub(super) fn equals(&self, other: &[u8]) -> bool {
+        self.0.ct_eq(other).into()
+    }
+
+    /// Both, bit by bit; `None` if they differ in length.
+    pub(super) fn xor(&self, other: &[u8]) -> Option<Self> {
+        let bytes: Vec<u8> = self.0.iter().zip(other).map(|(a, b)| a ^ b).collect();
+        (self.0.len() == other.len()).then(|| Self(Zeroizing::new(bytes)))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
+}
+
+/// `SaltedPassword`, the only slow step.
+pub(super) fn salted_password(
+    mechanism: Mechanism,
+    password: &str,
+    salt: &[u8],
+    iterations: u32,
+) -> Result<Key, ScramError> {
+    if !ITERATIONS.contains(&iterations) {
+        return Err(ScramError::Iterations { iterations });
+    }
+    let password = password.as_bytes();
+    Ok(match mechanism {
+        Mechanism::Sha256 => {
+            Key::new(Zeroizing::new(pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, salt, iterations)))
+        }
+        Mechanism::Sha512 => {
+            Key::new(Zeroizing::new(pbkdf2::pbkdf2_hmac_array::<Sha512, 64>(password, salt, iterations)))
+        }
+    })
+}
+
+/// `ClientKey`.
+pub(super) fn client_key(mechanism: Mechanism, salted_password: &Key) -> Key {
+    signature(mechanism, salted_password, "Client Key")
+}
+
+/// `StoredKey`.
+pub(super) fn stored_key(mechanism: Mechanism, client_key: &Key) -> Key {
+    match mechanism {
+        Mechanism::Sha256 => Key::new(Sha256::digest(client_key.as_bytes())),
+        Mechanism::Sha512 => Key::new(Sha512::digest(client_key.as_bytes())),
+    }
+}
+
+/// `ServerKey`.
+pub(super) fn server_key(mechanism: Mechanism, salted_password: &Key) -> Key {
+    signature(mechanism, salted_password, "Server Key")
+}
+
+/// `ClientSignature` and `ServerSignature`, by the stored key and the server key.
+pub(super) fn signature(mechanism: Mechanism, key: &Key, text: &str) -> Key {
+    match mechanism {
+        Mechanism::Sha256 => authentication_code::<Hmac<Sha256>>(key, text),
+        Mechanism::Sha512 => authentication_code::<Hmac<Sha512>>(key, text),
+    }
+}
+
+fn authentication_code<M: Mac + KeyInit>(key: &Key, text: &str) -> Key {
+    // HMAC hashes a key that is longer than its block.
+    let code = <M as KeyInit>::new_from_slice(key.as_bytes()).expect("a key of any length");
+    Key::new(code.chain_update(text).finalize().into_bytes())
+}

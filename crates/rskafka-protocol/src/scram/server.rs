@@ -1,0 +1,219 @@
+//! The server's side, for brokers made for tests.
+//!
+//! Invariant: nothing that the client has sent is left out of what its proof covers.
+
+use std::fmt;
+
+use super::keys::{self, Key};
+use super::message::{Attributes, decode_base64, encode_base64, invalid, is_nonce, unescape};
+use super::{ITERATIONS, Mechanism, ScramError};
+
+const CLIENT_FIRST: &str = "client-first";
+const CLIENT_FINAL: &str = "client-final";
+
+/// What a server keeps of a password: enough to check a proof, not enough to give one.
+#[derive(Clone)]
+pub struct StoredCredential {
+    mechanism: Mechanism,
+    salt: Vec<u8>,
+    iterations: u32,
+    stored_key: Key,
+    server_key: Key,
+}
+
+impl StoredCredential {
+    /// Derives the keys of a password (or of a delegation token's HMAC), as slowly as `iterations` ask for.
+    ///
+    /// # Errors
+    ///
+    /// The salt is empty, or the iterations are outside of [`ITERATIONS`].
+    pub fn new(
+        mechanism: Mechanism,
+        password: &str,
+        salt: &[u8],
+        iterations: u32,
+    ) -> Result<Self, ScramError> {
+        if salt.is_empty() {
+            return Err(ScramError::InvalidSalt);
+        }
+        let salted_password = keys::salted_password(mechanism, password, salt, iterations)?;
+        let client_key = keys::client_key(mechanism, &salted_password);
+        Ok(Self {
+            mechanism,
+            salt: salt.to_owned(),
+            iterations,
+            stored_key: keys::stored_key(mechanism, &client_key),
+            server_key: keys::server_key(mechanism, &salted_password),
+        })
+    }
+
+    /// The mechanism that the keys are for.
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+}
+
+impl fmt::Debug for StoredCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredCredential")
+            .field("mechanism", &self.mechanism)
+            .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The client has named its user; the server is to look up what it keeps of that one's password.
+#[derive(Debug)]
+pub struct ServerStart {
+    username: String,
+    delegation_token: bool,
+    /// Channel binding and identity, with the comma behind.
+    header: String,
+    bare: String,
+    nonce: String,
+}
+
+impl ServerStart {
+    /// Takes the client's first message.
+    ///
+    /// # Errors
+    ///
+    /// It is malformed, or asks for what Kafka does not have.
+    pub fn new(client_first: &[u8]) -> Result<Self, ScramError> {
+        let mut attributes = Attributes::new(CLIENT_FIRST, client_first)?;
+        let text = attributes.rest();
+        match attributes.part() {
+            Some("n" | "y") => {}
+            Some(part) if part.starts_with("p=") => return Err(ScramError::ChannelBinding),
+            _ => return Err(attributes.invalid("the channel binding flag is missing")),
+        }
+        let identity = attributes.part().unwrap_or_default();
+        let bare = attributes.rest();
+        let header = text.strip_suffix(bare).unwrap_or_default();
+
+        let username = unescape(attributes.value('n')?);
+        let username = username.ok_or_else(|| attributes.invalid("the user name is malformed"))?;
+        let nonce = attributes.nonce()?;
+        let extensions = attributes.extensions()?;
+        match identity.strip_prefix("a=").map(unescape) {
+            None if identity.is_empty() => {}
+            Some(Some(identity)) if identity == username => {}
+            Some(Some(_)) => return Err(ScramError::AuthorizationId),
+            _ => return Err(invalid(CLIENT_FIRST, "the identity is malformed")),
+        }
+        let is_true =
+            |(name, value): &(&str, &str)| *name == "tokenauth" && value.eq_ignore_ascii_case("true");
+        Ok(Self {
+            delegation_token: extensions.iter().any(is_true),
+            username,
+            header: header.to_owned(),
+            bare: bare.to_owned(),
+            nonce: nonce.to_owned(),
+        })
+    }
+
+    /// The user's name, or the id of its delegation token.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// Whether the name is the id of a delegation token (KIP-48).
+    pub fn is_delegation_token(&self) -> bool {
+        self.delegation_token
+    }
+
+    /// Answers with the salt. `nonce` must be random and never used before: printable ASCII without commas.
+    ///
+    /// # Errors
+    ///
+    /// The nonce cannot be sent.
+    pub fn answer(self, credential: &StoredCredential, nonce: &str) -> Result<ServerFirst, ScramError> {
+        if !is_nonce(nonce) {
+            return Err(ScramError::InvalidNonce);
+        }
+        let nonce = format!("{}{nonce}", self.nonce);
+        let StoredCredential { salt, iterations, .. } = credential;
+        debug_assert!(ITERATIONS.contains(iterations), "the client would not take them");
+        let message = format!("r={nonce},s={},i={iterations}", encode_base64(salt));
+        let credential = credential.clone();
+        let Self { username, header, bare, .. } = self;
+        Ok(ServerFirst { username, credential, header, bare, nonce, message })
+    }
+}
+
+/// The server has sent the salt and waits for the client's proof.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+pub struct ServerFirst {
+    username: String,
+    credential: StoredCredential,
+    header: String,
+    bare: String,
+    nonce: String,
+    message: String,
+}
+
+impl ServerFirst {
+    /// What is to be sent.
+    pub fn message(&self) -> &[u8] {
+        self.message.as_bytes()
+    }
+
+    /// Checks the client's proof.
+    ///
+    /// # Errors
+    ///
+    /// The message is malformed or belongs to another exchange, or the proof is wrong.
+    pub fn client_final(self, message: &[u8]) -> Result<ServerFinal, ScramError> {
+        let text = Attributes::new(CLIENT_FINAL, message)?.rest();
+        let Some((without_proof, proof)) = text.rsplit_once(",p=") else {
+            return Err(invalid(CLIENT_FINAL, "the proof is missing"));
+        };
+        let proof = decode_base64(CLIENT_FINAL, proof)?;
+        let mut attributes = Attributes::new(CLIENT_FINAL, without_proof.as_bytes())?;
+        let binding = attributes.base64('c')?;
+        let nonce = attributes.nonce()?;
+        attributes.extensions()?;
+        if binding != self.header.as_bytes() {
+            return Err(ScramError::ChannelBinding);
+        }
+        if nonce != self.nonce {
+            return Err(ScramError::NonceMismatch);
+        }
+
+        let StoredCredential { mechanism, stored_key, server_key, .. } = &self.credential;
+        let auth_message = format!("{},{},{without_proof}", self.bare, self.message);
+        let client_signature = keys::signature(*mechanism, stored_key, &auth_message);
+        let client_key = client_signature.xor(&proof).ok_or(ScramError::WrongProof)?;
+        if !stored_key.equals(keys::stored_key(*mechanism, &client_key).as_bytes()) {
+            return Err(ScramError::WrongProof);
+        }
+        let signature = keys::signature(*mechanism, server_key, &auth_message);
+        let message = format!("v={}", encode_base64(signature.as_bytes()));
+        Ok(ServerFinal { username: self.username, message })
+    }
+}
+
+/// The client has proved itself.
+pub struct ServerFinal {
+    username: String,
+    message: String,
+}
+
+impl ServerFinal {
+    /// What is to be sent.
+    pub fn message(&self) -> &[u8] {
+        self.message.as_bytes()
+    }
+
+    /// The user that the client has proved to be, or the id of its delegation token.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+}
+
+impl fmt::Debug for ServerFinal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerFinal").field("username", &self.username).finish_non_exhaustive()
+    }
+}
