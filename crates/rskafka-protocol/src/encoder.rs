@@ -3,6 +3,8 @@
 //! Invariant: the bytes of a [`Frame`], in order, are one complete request or response with its length
 //! in front; a payload of [`LINK_FROM`] bytes or more is never copied.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::error::EncodeError;
@@ -12,7 +14,7 @@ use crate::error::EncodeError;
 const LINK_FROM: usize = 4096;
 
 /// Gathers the fields of one message.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Encoder {
     copied: BytesMut,
     /// Payloads and the position in `copied` before which they stand, in ascending order.
@@ -107,7 +109,7 @@ impl Encoder {
 
 /// One request or response ready for the socket: the length and what it counts, in chunks for a
 /// vectored write.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Frame {
     chunks: Vec<Bytes>,
     len: usize,
@@ -134,5 +136,19 @@ impl Frame {
         let mut whole = BytesMut::with_capacity(self.len);
         self.chunks.iter().for_each(|chunk| whole.put_slice(chunk));
         whole.freeze()
+    }
+}
+
+/// Shows the length only: among the fields may be a password.
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Shows the length only: among the fields may be a password.
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("len", &self.len).finish_non_exhaustive()
     }
 }

@@ -15,6 +15,8 @@ pub struct ConnectionConfig {
     pub connect_timeout: Duration,
     /// Bounds one call, from entering the queue to the answer. [`CallOptions::wait`] is added to it.
     pub request_timeout: Duration,
+    /// A connection on which nothing was asked for this long is closed.
+    pub idle_timeout: Duration,
     /// The largest answer that is accepted, in bytes.
     pub max_frame_bytes: usize,
     /// How many requests may be on the wire without an answer.
@@ -29,6 +31,8 @@ impl Default for ConnectionConfig {
             client_id: "rskafka".to_owned(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            // Before the broker does (`connections.max.idle.ms`, 10 minutes).
+            idle_timeout: Duration::from_secs(9 * 60),
             // The broker's own default for requests (`socket.request.max.bytes`).
             max_frame_bytes: 100 * 1024 * 1024,
             max_in_flight: 64,

@@ -57,6 +57,11 @@ impl<T> Pipeline<T> {
         self.entries.push_back(Entry { correlation_id, deadline, unwritten: chunks.into(), ticket });
     }
 
+    /// Whether no request waits or is on the wire.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// How many requests have begun and have no answer.
     pub(crate) fn in_flight(&self) -> usize {
         self.begun

@@ -42,6 +42,7 @@ pub(crate) struct Task {
     submitted: mpsc::Receiver<Submitted>,
     pipeline: Pipeline<Ticket>,
     reader: FrameReader,
+    idle_timeout: Duration,
 }
 
 impl Task {
@@ -54,7 +55,7 @@ impl Task {
     ) -> Self {
         let pipeline = Pipeline::new(config.max_in_flight);
         let reader = FrameReader::new(config.max_frame_bytes);
-        Self { env, endpoint, shared, submitted, pipeline, reader }
+        Self { env, endpoint, shared, submitted, pipeline, reader, idle_timeout: config.idle_timeout }
     }
 
     pub(crate) async fn run(mut self, stream: BoxStream) {
@@ -66,7 +67,7 @@ impl Task {
         debug!(broker = %self.endpoint, error = &*cause as &(dyn std::error::Error + 'static), "connection ended");
 
         let unfinished = self.fail_all(&cause).await;
-        if matches!(*cause, CloseCause::ByClient) {
+        if matches!(*cause, CloseCause::ByClient | CloseCause::Idle) {
             // Nobody is left to tell if it fails.
             let _ = timeout(LINGER, finish(&mut write, unfinished)).await;
         }
@@ -78,14 +79,24 @@ impl Task {
         read: &mut ReadHalf<BoxStream>,
         write: &mut WriteHalf<BoxStream>,
     ) -> CloseCause {
-        let Self { env, shared, submitted, pipeline, reader, .. } = self;
+        let Self { env, shared, submitted, pipeline, reader, idle_timeout, .. } = self;
         let mut told_to_end = pin!(shared.told_to_end.notified());
         let mut timer = pin!(sleep_until(env.now()));
         let mut timer_at: Option<Deadline> = None;
         let mut flushed = true;
+        let mut idle_until: Option<Deadline> = None;
         loop {
+            if !pipeline.is_empty() {
+                idle_until = None;
+            } else if idle_until.is_none() {
+                idle_until = Some(Deadline::after(env.now(), *idle_timeout));
+            }
             // Deadlines mostly come in ascending order: the timer is touched only when an earlier one comes.
-            if let Some(wake_at) = pipeline.wake_at()
+            let wake_at = match (pipeline.wake_at(), idle_until) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            if let Some(wake_at) = wake_at
                 && timer_at.is_none_or(|timer_at| wake_at < timer_at)
             {
                 timer.as_mut().reset(wake_at.instant());
@@ -104,6 +115,10 @@ impl Task {
                     pipeline.expire(now).into_iter().for_each(|ticket| ticket.time_out(false));
                     if let Some(ticket) = pipeline.stuck(now) {
                         return CloseCause::Unanswered { api: ticket.api };
+                    }
+                    let is_idle = pipeline.is_empty() && submitted.is_empty();
+                    if is_idle && idle_until.is_some_and(|until| until.is_over(now)) {
+                        return CloseCause::Idle;
                     }
                 }
                 result = reader.fill(read) => {

@@ -15,6 +15,9 @@ pub enum CloseCause {
     /// This side closed it, or dropped the last handle.
     #[snafu(display("closed by this client"))]
     ByClient,
+    /// This side closed it because nothing was asked for a long time.
+    #[snafu(display("closed by this client after it was idle"))]
+    Idle,
     /// The broker closed it between two answers.
     #[snafu(display("closed by the broker {}", match (unanswered, received_any) {
         (0, _) => "while it was idle".to_owned(),
@@ -91,7 +94,7 @@ pub enum CloseCause {
 impl CloseCause {
     /// Whether nothing went wrong: this side closed the connection, or the broker did while it was idle.
     pub fn is_quiet(&self) -> bool {
-        matches!(self, Self::ByClient | Self::ByBroker { unanswered: 0, .. })
+        matches!(self, Self::ByClient | Self::Idle | Self::ByBroker { unanswered: 0, .. })
     }
 }
 

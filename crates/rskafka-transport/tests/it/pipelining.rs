@@ -172,3 +172,22 @@ async fn an_answer_takes_no_time_of_its_own() {
     }
     assert_eq!(Instant::now(), started);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_idle_for_long_is_closed_and_one_in_use_is_not() {
+    let (connection, mut peer) = connected().await;
+    let idle_timeout = ConnectionConfig::default().idle_timeout;
+    for _ in 0..3 {
+        tokio::time::sleep(idle_timeout - seconds(1)).await;
+        let call = asking(&connection, "again", options(seconds(5)));
+        let request = peer.request().await;
+        peer.echo(&request).await;
+        assert_eq!(call.await.unwrap().unwrap(), "again");
+    }
+    tokio::time::sleep(idle_timeout - seconds(1)).await;
+    assert!(!connection.is_closed());
+    tokio::time::sleep(seconds(2)).await;
+    assert!(connection.is_closed());
+    let cause = connection.close_cause().unwrap();
+    assert!(matches!(*cause, CloseCause::Idle) && cause.is_quiet());
+}

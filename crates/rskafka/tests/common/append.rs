@@ -90,15 +90,19 @@ pub async fn a_dropped_produce_hurts_no_other(brokers: Brokers) {
 
 pub async fn large_records_one_by_one_do_not_wait_for_delayed_acknowledgements(brokers: Brokers) {
     let (_, log) = new_log(&brokers, "nodelay").await;
-    let mut times = Vec::new();
-    for _ in 0..60 {
-        let started = Instant::now();
-        log.produce([record(vec![1u8; 10 * 1024])]).await.unwrap();
-        times.push(started.elapsed());
+    let mut medians = Vec::new();
+    for size in [10, 10 * 1024] {
+        let mut times = Vec::new();
+        for _ in 0..60 {
+            let started = Instant::now();
+            log.produce([record(vec![1u8; size])]).await.unwrap();
+            times.push(started.elapsed());
+        }
+        times.sort();
+        medians.push(times[30]);
     }
-    // Waiting for a delayed acknowledgement takes 40 ms, each time.
-    times.sort();
-    assert!(times[30] < Duration::from_millis(30), "median {:?}", times[30]);
+    // Waiting for a delayed acknowledgement takes 40 ms, each time; a small record never waits for one.
+    assert!(medians[1] < medians[0] + Duration::from_millis(20), "{medians:?}");
 }
 
 pub async fn a_batch_larger_than_asked_for_is_read_whole(brokers: Brokers) {
@@ -132,7 +136,8 @@ pub async fn close_waits_for_what_is_in_line(brokers: Brokers) {
     let calls: Vec<_> = (0..50).map(|number| log.produce([record(number.to_string())])).collect();
     client.close().await;
     for (number, call) in calls.into_iter().enumerate() {
-        assert_eq!(call.await.unwrap().base_offset, number as i64);
+        let done = tokio::time::timeout(Duration::ZERO, call).await;
+        assert_eq!(done.expect("close has waited for it").unwrap().base_offset, number as i64);
     }
     let error = log.produce([record("late")]).await.unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Closed, Outcome::NotWritten));

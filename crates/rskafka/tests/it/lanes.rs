@@ -120,3 +120,42 @@ async fn closing_the_client_ends_the_connections_of_its_partition_clients() {
     assert_eq!(cluster.open_connections(1).unwrap(), 0);
     drop(log);
 }
+
+#[test]
+fn connections_live_on_the_runtime_of_the_client() {
+    use rskafka_fake::FakeCluster;
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
+    let (home, other) = (runtime(), runtime());
+    let (cluster, log) = home.block_on(async {
+        let cluster = FakeCluster::builder().start().await.unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let client = rskafka::client::Client::new_plain(cluster.bootstrap_servers()).await.unwrap();
+        (cluster, client.partition_client(TOPIC, 0).await.unwrap())
+    });
+    // The fetch connection is opened by a caller on a runtime that then goes away.
+    other.block_on(log.fetch_records(0, 1..1_000_000, 1)).unwrap();
+    drop(other);
+    home.block_on(async {
+        log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+        let requests = cluster.requests();
+        let fetches = requests.iter().filter(|request| request.api_key == ApiKey::FETCH);
+        let connections: BTreeSet<u64> = fetches.map(|request| request.connection).collect();
+        assert_eq!(connections.len(), 1);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_lanes_are_closed_and_opened_again_without_an_error() {
+    let (cluster, _client, log) = start(1).await;
+    log.produce([record("one")]).await.unwrap();
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(cluster.open_connections(1).unwrap(), 0);
+    assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
+    assert_eq!(log.fetch_records(0, 1..1_000_000, 1).await.unwrap().0.len(), 2);
+    // A broker that closes an idle connection first is no error either.
+    cluster.cut_connections(1).unwrap();
+    assert_eq!(log.produce([record("three")]).await.unwrap().base_offset, 2);
+    assert_eq!(log.fetch_records(0, 1..1_000_000, 1).await.unwrap().0.len(), 3);
+}
