@@ -74,6 +74,10 @@ async fn redraw(sides: &Sides) {
     loop {
         tokio::time::sleep(REDRAW).await;
         for (bar, counter) in sides {
+            // What is done shows the rate that it had.
+            if Some(bar.position()) == bar.length() {
+                continue;
+            }
             bar.set_position(counter.records());
             bar.set_message(rate(counter, since.elapsed()));
         }

@@ -2,6 +2,8 @@
 
 use std::future::pending;
 
+use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka_fake::{FakeCluster, Fault};
 use rskafka_verifier::demo::{Interrupted, Options, run};
 use rskafka_verifier::findings::Kind;
 use rskafka_verifier::report::Report;
@@ -82,4 +84,44 @@ async fn no_records_are_an_error_and_so_is_a_cluster_too_small_for_its_replicas(
     let too_many = Options { records: 1, replication_factor: Some(4), ..Options::default() };
     let error = run(too_many, pending()).await.unwrap_err();
     assert!(format!("{error:#}").contains("INVALID_REPLICATION_FACTOR"), "{error:#}");
+}
+
+/// The demo on a cluster where the fourth append goes wrong.
+async fn demo_with(fault: Fault) -> Report {
+    let cluster = FakeCluster::builder().brokers(2).start().await.unwrap();
+    let fault = cluster.inject(fault.on(ApiKey::PRODUCE).skip(3));
+    let bootstrap = cluster.bootstrap_servers();
+    let report = run(Options { bootstrap, records: RECORDS, ..Options::default() }, pending()).await.unwrap();
+    assert_eq!(cluster.struck(fault), 1);
+    cluster.shutdown().await;
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_append_fails_the_demo_but_not_the_log() {
+    let report = demo_with(Fault::answer(ErrorCode::INVALID_RECORD)).await;
+    assert!(!report.is_verified());
+    assert!(report.verdict.is_clean(), "{report}");
+    assert_eq!(report.verdict.verified, report.appended.records);
+    assert_eq!(report.read.records, report.appended.records);
+    assert!(report.to_string().contains("append failed: "), "{report}");
+    assert!(report.failure.unwrap().contains("INVALID_RECORD"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_without_an_answer_fails_the_demo_but_not_the_log() {
+    let report = demo_with(Fault::close().after_applying()).await;
+    assert!(!report.is_verified());
+    assert!(report.verdict.is_clean(), "{report}");
+    assert_eq!(report.verdict.verified, report.appended.records);
+    assert!(report.read.records > report.appended.records);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_refuses_what_it_has_written_is_found_out() {
+    let report = demo_with(Fault::answer(ErrorCode::INVALID_RECORD).after_applying()).await;
+    let findings = &report.verdict.findings;
+    assert_eq!(findings.count(Kind::NotWritten), 1_000, "{report}");
+    assert_eq!(findings.first(Kind::NotWritten).unwrap().offsets.start, 3_000);
+    assert!(findings.iter().all(|finding| finding.kind == Kind::NotWritten), "{report}");
 }
