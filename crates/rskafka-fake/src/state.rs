@@ -11,7 +11,7 @@ mod partition;
 mod topic;
 mod waiting;
 
-pub(crate) use self::batch::{Checked, Refusal};
+pub(crate) use self::batch::{Received as ReceivedBatch, Refusal};
 pub(crate) use self::broker::{Broker, Endpoint};
 pub(crate) use self::configs::{CONFIGS, TopicSettings};
 pub use self::control::ControlError;
@@ -117,11 +117,16 @@ impl State {
 
     /// Takes in a topic that [`NewTopic`] found to be right. Gives its id.
     pub(crate) fn insert_topic(&mut self, new: NewTopic) -> Uuid {
-        let id = self.random.uuid();
+        let id = self.new_id();
         self.names.insert(id, new.name.clone());
         let topic = Topic::new(id, new, &self.brokers);
         self.topics.insert(topic.name.clone(), topic);
         id
+    }
+
+    /// An id for a topic.
+    pub(crate) fn new_id(&mut self) -> Uuid {
+        self.random.uuid()
     }
 
     /// Removes a topic and its records. What waits for them is woken, to find them gone.

@@ -72,9 +72,8 @@ fn create(topic: CreatableTopic, validate_only: bool, call: &mut Call<'_>) -> Cr
         configs: Some(configs(&new.configs)),
         ..Default::default()
     };
-    if !validate_only {
-        result.topic_id = call.state.insert_topic(new);
-    }
+    // A check only gets an id too, of a topic that never is.
+    result.topic_id = if validate_only { call.state.new_id() } else { call.state.insert_topic(new) };
     result
 }
 

@@ -11,7 +11,7 @@ use rskafka_protocol::{ErrorCode, Uuid};
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::TopicRef;
+use crate::state::{State, TopicRef};
 
 /// The version from which on topics are structs with name or id.
 const STRUCTS_FROM: i16 = 6;
@@ -25,12 +25,18 @@ impl Api for DeleteTopicsRequest {
 
     fn serve(entries: Self::Checked, call: &mut Call<'_>) -> Outcome<DeleteTopicsResponse> {
         let mut response = DeleteTopicsResponse::default();
-        for (place, entry) in entries.iter().enumerate() {
-            if entries[..place].contains(entry) {
+        // First all topics are found, so that one named in two ways is seen to be one.
+        let found: Vec<_> = entries.iter().map(|entry| find(entry, call.state)).collect();
+        for (place, (entry, topic)) in entries.iter().zip(&found).enumerate() {
+            let is_same = |other: usize| match topic {
+                Ok(topic) => found[other].as_ref().is_ok_and(|other| other == topic),
+                Err(_) => entries[other] == *entry,
+            };
+            if (0..place).any(is_same) {
                 continue;
             }
-            let is_repeated = entries[place + 1..].contains(entry);
-            response.responses.push(delete(entry, is_repeated, call));
+            let is_repeated = (place + 1..entries.len()).any(is_same);
+            response.responses.push(delete(entry, topic, is_repeated, call.state));
         }
         Outcome::Answer(response)
     }
@@ -69,23 +75,35 @@ fn topic_ref(entry: &DeleteTopicState) -> TopicRef {
     }
 }
 
-fn delete(entry: &DeleteTopicState, is_repeated: bool, call: &mut Call<'_>) -> DeletableTopicResult {
+/// The topic that an entry means: name and id.
+fn find(entry: &DeleteTopicState, state: &State) -> Result<(String, Uuid), ErrorCode> {
+    if entry.name.is_some() != entry.topic_id.is_zero() {
+        return Err(ErrorCode::INVALID_REQUEST);
+    }
+    state.find(&topic_ref(entry)).map(|topic| (topic.name.clone(), topic.id))
+}
+
+fn delete(
+    entry: &DeleteTopicState,
+    found: &Result<(String, Uuid), ErrorCode>,
+    is_repeated: bool,
+    state: &mut State,
+) -> DeletableTopicResult {
+    let id = found.as_ref().map_or(entry.topic_id, |(_, id)| *id);
     let refused = |code, why: &str| DeletableTopicResult {
         error_message: Some(why.to_owned()),
-        ..result(entry.name.clone(), entry.topic_id, code)
+        ..result(entry.name.clone(), id, code)
     };
-    if entry.name.is_some() && !entry.topic_id.is_zero() {
-        return refused(ErrorCode::INVALID_REQUEST, "You may not specify both topic name and topic id.");
-    }
-    if is_repeated {
-        return refused(ErrorCode::INVALID_REQUEST, "Duplicate topic.");
-    }
-    match call.state.find(&topic_ref(entry)).map(|topic| topic.name.clone()) {
-        Ok(name) => {
-            let id = call.state.remove_topic(&name).map_or(Uuid::ZERO, |topic| topic.id);
-            result(Some(name), id, ErrorCode::NONE)
+    match found {
+        _ if is_repeated => refused(ErrorCode::INVALID_REQUEST, "Duplicate topic."),
+        Ok((name, id)) => {
+            state.remove_topic(name);
+            result(Some(name.clone()), *id, ErrorCode::NONE)
         }
-        Err(code) => refused(code, "This server does not host this topic."),
+        Err(ErrorCode::INVALID_REQUEST) => {
+            refused(ErrorCode::INVALID_REQUEST, "Exactly one of topic name and topic id is to be given.")
+        }
+        Err(code) => refused(*code, "This server does not host this topic."),
     }
 }
 

@@ -28,6 +28,8 @@ const IDS_FROM: i16 = 13;
 const FOLLOWERS_FROM: i16 = 11;
 /// The version from which on a refusal names the leader.
 const LEADER_FROM: i16 = 16;
+/// The isolation level of readers that skip what was aborted (KIP-98).
+const READ_COMMITTED: i8 = 1;
 /// Kafka's `fetch.max.bytes` on the broker: no answer has more, whatever is asked for.
 const MAX_BYTES: usize = 55 * 1024 * 1024;
 
@@ -46,7 +48,8 @@ impl Api for FetchRequest {
     }
 
     fn serve(fetch: Fetch, call: &mut Call<'_>) -> Outcome<FetchResponse> {
-        if fetch.request.session_id != 0 {
+        // With epoch 0 or -1 the client asks for everything anew, whatever session it had.
+        if fetch.request.session_id != 0 && fetch.request.session_epoch > 0 {
             let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
             return Outcome::Answer(FetchResponse { error_code, ..Default::default() });
         }
@@ -111,7 +114,7 @@ impl Fetch {
         let mut ready = Readiness::default();
         let mut room = bytes_of(self.request.max_bytes).min(MAX_BYTES);
         for (topic, asked) in self.partitions() {
-            let Ok((readable, log)) = check(call, topic, asked) else {
+            let Ok((readable, log)) = check(call, topic, asked, self.request.max_bytes) else {
                 ready.failed = true;
                 return ready;
             };
@@ -135,13 +138,13 @@ impl Fetch {
                 partitions: Vec::with_capacity(topic.partitions.len()),
             };
             for asked in &topic.partitions {
-                let mut data = match check(call, name, asked) {
+                let mut data = match check(call, name, asked, self.request.max_bytes) {
                     Ok((readable, log)) => {
                         let limit = bytes_of(asked.partition_max_bytes).min(room);
                         let records = log.read(asked.fetch_offset, limit, is_empty);
                         is_empty &= records.is_empty();
                         room = room.saturating_sub(records.len());
-                        success(asked.partition, &readable, records)
+                        success(asked.partition, &readable, records, self.request.isolation_level)
                     }
                     Err(code) => failure(asked.partition, code),
                 };
@@ -165,14 +168,12 @@ fn check<'a>(
     call: &'a mut Call<'_>,
     topic: &TopicRef,
     asked: &FetchPartition,
+    max_bytes: i32,
 ) -> Result<(Readable, &'a crate::state::Log), ErrorCode> {
     let topic_id = call.state.find(topic)?.id;
     let (partition, _) = call.state.find_partition(topic, asked.partition)?;
-    let is_replica = partition.replicas.contains(&call.broker);
-    if is_replica {
-        partition.check_epoch(asked.current_leader_epoch)?;
-    }
-    if call.version < FOLLOWERS_FROM || !is_replica {
+    partition.check_epoch(call.broker, asked.current_leader_epoch)?;
+    if call.version < FOLLOWERS_FROM {
         partition.check_leader(call.broker)?;
     }
     let log = &partition.log;
@@ -180,16 +181,19 @@ fn check<'a>(
     if !(log_start_offset..=high_watermark).contains(&asked.fetch_offset) {
         return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
     }
+    if asked.partition_max_bytes < 0 || max_bytes < 0 {
+        return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+    }
     Ok((Readable { topic_id, high_watermark, log_start_offset }, log))
 }
 
-fn success(partition_index: i32, readable: &Readable, records: Bytes) -> PartitionData {
+fn success(partition_index: i32, readable: &Readable, records: Bytes, isolation_level: i8) -> PartitionData {
     PartitionData {
         partition_index,
         high_watermark: readable.high_watermark,
         last_stable_offset: readable.high_watermark,
         log_start_offset: readable.log_start_offset,
-        aborted_transactions: None,
+        aborted_transactions: (isolation_level == READ_COMMITTED).then(Vec::new),
         records: Some(records),
         ..Default::default()
     }
@@ -200,6 +204,11 @@ fn failure(partition_index: i32, error_code: ErrorCode) -> PartitionData {
         partition_index,
         error_code,
         high_watermark: -1,
+        // Kafka's replica manager, which knows the partition, says null, and what comes before it says none.
+        aborted_transactions: match error_code {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => Some(Vec::new()),
+            _ => None,
+        },
         records: Some(Bytes::new()),
         ..Default::default()
     }

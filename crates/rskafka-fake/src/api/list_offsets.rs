@@ -5,6 +5,7 @@
 //!   tiered storage and find nothing. Before, such a number gets UNSUPPORTED_VERSION.
 //! - By time: the first record whose timestamp is not below; -1 for timestamp and offset if there is none.
 //! - FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION.
+//! - A partition that the request has twice has one entry, with INVALID_REQUEST.
 //! - In batches whose compression cannot be read here, times are those of the whole batch.
 
 use rskafka_protocol::ErrorCode;
@@ -31,11 +32,19 @@ impl Api for ListOffsetsRequest {
     fn serve(request: Self, call: &mut Call<'_>) -> Outcome<ListOffsetsResponse> {
         let of_topic = |topic: ListOffsetsTopic| {
             let name = TopicRef::Name(topic.name.clone());
-            let of_partition = |asked: &ListOffsetsPartition| match look_up(call, &name, asked) {
-                Ok(found) => success(asked.partition_index, found, call.version),
-                Err(code) => failure(asked.partition_index, code),
-            };
-            let partitions = topic.partitions.iter().map(of_partition).collect();
+            let mut partitions: Vec<ListOffsetsPartitionResponse> = Vec::new();
+            for asked in &topic.partitions {
+                let index = asked.partition_index;
+                if partitions.iter().any(|entry| entry.partition_index == index) {
+                    continue;
+                }
+                let count = topic.partitions.iter().filter(|other| other.partition_index == index).count();
+                partitions.push(match look_up(call, &name, asked) {
+                    _ if count > 1 => failure(index, ErrorCode::INVALID_REQUEST),
+                    Ok(found) => success(index, found, call.version),
+                    Err(code) => failure(index, code),
+                });
+            }
             ListOffsetsTopicResponse { name: topic.name, partitions }
         };
         let topics = request.topics.into_iter().map(of_topic).collect();
@@ -76,7 +85,7 @@ fn look_up(
     if call.version < first_version {
         return Err(ErrorCode::UNSUPPORTED_VERSION);
     }
-    partition.check_epoch(asked.current_leader_epoch)?;
+    partition.check_epoch(call.broker, asked.current_leader_epoch)?;
     partition.check_leader(call.broker)?;
     let found = match asked.timestamp {
         LATEST_TIMESTAMP => Some(Found {
@@ -93,9 +102,7 @@ fn look_up(
 }
 
 fn earliest(partition: &Partition) -> Found {
-    let offset = partition.log.start_offset();
-    let leader_epoch = partition.log.batch_at(offset).map_or(-1, |batch| batch.leader_epoch);
-    Found { timestamp: -1, offset, leader_epoch }
+    Found { timestamp: -1, offset: partition.log.start_offset(), leader_epoch: partition.log.start_epoch() }
 }
 
 fn success(partition_index: i32, found: Option<Found>, version: i16) -> ListOffsetsPartitionResponse {

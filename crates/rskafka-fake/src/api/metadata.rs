@@ -20,7 +20,7 @@ use crate::state::{Partition, State, Topic, TopicRef, is_valid_name};
 const IDS_FROM: i16 = 12;
 /// What Kafka answers without an authorizer: each operation that a topic, or the cluster, has.
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
-const CLUSTER_OPERATIONS: i32 = 0b1_0011_0111_1100_0000;
+const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 impl Api for MetadataRequest {
     type Checked = Self;
@@ -31,14 +31,21 @@ impl Api for MetadataRequest {
 
     fn serve(request: Self, call: &mut Call<'_>) -> Outcome<MetadataResponse> {
         let state = &*call.state;
+        let asked = request.topics.as_deref().unwrap_or_default();
+        if asked.iter().any(|topic| topic.name.is_none() && topic.topic_id.is_zero()) {
+            return Outcome::Answer(request.refuse(ErrorCode::UNKNOWN_SERVER_ERROR, call.version));
+        }
         let mut topics: Vec<_> = match &request.topics {
             None => state.topics().map(|topic| describe(topic, state)).collect(),
-            Some(asked) => asked.iter().map(|topic| look_up(topic, state, call.version)).collect(),
+            Some(asked) => {
+                // One entry for a topic, however often the request has it.
+                let is_first = |(place, topic): &(usize, &_)| !asked[..*place].contains(topic);
+                let asked = asked.iter().enumerate().filter(is_first);
+                asked.map(|(_, topic)| look_up(topic, state, call.version)).collect()
+            }
         };
         if request.include_topic_authorized_operations {
-            for topic in topics.iter_mut().filter(|topic| topic.error_code.is_ok()) {
-                topic.topic_authorized_operations = TOPIC_OPERATIONS;
-            }
+            topics.iter_mut().for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
         }
         let mut response = MetadataResponse { topics, ..of_cluster(state) };
         if request.include_cluster_authorized_operations {
@@ -54,7 +61,7 @@ impl Api for MetadataRequest {
     fn refuse(&self, code: ErrorCode, _: i16) -> MetadataResponse {
         let refused = |topic: &MetadataRequestTopic| MetadataResponseTopic {
             error_code: code,
-            name: topic.name.clone(),
+            name: Some(topic.name.clone().unwrap_or_default()),
             topic_id: topic.topic_id,
             ..Default::default()
         };

@@ -6,7 +6,8 @@
 //! - acks -1, 0 or 1, else INVALID_REQUIRED_ACKS; with -1 at least `min.insync.replicas` are in sync, else
 //!   NOT_ENOUGH_REPLICAS. With 0 there is no answer, and an error ends the connection.
 //! - MESSAGE_TOO_LARGE, CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP by the batch itself and its
-//!   topic's configs. Compressed records are taken at their header's word.
+//!   topic's configs. Compressed records are taken at their header's word. No records at all (null) are
+//!   INVALID_RECORD, where Kafka never answers.
 //! - No transactions, and no memory of producers yet: a batch that is sent twice is appended twice.
 
 use rskafka_protocol::ErrorCode;
@@ -17,7 +18,7 @@ use rskafka_protocol::messages::produce::{
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{Checked, Refusal, TopicRef};
+use crate::state::{ReceivedBatch, Refusal, TopicRef};
 
 /// The version from which on topics are named by id.
 const IDS_FROM: i16 = 13;
@@ -34,7 +35,7 @@ struct CheckedTopic {
     topic: TopicRef,
     /// The answer's entry, still without partitions.
     response: TopicProduceResponse,
-    partitions: Vec<(i32, Result<Checked, Refusal>)>,
+    partitions: Vec<(i32, Result<ReceivedBatch, Refusal>)>,
 }
 
 /// Where a batch was appended.
@@ -44,22 +45,42 @@ struct Appended {
     log_start_offset: i64,
 }
 
+/// A batch that was not appended.
+struct Refused {
+    refusal: Refusal,
+    log_start_offset: i64,
+}
+
+impl<R: Into<Refusal>> From<R> for Refused {
+    fn from(refusal: R) -> Self {
+        Self { refusal: refusal.into(), log_start_offset: -1 }
+    }
+}
+
 impl Api for ProduceRequest {
     type Checked = CheckedProduce;
 
     fn check(self, version: i16) -> CheckedProduce {
-        let check_partition =
-            |data: PartitionProduceData| (data.index, Checked::parse(data.records, version));
-        let check_topic = |data: TopicProduceData| CheckedTopic {
-            topic: TopicRef::of(&data.name, data.topic_id, version, IDS_FROM),
-            partitions: data.partition_data.into_iter().map(check_partition).collect(),
-            response: TopicProduceResponse {
-                name: data.name,
-                topic_id: data.topic_id,
-                partition_responses: Vec::new(),
-            },
-        };
-        CheckedProduce { acks: self.acks, topics: self.topic_data.into_iter().map(check_topic).collect() }
+        let mut topics: Vec<CheckedTopic> = Vec::new();
+        for data in self.topic_data {
+            let topic = TopicRef::of(&data.name, data.topic_id, version, IDS_FROM);
+            // One entry for a topic and for a partition; of several batches for it, the last counts.
+            let place = topics.iter().position(|known| known.topic == topic).unwrap_or_else(|| {
+                let (name, topic_id) = (data.name, data.topic_id);
+                let response = TopicProduceResponse { name, topic_id, ..Default::default() };
+                topics.push(CheckedTopic { topic, response, partitions: Vec::new() });
+                topics.len() - 1
+            });
+            let partitions = &mut topics[place].partitions;
+            for PartitionProduceData { index, records } in data.partition_data {
+                let batch = ReceivedBatch::parse(records, version);
+                match partitions.iter_mut().find(|(known, _)| *known == index) {
+                    Some((_, known)) => *known = batch,
+                    None => partitions.push((index, batch)),
+                }
+            }
+        }
+        CheckedProduce { acks: self.acks, topics }
     }
 
     fn serve(checked: CheckedProduce, call: &mut Call<'_>) -> Outcome<ProduceResponse> {
@@ -69,7 +90,7 @@ impl Api for ProduceRequest {
             for (index, batch) in partitions {
                 let mut entry = match append(call, acks, &topic, index, batch) {
                     Ok(appended) => success(index, &appended),
-                    Err(refusal) => failure(index, refusal),
+                    Err(refused) => failure(index, refused),
                 };
                 if entry.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER && call.version >= LEADER_FROM {
                     name_leader(call, &topic, &mut entry, &mut response.node_endpoints);
@@ -119,27 +140,28 @@ fn append(
     acks: i16,
     topic: &TopicRef,
     index: i32,
-    batch: Result<Checked, Refusal>,
-) -> Result<Appended, Refusal> {
+    batch: Result<ReceivedBatch, Refusal>,
+) -> Result<Appended, Refused> {
     if !matches!(acks, -1..=1) {
         return Err(ErrorCode::INVALID_REQUIRED_ACKS.into());
     }
+    let now_ms = call.now.wall_ms;
     let topic_id = call.state.find(topic)?.id;
     let (partition, settings) = call.state.find_partition(topic, index)?;
-    let batch = match batch {
-        Err(refusal) if refusal.before_leader => return Err(refusal),
-        other => other,
-    };
+    let batch = batch?;
     partition.check_leader(call.broker)?;
-    if acks == -1 && partition.isr.len() < settings.min_insync_replicas {
+    // A topic with fewer replicas than it should have in sync is content with those (KIP-966).
+    let min_insync_replicas = settings.min_insync_replicas.min(partition.replicas.len());
+    if acks == -1 && partition.isr.len() < min_insync_replicas {
         return Err(ErrorCode::NOT_ENOUGH_REPLICAS.into());
     }
-    let batch = batch?;
-    if batch.size() > settings.max_message_bytes {
-        return Err(ErrorCode::MESSAGE_TOO_LARGE.into());
-    }
-    batch.check_topic(settings, call.now.wall_ms)?;
-    let log_append_time = settings.log_append_time.then_some(call.now.wall_ms);
+    let log_start_offset = partition.log.start_offset();
+    let with_start = |refusal: Refusal| match refusal.by_validator {
+        true => Refused { refusal, log_start_offset },
+        false => refusal.into(),
+    };
+    let batch = batch.check_topic(settings, now_ms).map_err(with_start)?;
+    let log_append_time = settings.log_append_time.then_some(now_ms);
     let base_offset = partition.log.end_offset();
     partition.log.append(batch.store(base_offset, partition.leader_epoch, log_append_time));
     if let Some(bytes) = settings.retention_bytes {
@@ -160,7 +182,8 @@ fn success(index: i32, appended: &Appended) -> PartitionProduceResponse {
     }
 }
 
-fn failure(index: i32, refusal: Refusal) -> PartitionProduceResponse {
+fn failure(index: i32, refused: Refused) -> PartitionProduceResponse {
+    let Refused { refusal, log_start_offset } = refused;
     let record_error = |(batch_index, message)| BatchIndexAndErrorMessage {
         batch_index,
         batch_index_error_message: Some(message),
@@ -169,6 +192,7 @@ fn failure(index: i32, refusal: Refusal) -> PartitionProduceResponse {
         index,
         error_code: refusal.code,
         base_offset: -1,
+        log_start_offset,
         record_errors: refusal.records.into_iter().map(record_error).collect(),
         error_message: refusal.message,
         ..Default::default()

@@ -1,6 +1,6 @@
 //! What a broker checks of a batch before it appends it, and what it writes into it.
 //!
-//! Invariant: all that costs time by the batch's size happens in [`Checked::parse`], which needs no state
+//! Invariant: all that costs time by the batch's size happens in [`Received::parse`], which needs no state
 //! and so no lock.
 
 use bytes::Bytes;
@@ -17,31 +17,41 @@ const ZSTD_FROM_PRODUCE: i16 = 7;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
+    /// Why, where Kafka says so.
     pub(crate) message: Option<String>,
     /// The records at fault: place in the batch, and why.
     pub(crate) records: Vec<(i32, String)>,
-    /// Whether the request as such is refused, before anyone asks who leads the partition.
-    pub(crate) before_leader: bool,
+    /// Whether Kafka's `LogValidator` is what refuses it: only then does the answer say where the log
+    /// starts.
+    pub(crate) by_validator: bool,
 }
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, records: Vec::new(), before_leader: false }
+        Self { code, message: None, records: Vec::new(), by_validator: false }
     }
 }
 
 impl Refusal {
-    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { message: Some(message.into()), ..Self::from(code) }
+    fn by_validator(code: ErrorCode) -> Self {
+        Self { by_validator: true, ..Self::from(code) }
     }
 
-    /// The one batch of a request has to be there, be alone and be of magic 2.
-    fn of_request(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { before_leader: true, ..Self::new(code, message) }
+    fn of_records(code: ErrorCode, records: Vec<(i32, String)>) -> Self {
+        let message = Some("One or more records have been rejected".to_owned());
+        Self { message, records, ..Self::by_validator(code) }
     }
 }
 
-/// A batch that is right in itself.
+/// The one batch of a produce request: there, alone and of magic 2.
+#[derive(Debug)]
+pub(crate) struct Received {
+    size: usize,
+    base_offset: i64,
+    checked: Result<Checked, Refusal>,
+}
+
+/// A batch whose header and records agree.
 #[derive(Debug)]
 pub(crate) struct Checked {
     batch: Batch,
@@ -50,56 +60,66 @@ pub(crate) struct Checked {
     has_keys: bool,
 }
 
-impl Checked {
-    /// Checks the records field of a produce request as Kafka does (`ProduceRequest`, `LogValidator`).
+impl Received {
+    /// Checks the records field of a produce request.
+    ///
+    /// # Errors
+    ///
+    /// The request as such is wrong (Kafka class `ProduceRequest`), before anyone asks who leads the
+    /// partition.
     pub(crate) fn parse(records: Option<Bytes>, api_version: i16) -> Result<Self, Refusal> {
         let records = records.unwrap_or_default();
         let mut set = batches(&records);
-        let Some(batch) = set.next() else {
-            let why = format!(
-                "Produce requests with version {api_version} must have at least one record batch per partition"
-            );
-            return Err(Refusal::of_request(ErrorCode::INVALID_RECORD, why));
+        let batch = match set.next() {
+            None => return Err(ErrorCode::INVALID_RECORD.into()),
+            Some(Ok(batch)) => batch,
+            Some(Err(error)) => {
+                let refused = Err(refusal_of(*error.kind(), api_version)?);
+                return Ok(Self { size: records.len(), base_offset: error.base_offset(), checked: refused });
+            }
         };
-        let batch = batch.map_err(|error| refusal_of(*error.kind()))?;
         if set.next().is_some() {
-            let why = format!(
-                "Produce requests with version {api_version} are only allowed to contain exactly one record batch per partition"
-            );
-            return Err(Refusal::of_request(ErrorCode::INVALID_RECORD, why));
+            return Err(ErrorCode::INVALID_RECORD.into());
         }
         if batch.compression() == Compression::Zstd && api_version < ZSTD_FROM_PRODUCE {
-            let why = format!(
-                "Produce requests with version {api_version} are not allowed to use ZStandard compression"
-            );
-            return Err(Refusal::of_request(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, why));
+            return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
         }
-        Self::check(batch)
+        let (size, base_offset) = (batch.size_in_bytes(), batch.base_offset());
+        Ok(Self { size, base_offset, checked: Checked::check(batch) })
     }
 
+    /// Checks the batch against its topic's configs, in Kafka's order: base offset, size, CRC, records.
+    pub(crate) fn check_topic(self, settings: &TopicSettings, now_ms: i64) -> Result<Checked, Refusal> {
+        if self.base_offset != 0 {
+            return Err(Refusal::by_validator(ErrorCode::INVALID_RECORD));
+        }
+        if self.size > settings.max_message_bytes {
+            return Err(ErrorCode::MESSAGE_TOO_LARGE.into());
+        }
+        let checked = self.checked?;
+        checked.check_topic(settings, now_ms)?;
+        Ok(checked)
+    }
+}
+
+impl Checked {
     /// Checks that the header and the records agree.
     fn check(batch: Batch) -> Result<Self, Refusal> {
-        let invalid = |why: &str| Err(Refusal::new(ErrorCode::INVALID_RECORD, why));
-        if batch.base_offset() != 0 {
-            return invalid("The baseOffset of the record batch in the append to the partition should be 0");
-        }
-        if batch.is_control() {
-            return invalid("Clients are not allowed to write control records");
-        }
-        if batch.record_count() == 0 {
-            return invalid("The record batch has no records");
-        }
+        let invalid = Err(Refusal::by_validator(ErrorCode::INVALID_RECORD));
         let offsets = batch.next_offset() - batch.base_offset();
-        if usize::try_from(offsets) != Ok(batch.record_count()) {
-            return invalid("Inconsistent batch offset range: it does not match the number of records");
+        let is_consistent = usize::try_from(offsets) == Ok(batch.record_count());
+        if batch.record_count() == 0 || !is_consistent || batch.is_control() {
+            return invalid;
         }
         let mut checked = Self { timestamps: None, has_keys: true, batch };
         let (mut earliest, mut latest) = (i64::MAX, i64::MIN);
         for record in checked.batch.records() {
-            let record = match record {
+            let record = match record.map_err(|error| *error.kind()) {
                 Ok(record) => record,
-                Err(error) if !error.is_corrupt() => return Ok(checked),
-                Err(error) => return invalid(&error.to_string()),
+                // Kafka counts uncompressed records, but does not compare their offsets.
+                Err(BatchErrorKind::Corrupt(Corruption::RecordOffset { .. })) => break,
+                Err(BatchErrorKind::Unsupported(_)) => return Ok(checked),
+                Err(_) => return invalid,
             };
             earliest = earliest.min(record.timestamp);
             latest = latest.max(record.timestamp);
@@ -109,18 +129,11 @@ impl Checked {
         Ok(checked)
     }
 
-    pub(crate) fn size(&self) -> usize {
-        self.batch.size_in_bytes()
-    }
-
-    /// Checks the batch against its topic's configs.
-    pub(crate) fn check_topic(&self, settings: &TopicSettings, now_ms: i64) -> Result<(), Refusal> {
+    fn check_topic(&self, settings: &TopicSettings, now_ms: i64) -> Result<(), Refusal> {
         if settings.compacted && !self.has_keys {
             let why = "Compacted topic cannot accept message without key";
-            let mut refusal =
-                Refusal::new(ErrorCode::INVALID_RECORD, "One or more records have been rejected");
-            refusal.records = self.places(|record| record.key.is_none(), why);
-            return Err(refusal);
+            let records = self.places(|record| record.key.is_none(), why);
+            return Err(Refusal::of_records(ErrorCode::INVALID_RECORD, records));
         }
         if settings.log_append_time {
             return Ok(());
@@ -133,12 +146,8 @@ impl Checked {
         if (earliest >= 0 && earliest < earliest_allowed) || latest > latest_allowed {
             let why = format!("Timestamp is out of range [{earliest_allowed}, {latest_allowed}]");
             let is_out = |time: i64| (time >= 0 && time < earliest_allowed) || time > latest_allowed;
-            let mut refusal = Refusal::new(
-                ErrorCode::INVALID_TIMESTAMP,
-                "One or more records have been rejected due to invalid timestamp",
-            );
-            refusal.records = self.places(|record| is_out(record.timestamp), &why);
-            return Err(refusal);
+            let records = self.places(|record| is_out(record.timestamp), &why);
+            return Err(Refusal::of_records(ErrorCode::INVALID_TIMESTAMP, records));
         }
         Ok(())
     }
@@ -181,17 +190,22 @@ fn with_offsets(batch: Batch, base_offset: i64, leader_epoch: i32) -> Bytes {
     }
 }
 
-fn refusal_of(kind: BatchErrorKind) -> Refusal {
+/// What a batch that cannot be read is refused with: the request as such (`Err`), or the batch.
+fn refusal_of(kind: BatchErrorKind, api_version: i16) -> Result<Refusal, Refusal> {
     match kind {
-        BatchErrorKind::Unsupported(Unsupported::Magic(magic)) => Refusal::of_request(
-            ErrorCode::INVALID_RECORD,
-            format!(
-                "Produce requests are only allowed to contain record batches with magic version 2, not {magic}"
-            ),
-        ),
-        BatchErrorKind::Corrupt(Corruption::Crc { .. } | Corruption::Length(_)) => {
-            Refusal::new(ErrorCode::CORRUPT_MESSAGE, kind.to_string())
+        BatchErrorKind::Unsupported(Unsupported::Magic(0 | 1)) => Err(ErrorCode::INVALID_RECORD.into()),
+        // What is no batch at all is found while the request is still looked at.
+        BatchErrorKind::Unsupported(Unsupported::Magic(_))
+        | BatchErrorKind::Corrupt(Corruption::Length(_)) => {
+            Err(Refusal { message: Some(kind.to_string()), ..ErrorCode::CORRUPT_MESSAGE.into() })
         }
-        _ => Refusal::new(ErrorCode::INVALID_RECORD, kind.to_string()),
+        BatchErrorKind::Unsupported(Unsupported::Codec(_)) if api_version < ZSTD_FROM_PRODUCE => {
+            Err(ErrorCode::UNKNOWN_SERVER_ERROR.into())
+        }
+        BatchErrorKind::Unsupported(Unsupported::Codec(_)) => {
+            Ok(Refusal::by_validator(ErrorCode::UNKNOWN_SERVER_ERROR))
+        }
+        BatchErrorKind::Corrupt(Corruption::Crc { .. }) => Ok(ErrorCode::CORRUPT_MESSAGE.into()),
+        _ => Ok(Refusal::by_validator(ErrorCode::INVALID_RECORD)),
     }
 }

@@ -30,6 +30,9 @@ pub(crate) struct Found {
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     batches: VecDeque<Stored>,
+    /// Leader epochs and the offset at which each began, ascending; the first covers `start_offset`
+    /// (Kafka class `LeaderEpochFileCache`).
+    epochs: VecDeque<(i32, i64)>,
     start_offset: i64,
     end_offset: i64,
     size: usize,
@@ -54,6 +57,26 @@ impl Log {
         self.batches.iter()
     }
 
+    /// A leader begins to append under an epoch. An epoch without records leaves no trace.
+    pub(crate) fn begin_epoch(&mut self, epoch: i32) {
+        while self.epochs.back().is_some_and(|&(_, begin)| begin >= self.end_offset) {
+            self.epochs.pop_back();
+        }
+        self.epochs.push_back((epoch, self.end_offset));
+    }
+
+    /// The epoch of the first offset.
+    pub(crate) fn start_epoch(&self) -> i32 {
+        self.epochs.front().map_or(-1, |&(epoch, _)| epoch)
+    }
+
+    fn move_start(&mut self, offset: i64) {
+        self.start_offset = self.start_offset.max(offset);
+        while self.epochs.get(1).is_some_and(|&(_, begin)| begin <= self.start_offset) {
+            self.epochs.pop_front();
+        }
+    }
+
     /// Appends a batch whose base offset is the end of this log.
     pub(crate) fn append(&mut self, batch: Stored) {
         debug_assert_eq!(batch.base_offset, self.end_offset, "offsets are given without gaps");
@@ -67,14 +90,14 @@ impl Log {
         while self.size > bytes && self.batches.len() > 1 {
             if let Some(batch) = self.batches.pop_front() {
                 self.size -= batch.bytes.len();
-                self.start_offset = self.start_offset.max(batch.last_offset + 1);
+                self.move_start(batch.last_offset + 1);
             }
         }
     }
 
     /// Drops what is below `offset`, which becomes the log's start if it is above it.
     pub(crate) fn delete_before(&mut self, offset: i64) {
-        self.start_offset = offset.clamp(self.start_offset, self.end_offset);
+        self.move_start(offset.min(self.end_offset));
         while let Some(batch) = self.batches.front().filter(|batch| batch.last_offset < self.start_offset) {
             self.size -= batch.bytes.len();
             self.batches.pop_front();
@@ -84,11 +107,6 @@ impl Log {
     /// The index of the batch that holds `offset`, or of the first after it.
     fn position(&self, offset: i64) -> usize {
         self.batches.partition_point(|batch| batch.last_offset < offset)
-    }
-
-    /// The first batch that holds `offset` or a later one.
-    pub(crate) fn batch_at(&self, offset: i64) -> Option<&Stored> {
-        self.batches.get(self.position(offset))
     }
 
     /// How many bytes [`Log::read`] would give.
@@ -227,5 +245,35 @@ mod tests {
         assert_eq!(log.start_offset(), 3, "the start never goes back");
         log.delete_before(100);
         assert_eq!((log.start_offset(), log.readable(0, 1000, true)), (4, 0));
+    }
+
+    #[test]
+    fn the_epoch_of_the_start_follows_the_start_and_skips_epochs_without_records() {
+        let mut log = Log::default();
+        assert_eq!(log.start_epoch(), -1);
+        for epoch in [0, 1] {
+            log.begin_epoch(epoch);
+        }
+        assert_eq!(log.start_epoch(), 1);
+        let append = |log: &mut Log| {
+            let base_offset = log.end_offset();
+            let bytes = Bytes::from_static(b"batch");
+            log.append(Stored {
+                base_offset,
+                last_offset: base_offset,
+                max_timestamp: 0,
+                leader_epoch: 0,
+                bytes,
+            });
+        };
+        append(&mut log);
+        log.begin_epoch(2);
+        log.begin_epoch(3);
+        append(&mut log);
+        assert_eq!(log.start_epoch(), 1);
+        log.delete_before(1);
+        assert_eq!(log.start_epoch(), 3);
+        log.delete_before(2);
+        assert_eq!(log.start_epoch(), 3);
     }
 }

@@ -23,7 +23,9 @@ impl Partition {
     pub(crate) fn new(replicas: Vec<i32>, is_alive: impl Fn(i32) -> bool) -> Self {
         let alive: Vec<i32> = replicas.iter().copied().filter(|&id| is_alive(id)).collect();
         let isr = if alive.is_empty() { replicas.clone() } else { alive.clone() };
-        Self { leader: alive.first().copied(), leader_epoch: 0, replicas, isr, log: Log::default() }
+        let mut log = Log::default();
+        log.begin_epoch(0);
+        Self { leader: alive.first().copied(), leader_epoch: 0, replicas, isr, log }
     }
 
     /// The leader's id on the wire.
@@ -35,8 +37,12 @@ impl Partition {
         if self.leader == Some(broker) { Ok(()) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
     }
 
-    /// Compares the epoch that a request carries (KIP-320); -1 is always right.
-    pub(crate) fn check_epoch(&self, current_leader_epoch: i32) -> Result<(), ErrorCode> {
+    /// Compares the epoch that a request carries (KIP-320); -1 is always right. A broker that does not
+    /// hold the partition has none to compare with.
+    pub(crate) fn check_epoch(&self, broker: i32, current_leader_epoch: i32) -> Result<(), ErrorCode> {
+        if !self.replicas.contains(&broker) {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
         match current_leader_epoch {
             -1 => Ok(()),
             epoch if epoch < self.leader_epoch => Err(ErrorCode::FENCED_LEADER_EPOCH),
@@ -50,6 +56,9 @@ impl Partition {
         if self.leader != leader {
             self.leader = leader;
             self.leader_epoch += 1;
+            if leader.is_some() {
+                self.log.begin_epoch(self.leader_epoch);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The fake cluster, spoken to by raw frames.
 
 mod api_versions;
+mod compare;
 mod produce;
 mod support;

@@ -1,0 +1,249 @@
+//! ApiVersions, Metadata, CreateTopics, DeleteTopics, and what is no request.
+
+use rskafka_protocol::messages::api_versions::ApiVersionsRequest;
+use rskafka_protocol::messages::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use rskafka_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use rskafka_protocol::{Uuid, encode_request};
+
+use super::{Target, all_versions};
+
+const UNKNOWN_ID: Uuid = Uuid([7; 16]);
+
+pub(crate) async fn versions(target: &mut Target) {
+    let broker = target.any_broker();
+    for name in ["good", "", "two words", "-dash", "dash-", "a", "a_b", "1.0"] {
+        let request = ApiVersionsRequest {
+            client_software_name: name.to_owned(),
+            client_software_version: "1".to_owned(),
+        };
+        for version in all_versions::<ApiVersionsRequest>() {
+            target.ask(&format!("name {name:?}"), broker, version, &request).await;
+        }
+    }
+    let frame = encode_request(&ApiVersionsRequest::default(), 4, 7, Some("raw")).unwrap().to_bytes();
+    let disguised = |api_key: i16, version: i16| {
+        let mut bytes = frame.to_vec();
+        bytes[4..6].copy_from_slice(&api_key.to_be_bytes());
+        bytes[6..8].copy_from_slice(&version.to_be_bytes());
+        bytes
+    };
+    target.send_raw("ApiVersions v99", &disguised(18, 99)).await;
+    target.send_raw("unknown API", &disguised(999, 0)).await;
+    target.send_raw("Metadata v99", &disguised(3, 99)).await;
+    target.send_raw("Produce v2", &disguised(0, 2)).await;
+    target.send_raw("Produce that does not decode", &disguised(0, 9)).await;
+    target.send_raw("Metadata that does not decode", &disguised(3, 9)).await;
+    target.send_raw("empty frame", &[0; 4]).await;
+    target.send_raw("negative length", &[0xff; 4]).await;
+    target.send_raw("length above the limit", &[0x7f, 0, 0, 0]).await;
+    target.send_raw("HTTP", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    target.send_raw("TLS", &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0, 0, 0, 0, 0]).await;
+}
+
+pub(crate) async fn metadata(target: &mut Target) {
+    let broker = target.any_broker();
+    let topic = target.create("metadata", 1, &[]).await;
+    let by_name = |name: &str| MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
+    let unknown = target.name("unknown");
+    let long = "x".repeat(250);
+    for version in all_versions::<MetadataRequest>() {
+        let names = [&topic.name, &unknown, "a b", ".", "..", &long, "", "ü"];
+        for name in names {
+            let request = MetadataRequest {
+                topics: Some(vec![by_name(name)]),
+                allow_auto_topic_creation: version < 4,
+                ..Default::default()
+            };
+            target.ask(&format!("topic {}", &name[..name.len().min(9)]), broker, version, &request).await;
+        }
+        let request = MetadataRequest { allow_auto_topic_creation: version < 4, ..Default::default() };
+        target.ask("no topic", broker, version, &request).await;
+        if (8..=10).contains(&version) {
+            let request = MetadataRequest {
+                include_cluster_authorized_operations: true,
+                include_topic_authorized_operations: true,
+                topics: Some(vec![by_name(&topic.name), by_name(&unknown)]),
+                ..Default::default()
+            };
+            target.ask("operations", broker, version, &request).await;
+        }
+        if version >= 11 {
+            let request = MetadataRequest {
+                include_topic_authorized_operations: true,
+                topics: Some(vec![by_name(&topic.name), by_name(&unknown)]),
+                ..Default::default()
+            };
+            target.ask("operations", broker, version, &request).await;
+        }
+        if version >= 12 {
+            for (case, name, topic_id) in [
+                ("known id", None, topic.id),
+                ("unknown id", None, UNKNOWN_ID),
+                ("known id and name", Some(topic.name.clone()), topic.id),
+                ("unknown id and known name", Some(topic.name.clone()), UNKNOWN_ID),
+                ("zero id", None, Uuid::ZERO),
+            ] {
+                let asked = MetadataRequestTopic { name, topic_id };
+                let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
+                target.ask(case, broker, version, &request).await;
+            }
+        }
+        let twice = vec![by_name(&topic.name), by_name(&topic.name)];
+        let request = MetadataRequest { topics: Some(twice), ..Default::default() };
+        target.ask("a topic twice", broker, version, &request).await;
+    }
+}
+
+pub(crate) async fn create(target: &mut Target) {
+    let broker = target.any_broker();
+    let existing = target.create("existing", 1, &[]).await.name;
+    let count = target.broker_count() as i16;
+    let config = |name: &str, value: Option<&str>| CreatableTopicConfig {
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+    };
+    let assign = |partition_index: i32, broker_ids: &[i32]| CreatableReplicaAssignment {
+        partition_index,
+        broker_ids: broker_ids.to_vec(),
+    };
+    let base = CreatableTopic {
+        name: target.name("created"),
+        num_partitions: 2,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let with = |change: &dyn Fn(&mut CreatableTopic)| {
+        let mut topic = base.clone();
+        change(&mut topic);
+        vec![topic]
+    };
+    let long = "x".repeat(250);
+    let cases = [
+        ("good", with(&|_| {})),
+        ("defaults", with(&|topic| (topic.num_partitions, topic.replication_factor) = (-1, 1))),
+        ("exists", with(&|topic| topic.name = existing.clone())),
+        ("exists, and wrong", with(&|topic| (topic.name, topic.num_partitions) = (existing.clone(), 0))),
+        ("0 partitions", with(&|topic| topic.num_partitions = 0)),
+        ("-2 partitions", with(&|topic| topic.num_partitions = -2)),
+        ("0 replicas", with(&|topic| topic.replication_factor = 0)),
+        ("-2 replicas", with(&|topic| topic.replication_factor = -2)),
+        ("0 of both", with(&|topic| (topic.num_partitions, topic.replication_factor) = (0, 0))),
+        ("too many replicas", with(&|topic| topic.replication_factor = count + 1)),
+        ("empty name", with(&|topic| topic.name = String::new())),
+        ("name .", with(&|topic| topic.name = ".".to_owned())),
+        ("long name", with(&|topic| topic.name = long.clone())),
+        ("name with a space", with(&|topic| topic.name = "a b".to_owned())),
+        ("two bad things", with(&|topic| (topic.name, topic.num_partitions) = ("a b".to_owned(), 0))),
+        ("config", with(&|topic| topic.configs = vec![config("retention.ms", Some("-1"))])),
+        ("unknown config", with(&|topic| topic.configs = vec![config("no.such", Some("1"))])),
+        ("bad config", with(&|topic| topic.configs = vec![config("retention.ms", Some("x"))])),
+        ("low config", with(&|topic| topic.configs = vec![config("retention.ms", Some("-2"))])),
+        ("null config", with(&|topic| topic.configs = vec![config("retention.ms", None)])),
+        ("small segments", with(&|topic| topic.configs = vec![config("segment.bytes", Some("1000"))])),
+        (
+            "assigned",
+            with(&|topic| {
+                (topic.num_partitions, topic.replication_factor) = (-1, -1);
+                topic.assignments = vec![assign(0, &[broker]), assign(1, &[broker])];
+            }),
+        ),
+        (
+            "assigned, with partitions",
+            with(&|topic| {
+                topic.replication_factor = -1;
+                topic.assignments = vec![assign(0, &[broker])];
+            }),
+        ),
+        (
+            "assigned, with replicas",
+            with(&|topic| {
+                topic.num_partitions = -1;
+                topic.assignments = vec![assign(0, &[broker])];
+            }),
+        ),
+        (
+            "assigned with a hole",
+            with(&|topic| {
+                (topic.num_partitions, topic.replication_factor) = (-1, -1);
+                topic.assignments = vec![assign(0, &[broker]), assign(2, &[broker])];
+            }),
+        ),
+        (
+            "assigned to none",
+            with(&|topic| {
+                (topic.num_partitions, topic.replication_factor) = (-1, -1);
+                topic.assignments = vec![assign(0, &[])];
+            }),
+        ),
+        (
+            "assigned twice",
+            with(&|topic| {
+                (topic.num_partitions, topic.replication_factor) = (-1, -1);
+                topic.assignments = vec![assign(0, &[broker, broker])];
+            }),
+        ),
+        (
+            "assigned to an unknown broker",
+            with(&|topic| {
+                (topic.num_partitions, topic.replication_factor) = (-1, -1);
+                topic.assignments = vec![assign(0, &[4711])];
+            }),
+        ),
+        ("a name twice", vec![base.clone(), base.clone()]),
+        ("no topics", vec![]),
+    ];
+    for version in all_versions::<CreateTopicsRequest>() {
+        for (case, topics) in &cases {
+            let request =
+                CreateTopicsRequest { topics: topics.clone(), timeout_ms: 5000, validate_only: true };
+            target.ask(case, broker, version, &request).await;
+        }
+    }
+    let request = CreateTopicsRequest { topics: vec![base.clone()], timeout_ms: 5000, validate_only: false };
+    target.ask("in earnest", broker, 7, &request).await;
+    let request =
+        DeleteTopicsRequest { topic_names: vec![base.name], timeout_ms: 5000, ..Default::default() };
+    target.ask("what was created", broker, 5, &request).await;
+}
+
+pub(crate) async fn delete(target: &mut Target) {
+    let broker = target.any_broker();
+    let unknown = target.name("unknown");
+    for version in 1..=5 {
+        let name = target.create(&format!("deleted-{version}"), 1, &[]).await.name;
+        for (case, names) in [
+            ("unknown", vec![unknown.clone()]),
+            ("invalid", vec!["a b".to_owned()]),
+            ("empty", vec![String::new()]),
+            ("twice", vec![unknown.clone(), unknown.clone()]),
+            ("known twice", vec![name.clone(), name.clone()]),
+            ("known", vec![name.clone()]),
+            ("gone", vec![name.clone()]),
+            ("none", vec![]),
+        ] {
+            let request = DeleteTopicsRequest { topic_names: names, timeout_ms: 5000, ..Default::default() };
+            target.ask(case, broker, version, &request).await;
+        }
+    }
+    let by_id = target.create("deleted-by-id", 1, &[]).await;
+    let by_name = target.create("deleted-by-name", 1, &[]).await;
+    let entry =
+        |name: Option<&str>, topic_id: Uuid| DeleteTopicState { name: name.map(str::to_owned), topic_id };
+    for (case, topics) in [
+        ("unknown name", vec![entry(Some(&unknown), Uuid::ZERO)]),
+        ("unknown id", vec![entry(None, UNKNOWN_ID)]),
+        ("neither", vec![entry(None, Uuid::ZERO)]),
+        ("both", vec![entry(Some(&by_name.name), by_name.id)]),
+        ("name and id of one topic", vec![entry(Some(&by_name.name), Uuid::ZERO), entry(None, by_name.id)]),
+        ("id twice", vec![entry(None, by_name.id), entry(None, by_name.id)]),
+        ("unknown id twice", vec![entry(None, UNKNOWN_ID), entry(None, UNKNOWN_ID)]),
+        ("by id", vec![entry(None, by_id.id)]),
+        ("by name", vec![entry(Some(&by_name.name), Uuid::ZERO)]),
+    ] {
+        let request = DeleteTopicsRequest { topics, timeout_ms: 5000, ..Default::default() };
+        target.ask(case, broker, 6, &request).await;
+    }
+}

@@ -1,0 +1,41 @@
+//! The fields in which two answers differ.
+//!
+//! Not compared:
+//! - What differs between any two clusters or runs: ids, addresses, the cluster's id, log append times
+//!   (only whether there is one) and the texts of error messages (only whether there is one).
+//! - ApiVersions: entries and features, of which a real broker has more.
+//! - Fetch: the id of a session that the client asks for; the fake has no sessions.
+//! - CreateTopics: where `min.insync.replicas` comes from. Kafka 4 calls its default a dynamic one.
+//! - Produce without a records field, which Kafka never answers.
+//! - Records that say they are compressed and are not: the fake takes compressed records as they are.
+
+use serde_json::Value;
+
+/// The differences as lines: path, Kafka's value, the fake's value.
+pub(crate) fn differences(expected: &Value, found: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    compare("", expected, found, &mut lines);
+    lines
+}
+
+fn compare(path: &str, expected: &Value, found: &Value, lines: &mut Vec<String>) {
+    match (expected, found) {
+        (Value::Object(expected), Value::Object(found)) => {
+            let mut names: Vec<_> = expected.keys().chain(found.keys()).collect();
+            names.sort();
+            names.dedup();
+            for name in names {
+                let (left, right) = (expected.get(name), found.get(name));
+                let path = format!("{path}.{name}");
+                compare(&path, left.unwrap_or(&Value::Null), right.unwrap_or(&Value::Null), lines);
+            }
+        }
+        (Value::Array(expected), Value::Array(found)) if expected.len() == found.len() => {
+            for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
+                compare(&format!("{path}[{index}]"), expected, found, lines);
+            }
+        }
+        _ if expected == found => {}
+        _ => lines.push(format!("{path}: Kafka {expected}, fake {found}")),
+    }
+}

@@ -1,0 +1,268 @@
+//! A cluster to ask, real or not, and its answers made comparable.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use rskafka_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+use rskafka_protocol::{ErrorCode, Message, Request, decode_response};
+use serde_json::{Value, json};
+
+use super::records;
+use crate::support::{RawClient, TopicName};
+
+pub(crate) struct Target {
+    addresses: BTreeMap<i32, String>,
+    clients: BTreeMap<i32, RawClient>,
+    /// Makes names of topics unique; taken out of answers.
+    suffix: String,
+    leaders: BTreeMap<String, i32>,
+    topics: Vec<String>,
+    pub(crate) answers: Vec<(String, Value)>,
+}
+
+impl Target {
+    pub(crate) async fn new(bootstrap: Vec<String>) -> Self {
+        let mut client = RawClient::tcp(&bootstrap[0]).await;
+        let metadata = client.call(12, &MetadataRequest::default()).await;
+        let mut addresses = BTreeMap::new();
+        let mut clients = BTreeMap::new();
+        for broker in metadata.brokers {
+            let address = format!("{}:{}", broker.host, broker.port);
+            clients.insert(broker.node_id, RawClient::tcp(&address).await);
+            addresses.insert(broker.node_id, address);
+        }
+        let suffix = format!("-{}-{}", std::process::id(), addresses.values().next().unwrap().len());
+        let suffix = format!("{suffix}-{}", addresses.values().next().unwrap().replace(':', "-"));
+        Self { addresses, clients, suffix, leaders: BTreeMap::new(), topics: Vec::new(), answers: Vec::new() }
+    }
+
+    pub(crate) fn broker_count(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// The name of a topic that is this run's own.
+    pub(crate) fn name(&self, topic: &str) -> String {
+        format!("{topic}{}", self.suffix)
+    }
+
+    pub(crate) fn any_broker(&self) -> i32 {
+        *self.addresses.keys().next().unwrap()
+    }
+
+    pub(crate) fn leader(&self, topic: &TopicName) -> i32 {
+        self.leaders[&topic.name]
+    }
+
+    /// A broker that does not lead the topic's partition.
+    pub(crate) fn other_broker(&self, topic: &TopicName) -> Option<i32> {
+        let leader = self.leader(topic);
+        self.addresses.keys().copied().find(|&id| id != leader)
+    }
+
+    /// A broker that holds the topic's partition and does not lead it.
+    pub(crate) async fn follower(&mut self, topic: &TopicName) -> Option<i32> {
+        let asked = MetadataRequestTopic { name: Some(topic.name.clone()), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
+        let broker = self.any_broker();
+        let metadata = self.client(broker).call(12, &request).await;
+        let partition = &metadata.topics[0].partitions[0];
+        partition.replica_nodes.iter().copied().find(|&id| id != partition.leader_id)
+    }
+
+    /// Creates a topic with one partition and waits until every broker knows it.
+    pub(crate) async fn create(
+        &mut self,
+        topic: &str,
+        replication_factor: i16,
+        configs: &[(&str, &str)],
+    ) -> TopicName {
+        let name = self.name(topic);
+        let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+        });
+        let new = CreatableTopic {
+            name: name.clone(),
+            num_partitions: 1,
+            replication_factor,
+            configs: configs.collect(),
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![new], ..Default::default() };
+        let broker = self.any_broker();
+        let response = self.client(broker).call(7, &request).await;
+        assert_eq!(response.topics[0].error_code, ErrorCode::NONE, "{response:?}");
+        self.topics.push(name.clone());
+        let asked = MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
+        let brokers: Vec<i32> = self.clients.keys().copied().collect();
+        for broker in brokers {
+            while !self.knows(broker, &request, replication_factor).await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        TopicName { name, id: response.topics[0].topic_id }
+    }
+
+    async fn knows(&mut self, broker: i32, request: &MetadataRequest, replicas: i16) -> bool {
+        let metadata: MetadataResponse = self.client(broker).call(12, request).await;
+        let topic = &metadata.topics[0];
+        let Some(partition) = topic.partitions.first().filter(|partition| partition.leader_id >= 0) else {
+            return false;
+        };
+        self.leaders.insert(topic.name.clone().unwrap(), partition.leader_id);
+        partition.isr_nodes.len() == replicas as usize
+    }
+
+    pub(crate) fn client(&mut self, broker: i32) -> &mut RawClient {
+        self.clients.get_mut(&broker).unwrap()
+    }
+
+    /// Asks, and keeps the answer for the comparison.
+    pub(crate) async fn ask<R: Request>(
+        &mut self,
+        case: &str,
+        broker: i32,
+        version: i16,
+        request: &R,
+    ) -> Option<R::Response> {
+        let case = format!("{} v{version} {case}", R::API_KEY);
+        let client = self.client(broker);
+        let id = client.send(version, request).await;
+        let frame = match tokio::time::timeout(Duration::from_secs(5), client.frame()).await {
+            Ok(Some(frame)) => frame,
+            other => {
+                let closed = other.is_ok();
+                self.answers.push((case, json!(if closed { "connection closed" } else { "nothing" })));
+                self.reconnect(broker).await;
+                return None;
+            }
+        };
+        let answer = self.keep::<R>(case, version, id, &frame);
+        Some(answer)
+    }
+
+    fn keep<R: Request>(&mut self, case: String, version: i16, id: i32, frame: &Bytes) -> R::Response {
+        let (header, response) =
+            decode_response::<R::Response>(version, frame).unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert_eq!(header.correlation_id, id, "{case}");
+        let mut json = response.to_json(version);
+        drop_incomparable(&case, &mut json);
+        self.normalize(&mut json);
+        self.answers.push((case, json));
+        response
+    }
+
+    /// Sends bytes on a new connection, and keeps whether it stays open for a moment.
+    pub(crate) async fn send_raw(&mut self, case: &str, bytes: &[u8]) {
+        let mut client = RawClient::tcp(self.addresses.values().next().unwrap()).await;
+        client.send_bytes(bytes).await;
+        let answer = match tokio::time::timeout(Duration::from_millis(700), client.frame()).await {
+            Ok(None) => json!("connection closed"),
+            Ok(Some(frame)) => json!(format!("answered {:?}", &frame[..frame.len().min(14)])),
+            Err(_) => json!("nothing"),
+        };
+        self.answers.push((format!("raw: {case}"), answer));
+    }
+
+    /// Sends a request that gets no answer, then asks for something, to see whether the connection lives.
+    pub(crate) async fn send_silent<R: Request>(
+        &mut self,
+        case: &str,
+        broker: i32,
+        version: i16,
+        request: &R,
+    ) {
+        let client = self.client(broker);
+        client.send(version, request).await;
+        let probe = MetadataRequest::default();
+        let id = client.send(1, &probe).await;
+        let frame = client.frame().await;
+        let answer = match &frame {
+            None => json!("connection closed"),
+            Some(frame) => {
+                decode_response::<MetadataResponse>(1, frame).expect("an answer to the probe");
+                json!(format!("no answer, next has id {}", frame[..4] == id.to_be_bytes()))
+            }
+        };
+        self.answers.push((format!("{} v{version} {case}", R::API_KEY), answer));
+        if frame.is_none() {
+            self.reconnect(broker).await;
+        }
+    }
+
+    async fn reconnect(&mut self, broker: i32) {
+        let client = RawClient::tcp(&self.addresses[&broker]).await;
+        self.clients.insert(broker, client);
+    }
+
+    /// Deletes what this run created.
+    pub(crate) async fn clean_up(&mut self) {
+        let by_name = |name: String| DeleteTopicState { name: Some(name), ..Default::default() };
+        let topics = self.topics.drain(..).map(by_name).collect();
+        let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
+        let broker = self.any_broker();
+        self.client(broker).call(6, &request).await;
+    }
+
+    fn normalize(&self, value: &mut Value) {
+        match value {
+            Value::Array(list) => list.iter_mut().for_each(|value| self.normalize(value)),
+            Value::Object(fields) => {
+                let roles: Vec<i32> = self.leaders.values().copied().collect();
+                for (name, value) in fields.iter_mut() {
+                    let new = match (name.as_str(), &*value) {
+                        ("topicId", Value::String(id)) => json!(if is_zero(id) { "none" } else { "some" }),
+                        ("host" | "clusterId", Value::String(_)) => json!("some"),
+                        ("port", Value::Number(_)) => json!("some"),
+                        ("logAppendTimeMs", Value::Number(time)) if time.as_i64() > Some(0) => json!("some"),
+                        ("leaderId" | "nodeId" | "controllerId", Value::Number(id)) => {
+                            let id = id.as_i64().unwrap() as i32;
+                            json!(if id < 0 || !(roles.is_empty() || self.addresses.contains_key(&id)) {
+                                "none"
+                            } else {
+                                "some"
+                            })
+                        }
+                        ("replicaNodes" | "isrNodes", Value::Array(list)) => json!(list.len()),
+                        ("errorMessage" | "batchIndexErrorMessage", Value::String(_)) => json!("some"),
+                        ("records", Value::String(base64)) => records::describe(base64),
+                        (_, Value::String(text)) if text.contains(&self.suffix) => {
+                            json!(text.replace(&self.suffix, ""))
+                        }
+                        _ => continue,
+                    };
+                    *value = new;
+                }
+                fields.iter_mut().for_each(|(_, value)| self.normalize(value));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes out what the head of `differences.rs` names.
+fn drop_incomparable(case: &str, json: &mut Value) {
+    let Value::Object(fields) = json else {
+        return;
+    };
+    for name in ["apiKeys", "supportedFeatures", "finalizedFeatures", "finalizedFeaturesEpoch"] {
+        fields.remove(name);
+    }
+    if case.ends_with("session 4711 epoch 0") {
+        fields.remove("sessionId");
+    }
+    let configs = json.pointer_mut("/topics/0/configs").and_then(Value::as_array_mut);
+    for config in configs.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if config["name"] == "min.insync.replicas" {
+            config.remove("configSource");
+        }
+    }
+}
+
+fn is_zero(id: &str) -> bool {
+    id.chars().all(|c| c == 'A')
+}
