@@ -1,6 +1,6 @@
 //! The client behind the `rskafka` facade: a Kafka partition as a write-ahead log.
 //!
-//! Invariant: calls on one [`PartitionClient`] are appended in the order in which they were made, and
+//! Invariant: calls on one [`PartitionClient`](api::PartitionClient) are appended in the order in which they were made, and
 //! what is given up is never reported as not written unless it surely is not.
 
 mod builder;

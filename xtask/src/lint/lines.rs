@@ -1,4 +1,7 @@
 //! Counts the lines of the library crates without their tests: the project stays small.
+//!
+//! The limit is on lines of code; with the documentation and blank lines, which are printed beside it, it
+//! is what there is to read.
 
 use std::fs;
 use std::path::Path;
@@ -11,40 +14,59 @@ const MOST: usize = 15_000;
 
 /// Prints the count of each published crate and of all, and fails above the limit.
 pub(crate) fn check(root: &Path, packages: &[Package]) -> Result<()> {
-    let mut total = 0;
+    let mut total = Lines::default();
+    println!("     code  with docs");
     for package in packages.iter().filter(|package| package.published) {
         let lines = lines_below(&root.join("crates").join(&package.name).join("src"))?;
-        println!("   {lines:>6} {}", package.name);
-        total += lines;
+        println!("   {:>6}     {:>6} {}", lines.code, lines.all, package.name);
+        total.add(lines);
     }
-    println!("   {total:>6} of at most {MOST}");
-    ensure!(total <= MOST, "the library crates have {total} lines without tests, {MOST} are the most");
+    println!("   {:>6}     {:>6} in all; at most {MOST} of code", total.code, total.all);
+    ensure!(total.code <= MOST, "the library crates have {} lines of code, {MOST} are the most", total.code);
     Ok(())
 }
 
-fn lines_below(folder: &Path) -> Result<usize> {
-    let mut lines = 0;
+/// Lines without those of tests.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Lines {
+    /// Every line.
+    all: usize,
+    /// Those that are neither blank nor only a comment.
+    code: usize,
+}
+
+impl Lines {
+    fn add(&mut self, other: Self) {
+        self.all += other.all;
+        self.code += other.code;
+    }
+}
+
+fn lines_below(folder: &Path) -> Result<Lines> {
+    let mut lines = Lines::default();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         if path.file_stem().is_some_and(|stem| stem == "tests") {
             continue;
         }
         if path.is_dir() {
-            lines += lines_below(&path)?;
+            lines.add(lines_below(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            lines += lines_without_tests(&fs::read_to_string(&path)?);
+            lines.add(lines_without_tests(&fs::read_to_string(&path)?));
         }
     }
     Ok(lines)
 }
 
 /// Leaves out items under `#[cfg(test)]`; relies on rustfmt, which closes an item at its own indentation.
-fn lines_without_tests(source: &str) -> usize {
-    let mut count = 0;
+fn lines_without_tests(source: &str) -> Lines {
+    let mut count = Lines::default();
     let mut lines = source.lines();
     while let Some(line) = lines.next() {
         if line.trim() != "#[cfg(test)]" {
-            count += 1;
+            let text = line.trim();
+            count.all += 1;
+            count.code += usize::from(!text.is_empty() && !text.starts_with("//"));
             continue;
         }
         let indent = &line[..line.len() - line.trim_start().len()];
@@ -81,6 +103,6 @@ mod tests {
 }
 fn h() {}
 ";
-        assert_eq!(lines_without_tests(source), 6);
+        assert_eq!(lines_without_tests(source), Lines { all: 6, code: 4 });
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Brokers, new_topic};
 
+#[rustfmt::skip] // It would move the comments within the calls.
 pub async fn the_example_of_the_readme_runs(brokers: Brokers) {
     let (bootstrap, name) = (brokers[0].clone(), new_topic("readme"));
     // README example: begin
@@ -22,11 +23,7 @@ pub async fn the_example_of_the_readme_runs(brokers: Brokers) {
     };
     partition_client.produce(vec![record]).await.unwrap();
     let (records, high_watermark) = partition_client
-        .fetch_records(
-            0,            /* offset */
-            1..1_000_000, /* min..max bytes */
-            1_000,        /* max wait, ms */
-        )
+        .fetch_records(0 /* offset */, 1..1_000_000 /* min..max bytes */, 1_000 /* max wait, ms */)
         .await
         .unwrap();
     // README example: end
