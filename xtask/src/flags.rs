@@ -40,6 +40,13 @@ xflags::xflags! {
             /// Release of Apache Kafka, the newest 4.x if not given.
             optional --version version: String
         }
+        /// Fuzzes the decoders of the protocol crate, from seeds made of the golden vectors.
+        cmd fuzz {
+            /// One target of `fuzz/`, all one after the other if not given.
+            optional target: String
+            /// For all targets together, 60 if not given.
+            optional --seconds seconds: u64
+        }
         /// Compares the listing of messages with Kafka's own schemas.
         cmd schema {}
         /// Checks all that is not a test: format, clippy, docs, licences, crate directions, features, schema.

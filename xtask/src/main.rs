@@ -6,6 +6,7 @@ mod children;
 mod demo;
 mod env;
 mod flags;
+mod fuzz;
 mod libtest;
 mod lint;
 mod process;
@@ -41,6 +42,7 @@ fn run(flags: Xtask) -> Result<()> {
         },
         XtaskCmd::Demo(demo) => demo::command(demo.env.as_deref(), demo.records, demo.break_reads.as_deref()),
         XtaskCmd::Test(test) => test::command(test.env.as_deref(), test.version.as_deref()),
+        XtaskCmd::Fuzz(fuzz) => fuzz::command(fuzz.target.as_deref(), fuzz.seconds),
         XtaskCmd::Schema(_) => schema::command(),
         XtaskCmd::Lint(_) => lint::command(),
     }

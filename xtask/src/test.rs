@@ -14,7 +14,7 @@ use crate::env::version::Version;
 use crate::env::version_or_newest;
 use crate::libtest::Summary;
 use crate::workspace::{self, Package};
-use crate::{children, demo};
+use crate::{children, demo, fuzz};
 
 /// Test targets with a level of their own, wherever they are.
 const GOLDEN: &str = "golden";
@@ -45,6 +45,7 @@ pub(crate) fn command(env: Option<&str>, version: Option<&str>) -> Result<()> {
     levels.run("docs", || cargo_test(&["--doc"]));
     levels.run("behaviour", || cargo_test(&["--test", BEHAVIOUR]));
     levels.run("examples build", || build_examples(&packages));
+    levels.run("fuzz, a moment", fuzz::short);
     levels.run("demo, embedded", || {
         demo::build()?;
         demo::embedded(demo::Options::default())?;
