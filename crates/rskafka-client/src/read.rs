@@ -14,7 +14,7 @@ use rskafka_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
 use rskafka_protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
-use rskafka_protocol::records::{Batch, BatchError, RecordView, batches};
+use rskafka_protocol::records::{Batch, BatchError, Compression, Decompressor, RecordView, batches};
 
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::offsets;
@@ -56,8 +56,8 @@ pub(crate) async fn fetch_records(
     let mut ask = Ask { offset, min_bytes: bytes.start, max_bytes: bytes.end, wait, deadline };
     loop {
         let (data, broker) = fetch(partition, ask).await?;
-        let fetched =
-            read(data.records.unwrap_or_default(), offset).map_err(|error| error.with_broker(&broker))?;
+        let fetched = read(data.records.unwrap_or_default(), offset, MAX_DECOMPRESSED)
+            .map_err(|error| error.with_broker(&broker))?;
         // A region without records (control batches, compaction) is gone over at once: there is more.
         let is_over = !fetched.records.is_empty() || fetched.next_offset <= ask.offset;
         if is_over {
@@ -153,21 +153,33 @@ struct Fetched {
     next_offset: i64,
 }
 
-/// The records at or after `offset`.
-fn read(set: Bytes, offset: i64) -> Result<Fetched> {
+/// How many bytes of records one fetch decompresses before it gives what it has. A batch alone is held to
+/// the same limit; with the last one that makes at most twice as much.
+const MAX_DECOMPRESSED: usize = Decompressor::DEFAULT_LIMIT;
+
+/// The records at or after `offset`; not all of them, if they are very large when decompressed.
+fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<Fetched> {
     let mut fetched = Fetched { records: Vec::new(), next_offset: 0 };
-    for batch in batches(&set) {
+    let mut decompressed = 0;
+    for batch in batches(&set).with_decompression_limit(max_decompressed) {
         let batch = batch.map_err(corrupt)?;
         fetched.next_offset = fetched.next_offset.max(batch.next_offset());
         if batch.is_control() || batch.next_offset() <= offset {
             continue;
         }
-        fetched.records.reserve(batch.record_count().min(batch.size_in_bytes()));
-        for record in batch.records() {
+        let records = batch.records();
+        fetched.records.reserve(records.size_hint().1.unwrap_or_default());
+        for record in records {
             let record = record.map_err(corrupt)?;
             if record.offset >= offset {
                 fetched.records.push(owned(&batch, record));
             }
+        }
+        if batch.compression() != Compression::None {
+            decompressed += batch.decompressed_size().unwrap_or_default();
+        }
+        if decompressed >= max_decompressed && !fetched.records.is_empty() {
+            break;
         }
     }
     if fetched.next_offset == 0 && !set.is_empty() {
@@ -209,7 +221,12 @@ mod tests {
     use super::*;
 
     fn batch(base_offset: i64, count: usize, is_control: bool) -> Bytes {
+        compressed(base_offset, count, is_control, Compression::None)
+    }
+
+    fn compressed(base_offset: i64, count: usize, is_control: bool, compression: Compression) -> Bytes {
         let mut builder = RecordBatchBuilder::new();
+        builder.set_compression(compression);
         for number in 0..count {
             let value = (base_offset + number as i64).to_be_bytes();
             builder.push(NewRecord::new(0, None, Some(&value))).unwrap();
@@ -231,6 +248,14 @@ mod tests {
             ..BatchHeader::default()
         };
         RecordBatch::without_records(header).into_bytes()
+    }
+
+    fn read(set: Bytes, offset: i64) -> Result<Fetched> {
+        super::read(set, offset, MAX_DECOMPRESSED)
+    }
+
+    fn codecs() -> Vec<Compression> {
+        Compression::ALL.into_iter().filter(|compression| compression.is_supported()).collect()
     }
 
     fn offsets(fetched: &Fetched) -> Vec<i64> {
@@ -257,16 +282,29 @@ mod tests {
         assert_eq!(offsets(&read(set.into(), 0).unwrap()), [0, 1]);
     }
 
+    #[test]
+    fn what_is_too_large_when_decompressed_is_left_for_the_next_fetch() {
+        for compression in codecs().into_iter().filter(|compression| *compression != Compression::None) {
+            let set: Bytes = [0, 10, 20].map(|base| compressed(base, 10, false, compression)).concat().into();
+            let one = 10 * (8 + 7);
+            assert_eq!(super::read(set.clone(), 0, one).unwrap().records.len(), 10, "{compression}");
+            assert_eq!(super::read(set.clone(), 3, one + 1).unwrap().records.len(), 17, "{compression}");
+            assert_eq!(super::read(set.clone(), 10, one).unwrap().records.len(), 10, "{compression}");
+            // A batch that is too large alone can never be read, and says so.
+            assert!(super::read(set, 0, one - 1).is_err(), "{compression}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_given_is_what_is_there_from_the_offset_on(
-            counts in prop::collection::vec((1usize..5, any::<bool>()), 1..8),
+            counts in prop::collection::vec((1usize..5, any::<bool>(), prop::sample::select(codecs())), 1..8),
             skip in 0usize..20,
         ) {
             let mut set = BytesMut::new();
             let (mut next, mut records) = (0i64, Vec::new());
-            for (count, is_control) in counts {
-                set.extend_from_slice(&batch(next, count, is_control));
+            for (count, is_control, compression) in counts {
+                set.extend_from_slice(&compressed(next, count, is_control, compression));
                 let end = next + count as i64;
                 if !is_control {
                     records.extend(next..end);

@@ -1,16 +1,19 @@
 //! Record batches (magic 2): what the `records` field of Produce and Fetch holds.
 //!
-//! Invariant: a record is copied once when it is written and never when it is read; whatever the bytes
-//! are, reading ends in records, a leftover or a typed error.
+//! Invariant: a record is copied once when it is written and never when it is read, but for the codec's
+//! work; whatever the bytes are, reading ends in records, a leftover or a typed error.
 //!
 //! A batch is 61 bytes of [`BatchHeader`], then records whose offsets and timestamps are relative to it.
 //! [`RecordBatchBuilder`] writes one; [`batches`] reads a set of them.
 
 mod attributes;
+mod batch;
 mod builder;
+mod codec;
 mod compression;
 mod control;
 mod crc;
+mod decompressor;
 mod encoded;
 mod error;
 mod header;
@@ -18,13 +21,15 @@ mod reader;
 mod record;
 
 pub use attributes::{Attributes, TimestampType};
+pub use batch::Batch;
 pub use builder::{BatchFull, BuildError, NewRecord, RecordBatchBuilder};
 pub use compression::Compression;
 pub use control::{ControlRecord, ControlType};
+pub use decompressor::Decompressor;
 pub use encoded::RecordBatch;
 pub use error::{BatchError, BatchErrorKind, Corruption, Unsupported};
 pub use header::BatchHeader;
-pub use reader::{Batch, Batches, batches};
+pub use reader::{Batches, batches};
 pub use record::{HeadersView, RecordView, Records};
 
 #[cfg(test)]

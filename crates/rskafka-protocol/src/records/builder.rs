@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use snafu::Snafu;
 
 use super::header::HEADER_SIZE;
-use super::{BatchHeader, Compression, HeadersView, RecordBatch, RecordView, Unsupported};
+use super::{BatchHeader, Compression, HeadersView, RecordBatch, RecordView, Unsupported, codec};
 use crate::wire::varint::{put_varint, put_varlong, varint_size, varlong_size};
 
 /// A record to be written.
@@ -67,6 +67,20 @@ pub enum BuildError {
         /// What is not supported.
         what: Unsupported,
     },
+    /// The codec does not have the level asked for: see [`Compression::levels`].
+    #[snafu(display("{compression} has no level {level}"))]
+    Level {
+        /// The codec.
+        compression: Compression,
+        /// The level asked for.
+        level: i32,
+    },
+    /// The codec fails, or compresses the records into more bytes than a batch can have.
+    #[snafu(display("the records cannot be compressed with {compression}"))]
+    Compress {
+        /// The codec.
+        compression: Compression,
+    },
 }
 
 /// Encodes records into one batch.
@@ -91,6 +105,8 @@ pub struct RecordBatchBuilder {
     buffer: BytesMut,
     /// The header so far.
     header: BatchHeader,
+    /// The compression level; `None` for the codec's own.
+    level: Option<i32>,
 }
 
 impl Default for RecordBatchBuilder {
@@ -117,7 +133,7 @@ impl RecordBatchBuilder {
     pub fn with_buffer(mut buffer: BytesMut) -> Self {
         buffer.clear();
         buffer.put_bytes(0, HEADER_SIZE);
-        Self { buffer, header: BatchHeader::default() }
+        Self { buffer, header: BatchHeader::default(), level: None }
     }
 
     /// Takes over what a header says, for brokers and tools.
@@ -139,6 +155,12 @@ impl RecordBatchBuilder {
     /// Sets how the records are compressed when the batch is built.
     pub fn set_compression(&mut self, compression: Compression) {
         self.header.attributes = self.header.attributes.with_compression(compression);
+    }
+
+    /// Sets how hard the codec tries: one of [`Compression::levels`], or `None` for its default. Codecs
+    /// without levels take no notice.
+    pub fn set_compression_level(&mut self, level: Option<i32>) {
+        self.level = level;
     }
 
     /// Sets what makes the batch idempotent. It can also be set later: [`RecordBatch::set_producer`].
@@ -200,21 +222,40 @@ impl RecordBatchBuilder {
         self.encoded_size().saturating_add(self.place(&Fields::of(record)).size)
     }
 
-    /// Ends the batch.
+    /// Ends the batch, and compresses the records if they are to be.
     ///
     /// # Errors
     ///
-    /// There are no records, or the codec is not supported.
+    /// There are no records, or the codec is not supported, does not have the level, or fails.
     pub fn build(self) -> Result<RecordBatch, BuildError> {
         if self.is_empty() {
             return Err(BuildError::Empty);
         }
-        let what = match self.header.attributes.compression() {
-            Ok(Compression::None) => return Ok(RecordBatch::seal(self.header, self.buffer)),
-            Ok(compression) => Unsupported::Compression(compression),
-            Err(codec) => Unsupported::Codec(codec),
+        match self.header.attributes.compression() {
+            Ok(Compression::None) => Ok(RecordBatch::seal(self.header, self.buffer)),
+            Ok(compression) => self.compress(compression),
+            Err(codec) => Err(BuildError::Unsupported { what: Unsupported::Codec(codec) }),
+        }
+    }
+
+    fn compress(self, compression: Compression) -> Result<RecordBatch, BuildError> {
+        let unsupported = BuildError::Unsupported { what: Unsupported::Compression(compression) };
+        let codec = codec::of(compression).ok_or(unsupported)?;
+        let level = match (compression.levels(), self.level) {
+            (Some(levels), Some(level)) if !levels.contains(&level) => {
+                return Err(BuildError::Level { compression, level });
+            }
+            (Some(_), level) => level,
+            (None, _) => None,
         };
-        Err(BuildError::Unsupported { what })
+        let records = self.buffer.get(HEADER_SIZE..).unwrap_or_default();
+        let mut buffer = BytesMut::with_capacity(HEADER_SIZE.saturating_add(records.len() / 2));
+        buffer.put_bytes(0, HEADER_SIZE);
+        let compressed = (codec.compress)(records, level, &mut buffer);
+        if compressed.is_err() || buffer.len() > MAX_BATCH_SIZE {
+            return Err(BuildError::Compress { compression });
+        }
+        Ok(RecordBatch::seal(self.header, buffer))
     }
 
     /// Where and how `fields` would stand as the next record.

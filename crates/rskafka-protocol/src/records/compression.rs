@@ -4,6 +4,9 @@
 //! is an `Unsupported` error at run time.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+
+use super::codec;
 
 /// How a batch's records are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -39,7 +42,19 @@ impl Compression {
 
     /// Whether this build of the crate can read and write the codec.
     pub fn is_supported(self) -> bool {
-        self == Self::None
+        self == Self::None || codec::of(self).is_some()
+    }
+
+    /// The levels of the codec, from fast to small; `None` if it has none.
+    ///
+    /// They are those of Kafka's `compression.gzip.level` and `compression.zstd.level`. LZ4 has no levels
+    /// here: it is written the fast way.
+    pub fn levels(self) -> Option<RangeInclusive<i32>> {
+        match self {
+            Self::None | Self::Snappy | Self::Lz4 => None,
+            Self::Gzip => Some(1..=9),
+            Self::Zstd => Some(-131_072..=22),
+        }
     }
 
     /// The codec of a number; the number back if Kafka has none.

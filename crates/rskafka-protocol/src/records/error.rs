@@ -39,7 +39,7 @@ impl BatchError {
         &self.kind
     }
 
-    /// Whether the batch is damaged, rather than of a kind that is not supported.
+    /// Whether the batch is damaged, rather than of a kind that is not supported, or too large.
     pub fn is_corrupt(&self) -> bool {
         matches!(self.kind, BatchErrorKind::Corrupt(_))
     }
@@ -53,6 +53,8 @@ pub enum BatchErrorKind {
     Corrupt(Corruption),
     /// It may be right, but cannot be read here.
     Unsupported(Unsupported),
+    /// Its records, decompressed, would be larger than the limit of this many bytes.
+    TooLarge(usize),
 }
 
 impl fmt::Display for BatchErrorKind {
@@ -60,6 +62,9 @@ impl fmt::Display for BatchErrorKind {
         match self {
             Self::Corrupt(corruption) => write!(f, "corrupt: {corruption}"),
             Self::Unsupported(unsupported) => write!(f, "unsupported: {unsupported}"),
+            Self::TooLarge(limit) => {
+                write!(f, "too large: more than {limit} bytes of records when decompressed")
+            }
         }
     }
 }
@@ -96,6 +101,8 @@ pub enum Corruption {
     },
     /// The number of records is negative.
     RecordCount(i32),
+    /// The records' stream is not what this codec writes, or is cut off.
+    Stream(Compression),
     /// Bytes are left over after the last record.
     TrailingBytes(usize),
     /// A record's bytes are no record.
@@ -125,6 +132,7 @@ impl fmt::Display for Corruption {
                 write!(f, "invalid base offset or last offset delta ({last_offset_delta})")
             }
             Self::RecordCount(count) => write!(f, "invalid record count {count}"),
+            Self::Stream(compression) => write!(f, "the {compression} stream is damaged"),
             Self::TrailingBytes(count) => write!(f, "{count} bytes are left over after the last record"),
             Self::Record { index, kind } => write!(f, "record {index}: {kind}"),
             Self::RecordOffset { index, offset_delta } => {

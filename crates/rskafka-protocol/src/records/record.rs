@@ -4,7 +4,7 @@
 
 use std::iter::FusedIterator;
 
-use super::{Batch, BatchError, BatchErrorKind, Compression, Corruption, TimestampType, Unsupported};
+use super::{Batch, BatchError, BatchErrorKind, Corruption, TimestampType};
 use crate::DecodeErrorKind;
 use crate::error::{Failure, Parsed, WireError, fail, into_wire_error};
 use crate::wire::varint::{varint, varlong};
@@ -63,6 +63,8 @@ pub struct Records<'a> {
     count: i32,
     last_offset_delta: i32,
     log_append_time: Option<i64>,
+    /// Why there are no records.
+    failure: Option<BatchErrorKind>,
 }
 
 impl<'a> Records<'a> {
@@ -72,12 +74,12 @@ impl<'a> Records<'a> {
             TimestampType::LogAppendTime => Some(batch.max_timestamp()),
         };
         let count = batch.header().record_count;
-        // Without its codec a batch has nothing to be parsed; `failure` then says why.
-        let rest = match batch.compression() {
-            Compression::None => batch.payload(),
-            _ => &[],
+        let (rest, count, failure) = match batch.payload() {
+            Ok(payload) => (payload.as_ref(), count, None),
+            // There is nothing to be parsed, which `explain` then gives the cause of.
+            Err(failure) => (&[][..], count.max(1), Some(failure)),
         };
-        Self { batch, rest, index: 0, count, last_offset_delta: -1, log_append_time }
+        Self { batch, rest, index: 0, count, last_offset_delta: -1, log_append_time, failure }
     }
 
     /// The batch that the records are in.
@@ -96,17 +98,16 @@ impl<'a> Records<'a> {
     /// Why the next record cannot be read: it is parsed again for the details, which would cost every
     /// record before it.
     #[cold]
-    fn failure(batch: &Batch, input: &[u8], index: i32) -> BatchErrorKind {
-        match batch.compression() {
-            Compression::None => {}
-            compression => return Unsupported::Compression(compression).into(),
+    fn explain(&self) -> BatchErrorKind {
+        if let Some(failure) = self.failure {
+            return failure;
         }
-        let kind = match record::<Box<WireError<'_>>>(input) {
-            Err(error) => into_wire_error(error, input).kind,
+        let kind = match record::<Box<WireError<'_>>>(self.rest) {
+            Err(error) => into_wire_error(error, self.rest).kind,
             // Cannot be: what is parsed does not depend on the type of its error.
             Ok(_) => DecodeErrorKind::Truncated,
         };
-        Corruption::Record { index, kind }.into()
+        Corruption::Record { index: self.index, kind }.into()
     }
 }
 
@@ -123,7 +124,7 @@ impl<'a> Iterator for Records<'a> {
             };
         }
         let Ok((rest, fields)) = record::<()>(self.rest) else {
-            return self.fail(Self::failure(self.batch, self.rest, index));
+            return self.fail(self.explain());
         };
         let Fields { timestamp_delta, offset_delta, key, value, headers } = fields;
         if offset_delta <= self.last_offset_delta || offset_delta > self.batch.header().last_offset_delta {
@@ -142,13 +143,16 @@ impl<'a> Iterator for Records<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
+        let counted = usize::try_from(self.count.saturating_sub(self.index)).unwrap_or_default();
         // One more for an error at the end.
-        let most = usize::try_from(self.count.saturating_sub(self.index)).unwrap_or_default();
-        (0, Some(most.saturating_add(1)))
+        (0, Some(counted.min(self.rest.len() / MIN_RECORD_SIZE).saturating_add(1)))
     }
 }
 
 impl FusedIterator for Records<'_> {}
+
+/// The least size of a record: its length, its attributes, and five fields of one byte each.
+const MIN_RECORD_SIZE: usize = 7;
 
 struct Fields<'a> {
     timestamp_delta: i64,

@@ -24,8 +24,11 @@ fn every_damaged_record_set_gives_the_class_of_error_named() {
             continue;
         }
         let class = match &outcome {
-            Err(error) if error.is_corrupt() => "corrupt",
-            Err(_) => "unsupported",
+            Err(error) => match error.kind() {
+                BatchErrorKind::Corrupt(_) => "corrupt",
+                BatchErrorKind::Unsupported(_) => "unsupported",
+                _ => "too large",
+            },
             Ok(0) => "right",
             Ok(_) => "truncated",
         };

@@ -1,0 +1,261 @@
+//! A batch that was read.
+//!
+//! Invariant: its CRC is right; its records are decompressed at most once, and only when they are asked
+//! for.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::encoded::{into_mut, replace_header};
+use super::header::{CRC_END, HEADER_SIZE, MAGIC};
+use super::{
+    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, Decompressor, Records, TimestampType,
+    Unsupported,
+};
+
+/// A batch that was read: whole, and its CRC is right.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    header: BatchHeader,
+    crc: u32,
+    compression: Compression,
+    /// The position in the set, for errors.
+    position: usize,
+    /// The whole batch.
+    bytes: Bytes,
+    /// The encoded records, once they are decompressed.
+    payload: OnceLock<Bytes>,
+    /// How large they may become then.
+    limit: usize,
+}
+
+impl Batch {
+    pub(super) fn parse(bytes: Bytes, position: usize, limit: usize) -> Result<Self, BatchError> {
+        let cut = |base_offset| {
+            let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+            BatchError::new(position, base_offset, Corruption::Length(length))
+        };
+        let Ok((_, (header, stored))) = BatchHeader::parse(&bytes) else {
+            return Err(cut(0));
+        };
+        let error = |kind: BatchErrorKind| Err(BatchError::new(position, header.base_offset, kind));
+
+        let computed = crc32c::crc32c(bytes.get(CRC_END..).unwrap_or_default());
+        if computed != stored {
+            return error(Corruption::Crc { stored, computed }.into());
+        }
+        let BatchHeader { base_offset, last_offset_delta, record_count, .. } = header;
+        let next_offset = base_offset.checked_add(i64::from(last_offset_delta) + 1);
+        if base_offset < 0 || last_offset_delta < 0 || next_offset.is_none() {
+            return error(Corruption::Offsets { last_offset_delta }.into());
+        }
+        if record_count < 0 {
+            return error(Corruption::RecordCount(record_count).into());
+        }
+        let compression = match header.attributes.compression() {
+            Ok(compression) => compression,
+            Err(codec) => return error(Unsupported::Codec(codec).into()),
+        };
+        let payload = match compression {
+            Compression::None => OnceLock::from(bytes.slice(HEADER_SIZE.min(bytes.len())..)),
+            _ => OnceLock::new(),
+        };
+        Ok(Self { header, crc: stored, compression, position, bytes, payload, limit })
+    }
+
+    /// The records, each a view into the batch. Those of a compressed batch are decompressed by the first
+    /// call, into memory that the batch then holds.
+    ///
+    /// # Errors
+    ///
+    /// The first item is an error if the batch cannot be decompressed: this build has no such codec, the
+    /// records are larger than the limit, or the stream is damaged. An item that is damaged is an error.
+    /// An error is the last item.
+    pub fn records(&self) -> Records<'_> {
+        Records::new(self)
+    }
+
+    /// Decompresses the records now, in the memory of `decompressor` and up to its limit.
+    ///
+    /// Without this call, [`records`](Self::records) does it in fresh memory. A batch that is not
+    /// compressed, or no longer is, stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// This build has no such codec, the records are larger than the limit, or the stream is damaged.
+    pub fn decompress(&self, decompressor: &mut Decompressor) -> Result<(), BatchError> {
+        let payload = self.decompressed(decompressor);
+        payload.map(drop).map_err(|kind| BatchError::new(self.position, self.header.base_offset, kind))
+    }
+
+    /// The size of the records in bytes, without the header; `None` if they are still compressed.
+    pub fn decompressed_size(&self) -> Option<usize> {
+        self.payload.get().map(Bytes::len)
+    }
+
+    /// A key, value or header of this batch as `Bytes` that share the batch's memory.
+    ///
+    /// What is not part of the batch is copied.
+    pub fn slice(&self, part: &[u8]) -> Bytes {
+        let shared = self.payload.get().and_then(|payload| {
+            let start = (part.as_ptr() as usize).wrapping_sub(payload.as_ptr() as usize);
+            let end = start.checked_add(part.len()).filter(|end| *end <= payload.len())?;
+            Some(payload.slice(start..end))
+        });
+        shared.unwrap_or_else(|| Bytes::copy_from_slice(part))
+    }
+
+    /// The whole batch, header included.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The header.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The size in bytes, header included.
+    pub fn size_in_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Where the batch begins in its set, in bytes.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The CRC-32C.
+    pub fn crc(&self) -> u32 {
+        self.crc
+    }
+
+    /// The offset of the first record, unless compaction removed that one.
+    pub fn base_offset(&self) -> i64 {
+        self.header.base_offset
+    }
+
+    /// The last offset that the batch covers, with or without a record.
+    pub fn last_offset(&self) -> i64 {
+        self.header.base_offset.saturating_add(i64::from(self.header.last_offset_delta))
+    }
+
+    /// The offset to read on from after this batch.
+    pub fn next_offset(&self) -> i64 {
+        self.last_offset().saturating_add(1)
+    }
+
+    /// The epoch of the leader that appended the batch; -1 if none did.
+    pub fn partition_leader_epoch(&self) -> i32 {
+        self.header.partition_leader_epoch
+    }
+
+    /// The time that the records' are relative to, in ms since the epoch, or the delete horizon.
+    pub fn base_timestamp(&self) -> i64 {
+        self.header.base_timestamp
+    }
+
+    /// The largest timestamp, or the log append time, in ms since the epoch.
+    pub fn max_timestamp(&self) -> i64 {
+        self.header.max_timestamp
+    }
+
+    /// Whose clock the timestamps are from.
+    pub fn timestamp_type(&self) -> TimestampType {
+        self.header.attributes.timestamp_type()
+    }
+
+    /// The time from which tombstones may be removed, in ms since the epoch (KIP-534).
+    pub fn delete_horizon(&self) -> Option<i64> {
+        self.header.attributes.has_delete_horizon().then_some(self.header.base_timestamp)
+    }
+
+    /// The producer's id; -1 without idempotence.
+    pub fn producer_id(&self) -> i64 {
+        self.header.producer_id
+    }
+
+    /// The producer's epoch; -1 without idempotence.
+    pub fn producer_epoch(&self) -> i16 {
+        self.header.producer_epoch
+    }
+
+    /// The sequence number of the first record; -1 without idempotence.
+    pub fn base_sequence(&self) -> i32 {
+        self.header.base_sequence
+    }
+
+    /// The sequence number of the last record; -1 without idempotence.
+    pub fn last_sequence(&self) -> i32 {
+        self.header.last_sequence()
+    }
+
+    /// The number of records.
+    pub fn record_count(&self) -> usize {
+        usize::try_from(self.header.record_count).unwrap_or_default()
+    }
+
+    /// Whether the batch holds control records, which are not for users.
+    pub fn is_control(&self) -> bool {
+        self.header.attributes.is_control()
+    }
+
+    /// Whether the batch is part of a transaction.
+    pub fn is_transactional(&self) -> bool {
+        self.header.attributes.is_transactional()
+    }
+
+    /// How the records are compressed.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// The batch as a broker stores it: at its place in the log, by a leader of this epoch.
+    ///
+    /// Both are outside of the CRC, so that nothing else changes.
+    pub fn with_offsets(&self, base_offset: i64, partition_leader_epoch: i32) -> Bytes {
+        self.with_header(BatchHeader { base_offset, partition_leader_epoch, ..self.header })
+    }
+
+    /// The same for a topic of log append time: every record gets the time `timestamp`, in ms since the
+    /// epoch.
+    pub fn with_log_append_time(
+        &self,
+        base_offset: i64,
+        partition_leader_epoch: i32,
+        timestamp: i64,
+    ) -> Bytes {
+        self.with_header(BatchHeader {
+            base_offset,
+            partition_leader_epoch,
+            attributes: self.header.attributes.with_timestamp_type(TimestampType::LogAppendTime),
+            max_timestamp: timestamp,
+            ..self.header
+        })
+    }
+
+    /// A copy of the batch with another header and the CRC that belongs to it.
+    fn with_header(&self, header: BatchHeader) -> Bytes {
+        let mut buffer = into_mut(self.bytes.clone());
+        replace_header(&mut buffer, &self.header, self.crc, header);
+        buffer.freeze()
+    }
+
+    /// The encoded records.
+    pub(super) fn payload(&self) -> Result<&Bytes, BatchErrorKind> {
+        match self.payload.get() {
+            Some(payload) => Ok(payload),
+            None => self.decompressed(&mut Decompressor::with_limit(self.limit)),
+        }
+    }
+
+    fn decompressed(&self, decompressor: &mut Decompressor) -> Result<&Bytes, BatchErrorKind> {
+        if let Some(payload) = self.payload.get() {
+            return Ok(payload);
+        }
+        let compressed = self.bytes.get(HEADER_SIZE..).unwrap_or_default();
+        let payload = decompressor.decompress(self.compression, MAGIC, compressed)?;
+        Ok(self.payload.get_or_init(|| payload))
+    }
+}

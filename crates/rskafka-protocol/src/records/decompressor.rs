@@ -1,0 +1,75 @@
+//! Decompresses batches with a limit, and with memory that is used again.
+//!
+//! Invariant: memory is used again only when nobody holds the records that were in it.
+
+use bytes::Bytes;
+
+use super::codec::{self, Failure, Input, Output};
+use super::{BatchErrorKind, Compression, Corruption, Unsupported};
+
+/// Decompresses batches, one after the other: see [`Batch::decompress`](super::Batch::decompress).
+///
+/// It keeps the memory of the last batch, and uses it again once that batch and what was
+/// [sliced](super::Batch::slice) from it are dropped.
+///
+/// ```
+/// use rskafka_protocol::records::{Decompressor, batches};
+///
+/// # let set = bytes::Bytes::new();
+/// let mut decompressor = Decompressor::with_limit(8 * 1024 * 1024);
+/// for batch in batches(&set) {
+///     let batch = batch?;
+///     batch.decompress(&mut decompressor)?;
+///     for record in batch.records() {
+///         println!("{:?}", record?.value);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Decompressor {
+    limit: usize,
+    last: Bytes,
+}
+
+impl Default for Decompressor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decompressor {
+    /// The limit where none is given: 128 MiB, more than a broker takes of a batch that is not compressed
+    /// unless its `message.max.bytes` is set a hundred times as large as by default.
+    pub const DEFAULT_LIMIT: usize = 128 * 1024 * 1024;
+
+    /// One with the default limit.
+    pub fn new() -> Self {
+        Self::with_limit(Self::DEFAULT_LIMIT)
+    }
+
+    /// One that refuses batches whose records are larger than `limit` bytes when decompressed.
+    ///
+    /// Decompressing takes at most that much memory, and some hundred KiB for the codec.
+    pub fn with_limit(limit: usize) -> Self {
+        Self { limit, last: Bytes::new() }
+    }
+
+    pub(super) fn decompress(
+        &mut self,
+        compression: Compression,
+        magic: i8,
+        bytes: &[u8],
+    ) -> Result<Bytes, BatchErrorKind> {
+        let codec = codec::of(compression).ok_or(Unsupported::Compression(compression))?;
+        let last = std::mem::take(&mut self.last);
+        let buffer = if last.is_unique() { last.into() } else { Vec::new() };
+        let mut output = Output::new(buffer, bytes.len(), self.limit);
+        (codec.decompress)(&Input { bytes, magic }, &mut output).map_err(|failure| match failure {
+            Failure::Damaged => Corruption::Stream(compression).into(),
+            Failure::TooLarge => BatchErrorKind::TooLarge(self.limit),
+        })?;
+        self.last = output.into_bytes().into();
+        Ok(self.last.clone())
+    }
+}
