@@ -1,6 +1,12 @@
 //! The fake cluster, spoken to by raw frames.
 
 mod api_versions;
+mod brokers;
 mod compare;
+mod faults;
+mod fetch;
+mod list_offsets;
+mod order;
 mod produce;
 mod support;
+mod topics;

@@ -1,0 +1,169 @@
+//! Metadata, CreateTopics and DeleteTopics.
+
+use rskafka_protocol::messages::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicResult,
+    CreateTopicsRequest,
+};
+use rskafka_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use rskafka_protocol::{ErrorCode, Uuid};
+
+use crate::support::*;
+
+fn new_topic(name: &str, num_partitions: i32, replication_factor: i16) -> CreatableTopic {
+    CreatableTopic { name: name.to_owned(), num_partitions, replication_factor, ..Default::default() }
+}
+
+async fn create(client: &mut RawClient, version: i16, topic: CreatableTopic) -> CreatableTopicResult {
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    only(client.call(version, &request).await.topics)
+}
+
+fn asking_for(name: Option<&str>, topic_id: Uuid) -> MetadataRequest {
+    let asked = MetadataRequestTopic { name: name.map(str::to_owned), topic_id };
+    MetadataRequest { topics: Some(vec![asked]), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_topic_lives_in_every_version_from_its_creation_to_its_end() {
+    let cluster = cluster(3).await;
+    let mut client = RawClient::pipe(&cluster, 2).await;
+    for version in 2..=7 {
+        let name = format!("t{version}");
+        let created = create(&mut client, version, new_topic(&name, 4, 2)).await;
+        assert_eq!(created.error_code, ErrorCode::NONE);
+        assert_eq!(created.topic_id.is_zero(), version < 7);
+        assert_eq!(
+            (created.num_partitions, created.replication_factor),
+            if version < 5 { (-1, -1) } else { (4, 2) }
+        );
+    }
+    for version in 1..=13 {
+        let response = client.call(version, &asking_for(Some("t7"), Uuid::ZERO)).await;
+        assert_eq!(response.brokers.len(), 3);
+        let topic = only(response.topics);
+        assert_eq!((topic.error_code, topic.partitions.len()), (ErrorCode::NONE, 4), "version {version}");
+        assert_eq!(topic.topic_id.is_zero(), version < 10);
+        let leaders: Vec<_> = topic.partitions.iter().map(|partition| partition.leader_id).collect();
+        assert!((1..=3).all(|id| leaders.contains(&id)), "leaders are spread: {leaders:?}");
+        assert!(topic.partitions.iter().all(|partition| partition.isr_nodes.len() == 2));
+    }
+    for version in 1..=6 {
+        let name = format!("t{}", version + 1);
+        let by_name = DeleteTopicState { name: Some(name.clone()), topic_id: Uuid::ZERO };
+        let request =
+            DeleteTopicsRequest { topics: vec![by_name], topic_names: vec![name.clone()], timeout_ms: 1 };
+        let request = if version < 6 { DeleteTopicsRequest { topics: vec![], ..request } } else { request };
+        assert_eq!(only(client.call(version, &request).await.responses).error_code, ErrorCode::NONE);
+        let again = only(client.call(version, &request).await.responses);
+        assert_eq!(again.error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    }
+    let response = client.call(9, &MetadataRequest { topics: None, ..Default::default() }).await;
+    assert!(response.topics.is_empty());
+}
+
+#[tokio::test]
+async fn topics_that_cannot_be_are_refused_with_kafkas_codes() {
+    let cluster = cluster(2).await;
+    cluster.create_topic("there", 1, 1).unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let with_config = |name: &str, value: &str| {
+        let config = CreatableTopicConfig { name: name.to_owned(), value: Some(value.to_owned()) };
+        CreatableTopic { configs: vec![config], ..new_topic("t", 1, 1) }
+    };
+    let assigned = |partition_index, broker_ids: &[i32]| {
+        let one = CreatableReplicaAssignment { partition_index, broker_ids: broker_ids.to_vec() };
+        CreatableTopic { assignments: vec![one], ..new_topic("t", -1, -1) }
+    };
+    for (topic, code) in [
+        (new_topic("there", 1, 1), ErrorCode::TOPIC_ALREADY_EXISTS),
+        (new_topic("t", 0, 1), ErrorCode::INVALID_PARTITIONS),
+        (new_topic("t", -2, 1), ErrorCode::INVALID_PARTITIONS),
+        (new_topic("t", 1, 0), ErrorCode::INVALID_REPLICATION_FACTOR),
+        (new_topic("t", 1, 3), ErrorCode::INVALID_REPLICATION_FACTOR),
+        (new_topic("", 1, 1), ErrorCode::INVALID_TOPIC_EXCEPTION),
+        (new_topic("a b", 1, 1), ErrorCode::INVALID_TOPIC_EXCEPTION),
+        (new_topic("..", 1, 1), ErrorCode::INVALID_TOPIC_EXCEPTION),
+        (new_topic(&"x".repeat(250), 1, 1), ErrorCode::INVALID_TOPIC_EXCEPTION),
+        (with_config("no.such.config", "1"), ErrorCode::INVALID_CONFIG),
+        (with_config("retention.ms", "soon"), ErrorCode::INVALID_CONFIG),
+        (assigned(1, &[1]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
+        (assigned(0, &[1, 1]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
+        (assigned(0, &[9]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
+        (CreatableTopic { num_partitions: 1, ..assigned(0, &[1]) }, ErrorCode::INVALID_REQUEST),
+    ] {
+        let name = topic.name.clone();
+        let result = create(&mut client, 7, topic).await;
+        assert_eq!(result.error_code, code, "{name}: {:?}", result.error_message);
+        assert!(result.error_message.is_some());
+    }
+    let twice = vec![new_topic("twice", 1, 1), new_topic("twice", 1, 1)];
+    let request = CreateTopicsRequest { topics: twice, ..Default::default() };
+    assert_eq!(only(client.call(7, &request).await.topics).error_code, ErrorCode::INVALID_REQUEST);
+    assert!(cluster.topic_id("t").is_err() && cluster.topic_id("twice").is_err());
+}
+
+#[tokio::test]
+async fn a_check_only_creates_nothing_and_defaults_are_the_clusters() {
+    let builder = rskafka_fake::FakeCluster::builder().brokers(3).in_memory();
+    let cluster = builder.default_partitions(5).default_replication_factor(3).start().await.unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let topics = vec![new_topic("t", -1, -1)];
+    let request = CreateTopicsRequest { topics, validate_only: true, ..Default::default() };
+    let result = only(client.call(7, &request).await.topics);
+    assert_eq!((result.num_partitions, result.replication_factor), (5, 3));
+    assert!(cluster.topic_id("t").is_err());
+}
+
+#[tokio::test]
+async fn topics_that_do_not_exist_have_codes_by_how_they_were_asked_for() {
+    let cluster = cluster(1).await;
+    let id = cluster.create_topic("t", 1, 1).unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    for (name, topic_id, code) in [
+        (Some("t"), Uuid::ZERO, ErrorCode::NONE),
+        (None, id, ErrorCode::NONE),
+        (Some("no"), Uuid::ZERO, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        (Some("a b"), Uuid::ZERO, ErrorCode::INVALID_TOPIC_EXCEPTION),
+        (None, Uuid([3; 16]), ErrorCode::UNKNOWN_TOPIC_ID),
+    ] {
+        let topic = only(client.call(12, &asking_for(name, topic_id)).await.topics);
+        assert_eq!(topic.error_code, code, "{name:?}");
+    }
+    assert_eq!(client.call(12, &MetadataRequest::default()).await.topics, [], "none asked for");
+    assert!(cluster.topic_id("no").is_err(), "nothing is created by asking");
+}
+
+#[tokio::test]
+async fn a_topic_is_deleted_by_its_id() {
+    let cluster = cluster(1).await;
+    let topic_id = cluster.create_topic("t", 1, 1).unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let delete = |topic_id| DeleteTopicsRequest {
+        topics: vec![DeleteTopicState { name: None, topic_id }],
+        ..Default::default()
+    };
+    let unknown = only(client.call(6, &delete(Uuid([3; 16]))).await.responses);
+    assert_eq!(unknown.error_code, ErrorCode::UNKNOWN_TOPIC_ID);
+    let deleted = only(client.call(6, &delete(topic_id)).await.responses);
+    assert_eq!((deleted.error_code, deleted.name.as_deref()), (ErrorCode::NONE, Some("t")));
+    assert!(cluster.topic_id("t").is_err());
+}
+
+#[tokio::test]
+async fn the_same_seed_gives_the_same_ids_and_another_seed_others() {
+    let ids = async |seed| {
+        let cluster = rskafka_fake::FakeCluster::builder().in_memory().seed(seed).start().await.unwrap();
+        (
+            cluster.cluster_id(),
+            cluster.create_topic("a", 1, 1).unwrap(),
+            cluster.create_topic("b", 1, 1).unwrap(),
+        )
+    };
+    let first = ids(1).await;
+    assert_eq!(first, ids(1).await);
+    let other = ids(2).await;
+    assert!(first.0 != other.0 && first.1 != other.1 && first.1 != first.2);
+    // Version 4, as Kafka's.
+    assert_eq!((first.1.0[6] >> 4, first.1.0[8] >> 6), (4, 2));
+}
