@@ -1,10 +1,11 @@
-//! Record batches (magic 2): what the `records` field of Produce and Fetch holds.
+//! Record batches: what the `records` field of Produce and Fetch holds.
 //!
 //! Invariant: a record is copied once when it is written and never when it is read, but for the codec's
 //! work; whatever the bytes are, reading ends in records, a leftover or a typed error.
 //!
 //! A batch is 61 bytes of [`BatchHeader`], then records whose offsets and timestamps are relative to it.
-//! [`RecordBatchBuilder`] writes one; [`batches`] reads a set of them.
+//! [`RecordBatchBuilder`] writes one; [`batches`] reads a set of them, and message sets of the formats
+//! before.
 
 mod attributes;
 mod batch;
@@ -17,6 +18,7 @@ mod decompressor;
 mod encoded;
 mod error;
 mod header;
+mod legacy;
 mod reader;
 mod record;
 

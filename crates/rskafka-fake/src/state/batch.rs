@@ -13,6 +13,9 @@ use super::log::Stored;
 /// Zstandard came with this version of Produce (KIP-110).
 const ZSTD_FROM_PRODUCE: i16 = 7;
 
+/// Where the byte stands that tells the format, in all formats.
+const MAGIC_AT: usize = 16;
+
 /// Why a batch is not appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -70,8 +73,17 @@ impl Received {
     pub(crate) fn parse(records: Option<Bytes>, api_version: i16) -> Result<Self, Refusal> {
         let records = records.unwrap_or_default();
         let mut set = batches(&records);
+        let is_legacy = matches!(records.get(MAGIC_AT), Some(0 | 1));
+        let is_legacy_error = |kind: &BatchErrorKind| {
+            is_legacy && !matches!(kind, BatchErrorKind::Corrupt(Corruption::Length(_)))
+        };
         let batch = match set.next() {
             None => return Err(ErrorCode::INVALID_RECORD.into()),
+            // Beyond their length, the formats before magic 2 are not even looked at.
+            Some(Ok(_)) if is_legacy => return Err(ErrorCode::INVALID_RECORD.into()),
+            Some(Err(error)) if is_legacy_error(error.kind()) => {
+                return Err(ErrorCode::INVALID_RECORD.into());
+            }
             Some(Ok(batch)) => batch,
             Some(Err(error)) => {
                 let refused = Err(refusal_of(*error.kind(), api_version)?);
@@ -193,7 +205,6 @@ fn with_offsets(batch: Batch, base_offset: i64, leader_epoch: i32) -> Bytes {
 /// What a batch that cannot be read is refused with: the request as such (`Err`), or the batch.
 fn refusal_of(kind: BatchErrorKind, api_version: i16) -> Result<Refusal, Refusal> {
     match kind {
-        BatchErrorKind::Unsupported(Unsupported::Magic(0 | 1)) => Err(ErrorCode::INVALID_RECORD.into()),
         // What is no batch at all is found while the request is still looked at.
         BatchErrorKind::Unsupported(Unsupported::Magic(_))
         | BatchErrorKind::Corrupt(Corruption::Length(_)) => {

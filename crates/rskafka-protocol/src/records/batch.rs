@@ -17,17 +17,18 @@ use super::{
 /// A batch that was read: whole, and its CRC is right.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    header: BatchHeader,
-    crc: u32,
-    compression: Compression,
+    pub(super) header: BatchHeader,
+    pub(super) crc: u32,
+    pub(super) magic: i8,
+    pub(super) compression: Compression,
     /// The position in the set, for errors.
-    position: usize,
+    pub(super) position: usize,
     /// The whole batch.
-    bytes: Bytes,
-    /// The encoded records, once they are decompressed.
-    payload: OnceLock<Bytes>,
+    pub(super) bytes: Bytes,
+    /// The records in the form of magic 2, once they are decompressed.
+    pub(super) payload: OnceLock<Bytes>,
     /// How large they may become then.
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 impl Batch {
@@ -61,7 +62,7 @@ impl Batch {
             Compression::None => OnceLock::from(bytes.slice(HEADER_SIZE.min(bytes.len())..)),
             _ => OnceLock::new(),
         };
-        Ok(Self { header, crc: stored, compression, position, bytes, payload, limit })
+        Ok(Self { header, crc: stored, magic: MAGIC, compression, position, bytes, payload, limit })
     }
 
     /// The records, each a view into the batch. Those of a compressed batch are decompressed by the first
@@ -111,7 +112,7 @@ impl Batch {
         &self.bytes
     }
 
-    /// The header.
+    /// The header, or what one of magic 2 would say.
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
@@ -126,7 +127,15 @@ impl Batch {
         self.position
     }
 
-    /// The CRC-32C.
+    /// The format: 2, or 0 or 1 for a message of a set from before Kafka 0.11.
+    ///
+    /// A message stands for a batch of one record, or of those that are compressed in it. What its format
+    /// does not have is -1: producer, leader epoch, and with magic 0 the timestamps.
+    pub fn magic(&self) -> i8 {
+        self.magic
+    }
+
+    /// The CRC-32C; the CRC-32 in formats before magic 2.
     pub fn crc(&self) -> u32 {
         self.crc
     }
@@ -213,7 +222,8 @@ impl Batch {
 
     /// The batch as a broker stores it: at its place in the log, by a leader of this epoch.
     ///
-    /// Both are outside of the CRC, so that nothing else changes.
+    /// Both are outside of the CRC, so that nothing else changes. A message of an older format, which
+    /// brokers no longer store, is left as it is.
     pub fn with_offsets(&self, base_offset: i64, partition_leader_epoch: i32) -> Bytes {
         self.with_header(BatchHeader { base_offset, partition_leader_epoch, ..self.header })
     }
@@ -237,6 +247,9 @@ impl Batch {
 
     /// A copy of the batch with another header and the CRC that belongs to it.
     fn with_header(&self, header: BatchHeader) -> Bytes {
+        if self.magic != MAGIC {
+            return self.bytes.clone();
+        }
         let mut buffer = into_mut(self.bytes.clone());
         replace_header(&mut buffer, &self.header, self.crc, header);
         buffer.freeze()

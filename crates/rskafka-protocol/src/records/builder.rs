@@ -3,7 +3,7 @@
 //! Invariant: the buffer always holds room for the header and whole records; what `size_with` says is
 //! what `push` makes of it.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use snafu::Snafu;
 
 use super::header::HEADER_SIZE;
@@ -236,6 +236,11 @@ impl RecordBatchBuilder {
             Ok(compression) => self.compress(compression),
             Err(codec) => Err(BuildError::Unsupported { what: Unsupported::Codec(codec) }),
         }
+    }
+
+    /// The header so far, and the records.
+    pub(super) fn into_parts(mut self) -> (BatchHeader, Bytes) {
+        (self.header, self.buffer.split_off(HEADER_SIZE.min(self.buffer.len())).freeze())
     }
 
     fn compress(self, compression: Compression) -> Result<RecordBatch, BuildError> {

@@ -119,6 +119,16 @@ pub enum Corruption {
         /// Its offset, relative to the base offset.
         offset_delta: i32,
     },
+    /// A compressed message (magic 0 or 1) has no messages in it, or some of another format, or ones that
+    /// are compressed themselves, or more of them than offsets.
+    Wrapper,
+    /// The offset of a message (magic 0 or 1) is negative, or not above that of the one before.
+    MessageOffset {
+        /// The message's place in its wrapper, from 0.
+        index: i32,
+        /// As stated.
+        offset: i64,
+    },
 }
 
 impl fmt::Display for Corruption {
@@ -138,6 +148,8 @@ impl fmt::Display for Corruption {
             Self::RecordOffset { index, offset_delta } => {
                 write!(f, "record {index}: invalid offset delta {offset_delta}")
             }
+            Self::Wrapper => write!(f, "a compressed message does not hold messages of its format"),
+            Self::MessageOffset { index, offset } => write!(f, "message {index}: invalid offset {offset}"),
         }
     }
 }
@@ -146,7 +158,7 @@ impl fmt::Display for Corruption {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unsupported {
-    /// The format of Kafka before 0.11 (magic 0 and 1), or one that is not known.
+    /// A format that is not known.
     Magic(i8),
     /// A codec number that Kafka does not have.
     Codec(u8),

@@ -8,8 +8,8 @@ use std::iter::FusedIterator;
 use bytes::Bytes;
 use nom::number::complete::{be_i8, be_i32, be_i64};
 
-use super::header::{HEADER_SIZE, LENGTH_END, MAGIC};
-use super::{Batch, BatchError, BatchErrorKind, Corruption, Decompressor, Unsupported};
+use super::header::{LENGTH_END, MAGIC};
+use super::{Batch, BatchError, BatchErrorKind, Corruption, Decompressor, Unsupported, legacy};
 use crate::error::Parsed;
 
 /// The batches of a records field.
@@ -17,6 +17,9 @@ use crate::error::Parsed;
 /// A batch that is cut off ends the iteration without an error: a broker sends as many bytes as were
 /// asked for. [`Batches::leftover`] then gives the length of what is there of it. An error ends the
 /// iteration too, as the bytes behind a damaged batch are in doubt.
+///
+/// Messages of the formats before Kafka 0.11 (magic 0 and 1) are given as batches too: see
+/// [`Batch::magic`].
 ///
 /// A compressed batch is decompressed when its records are asked for: up to [`Decompressor::DEFAULT_LIMIT`]
 /// bytes, or to another [limit](Batches::with_decompression_limit), or by [`Batch::decompress`].
@@ -58,9 +61,12 @@ impl Iterator for Batches {
         let rest = self.set.get(self.position..).unwrap_or_default();
         let item = match frame(rest) {
             Framing::Cut => return None,
-            Framing::Whole(size) => {
+            Framing::Whole { magic, size } => {
                 let bytes = self.set.slice(self.position..self.position.saturating_add(size));
-                Batch::parse(bytes, self.position, self.limit)
+                match magic {
+                    MAGIC => Batch::parse(bytes, self.position, self.limit),
+                    _ => legacy::parse(bytes, self.position, self.limit),
+                }
             }
             Framing::Broken(kind) => {
                 let base_offset = be_i64::<_, ()>(rest).map_or(0, |(_, offset)| offset);
@@ -81,16 +87,18 @@ impl FusedIterator for Batches {}
 enum Framing {
     /// A part of a batch, or nothing.
     Cut,
-    /// A batch of this many bytes.
-    Whole(usize),
-    /// No batch, or not one of this format.
+    /// A batch of this many bytes, or a message of magic 0 or 1.
+    Whole { magic: i8, size: usize },
+    /// No batch, or not one of a format that is known.
     Broken(BatchErrorKind),
 }
 
 /// The least length of a batch of any format: a message of magic 0.
 const MIN_LENGTH: i32 = 14;
-/// The least length of a batch of this format.
-const MIN_LENGTH_V2: usize = HEADER_SIZE - LENGTH_END;
+/// The same of magic 1, which has a timestamp.
+const MIN_LENGTH_V1: i32 = 22;
+/// The same of magic 2: a header without records.
+const MIN_LENGTH_V2: i32 = 49;
 
 fn frame(rest: &[u8]) -> Framing {
     let (length, magic) = match length_and_magic(rest) {
@@ -100,14 +108,17 @@ fn frame(rest: &[u8]) -> Framing {
         (Some(length), Some(magic)) => (length, magic),
         _ => return Framing::Cut,
     };
-    if magic != MAGIC {
-        return Framing::Broken(Unsupported::Magic(magic).into());
-    }
-    let size = match usize::try_from(length) {
-        Ok(size) if size >= MIN_LENGTH_V2 => size.saturating_add(LENGTH_END),
-        _ => return Framing::Broken(Corruption::Length(length).into()),
+    let least = match magic {
+        0 => MIN_LENGTH,
+        1 => MIN_LENGTH_V1,
+        MAGIC => MIN_LENGTH_V2,
+        _ => return Framing::Broken(Unsupported::Magic(magic).into()),
     };
-    if size > rest.len() { Framing::Cut } else { Framing::Whole(size) }
+    match usize::try_from(length).ok().and_then(|length| length.checked_add(LENGTH_END)) {
+        Some(size) if length >= least && size <= rest.len() => Framing::Whole { magic, size },
+        Some(_) if length >= least => Framing::Cut,
+        _ => Framing::Broken(Corruption::Length(length).into()),
+    }
 }
 
 /// The batch length and the magic byte, as far as the bytes go.
