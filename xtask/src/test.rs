@@ -21,6 +21,9 @@ const GOLDEN: &str = "golden";
 const BEHAVIOUR: &str = "it";
 const BROKER: &str = "broker";
 
+/// The test that sends the same requests to the fake and to a broker.
+const SAME_ANSWERS: &str = "the_fake_answers_what_kafka_answers";
+
 /// The command.
 pub(crate) fn command(env: Option<&str>, version: Option<&str>) -> Result<()> {
     let version = version_or_newest(version)?;
@@ -73,6 +76,11 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
         counted(command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect()))
     });
     if let Some(kafka) = &kafka {
+        levels.run("fake beside Kafka", || {
+            // A test of rskafka-fake's own, which has nothing to compare with unless it is told of a broker.
+            let mut command = test_command(&["--test", BEHAVIOUR, "--", SAME_ANSWERS]);
+            counted(command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect()))
+        });
         levels.run("demo, Kafka and Java", || demo::on_kafka(kafka, demo::Options::default()).map(|()| 2));
     }
 }

@@ -87,8 +87,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes of records may wait to be sent per partition client; further calls wait. 32 MiB
-    /// by default.
+    /// How many bytes of encoded records have a place in line per partition client; a call beyond that waits
+    /// for a place, and holds its own records for as long as its future lives. 32 MiB by default.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.limits.buffer_memory = bytes;
         self

@@ -52,7 +52,7 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn example(client: rskafka_client::api::Client) -> rskafka_client::errors::Result<()> {
-    /// use rskafka_client::api::Acks;
+    /// # use rskafka_client::api::Acks;
     /// let wal = client.partition_client("wal", 0).acks(Acks::All).await?;
     /// # Ok(())
     /// # }
@@ -86,7 +86,8 @@ impl Client {
         crate::topics::delete(self, name.as_ref()).await
     }
 
-    /// All topics that the client may see, Kafka's own among them. Cancel safe.
+    /// All topics that the client may see, Kafka's own among them; without those that are just being made
+    /// or deleted and have no leaders yet. Cancel safe.
     pub async fn list_topics(&self) -> Result<Vec<Topic>> {
         self.check_open()?;
         let topics = self.cluster().topics(self.api_deadline()).await;
@@ -101,7 +102,7 @@ impl Client {
         self.inner.is_closed.store(true, Ordering::Release);
         self.inner.tasks.close();
         // No task outlives its batches' delivery timeout; the pause after it is for the last answer.
-        let patience = self.limits().delivery_timeout + Duration::from_secs(1);
+        let patience = self.limits().delivery_timeout.saturating_add(Duration::from_secs(1));
         let _ = tokio::time::timeout(patience, self.inner.tasks.wait()).await;
         self.cluster().close().await;
     }

@@ -93,7 +93,7 @@ impl Error {
 
     /// A request to the cluster that failed; `outcome` says what that means for the data.
     pub(crate) fn of_cluster(error: rskafka_cluster::Error, outcome: Outcome) -> Self {
-        let rskafka_cluster::Error { api, place, attempts, gave_up, failure } = error;
+        let rskafka_cluster::Error { api, place, attempts, gave_up, failure, .. } = error;
         let is_timeout = gave_up || failure.is_timeout();
         let kind = match &failure {
             Failure::UnknownTopic | Failure::UnknownPartition => ErrorKind::UnknownTopicOrPartition,
@@ -103,7 +103,7 @@ impl Error {
             Failure::Code { code, .. } => ErrorKind::Broker(*code),
             Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
             Failure::TopicRecreated => ErrorKind::TopicRecreated,
-            Failure::RuntimeGone => ErrorKind::Closed,
+            Failure::RuntimeGone | Failure::Closed => ErrorKind::Closed,
             Failure::NoLeader => ErrorKind::NoLeader,
             failure if failure.is_invalid_answer() => ErrorKind::InvalidAnswer,
             Failure::Open { .. } | Failure::Call { .. } if !is_timeout => ErrorKind::Connection,
@@ -169,6 +169,11 @@ impl Error {
 
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.inner.kind = kind;
+        self
+    }
+
+    pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.inner.outcome = outcome;
         self
     }
 
@@ -261,21 +266,26 @@ impl fmt::Display for Error {
             write!(f, "{api}{place}: ")?;
         }
         write!(f, "{kind}")?;
-        match failure {
-            // The kind says the same as these.
-            Some(Failure::UnknownTopic | Failure::NoLeader) | None => {}
-            Some(Failure::Code { message: None, .. }) => {}
-            Some(failure) => write!(f, ": {failure}")?,
-        }
-        if *is_timeout && *kind != ErrorKind::TimedOut {
-            write!(f, "; no time left")?;
-        }
         if *attempts > 1 {
             write!(f, " after {attempts} attempts")?;
         }
-        match outcome {
-            Outcome::Unknown => write!(f, " (it is not known whether it took effect)"),
-            Outcome::NotWritten => Ok(()),
+        if *is_timeout && *kind != ErrorKind::TimedOut {
+            write!(f, ", no time left")?;
+        }
+        if let Outcome::Unknown = outcome {
+            write!(f, " (it is not known whether it took effect)")?;
+        }
+        // The kind says some of what the failure would say.
+        match failure {
+            Some(Failure::Code { message: Some(message), .. }) => write!(f, ": {message}"),
+            Some(Failure::NoReachableBroker { causes }) => {
+                for (index, cause) in causes.iter().enumerate() {
+                    write!(f, "{} {cause}", if index == 0 { ":" } else { ";" })?;
+                }
+                Ok(())
+            }
+            Some(failure @ (Failure::Waited | Failure::UnknownPartition)) => write!(f, ": {failure}"),
+            _ => Ok(()),
         }
     }
 }

@@ -68,6 +68,13 @@ impl<T> Line<T> {
         Some((entry.bytes, entry.item))
     }
 
+    /// Empties a line whose server is gone: what was in it, in order. Whoever joins next finds it unserved.
+    pub(crate) fn abandon(&mut self) -> Vec<T> {
+        self.used = 0;
+        self.is_served = false;
+        self.entries.drain(..).map(|entry| entry.item).collect()
+    }
+
     /// Frees the bytes of an entry that `next` gave.
     pub(crate) fn done(&mut self, bytes: usize) {
         self.used -= bytes;

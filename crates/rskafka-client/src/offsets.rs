@@ -4,11 +4,11 @@
 
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Attempt, Call, News, Prepared, Route, Target, Verdict};
-use rskafka_protocol::Uuid;
 use rskafka_protocol::messages::list_offsets::{
     EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
     ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
+use rskafka_protocol::{ErrorCode, Uuid};
 use time::OffsetDateTime;
 
 use crate::client::Client;
@@ -43,19 +43,34 @@ pub(crate) async fn find(partition: &Inner, at: OffsetAt) -> Result<FoundOffset>
     partition.client.check_open()?;
     let deadline = partition.client.api_deadline();
     let list = |timestamp| list_at(&partition.client, partition.target(), timestamp, deadline);
+    let check = async |offset| check_topic(partition, deadline).await.map(|()| offset);
     let time = match at {
-        OffsetAt::Earliest => return Ok(found(&list(EARLIEST_TIMESTAMP).await?)),
-        OffsetAt::Latest => return Ok(found(&list(LATEST_TIMESTAMP).await?)),
+        OffsetAt::Earliest => return check(found(&list(EARLIEST_TIMESTAMP).await?)).await,
+        OffsetAt::Latest => return check(found(&list(LATEST_TIMESTAMP).await?)).await,
         OffsetAt::Timestamp(time) => to_millis(time),
     };
+    // Negative timestamps mean other things to the broker: the first offset is never too late.
     if time < 0 {
-        // Negative timestamps mean other things to the broker: the first offset is never too late.
-        return Ok(found(&list(EARLIEST_TIMESTAMP).await?));
+        return check(found(&list(EARLIEST_TIMESTAMP).await?)).await;
     }
     // The end is asked for first: a record that comes in between lies behind it, not before it.
     let end = list(LATEST_TIMESTAMP).await?;
     let first = list(time).await?;
-    Ok(found(if first.offset < 0 { &end } else { &first }))
+    check(found(if first.offset < 0 { &end } else { &first })).await
+}
+
+/// ListOffsets knows topics by name only: makes sure that the name still stands for the same topic.
+async fn check_topic(partition: &Inner, deadline: Deadline) -> Result<()> {
+    if partition.topic_id.is_zero() {
+        return Ok(());
+    }
+    let topic = partition.client.cluster().topic(&partition.topic, deadline).await;
+    match topic.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))? {
+        Ok(topic) if topic.id == partition.topic_id => Ok(()),
+        Ok(_) => Err(Error::new(ErrorKind::TopicRecreated)),
+        Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => Err(Error::new(ErrorKind::UnknownTopicOrPartition)),
+        Err(code) => Err(Error::new(ErrorKind::Broker(code))),
+    }
 }
 
 fn found(answer: &ListOffsetsPartitionResponse) -> FoundOffset {

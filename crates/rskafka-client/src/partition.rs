@@ -160,8 +160,10 @@ impl NewPartitionClient {
         if index < 0 {
             return Err(invalid("a partition's index is not negative").with_place(&topic, index));
         }
+        // What is known may be of a topic that another client has deleted, and perhaps created again.
+        client.cluster().mark_stale(&topic);
         let leader = client.cluster().leader(&topic, index, client.api_deadline()).await;
-        let leader = leader.map_err(|failure| not_found(failure, &topic, index))?;
+        let leader = leader.map_err(|failure| not_found(&client, failure, &topic, index))?;
         let line = Mutex::new(Line::new(client.limits().buffer_memory));
         let inner = Inner {
             client,
@@ -177,10 +179,18 @@ impl NewPartitionClient {
     }
 }
 
-fn not_found(failure: Failure, topic: &str, index: i32) -> Error {
+fn not_found(client: &Client, failure: Failure, topic: &str, index: i32) -> Error {
     let place = Place { topic: Some(topic.to_owned()), partition: Some(index), ..Place::default() };
+    let place = client.cluster().asked(place);
     let gave_up = failure.is_transient();
-    let error = ClusterError { api: ApiKey::METADATA, place: Box::new(place), attempts: 1, gave_up, failure };
+    let error = ClusterError {
+        api: ApiKey::METADATA,
+        place: Box::new(place),
+        attempts: 1,
+        gave_up,
+        may_have_taken_effect: false,
+        failure,
+    };
     Error::of_cluster(error, Outcome::NotWritten)
 }
 

@@ -128,7 +128,8 @@ fn join_line<K: Payload, V: Payload, H: RecordHeaders>(
     let bytes = batch.size_in_bytes();
     let joined = partition.line().join(bytes, Append { batch, deadline, result });
     if joined.needs_server {
-        partition.client.spawn(serve(partition.clone()));
+        let server = Server { partition: partition.clone(), is_done: false };
+        partition.client.spawn(server.serve());
     }
     Ok((joined.id, receiver))
 }
@@ -150,17 +151,41 @@ fn encode<K: Payload, V: Payload, H: RecordHeaders>(
     builder.build().map_err(|error| invalid("the records make no batch").with_source(error))
 }
 
-/// Serves the line until it is empty.
-async fn serve(partition: Arc<Inner>) {
-    loop {
-        let next = partition.line().next();
-        let Some((bytes, append)) = next else {
+/// Whoever serves the line. If it goes before the line is empty, because its runtime ends or it panics,
+/// nobody in line is left waiting.
+struct Server {
+    partition: Arc<Inner>,
+    is_done: bool,
+}
+
+impl Server {
+    /// Serves the line until it is empty.
+    async fn serve(mut self) {
+        loop {
+            let next = self.partition.line().next();
+            let Some((bytes, append)) = next else {
+                self.is_done = true;
+                return;
+            };
+            let result = send(&self.partition, &append).await;
+            self.partition.line().done(bytes);
+            // A caller that is gone does not want to know.
+            let _ = append.result.send(result);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.is_done {
             return;
-        };
-        let result = send(&partition, &append).await;
-        partition.line().done(bytes);
-        // A caller that is gone does not want to know.
-        let _ = append.result.send(result);
+        }
+        let left = self.partition.line().abandon();
+        for append in left {
+            let error =
+                Error::closed(Outcome::NotWritten).with_place(&self.partition.topic, self.partition.index);
+            let _ = append.result.send(Err(error));
+        }
     }
 }
 

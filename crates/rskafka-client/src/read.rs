@@ -23,6 +23,9 @@ use crate::record::{Headers, Record, RecordAndOffset};
 use crate::time::from_millis;
 use crate::topics::invalid;
 
+/// More than what an answer for one partition holds beside the records.
+const ANSWER_OVERHEAD: usize = 1024;
+
 /// One fetch, as asked for.
 #[derive(Debug, Clone, Copy)]
 struct Ask {
@@ -52,8 +55,12 @@ pub(crate) async fn fetch_records(
     let env = partition.client.cluster().env();
     let wait = Duration::from_millis(max_wait_ms);
     let wait_until = Deadline::after(env.now(), wait);
-    let deadline = Deadline::after(env.now(), partition.client.limits().api_timeout + wait);
-    let mut ask = Ask { offset, min_bytes: bytes.start, max_bytes: bytes.end, wait, deadline };
+    let deadline = Deadline::after(env.now(), partition.client.limits().api_timeout.saturating_add(wait));
+    // An answer larger than the largest frame could never be read.
+    let largest =
+        partition.client.cluster().config().connection.max_frame_bytes.saturating_sub(ANSWER_OVERHEAD);
+    let max_bytes = bytes.end.min(i32::try_from(largest).unwrap_or(i32::MAX)).max(1);
+    let mut ask = Ask { offset, min_bytes: bytes.start.min(max_bytes), max_bytes, wait, deadline };
     loop {
         let (data, broker) = fetch(partition, ask).await?;
         let fetched = read(data.records.unwrap_or_default(), offset, MAX_DECOMPRESSED)
@@ -162,17 +169,28 @@ fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<Fetched> {
     let mut fetched = Fetched { records: Vec::new(), next_offset: 0 };
     let mut decompressed = 0;
     for batch in batches(&set).with_decompression_limit(max_decompressed) {
-        let batch = batch.map_err(corrupt)?;
+        let batch = match batch {
+            Ok(batch) => batch,
+            // What lies before it is good; the fetch that begins with it fails.
+            Err(_) if !fetched.records.is_empty() => break,
+            Err(error) => return Err(corrupt(error)),
+        };
         fetched.next_offset = fetched.next_offset.max(batch.next_offset());
         if batch.is_control() || batch.next_offset() <= offset {
             continue;
         }
+        let before = fetched.records.len();
         let records = batch.records();
         fetched.records.reserve(records.size_hint().1.unwrap_or_default());
         for record in records {
-            let record = record.map_err(corrupt)?;
-            if record.offset >= offset {
-                fetched.records.push(owned(&batch, record));
+            match record {
+                Ok(record) if record.offset >= offset => fetched.records.push(owned(&batch, record)),
+                Ok(_) => {}
+                Err(_) if before > 0 => {
+                    fetched.records.truncate(before);
+                    return Ok(fetched);
+                }
+                Err(error) => return Err(corrupt(error)),
             }
         }
         if batch.compression() != Compression::None {

@@ -76,7 +76,8 @@ impl CreateTopic {
         let call = Call { target: Target::Controller, lane: None, deadline };
         let created = client.cluster().send(call, build, decide).await;
         created.map_err(|error| admin_error(error, &name))?;
-        wait_until_served(&client, &name, deadline).await
+        let served = wait_until_served(&client, &name, deadline).await;
+        served.map_err(|error| error.with_outcome(Outcome::Unknown))
     }
 }
 
@@ -141,11 +142,12 @@ pub(crate) async fn delete(client: &Client, name: &str) -> Result<()> {
     };
     let call = Call { target: Target::Controller, lane: None, deadline };
     let deleted = client.cluster().send(call, build, decide).await;
+    client.cluster().mark_stale(name);
     deleted.map(|_| ()).map_err(|error| admin_error(error, name))
 }
 
 fn admin_error(error: ClusterError, topic: &str) -> Error {
-    let outcome = if error.failure.is_unanswered() { Outcome::Unknown } else { Outcome::NotWritten };
+    let outcome = if error.may_have_taken_effect { Outcome::Unknown } else { Outcome::NotWritten };
     Error::of_cluster(error, outcome).with_topic(topic)
 }
 

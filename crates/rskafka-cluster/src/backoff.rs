@@ -27,7 +27,7 @@ impl Backoff {
         let pause = self.initial.saturating_mul(1 << doublings).min(self.max);
         // 0.8 to 1.2, in thousandths.
         let spread = 800 + (random % 401) as u32;
-        pause * spread / 1000
+        pause.saturating_mul(spread) / 1000
     }
 }
 

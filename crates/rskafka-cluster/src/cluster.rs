@@ -4,7 +4,9 @@
 //! result before asking again.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use rskafka_protocol::{ApiKey, ErrorCode};
@@ -14,6 +16,9 @@ use tokio::runtime::Handle;
 use crate::lane::{self, Slot};
 use crate::metadata::{LeaderLookup, Metadata};
 use crate::{Broker, BrokerFailure, ClusterConfig, Error, Failure, Lane, Place, Topic};
+
+/// How long one broker is waited for while there are others to ask: every look at a leader waits for it.
+const PATIENCE_WITH_ONE: Duration = Duration::from_secs(3);
 
 /// A cluster of brokers. Clones are the same cluster.
 #[derive(Debug, Clone)]
@@ -30,6 +35,7 @@ struct Inner {
     shared: Mutex<BTreeMap<Endpoint, Arc<Lane>>>,
     /// Every lane that has opened a connection and is still in use.
     opened: Mutex<Vec<Weak<Slot>>>,
+    is_closed: AtomicBool,
     refreshing: tokio::sync::Mutex<()>,
     runtime: Handle,
 }
@@ -45,6 +51,7 @@ impl Cluster {
             metadata: Mutex::default(),
             shared: Mutex::default(),
             opened: Mutex::default(),
+            is_closed: AtomicBool::new(false),
             refreshing: tokio::sync::Mutex::default(),
             runtime: Handle::current(),
         };
@@ -69,21 +76,10 @@ impl Cluster {
         &self.inner.runtime
     }
 
-    /// The cluster's id, if the broker told one.
-    pub fn cluster_id(&self) -> Option<String> {
-        self.metadata().cluster_id.clone()
-    }
-
-    /// The brokers that were alive when metadata was last asked for.
-    pub fn brokers(&self) -> Vec<Broker> {
-        self.metadata().brokers().cloned().collect()
-    }
-
-    /// All topics that the client may see, asked for now.
+    /// All topics that the client may see, asked for now; without those that are just being made or deleted.
     pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Error> {
         let all = MetadataRequest { topics: None, ..request() };
         let topics = self.ask_with_retries(&all, deadline).await?;
-        // A topic that is just being made or deleted has no partitions to show.
         Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok()).collect())
     }
 
@@ -94,13 +90,34 @@ impl Cluster {
         Ok(found.map_or(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), |(_, topic)| topic))
     }
 
-    /// Ends all connections, those of lanes in use among them, and waits for them.
+    /// Ends all connections, those of lanes in use among them, and waits for them. None is opened again:
+    /// what is under way fails with [`Failure::Closed`].
     pub async fn close(&self) {
+        self.inner.is_closed.store(true, Ordering::Release);
         self.lock_shared().clear();
         let opened = std::mem::take(&mut *self.lock_opened());
         for slot in opened.iter().filter_map(Weak::upgrade) {
             lane::close(&slot).await;
         }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Makes the next look at a topic's leaders ask a broker.
+    pub fn mark_stale(&self, topic: &str) {
+        self.metadata().mark_stale(topic);
+    }
+
+    /// The place, with the broker that was asked for metadata last.
+    pub fn asked(&self, place: Place) -> Place {
+        let metadata = self.metadata();
+        let Some(endpoint) = metadata.asked.clone() else {
+            return place;
+        };
+        let broker = metadata.brokers().find(|broker| broker.endpoint == endpoint).map(|broker| broker.id);
+        Place { broker, endpoint: Some(endpoint), ..place }
     }
 
     /// Notes a lane that opens its first connection.
@@ -136,7 +153,7 @@ impl Cluster {
             return Ok(broker);
         }
         let no_topics = MetadataRequest { topics: Some(Vec::new()), ..request() };
-        self.ask(&no_topics, deadline).await?;
+        self.ask_with_retries(&no_topics, deadline).await.map_err(|error| error.failure)?;
         let metadata = self.metadata();
         let any = metadata.brokers().next();
         metadata.controller().or(any).cloned().ok_or(Failure::NoReachableBroker { causes: Vec::new() })
@@ -179,7 +196,8 @@ impl Cluster {
             if gave_up || !failure.is_transient() {
                 let place = Box::new(Place::default());
                 let gave_up = failure.is_transient();
-                return Err(Error { api: ApiKey::METADATA, place, attempts, gave_up, failure });
+                let api = ApiKey::METADATA;
+                return Err(Error { api, place, attempts, gave_up, may_have_taken_effect: false, failure });
             }
             tokio::time::sleep(pause).await;
         }
@@ -191,15 +209,25 @@ impl Cluster {
         request: &MetadataRequest,
         deadline: Deadline,
     ) -> Result<Vec<(String, Result<Topic, ErrorCode>)>, Failure> {
+        if self.is_closed() {
+            return Err(Failure::Closed);
+        }
         let mut candidates = self.candidates();
         let mut causes = Vec::new();
         while let Some(endpoint) = candidates.pop() {
             // A broker that hangs may not use up the time of those that come after it.
             let now = self.env().now();
-            let share = deadline.remaining(now) / (candidates.len() as u32 + 1);
+            let mut share = deadline.remaining(now) / (candidates.len() as u32 + 1);
+            if !candidates.is_empty() {
+                share = share.min(PATIENCE_WITH_ONE);
+            }
             match self.ask_one(request, &endpoint, Deadline::after(now, share)).await {
                 Ok(reply) => {
-                    let topics = self.metadata().apply(reply.version, &reply.response);
+                    let topics = {
+                        let mut metadata = self.metadata();
+                        metadata.asked = Some(endpoint);
+                        metadata.apply(reply.version, &reply.response)
+                    };
                     self.drop_lanes_out_of_use();
                     return Ok(topics);
                 }

@@ -55,6 +55,9 @@ pub enum Failure {
     /// The answer is about something else than what was asked.
     #[snafu(display("the answer does not have what was asked for"))]
     MissingInAnswer,
+    /// The cluster was closed.
+    #[snafu(display("the client is closed"))]
+    Closed,
     /// The runtime that the cluster lives on has ended.
     #[snafu(display("the runtime that the client was built on has ended"))]
     RuntimeGone,
@@ -70,6 +73,16 @@ impl Failure {
             Self::Call { source } => source.was_sent(),
             Self::MissingInAnswer => true,
             _ => false,
+        }
+    }
+
+    /// Whether what was asked may have taken effect all the same.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Code { code, .. } => {
+                matches!(*code, ErrorCode::REQUEST_TIMED_OUT | ErrorCode::UNKNOWN_SERVER_ERROR)
+            }
+            failure => failure.is_unanswered(),
         }
     }
 
@@ -89,6 +102,7 @@ impl Failure {
             | Self::UnknownPartition
             | Self::TopicRecreated
             | Self::MissingInAnswer
+            | Self::Closed
             | Self::RuntimeGone => false,
         }
     }
@@ -154,6 +168,13 @@ pub struct BrokerFailure {
     pub failure: Box<Failure>,
 }
 
+impl fmt::Display for BrokerFailure {
+    /// With all causes, because a list can have no single source.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.endpoint, with_sources(&*self.failure))
+    }
+}
+
 fn suffix(message: &Option<String>) -> String {
     message.as_deref().filter(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default()
 }
@@ -162,7 +183,7 @@ fn list(causes: &[BrokerFailure]) -> String {
     let mut text = String::new();
     for (index, cause) in causes.iter().enumerate() {
         text.push_str(if index == 0 { ": " } else { "; " });
-        text.push_str(&format!("{}: {}", cause.endpoint, with_sources(&*cause.failure)));
+        text.push_str(&cause.to_string());
     }
     text
 }
@@ -222,6 +243,8 @@ pub struct Error {
     pub attempts: u32,
     /// Whether the last failure would have allowed another attempt, had there been time.
     pub gave_up: bool,
+    /// Whether any attempt may have taken effect.
+    pub may_have_taken_effect: bool,
     /// What the last attempt failed with.
     pub failure: Failure,
 }

@@ -43,6 +43,9 @@ impl Lane {
     ) -> Result<Connection, Failure> {
         let locked = tokio::time::timeout_at(deadline.instant(), self.slot.connection.lock()).await;
         let mut current = locked.map_err(|_| Failure::Waited)?;
+        if cluster.is_closed() {
+            return Err(Failure::Closed);
+        }
         if let Some(connection) = current.as_ref().filter(|it| it.endpoint() == endpoint && !it.is_closed()) {
             return Ok(connection.clone());
         }
@@ -50,6 +53,10 @@ impl Lane {
         let connection = open(cluster, endpoint, deadline).await?;
         if !self.slot.is_noted.swap(true, Ordering::Relaxed) {
             cluster.note_opened(&self.slot);
+        }
+        if cluster.is_closed() {
+            // Closing may have looked at the lanes before this one was noted.
+            return Err(Failure::Closed);
         }
         Ok(current.insert(connection).clone())
     }

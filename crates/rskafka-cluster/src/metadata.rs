@@ -106,7 +106,8 @@ impl LeaderHint {
 /// What the answers so far add up to.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
-    pub(crate) cluster_id: Option<String>,
+    /// The broker that gave the last answer.
+    pub(crate) asked: Option<Endpoint>,
     controller: Option<i32>,
     controller_is_stale: bool,
     brokers: BTreeMap<i32, Broker>,
@@ -170,9 +171,6 @@ impl Metadata {
             self.brokers = response.brokers.iter().filter_map(broker_of).collect();
             self.controller = Some(response.controller_id).filter(|id| *id >= 0);
             self.controller_is_stale = false;
-        }
-        if self.cluster_id.is_none() {
-            self.cluster_id.clone_from(&response.cluster_id);
         }
         response.topics.iter().filter_map(|topic| self.apply_topic(version, topic)).collect()
     }

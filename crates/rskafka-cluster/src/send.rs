@@ -155,13 +155,15 @@ impl Cluster {
         }
         let mut attempts = 0;
         let mut may_repeat = false;
+        let mut was_told = false;
         let mut last = None;
         loop {
-            let error = |place: &Place, attempts, gave_up, failure| Error {
+            let error = |place: &Place, attempts, gave_up, may_have_taken_effect, failure| Error {
                 api: R::API_KEY,
                 place: Box::new(place.clone()),
                 attempts,
                 gave_up,
+                may_have_taken_effect,
                 failure,
             };
             let route = match self.route(call).await {
@@ -170,7 +172,10 @@ impl Cluster {
                     // What an attempt failed with says more than that no other could be made.
                     let gave_up = failure.is_transient() || failure.is_timeout();
                     let failure = last.filter(|_| gave_up).unwrap_or(failure);
-                    return Err(error(&place, attempts, gave_up, failure));
+                    if place.endpoint.is_none() {
+                        place = self.asked(place);
+                    }
+                    return Err(error(&place, attempts, gave_up, may_repeat, failure));
                 }
             };
             place.broker = Some(route.broker.id);
@@ -179,25 +184,28 @@ impl Cluster {
             let outcome = self.attempt(&call, &route, build(&route)).await;
             let reference = outcome.as_ref().map(|reply| &reply.response);
             let verdict = decide(Attempt { outcome: reference, may_repeat });
-            may_repeat |= outcome.as_ref().is_err_and(Failure::is_unanswered);
             let (news, may_retry) = match verdict {
                 Verdict::Done => match outcome {
                     Ok(reply) => return Ok(Answer { reply, route }),
-                    Err(failure) => return Err(error(&place, attempts, false, failure)),
+                    Err(failure) => return Err(error(&place, attempts, false, may_repeat, failure)),
                 },
                 Verdict::Retry(news) => (news, true),
                 Verdict::Fail(news) => (news, false),
             };
             let failure = news.why.clone().or(outcome.err()).unwrap_or(Failure::MissingInAnswer);
+            may_repeat |= failure.may_have_taken_effect();
             let knows_where = self.take_in(call.target, &news);
             if !may_retry {
-                return Err(error(&place, attempts, false, failure));
+                return Err(error(&place, attempts, false, may_repeat, failure));
             }
             tracing::debug!(api = %R::API_KEY, %place, attempts, %failure, "retrying");
-            if !knows_where {
+            // One hint is followed at once. A broker that goes on giving them is in no state to be asked.
+            let goes_on_at_once = knows_where && !was_told;
+            was_told = knows_where;
+            if !goes_on_at_once {
                 let pause = self.config().backoff.pause(attempts, self.env().random());
                 if call.deadline.remaining(self.env().now()) <= pause {
-                    return Err(error(&place, attempts, true, failure));
+                    return Err(error(&place, attempts, true, may_repeat, failure));
                 }
                 tokio::time::sleep(pause).await;
             }

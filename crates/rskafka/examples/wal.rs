@@ -21,9 +21,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let record = Record { key: (), value, headers: (), timestamp: OffsetDateTime::now_utc() };
             println!("appended at {}", writer.produce([record]).await?.base_offset);
         }
-        Ok::<_, rskafka::client::error::Error>(offset + 10)
+        Ok::<_, rskafka::client::error::Error>(())
     });
-    let end = appending.await??;
+    let end = offset + 10;
     while offset < end {
         let (records, _) = log.fetch_records(offset, 1..1_000_000, 1_000).await?;
         for read in &records {
@@ -31,5 +31,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         offset = records.last().map_or(offset, |last| last.offset + 1);
     }
+    appending.await??;
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rskafka::client::Client;
 use rskafka::client::error::{ErrorKind, Outcome};
+use rskafka::client::{Client, OffsetAt};
 use rskafka::protocol::ErrorCode;
 
 use super::{Brokers, SLACK, new_log, new_topic, read_all, record, values};
@@ -20,6 +20,7 @@ pub async fn an_unknown_topic_is_reported_by_its_name(brokers: Brokers) {
     assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
     assert_eq!((error.topic(), error.partition()), (Some(name.as_str()), Some(0)));
     assert!(error.to_string().contains(&name), "{error}");
+    assert!(error.broker().is_some(), "{error}");
 }
 
 pub async fn an_unknown_partition_is_reported_by_its_index(brokers: Brokers) {
@@ -29,6 +30,7 @@ pub async fn an_unknown_partition_is_reported_by_its_index(brokers: Brokers) {
     assert!(started.elapsed() <= UNKNOWN_TOPIC_PATIENCE + SLACK, "{:?}", started.elapsed());
     assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
     assert_eq!(error.partition(), Some(1));
+    assert!(error.broker().is_some(), "{error}");
     let error = client.partition_client(log.topic(), -1).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{error}");
 }
@@ -89,8 +91,10 @@ pub async fn a_produce_to_a_deleted_topic_is_not_written(brokers: Brokers) {
 }
 
 pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
-    let (client, log) = new_log(&brokers, "recreated").await;
+    let (_, log) = new_log(&brokers, "recreated").await;
     log.produce([record("of the first")]).await.unwrap();
+    // Somebody else does it: nothing tells the first client.
+    let client = Client::new_plain(brokers).await.unwrap();
     client.delete_topic(log.topic()).await.unwrap();
     let mut rounds = 0;
     while client.create_topic(log.topic(), 1, 1).await.is_err() {
@@ -98,6 +102,8 @@ pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
         assert!(rounds < 100, "cannot be created again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let error = log.get_offset(OffsetAt::Latest).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error}");
     let second = client.partition_client(log.topic(), 0).await.unwrap();
     second.produce([record("of the second")]).await.unwrap();
     // What the first client does is not done to the second topic.

@@ -172,6 +172,30 @@ async fn a_corrupt_batch_is_named_by_its_offset() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn intact_batches_before_a_corrupt_one_are_given() {
+    let (cluster, _, log) = start(1).await;
+    for value in ["first", "second", "third"] {
+        log.produce([record(value)]).await.unwrap();
+    }
+    // An answer has some 70 bytes before the first batch, and each batch here has 74 or 75.
+    cluster.inject(Fault::flip(280, 1).on(ApiKey::FETCH));
+    let (records, _) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    assert_eq!(super::common::values(&records), ["first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_asks_for_no_more_than_the_largest_frame_holds() {
+    let (cluster, _, _) = start(1).await;
+    let client = builder(&cluster).max_frame_bytes(4000).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    for _ in 0..6 {
+        log.produce([record(vec![1u8; 1000])]).await.unwrap();
+    }
+    let (records, _) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    assert!(!records.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_swallowed_request_ends_by_its_timeout_and_is_made_again() {
     let (cluster, _, log) = start(1).await;
     log.produce([record("one")]).await.unwrap();

@@ -8,6 +8,7 @@ mod common;
 
 mod bad_input;
 mod dropping;
+mod endings;
 mod kit;
 mod lanes;
 mod leaders;

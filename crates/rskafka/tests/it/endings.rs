@@ -1,0 +1,137 @@
+//! How calls, clients and brokers come to an end, and what is said of the data then.
+
+use std::time::Duration;
+
+use rskafka::client::OffsetAt;
+use rskafka::client::error::{ErrorKind, Outcome};
+use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka_fake::{FakeCluster, Fault};
+use tokio::time::{Instant, timeout};
+
+use super::common::{read_all, record, values};
+use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, env, failure, start};
+
+#[test]
+fn appends_in_line_end_with_the_runtime_of_the_client() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
+    let (brokers, home, other) = (runtime(), runtime(), runtime());
+    let cluster = brokers.block_on(FakeCluster::builder().start()).unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let log = home.block_on(async {
+        let client = rskafka::client::Client::new_plain(cluster.bootstrap_servers()).await.unwrap();
+        client.partition_client(TOPIC, 0).await.unwrap()
+    });
+    cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));
+    let (first, second) = (log.produce([record("one")]), log.produce([record("two")]));
+    brokers.block_on(cluster.requests_like(1, |request| request.api_key == ApiKey::PRODUCE));
+    home.shutdown_timeout(Duration::from_secs(5));
+    other.block_on(async {
+        for (call, outcome) in [(first, Outcome::Unknown), (second, Outcome::NotWritten)] {
+            let error = timeout(Duration::from_secs(5), call).await.expect("it ends").unwrap_err();
+            assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Closed, outcome));
+        }
+        let late = timeout(Duration::from_secs(5), log.produce([record("three")])).await.expect("it ends");
+        assert_eq!(late.unwrap_err().outcome(), Outcome::NotWritten);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_may_have_happened_is_never_called_undone() {
+    // The topic is made, but the answer is lost or says that it took too long; then only refusals follow.
+    let first =
+        [Fault::close().after_applying(), Fault::answer(ErrorCode::REQUEST_TIMED_OUT).after_applying()];
+    for first in first {
+        let (cluster, client, _) = start(1).await;
+        cluster.inject(first.on(ApiKey::CREATE_TOPICS));
+        cluster.inject(Fault::answer(ErrorCode::NOT_CONTROLLER).on(ApiKey::CREATE_TOPICS).always());
+        let error = failure(TIMEOUT, async { client.create_topic("second", 1, 1).await }).await;
+        assert_eq!((error.outcome(), error.is_timeout()), (Outcome::Unknown, true), "{error}");
+        assert!(cluster.topic_id("second").is_ok());
+        cluster.clear_faults();
+        cluster
+            .inject(Fault::answer(ErrorCode::REQUEST_TIMED_OUT).after_applying().on(ApiKey::CREATE_TOPICS));
+        client.create_topic("third", 1, 1).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_waits_for_a_broker_that_restarts() {
+    let (cluster, client, _) = start(1).await;
+    cluster.stop_broker(1).await.unwrap();
+    let creating = tokio::spawn({
+        let client = client.clone();
+        async move { client.create_topic("second", 1, 1).await }
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.start_broker(1).await.unwrap();
+    creating.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_what_is_under_way_and_nothing_is_opened_again() {
+    let (cluster, client, log) = start(1).await;
+    let poll = tokio::spawn(async move { log.fetch_records(0, 1..1_000_000, 30_000).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let started = Instant::now();
+    client.close().await;
+    let error = poll.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Closed, "{error}");
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(cluster.open_connections(1).unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_without_end_are_limits() {
+    let (cluster, _, _) = start(1).await;
+    let client = builder(&cluster)
+        .connect_timeout(Duration::MAX)
+        .request_timeout(Duration::MAX)
+        .delivery_timeout(Duration::MAX)
+        .api_timeout(Duration::MAX)
+        .backoff(Duration::MAX, Duration::MAX)
+        .buffer_memory(usize::MAX)
+        .max_frame_bytes(usize::MAX)
+        .build()
+        .await
+        .unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    log.produce([record("one")]).await.unwrap();
+    assert_eq!(values(&read_all(&log).await), ["one"]);
+    client.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_partition_client_looks_at_what_is_there_now() {
+    let (cluster, client, _) = start(1).await;
+    // Another client deletes the topic, and makes it again.
+    cluster.delete_topic(TOPIC).unwrap();
+    let error = failure(TIMEOUT, async { client.partition_client(TOPIC, 0).await }).await;
+    assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    assert_eq!(log.produce([record("one")]).await.unwrap().base_offset, 0);
+    assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_broker_stalls_no_look_at_leaders_for_long() {
+    let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 3).unwrap();
+    let client = rskafka::client::Client::builder(cluster.bootstrap_servers())
+        .env(env(&cluster))
+        .build()
+        .await
+        .unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    for broker in (1..=3).filter(|broker| *broker != leader) {
+        cluster.inject(Fault::swallow().on(ApiKey::METADATA).at_broker(broker).always());
+    }
+    let started = Instant::now();
+    client.partition_client(TOPIC, 0).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(REQUEST_TIMEOUT < Duration::from_secs(10));
+    log.produce([record("one")]).await.unwrap();
+}
