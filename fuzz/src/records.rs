@@ -5,41 +5,62 @@
 
 use bytes::Bytes;
 use rskafka_protocol::records::{
-    Batch, BatchHeader, ControlRecord, NewRecord, RecordBatch, RecordBatchBuilder, RecordView, batches,
+    Batch, BatchHeader, Compression, ControlRecord, NewRecord, RecordBatch, RecordBatchBuilder, RecordView,
+    batches,
 };
 
+use crate::decompress::{LIMIT, MEMORY, only};
 use crate::memory;
+use crate::repair::repaired;
 
-/// Checks a set as it is, and with CRCs that are right, as no change to a batch is seen behind a wrong one.
+/// Checks a set as it is, and [`repaired`]: no change to a record is seen behind a wrong CRC or length.
 pub fn check(data: &[u8]) {
     read(&Bytes::copy_from_slice(data));
-    let mut repaired = data.to_vec();
-    repair_crcs(&mut repaired);
+    let repaired = repaired(data);
     if repaired != data {
         read(&repaired.into());
     }
+    check_described(data);
 }
 
-const HEADER_SIZE: usize = 61;
-const LENGTH_END: usize = 12;
-const CRC: std::ops::Range<usize> = 17..21;
+/// Takes the bytes as a description of records, writes these and reads them again: a changed byte is then
+/// a record of another length, as it hardly ever is on the wire.
+fn check_described(mut description: &[u8]) {
+    const PAYLOAD: [u8; 255] = [b'x'; 255];
+    const MOST: usize = 8;
+    let mut next = || {
+        let (byte, rest) = description.split_first()?;
+        description = rest;
+        Some(*byte)
+    };
+    let mut builder = RecordBatchBuilder::new();
+    let mut described = Vec::new();
+    while described.len() < MOST
+        && let (Some(flags), Some(distance)) = (next(), next())
+    {
+        let mut part = |present| if present { PAYLOAD.get(..usize::from(next()?)) } else { None };
+        let (key, value) = (part(flags & 1 != 0), part(flags & 2 != 0));
+        let header = |index| (part(true).unwrap_or_default(), part(index % 2 == 0));
+        let headers: Vec<_> = (0..flags >> 2 & 3).map(header).collect();
+        let timestamp = i64::from(distance) << (8 * (flags >> 4 & 7));
 
-fn repair_crcs(mut set: &mut [u8]) {
-    while let Some(header) = set.first_chunk::<HEADER_SIZE>() {
-        let [.., a, b, c, d] = header[..LENGTH_END] else { return };
-        let size = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or_default() + LENGTH_END;
-        if header[CRC.start - 1] != 2 || size < HEADER_SIZE {
-            return;
-        }
-        let Some((batch, rest)) = set.split_at_mut_checked(size) else { return };
-        let crc = crc32c::crc32c(&batch[CRC.end..]);
-        batch[CRC].copy_from_slice(&crc.to_be_bytes());
-        set = rest;
+        builder.skip_offsets(u32::from(distance)).expect("a few offsets");
+        let record = NewRecord::new(timestamp, key, value).headers(headers.iter().copied());
+        builder.push(record).expect("a small record");
+        described.push((timestamp, key, value, headers));
     }
+    let Ok(batch) = builder.build() else { return };
+    read(batch.bytes());
+    let batch = only(batch.bytes());
+    let read = batch.records().map(|record| {
+        let RecordView { timestamp, key, value, headers, .. } = record.expect("it was just written");
+        (timestamp, key, value, headers.collect::<Vec<_>>())
+    });
+    assert!(read.eq(described), "what is read is not what was written");
 }
 
 fn read(set: &Bytes) {
-    let mut left = batches(set);
+    let mut left = batches(set).with_decompression_limit(LIMIT);
     let mut position = 0;
     while let Some(batch) = memory::bounded(set.len(), || left.next()) {
         match batch {
@@ -60,8 +81,11 @@ fn read(set: &Bytes) {
 }
 
 fn check_batch(batch: &Batch) {
-    let read =
-        memory::bounded(batch.size_in_bytes(), || batch.records().map(|record| record.map(drop)).last());
+    let records = || batch.records().map(|record| record.map(drop)).last();
+    let read = match batch.compression() {
+        Compression::None => memory::bounded(batch.size_in_bytes(), records),
+        _ => memory::at_most(MEMORY, records),
+    };
     if let Some(Err(error)) = read {
         assert_eq!((error.position(), error.base_offset()), (batch.position(), batch.base_offset()));
         assert!(!error.to_string().is_empty());
@@ -98,16 +122,16 @@ fn check_written(batch: &Batch, records: &[RecordView<'_>]) {
     assert_same(&read, records);
     // Times are relative to the first record's when written here.
     let BatchHeader { base_timestamp, max_timestamp, .. } = *again.header();
-    assert_eq!(again.header(), &BatchHeader { base_timestamp, max_timestamp, ..*batch.header() });
+    assert_eq!(again.header(), &BatchHeader { base_timestamp, max_timestamp, ..uncompressed(batch) });
     assert_eq!(write(&again, &read), written);
 }
 
 fn write(batch: &Batch, records: &[RecordView<'_>]) -> RecordBatch {
     if records.is_empty() {
-        return RecordBatch::without_records(*batch.header());
+        return RecordBatch::without_records(uncompressed(batch));
     }
     let mut builder = RecordBatchBuilder::new();
-    builder.set_header(*batch.header()).expect("there are no records yet");
+    builder.set_header(uncompressed(batch)).expect("there are no records yet");
     let mut next = batch.base_offset();
     let skip = |builder: &mut RecordBatchBuilder, from: i64, to: i64| {
         let count = u32::try_from(to - from).expect("offsets grow");
@@ -125,6 +149,12 @@ fn write(batch: &Batch, records: &[RecordView<'_>]) -> RecordBatch {
     builder.build().expect("there are records, and no codec")
 }
 
+/// The target `decompress` is for the codecs.
+fn uncompressed(batch: &Batch) -> BatchHeader {
+    let attributes = batch.header().attributes.with_compression(Compression::None);
+    BatchHeader { attributes, ..*batch.header() }
+}
+
 /// A header that is changed in place leaves the records and gives the right CRC.
 fn check_patched(batch: &Batch) {
     let moved = only(&batch.with_offsets(5, 7));
@@ -133,13 +163,6 @@ fn check_patched(batch: &Batch) {
 
     let stamped = only(&batch.with_log_append_time(0, 1, 1234));
     assert!(stamped.records().all(|record| record.is_ok_and(|record| record.timestamp == 1234)));
-}
-
-fn only(bytes: &Bytes) -> Batch {
-    let mut batches = batches(bytes);
-    let batch = batches.next().expect("a batch").expect("a batch that is right");
-    assert_eq!((batch.size_in_bytes(), batches.leftover()), (bytes.len(), 0));
-    batch
 }
 
 fn assert_same(ours: &[RecordView<'_>], theirs: &[RecordView<'_>]) {

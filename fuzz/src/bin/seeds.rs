@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rskafka_fuzz::messages::{Kind, kinds, request, response};
-use rskafka_fuzz::scram;
+use rskafka_fuzz::{decompress, scram};
+use rskafka_protocol::records::Attributes;
 use serde_json::Value;
 
 #[path = "../../../crates/rskafka-protocol/tests/golden/data.rs"]
 mod golden;
 
 /// Larger seeds make each run slow and reach nothing that a smaller one does not.
-const LARGEST: usize = 64 * 1024;
+const LARGEST: usize = 4 * 1024;
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1) else {
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     };
     let folder = Path::new(&folder);
     let missing = messages(folder);
-    records(&Seeds::new(folder, "records"));
+    records(&Seeds::new(folder, "records"), &Seeds::new(folder, "decompress"));
     scram_messages(&Seeds::new(folder, "scram"));
     if missing { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -67,12 +68,30 @@ fn messages(folder: &Path) -> bool {
     !missing.is_empty()
 }
 
-fn records(seeds: &Seeds) {
+fn records(sets: &Seeds, streams: &Seeds) {
     for file in ["records.jsonl", "invalid.jsonl", "invalid_snappy_bomb.jsonl"] {
         for vector in golden::lines(file) {
-            seeds.write(text(&vector, "name"), &golden::bytes(&vector["hex"]));
+            let (name, set) = (text(&vector, "name"), golden::bytes(&vector["hex"]));
+            sets.write(name, &set);
+            if let Some(seed) = stream(&set) {
+                streams.write(name, &seed);
+                // The same bytes once more, to be compressed.
+                streams.write(&format!("{name}-again"), &[&[seed[0] | 0x80], &seed[1..]].concat());
+            }
         }
     }
+}
+
+/// What is compressed in the first batch of a set, if it is of today's format.
+fn stream(set: &[u8]) -> Option<Vec<u8>> {
+    let (header, rest) = set.split_first_chunk::<61>()?;
+    if header[16] != 2 {
+        return None;
+    }
+    let length = i32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+    let payload = usize::try_from(length).ok()?.checked_sub(49)?;
+    let attributes = Attributes(i16::from_be_bytes([header[21], header[22]]));
+    decompress::seed(attributes, &rest[..payload.min(rest.len())])
 }
 
 fn scram_messages(seeds: &Seeds) {
