@@ -5,6 +5,7 @@
 
 pub mod decompress;
 pub mod frames;
+pub mod legacy;
 pub mod memory;
 pub mod messages;
 pub mod records;
