@@ -6,7 +6,7 @@
 //! - By time: the first record whose timestamp is not below; -1 for timestamp and offset if there is none.
 //! - FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION.
 //! - A partition that the request has twice has one entry, with INVALID_REQUEST.
-//! - In batches whose compression cannot be read here, times are those of the whole batch.
+//! - In batches whose compression this build cannot read, times are those of the whole batch.
 
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::list_offsets::{

@@ -6,8 +6,8 @@
 //! - acks -1, 0 or 1, else INVALID_REQUIRED_ACKS; with -1 at least `min.insync.replicas` are in sync, else
 //!   NOT_ENOUGH_REPLICAS. With 0 there is no answer, and an error ends the connection.
 //! - MESSAGE_TOO_LARGE, CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP by the batch itself and its
-//!   topic's configs. Compressed records are taken at their header's word. No records at all (null) are
-//!   INVALID_RECORD, where Kafka never answers.
+//!   topic's configs. Compressed records are taken at their header's word if this build cannot read them.
+//!   No records at all (null) are INVALID_RECORD, where Kafka never answers.
 //! - No transactions, and no memory of producers yet: a batch that is sent twice is appended twice.
 
 use rskafka_protocol::ErrorCode;

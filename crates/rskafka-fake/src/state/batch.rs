@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 use rskafka_protocol::ErrorCode;
-use rskafka_protocol::records::{Batch, BatchErrorKind, Compression, Corruption, Unsupported, batches};
+use rskafka_protocol::records::{
+    Batch, BatchErrorKind, Compression, Corruption, RecordBatchBuilder, TimestampType, Unsupported, batches,
+};
 
 use super::TopicSettings;
 use super::log::Stored;
@@ -123,21 +125,32 @@ impl Checked {
         if batch.record_count() == 0 || !is_consistent || batch.is_control() {
             return invalid;
         }
+        let is_compressed = batch.compression() != Compression::None;
         let mut checked = Self { timestamps: None, has_keys: true, batch };
         let (mut earliest, mut latest) = (i64::MAX, i64::MIN);
         for record in checked.batch.records() {
             let record = match record.map_err(|error| *error.kind()) {
                 Ok(record) => record,
                 // Kafka counts uncompressed records, but does not compare their offsets.
-                Err(BatchErrorKind::Corrupt(Corruption::RecordOffset { .. })) => break,
-                Err(BatchErrorKind::Unsupported(_)) => return Ok(checked),
-                Err(_) => return invalid,
+                Err(BatchErrorKind::Corrupt(Corruption::RecordOffset { .. })) if !is_compressed => {
+                    return Ok(checked);
+                }
+                Err(BatchErrorKind::Corrupt(Corruption::Stream(_))) => {
+                    return Err(Refusal::by_validator(ErrorCode::UNKNOWN_SERVER_ERROR));
+                }
+                Err(BatchErrorKind::Corrupt(_)) => return invalid,
+                // What cannot be read here, or is too large to be, is taken as it is.
+                Err(_) => return Ok(checked),
             };
             earliest = earliest.min(record.timestamp);
             latest = latest.max(record.timestamp);
             checked.has_keys &= record.key.is_some();
         }
         checked.timestamps = Some((earliest, latest));
+        let is_own = checked.batch.timestamp_type() == TimestampType::CreateTime;
+        if is_own && checked.batch.max_timestamp() != latest {
+            checked.batch = encoded_again(&checked.batch).unwrap_or(checked.batch);
+        }
         Ok(checked)
     }
 
@@ -184,6 +197,16 @@ impl Checked {
     }
 }
 
+/// The batch with a header that states its records' times: where a producer's does not, Kafka corrects it.
+fn encoded_again(batch: &Batch) -> Option<Batch> {
+    let mut builder = RecordBatchBuilder::with_capacity(batch.size_in_bytes());
+    builder.set_header(*batch.header()).ok()?;
+    for record in batch.records() {
+        builder.push(record.ok()?.into()).ok()?;
+    }
+    batches(builder.build().ok()?.bytes()).next()?.ok()
+}
+
 /// The batch at its place in the log; in the memory in which it was received, if nothing else holds that.
 fn with_offsets(batch: Batch, base_offset: i64, leader_epoch: i32) -> Bytes {
     let bytes = batch.bytes().clone();
@@ -218,5 +241,61 @@ fn refusal_of(kind: BatchErrorKind, api_version: i16) -> Result<Refusal, Refusal
         }
         BatchErrorKind::Corrupt(Corruption::Crc { .. }) => Ok(ErrorCode::CORRUPT_MESSAGE.into()),
         _ => Ok(Refusal::by_validator(ErrorCode::INVALID_RECORD)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rskafka_protocol::records::NewRecord;
+
+    use super::*;
+
+    fn batch() -> Bytes {
+        let mut builder = RecordBatchBuilder::new();
+        for _ in 0..3 {
+            builder.push(NewRecord::new(1000, None, Some(&[b'x'; 100]))).unwrap();
+        }
+        builder.build().unwrap().into_bytes()
+    }
+
+    fn stored(records: Bytes, log_append_time: Option<i64>) -> Stored {
+        let settings = TopicSettings::parse(&BTreeMap::new()).unwrap();
+        let received = Received::parse(Some(records), 9).unwrap();
+        received.check_topic(&settings, 1000).unwrap().store(70, 5, log_append_time)
+    }
+
+    #[test]
+    fn a_batch_is_stored_in_the_memory_in_which_it_came() {
+        let mut frame = b"what stands before the records".to_vec();
+        let start = frame.len();
+        frame.extend_from_slice(&batch());
+        let records = Bytes::from(frame).slice(start..);
+        let place = records.as_ptr();
+        let stored = stored(records, None);
+        assert_eq!(stored.bytes.as_ptr(), place);
+        let batch = batches(&stored.bytes).next().unwrap().unwrap();
+        assert_eq!((batch.base_offset(), batch.partition_leader_epoch()), (70, 5));
+        assert_eq!((stored.base_offset, stored.last_offset, stored.max_timestamp), (70, 72, 1000));
+    }
+
+    #[test]
+    fn memory_that_others_hold_is_left_as_it_is() {
+        let (records, before) = (batch(), batch());
+        let stored = stored(records.clone(), None);
+        assert_eq!(records, before);
+        assert_eq!(batches(&stored.bytes).next().unwrap().unwrap().last_offset(), 72);
+    }
+
+    #[test]
+    fn a_max_timestamp_that_no_record_has_is_corrected() {
+        let mut builder = RecordBatchBuilder::new();
+        builder.push(NewRecord::new(1000, None, None)).unwrap();
+        let mut batch = builder.build().unwrap();
+        batch.update_header(|header| header.max_timestamp = 900);
+        let stored = stored(batch.into_bytes(), None);
+        assert_eq!(stored.max_timestamp, 1000);
+        assert_eq!(batches(&stored.bytes).next().unwrap().unwrap().max_timestamp(), 1000);
     }
 }

@@ -7,7 +7,8 @@
 //! - Fetch: the id of a session that the client asks for; the fake has no sessions.
 //! - CreateTopics: where `min.insync.replicas` comes from. Kafka 4 calls its default a dynamic one.
 //! - Produce without a records field, which Kafka never answers.
-//! - Records that say they are compressed and are not: the fake takes compressed records as they are.
+//! - What is stored of a producer's batch that says it is of log append time: Kafka takes that back, the
+//!   fake leaves it.
 
 use serde_json::Value;
 

@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use bytes::{Bytes, BytesMut};
-use rskafka_protocol::records::{BatchHeader, NewRecord, RecordBatch, RecordBatchBuilder, batches};
+use rskafka_protocol::records::{
+    Batch, BatchHeader, Compression, NewRecord, RecordBatch, RecordBatchBuilder, TimestampType, batches,
+};
 use serde_json::{Value, json};
 
 /// The time of records, set to the wall clock so that Kafka takes it.
@@ -16,6 +18,16 @@ pub(crate) fn built(records: &[(i64, Option<&str>)]) -> RecordBatch {
     for (timestamp, key) in records {
         let key = key.map(str::as_bytes);
         builder.push(NewRecord::new(*timestamp, key, Some(b"a value of some length"))).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+/// Three records, compressed.
+pub(crate) fn compressed(compression: Compression) -> RecordBatch {
+    let mut builder = RecordBatchBuilder::new();
+    builder.set_compression(compression);
+    for n in 0..3 {
+        builder.push(NewRecord::new(now_ms() + n, Some(b"a"), Some(&[b'x'; 200]))).unwrap();
     }
     builder.build().unwrap()
 }
@@ -95,8 +107,14 @@ pub(crate) fn describe(base64: &str) -> Value {
             "leaderEpoch": batch.partition_leader_epoch(),
             "timestampType": format!("{:?}", batch.timestamp_type()),
             "attributes": batch.header().attributes.0,
-            "hasMaxTimestamp": batch.max_timestamp() > 0,
+            "duration": duration(&batch),
         }));
     }
     json!({ "batches": found, "cut": set.leftover() })
+}
+
+/// How far the header's timestamps are apart, unless the broker's clock made them.
+fn duration(batch: &Batch) -> Option<i64> {
+    let is_own = batch.timestamp_type() == TimestampType::CreateTime;
+    is_own.then(|| batch.max_timestamp() - batch.base_timestamp())
 }

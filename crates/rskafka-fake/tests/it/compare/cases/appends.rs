@@ -41,11 +41,27 @@ pub(crate) async fn refused(target: &mut Target) {
             let request = produce_request(&topic, 0, -1, Some(Bytes::new()));
             target.ask("not the leader, no batch", other, version, &request).await;
         }
-        if version < 7 {
-            let zstd = with_header(|header| {
-                header.attributes = header.attributes.with_compression(Compression::Zstd);
+        for compression in Compression::ALL {
+            let says = with_header(|header| {
+                header.attributes = header.attributes.with_compression(compression);
             });
-            target.ask("zstd", leader, version, &produce_request(&topic, 0, -1, Some(zstd))).await;
+            let miscounted = |by: i32| {
+                let mut batch = compressed(compression);
+                batch.update_header(|header| {
+                    header.record_count += by;
+                    header.last_offset_delta += by;
+                });
+                batch.into_bytes()
+            };
+            for (case, records) in [
+                ("said to be", says),
+                ("good", compressed(compression).into_bytes()),
+                ("one record too few", miscounted(-1)),
+                ("one record too many", miscounted(1)),
+            ] {
+                let request = produce_request(&topic, 0, -1, Some(records));
+                target.ask(&format!("{compression}, {case}"), leader, version, &request).await;
+            }
         }
         for (case, records) in wrong_batches() {
             target.ask(case, leader, version, &produce_request(&topic, 0, -1, records)).await;
@@ -117,6 +133,23 @@ fn wrong_batches() -> Vec<(&'static str, Option<Bytes>)> {
 }
 
 pub(crate) async fn by_config(target: &mut Target) {
+    let lying = target.create("lying", 1, &[]).await;
+    let late = with_header(|header| header.max_timestamp += 1000);
+    let early = built(&[(now_ms(), None), (now_ms() + 9, None)]);
+    let early = {
+        let mut batch = early;
+        batch.update_header(|header| header.max_timestamp = header.base_timestamp);
+        batch.into_bytes()
+    };
+    let mut packed = compressed(Compression::Gzip);
+    packed.update_header(|header| header.max_timestamp += 1000);
+    for records in [late, early, packed.into_bytes()] {
+        let leader = target.leader(&lying);
+        target.ask("wrong times", leader, 9, &produce_request(&lying, 0, -1, Some(records))).await;
+    }
+    let leader = target.leader(&lying);
+    target.ask("wrong times", leader, 12, &crate::support::fetch_request(&lying, 0, 0)).await;
+
     let compacted = target.create("compacted", 1, &[("cleanup.policy", "compact")]).await;
     let stamped = target.create("stamped", 1, &[("message.timestamp.type", "LogAppendTime")]).await;
     let small = target.create("small", 1, &[("max.message.bytes", "200")]).await;
