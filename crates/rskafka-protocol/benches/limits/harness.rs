@@ -1,0 +1,132 @@
+//! Measures pairs, counts allocations, and prints one line of JSON for each check.
+//!
+//! What is printed is samples and limits. Medians, quartiles and verdicts are the affair of `cargo xtask
+//! bench`, which is the same for every crate with a bench target called `limits`.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use serde_json::json;
+
+/// How many pairs are measured.
+const PAIRS: usize = 101;
+
+/// How long a side is repeated for one sample.
+const SAMPLE: Duration = Duration::from_millis(1);
+
+/// What a check's subject may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Limit {
+    /// This many times the baseline.
+    Times(f64),
+    /// This many times the baseline, and this many ns for each record.
+    PerRecord(f64, f64),
+}
+
+/// A subject and what it is compared with. Each call is one pass.
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) baseline_is: &'static str,
+    pub(crate) limit: Limit,
+    /// In one pass.
+    pub(crate) records: usize,
+    /// In one pass.
+    pub(crate) bytes: usize,
+    pub(crate) subject: Box<dyn FnMut()>,
+    pub(crate) baseline: Box<dyn FnMut()>,
+}
+
+/// The same with few records and with many: the difference in allocations must be none.
+pub(crate) struct Allocations {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) few_records: Box<dyn FnMut()>,
+    pub(crate) many_records: Box<dyn FnMut()>,
+}
+
+/// Measures everything; with `--passes NAME subject|baseline COUNT`, runs that side so many times, for a
+/// tool that counts instructions.
+pub(crate) fn run(checks: Vec<Check>, allocations: Vec<Allocations>) {
+    // `cargo bench` adds `--bench`.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        [] => {
+            checks.into_iter().for_each(measure);
+            allocations.into_iter().for_each(count);
+        }
+        ["--passes", name, side, count] => {
+            let check = checks.into_iter().find(|check| check.name == *name).expect("a check of that name");
+            let mut pass = if *side == "subject" { check.subject } else { check.baseline };
+            (0..count.parse().expect("a number of passes")).for_each(|_| pass());
+        }
+        _ => panic!("not known: {args:?}"),
+    }
+}
+
+fn measure(check: Check) {
+    let Check { name, what, baseline_is, limit, records, bytes, mut subject, mut baseline } = check;
+    let (subject_passes, baseline_passes) = (passes(&mut subject), passes(&mut baseline));
+    let pairs: Vec<(f64, f64)> = (0..PAIRS)
+        .map(|pair| {
+            // Neither side is always the first.
+            if pair % 2 == 0 {
+                let subject = sample(&mut subject, subject_passes);
+                (subject, sample(&mut baseline, baseline_passes))
+            } else {
+                let baseline = sample(&mut baseline, baseline_passes);
+                (sample(&mut subject, subject_passes), baseline)
+            }
+        })
+        .collect();
+    let (times, per_record_ns) = match limit {
+        Limit::Times(times) => (times, None),
+        Limit::PerRecord(times, ns) => (times, Some(ns)),
+    };
+    let line = json!({
+        "name": name,
+        "what": what,
+        "baseline_is": baseline_is,
+        "times": times,
+        "per_record_ns": per_record_ns,
+        "records": records,
+        "bytes": bytes,
+        "pairs_ns": pairs,
+    });
+    println!("{line}");
+}
+
+/// How often a pass is repeated for one sample, found while it is warmed up.
+fn passes(pass: &mut dyn FnMut()) -> u32 {
+    let mut passes = 1;
+    loop {
+        if sample(pass, passes) * f64::from(passes) >= SAMPLE.as_secs_f64() * 1e9 {
+            return passes;
+        }
+        passes = passes.saturating_mul(2);
+    }
+}
+
+/// The time of one pass in ns.
+fn sample(pass: &mut dyn FnMut(), passes: u32) -> f64 {
+    let since = thread_time();
+    (0..passes).for_each(|_| pass());
+    (thread_time() - since).as_secs_f64() * 1e9 / f64::from(passes)
+}
+
+/// The time that this thread ran. What other threads and processes take meanwhile is not in it.
+fn thread_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the kernel counts the thread's time").into()
+}
+
+fn count(allocations: Allocations) {
+    let Allocations { name, what, mut few_records, mut many_records } = allocations;
+    let allocations_of = |pass: &mut dyn FnMut()| {
+        // What is allocated once only is no allocation per record.
+        pass();
+        allocation_counter::measure(pass).count_total
+    };
+    let (few, many) = (allocations_of(&mut few_records), allocations_of(&mut many_records));
+    println!("{}", json!({ "name": name, "what": what, "allocations": [few, many] }));
+}
