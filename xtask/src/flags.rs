@@ -47,6 +47,15 @@ xflags::xflags! {
             /// For all targets together, 60 if not given.
             optional --seconds seconds: u64
         }
+        /// Measures against the limits of speed and memory that are set for each crate.
+        cmd bench {
+            /// Fails where a limit is missed.
+            optional --check
+            /// Counts instructions (by valgrind) for every limit, not only where time cannot tell.
+            optional --instructions
+            /// Runs criterion's benches too, and writes docs/benchmarks.md and its drawing.
+            optional --write-docs
+        }
         /// Compares the listing of messages with Kafka's own schemas.
         cmd schema {}
         /// Checks all that is not a test: format, clippy, docs, licences, crate directions, features, schema.

@@ -2,6 +2,7 @@
 //!
 //! Small on purpose: it starts environments and runs cargo; no crate of the project is compiled into it.
 
+mod bench;
 mod children;
 mod demo;
 mod env;
@@ -43,6 +44,11 @@ fn run(flags: Xtask) -> Result<()> {
         XtaskCmd::Demo(demo) => demo::command(demo.env.as_deref(), demo.records, demo.break_reads.as_deref()),
         XtaskCmd::Test(test) => test::command(test.env.as_deref(), test.version.as_deref()),
         XtaskCmd::Fuzz(fuzz) => fuzz::command(fuzz.target.as_deref(), fuzz.seconds),
+        XtaskCmd::Bench(bench) => bench::command(bench::Options {
+            check: bench.check,
+            instructions: bench.instructions,
+            write_docs: bench.write_docs,
+        }),
         XtaskCmd::Schema(_) => schema::command(),
         XtaskCmd::Lint(_) => lint::command(),
     }

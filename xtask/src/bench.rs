@@ -1,0 +1,149 @@
+//! `cargo xtask bench`: holds what the bench targets called `limits` measure against their limits.
+//!
+//! Invariant: a limit that nothing was measured for has not been held. A crate joins by having a bench target
+//! `limits` that prints the same lines of JSON; nothing here names one.
+
+mod callgrind;
+mod check;
+mod criterion;
+mod docs;
+mod machine;
+mod svg;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use self::check::{Allocations, Check, Row, Samples};
+use self::machine::Machine;
+use crate::progress::Step;
+use crate::{children, workspace};
+
+/// The name of a bench target that measures for this command.
+const TARGET: &str = "limits";
+
+/// What to do beside measuring.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// Fail where a limit is missed.
+    pub(crate) check: bool,
+    /// Count instructions for every check, not only where time cannot tell.
+    pub(crate) instructions: bool,
+    /// Run criterion's benches too, and write the document.
+    pub(crate) write_docs: bool,
+}
+
+/// The command.
+pub(crate) fn command(options: Options) -> Result<()> {
+    let packages = workspace::packages()?;
+    let has_target = |package: &&workspace::Package| {
+        package.targets.iter().any(|(kind, name)| kind == "bench" && name == TARGET)
+    };
+    let binaries: Vec<PathBuf> = packages
+        .iter()
+        .filter(has_target)
+        .map(|package| build(&package.name, TARGET))
+        .collect::<Result<_>>()?;
+
+    // After the build, which is a load of its own.
+    let machine = Machine::now()?;
+    println!("{machine}");
+    let mut rows = Vec::new();
+    for binary in &binaries {
+        rows.extend(measure(binary, options.instructions)?);
+    }
+    ensure!(!rows.is_empty(), "nothing was measured");
+    print!("{}", check::table(&rows));
+
+    if options.write_docs {
+        let benches = criterion::run()?;
+        docs::write(&machine, &rows, &benches)?;
+    }
+    let missed: Vec<&str> = rows.iter().filter(|row| !row.is_held()).map(|row| row.name.as_str()).collect();
+    if missed.is_empty() {
+        println!("all {} limits are held", rows.len());
+    } else {
+        println!("{} of {} limits are missed: {}", missed.len(), rows.len(), missed.join(", "));
+    }
+    ensure!(missed.is_empty() || !options.check, "limits are missed");
+    Ok(())
+}
+
+/// Builds a bench target; gives its binary.
+fn build(package: &str, bench: &str) -> Result<PathBuf> {
+    let step = Step::start(format!("building {bench} of {package}"));
+    let mut output = Vec::new();
+    let mut cargo = workspace::cargo();
+    cargo
+        .args(["bench", "--quiet", "--package", package, "--bench", bench, "--no-run"])
+        .arg("--message-format=json-render-diagnostics");
+    let status = children::run_piped(&mut cargo, |part| {
+        output.extend_from_slice(part);
+        Ok(())
+    })?;
+    ensure!(status.success(), "{bench} of {package} does not build ({status})");
+    step.done();
+    let output = String::from_utf8_lossy(&output);
+    executable(&output, bench).with_context(|| format!("cargo names no binary of {bench}"))
+}
+
+/// Finds the binary in what cargo says of its artifacts.
+fn executable(output: &str, bench: &str) -> Option<PathBuf> {
+    let artifacts = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut binaries = artifacts
+        .filter(|artifact| artifact["target"]["name"] == bench && artifact["executable"].is_string());
+    Some(binaries.next()?["executable"].as_str()?.into())
+}
+
+/// Runs one target; gives a row for each of its checks.
+fn measure(binary: &Path, instructions: bool) -> Result<Vec<Row>> {
+    let step = Step::start(format!("measuring with {}", binary.display()));
+    let mut output = Vec::new();
+    let status = children::run_piped(&mut std::process::Command::new(binary), |part| {
+        output.extend_from_slice(part);
+        Ok(())
+    })?;
+    ensure!(status.success(), "{} failed ({status})", binary.display());
+    step.done();
+    let output = String::from_utf8(output).context("what was measured is not text")?;
+    let mut rows = Vec::new();
+    for line in output.lines() {
+        rows.push(match Check::parse(line)? {
+            Check::Samples(samples) => row_of(samples, binary, instructions)?,
+            Check::Allocations(Allocations { name, what, counts }) => Row::of_counts(name, what, counts),
+        });
+    }
+    ensure!(!rows.is_empty(), "{} measured nothing", binary.display());
+    Ok(rows)
+}
+
+fn row_of(samples: Samples, binary: &Path, instructions: bool) -> Result<Row> {
+    if !instructions && !samples.figure().is_in_doubt(samples.limit()) {
+        return Ok(Row::of_samples(&samples, None));
+    }
+    if !callgrind::is_there() {
+        println!("{}: time cannot tell, and there is no valgrind to count instructions", samples.name);
+        return Ok(Row::of_samples(&samples, None));
+    }
+    let step = Step::start(format!("counting instructions of {}", samples.name));
+    let counted = callgrind::count(binary, &samples.name)?;
+    step.done();
+    Ok(Row::of_samples(&samples, Some(counted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_is_found_among_the_artifacts() {
+        let output = r#"
+{"reason":"compiler-artifact","target":{"name":"crc32c"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"limits"},"executable":"/target/limits-1"}
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(executable(output, "limits"), Some("/target/limits-1".into()));
+        assert_eq!(executable(output, "speed"), None);
+    }
+}

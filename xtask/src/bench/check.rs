@@ -1,0 +1,307 @@
+//! From samples to verdicts.
+//!
+//! Invariant: time decides only where the limit is outside of the quartiles of what was measured; else the noise is
+//! larger than the margin, and instructions decide.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+/// A line that a bench target prints.
+#[derive(Debug)]
+pub(super) enum Check {
+    Samples(Samples),
+    Allocations(Allocations),
+}
+
+/// Pairs of a subject and its baseline, measured side by side.
+#[derive(Debug, Clone)]
+pub(super) struct Samples {
+    pub(super) name: String,
+    what: String,
+    baseline_is: String,
+    /// How many times the baseline the subject may take.
+    times: f64,
+    /// How many ns for each record besides; `None` for a limit on the ratio alone.
+    per_record_ns: Option<f64>,
+    /// In one pass.
+    records: f64,
+    /// The ns of one pass, of the subject and of the baseline.
+    pairs: Vec<(f64, f64)>,
+}
+
+/// Allocations with few records and with many.
+#[derive(Debug)]
+pub(super) struct Allocations {
+    pub(super) name: String,
+    pub(super) what: String,
+    pub(super) counts: (u64, u64),
+}
+
+/// Instructions of one pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Instructions {
+    pub(super) subject: f64,
+    pub(super) baseline: f64,
+}
+
+/// The quartiles of what a limit is on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Figure {
+    lower: f64,
+    median: f64,
+    upper: f64,
+}
+
+impl Check {
+    pub(super) fn parse(line: &str) -> Result<Self> {
+        let line: Value = serde_json::from_str(line).with_context(|| format!("not a check: {line}"))?;
+        let text =
+            |key: &str| line[key].as_str().map(str::to_owned).with_context(|| format!("no {key}: {line}"));
+        let number = |key: &str| line[key].as_f64().with_context(|| format!("no {key}: {line}"));
+        let (name, what) = (text("name")?, text("what")?);
+        if let Some(counts) = line["allocations"].as_array() {
+            let count = |index: usize| counts.get(index).and_then(Value::as_u64).context("no count");
+            return Ok(Self::Allocations(Allocations { name, what, counts: (count(0)?, count(1)?) }));
+        }
+        let pairs = line["pairs_ns"].as_array().context("no pairs")?;
+        let pairs = pairs.iter().map(|pair| Some((pair[0].as_f64()?, pair[1].as_f64()?)));
+        Ok(Self::Samples(Samples {
+            name,
+            what,
+            baseline_is: text("baseline_is")?,
+            times: number("times")?,
+            per_record_ns: line["per_record_ns"].as_f64(),
+            records: number("records")?,
+            pairs: pairs
+                .collect::<Option<Vec<_>>>()
+                .filter(|pairs| pairs.len() >= 21)
+                .context("too few pairs")?,
+        }))
+    }
+}
+
+impl Samples {
+    pub(super) fn limit(&self) -> f64 {
+        self.per_record_ns.unwrap_or(self.times)
+    }
+
+    /// What the limit is on: the ratio, or the ns for each record beyond the part that goes by the baseline.
+    pub(super) fn figure(&self) -> Figure {
+        Figure::of(self.pairs.iter().map(|&(subject, baseline)| self.figure_of(subject, baseline, 1.0)))
+    }
+
+    fn figure_of(&self, subject: f64, baseline: f64, per_ns: f64) -> f64 {
+        match self.per_record_ns {
+            None => subject / baseline,
+            Some(_) => (subject - self.times * baseline) / self.records / per_ns,
+        }
+    }
+
+    /// The same from instructions. A ns is as many of them as the subject got done in one at its fastest: other work on
+    /// the machine only ever adds time.
+    fn figure_by(&self, instructions: Instructions) -> f64 {
+        let fastest = self.pairs.iter().map(|&(subject, _)| subject).fold(f64::INFINITY, f64::min);
+        let per_ns = instructions.subject / fastest;
+        self.figure_of(instructions.subject, instructions.baseline, per_ns)
+    }
+
+    fn say(&self, figure: f64) -> String {
+        match self.per_record_ns {
+            None => format!("{figure:.2} x"),
+            Some(_) => format!("{figure:.1} ns"),
+        }
+    }
+}
+
+impl Figure {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |quarter: usize| values.get(values.len() * quarter / 4).copied().unwrap_or(f64::NAN);
+        Self { lower: at(1), median: at(2), upper: at(3) }
+    }
+
+    /// Whether the noise is larger than the distance to the limit.
+    pub(super) fn is_in_doubt(&self, limit: f64) -> bool {
+        self.lower <= limit && limit <= self.upper
+    }
+}
+
+/// What was measured for one limit, and whether it is held.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    /// What, and what it is compared with.
+    what: String,
+    /// The medians in ns for each record, of the subject and of the baseline.
+    ns: Option<(f64, f64)>,
+    measured: String,
+    limit: String,
+    /// What was measured as a share of the limit.
+    share: f64,
+    /// The quartiles, and the instructions where they were counted.
+    spread: String,
+    decided_by: &'static str,
+}
+
+impl Row {
+    pub(super) fn of_samples(samples: &Samples, instructions: Option<Instructions>) -> Self {
+        let (figure, limit) = (samples.figure(), samples.limit());
+        let in_doubt = figure.is_in_doubt(limit);
+        let mut spread = format!("{} to {}", samples.say(figure.lower), samples.say(figure.upper));
+        let (mut decisive, mut decided_by) =
+            (figure.median, if in_doubt { "time, in doubt" } else { "time" });
+        if let Some(instructions) = instructions {
+            let counted = samples.figure_by(instructions);
+            let _ = write!(spread, "; {} by instructions", samples.say(counted));
+            if in_doubt {
+                (decisive, decided_by) = (counted, "instructions");
+            }
+        }
+        let median = |side: fn(&(f64, f64)) -> f64| {
+            Figure::of(samples.pairs.iter().map(side)).median / samples.records
+        };
+        let times = if samples.times == 1.0 { String::new() } else { format!("{} x ", samples.times) };
+        let (what, baseline_is) = (&samples.what, &samples.baseline_is);
+        Self {
+            name: samples.name.clone(),
+            what: match samples.per_record_ns {
+                None => format!("{what} / {baseline_is}"),
+                Some(_) => format!("{what}, above {times}{baseline_is}, each record"),
+            },
+            ns: Some((median(|pair| pair.0), median(|pair| pair.1))),
+            measured: samples.say(figure.median),
+            limit: samples.say(limit),
+            share: decisive / limit,
+            spread,
+            decided_by,
+        }
+    }
+
+    /// Of a count that must not grow with the records.
+    pub(super) fn of_counts(name: String, what: String, (few, many): (u64, u64)) -> Self {
+        Self {
+            name,
+            what,
+            ns: None,
+            measured: format!("{many}"),
+            limit: format!("{few}"),
+            share: if many <= few { 0.0 } else { f64::INFINITY },
+            spread: String::new(),
+            decided_by: "count",
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.share <= 1.0
+    }
+
+    /// The cells of a table.
+    pub(super) fn cells(&self) -> [String; 8] {
+        let ns = |side: fn((f64, f64)) -> f64| self.ns.map_or(String::new(), |ns| format!("{:.1}", side(ns)));
+        [
+            self.what.clone(),
+            ns(|ns| ns.0),
+            ns(|ns| ns.1),
+            self.measured.clone(),
+            self.limit.clone(),
+            if self.ns.is_some() { format!("{:.2}", self.share) } else { String::new() },
+            self.spread.clone(),
+            format!("{} ({})", if self.is_held() { "held" } else { "MISSED" }, self.decided_by),
+        ]
+    }
+}
+
+/// The heads of [`Row::cells`].
+pub(super) const HEADS: [&str; 8] =
+    ["what", "ns/record", "baseline", "measured", "limit", "of the limit", "quartiles", "verdict"];
+
+/// All rows, for a terminal.
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut table = String::new();
+    for row in rows {
+        let [what, ns, baseline, measured, limit, share, spread, verdict] = row.cells();
+        let _ = writeln!(table, "{:<22} {verdict}: {measured} of {limit}", row.name);
+        let _ = writeln!(table, "    {what}");
+        if row.ns.is_some() {
+            let _ = writeln!(
+                table,
+                "    {share} of the limit, quartiles {spread}; {ns} ns/record, baseline {baseline}"
+            );
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(limit: &str, pairs: &[(f64, f64)]) -> Samples {
+        let pairs: Vec<_> = pairs.iter().cycle().take(40).collect();
+        let line = format!(
+            r#"{{"name":"n","what":"w","baseline_is":"b",{limit},"records":10,"pairs_ns":{}}}"#,
+            serde_json::to_string(&pairs).unwrap()
+        );
+        match Check::parse(&line).unwrap() {
+            Check::Samples(samples) => samples,
+            Check::Allocations(_) => unreachable!("it has pairs"),
+        }
+    }
+
+    fn verdict(samples: &Samples, instructions: Option<Instructions>) -> (bool, &'static str) {
+        let row = Row::of_samples(samples, instructions);
+        (row.is_held(), row.decided_by)
+    }
+
+    #[test]
+    fn a_ratio_is_held_up_to_its_limit() {
+        let limit = r#""times":1.3,"per_record_ns":null"#;
+        assert_eq!(verdict(&samples(limit, &[(120.0, 100.0)]), None), (true, "time"));
+        assert_eq!(verdict(&samples(limit, &[(140.0, 100.0)]), None), (false, "time"));
+    }
+
+    #[test]
+    fn a_limit_for_each_record_is_on_what_goes_beyond_the_baseline() {
+        let limit = r#""times":1.2,"per_record_ns":15"#;
+        // 120 ns go by the baseline; 140 and 160 are left for 10 records.
+        assert_eq!(verdict(&samples(limit, &[(260.0, 100.0)]), None), (true, "time"));
+        assert_eq!(verdict(&samples(limit, &[(280.0, 100.0)]), None), (false, "time"));
+    }
+
+    #[test]
+    fn instructions_decide_where_the_noise_is_larger_than_the_margin() {
+        let noisy =
+            samples(r#""times":1.3,"per_record_ns":null"#, &[(100.0, 100.0), (125.0, 100.0), (200.0, 100.0)]);
+        assert_eq!(verdict(&noisy, None), (true, "time, in doubt"));
+        let instructions = |subject| Some(Instructions { subject, baseline: 1000.0 });
+        assert_eq!(verdict(&noisy, instructions(1200.0)), (true, "instructions"));
+        assert_eq!(verdict(&noisy, instructions(1400.0)), (false, "instructions"));
+        let clear = samples(r#""times":1.3,"per_record_ns":null"#, &[(120.0, 100.0)]);
+        assert_eq!(verdict(&clear, instructions(1400.0)), (true, "time"));
+    }
+
+    #[test]
+    fn instructions_are_ns_at_the_fastest_rate_of_the_subject() {
+        let limit = r#""times":1.0,"per_record_ns":15"#;
+        let noisy = samples(limit, &[(200.0, 100.0), (250.0, 100.0), (300.0, 100.0)]);
+        // 10 instructions in a ns: 1,000 more than the baseline's are 10 ns for each of 10 records.
+        let figure = noisy.figure_by(Instructions { subject: 2000.0, baseline: 1000.0 });
+        assert!((figure - 10.0).abs() < 1e-9, "{figure}");
+    }
+
+    #[test]
+    fn an_allocation_for_each_record_is_found() {
+        let held = |counts| Row::of_counts(String::new(), String::new(), counts).is_held();
+        assert!(held((1, 1)));
+        assert!(!held((1, 1000)));
+    }
+
+    #[test]
+    fn too_few_pairs_are_no_measurement() {
+        let line = r#"{"name":"n","what":"w","baseline_is":"b","times":1,"records":1,"pairs_ns":[[1,1]]}"#;
+        assert!(Check::parse(line).is_err());
+    }
+}
