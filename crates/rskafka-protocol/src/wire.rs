@@ -62,6 +62,11 @@ pub(crate) trait Wire: Sized {
 
 /// A type whose null has a form on the wire; `Option` of it can be a field.
 pub(crate) trait NullableWire: Wire {
+    /// The fewest bytes that a value or null can take.
+    fn min_nullable_size(layout: Layout) -> usize {
+        Self::min_size(layout)
+    }
+
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError>;
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>>;
@@ -79,8 +84,7 @@ where
     }
 
     fn min_size(layout: Layout) -> usize {
-        // Null is never longer than the shortest value, and for a struct it is one byte.
-        T::min_size(layout).min(1)
+        T::min_nullable_size(layout)
     }
 
     fn write(&self, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {

@@ -72,6 +72,10 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> NullableWire for Vec<T> {
 
 /// Null structs have a byte in front: -1 for null, 1 for a value (KIP-893).
 impl<T: crate::schema::Struct> NullableWire for T {
+    fn min_nullable_size(_: Layout) -> usize {
+        1
+    }
+
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
         let Some(value) = value else {
             out.put_slice(&(-1i8).to_be_bytes());
