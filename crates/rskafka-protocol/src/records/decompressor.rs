@@ -50,7 +50,8 @@ impl Decompressor {
 
     /// One that refuses batches whose records are larger than `limit` bytes when decompressed.
     ///
-    /// Decompressing takes at most that much memory, and some hundred KiB for the codec.
+    /// Decompressing takes at most that much memory, half as much again where the allocator cannot grow
+    /// it in place, and 256 KiB for the codec.
     pub fn with_limit(limit: usize) -> Self {
         Self { limit, last: Bytes::new() }
     }

@@ -18,9 +18,21 @@ impl Output {
     /// An output for `input` compressed bytes, in the memory of `buffer`, whose bytes are dropped.
     pub(in crate::records) fn new(mut buffer: Vec<u8>, input: usize, limit: usize) -> Self {
         buffer.clear();
+        let mut output = Self { bytes: buffer, limit };
         // Records compress to about a quarter; what is not needed is given back.
-        buffer.reserve_exact(input.saturating_mul(4).min(limit));
-        Self { bytes: buffer, limit }
+        output.reserve(input.saturating_mul(4));
+        output
+    }
+
+    /// Makes room for `end` bytes in all, but for no more than the limit.
+    fn reserve(&mut self, end: usize) {
+        if end <= self.bytes.capacity() {
+            return;
+        }
+        let capacity = end.max(self.bytes.capacity().saturating_mul(2));
+        // Where growing means copying, the last step is not from close below the limit.
+        let capacity = if capacity > self.limit / 2 { self.limit } else { capacity };
+        self.bytes.reserve_exact(capacity.saturating_sub(self.bytes.len()));
     }
 
     /// What was written.
@@ -63,10 +75,7 @@ impl Output {
         let done = self.bytes.len();
         let room = size.min(self.left());
         let end = done.saturating_add(room);
-        if end > self.bytes.capacity() {
-            let capacity = self.bytes.capacity().saturating_mul(2).min(self.limit).max(end);
-            self.bytes.reserve_exact(capacity.saturating_sub(done));
-        }
+        self.reserve(end);
         self.bytes.resize(end, 0);
         let written = self.bytes.split_at_mut_checked(done).and_then(|(done, room)| write(done, room));
         let written = written.filter(|written| *written <= room);
