@@ -133,7 +133,7 @@ fn block<'i>(input: &'i [u8], frame: &Descriptor) -> Parsed<'i, Option<Block<'i>
 /// Appends a block of the frame whose content begins at `start` of the output.
 fn append_block(block: &Block<'_>, frame: &Descriptor, start: usize, out: &mut Output) -> Result {
     let Block { is_stored, bytes } = *block;
-    if is_stored && bytes.len() > frame.max_block_size {
+    if bytes.len() > frame.max_block_size {
         return Err(Failure::Damaged);
     }
     let size = match is_stored {

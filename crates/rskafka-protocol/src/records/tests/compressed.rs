@@ -206,24 +206,86 @@ fn memory_is_used_again_when_nobody_holds_it() {
     }
 }
 
-#[cfg(feature = "compression-lz4")]
 #[test]
-fn lz4_blocks_that_refer_to_the_blocks_before_them_are_read() {
-    // One record whose value is 12 times "0123456789abcdef", in two blocks of one frame: the second only
-    // repeats what the first has.
-    let (header, payload) = one_record(&[Owned { value: Some(b"0123456789abcdef".repeat(12)), ..plain() }]);
-    let (first, second) = payload.split_at(100);
-    let blocks = [lz4_flex::block::compress(first), lz4_flex::block::compress_with_dict(second, first)];
-    assert!(blocks[1].len() < 30);
-    let mut frame = b"\x04\x22\x4d\x18".to_vec();
-    let descriptor = [0x40, 0x40];
-    frame.extend(descriptor);
-    frame.push((twox_hash::XxHash32::oneshot(0, &descriptor) >> 8) as u8);
-    for block in blocks {
-        frame.extend((block.len() as u32).to_le_bytes());
-        frame.extend(block);
+fn bytes_that_do_not_compress_grow_by_little() {
+    let numbers = std::iter::successors(Some(1u64), |number| {
+        Some(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    });
+    let random: Vec<u8> = numbers.map(|number| (number >> 56) as u8).take(300_000).collect();
+    let record = [Owned { value: Some(random), ..plain() }];
+    let size = build(BatchHeader::default(), &record).size_in_bytes();
+    for codec in supported() {
+        let batch = compressed(BatchHeader::default(), &record, (codec, None));
+        assert!(batch.size_in_bytes() < size + 200, "{codec}: {} for {size}", batch.size_in_bytes());
+        assert_eq!(owned_by_payload(&read_one(batch.bytes())), record);
     }
-    frame.extend([0; 4]);
-    let header = BatchHeader { attributes: header.attributes.with_compression(Compression::Lz4), ..header };
-    assert_eq!(read_all(&sealed(header, &frame)), Ok(1));
+}
+
+/// LZ4 frames of other writers: with checksums, with the content's size, with linked blocks.
+#[cfg(feature = "compression-lz4")]
+mod lz4 {
+    use twox_hash::XxHash32;
+
+    use super::*;
+
+    const CONTENT_SIZE: u8 = 1 << 3;
+    const CHECKSUMS: u8 = 1 << 4 | 1 << 2;
+    const INDEPENDENT: u8 = 1 << 5;
+
+    /// A record whose value is 12 times "0123456789abcdef", in two blocks of one frame: the second only
+    /// repeats what the first has.
+    fn frame(flags: u8) -> (BatchHeader, Vec<u8>) {
+        let value = b"0123456789abcdef".repeat(12);
+        let (header, payload) = one_record(&[Owned { value: Some(value), ..plain() }]);
+        let (first, second) = payload.split_at(100);
+        let second = match flags & INDEPENDENT {
+            0 => lz4_flex::block::compress_with_dict(second, first),
+            _ => lz4_flex::block::compress(second),
+        };
+        let mut descriptor = vec![0x40 | flags, 0x40];
+        if flags & CONTENT_SIZE != 0 {
+            descriptor.extend((payload.len() as u64).to_le_bytes());
+        }
+        let mut frame = b"\x04\x22\x4d\x18".to_vec();
+        frame.extend(&descriptor);
+        frame.push((XxHash32::oneshot(0, &descriptor) >> 8) as u8);
+        for block in [lz4_flex::block::compress(first), second] {
+            frame.extend((block.len() as u32).to_le_bytes());
+            frame.extend(&block);
+            if flags & CHECKSUMS != 0 {
+                frame.extend(XxHash32::oneshot(0, &block).to_le_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        if flags & CHECKSUMS != 0 {
+            frame.extend(XxHash32::oneshot(0, &payload).to_le_bytes());
+        }
+        (BatchHeader { attributes: header.attributes.with_compression(Compression::Lz4), ..header }, frame)
+    }
+
+    #[test]
+    fn frames_of_all_options_are_read() {
+        for flags in [0, CONTENT_SIZE, CHECKSUMS, CONTENT_SIZE | CHECKSUMS] {
+            for independent in [0, INDEPENDENT] {
+                let (header, frame) = frame(flags | independent);
+                assert_eq!(read_all(&sealed(header, &frame)), Ok(1), "{flags:#x} {independent:#x}");
+                assert_eq!(read_all(&sealed(header, &frame.repeat(2))).unwrap_err().kind(), &TWICE);
+            }
+        }
+    }
+
+    /// Two frames hold the record of 201 bytes twice, and the header counts it once.
+    const TWICE: BatchErrorKind = BatchErrorKind::Corrupt(Corruption::TrailingBytes(201));
+
+    #[test]
+    fn a_frame_with_checksums_has_no_byte_that_can_be_changed() {
+        let (header, frame) = frame(CONTENT_SIZE | CHECKSUMS | INDEPENDENT);
+        for at in 0..frame.len() {
+            for change in [1, 0x80] {
+                let mut changed = frame.clone();
+                changed[at] ^= change;
+                assert!(read_all(&sealed(header, &changed)).is_err(), "byte {at}");
+            }
+        }
+    }
 }
