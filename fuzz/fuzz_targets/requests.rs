@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    rskafka_fuzz::messages::request(data);
+    rskafka_fuzz::messages::check_request(data);
 });

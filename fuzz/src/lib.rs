@@ -4,6 +4,7 @@
 //! beyond what the bytes justify, and what was read is the same once it is written and read again.
 
 pub mod decompress;
+mod described;
 pub mod frames;
 pub mod legacy;
 pub mod memory;

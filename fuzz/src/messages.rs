@@ -5,14 +5,28 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use rskafka_protocol::messages::{Visitor, visit_all};
-use rskafka_protocol::{ApiKey, DecodeError, Encoder, Message, RequestHeader, ResponseHeader, VersionRange};
+use rskafka_protocol::{
+    ApiKey, DecodeError, Encoder, Message, RequestHeader, ResponseHeader, StructSchema, VersionRange,
+};
 
-use crate::memory;
+use crate::{described, memory};
 
 /// What a message is of: direction, API and version.
 pub type Kind = (&'static str, ApiKey, i16);
+
+/// Checks what a request frame is, and what it describes.
+pub fn check_request(data: &[u8]) {
+    request(data);
+    check_described("request", data);
+}
+
+/// The same of a response frame, with API key and version in front: it does not name them.
+pub fn check_response(data: &[u8]) {
+    response(data);
+    check_described("response", data);
+}
 
 /// Checks a request frame, and says what it was if it decodes.
 pub fn request(data: &[u8]) -> Option<Kind> {
@@ -20,17 +34,33 @@ pub fn request(data: &[u8]) -> Option<Kind> {
     let (header, body) = decoded(&frame, || RequestHeader::decode(&frame))?;
     let RequestHeader { api_key, api_version, .. } = header;
     let spoken = spoken().get(&("request", api_key))?;
-    (spoken.check)(api_version, &body).then_some(("request", api_key, api_version))
+    (spoken.check_body)(api_version, &body).then_some(("request", api_key, api_version))
 }
 
-/// Checks a response frame with API key and version in front, as the answer to a request does not name
-/// them, and says what it was if it decodes.
+/// Checks a response frame, and says what it was if it decodes.
 pub fn response(data: &[u8]) -> Option<Kind> {
-    let mut frame = Bytes::copy_from_slice(data);
-    let api_key = ApiKey(frame.try_get_i16().ok()?);
-    let version = frame.try_get_i16().ok()?;
+    let (api_key, version, frame) = api_and_version(data)?;
     let spoken = spoken().get(&("response", api_key))?;
-    (spoken.check)(version, &frame).then_some(("response", api_key, version))
+    let frame = Bytes::copy_from_slice(frame);
+    (spoken.check_frame)(version, &frame).then_some(("response", api_key, version))
+}
+
+/// Takes what follows API key and version as the description of a body, too: a changed byte is then
+/// another length, where a changed byte of a frame hardly ever is one that fits.
+fn check_described(direction: &'static str, data: &[u8]) {
+    let Some((api_key, version, description)) = api_and_version(data) else { return };
+    let Some(spoken) = spoken().get(&(direction, api_key)) else { return };
+    if spoken.versions.contains(version) {
+        let body = described::body(spoken.schema, version, (spoken.is_flexible)(version), description);
+        let decodes = (spoken.check_body)(version, &body.into());
+        assert!(decodes, "{api_key} {direction} version {version} does not decode what its table says");
+    }
+}
+
+/// What requests begin with, and responses among the seeds.
+fn api_and_version(data: &[u8]) -> Option<(ApiKey, i16, &[u8])> {
+    let ([a, b, c, d], rest) = data.split_first_chunk()?;
+    Some((ApiKey(i16::from_be_bytes([*a, *b])), i16::from_be_bytes([*c, *d]), rest))
 }
 
 /// Every direction, API and version that is spoken.
@@ -42,8 +72,12 @@ pub fn kinds() -> impl Iterator<Item = Kind> {
 
 struct Spoken {
     versions: VersionRange,
+    schema: &'static StructSchema,
+    is_flexible: fn(i16) -> bool,
     /// Checks what a version and bytes give; whether they decode.
-    check: fn(i16, &Bytes) -> bool,
+    check_body: fn(i16, &Bytes) -> bool,
+    /// The same with a response's header in front.
+    check_frame: fn(i16, &Bytes) -> bool,
 }
 
 type Table = BTreeMap<(&'static str, ApiKey), Spoken>;
@@ -61,22 +95,25 @@ struct All(Table);
 
 impl Visitor for All {
     fn visit<M: Message>(&mut self, direction: &'static str) {
-        let check = match direction {
-            "request" => request_body::<M>,
-            _ => response_frame::<M>,
+        let spoken = Spoken {
+            versions: M::VERSIONS,
+            schema: M::SCHEMA,
+            is_flexible: M::is_flexible,
+            check_body: check_body::<M>,
+            check_frame: check_frame::<M>,
         };
-        self.0.insert((direction, M::API_KEY), Spoken { versions: M::VERSIONS, check });
+        self.0.insert((direction, M::API_KEY), spoken);
     }
 }
 
-fn request_body<M: Message>(version: i16, body: &Bytes) -> bool {
+fn check_body<M: Message>(version: i16, body: &Bytes) -> bool {
     decoded(body, || M::decode(version, body)).is_some_and(|message| {
         comes_back(&message, version);
         true
     })
 }
 
-fn response_frame<M: Message>(version: i16, frame: &Bytes) -> bool {
+fn check_frame<M: Message>(version: i16, frame: &Bytes) -> bool {
     if !M::VERSIONS.contains(version) {
         assert!(M::decode(version, frame).is_err(), "{} has no version {version}", M::NAME);
         return false;
@@ -84,7 +121,7 @@ fn response_frame<M: Message>(version: i16, frame: &Bytes) -> bool {
     let header = decoded(frame, || ResponseHeader::decode::<M>(version, frame));
     header.is_some_and(|(header, body)| {
         assert_eq!(ResponseHeader::peek_correlation_id(frame), Some(header.correlation_id));
-        request_body::<M>(version, &body)
+        check_body::<M>(version, &body)
     })
 }
 

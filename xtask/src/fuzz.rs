@@ -138,7 +138,7 @@ fn write_seeds(binaries: &Path) -> Result<()> {
         command.env("RSKAFKA_GOLDEN", golden);
     }
     let status = children::run(command.arg(seeds()))?;
-    ensure!(status.success(), "the seeds are not complete ({status})");
+    ensure!(status.success(), "the seeds are not complete, or one of them is a finding ({status})");
     Ok(())
 }
 
