@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
@@ -32,8 +33,9 @@ pub(super) fn run() -> Result<Vec<Bench>> {
     }
     let step = Step::start("criterion's benches");
     let mut cargo = workspace::cargo();
-    cargo.args(["bench", "--quiet", "--workspace", "--bench", "speed", "--", "--quiet", "--noplot"]);
-    let status = children::run(cargo.env("CRITERION_HOME", &home))?;
+    cargo.args(["bench", "--quiet", "--workspace", "--bench", "speed", "--", "--noplot"]);
+    // All that is printed is in the results too.
+    let status = children::run(cargo.env("CRITERION_HOME", &home).stdout(Stdio::null()))?;
     ensure!(status.success(), "criterion's benches failed ({status})");
     step.done();
     let mut results = Vec::new();

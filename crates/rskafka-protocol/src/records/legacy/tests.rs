@@ -11,6 +11,8 @@ use super::super::{
 };
 use super::crc32;
 
+const LOG_APPEND_TIME: i64 = 77;
+
 /// Offset, timestamp, key and value.
 type Owned = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
@@ -37,7 +39,9 @@ fn wrapper(magic: i8, codec: Compression, inner: &[Owned], attributes: i8, set: 
     let mut value = BytesMut::new();
     (codec::of(codec).unwrap().compress)(set, None, &mut value).unwrap();
     let last = inner.last().map_or(0, |record| record.0);
-    let time = inner.iter().map(|record| record.1).max().unwrap_or(-1);
+    // A broker that stamps the wrapper leaves what is in it.
+    let latest = inner.iter().map(|record| record.1).max().unwrap_or(-1);
+    let time = if attributes == 0 { latest } else { LOG_APPEND_TIME };
     message(magic, attributes | codec.codec() as i8, &(last, time, None, Some(value.to_vec())))
 }
 
@@ -104,11 +108,10 @@ proptest! {
     ) {
         let set = encode(magic, codec, &records, log_append_time);
         let mut expected = records.clone();
-        let latest = records.iter().map(|record| record.1).max();
         for record in &mut expected {
             match magic {
                 0 => record.1 = -1,
-                _ if log_append_time && codec != Compression::None => record.1 = latest.unwrap(),
+                _ if log_append_time && codec != Compression::None => record.1 = LOG_APPEND_TIME,
                 _ => {}
             }
         }
