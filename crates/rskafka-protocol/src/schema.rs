@@ -22,7 +22,10 @@ use crate::wire::{Cx, Layout, Wire};
 use crate::{ApiKey, VersionRange};
 
 /// A struct of the listing.
-pub(crate) trait Struct: Wire + Default + Clone + std::fmt::Debug + PartialEq + 'static {}
+pub(crate) trait Struct: Wire + Default + Clone + std::fmt::Debug + PartialEq + 'static {
+    /// The field of that name, if there is one.
+    fn throttle_time_ms(&self) -> Option<i32>;
+}
 
 /// The fields of a struct of the listing, in the order of the wire; tagged ones last.
 #[derive(Debug)]
@@ -78,6 +81,10 @@ pub trait Message: Sized + Default + Clone + PartialEq + std::fmt::Debug + Send 
     /// The message in the form of Kafka's `JsonConverter`; a records field is given as base64.
     #[cfg(feature = "json")]
     fn to_json(&self, version: i16) -> serde_json::Value;
+
+    /// For how long the client should stay silent on the connection after this answer (KIP-219), in ms;
+    /// `None` for messages that never say so.
+    fn throttle_time_ms(&self) -> Option<i32>;
 
     /// Whether `version` has compact lengths and tagged fields.
     fn is_flexible(version: i16) -> bool {
@@ -159,7 +166,11 @@ macro_rules! schema {
             }
         }
 
-        impl $crate::schema::Struct for $name {}
+        impl $crate::schema::Struct for $name {
+            fn throttle_time_ms(&self) -> Option<i32> {
+                None $(.or($crate::schema::throttle_time_ms!(self, $field)))*
+            }
+        }
 
         impl $crate::wire::Wire for $name {
             const STRUCT: Option<&'static $crate::schema::StructSchema> = Some(&$crate::schema::StructSchema {
@@ -307,6 +318,10 @@ macro_rules! message {
                 $crate::schema::decode_message(version, body)
             }
 
+            fn throttle_time_ms(&self) -> Option<i32> {
+                $crate::schema::Struct::throttle_time_ms(self)
+            }
+
             #[cfg(feature = "json")]
             fn to_json(&self, version: i16) -> serde_json::Value {
                 $crate::wire::Wire::json(self, $crate::schema::layout_of::<Self>(version))
@@ -315,4 +330,13 @@ macro_rules! message {
     };
 }
 
-pub(crate) use {message, schema};
+macro_rules! throttle_time_ms {
+    ($message:expr, throttle_time_ms) => {
+        Some($message.throttle_time_ms)
+    };
+    ($message:expr, $other:ident) => {
+        None
+    };
+}
+
+pub(crate) use {message, schema, throttle_time_ms};

@@ -160,6 +160,20 @@ fn list_offsets_topics(array: &Bytes) -> crate::DecodeError {
 }
 
 #[test]
+fn the_throttle_time_is_given_by_every_message_that_has_it() {
+    struct Fields;
+    impl Visitor for Fields {
+        fn visit<M: Message>(&mut self, _: &'static str) {
+            let listed = M::SCHEMA.fields.iter().any(|field| field.name == "throttle_time_ms");
+            assert_eq!(M::default().throttle_time_ms(), listed.then_some(0), "{}", M::NAME);
+        }
+    }
+    visit_all(&mut Fields);
+    let response = produce::ProduceResponse { throttle_time_ms: 70, ..Default::default() };
+    assert_eq!(response.throttle_time_ms(), Some(70));
+}
+
+#[test]
 fn what_a_sasl_exchange_carries_is_not_shown() {
     let request = sasl_authenticate::SaslAuthenticateRequest { auth_bytes: "secret".into() };
     assert_eq!(format!("{request:?}"), "SaslAuthenticateRequest { auth_bytes: [6 bytes, not shown] }");
