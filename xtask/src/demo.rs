@@ -17,7 +17,6 @@ use crate::env::version_or_newest;
 use crate::progress::Step;
 use crate::workspace;
 
-const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 /// How long the consumer waits for a record that should not be there.
 const CONSUMER_TIMEOUT_MS: &str = "10000";
 const BREAKS: [&str; 4] = ["lose", "repeat", "swap", "flip"];
@@ -130,8 +129,9 @@ impl Digest {
 fn read_with_java(kafka: &Kafka, topic: &str, partition: &str) -> Result<Digest> {
     let step = Step::start(format!("Java's console consumer reads {topic}"));
     let log = kafka.folder().join("console-consumer.log");
-    let mut consumer = kafka.tool(CONSOLE_CONSUMER);
+    let mut consumer = Command::new(kafka.console_consumer());
     consumer
+        .stdin(Stdio::null())
         .args(["--bootstrap-server", &kafka.connect(), "--topic", topic, "--partition", partition])
         .args(["--offset", "earliest", "--timeout-ms", CONSUMER_TIMEOUT_MS])
         .stdout(Stdio::piped())

@@ -4,11 +4,13 @@
 
 pub(crate) mod cluster;
 mod config;
+pub(crate) mod facts;
 pub(crate) mod java;
 mod probe;
 mod state;
 pub(crate) mod version;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -44,7 +46,7 @@ pub(crate) fn up(name: &str, version: Option<&str>, brokers: Option<u32>) -> Res
                 describe(&state)
             );
             println!("{name} runs already: {}", describe(&state));
-            print_connect(&state.connect.join(","));
+            print_connect(&state.connect.join(","), &folder);
             return Ok(());
         }
     }
@@ -53,7 +55,7 @@ pub(crate) fn up(name: &str, version: Option<&str>, brokers: Option<u32>) -> Res
     let connect = kafka.connect();
     kafka.keep()?;
     println!("{name} is up: Kafka {version}; `cargo xtask env down {name}` ends it");
-    print_connect(&connect);
+    print_connect(&connect, &folder);
     Ok(())
 }
 
@@ -86,7 +88,7 @@ pub(crate) fn status(name: &str) -> Result<()> {
             println!("  {node:<12} pid {:<8} {runs}", process.pid);
         }
         println!("  folder {}", state::folder(name).display());
-        print_connect(&state.connect.join(","));
+        print_connect(&state.connect.join(","), &state::folder(name));
     }
     for other in state::names()?.iter().filter(|other| *other != name) {
         let state = State::read(&state::folder(other))?.unwrap_or_default();
@@ -106,8 +108,12 @@ fn describe(state: &State) -> String {
     format!("Kafka {}, {brokers} broker(s), {running} of {} processes run", state.version, state.nodes.len())
 }
 
-fn print_connect(connect: &str) {
-    println!("  TEST_INTEGRATION=1 KAFKA_CONNECT={connect} cargo test -p rskafka --test broker");
+/// The last lines are what a shell can take over.
+fn print_connect(connect: &str, folder: &Path) {
+    println!(
+        "  with both variables set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker -- --include-ignored"
+    );
+    println!("{}={}", facts::VARIABLE, facts::file(folder).display());
     println!("KAFKA_CONNECT={connect}");
 }
 

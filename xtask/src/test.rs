@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::env::cluster::Kafka;
-use crate::env::java;
 use crate::env::version::Version;
 use crate::env::version_or_newest;
+use crate::env::{facts, java};
 use crate::libtest::Summary;
 use crate::workspace::{self, Package};
 use crate::{children, demo, fuzz};
@@ -72,8 +72,10 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
     let mut kafka = None;
     levels.run(&level, || {
         let kafka = kafka.insert(Kafka::temporary("test", version, 3)?);
-        let mut command = test_command(&["--test", BROKER]);
-        counted(command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect()))
+        // The ignored ones are those that need to know more than an address.
+        let mut command = test_command(&["--test", BROKER, "--", "--include-ignored"]);
+        command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect());
+        counted(command.env(facts::VARIABLE, kafka.facts()))
     });
     if let Some(kafka) = &kafka {
         levels.run("fake beside Kafka", || {
@@ -98,7 +100,10 @@ fn unit_args(packages: &[Package]) -> Vec<&str> {
 
 fn test_command(args: &[&str]) -> Command {
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--workspace"]).args(args).env_remove("TEST_INTEGRATION").env_remove("KAFKA_CONNECT");
+    cargo.args(["test", "--workspace"]).args(args);
+    for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE] {
+        cargo.env_remove(variable);
+    }
     cargo
 }
 

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::children::Owned;
 use crate::env::config::{self, Node, PLAINTEXT};
+use crate::env::facts;
 use crate::env::java::Java;
 use crate::env::probe;
 use crate::env::state::{self, State};
@@ -119,7 +120,7 @@ impl Kafka {
         }
         self.wait_until_usable(nodes, &step)?;
         step.done();
-        Ok(())
+        self.write_facts(version)
     }
 
     /// Gives every node its cluster id and its initial metadata.
@@ -206,9 +207,29 @@ impl Kafka {
         })
     }
 
-    /// One of Kafka's console tools; `main_class` is on its class path.
-    pub(crate) fn tool(&self, main_class: &str) -> std::process::Command {
-        self.java.command(TOOL_HEAP_MIB, "WARN", main_class)
+    /// What tests are told beyond the addresses.
+    fn write_facts(&self, version: &Version) -> Result<()> {
+        let console_consumer = self.console_consumer();
+        let java = self.java.command(TOOL_HEAP_MIB, "WARN", version.console_consumer());
+        facts::write_program(&console_consumer, &java)?;
+        let pids = self.state.nodes.iter().filter(|(name, _)| name.starts_with("broker"));
+        let pids: Vec<String> = pids.map(|(_, process)| process.pid.to_string()).collect();
+        let facts = [
+            ("version", version.to_string()),
+            ("broker.pids", pids.join(",")),
+            ("console.consumer", console_consumer.display().to_string()),
+        ];
+        facts::write(&self.folder, &facts)
+    }
+
+    /// The file that tells tests of it.
+    pub(crate) fn facts(&self) -> PathBuf {
+        facts::file(&self.folder)
+    }
+
+    /// The program that is Kafka's `kafka-console-consumer.sh`.
+    pub(crate) fn console_consumer(&self) -> PathBuf {
+        self.folder.join("console-consumer")
     }
 }
 

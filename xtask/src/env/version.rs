@@ -27,6 +27,15 @@ impl Version {
         self.major >= 4
     }
 
+    /// The main class of the console consumer, which moved in 3.8.
+    pub(crate) fn console_consumer(&self) -> &'static str {
+        if (self.major, self.minor) >= (3, 8) {
+            "org.apache.kafka.tools.consumer.ConsoleConsumer"
+        } else {
+            "kafka.tools.ConsoleConsumer"
+        }
+    }
+
     /// Share groups (KIP-932) keep their state in a topic of their own.
     pub(crate) fn has_share_groups(&self) -> bool {
         (self.major, self.minor) >= (4, 1)
