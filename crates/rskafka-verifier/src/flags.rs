@@ -1,8 +1,10 @@
 //! The command line.
 #![allow(unreachable_pub, missing_docs, reason = "the code comes from the macro")]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rskafka_verifier::proxy::Fault;
 use rskafka_verifier::tamper::Tampering;
 
 xflags::xflags! {
@@ -20,6 +22,17 @@ xflags::xflags! {
             optional --break-reads how: Tampering
             /// Writes topic, partition, number of records and digest of the values there, and keeps the topic.
             optional --report file: PathBuf
+        }
+        /// Passes TCP connections on to a broker, until they are to break.
+        cmd proxy {
+            /// HOST:PORT
+            required target: String
+            /// IP:PORT to listen on; a free port of 127.0.0.1 if not given.
+            optional --listen address: SocketAddr
+            /// ACTION@MOMENT, e.g. freeze@answer:0 for the first answer to a Produce. Actions: freeze[:DIRECTION],
+            /// slow:BYTES_PER_SECOND, cut, reset, stop:PID. Moments: byte:DIRECTION:N, tls:DIRECTION:N (a record),
+            /// request:KEY, end-of-request:KEY, answer:KEY. Directions: to-broker, to-client. Each once.
+            repeated --fault fault: Fault
         }
         /// Prints the number of lines of standard input, and their digest as a report has it.
         cmd digest {}

@@ -1,4 +1,4 @@
-//! Workloads, checker and demo of rskafka.
+//! Workloads, checker and demo of rskafka; a proxy that breaks connections, and a SOCKS5 server.
 //!
 //! Invariant: what is verified is each record's content at its offset, not counts; the [`checker`] is
 //! pure and knows nothing of how the [`demo`] gets its events.
@@ -9,8 +9,10 @@ pub mod demo;
 pub mod digest;
 pub mod findings;
 mod progress;
+pub mod proxy;
 pub mod report;
 mod runs;
+pub mod socks5;
 mod tail;
 pub mod tamper;
 pub mod workload;

@@ -1,15 +1,17 @@
-//! Demo and digest: `cargo run --release -p rskafka-verifier -- --help`.
+//! Demo, digest and proxy: `cargo run --release -p rskafka-verifier -- --help`.
 
 mod flags;
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use rskafka_verifier::demo::{self, Interrupted, Options};
 use rskafka_verifier::digest::Digest;
+use rskafka_verifier::proxy::Proxy;
 
-use crate::flags::{Demo, RskafkaVerifier, RskafkaVerifierCmd};
+use crate::flags::{self as command, RskafkaVerifier, RskafkaVerifierCmd};
 
 /// What shells give a process that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
@@ -30,7 +32,8 @@ fn main() -> ExitCode {
 
 fn run(flags: RskafkaVerifier) -> Result<ExitCode> {
     match flags.subcommand {
-        RskafkaVerifierCmd::Demo(flags) => show(flags),
+        RskafkaVerifierCmd::Demo(flags) => demo(flags),
+        RskafkaVerifierCmd::Proxy(flags) => proxy(flags),
         RskafkaVerifierCmd::Digest(_) => {
             println!("{}", Digest::of_lines(io::stdin().lock()).context("standard input")?);
             Ok(ExitCode::SUCCESS)
@@ -38,7 +41,7 @@ fn run(flags: RskafkaVerifier) -> Result<ExitCode> {
     }
 }
 
-fn show(flags: Demo) -> Result<ExitCode> {
+fn demo(flags: command::Demo) -> Result<ExitCode> {
     let defaults = Options::default();
     let bootstrap = flags.bootstrap.unwrap_or_default();
     let options = Options {
@@ -60,6 +63,21 @@ fn show(flags: Demo) -> Result<ExitCode> {
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends only by Ctrl-C or SIGTERM.
+fn proxy(flags: command::Proxy) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    runtime.block_on(async {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let proxy = Proxy::listen(flags.listen.unwrap_or(any), flags.target).await?;
+        flags.fault.into_iter().for_each(|fault| {
+            proxy.inject(fault);
+        });
+        println!("{}", proxy.address());
+        interrupted()?.await;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Ready at Ctrl-C, and where there are signals at SIGTERM.

@@ -1,0 +1,299 @@
+//! A proxy for TCP that does to a connection what networks and brokers do: freeze, cut, reset, trickle.
+//!
+//! It listens on a port of its own and passes bytes on to one target, unchanged; the target speaks Kafka
+//! or TLS, because up to 11 bytes are held back until it is known what they begin. [`Fault`]s say what
+//! happens and when: at a byte, at a TLS record, or where a request or an answer begins. What happens is
+//! decided by plain structs; the tasks here only move bytes.
+//!
+//! ```no_run
+//! use rskafka::protocol::ApiKey;
+//! use rskafka_verifier::proxy::{Action, Direction, Fault, Moment, Proxy};
+//!
+//! # async fn example() -> std::io::Result<()> {
+//! let proxy = Proxy::start("127.0.0.1:9092").await?;
+//! let answer = Moment::Answer(ApiKey::PRODUCE);
+//! let frozen = proxy.inject(Fault::at(answer, Action::Freeze(Direction::ToClient)));
+//! // A client that connects to `proxy.address()` gets no answer to its first append.
+//! assert_eq!(proxy.struck(frozen), 0);
+//! # Ok(())
+//! # }
+//! ```
+
+mod control;
+mod fault;
+mod process;
+mod stream;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use self::control::FaultId;
+use self::control::{ConnectionId, Control, End, Gate, Look};
+pub use self::fault::{Action, Direction, Fault, Moment};
+pub use self::process::{BrokerProcess, Stopped};
+
+const BUFFER: usize = 64 * 1024;
+/// How often something trickles.
+const TRICKLE: Duration = Duration::from_millis(50);
+/// How long the sides of a connection that was cut have to close it too.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A running proxy. Dropping it ends it and its connections, and lets stopped processes go on.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: String,
+    control: Mutex<Control>,
+    stopped: Mutex<Vec<Stopped>>,
+    /// Goes up whenever a gate or a count may have changed.
+    changed: watch::Sender<u64>,
+}
+
+impl Proxy {
+    /// Listens on a free port of 127.0.0.1 and passes on to `target`, `host:port`.
+    ///
+    /// # Errors
+    ///
+    /// The port cannot be bound. Whether the target can be reached is seen by each connection.
+    pub async fn start(target: impl Into<String>) -> io::Result<Self> {
+        Self::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), target).await
+    }
+
+    /// Listens on `address`, e.g. the one that a broker advertises for its proxy.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound.
+    pub async fn listen(address: SocketAddr, target: impl Into<String>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            target: target.into(),
+            control: Mutex::default(),
+            stopped: Mutex::default(),
+            changed: watch::Sender::new(0),
+        });
+        let task = AbortOnDropHandle::new(tokio::spawn(accept(listener, shared.clone())));
+        Ok(Self { address, shared, _task: task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Has something go wrong: see [`Fault`]. Moments that are over do not count.
+    pub fn inject(&self, fault: Fault) -> FaultId {
+        self.shared.control().inject(fault)
+    }
+
+    /// How many connections a fault has struck; 0 after it was taken back.
+    pub fn struck(&self, fault: FaultId) -> u64 {
+        self.shared.control().struck(fault)
+    }
+
+    /// Waits until a fault has struck a connection.
+    pub async fn has_struck(&self, fault: FaultId) {
+        // The sender lives as long as this does.
+        let _ = self.shared.changed.subscribe().wait_for(|_| self.struck(fault) > 0).await;
+    }
+
+    /// Takes all faults back; what they have done stays.
+    pub fn clear_faults(&self) {
+        self.shared.control().clear();
+    }
+
+    /// Lets frozen and slow connections, and stopped processes, go on.
+    pub fn thaw(&self) {
+        self.shared.stopped().clear();
+        self.shared.control().thaw();
+        self.shared.has_changed();
+    }
+
+    /// The number of connections open.
+    pub fn open_connections(&self) -> usize {
+        self.shared.control().open_connections()
+    }
+}
+
+impl Shared {
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, Vec<Stopped>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_changed(&self) {
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(_) = connections.join_next() => {}
+            // A connection that is gone before it was accepted is no reason to stop.
+            accepted = listener.accept() => match accepted {
+                Ok((client, _)) => {
+                    connections.spawn(serve(client, shared.clone()));
+                }
+                Err(_) => tokio::time::sleep(TRICKLE).await,
+            },
+        }
+    }
+}
+
+/// Passes bytes on until both sides have ended, or a fault ends them.
+async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
+    let Ok(mut broker) = TcpStream::connect(&shared.target).await else {
+        // What a client of a dead broker sees.
+        let _ = client.set_zero_linger();
+        return;
+    };
+    let id = shared.control().connected();
+    let connection = Listed { id, shared: &shared };
+    let _ = (client.set_nodelay(true), broker.set_nodelay(true));
+    {
+        let (from_client, to_client) = client.split();
+        let (from_broker, to_broker) = broker.split();
+        let to_broker = connection.pump(Direction::ToBroker, from_client, to_broker);
+        let to_client = connection.pump(Direction::ToClient, from_broker, to_client);
+        // One side may end long before the other; an error ends both.
+        let both = async { tokio::try_join!(to_broker, to_client) };
+        let (both, ended) = (pin!(both), pin!(connection.ended()));
+        tokio::select! {
+            biased;
+            () = ended => {}
+            _ = both => {}
+        }
+    }
+    match connection.gate().end {
+        Some(End::Reset) => {
+            let _ = (client.set_zero_linger(), broker.set_zero_linger());
+        }
+        Some(End::Cut) => {
+            // Closing a socket that has bytes to read would reset it.
+            let both = async { tokio::join!(hang_up(&mut client), hang_up(&mut broker)) };
+            let _ = tokio::time::timeout(LINGER, both).await;
+        }
+        None => {}
+    }
+}
+
+async fn hang_up(stream: &mut TcpStream) -> io::Result<u64> {
+    stream.shutdown().await?;
+    tokio::io::copy(stream, &mut tokio::io::sink()).await
+}
+
+/// A connection that is known to the control while this lives.
+struct Listed<'a> {
+    id: ConnectionId,
+    shared: &'a Shared,
+}
+
+impl Listed<'_> {
+    fn gate(&self) -> Gate {
+        self.shared.control().gate(self.id)
+    }
+
+    async fn ended(&self) {
+        let mut changes = self.shared.changed.subscribe();
+        let _ = changes.wait_for(|_| self.gate().end.is_some()).await;
+    }
+
+    /// Waits until a direction may pass bytes on.
+    async fn opened(&self, direction: Direction) {
+        let mut changes = self.shared.changed.subscribe();
+        let _ = changes.wait_for(|_| !self.gate().is_shut(direction)).await;
+    }
+
+    async fn pump(
+        &self,
+        direction: Direction,
+        mut read: ReadHalf<'_>,
+        mut write: WriteHalf<'_>,
+    ) -> io::Result<()> {
+        let mut waiting = BytesMut::with_capacity(BUFFER);
+        loop {
+            self.opened(direction).await;
+            let look = self.shared.control().look(self.id, direction, &waiting);
+            let Look { pass, actions } = look;
+            if pass == 0 && actions.is_empty() {
+                waiting.reserve(BUFFER);
+                if read.read_buf(&mut waiting).await? == 0 {
+                    write.write_all(&waiting).await?;
+                    return write.shutdown().await;
+                }
+                continue;
+            }
+            self.pass_on(direction, &mut waiting, pass, &mut write).await?;
+            for action in actions {
+                if let Action::Stop(process) = action {
+                    let stopped = process.stop().await?;
+                    self.shared.stopped().push(stopped);
+                }
+                self.shared.control().happened(self.id, action);
+            }
+            self.shared.has_changed();
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        direction: Direction,
+        waiting: &mut BytesMut,
+        mut pass: usize,
+        write: &mut WriteHalf<'_>,
+    ) -> io::Result<()> {
+        while pass > 0 {
+            self.opened(direction).await;
+            let (piece, pause) = match self.gate().bytes_per_second {
+                None => (pass, Duration::ZERO),
+                Some(rate) => piece_of(rate),
+            };
+            let piece = piece.min(pass);
+            write.write_all(&waiting[..piece]).await?;
+            waiting.advance(piece);
+            pass -= piece;
+            if pause > Duration::ZERO {
+                tokio::time::sleep(pause).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        // A fault's count stays, a connection's state does not.
+        self.shared.control().disconnected(self.id);
+    }
+}
+
+/// How many bytes to pass on at once, and how long to pause after them.
+fn piece_of(bytes_per_second: u64) -> (usize, Duration) {
+    let piece = (bytes_per_second.saturating_mul(TRICKLE.as_millis() as u64) / 1_000).max(1);
+    let pause = Duration::from_secs_f64(piece as f64 / bytes_per_second.max(1) as f64);
+    (usize::try_from(piece).unwrap_or(usize::MAX), pause)
+}

@@ -1,0 +1,152 @@
+//! A broker's process that is made to stand still and go on.
+//!
+//! Invariant: a process is known by its id and start time, so an id that went to somebody else is never
+//! signalled; whoever was stopped goes on when its guard is dropped.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How often a process that should stand still is looked at, and for how long.
+const POLL: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A running process of this machine; Linux only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokerProcess {
+    pid: i32,
+    start_time: u64,
+}
+
+impl BrokerProcess {
+    /// The process that has this id now.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or this is not Linux.
+    pub fn with_pid(pid: u32) -> io::Result<Self> {
+        let none = || io::Error::new(io::ErrorKind::NotFound, format!("/proc has no process {pid}"));
+        let pid = i32::try_from(pid).map_err(|_| none())?;
+        let stat = Stat::of(&format!("/proc/{pid}/stat")).ok_or_else(none)?;
+        Ok(Self { pid, start_time: stat.start_time })
+    }
+
+    /// Stops it, and waits until each of its threads stands still.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone or not ours, or does not stop in 5 s.
+    pub async fn stop(self) -> io::Result<Stopped> {
+        self.signal(Signal::SIGSTOP)?;
+        let stopped = Stopped { process: self };
+        let mut waited = Duration::ZERO;
+        while !self.stands_still() {
+            if waited > PATIENCE {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} runs on", self.pid)));
+            }
+            tokio::time::sleep(POLL).await;
+            waited += POLL;
+        }
+        Ok(stopped)
+    }
+
+    fn stands_still(self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
+            return false;
+        };
+        // A thread that has ended in the meantime is as still as can be.
+        let stats = threads.filter_map(|thread| Stat::of(thread.ok()?.path().join("stat").to_str()?));
+        stats.into_iter().all(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X'))
+    }
+
+    fn signal(self, signal: Signal) -> io::Result<()> {
+        let now = u32::try_from(self.pid).map_err(io::Error::other).and_then(Self::with_pid)?;
+        if now != self {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("process {} has ended", self.pid)));
+        }
+        Ok(kill(Pid::from_raw(self.pid), signal)?)
+    }
+}
+
+/// A process that stands still until this is dropped.
+#[derive(Debug)]
+#[must_use = "the process goes on when this is dropped"]
+pub struct Stopped {
+    process: BrokerProcess,
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have been killed in the meantime, which is nobody's fault.
+        let _ = self.process.signal(Signal::SIGCONT);
+    }
+}
+
+/// What `/proc` says of a process or thread.
+struct Stat {
+    state: char,
+    start_time: u64,
+}
+
+impl Stat {
+    fn of(path: &str) -> Option<Self> {
+        let text = fs::read_to_string(path).ok()?;
+        // The second field is the name in parentheses, which may itself have any character.
+        let (_, fields) = text.rsplit_once(") ")?;
+        let mut fields = fields.split(' ');
+        let state = fields.next()?.chars().next()?;
+        // The 22nd field, of which the first two and the state are gone.
+        let start_time = fields.nth(18)?.parse().ok()?;
+        Some(Self { state, start_time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// Echoes, until dropped.
+    struct Echo(Child);
+
+    impl Echo {
+        fn start() -> Self {
+            let mut cat = Command::new("cat");
+            Self(cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+        }
+    }
+
+    impl Drop for Echo {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stopped_process_stands_still_and_goes_on_when_the_guard_is_dropped() {
+        let mut echo = Echo::start();
+        let process = BrokerProcess::with_pid(echo.0.id()).unwrap();
+        let stopped = process.stop().await.unwrap();
+        assert!(process.stands_still());
+        drop(stopped);
+        echo.0.stdin.take().unwrap().write_all(b"still there").unwrap();
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut echo.0.stdout.take().unwrap(), &mut said).unwrap();
+        assert_eq!(said, "still there");
+    }
+
+    #[tokio::test]
+    async fn an_id_that_went_to_another_process_is_not_signalled() {
+        let echo = Echo::start();
+        let mut process = BrokerProcess::with_pid(echo.0.id()).unwrap();
+        process.start_time -= 1;
+        assert_eq!(process.stop().await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!BrokerProcess::with_pid(echo.0.id()).unwrap().stands_still());
+    }
+}

@@ -1,0 +1,216 @@
+//! The proxy between clients and servers, over real sockets.
+
+use std::io;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rskafka::client::Client;
+use rskafka::client::env::Env;
+use rskafka::client::error::Outcome;
+use rskafka::protocol::ApiKey;
+use rskafka::record::Record;
+use rskafka_fake::FakeCluster;
+use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, Fault, Moment, Proxy};
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nothing has to come for it to count as nothing.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// A server that sends back what it gets, and the proxy in front of it.
+async fn echo() -> Proxy {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start(listener.local_addr().unwrap().to_string()).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.shutdown().await;
+            });
+        }
+    });
+    proxy
+}
+
+async fn connect(proxy: &Proxy) -> TcpStream {
+    TcpStream::connect(proxy.address()).await.unwrap()
+}
+
+/// A request without a body. Its echo is an answer to it, whose correlation id is where the key was.
+fn request(api: ApiKey) -> Vec<u8> {
+    let [high, low] = api.0.to_be_bytes();
+    vec![0, 0, 0, 8, high, low, 0, 0, high, low, 0, 0]
+}
+
+async fn read(stream: &mut TcpStream, bytes: usize) -> Vec<u8> {
+    let mut read = vec![0; bytes];
+    timeout(PATIENCE, stream.read_exact(&mut read)).await.unwrap().unwrap();
+    read
+}
+
+async fn assert_silent(stream: &mut TcpStream) {
+    assert!(timeout(SILENCE, stream.read_u8()).await.is_err(), "something came");
+}
+
+async fn end(stream: &mut TcpStream) -> (Vec<u8>, io::Result<()>) {
+    let mut read = Vec::new();
+    let result = timeout(PATIENCE, stream.read_to_end(&mut read)).await.unwrap();
+    (read, result.map(|_| ()))
+}
+
+#[tokio::test]
+async fn bytes_pass_both_ways_and_so_does_the_end() {
+    let proxy = echo().await;
+    let mut stream = connect(&proxy).await;
+    let sent: Vec<u8> = (0..3_000_000u32).map(|n| n as u8).collect();
+    let (mut from, mut to) = stream.split();
+    let writing = async {
+        to.write_all(&sent).await.unwrap();
+        to.shutdown().await.unwrap();
+    };
+    let mut received = Vec::new();
+    let reading = async { from.read_to_end(&mut received).await.unwrap() };
+    timeout(PATIENCE, async { tokio::join!(writing, reading) }).await.unwrap();
+    assert!(received == sent);
+    timeout(PATIENCE, async {
+        while proxy.open_connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_frozen_direction_passes_what_was_before_and_goes_on_after_a_thaw() {
+    let proxy = echo().await;
+    for direction in [Direction::ToBroker, Direction::ToClient] {
+        let fault = proxy.inject(Fault::at(Moment::Byte(direction, 3), Action::Freeze(direction)));
+        let mut stream = connect(&proxy).await;
+        stream.write_all(b"abcdefghijklmnop").await.unwrap();
+        assert_eq!(read(&mut stream, 3).await, b"abc");
+        timeout(PATIENCE, proxy.has_struck(fault)).await.unwrap();
+        assert_silent(&mut stream).await;
+        proxy.thaw();
+        assert_eq!(read(&mut stream, 13).await, b"defghijklmnop");
+        assert_eq!(proxy.struck(fault), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_is_frozen_stops_reading_until_the_buffers_are_full() {
+    let proxy = echo().await;
+    proxy.inject(Fault::at(Moment::Byte(Direction::ToBroker, 0), Action::Freeze(Direction::ToBroker)));
+    let mut stream = connect(&proxy).await;
+    let full = timeout(Duration::from_secs(2), async {
+        let chunk = vec![0; 1 << 20];
+        for _ in 0..64 {
+            stream.write_all(&chunk).await.unwrap();
+        }
+    });
+    assert!(full.await.is_err(), "64 MiB went nowhere");
+}
+
+#[tokio::test]
+async fn a_cut_is_an_end_and_a_reset_an_error() {
+    let proxy = echo().await;
+    for (action, error) in [(Action::Cut, None), (Action::Reset, Some(io::ErrorKind::ConnectionReset))] {
+        let fault = proxy.inject(Fault::at(Moment::Byte(Direction::ToBroker, 13), action));
+        let mut stream = connect(&proxy).await;
+        stream.write_all(&request(ApiKey::METADATA)).await.unwrap();
+        read(&mut stream, 12).await;
+        stream.write_all(&request(ApiKey::METADATA)).await.unwrap();
+        let (rest, result) = end(&mut stream).await;
+        assert_eq!(result.err().map(|error| error.kind()), error, "{action:?}");
+        assert!(rest.len() <= 1, "{rest:?}");
+        assert_eq!(proxy.struck(fault), 1);
+    }
+}
+
+#[tokio::test]
+async fn requests_and_answers_are_told_apart() {
+    let proxy = echo().await;
+    let on_answer = Moment::Answer(ApiKey::PRODUCE);
+    let frozen = proxy.inject(Fault::at(on_answer, Action::Freeze(Direction::ToClient)));
+    let mut stream = connect(&proxy).await;
+    stream.write_all(&request(ApiKey::METADATA)).await.unwrap();
+    read(&mut stream, 12).await;
+    stream.write_all(&request(ApiKey::PRODUCE)).await.unwrap();
+    timeout(PATIENCE, proxy.has_struck(frozen)).await.unwrap();
+    assert_silent(&mut stream).await;
+}
+
+#[tokio::test]
+async fn slow_is_slow_in_both_directions() {
+    let proxy = echo().await;
+    proxy.inject(Fault::at(Moment::Byte(Direction::ToBroker, 0), Action::Slow { bytes_per_second: 100 }));
+    let mut stream = connect(&proxy).await;
+    let since = Instant::now();
+    stream.write_all(&[7; 40]).await.unwrap();
+    read(&mut stream, 40).await;
+    assert!(since.elapsed() >= Duration::from_millis(350), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_resets_the_client() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let proxy = Proxy::start(nobody.to_string()).await.unwrap();
+    let (_, result) = end(&mut connect(&proxy).await).await;
+    assert_eq!(result.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// Ends the process when dropped.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_process_stands_still_from_a_moment_on_until_the_thaw() {
+    let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let cat = Owned(cat);
+    let process = BrokerProcess::with_pid(cat.0.id()).unwrap();
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", cat.0.id())).unwrap();
+        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+    };
+    let proxy = echo().await;
+    proxy.inject(Fault::at(Moment::Request(ApiKey::PRODUCE), Action::Stop(process)));
+    let mut stream = connect(&proxy).await;
+    stream.write_all(&request(ApiKey::METADATA)).await.unwrap();
+    read(&mut stream, 12).await;
+    assert_ne!(state(), 'T');
+    stream.write_all(&request(ApiKey::PRODUCE)).await.unwrap();
+    // It is passed on only when the process stands still.
+    read(&mut stream, 12).await;
+    assert_eq!(state(), 'T');
+    proxy.thaw();
+    assert_ne!(state(), 'T');
+    drop(cat);
+}
+
+#[tokio::test]
+async fn what_a_client_asks_is_seen_and_its_append_is_cut_off() {
+    let cluster = FakeCluster::builder().start().await.unwrap();
+    cluster.create_topic("wal", 1, 1).unwrap();
+    let proxy = Proxy::start(cluster.bootstrap_servers().remove(0)).await.unwrap();
+    let address = proxy.address();
+    let env = Env::builder().connector(move |_, _| TcpStream::connect(address)).build();
+    let cut = proxy.inject(Fault::at(Moment::EndOfRequest(ApiKey::PRODUCE), Action::Cut));
+    let client = Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();
+    let log = client.partition_client("wal", 0).await.unwrap();
+    let record = || Record { key: (), value: "hello", headers: (), timestamp: OffsetDateTime::UNIX_EPOCH };
+    let error = log.produce([record()]).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    assert_eq!(proxy.struck(cut), 1);
+    assert!(cluster.log("wal", 0).unwrap().values().unwrap().is_empty());
+    assert_eq!(log.produce([record()]).await.unwrap().base_offset, 0);
+}
