@@ -23,6 +23,9 @@ pub struct ConnectionConfig {
     pub max_in_flight: usize,
     /// How many more may wait to be written; further calls wait for a place until their deadline.
     pub max_queued: usize,
+    /// How many bytes of requests may be queued or on the wire without an answer; further calls wait for
+    /// room until their deadline. A single request may be larger. Values beyond 4 GiB count as 4 GiB.
+    pub max_in_flight_bytes: usize,
 }
 
 impl Default for ConnectionConfig {
@@ -37,6 +40,7 @@ impl Default for ConnectionConfig {
             max_frame_bytes: 100 * 1024 * 1024,
             max_in_flight: 64,
             max_queued: 64,
+            max_in_flight_bytes: 32 * 1024 * 1024,
         }
     }
 }

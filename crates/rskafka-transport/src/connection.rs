@@ -1,15 +1,17 @@
 //! What the layers above use: a connection whose versions are negotiated.
 //!
-//! Invariant: answers are decoded by the caller, not by the task that owns the socket; an answer that
-//! cannot be decoded ends the connection, because nothing after it can be trusted.
+//! Invariant: an answer that cannot be decoded ends the connection, because nothing after it can be
+//! trusted.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rskafka_protocol::{ApiKey, Request, decode_response, encode_request};
 use tokio::time::timeout_at;
 use tracing::debug;
 
 use crate::config::{CallOptions, ConnectionConfig};
+use crate::counters::Counters;
 use crate::deadline::Deadline;
 use crate::dial::Progress;
 use crate::endpoint::Endpoint;
@@ -17,6 +19,8 @@ use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase};
 use crate::link::Link;
 use crate::negotiation::{Negotiation, Step};
+use crate::pipeline::Patience;
+use crate::throttle;
 use crate::versions::BrokerVersions;
 
 /// A connection to one broker. Clones are the same connection; it ends when the last one is dropped.
@@ -57,9 +61,21 @@ impl Connection {
         config: &ConnectionConfig,
         deadline: Deadline,
     ) -> Result<Self, OpenError> {
+        Self::open_counted(env, endpoint, config, &Arc::new(Counters::new(endpoint)), deadline).await
+    }
+
+    /// The same, with counters that the connection shares with others to the same broker.
+    pub async fn open_counted(
+        env: &Env,
+        endpoint: &Endpoint,
+        config: &ConnectionConfig,
+        counters: &Arc<Counters>,
+        deadline: Deadline,
+    ) -> Result<Self, OpenError> {
         let started = env.now();
         let deadline = deadline.min(Deadline::after(started, config.connect_timeout));
-        let opened = Self::try_open(env, endpoint, config, deadline).await;
+        let opened = Self::try_open(env, endpoint, config, counters, deadline).await;
+        counters.opened(opened.is_ok());
         let kind = match opened {
             Ok(connection) => return Ok(connection),
             Err(kind) => kind,
@@ -74,6 +90,7 @@ impl Connection {
         env: &Env,
         endpoint: &Endpoint,
         config: &ConnectionConfig,
+        counters: &Arc<Counters>,
         deadline: Deadline,
     ) -> Result<Self, OpenErrorKind> {
         let mut progress = Progress::new();
@@ -82,7 +99,7 @@ impl Connection {
             let phase = progress.phase;
             return Err(OpenErrorKind::timed_out(phase, progress.into_failures()));
         };
-        let link = Link::start(env, endpoint, config, stream?);
+        let link = Link::start(env, endpoint, config, counters, stream?);
         let versions = negotiate(&link, deadline).await?;
         debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");
         let request_timeout = config.request_timeout;
@@ -105,6 +122,9 @@ impl Connection {
     /// both also cover waiting for a place in the queue. If a request that was sent is not answered by
     /// then, the connection ends, because all later answers would wait behind the missing one.
     ///
+    /// After an answer with a throttle time no request begins until that is over (KIP-219). The request
+    /// timeout counts from then; a call whose deadline is earlier fails at once, unsent.
+    ///
     /// Dropping the future leaves the connection usable: a request that has begun to be written is written
     /// to its end, and its answer is discarded.
     pub async fn call<R: Request>(
@@ -113,17 +133,18 @@ impl Connection {
         options: CallOptions,
     ) -> Result<Reply<R::Response>, CallError> {
         let Inner { link, versions, request_timeout } = &*self.inner;
-        let timeout = request_timeout.saturating_add(options.wait);
-        let deadline = options.deadline.min(Deadline::after(link.env().now(), timeout));
+        let patience =
+            Patience { attempt: request_timeout.saturating_add(options.wait), limit: options.deadline };
         let version = versions
             .version_of::<R>(options.max_version)
             .map_err(|source| link.error(R::API_KEY, false, CallErrorKind::UnsupportedVersion { source }))?;
         let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
-        let frame = link.exchange(R::API_KEY, deadline, &mut encode).await?;
-        match decode_response(version, &frame) {
-            Ok((_, response)) => Ok(Reply { response, version, bytes: frame.len() }),
-            Err(source) => Err(undecodable(link, R::API_KEY, source)),
-        }
+        let decode = move |frame: Bytes| {
+            let (_, response) = decode_response::<R::Response>(version, &frame)?;
+            let throttle = throttle::of_response(version, &response);
+            Ok((Reply { response, version, bytes: frame.len() }, throttle))
+        };
+        link.call(R::API_KEY, patience, &mut encode, decode).await
     }
 
     /// Whether the connection has ended or is about to: every further call fails.
@@ -162,14 +183,10 @@ async fn negotiate(link: &Link, deadline: Deadline) -> Result<BrokerVersions, Op
             Ok(Step::Again) => {}
             Ok(Step::Refused(code)) => return Err(OpenErrorKind::Refused { code }),
             Err(source) => {
-                let source = undecodable(link, ApiKey::API_VERSIONS, source);
+                link.end(CloseCause::Undecodable { api: ApiKey::API_VERSIONS, source: source.clone() });
+                let source = link.error(ApiKey::API_VERSIONS, true, CallErrorKind::Decode { source });
                 return Err(OpenErrorKind::Negotiate { source });
             }
         }
     }
-}
-
-fn undecodable(link: &Link, api: ApiKey, source: rskafka_protocol::DecodeError) -> CallError {
-    link.end(CloseCause::Undecodable { api, source: source.clone() });
-    link.error(api, true, CallErrorKind::Decode { source })
 }

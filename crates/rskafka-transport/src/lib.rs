@@ -8,6 +8,7 @@
 
 mod config;
 mod connection;
+mod counters;
 mod deadline;
 mod dial;
 mod endpoint;
@@ -18,10 +19,12 @@ mod negotiation;
 mod pipeline;
 mod reader;
 mod task;
+mod throttle;
 mod versions;
 
 pub use config::{CallOptions, ConnectionConfig};
 pub use connection::{Connection, Reply};
+pub use counters::{BrokerStats, Counters, LATENCY_BOUNDS, Latency};
 pub use deadline::Deadline;
 pub use dial::{AddressFailure, BoxFuture, BoxStream, Connector, Resolver, Stream};
 pub use endpoint::{Endpoint, ParseEndpointError};

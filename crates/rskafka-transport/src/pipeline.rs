@@ -1,12 +1,13 @@
 //! The order of requests and answers on one connection, without socket or clock.
 //!
 //! Requests wait in line; at most `max_in_flight` of them are on the wire at once; answers come in the order
-//! of the requests, as Kafka promises.
+//! of the requests, as Kafka promises. While a broker has asked for silence (KIP-219), none begins.
 //!
 //! Invariant: every request that was pushed is given back exactly once, and one that is given back as unsent
 //! never had a byte in [`Pipeline::output`] that was taken.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::time::Instant;
@@ -22,14 +23,33 @@ pub(crate) struct Pipeline<T> {
     max_in_flight: usize,
     /// No entry's deadline is earlier. It may be that of an entry that is gone.
     earliest: Option<Deadline>,
+    /// Until when no request may begin.
+    silent_until: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     correlation_id: i32,
+    patience: Patience,
     deadline: Deadline,
     unwritten: VecDeque<Bytes>,
     ticket: T,
+}
+
+/// How long a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// From the moment at which it may begin.
+    pub(crate) attempt: Duration,
+    /// When it has ended, whatever holds it up.
+    pub(crate) limit: Deadline,
+}
+
+impl Patience {
+    /// The deadline of a request that may begin at `start`.
+    pub(crate) fn from(self, start: Instant) -> Deadline {
+        self.limit.min(Deadline::after(start, self.attempt))
+    }
 }
 
 /// An answer that cannot be one: its number is not the one that is due.
@@ -48,13 +68,56 @@ pub(crate) struct Ended<T> {
 
 impl<T> Pipeline<T> {
     pub(crate) fn new(max_in_flight: usize) -> Self {
-        Self { entries: VecDeque::new(), begun: 0, max_in_flight: max_in_flight.max(1), earliest: None }
+        Self {
+            entries: VecDeque::new(),
+            begun: 0,
+            max_in_flight: max_in_flight.max(1),
+            earliest: None,
+            silent_until: None,
+        }
     }
 
-    /// Puts a request, encoded under `correlation_id`, at the end of the line.
-    pub(crate) fn push(&mut self, correlation_id: i32, chunks: Vec<Bytes>, deadline: Deadline, ticket: T) {
+    /// Puts a request, made at `start` and encoded under `correlation_id`, at the end of the line. Gives it
+    /// back if it could not begin before its limit.
+    pub(crate) fn push(
+        &mut self,
+        correlation_id: i32,
+        chunks: Vec<Bytes>,
+        (start, patience): (Instant, Patience),
+        ticket: T,
+    ) -> Result<(), T> {
+        let start = self.silent_until.map_or(start, |until| until.max(start));
+        if self.silent_until.is_some() && patience.limit.is_over(start) {
+            return Err(ticket);
+        }
+        let deadline = patience.from(start);
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-        self.entries.push_back(Entry { correlation_id, deadline, unwritten: chunks.into(), ticket });
+        self.entries.push_back(Entry {
+            correlation_id,
+            patience,
+            deadline,
+            unwritten: chunks.into(),
+            ticket,
+        });
+        Ok(())
+    }
+
+    /// Begins no request before `until`. Gives back those that can no longer begin before their limit; the
+    /// time of all others, also of those that the broker has but now takes later, counts from then.
+    pub(crate) fn silence(&mut self, until: Instant) -> Vec<T> {
+        if self.silent_until.is_some_and(|later| later >= until) {
+            return Vec::new();
+        }
+        self.silent_until = Some(until);
+        for entry in &mut self.entries {
+            entry.deadline = entry.patience.from(until);
+        }
+        self.take_unbegun(|entry| entry.patience.limit.is_over(until))
+    }
+
+    /// Until when no request may begin.
+    pub(crate) fn silent_until(&self) -> Option<Instant> {
+        self.silent_until
     }
 
     /// Whether no request waits or is on the wire.
@@ -69,7 +132,8 @@ impl<T> Pipeline<T> {
 
     /// The bytes to write, in order: the rest of a request that has begun, then what may begin.
     pub(crate) fn output(&self) -> impl Iterator<Item = &Bytes> {
-        let window = self.entries.iter().take(self.max_in_flight.max(self.begun));
+        let may_begin = if self.silent_until.is_some() { 0 } else { self.max_in_flight };
+        let window = self.entries.iter().take(may_begin.max(self.begun));
         window.skip(self.begun.saturating_sub(1)).flat_map(|entry| &entry.unwritten)
     }
 
@@ -77,11 +141,12 @@ impl<T> Pipeline<T> {
         self.output().next().is_some()
     }
 
-    /// Tells that the first `count` bytes of the output were taken.
-    pub(crate) fn wrote(&mut self, mut count: usize) {
+    /// Tells that the first `count` bytes of the output were taken; gives how many requests began with them.
+    pub(crate) fn wrote(&mut self, mut count: usize) -> usize {
+        let begun_before = self.begun;
         let mut index = self.begun.saturating_sub(1);
         while count > 0 {
-            let Some(entry) = self.entries.get_mut(index) else { return };
+            let Some(entry) = self.entries.get_mut(index) else { break };
             let Some(chunk) = entry.unwritten.front_mut() else {
                 index += 1;
                 continue;
@@ -94,23 +159,32 @@ impl<T> Pipeline<T> {
             }
             self.begun = self.begun.max(index + 1);
         }
+        self.begun - begun_before
     }
 
     /// Tells that writing failed: any byte of the output may have been taken.
     pub(crate) fn write_failed(&mut self) {
-        self.begun = self.begun.max(self.entries.len().min(self.max_in_flight));
+        if self.silent_until.is_none() {
+            self.begun = self.begun.max(self.entries.len().min(self.max_in_flight));
+        }
     }
 
     /// Takes out the requests that have not begun and that nobody waits for.
     pub(crate) fn skip(&mut self, is_abandoned: impl Fn(&T) -> bool) {
+        self.take_unbegun(|entry| is_abandoned(&entry.ticket));
+    }
+
+    fn take_unbegun(&mut self, matches: impl Fn(&Entry<T>) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
         let mut index = self.begun;
         while let Some(entry) = self.entries.get(index) {
-            if is_abandoned(&entry.ticket) {
-                self.entries.remove(index);
-            } else {
+            if !matches(entry) {
                 index += 1;
+            } else if let Some(entry) = self.entries.remove(index) {
+                taken.push(entry.ticket);
             }
         }
+        taken
     }
 
     /// Matches an answer with its request.
@@ -135,20 +209,14 @@ impl<T> Pipeline<T> {
 
     /// When to call [`Pipeline::expire`] next; possibly too early, never too late.
     pub(crate) fn wake_at(&self) -> Option<Deadline> {
-        self.earliest
+        let silence = self.silent_until.filter(|_| !self.is_empty()).map(Deadline::at);
+        [self.earliest, silence].into_iter().flatten().min()
     }
 
-    /// Takes out the requests whose time is over and of which nothing was sent.
+    /// Ends a silence that is over. Takes out the requests whose time is over and of which nothing was sent.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<T> {
-        let mut unsent = Vec::new();
-        let mut index = self.begun;
-        while let Some(entry) = self.entries.get(index) {
-            if !entry.deadline.is_over(now) {
-                index += 1;
-            } else if let Some(entry) = self.entries.remove(index) {
-                unsent.push(entry.ticket);
-            }
-        }
+        self.silent_until = self.silent_until.filter(|until| *until > now);
+        let unsent = self.take_unbegun(|entry| entry.deadline.is_over(now));
         self.earliest = self.entries.iter().map(|entry| entry.deadline).min();
         unsent
     }

@@ -15,17 +15,18 @@ use bytes::Bytes;
 use rskafka_protocol::ResponseHeader;
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use crate::config::ConnectionConfig;
+use crate::counters::Counters;
 use crate::deadline::Deadline;
 use crate::dial::BoxStream;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
 use crate::error::CloseCause;
-use crate::link::{Shared, Submitted, Ticket};
-use crate::pipeline::Pipeline;
+use crate::link::{Failure, Shared, Submitted, Ticket};
+use crate::pipeline::{Ended, Pipeline};
 use crate::reader::FrameReader;
 
 /// How many chunks go out in one system call. Small requests are one chunk each, one with a large payload
@@ -39,6 +40,7 @@ pub(crate) struct Task {
     env: Env,
     endpoint: Endpoint,
     shared: Arc<Shared>,
+    counters: Arc<Counters>,
     submitted: mpsc::Receiver<Submitted>,
     pipeline: Pipeline<Ticket>,
     reader: FrameReader,
@@ -51,11 +53,13 @@ impl Task {
         endpoint: Endpoint,
         config: &ConnectionConfig,
         shared: Arc<Shared>,
+        counters: Arc<Counters>,
         submitted: mpsc::Receiver<Submitted>,
     ) -> Self {
         let pipeline = Pipeline::new(config.max_in_flight);
         let reader = FrameReader::new(config.max_frame_bytes);
-        Self { env, endpoint, shared, submitted, pipeline, reader, idle_timeout: config.idle_timeout }
+        let idle_timeout = config.idle_timeout;
+        Self { env, endpoint, shared, counters, submitted, pipeline, reader, idle_timeout }
     }
 
     pub(crate) async fn run(mut self, stream: BoxStream) {
@@ -79,7 +83,7 @@ impl Task {
         read: &mut ReadHalf<BoxStream>,
         write: &mut WriteHalf<BoxStream>,
     ) -> CloseCause {
-        let Self { env, shared, submitted, pipeline, reader, idle_timeout, .. } = self;
+        let Self { env, shared, counters, submitted, pipeline, reader, idle_timeout, .. } = self;
         let mut told_to_end = pin!(shared.told_to_end.notified());
         let mut timer = pin!(sleep_until(env.now()));
         let mut timer_at: Option<Deadline> = None;
@@ -112,27 +116,28 @@ impl Task {
                 () = &mut timer, if timer_at.is_some() => {
                     timer_at = None;
                     let now = env.now();
-                    pipeline.expire(now).into_iter().for_each(|ticket| ticket.time_out(false));
+                    let unsent = pipeline.expire(now).into_iter();
+                    unsent.for_each(|ticket| ticket.fail(Failure::TimedOut { sent: false }));
                     if let Some(ticket) = pipeline.stuck(now) {
                         return CloseCause::Unanswered { api: ticket.api };
                     }
-                    let is_idle = pipeline.is_empty() && submitted.is_empty();
+                    let is_idle =
+                        pipeline.is_empty() && submitted.is_empty() && pipeline.silent_until().is_none();
                     if is_idle && idle_until.is_some_and(|until| until.is_over(now)) {
                         return CloseCause::Idle;
                     }
                 }
                 result = reader.fill(read) => {
-                    if let Err(cause) = received(result, reader, pipeline) {
+                    counters.read(result.as_ref().map_or(0, |count| *count));
+                    if let Err(cause) = received(result, reader, pipeline, env.now()) {
                         return cause;
                     }
                 }
                 request = submitted.recv() => match request {
-                    Some(Submitted { correlation_id, frame, deadline, ticket }) => {
-                        pipeline.push(correlation_id, frame.into_chunks(), deadline, ticket);
-                    }
+                    Some(request) => take_in(request, pipeline),
                     None => return CloseCause::ByClient,
                 },
-                result = poll_fn(|cx| poll_write(pipeline, &mut flushed, write, cx)), if has_output => {
+                result = poll_fn(|cx| poll_write(pipeline, &mut flushed, write, counters, cx)), if has_output => {
                     if let Err(source) = result {
                         pipeline.write_failed();
                         return CloseCause::Write { source };
@@ -146,17 +151,28 @@ impl Task {
     async fn fail_all(&mut self, cause: &Arc<CloseCause>) -> VecDeque<Bytes> {
         let (ended, unfinished) = self.pipeline.end(self.env.now());
         for request in ended {
-            if request.deadline_is_over {
-                request.ticket.time_out(request.sent);
-            } else {
-                request.ticket.close(request.sent, cause);
-            }
+            let Ended { ticket, sent, deadline_is_over } = request;
+            ticket.fail(match deadline_is_over {
+                true => Failure::TimedOut { sent },
+                false => Failure::Closed { sent, cause: Arc::clone(cause) },
+            });
         }
         self.submitted.close();
         while let Some(request) = self.submitted.recv().await {
-            request.ticket.close(false, cause);
+            request.ticket.fail(Failure::Closed { sent: false, cause: Arc::clone(cause) });
         }
         unfinished
+    }
+}
+
+/// Puts a request in line, or refuses it because the broker has asked for too long a silence.
+fn take_in(request: Submitted, pipeline: &mut Pipeline<Ticket>) {
+    let Submitted { correlation_id, frame, patience, ticket } = request;
+    let times = (ticket.started, patience);
+    if let Err(ticket) = pipeline.push(correlation_id, frame.into_chunks(), times, ticket)
+        && let Some(until) = pipeline.silent_until()
+    {
+        ticket.fail(Failure::Throttled { until });
     }
 }
 
@@ -165,6 +181,7 @@ fn received(
     result: io::Result<usize>,
     reader: &mut FrameReader,
     pipeline: &mut Pipeline<Ticket>,
+    now: Instant,
 ) -> Result<(), CloseCause> {
     match result {
         Err(source) => return Err(CloseCause::Read { source }),
@@ -178,11 +195,15 @@ fn received(
     while let Some(frame) = reader.next_frame().map_err(|source| CloseCause::Frame { source })? {
         // `take_frame` gives no frame without one.
         let received = ResponseHeader::peek_correlation_id(&frame).unwrap_or(-1);
-        match pipeline.answered(received) {
-            Ok(ticket) => ticket.answer(frame),
-            Err(unexpected) => {
-                return Err(CloseCause::UnexpectedAnswer { received, expected: unexpected.expected });
-            }
+        let ticket = pipeline
+            .answered(received)
+            .map_err(|unexpected| CloseCause::UnexpectedAnswer { received, expected: unexpected.expected })?;
+        let api = ticket.api;
+        let throttle = ticket.answer(frame, now).map_err(|source| CloseCause::Undecodable { api, source })?;
+        if throttle > Duration::ZERO {
+            let until = Deadline::after(now, throttle).instant();
+            let refused = pipeline.silence(until).into_iter();
+            refused.for_each(|ticket| ticket.fail(Failure::Throttled { until }));
         }
     }
     match reader.pending() {
@@ -199,6 +220,7 @@ fn poll_write(
     pipeline: &mut Pipeline<Ticket>,
     flushed: &mut bool,
     write: &mut WriteHalf<BoxStream>,
+    counters: &Counters,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     loop {
@@ -216,7 +238,7 @@ fn poll_write(
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         *flushed = false;
-        pipeline.wrote(taken);
+        counters.wrote(taken, pipeline.wrote(taken));
     }
     if !*flushed {
         ready!(Pin::new(write).poll_flush(cx))?;

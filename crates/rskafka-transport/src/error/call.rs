@@ -103,6 +103,16 @@ pub enum CallErrorKind {
         /// The time from the call to its end.
         after: Duration,
     },
+    /// The broker has asked for silence on this connection (KIP-219) until after the call's deadline. The
+    /// connection stays open.
+    #[snafu(display(
+        "throttled: the broker asks for silence for another {left:?}, beyond the call's deadline; allow more \
+        time, or raise the client's quota"
+    ))]
+    Throttled {
+        /// How long the silence still lasts.
+        left: Duration,
+    },
     /// The connection ended, or had ended before.
     #[snafu(display("the connection has ended"))]
     Closed {

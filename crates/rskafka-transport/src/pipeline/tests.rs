@@ -14,6 +14,11 @@ type Number = u8;
 enum Event {
     Push {
         chunks: Vec<usize>,
+        attempt: u64,
+        limit: u64,
+    },
+    /// An answer asks for silence.
+    Silence {
         millis: u64,
     },
     /// The socket takes up to so many bytes.
@@ -31,8 +36,9 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        4 => (prop::collection::vec(1usize..40, 1..4), 0u64..400)
-            .prop_map(|(chunks, millis)| Event::Push { chunks, millis }),
+        4 => (prop::collection::vec(1usize..40, 1..4), 0u64..400, 0u64..400)
+            .prop_map(|(chunks, attempt, limit)| Event::Push { chunks, attempt, limit }),
+        1 => (0u64..200).prop_map(|millis| Event::Silence { millis }),
         4 => (0usize..150).prop_map(Event::Write),
         3 => Just(Event::Answer),
         1 => (-1i32..40).prop_map(Event::AnswerNumber),
@@ -47,8 +53,9 @@ struct Model {
     max_in_flight: usize,
     now: Instant,
     pushed: Number,
-    /// Size and deadline of each request that has not ended, oldest first.
-    live: BTreeMap<Number, (usize, Deadline)>,
+    silent_until: Option<Instant>,
+    /// Size, deadline and patience of each request that has not ended, oldest first.
+    live: BTreeMap<Number, (usize, Deadline, Patience)>,
     /// Bytes of each request that the socket took.
     taken: BTreeMap<Number, usize>,
     abandoned: BTreeSet<Number>,
@@ -62,6 +69,7 @@ impl Model {
             max_in_flight,
             now: Instant::now(),
             pushed: 0,
+            silent_until: None,
             live: BTreeMap::new(),
             taken: BTreeMap::new(),
             abandoned: BTreeSet::new(),
@@ -88,13 +96,34 @@ impl Model {
 
     fn apply(&mut self, event: Event) {
         match event {
-            Event::Push { chunks, millis } => {
+            Event::Push { chunks, attempt, limit } => {
                 let number = self.pushed;
                 self.pushed += 1;
-                let deadline = Deadline::after(self.now, Duration::from_millis(millis));
-                self.live.insert(number, (chunks.iter().sum(), deadline));
+                let limit = Deadline::after(self.now, Duration::from_millis(limit));
+                let patience = Patience { attempt: Duration::from_millis(attempt), limit };
+                let begins = self.silent_until.map_or(self.now, |until| until.max(self.now));
+                let entry = (chunks.iter().sum(), patience.from(begins), patience);
                 let chunks = chunks.into_iter().map(|len| Bytes::from(vec![number; len])).collect();
-                self.pipeline.push(i32::from(number), chunks, deadline, number);
+                match self.pipeline.push(i32::from(number), chunks, (self.now, patience), number) {
+                    Ok(()) => assert!(self.live.insert(number, entry).is_none()),
+                    Err(_) => assert!(self.silent_until.is_some() && limit.is_over(begins)),
+                }
+            }
+            Event::Silence { millis } => {
+                let until = self.now + Duration::from_millis(millis);
+                let refused = self.pipeline.silence(until);
+                if self.silent_until.is_none_or(|known| known < until) {
+                    self.silent_until = Some(until);
+                    for (_, deadline, patience) in self.live.values_mut() {
+                        *deadline = patience.from(until);
+                    }
+                } else {
+                    assert!(refused.is_empty());
+                }
+                for number in refused {
+                    assert!(self.live[&number].2.limit.is_over(until));
+                    self.ended(number, false);
+                }
             }
             Event::Write(limit) => self.write(limit),
             Event::Answer => {
@@ -125,6 +154,7 @@ impl Model {
             }
             Event::Pass { millis } => {
                 self.now += Duration::from_millis(millis);
+                self.silent_until = self.silent_until.filter(|until| *until > self.now);
                 for number in self.pipeline.expire(self.now) {
                     assert!(self.live[&number].1.is_over(self.now));
                     self.ended(number, false);
@@ -139,6 +169,7 @@ impl Model {
     }
 
     fn write(&mut self, limit: usize) {
+        let begun = self.begun().len();
         let mut left = limit;
         for chunk in self.pipeline.output() {
             let part = &chunk[..left.min(chunk.len())];
@@ -148,14 +179,16 @@ impl Model {
                 *self.taken.entry(*number).or_default() += 1;
             }
         }
-        self.pipeline.wrote(limit - left);
+        assert_eq!(self.pipeline.wrote(limit - left), self.begun().len() - begun);
+        assert!(self.silent_until.is_none() || self.begun().len() == begun, "the silence is broken");
     }
 
     fn check(&self) {
         assert!(self.begun().len() <= self.max_in_flight, "too many requests are in flight");
         assert_eq!(self.pipeline.in_flight(), self.begun().len());
-        let earliest = self.live.values().map(|(_, deadline)| *deadline).min();
-        if let Some(earliest) = earliest {
+        let earliest = self.live.values().map(|(_, deadline, _)| *deadline);
+        let silence = self.silent_until.filter(|_| !self.live.is_empty()).map(Deadline::at);
+        if let Some(earliest) = earliest.chain(silence).min() {
             assert!(self.pipeline.wake_at().is_some_and(|wake_at| wake_at <= earliest), "sleeps too long");
         }
     }
@@ -206,9 +239,11 @@ proptest! {
 #[test]
 fn no_more_than_the_limit_is_offered_to_the_socket() {
     let mut pipeline = Pipeline::new(2);
-    let deadline = Deadline::after(Instant::now(), Duration::from_secs(1));
+    let now = Instant::now();
+    let limit = Deadline::after(now, Duration::from_secs(1));
+    let patience = Patience { attempt: Duration::MAX, limit };
     for number in 0..4 {
-        pipeline.push(number, vec![Bytes::from_static(b"frame")], deadline, number);
+        pipeline.push(number, vec![Bytes::from_static(b"frame")], (now, patience), number).unwrap();
     }
     assert_eq!(pipeline.output().count(), 2);
     pipeline.wrote(10);
@@ -220,8 +255,10 @@ fn no_more_than_the_limit_is_offered_to_the_socket() {
 #[test]
 fn an_answer_to_a_request_that_is_partly_written_is_refused() {
     let mut pipeline = Pipeline::new(2);
-    let deadline = Deadline::after(Instant::now(), Duration::from_secs(1));
-    pipeline.push(7, vec![Bytes::from_static(b"frame")], deadline, ());
+    let now = Instant::now();
+    let limit = Deadline::after(now, Duration::from_secs(1));
+    let patience = Patience { attempt: Duration::MAX, limit };
+    pipeline.push(7, vec![Bytes::from_static(b"frame")], (now, patience), ()).unwrap();
     assert_eq!(pipeline.answered(7), Err(Unexpected { expected: None }));
     pipeline.wrote(4);
     assert_eq!(pipeline.answered(7), Err(Unexpected { expected: Some(7) }));

@@ -7,3 +7,4 @@ mod opening;
 mod pipelining;
 mod support;
 mod tcp;
+mod throttling;
