@@ -69,6 +69,8 @@ pub enum ErrorKind {
     Connection,
     /// The broker's answer is not what was asked for.
     InvalidAnswer,
+    /// The broker has asked this client to be silent until after the call's deadline: a quota is exceeded.
+    Throttled,
     /// The time ran out.
     TimedOut,
     /// The client was closed.
@@ -105,11 +107,12 @@ impl Error {
             Failure::TopicRecreated => ErrorKind::TopicRecreated,
             Failure::RuntimeGone | Failure::Closed => ErrorKind::Closed,
             Failure::NoLeader => ErrorKind::NoLeader,
+            failure if failure.is_throttled() => ErrorKind::Throttled,
             failure if failure.is_invalid_answer() => ErrorKind::InvalidAnswer,
             Failure::Open { .. } | Failure::Call { .. } if !is_timeout => ErrorKind::Connection,
             _ => ErrorKind::TimedOut,
         };
-        let is_retriable = gave_up || failure.is_transient();
+        let is_retriable = gave_up || failure.is_transient() || failure.is_throttled();
         let place = *place;
         let inner = Inner {
             kind,
@@ -253,6 +256,7 @@ impl fmt::Display for ErrorKind {
             Self::Broker(code) => write!(f, "the broker answered {code}"),
             Self::Connection => write!(f, "no connection that lasted"),
             Self::InvalidAnswer => write!(f, "the broker's answer cannot be used"),
+            Self::Throttled => write!(f, "throttled by the broker"),
             Self::TimedOut => write!(f, "no time left"),
             Self::Closed => write!(f, "the client is closed"),
         }

@@ -130,6 +130,17 @@ impl Failure {
         }
     }
 
+    /// Whether the broker asks for a silence that lasts beyond the deadline.
+    pub fn is_throttled(&self) -> bool {
+        match self {
+            Self::Call { source } => matches!(source.kind(), CallErrorKind::Throttled { .. }),
+            Self::NoReachableBroker { causes } => {
+                !causes.is_empty() && causes.iter().all(|cause| cause.failure.is_throttled())
+            }
+            _ => false,
+        }
+    }
+
     /// The error code answered, if one was.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
@@ -143,6 +154,8 @@ impl Failure {
 fn call_may_pass(error: &CallError) -> bool {
     match error.kind() {
         CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. } => false,
+        // Not before the deadline.
+        CallErrorKind::Throttled { .. } => false,
         // The same answer would come again.
         _ => !is_invalid(error),
     }

@@ -226,7 +226,11 @@ impl Cluster {
             }
             (Target::Leader { .. }, None) => false,
             (Target::Controller, _) => {
-                metadata.mark_controller_stale();
+                // A controller whose quota is exceeded is the controller.
+                let code = news.why.as_ref().and_then(Failure::code);
+                if code != Some(ErrorCode::THROTTLING_QUOTA_EXCEEDED) {
+                    metadata.mark_controller_stale();
+                }
                 false
             }
         }

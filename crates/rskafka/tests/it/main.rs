@@ -12,7 +12,9 @@ mod endings;
 mod kit;
 mod lanes;
 mod leaders;
+mod relay;
 mod resending;
+mod throttling;
 
 use common::Brokers;
 use rskafka_fake::FakeCluster;

@@ -1,0 +1,85 @@
+//! A relay between client and cluster that changes answers on their way, message by message.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use rskafka::client::env::{Env, EnvBuilder};
+use rskafka::protocol::{ApiKey, Message, RequestHeader, decode_response, encode_response};
+use rskafka_fake::FakeCluster;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
+
+/// A request that passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The host asked.
+    pub host: String,
+    pub api: ApiKey,
+    pub version: i16,
+}
+
+/// What stands between.
+pub trait Meddle: FnMut(&Asked, Bytes) -> Bytes + Send + 'static {}
+
+impl<F: FnMut(&Asked, Bytes) -> Bytes + Send + 'static> Meddle for F {}
+
+/// An environment that dials into the cluster, with `meddle` given each answer frame, less its length.
+pub fn env_meddling(cluster: &FakeCluster, meddle: impl Meddle) -> EnvBuilder {
+    let cluster = cluster.clone();
+    let meddle = Arc::new(Mutex::new(meddle));
+    let connector = move |host: String, port: u16| {
+        let (cluster, meddle) = (cluster.clone(), meddle.clone());
+        async move {
+            let broker = cluster.connect(&host, port).await?;
+            let (ours, theirs) = duplex(1 << 20);
+            tokio::spawn(relay(theirs, broker, host, meddle));
+            Ok::<_, std::io::Error>(ours)
+        }
+    };
+    Env::builder().connector(connector).random_seed(1)
+}
+
+/// Changes an answer of type `M`.
+pub fn change<M: Message>(asked: &Asked, frame: &Bytes, change: impl FnOnce(&mut M)) -> Bytes {
+    let (header, mut answer) = decode_response::<M>(asked.version, frame).unwrap();
+    change(&mut answer);
+    encode_response(&answer, asked.version, header.correlation_id).unwrap().to_bytes().slice(4..)
+}
+
+async fn relay(client: DuplexStream, broker: DuplexStream, host: String, meddle: Arc<Mutex<impl Meddle>>) {
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_broker, mut to_broker) = split(broker);
+    let asked = Mutex::new(VecDeque::new());
+    let requests = async {
+        while let Some(frame) = read_frame(&mut from_client).await {
+            let (header, _) = RequestHeader::decode(&frame).unwrap();
+            let (api, version) = (header.api_key, header.api_version);
+            asked.lock().unwrap().push_back(Asked { host: host.clone(), api, version });
+            write_frame(&mut to_broker, &frame).await;
+        }
+        let _ = to_broker.shutdown().await;
+    };
+    let answers = async {
+        while let Some(frame) = read_frame(&mut from_broker).await {
+            let asked = asked.lock().unwrap().pop_front().unwrap();
+            let frame = (meddle.lock().unwrap())(&asked, frame);
+            write_frame(&mut to_client, &frame).await;
+        }
+        let _ = to_client.shutdown().await;
+    };
+    tokio::join!(requests, answers);
+}
+
+async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<Bytes> {
+    let length = stream.read_u32().await.ok()?;
+    let mut frame = vec![0; length as usize];
+    stream.read_exact(&mut frame).await.ok()?;
+    Some(frame.into())
+}
+
+async fn write_frame(stream: &mut (impl AsyncWriteExt + Unpin), frame: &Bytes) {
+    // A side that is gone is seen by whoever reads from it.
+    let _ = stream.write_u32(frame.len() as u32).await;
+    let _ = stream.write_all(frame).await;
+    let _ = stream.flush().await;
+}
