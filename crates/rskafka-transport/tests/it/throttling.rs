@@ -111,7 +111,9 @@ async fn a_shorter_silence_does_not_end_a_longer_one() {
     let silent_at = Instant::now();
     echo_and_throttle(&mut peer, &requests[0], seconds(7)).await;
     echo_and_throttle(&mut peer, &requests[1], seconds(1)).await;
-    (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+    for call in [first, second] {
+        call.await.unwrap().unwrap();
+    }
     let third = asking(&connection, "third", options(seconds(20)));
     let request = peer.request().await;
     assert_on_time(silent_at + seconds(7));
