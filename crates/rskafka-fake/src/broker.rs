@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection;
 use crate::shared::Shared;
+use crate::stream::Raw;
 
 /// Connections that the kernel, or a pipe's queue, holds before they are accepted.
 const BACKLOG: u32 = 128;
@@ -88,12 +89,10 @@ async fn run(
             biased;
             _ = &mut stopped => break,
             Some(stream) = pipes.recv() => {
-                let (read, write) = tokio::io::split(stream);
-                connections.spawn(connection::serve(read, write, id, shared.clone()));
+                connections.spawn(connection::serve(Raw::Pipe(stream), id, shared.clone()));
             }
             stream = accept(listener.as_ref()) => {
-                let (read, write) = stream.into_split();
-                connections.spawn(connection::serve(read, write, id, shared.clone()));
+                connections.spawn(connection::serve(Raw::Tcp(stream), id, shared.clone()));
             }
             Some(_) = connections.join_next() => {}
         }

@@ -4,14 +4,17 @@
 //! before it is out; what is read ahead is bounded.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rskafka_protocol::{Frame, RequestHeader};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -19,6 +22,7 @@ use crate::api::{Call, Exchange, Reply};
 use crate::fault::{Action, Strike};
 use crate::received::Arrival;
 use crate::shared::{Listed, Shared};
+use crate::stream::{Raw, Stream};
 
 /// How many requests are read ahead of the one being served, where Kafka leaves them in the socket's
 /// buffer: so that the record can tell when a request arrived.
@@ -36,40 +40,80 @@ struct Arrived {
 }
 
 /// Serves a connection until either side ends it.
-pub(crate) async fn serve<R, W>(read: R, write: W, broker: i32, shared: Arc<Shared>)
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    let listed = shared.connected(broker);
+pub(crate) async fn serve(raw: Raw, broker: i32, shared: Arc<Shared>) {
+    let listed = Arc::new(shared.connected(broker));
     let connected = listed.connected.clone();
+    let (read, write) = tokio::io::split(Stream::new(raw, listed.clone()));
     let (sender, requests) = mpsc::channel(READ_AHEAD);
     let hung_up = Notify::new();
     let reading = async {
-        let result = read_requests(read, sender, &listed).await;
-        tracing::trace!(broker, connection = listed.id, ?result, "no more requests");
+        let end = read_requests(read, sender, &listed).await;
+        tracing::trace!(broker, connection = listed.id, %end, "no more requests");
+        if matches!(end, End::Partial) {
+            shared.partial_frames.fetch_add(1, Ordering::Relaxed);
+        }
         hung_up.notify_one();
-        // What was read is still served.
-        pending::<()>().await
     };
     let mut server = Server { write, listed: &listed, hung_up: &hung_up };
-    tokio::select! {
-        biased;
-        () = connected.cut.notified() => {}
-        result = server.run(requests) => tracing::trace!(broker, connection = listed.id, ?result, "closed"),
-        () = reading => {}
+    let serving = server.run(requests);
+    tokio::pin!(reading, serving);
+    let mut more = true;
+    let answered = loop {
+        tokio::select! {
+            biased;
+            () = connected.cut.notified() => return,
+            result = &mut serving => break result,
+            // What was read is still served.
+            () = &mut reading, if more => more = false,
+        }
+    };
+    tracing::trace!(broker, connection = listed.id, result = ?answered, "closed");
+    if answered.is_err() && more {
+        // The client does not take its answers any more; what did it leave behind?
+        tokio::select! {
+            biased;
+            () = connected.cut.notified() => {}
+            () = reading => {}
+        }
     }
 }
 
-async fn read_requests<R>(read: R, sender: mpsc::Sender<Arrived>, listed: &Listed) -> io::Result<()>
+/// Why no more requests come.
+#[derive(Debug)]
+enum End {
+    /// The client ended between two requests.
+    Clean,
+    /// The client ended within a request.
+    Partial,
+    /// What came cannot be a request, or a fault ended the connection.
+    Broken(io::Error),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clean => f.write_str("end of stream"),
+            Self::Partial => f.write_str("end of stream within a request"),
+            Self::Broken(error) => error.fmt(f),
+        }
+    }
+}
+
+async fn read_requests<R>(read: R, sender: mpsc::Sender<Arrived>, listed: &Listed) -> End
 where
     R: AsyncRead + Unpin,
 {
     let Listed { id, connected, shared } = listed;
     let mut read = BufReader::with_capacity(READ_BUFFER, read);
     loop {
-        let frame = read_frame(&mut read, shared.limits.max_request_bytes).await?;
-        let (header, body) = RequestHeader::decode(&frame).map_err(io::Error::other)?;
+        let frame = match read_frame(&mut read, shared.limits.max_request_bytes).await {
+            Ok(frame) => frame,
+            Err(end) => return end,
+        };
+        let (header, body) = match RequestHeader::decode(&frame) {
+            Ok(decoded) => decoded,
+            Err(error) => return End::Broken(io::Error::other(error)),
+        };
         let sequence = shared.with(|state, now| {
             state.received.arrived(Arrival {
                 broker: connected.broker,
@@ -82,28 +126,41 @@ where
         shared.arrivals.notify_waiters();
         // The body is now the only part of the frame that is held.
         drop(frame);
-        if sender.send(Arrived { sequence, header, body }).await.is_err() {
-            return Ok(());
-        }
+        // If nobody serves it any more, it is read all the same, to see how the stream ends.
+        let _ = sender.send(Arrived { sequence, header, body }).await;
     }
 }
 
 /// Reads one frame into memory of its size.
-async fn read_frame<R>(read: &mut R, limit: usize) -> io::Result<Bytes>
+async fn read_frame<R>(read: &mut R, limit: usize) -> Result<Bytes, End>
 where
-    R: AsyncRead + Unpin,
+    R: AsyncBufRead + Unpin,
 {
-    let length = read.read_i32().await?;
+    // The stream's own error is that of a fault (see `Stream`): then it is not the client that ended.
+    let within = |error: io::Error| match error.kind() {
+        io::ErrorKind::ConnectionAborted => End::Broken(error),
+        _ => End::Partial,
+    };
+    match read.fill_buf().await {
+        Ok([]) => return Err(End::Clean),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Err(End::Broken(error)),
+        Err(_) => return Err(End::Clean),
+    }
+    let length = read.read_i32().await.map_err(within)?;
     let length = match usize::try_from(length) {
         Ok(length) if length <= limit => length,
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("frame length {length}"))),
+        _ => {
+            let error = io::Error::new(io::ErrorKind::InvalidData, format!("frame length {length}"));
+            return Err(End::Broken(error));
+        }
     };
     let mut frame = BytesMut::with_capacity(length);
     while frame.len() < length {
         let missing = length - frame.len();
         let mut room = (&mut frame).limit(missing);
-        if read.read_buf(&mut room).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        if read.read_buf(&mut room).await.map_err(within)? == 0 {
+            return Err(End::Partial);
         }
     }
     Ok(frame.freeze())

@@ -3,11 +3,12 @@
 //! Invariant: a command takes effect before it returns; requests served later see it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use rskafka_protocol::Uuid;
 
 use crate::cluster::FakeCluster;
-use crate::fault::{Fault, FaultId};
+use crate::fault::{ByteFault, Fault, FaultId};
 use crate::received::ReceivedRequest;
 use crate::state::{ControlError, TopicRequest};
 use crate::stored::StoredLog;
@@ -135,22 +136,33 @@ impl FakeCluster {
 impl FakeCluster {
     /// Has something go wrong with requests to come: see [`Fault`].
     pub fn inject(&self, fault: Fault) -> FaultId {
-        self.shared.with(|state, _| state.faults.inject(fault))
+        self.shared.with(|state, _| {
+            let id = state.faults.next_id();
+            state.faults.requests.inject(id, fault);
+            id
+        })
     }
 
-    /// How many requests a fault has struck; 0 after it was taken back.
+    /// Has something go wrong with the bytes of connections: see [`ByteFault`].
+    pub fn inject_bytes(&self, fault: ByteFault) -> FaultId {
+        self.shared.inject_bytes(fault)
+    }
+
+    /// How many requests, or connections, a fault has struck; 0 after it was taken back.
     pub fn struck(&self, fault: FaultId) -> u64 {
         self.shared.with(|state, _| state.faults.struck(fault))
     }
 
-    /// Takes a fault back.
+    /// Takes a fault back. What it holds or slows goes on; what it has ended stays so.
     pub fn remove_fault(&self, fault: FaultId) {
         self.shared.with(|state, _| state.faults.remove(fault));
+        self.shared.byte_faults_changed();
     }
 
     /// Takes all faults back.
     pub fn clear_faults(&self) {
         self.shared.with(|state, _| state.faults.clear());
+        self.shared.byte_faults_changed();
     }
 }
 
@@ -159,6 +171,12 @@ impl FakeCluster {
     /// The requests received so far at all brokers, in the order of their arrival; of many, the newest.
     pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.shared.with(|state, _| state.received.iter().cloned().collect())
+    }
+
+    /// How many requests were begun and not finished by clients that then ended the connection, since the
+    /// cluster's start. What the cluster itself ended does not count.
+    pub fn partial_frames(&self) -> u64 {
+        self.shared.partial_frames.load(Ordering::Relaxed)
     }
 
     /// Forgets the requests received so far.

@@ -4,7 +4,7 @@
 //!
 //! A [`FakeCluster`] has brokers on loopback ports, or none and only in-memory pipes, under invented
 //! addresses, which work under tokio's paused time. It keeps topics, leaders and logs like Kafka, goes
-//! wrong on command ([`Fault`]) and remembers what it was asked and when ([`ReceivedRequest`]).
+//! wrong on command ([`Fault`], [`ByteFault`]) and remembers what it was asked and when ([`ReceivedRequest`]).
 //!
 //! Its sources of time and randomness are tokio's clock, a wall clock's time at the start and a seed; so
 //! a test on one thread under paused time runs the same way every time.
@@ -57,15 +57,17 @@ mod cluster;
 mod connection;
 mod control;
 mod fault;
+mod line;
 mod random;
 mod received;
 mod shared;
 mod state;
 mod stored;
+mod stream;
 
 pub use builder::FakeClusterBuilder;
 pub use cluster::FakeCluster;
-pub use fault::{Fault, FaultId};
+pub use fault::{ByteFault, Fault, FaultId};
 pub use received::ReceivedRequest;
 pub use state::ControlError;
 pub use stored::{StoredLog, StoredRecord};

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use tokio::sync::Notify;
 
 use crate::api::Versions;
 use crate::clock::{Clock, Now};
+use crate::fault::{ByteFault, Direction, FaultId, Reached};
 use crate::state::{ConnectionId, State};
 
 /// Limits of the connections.
@@ -27,6 +29,9 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Connected>>>,
     next_connection: AtomicU64,
+    /// Grows whenever byte faults are injected or taken back.
+    pub(crate) byte_faults: AtomicU64,
+    pub(crate) partial_frames: AtomicU64,
     pub(crate) versions: Versions,
     pub(crate) limits: Limits,
     pub(crate) arrivals: Notify,
@@ -41,6 +46,28 @@ pub(crate) struct Connected {
     pub(crate) woken: Notify,
     /// It shall end.
     pub(crate) cut: Notify,
+    /// The bytes that have gone through, and what to wake when byte faults change; by [`Direction`].
+    passed: [AtomicU64; 2],
+    wakers: [Mutex<Option<Waker>>; 2],
+}
+
+impl Connected {
+    fn new(broker: i32) -> Self {
+        let (passed, wakers) = Default::default();
+        Self { broker, woken: Notify::new(), cut: Notify::new(), passed, wakers }
+    }
+
+    pub(crate) fn set_passed(&self, direction: Direction, bytes: u64) {
+        self.passed[direction as usize].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Has the waker woken when byte faults are injected or taken back.
+    pub(crate) fn wait_for_byte_faults(&self, direction: Direction, waker: &Waker) {
+        let mut known = lock(&self.wakers[direction as usize]);
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
 }
 
 impl Shared {
@@ -49,6 +76,8 @@ impl Shared {
             state: Mutex::new(state),
             connections: Mutex::default(),
             next_connection: AtomicU64::new(0),
+            byte_faults: AtomicU64::new(0),
+            partial_frames: AtomicU64::new(0),
             versions,
             limits,
             arrivals: Notify::new(),
@@ -75,9 +104,44 @@ impl Shared {
     /// Lists a new connection until its [`Listed`] is dropped.
     pub(crate) fn connected(self: &Arc<Self>, broker: i32) -> Listed {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connected = Arc::new(Connected { broker, woken: Notify::new(), cut: Notify::new() });
+        let connected = Arc::new(Connected::new(broker));
         lock(&self.connections).insert(id, connected.clone());
         Listed { id, connected, shared: self.clone() }
+    }
+
+    /// Injects a byte fault. In connections that are open its bytes count from here.
+    pub(crate) fn inject_bytes(&self, fault: ByteFault) -> FaultId {
+        let id = self.with(|state, _| {
+            let connections = lock(&self.connections);
+            let directions = [Direction::Received, Direction::Sent];
+            let open: Vec<_> = directions
+                .iter()
+                .flat_map(|&direction| {
+                    connections.iter().map(move |(&connection, connected)| {
+                        let bytes = connected.passed[direction as usize].load(Ordering::Relaxed);
+                        Reached { connection, broker: connected.broker, direction, bytes }
+                    })
+                })
+                .collect();
+            drop(connections);
+            let id = state.faults.next_id();
+            state.faults.bytes.inject(id, fault, &open);
+            id
+        });
+        self.byte_faults_changed();
+        id
+    }
+
+    /// Has every connection look at the byte faults again.
+    pub(crate) fn byte_faults_changed(&self) {
+        self.byte_faults.fetch_add(1, Ordering::Release);
+        let connections: Vec<_> = lock(&self.connections).values().cloned().collect();
+        for waker in connections.iter().flat_map(|connected| &connected.wakers) {
+            let waker = lock(waker).take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
     }
 
     /// The connections that are open at a broker.
@@ -97,7 +161,9 @@ pub(crate) struct Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         lock(&self.shared.connections).remove(&self.id);
-        lock(&self.shared.state).waiting.leave(self.id);
+        let mut state = lock(&self.shared.state);
+        state.waiting.leave(self.id);
+        state.faults.bytes.forget(self.id);
     }
 }
 

@@ -61,7 +61,7 @@ impl State {
             cluster_id: random.uuid().to_string(),
             brokers,
             defaults,
-            faults: Faults::default(),
+            faults: Faults::new(seed),
             received,
             waiting: Waiting::default(),
             topics: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 mod api_versions;
 mod brokers;
+mod bytes;
 mod compare;
 mod faults;
 mod fetch;

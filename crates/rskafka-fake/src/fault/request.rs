@@ -1,0 +1,349 @@
+//! Faults of requests: what a broker shall do wrong with the next ones that match.
+//!
+//! Invariant: what goes wrong is decided when a request is taken, before it is applied.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rskafka_protocol::{ApiKey, ErrorCode, Frame, ResponseHeader};
+
+use super::FaultId;
+use crate::state::{State, TopicRef};
+
+/// Something to go wrong, given to [`FakeCluster::inject`](crate::FakeCluster::inject).
+///
+/// Made by what happens, then narrowed to the requests that it happens to. Without narrowing, the next
+/// request of any API at any broker is struck, once.
+///
+/// ```
+/// use rskafka_fake::Fault;
+/// use rskafka_protocol::{ApiKey, ErrorCode};
+///
+/// // The first two appends to the partition are refused.
+/// let refused = Fault::answer(ErrorCode::NOT_ENOUGH_REPLICAS).on(ApiKey::PRODUCE).partition("wal", 0).times(2);
+/// // The third is written, but its answer is lost and the connection with it.
+/// let lost = Fault::close().after_applying().on(ApiKey::PRODUCE).partition("wal", 0);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a fault does nothing until it is injected"]
+pub struct Fault {
+    action: Action,
+    applies: bool,
+    delay: Duration,
+    api_key: Option<ApiKey>,
+    broker: Option<i32>,
+    topic: Option<String>,
+    partition: Option<i32>,
+    skip: u64,
+    /// `None` without end.
+    times: Option<u64>,
+}
+
+/// What becomes of the answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    /// It is as it should be.
+    Truth,
+    /// It has this code wherever it can have one.
+    Code(ErrorCode),
+    /// There is none, and the connection stays.
+    Swallow,
+    /// There is none, and the connection ends.
+    Close,
+    /// It is changed on its way.
+    Tamper(Tamper),
+}
+
+/// What is changed in an answer. Positions count from the frame's start, its length prefix included.
+#[derive(Debug, Clone)]
+pub(crate) enum Tamper {
+    Flip { position: usize, mask: u8 },
+    Shorten { bytes: usize },
+    Lengthen { bytes: Bytes },
+    CutAt { position: usize },
+    CorrelationId { by: i32 },
+    Raw { bytes: Bytes },
+}
+
+impl Fault {
+    fn new(action: Action, applies: bool) -> Self {
+        Self {
+            action,
+            applies,
+            delay: Duration::ZERO,
+            api_key: None,
+            broker: None,
+            topic: None,
+            partition: None,
+            skip: 0,
+            times: Some(1),
+        }
+    }
+
+    /// The request is answered with `code` for everything that it names, and not applied.
+    pub fn answer(code: ErrorCode) -> Self {
+        Self::new(Action::Code(code), false)
+    }
+
+    /// The request is not answered; the connection stays and serves what comes behind. It is not applied.
+    pub fn swallow() -> Self {
+        Self::new(Action::Swallow, false)
+    }
+
+    /// The connection ends without an answer. The request is not applied.
+    pub fn close() -> Self {
+        Self::new(Action::Close, false)
+    }
+
+    /// The answer comes `delay` late; meanwhile the connection serves nothing else.
+    pub fn delay(delay: Duration) -> Self {
+        Self::new(Action::Truth, true).delayed_by(delay)
+    }
+
+    /// One byte of the answer has the bits of `mask` turned over. Position 0 is the first byte of the
+    /// length prefix, 4 that of the correlation id; beyond the end it is the last byte.
+    pub fn flip(position: usize, mask: u8) -> Self {
+        Self::new(Action::Tamper(Tamper::Flip { position, mask }), true)
+    }
+
+    /// The last `bytes` bytes of the answer are missing, and its length says so: a whole frame that does
+    /// not decode.
+    pub fn shorten(bytes: usize) -> Self {
+        Self::new(Action::Tamper(Tamper::Shorten { bytes }), true)
+    }
+
+    /// The answer has these bytes too many at its end, and its length says so.
+    pub fn lengthen(bytes: impl Into<Bytes>) -> Self {
+        Self::new(Action::Tamper(Tamper::Lengthen { bytes: bytes.into() }), true)
+    }
+
+    /// The connection ends after the first `position` bytes of the answer, length prefix included.
+    pub fn cut_at(position: usize) -> Self {
+        Self::new(Action::Tamper(Tamper::CutAt { position }), true)
+    }
+
+    /// The answer carries another correlation id: the request's plus `by`.
+    pub fn wrong_correlation_id(by: i32) -> Self {
+        Self::new(Action::Tamper(Tamper::CorrelationId { by }), true)
+    }
+
+    /// Instead of an answer these bytes go out as they are, e.g. those of another protocol.
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
+        Self::new(Action::Tamper(Tamper::Raw { bytes: bytes.into() }), true)
+    }
+
+    /// The request is applied before it goes wrong: e.g. a batch is written, but its answer lost.
+    pub fn after_applying(mut self) -> Self {
+        self.applies = true;
+        self
+    }
+
+    /// The request is not applied. It has no effect on a fault that needs the true answer.
+    pub fn before_applying(mut self) -> Self {
+        self.applies = matches!(self.action, Action::Truth | Action::Tamper(_));
+        self
+    }
+
+    /// What goes wrong goes wrong `delay` later; meanwhile the connection serves nothing else.
+    pub fn delayed_by(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Only requests of this API.
+    pub fn on(mut self, api_key: ApiKey) -> Self {
+        self.api_key = Some(api_key);
+        self
+    }
+
+    /// Only requests at this broker.
+    pub fn at_broker(mut self, broker: i32) -> Self {
+        self.broker = Some(broker);
+        self
+    }
+
+    /// Only requests that name this topic, by name or by id.
+    pub fn topic(mut self, name: impl Into<String>) -> Self {
+        self.topic = Some(name.into());
+        self
+    }
+
+    /// Only requests that name this partition. All that such a request names is struck.
+    pub fn partition(mut self, topic: impl Into<String>, index: i32) -> Self {
+        self.topic = Some(topic.into());
+        self.partition = Some(index);
+        self
+    }
+
+    /// Not the first `requests` that match, but those after.
+    pub fn skip(mut self, requests: u64) -> Self {
+        self.skip = requests;
+        self
+    }
+
+    /// As many times, instead of once.
+    pub fn times(mut self, requests: u64) -> Self {
+        self.times = Some(requests);
+        self
+    }
+
+    /// Every time, until it is taken back.
+    pub fn always(mut self) -> Self {
+        self.times = None;
+        self
+    }
+
+    fn matches(&self, request: &Candidate<'_>) -> bool {
+        self.api_key.is_none_or(|api_key| api_key == request.api_key)
+            && self.broker.is_none_or(|broker| broker == request.broker)
+            && self.topic.as_ref().is_none_or(|topic| request.names(topic, self.partition))
+    }
+}
+
+/// A request that may be struck.
+pub(crate) struct Candidate<'a> {
+    pub(crate) api_key: ApiKey,
+    pub(crate) broker: i32,
+    /// Names of topics, where they exist, and partitions.
+    pub(crate) targets: &'a [(Option<String>, i32)],
+}
+
+impl Candidate<'_> {
+    fn names(&self, topic: &str, partition: Option<i32>) -> bool {
+        self.targets.iter().any(|(name, index)| {
+            name.as_deref() == Some(topic) && partition.is_none_or(|partition| partition == *index)
+        })
+    }
+}
+
+/// What happens to one request.
+#[derive(Debug, Clone)]
+pub(crate) struct Strike {
+    pub(crate) action: Action,
+    pub(crate) applies: bool,
+    pub(crate) delay: Duration,
+}
+
+/// The faults that are injected, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct RequestFaults {
+    injected: Vec<Injected>,
+}
+
+#[derive(Debug)]
+struct Injected {
+    id: FaultId,
+    fault: Fault,
+    struck: u64,
+}
+
+impl Injected {
+    fn is_spent(&self) -> bool {
+        self.fault.times.is_some_and(|times| self.struck >= times)
+    }
+}
+
+impl RequestFaults {
+    pub(crate) fn inject(&mut self, id: FaultId, fault: Fault) {
+        self.injected.push(Injected { id, fault, struck: 0 });
+    }
+
+    pub(super) fn struck(&self, id: FaultId) -> u64 {
+        self.injected.iter().find(|injected| injected.id == id).map_or(0, |injected| injected.struck)
+    }
+
+    pub(super) fn remove(&mut self, id: FaultId) {
+        self.injected.retain(|injected| injected.id != id);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.injected.clear();
+    }
+
+    fn is_idle(&self) -> bool {
+        self.injected.iter().all(Injected::is_spent)
+    }
+
+    fn strike(&mut self, request: &Candidate<'_>) -> Option<Strike> {
+        for injected in &mut self.injected {
+            if injected.is_spent() || !injected.fault.matches(request) {
+                continue;
+            }
+            if injected.fault.skip > 0 {
+                injected.fault.skip -= 1;
+                continue;
+            }
+            injected.struck += 1;
+            let Fault { action, applies, delay, .. } = &injected.fault;
+            return Some(Strike { action: action.clone(), applies: *applies, delay: *delay });
+        }
+        None
+    }
+}
+
+impl State {
+    /// What is to go wrong with a request; `targets` are asked for only if something may.
+    pub(crate) fn strike(
+        &mut self,
+        api_key: ApiKey,
+        broker: i32,
+        targets: impl FnOnce() -> Vec<(TopicRef, i32)>,
+    ) -> Option<Strike> {
+        if self.faults.requests.is_idle() {
+            return None;
+        }
+        let name_of = |topic: TopicRef| match topic {
+            TopicRef::Name(name) => Some(name),
+            TopicRef::Id(id) => self.topic_by_id(id).map(|topic| topic.name.clone()),
+        };
+        let targets: Vec<_> = targets().into_iter().map(|(topic, index)| (name_of(topic), index)).collect();
+        self.faults.requests.strike(&Candidate { api_key, broker, targets: &targets })
+    }
+}
+
+/// What goes out instead of an answer, and whether the connection goes on.
+pub(crate) struct Tampered {
+    pub(crate) bytes: Bytes,
+    pub(crate) closes: bool,
+}
+
+impl Tamper {
+    pub(crate) fn apply(self, frame: &Frame) -> Tampered {
+        let mut bytes = BytesMut::from(&frame.to_bytes()[..]);
+        let mut closes = false;
+        match self {
+            Self::Flip { position, mask } => {
+                let last = bytes.len().saturating_sub(1);
+                if let Some(byte) = bytes.get_mut(position.min(last)) {
+                    *byte ^= mask;
+                }
+            }
+            Self::Shorten { bytes: missing } => {
+                bytes.truncate(bytes.len().saturating_sub(missing).max(PREFIX));
+                set_length(&mut bytes);
+            }
+            Self::Lengthen { bytes: extra } => {
+                bytes.put(extra);
+                set_length(&mut bytes);
+            }
+            Self::CutAt { position } => {
+                bytes.truncate(position);
+                closes = true;
+            }
+            Self::CorrelationId { by } => {
+                if let Some(id) = ResponseHeader::peek_correlation_id(&bytes[PREFIX..]) {
+                    bytes[PREFIX..PREFIX + 4].copy_from_slice(&id.wrapping_add(by).to_be_bytes());
+                }
+            }
+            Self::Raw { bytes: raw } => return Tampered { bytes: raw, closes },
+        }
+        Tampered { bytes: bytes.freeze(), closes }
+    }
+}
+
+const PREFIX: usize = rskafka_protocol::frame::LENGTH_PREFIX;
+
+fn set_length(frame: &mut BytesMut) {
+    let length = i32::try_from(frame.len() - PREFIX).unwrap_or(i32::MAX);
+    frame[..PREFIX].copy_from_slice(&length.to_be_bytes());
+}
