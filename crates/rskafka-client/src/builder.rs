@@ -5,6 +5,12 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "sasl")]
+use rskafka_cluster::transport::Sasl;
+#[cfg(feature = "socks5")]
+use rskafka_cluster::transport::Socks5;
+#[cfg(feature = "tls")]
+use rskafka_cluster::transport::Tls;
 use rskafka_cluster::transport::{Deadline, Endpoint, Env};
 use rskafka_cluster::{Backoff, Cluster, ClusterConfig};
 
@@ -55,7 +61,29 @@ impl ClientBuilder {
         self
     }
 
-    /// How long making one connection may take: name, address, version negotiation. 10 s by default.
+    /// Speaks TLS with the brokers.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.cluster.connection.security.tls = Some(tls);
+        self
+    }
+
+    /// Authenticates with the brokers.
+    #[cfg(feature = "sasl")]
+    pub fn sasl(mut self, sasl: Sasl) -> Self {
+        self.cluster.connection.security.sasl = Some(sasl);
+        self
+    }
+
+    /// Reaches the brokers through a proxy, which also resolves their names.
+    #[cfg(feature = "socks5")]
+    pub fn socks5(mut self, proxy: Socks5) -> Self {
+        self.cluster.connection.security.socks5 = Some(proxy);
+        self
+    }
+
+    /// How long making one connection may take: name, address, proxy, TLS, version negotiation,
+    /// authentication. 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.cluster.connection.connect_timeout = timeout;
         self

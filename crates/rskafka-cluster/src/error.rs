@@ -6,7 +6,7 @@
 use std::fmt;
 
 use rskafka_protocol::{ApiKey, ErrorCode};
-use rskafka_transport::{CallError, CallErrorKind, CloseCause, Endpoint, OpenError, OpenErrorKind};
+use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, OpenErrorKind};
 use snafu::Snafu;
 
 /// Why one attempt failed.
@@ -89,14 +89,14 @@ impl Failure {
     /// Whether another attempt may go better.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Open { source } => match source.kind() {
-                OpenErrorKind::Negotiate { source } => call_may_pass(source),
-                OpenErrorKind::Refused { code } => code.is_retriable(),
-                _ => true,
-            },
-            Self::Call { source } => call_may_pass(source),
+            Self::Open { source } => source.is_transient(),
+            Self::Call { source } => source.is_transient(),
             Self::Code { code, .. } => code.is_retriable(),
-            Self::NoReachableBroker { causes } => causes.iter().any(|cause| cause.failure.is_transient()),
+            // To go on with credentials that one broker refuses could lock the account.
+            Self::NoReachableBroker { causes } => {
+                causes.iter().any(|cause| cause.failure.is_transient())
+                    && !causes.iter().any(|cause| cause.failure.is_authentication())
+            }
             Self::NoLeader | Self::Waited => true,
             Self::UnknownTopic
             | Self::UnknownPartition
@@ -111,11 +111,22 @@ impl Failure {
     pub fn is_invalid_answer(&self) -> bool {
         match self {
             Self::Open { source } => match source.kind() {
-                OpenErrorKind::Negotiate { source } => is_invalid(source),
+                OpenErrorKind::Negotiate { source } => source.is_invalid_answer(),
                 _ => false,
             },
-            Self::Call { source } => is_invalid(source),
+            Self::Call { source } => source.is_invalid_answer(),
             Self::MissingInAnswer => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a broker does not take the client for who it says it is.
+    pub fn is_authentication(&self) -> bool {
+        match self {
+            Self::Open { source } => source.is_authentication(),
+            Self::NoReachableBroker { causes } => {
+                causes.iter().any(|cause| cause.failure.is_authentication())
+            }
             _ => false,
         }
     }
@@ -148,27 +159,6 @@ impl Failure {
             Self::UnknownTopic | Self::UnknownPartition => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             _ => None,
         }
-    }
-}
-
-fn call_may_pass(error: &CallError) -> bool {
-    match error.kind() {
-        CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. } => false,
-        // Not before the deadline.
-        CallErrorKind::Throttled { .. } => false,
-        // The same answer would come again.
-        _ => !is_invalid(error),
-    }
-}
-
-fn is_invalid(error: &CallError) -> bool {
-    match error.kind() {
-        CallErrorKind::Decode { .. } => true,
-        CallErrorKind::Closed { source } => matches!(
-            **source,
-            CloseCause::Frame { .. } | CloseCause::UnexpectedAnswer { .. } | CloseCause::Unsolicited { .. }
-        ),
-        _ => false,
     }
 }
 

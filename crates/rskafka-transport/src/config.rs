@@ -4,14 +4,16 @@
 
 use std::time::Duration;
 
-use crate::Deadline;
+use crate::{Deadline, Security};
 
 /// The settings of one connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ConnectionConfig {
     /// The client's name in the broker's logs and quotas.
     pub client_id: String,
-    /// Bounds the opening: resolve, connect, negotiate.
+    /// Proxy, TLS, SASL.
+    pub security: Security,
+    /// Bounds the opening: resolve, connect, proxy, TLS, version negotiation, SASL.
     pub connect_timeout: Duration,
     /// Bounds one call, from entering the queue to the answer. [`CallOptions::wait`] is added to it.
     pub request_timeout: Duration,
@@ -32,6 +34,7 @@ impl Default for ConnectionConfig {
     fn default() -> Self {
         Self {
             client_id: "rskafka".to_owned(),
+            security: Security::default(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             // Before the broker does (`connections.max.idle.ms`, 10 minutes).

@@ -16,10 +16,14 @@ use crate::deadline::Deadline;
 use crate::dial::Progress;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
+#[cfg(feature = "sasl")]
+use crate::error::SaslError;
 use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase};
 use crate::link::Link;
 use crate::negotiation::{Negotiation, Step};
 use crate::pipeline::Patience;
+use crate::security::Witness;
+use crate::session::Session;
 use crate::throttle;
 use crate::versions::BrokerVersions;
 
@@ -35,6 +39,7 @@ pub struct Connection {
 struct Inner {
     link: Link,
     versions: BrokerVersions,
+    session: Option<Session>,
     request_timeout: std::time::Duration,
 }
 
@@ -50,7 +55,7 @@ pub struct Reply<T> {
 }
 
 impl Connection {
-    /// Connects and asks the broker for its versions.
+    /// Connects by way of [`ConnectionConfig::security`], asks the broker for its versions, and authenticates.
     ///
     /// Ends by `deadline` or [`ConnectionConfig::connect_timeout`], whichever is earlier. The task of the
     /// connection lives on the runtime on which this is polled. Dropping the future closes what it had
@@ -94,16 +99,33 @@ impl Connection {
         deadline: Deadline,
     ) -> Result<Self, OpenErrorKind> {
         let mut progress = Progress::new();
-        let dialed = timeout_at(deadline.instant(), env.dialer().dial(endpoint, &mut progress)).await;
-        let Ok(stream) = dialed else {
-            let phase = progress.phase;
-            return Err(OpenErrorKind::timed_out(phase, progress.into_failures()));
-        };
-        let link = Link::start(env, endpoint, config, counters, stream?);
-        let versions = negotiate(&link, deadline).await?;
+        let opening = Self::steps(env, endpoint, config, counters, deadline, &mut progress);
+        match timeout_at(deadline.instant(), opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(OpenErrorKind::timed_out(progress.phase, progress.into_failures())),
+        }
+    }
+
+    async fn steps(
+        env: &Env,
+        endpoint: &Endpoint,
+        config: &ConnectionConfig,
+        counters: &Arc<Counters>,
+        deadline: Deadline,
+        progress: &mut Progress,
+    ) -> Result<Self, OpenErrorKind> {
+        let (stream, witness) = config.security.dial(env, endpoint, progress).await?;
+        let link = Link::start(env, endpoint, config, counters, stream);
+        progress.phase = Phase::Negotiate;
+        let versions = negotiate(&link, &witness, deadline).await?;
+        progress.phase = Phase::Sasl;
+        let session = authenticate(&link, &versions, config, deadline).await?;
+        if let Some(session) = session {
+            link.end_session_at(session.ends);
+        }
         debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");
         let request_timeout = config.request_timeout;
-        Ok(Self { inner: Arc::new(Inner { link, versions, request_timeout }) })
+        Ok(Self { inner: Arc::new(Inner { link, versions, session, request_timeout }) })
     }
 
     /// The broker's address, as it was asked for.
@@ -132,19 +154,20 @@ impl Connection {
         request: &R,
         options: CallOptions,
     ) -> Result<Reply<R::Response>, CallError> {
-        let Inner { link, versions, request_timeout } = &*self.inner;
+        let Inner { link, versions, request_timeout, .. } = &*self.inner;
         let patience =
             Patience { attempt: request_timeout.saturating_add(options.wait), limit: options.deadline };
         let version = versions
             .version_of::<R>(options.max_version)
             .map_err(|source| link.error(R::API_KEY, false, CallErrorKind::UnsupportedVersion { source }))?;
-        let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
-        let decode = move |frame: Bytes| {
-            let (_, response) = decode_response::<R::Response>(version, &frame)?;
-            let throttle = throttle::of_response(version, &response);
-            Ok((Reply { response, version, bytes: frame.len() }, throttle))
-        };
-        link.call(R::API_KEY, patience, &mut encode, decode).await
+        exchange(link, request, version, patience).await
+    }
+
+    /// Whether another connection should take this one's place, because its SASL session ends soon: it has
+    /// used 80 to 90 % of its lifetime. Calls still work until [`CloseCause::SessionExpired`].
+    pub fn is_due(&self) -> bool {
+        let now = self.inner.link.env().now();
+        self.inner.session.is_some_and(|session| session.replace.is_over(now))
     }
 
     /// Whether the connection has ended or is about to: every further call fails.
@@ -167,7 +190,56 @@ impl Connection {
     }
 }
 
-async fn negotiate(link: &Link, deadline: Deadline) -> Result<BrokerVersions, OpenErrorKind> {
+/// One request in a version that was agreed on, one answer.
+pub(crate) async fn exchange<R: Request>(
+    link: &Link,
+    request: &R,
+    version: i16,
+    patience: Patience,
+) -> Result<Reply<R::Response>, CallError> {
+    let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
+    let decode = move |frame: Bytes| {
+        let (_, response) = decode_response::<R::Response>(version, &frame)?;
+        let throttle = throttle::of_response(version, &response);
+        Ok((Reply { response, version, bytes: frame.len() }, throttle))
+    };
+    link.call(R::API_KEY, patience, &mut encode, decode).await
+}
+
+#[cfg(feature = "sasl")]
+async fn authenticate(
+    link: &Link,
+    versions: &BrokerVersions,
+    config: &ConnectionConfig,
+    deadline: Deadline,
+) -> Result<Option<Session>, OpenErrorKind> {
+    let Some(sasl) = &config.security.sasl else {
+        return Ok(None);
+    };
+    let authenticated = Box::pin(crate::sasl::authenticate(sasl, link, versions, deadline)).await;
+    authenticated.map_err(|source| match &source {
+        SaslError::Call { source } if source.is_timeout() => {
+            OpenErrorKind::timed_out(Phase::Sasl, Vec::new())
+        }
+        _ => OpenErrorKind::Sasl { source },
+    })
+}
+
+#[cfg(not(feature = "sasl"))]
+async fn authenticate(
+    _: &Link,
+    _: &BrokerVersions,
+    _: &ConnectionConfig,
+    _: Deadline,
+) -> Result<Option<Session>, OpenErrorKind> {
+    Ok(None)
+}
+
+async fn negotiate(
+    link: &Link,
+    witness: &Witness,
+    deadline: Deadline,
+) -> Result<BrokerVersions, OpenErrorKind> {
     let mut negotiation = Negotiation::new();
     let request = Negotiation::request();
     loop {
@@ -176,7 +248,7 @@ async fn negotiate(link: &Link, deadline: Deadline) -> Result<BrokerVersions, Op
         let answer = link.exchange(ApiKey::API_VERSIONS, deadline, &mut encode).await;
         let frame = answer.map_err(|source| match source.kind() {
             CallErrorKind::TimedOut { .. } => OpenErrorKind::timed_out(Phase::Negotiate, Vec::new()),
-            _ => OpenErrorKind::Negotiate { source },
+            _ => witness.explain(&source).unwrap_or(OpenErrorKind::Negotiate { source }),
         })?;
         match negotiation.answered(&frame) {
             Ok(Step::Done(versions)) => return Ok(versions),

@@ -23,6 +23,9 @@ struct Inner {
     dialer: Dialer,
     wall_clock: WallClock,
     random: Mutex<fastrand::Rng>,
+    /// Whether the random numbers are a fixed sequence.
+    #[cfg(feature = "sasl")]
+    is_seeded: bool,
 }
 
 impl Env {
@@ -38,6 +41,7 @@ impl Env {
             resolver: Box::new(SystemResolver),
             wall_clock: Box::new(OffsetDateTime::now_utc),
             random: fastrand::Rng::new(),
+            is_seeded: false,
         }
     }
 
@@ -54,6 +58,16 @@ impl Env {
     /// A random number, for spreading load and backoff; not for secrets.
     pub fn random(&self) -> u64 {
         self.inner.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+    }
+
+    /// A text that was never used before and that nobody can guess, unless the numbers are seeded.
+    #[cfg(feature = "sasl")]
+    pub(crate) fn nonce(&self) -> std::io::Result<String> {
+        let mut bits = [self.random(), self.random()];
+        if !self.inner.is_seeded {
+            bits = [getrandom::u64()?, getrandom::u64()?];
+        }
+        Ok(format!("{:016x}{:016x}", bits[0], bits[1]))
     }
 
     pub(crate) fn dialer(&self) -> &Dialer {
@@ -73,6 +87,7 @@ pub struct EnvBuilder {
     resolver: Box<dyn Resolver>,
     wall_clock: WallClock,
     random: fastrand::Rng,
+    is_seeded: bool,
 }
 
 impl EnvBuilder {
@@ -97,10 +112,11 @@ impl EnvBuilder {
         self
     }
 
-    /// Makes the random numbers a fixed sequence.
+    /// Makes the random numbers a fixed sequence, the nonces of SCRAM among them: for tests only.
     #[must_use]
     pub fn random_seed(mut self, seed: u64) -> Self {
         self.random = fastrand::Rng::with_seed(seed);
+        self.is_seeded = true;
         self
     }
 
@@ -110,7 +126,13 @@ impl EnvBuilder {
             Some(connector) => Dialer::Custom(connector),
             None => Dialer::Tcp(self.resolver),
         };
-        let inner = Inner { dialer, wall_clock: self.wall_clock, random: Mutex::new(self.random) };
+        let inner = Inner {
+            dialer,
+            wall_clock: self.wall_clock,
+            random: Mutex::new(self.random),
+            #[cfg(feature = "sasl")]
+            is_seeded: self.is_seeded,
+        };
         Env { inner: Arc::new(inner) }
     }
 }

@@ -5,7 +5,13 @@
 mod call;
 mod close;
 mod open;
+mod proxy;
+mod sasl;
+mod tls;
 
 pub use call::{CallError, CallErrorKind};
 pub use close::CloseCause;
 pub use open::{OpenError, OpenErrorKind, Phase};
+pub use proxy::ProxyError;
+pub use sasl::SaslError;
+pub use tls::{BoxError, TlsError};

@@ -18,8 +18,16 @@ mod link;
 mod negotiation;
 mod pipeline;
 mod reader;
+#[cfg(feature = "sasl")]
+mod sasl;
+mod security;
+mod session;
+#[cfg(feature = "socks5")]
+mod socks5;
 mod task;
 mod throttle;
+#[cfg(feature = "tls")]
+mod tls;
 mod versions;
 
 pub use config::{CallOptions, ConnectionConfig};
@@ -29,5 +37,19 @@ pub use deadline::Deadline;
 pub use dial::{AddressFailure, BoxFuture, BoxStream, Connector, Resolver, Stream};
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use env::{Env, EnvBuilder};
-pub use error::{CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase};
+pub use error::{
+    BoxError, CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase, ProxyError, SaslError,
+    TlsError,
+};
+#[cfg(feature = "sasl")]
+pub use rskafka_protocol::scram::Credentials;
+#[cfg(feature = "tls")]
+pub use rustls;
+#[cfg(feature = "sasl")]
+pub use sasl::{OauthToken, Sasl};
+pub use security::Security;
+#[cfg(feature = "socks5")]
+pub use socks5::Socks5;
+#[cfg(feature = "tls")]
+pub use tls::{ClientCertificate, PemSource, Tls, TlsConfigError};
 pub use versions::{BrokerVersions, UnsupportedVersion};

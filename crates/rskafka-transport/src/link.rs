@@ -27,7 +27,9 @@ use crate::task::Task;
 pub(crate) struct Shared {
     /// Why the connection ended or is about to; the first cause stays.
     cause: OnceLock<Arc<CloseCause>>,
-    /// Tells the task that there is a cause.
+    /// From when on no request may begin.
+    pub(crate) session_ends: OnceLock<Deadline>,
+    /// Tells the task that there is a cause, or an end of the session.
     pub(crate) told_to_end: Notify,
     pub(crate) places: Arc<Semaphore>,
     /// A permit for each byte that may be queued or on the wire.
@@ -37,6 +39,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn cause(&self) -> Option<&Arc<CloseCause>> {
+        self.cause.get()
+    }
+
     /// Notes why the connection ends and gives the cause that counts.
     pub(crate) fn end(&self, cause: CloseCause) -> &Arc<CloseCause> {
         self.cause.get_or_init(|| Arc::new(cause))
@@ -167,6 +173,7 @@ impl Link {
         let room = u32::try_from(config.max_in_flight_bytes.max(1)).unwrap_or(u32::MAX);
         let shared = Arc::new(Shared {
             cause: OnceLock::new(),
+            session_ends: OnceLock::new(),
             told_to_end: Notify::new(),
             places: Arc::new(Semaphore::new(places)),
             room: Arc::new(Semaphore::new(room as usize)),
@@ -186,6 +193,10 @@ impl Link {
             room,
             next_correlation_id: AtomicI32::new(0),
         }
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -294,12 +305,19 @@ impl Link {
     }
 
     pub(crate) fn close_cause(&self) -> Option<&Arc<CloseCause>> {
-        self.shared.cause.get()
+        self.shared.cause()
     }
 
     /// Tells the task to end. Calls fail from now on.
     pub(crate) fn end(&self, cause: CloseCause) {
         self.shared.end(cause);
+        self.shared.told_to_end.notify_one();
+    }
+
+    /// Lets no request begin from `end` on; those in flight are still answered.
+    pub(crate) fn end_session_at(&self, end: Deadline) {
+        // There is one session per connection.
+        let _ = self.shared.session_ends.set(end);
         self.shared.told_to_end.notify_one();
     }
 

@@ -187,6 +187,11 @@ impl<T> Pipeline<T> {
         taken
     }
 
+    /// Takes out the requests that have not begun.
+    pub(crate) fn take_waiting(&mut self) -> Vec<T> {
+        self.take_unbegun(|_| true)
+    }
+
     /// Matches an answer with its request.
     pub(crate) fn answered(&mut self, correlation_id: i32) -> Result<T, Unexpected> {
         match self.entries.front() {

@@ -71,7 +71,7 @@ impl Task {
         debug!(broker = %self.endpoint, error = &*cause as &(dyn std::error::Error + 'static), "connection ended");
 
         let unfinished = self.fail_all(&cause).await;
-        if matches!(*cause, CloseCause::ByClient | CloseCause::Idle) {
+        if matches!(*cause, CloseCause::ByClient | CloseCause::Idle | CloseCause::SessionExpired) {
             // Nobody is left to tell if it fails.
             let _ = timeout(LINGER, finish(&mut write, unfinished)).await;
         }
@@ -90,16 +90,25 @@ impl Task {
         let mut flushed = true;
         let mut idle_until: Option<Deadline> = None;
         loop {
+            let session_ends = shared.session_ends.get().filter(|end| !end.is_over(env.now()));
+            if shared.session_ends.get().is_some() && session_ends.is_none() {
+                // What is in flight is still answered; nothing else begins.
+                let cause = shared.end(CloseCause::SessionExpired);
+                let unsent = pipeline.take_waiting().into_iter();
+                unsent.for_each(|ticket| {
+                    ticket.fail(Failure::Closed { sent: false, cause: Arc::clone(cause) })
+                });
+                if pipeline.is_empty() {
+                    return CloseCause::SessionExpired;
+                }
+            }
             if !pipeline.is_empty() {
                 idle_until = None;
             } else if idle_until.is_none() {
                 idle_until = Some(Deadline::after(env.now(), *idle_timeout));
             }
             // Deadlines mostly come in ascending order: the timer is touched only when an earlier one comes.
-            let wake_at = match (pipeline.wake_at(), idle_until) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            let wake_at = [pipeline.wake_at(), idle_until, session_ends.copied()].into_iter().flatten().min();
             if let Some(wake_at) = wake_at
                 && timer_at.is_none_or(|timer_at| wake_at < timer_at)
             {
@@ -112,7 +121,12 @@ impl Task {
             // Reading comes before writing, so that a request is not sent on a connection that the broker
             // has closed; all that is submitted comes before writing, so that it goes out together.
             tokio::select! { biased;
-                () = &mut told_to_end => return CloseCause::ByClient,
+                () = &mut told_to_end => {
+                    if shared.cause().is_some() {
+                        return CloseCause::ByClient;
+                    }
+                    told_to_end.set(shared.told_to_end.notified());
+                }
                 () = &mut timer, if timer_at.is_some() => {
                     timer_at = None;
                     let now = env.now();

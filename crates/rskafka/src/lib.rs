@@ -48,6 +48,13 @@ pub mod client {
         PartitionClient, Produce, Produced, Topic,
     };
 
+    #[cfg(feature = "tls")]
+    pub use rskafka_client::cluster::transport::{ClientCertificate, Tls, TlsConfigError, rustls};
+    #[cfg(feature = "sasl")]
+    pub use rskafka_client::cluster::transport::{Credentials, OauthToken, Sasl};
+    #[cfg(feature = "socks5")]
+    pub use rskafka_client::cluster::transport::{ParseEndpointError, Socks5};
+
     /// Errors, and what they say of the data.
     pub mod error {
         pub use rskafka_client::errors::{Error, ErrorKind, Outcome, Result};

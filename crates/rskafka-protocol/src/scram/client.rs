@@ -40,6 +40,11 @@ impl Credentials {
     pub fn username(&self) -> &str {
         &self.username
     }
+
+    /// The password, for mechanisms that send it.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
 }
 
 impl fmt::Debug for Credentials {

@@ -58,6 +58,31 @@ impl CallError {
         matches!(self.inner.kind, CallErrorKind::TimedOut { .. })
     }
 
+    /// Whether another attempt may go better: over another connection, or a moment later.
+    pub fn is_transient(&self) -> bool {
+        match self.inner.kind {
+            CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. } => false,
+            // Not before the deadline.
+            CallErrorKind::Throttled { .. } => false,
+            // The same answer would come again.
+            _ => !self.is_invalid_answer(),
+        }
+    }
+
+    /// Whether the peer's bytes are not what they should be: no broker, or one that is broken.
+    pub fn is_invalid_answer(&self) -> bool {
+        match &self.inner.kind {
+            CallErrorKind::Decode { .. } => true,
+            CallErrorKind::Closed { source } => matches!(
+                **source,
+                CloseCause::Frame { .. }
+                    | CloseCause::UnexpectedAnswer { .. }
+                    | CloseCause::Unsolicited { .. }
+            ),
+            _ => false,
+        }
+    }
+
     /// Why the connection ended, if that is the reason.
     pub fn close_cause(&self) -> Option<&Arc<CloseCause>> {
         match &self.inner.kind {

@@ -18,6 +18,9 @@ pub enum CloseCause {
     /// This side closed it because nothing was asked for a long time.
     #[snafu(display("closed by this client after it was idle"))]
     Idle,
+    /// The SASL session is about to end, so no request may begin on it any more.
+    #[snafu(display("the SASL session has ended"))]
+    SessionExpired,
     /// The broker closed it between two answers.
     #[snafu(display("closed by the broker {}", match (unanswered, received_any) {
         (0, _) => "while it was idle".to_owned(),
@@ -94,19 +97,29 @@ pub enum CloseCause {
 impl CloseCause {
     /// Whether nothing went wrong: this side closed the connection, or the broker did while it was idle.
     pub fn is_quiet(&self) -> bool {
-        matches!(self, Self::ByClient | Self::Idle | Self::ByBroker { unanswered: 0, .. })
+        matches!(
+            self,
+            Self::ByClient | Self::Idle | Self::SessionExpired | Self::ByBroker { unanswered: 0, .. }
+        )
+    }
+
+    /// Whether the peer speaks TLS: its bytes are an alert or a handshake message, version 3.x.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Frame { source } if matches!(first_bytes(source), Some([0x15 | 0x16, 3, 0..=4, _])))
     }
 }
 
-/// What to do about a peer that is no plaintext Kafka listener, told by its first four bytes.
+/// What to do about a peer that is no Kafka listener.
 fn advice(error: &FrameError) -> &'static str {
-    let (FrameError::InvalidLength { length } | FrameError::TooLarge { length, .. }) = error else {
-        return "";
-    };
-    match length.to_be_bytes() {
-        // A TLS record: alert or handshake, version 3.x.
-        [0x15 | 0x16, 3, 0..=4, _] => ": connect with TLS",
-        [b'H', b'T', b'T', b'P'] => ": check host and port",
-        _ => "",
+    if first_bytes(error) == Some(*b"HTTP") { ": check host and port" } else { "" }
+}
+
+/// The first bytes of what should have been an answer.
+fn first_bytes(error: &FrameError) -> Option<[u8; 4]> {
+    match error {
+        FrameError::InvalidLength { length } | FrameError::TooLarge { length, .. } => {
+            Some(length.to_be_bytes())
+        }
+        _ => None,
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rskafka_protocol::ErrorCode;
 use snafu::Snafu;
 
-use super::CallError;
+use super::{CallError, ProxyError, SaslError, TlsError};
 use crate::dial::AddressFailure;
 use crate::endpoint::Endpoint;
 
@@ -41,12 +41,39 @@ impl OpenError {
         matches!(*self.kind, OpenErrorKind::TimedOut { .. })
     }
 
+    /// Whether another attempt may go better without a change of configuration or credentials.
+    pub fn is_transient(&self) -> bool {
+        match &*self.kind {
+            OpenErrorKind::Proxy { source, .. } => source.is_transient(),
+            OpenErrorKind::Tls { source } => source.is_transient(),
+            OpenErrorKind::Sasl { source } => source.is_transient(),
+            OpenErrorKind::Negotiate { source } => source.is_transient(),
+            OpenErrorKind::Refused { code } => code.is_retriable(),
+            OpenErrorKind::TlsExpected { .. } => false,
+            OpenErrorKind::Resolve { .. }
+            | OpenErrorKind::NoAddress
+            | OpenErrorKind::Connect { .. }
+            | OpenErrorKind::Connector { .. }
+            | OpenErrorKind::TimedOut { .. } => true,
+        }
+    }
+
+    /// Whether the client could not prove who it is: going on to try could lock its account.
+    pub fn is_authentication(&self) -> bool {
+        matches!(&*self.kind, OpenErrorKind::Sasl { source } if !source.is_transient())
+    }
+
     /// How far it got.
     pub fn phase(&self) -> Phase {
         match &*self.kind {
             OpenErrorKind::Resolve { .. } | OpenErrorKind::NoAddress => Phase::Resolve,
             OpenErrorKind::Connect { .. } | OpenErrorKind::Connector { .. } => Phase::Connect,
-            OpenErrorKind::Negotiate { .. } | OpenErrorKind::Refused { .. } => Phase::Negotiate,
+            OpenErrorKind::Proxy { .. } => Phase::Proxy,
+            OpenErrorKind::Tls { .. } => Phase::Tls,
+            OpenErrorKind::Negotiate { .. }
+            | OpenErrorKind::TlsExpected { .. }
+            | OpenErrorKind::Refused { .. } => Phase::Negotiate,
+            OpenErrorKind::Sasl { .. } => Phase::Sasl,
             OpenErrorKind::TimedOut { phase, .. } => *phase,
         }
     }
@@ -88,6 +115,32 @@ pub enum OpenErrorKind {
     Connector {
         /// Its failure.
         source: io::Error,
+    },
+    /// The proxy does not lead to the broker.
+    #[snafu(display("no way through proxy {proxy}"))]
+    Proxy {
+        /// The proxy.
+        proxy: Endpoint,
+        /// What went wrong.
+        source: ProxyError,
+    },
+    /// There is no TLS session with the broker.
+    #[snafu(display("no TLS session"))]
+    Tls {
+        /// What went wrong.
+        source: TlsError,
+    },
+    /// The client speaks plaintext to a port that expects TLS.
+    #[snafu(display("the port expects TLS: connect with TLS, or to a plaintext port"))]
+    TlsExpected {
+        /// What came instead of the broker's versions.
+        source: CallError,
+    },
+    /// The client could not prove who it is.
+    #[snafu(display("authentication failed"))]
+    Sasl {
+        /// What went wrong.
+        source: SaslError,
     },
     /// The broker's versions could not be asked.
     #[snafu(display("the versions cannot be negotiated"))]
@@ -150,8 +203,14 @@ pub enum Phase {
     Resolve,
     /// The addresses are tried, or the environment's connector is at work.
     Connect,
+    /// The proxy is asked for the way to the broker.
+    Proxy,
+    /// The TLS handshake is under way, or the client certificate for it is being fetched.
+    Tls,
     /// The broker is asked for its versions.
     Negotiate,
+    /// The client proves who it is, or the credentials for it are being fetched.
+    Sasl,
 }
 
 impl fmt::Display for Phase {
@@ -159,7 +218,10 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Self::Resolve => "resolving the name",
             Self::Connect => "connecting",
+            Self::Proxy => "asking the proxy for the way",
+            Self::Tls => "doing the TLS handshake",
             Self::Negotiate => "negotiating versions",
+            Self::Sasl => "authenticating",
         })
     }
 }

@@ -118,7 +118,7 @@ async fn impossible_lengths_end_the_connection() {
         (&[0, 0, 0, 0], "invalid frame length 0"),
         (&[0, 0, 0, 3, 0, 0, 0], "invalid frame length 3"),
         (&[0x7f, 0xff, 0xff, 0xff], "larger than the limit of 104857600"),
-        (&[0x15, 3, 3, 0, 2, 2, 80], "connect with TLS"),
+        (&[0x15, 3, 3, 0, 2, 2, 80], "the peer speaks TLS"),
     ] {
         let (connection, results) = three_under_way(async |mut peer: Peer, _| {
             peer.send(bytes).await;

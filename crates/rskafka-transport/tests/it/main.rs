@@ -5,6 +5,8 @@ mod deadlines;
 mod dropping;
 mod opening;
 mod pipelining;
+mod sasl;
 mod support;
 mod tcp;
 mod throttling;
+mod tls;

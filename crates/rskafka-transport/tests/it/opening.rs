@@ -116,9 +116,14 @@ async fn answered_with(bytes: &[u8]) -> (String, OpenErrorKindName) {
     let error = result.unwrap_err();
     assert_eq!(error.phase(), Phase::Negotiate);
     assert!(!error.is_timeout());
-    let OpenErrorKind::Negotiate { source } = error.kind() else { panic!("{error:?}") };
+    let (OpenErrorKind::Negotiate { source } | OpenErrorKind::TlsExpected { source }) = error.kind() else {
+        panic!("{error:?}")
+    };
+    let is_tls = matches!(error.kind(), OpenErrorKind::TlsExpected { .. });
+    assert_eq!(error.is_transient(), !is_tls && source.is_transient());
     let name = match (source.kind(), source.close_cause().map(|cause| &**cause)) {
         (CallErrorKind::Decode { .. }, None) => "decode",
+        _ if is_tls => "tls",
         (CallErrorKind::Closed { .. }, Some(CloseCause::Frame { .. })) => "frame",
         (CallErrorKind::Closed { .. }, Some(CloseCause::Truncated { .. })) => "truncated",
         (CallErrorKind::Closed { .. }, Some(CloseCause::ByBroker { .. })) => "closed",
@@ -134,8 +139,8 @@ type OpenErrorKindName = &'static str;
 async fn a_peer_that_is_not_kafka_is_recognised() {
     let started = Instant::now();
     let (tls, kind) = answered_with(&[0x15, 3, 3, 0, 2, 2, 80]).await;
-    assert_eq!(kind, "frame");
-    assert!(tls.contains("no Kafka answer: connect with TLS"), "{tls}");
+    assert_eq!(kind, "tls");
+    assert!(tls.contains("the port expects TLS: connect with TLS, or to a plaintext port"), "{tls}");
     assert!(tls.contains("ApiVersions request to broker broker:9092"), "{tls}");
 
     let (http, kind) = answered_with(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;

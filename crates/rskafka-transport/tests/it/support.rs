@@ -152,8 +152,8 @@ impl AsyncWrite for Hooked {
 }
 
 /// The test in the broker's place.
-pub(crate) struct Peer {
-    pub(crate) stream: DuplexStream,
+pub(crate) struct Peer<S = DuplexStream> {
+    pub(crate) stream: S,
 }
 
 /// A whole request as the broker sees it.
@@ -171,7 +171,7 @@ impl Received {
     }
 }
 
-impl Peer {
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// The next request; `None` at the end of the stream. Panics if the stream ends within a frame.
     pub(crate) async fn try_request(&mut self) -> Option<Received> {
         let mut length = [0; 4];

@@ -1,0 +1,231 @@
+//! What is said in a SASL exchange, without sockets and clocks: answers go in, what to do next comes out.
+//!
+//! Invariant: it is done only after the broker has accepted the client, and with SCRAM has proved itself;
+//! after an error nothing more is said.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka_protocol::ErrorCode;
+use rskafka_protocol::messages::sasl_authenticate::{AuthBytes, SaslAuthenticateResponse};
+use rskafka_protocol::messages::sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};
+use rskafka_protocol::scram::{ClientFinal, ClientFirst, Credentials, Mechanism, ScramError};
+use zeroize::Zeroizing;
+
+use super::OauthToken;
+use crate::error::SaslError;
+
+pub(crate) const PLAIN: &str = "PLAIN";
+pub(crate) const OAUTHBEARER: &str = "OAUTHBEARER";
+
+/// Ends a failed OAUTHBEARER exchange (RFC 7628, section 3.2.3).
+const KVSEP: &[u8] = b"\x01";
+
+/// The longest of a broker's messages that is shown.
+const MAX_SHOWN: usize = 1000;
+
+/// An exchange under way.
+pub(crate) struct Exchange {
+    mechanism: &'static str,
+    /// What must not be shown even if the broker repeats it; empty where the broker does not get to know it.
+    secret: Zeroizing<String>,
+    state: State,
+}
+
+enum State {
+    Handshake(Message),
+    /// PLAIN has no answer, and OAUTHBEARER none if all is well.
+    Sent,
+    /// The broker has given the reason of its refusal, and waits to be asked for the error.
+    Refused(String),
+    ScramFirst(ClientFirst),
+    ScramHashing,
+    ScramFinal(ClientFinal),
+    Ended,
+}
+
+/// The client's first message.
+enum Message {
+    Whole(Zeroizing<Vec<u8>>),
+    Scram(ClientFirst),
+}
+
+/// What has come.
+pub(crate) enum Event {
+    Handshake(SaslHandshakeResponse),
+    Authenticate(SaslAuthenticateResponse),
+    Hashed(Result<ClientFinal, ScramError>),
+}
+
+/// What to do next.
+pub(crate) enum Action {
+    /// Send this in a SaslAuthenticate request.
+    Authenticate(AuthBytes),
+    /// Take the broker's message into the exchange, which takes a while, and tell the result.
+    Hash(ClientFirst, Bytes),
+    /// The client is authenticated, for this long if there is a limit.
+    Done(Option<Duration>),
+}
+
+impl Exchange {
+    pub(crate) fn plain(credentials: &Credentials) -> Result<Self, SaslError> {
+        let (user, password) = (credentials.username(), credentials.password());
+        if user.is_empty() || password.is_empty() {
+            return Err(invalid(PLAIN, "user or password is empty"));
+        }
+        if user.contains('\0') || password.contains('\0') {
+            return Err(invalid(PLAIN, "user or password has a NUL"));
+        }
+        let message = Zeroizing::new([b"\0", user.as_bytes(), b"\0", password.as_bytes()].concat());
+        Ok(Self::new(PLAIN, password, Message::Whole(message)))
+    }
+
+    /// `nonce` must be random and never used before.
+    pub(crate) fn scram(
+        mechanism: Mechanism,
+        credentials: &Credentials,
+        nonce: &str,
+    ) -> Result<Self, SaslError> {
+        let name = mechanism.name();
+        let first = ClientFirst::new(mechanism, credentials, nonce)
+            .map_err(|source| SaslError::Scram { mechanism: name, source })?;
+        Ok(Self::new(name, "", Message::Scram(first)))
+    }
+
+    pub(crate) fn oauth_bearer(token: &OauthToken) -> Result<Self, SaslError> {
+        let OauthToken { token, principal, extensions, .. } = token;
+        let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if token.is_empty() || !is_visible(token) {
+            return Err(invalid(OAUTHBEARER, "the token is empty or has more than visible ASCII"));
+        }
+        let mut message = Zeroizing::new(String::from("n,"));
+        if let Some(principal) = principal {
+            if principal.is_empty() || principal.contains(['\0', '\x01']) {
+                return Err(invalid(OAUTHBEARER, "the principal is empty or has control characters"));
+            }
+            *message += "a=";
+            *message += &principal.replace('=', "=3D").replace(',', "=2C");
+        }
+        *message += ",\x01auth=Bearer ";
+        *message += token;
+        for (name, value) in extensions {
+            let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic());
+            let is_value = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+            if !is_name || name == "auth" || !is_value || value.is_empty() {
+                return Err(invalid(OAUTHBEARER, "an extension is not letters = visible ASCII"));
+            }
+            *message += "\x01";
+            *message += name;
+            *message += "=";
+            *message += value;
+        }
+        *message += "\x01\x01";
+        let message = Zeroizing::new(message.as_bytes().to_vec());
+        Ok(Self::new(OAUTHBEARER, token, Message::Whole(message)))
+    }
+
+    fn new(mechanism: &'static str, secret: &str, message: Message) -> Self {
+        let secret = Zeroizing::new(secret.to_owned());
+        Self { mechanism, secret, state: State::Handshake(message) }
+    }
+
+    /// What to send first.
+    pub(crate) fn request(&self) -> SaslHandshakeRequest {
+        SaslHandshakeRequest { mechanism: self.mechanism.to_owned() }
+    }
+
+    /// Takes what has come.
+    pub(crate) fn on(&mut self, event: Event) -> Result<Action, SaslError> {
+        let mechanism = self.mechanism;
+        let scram = |source| SaslError::Scram { mechanism, source };
+        match (std::mem::replace(&mut self.state, State::Ended), event) {
+            (State::Handshake(message), Event::Handshake(response)) => {
+                self.agreed(response)?;
+                let (bytes, next) = match message {
+                    Message::Whole(message) => (Bytes::copy_from_slice(&message), State::Sent),
+                    Message::Scram(first) => {
+                        (Bytes::copy_from_slice(first.message()), State::ScramFirst(first))
+                    }
+                };
+                Ok(self.say(bytes, next))
+            }
+            (State::Sent, Event::Authenticate(response)) => {
+                let lifetime = lifetime(&response);
+                let answer = self.accepted(response)?;
+                if mechanism == OAUTHBEARER && !answer.is_empty() {
+                    let reason = String::from_utf8_lossy(&answer).into_owned();
+                    return Ok(self.say(Bytes::from_static(KVSEP), State::Refused(reason)));
+                }
+                Ok(Action::Done(lifetime))
+            }
+            (State::Refused(reason), Event::Authenticate(response)) => {
+                self.accepted(response)?;
+                Err(self.refused(ErrorCode::SASL_AUTHENTICATION_FAILED, Some(&reason)))
+            }
+            (State::ScramFirst(first), Event::Authenticate(response)) => {
+                let answer = self.accepted(response)?;
+                self.state = State::ScramHashing;
+                Ok(Action::Hash(first, answer))
+            }
+            (State::ScramHashing, Event::Hashed(hashed)) => {
+                let last = hashed.map_err(scram)?;
+                Ok(self.say(Bytes::copy_from_slice(last.message()), State::ScramFinal(last)))
+            }
+            (State::ScramFinal(last), Event::Authenticate(response)) => {
+                let lifetime = lifetime(&response);
+                let answer = self.accepted(response)?;
+                last.server_final(&answer).map_err(scram)?;
+                Ok(Action::Done(lifetime))
+            }
+            _ => Err(SaslError::UnexpectedAnswer { mechanism }),
+        }
+    }
+
+    fn say(&mut self, bytes: Bytes, next: State) -> Action {
+        self.state = next;
+        Action::Authenticate(bytes.into())
+    }
+
+    fn agreed(&self, response: SaslHandshakeResponse) -> Result<(), SaslError> {
+        let mechanism = self.mechanism;
+        match response.error_code {
+            ErrorCode::NONE => Ok(()),
+            ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
+                let offered = response.mechanisms.iter().map(|name| shown(name)).collect();
+                Err(SaslError::UnsupportedMechanism { mechanism, offered })
+            }
+            ErrorCode::ILLEGAL_SASL_STATE => Err(SaslError::NotExpected),
+            code => Err(self.refused(code, None)),
+        }
+    }
+
+    fn accepted(&self, response: SaslAuthenticateResponse) -> Result<Bytes, SaslError> {
+        match response.error_code {
+            ErrorCode::NONE => Ok(response.auth_bytes.0),
+            code => Err(self.refused(code, response.error_message.as_deref())),
+        }
+    }
+
+    fn refused(&self, code: ErrorCode, message: Option<&str>) -> SaslError {
+        let message = message.filter(|text| !text.is_empty()).map(|text| {
+            if !self.secret.is_empty() && text.contains(self.secret.as_str()) {
+                return "the broker's message repeats the secret and is not shown".to_owned();
+            }
+            shown(text)
+        });
+        SaslError::Refused { mechanism: self.mechanism, code, message }
+    }
+}
+
+fn invalid(mechanism: &'static str, problem: &'static str) -> SaslError {
+    SaslError::InvalidCredentials { mechanism, problem }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(MAX_SHOWN).collect()
+}
+
+fn lifetime(response: &SaslAuthenticateResponse) -> Option<Duration> {
+    let millis = u64::try_from(response.session_lifetime_ms).ok().filter(|millis| *millis > 0);
+    millis.map(Duration::from_millis)
+}

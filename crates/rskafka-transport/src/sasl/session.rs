@@ -1,0 +1,97 @@
+//! Carries a SASL exchange over a connection.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka_protocol::Request;
+use rskafka_protocol::messages::sasl_authenticate::SaslAuthenticateRequest;
+use rskafka_protocol::scram::ClientFirst;
+use tokio::task::spawn_blocking;
+
+use super::{Action, Event, Exchange, Expiry, Method, OauthToken, Sasl};
+use crate::connection::exchange as call;
+use crate::deadline::Deadline;
+use crate::env::Env;
+use crate::error::SaslError;
+use crate::link::Link;
+use crate::pipeline::Patience;
+use crate::session::Session;
+use crate::versions::BrokerVersions;
+
+/// Authenticates the client on a connection whose versions are known. Gives the session, if it ends.
+pub(crate) async fn authenticate(
+    sasl: &Sasl,
+    link: &Link,
+    versions: &BrokerVersions,
+    deadline: Deadline,
+) -> Result<Option<Session>, SaslError> {
+    let (mut exchange, token_session) = begin(sasl, link.env()).await?;
+    let agreed = ask(link, versions, &exchange.request(), deadline).await?;
+    let mut action = exchange.on(Event::Handshake(agreed))?;
+    // The broker reckons the session from a moment after this one.
+    let mut sent_at = link.env().now();
+    loop {
+        let event = match action {
+            Action::Authenticate(auth_bytes) => {
+                sent_at = link.env().now();
+                let request = SaslAuthenticateRequest { auth_bytes };
+                Event::Authenticate(ask(link, versions, &request, deadline).await?)
+            }
+            Action::Hash(first, answer) => hash(first, answer).await?,
+            Action::Done(lifetime) => {
+                let session = lifetime.map(|lifetime| Session::new(sent_at, lifetime, link.env().random()));
+                return Ok(session.into_iter().chain(token_session).min());
+            }
+        };
+        action = exchange.on(event)?;
+    }
+}
+
+/// Asks the caller for the credentials.
+async fn begin(sasl: &Sasl, env: &Env) -> Result<(Exchange, Option<Session>), SaslError> {
+    let failed = |source| SaslError::Credentials { source };
+    match &sasl.method {
+        Method::Plain(credentials) => Ok((Exchange::plain(&credentials().await.map_err(failed)?)?, None)),
+        Method::Scram(mechanism, credentials) => {
+            let credentials = credentials().await.map_err(failed)?;
+            let nonce = env.nonce().map_err(|source| SaslError::Random { source })?;
+            Ok((Exchange::scram(*mechanism, &credentials, &nonce)?, None))
+        }
+        Method::OauthBearer(token) => {
+            let token = token().await.map_err(failed)?;
+            Ok((Exchange::oauth_bearer(&token)?, session(&token, env)?))
+        }
+    }
+}
+
+/// The session that the token allows.
+fn session(token: &OauthToken, env: &Env) -> Result<Option<Session>, SaslError> {
+    let lifetime = match token.expiry {
+        None => return Ok(None),
+        Some(Expiry::In(lifetime)) => lifetime,
+        Some(Expiry::At(time)) => (time - env.wall_clock()).try_into().unwrap_or_default(),
+    };
+    if lifetime.is_zero() {
+        return Err(SaslError::TokenExpired);
+    }
+    Ok(Some(Session::new(env.now(), lifetime, env.random())))
+}
+
+/// Off the async threads, because it takes milliseconds at least.
+async fn hash(first: ClientFirst, answer: Bytes) -> Result<Event, SaslError> {
+    let hashed = spawn_blocking(move || first.server_first(&answer)).await;
+    hashed.map(Event::Hashed).map_err(|_| SaslError::RuntimeGone)
+}
+
+async fn ask<R: Request>(
+    link: &Link,
+    versions: &BrokerVersions,
+    body: &R,
+    deadline: Deadline,
+) -> Result<R::Response, SaslError> {
+    let version =
+        versions.version_of::<R>(None).map_err(|source| SaslError::UnsupportedVersion { source })?;
+    let patience = Patience { attempt: Duration::MAX, limit: deadline };
+    let reply = call(link, body, version, patience).await;
+    Ok(reply.map_err(|source| SaslError::Call { source })?.response)
+}

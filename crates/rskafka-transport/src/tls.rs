@@ -1,0 +1,171 @@
+//! TLS as the caller configures it: whom to trust, and as whom to appear.
+//!
+//! Invariant: what is wrong with a file or a certificate is found when it is given, not at the first
+//! connection; no key shows in `Debug` or in an error.
+
+mod certificate;
+mod handshake;
+mod pem;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use snafu::OptionExt;
+
+pub use self::certificate::ClientCertificate;
+pub(crate) use self::handshake::Watched;
+pub use self::pem::{PemSource, TlsConfigError};
+use crate::dial::BoxFuture;
+use crate::error::BoxError;
+
+type CertificateCallback =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<ClientCertificate, BoxError>> + Send + Sync>;
+
+/// TLS for a client's connections: 1.2 and 1.3, with the broker's certificate always checked. Clones share
+/// the configuration.
+///
+/// The constructors that choose whom to trust need a provider of cryptography: the feature `ring` or
+/// `aws-lc-rs`. With neither, bring a configuration of your own ([`Tls::from_config`]).
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    certificate: Option<CertificateCallback>,
+    server_name: Option<ServerName<'static>>,
+}
+
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod roots {
+    use std::path::Path;
+
+    use rustls::RootCertStore;
+    use rustls::crypto::CryptoProvider;
+
+    use super::*;
+
+    impl Tls {
+        /// Trusts the CAs that browsers trust (Mozilla's list, as compiled in by `webpki-roots`).
+        pub fn webpki_roots() -> Self {
+            Self::trusting(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
+        }
+
+        /// Trusts the CAs that this machine trusts, as they are now.
+        ///
+        /// # Errors
+        ///
+        /// The machine has none, or they cannot be read.
+        #[cfg(feature = "tls-native-roots")]
+        pub fn native_roots() -> Result<Self, TlsConfigError> {
+            let found = rustls_native_certs::load_native_certs();
+            let mut roots = RootCertStore::empty();
+            // A machine's list may hold some that nobody can use.
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                let problems: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+                return pem::NoNativeRootsSnafu { problems }.fail();
+            }
+            Ok(Self::trusting(roots))
+        }
+
+        /// Trusts the CAs in a PEM file, and no others.
+        ///
+        /// # Errors
+        ///
+        /// The file cannot be read, or what is in it is not a list of certificates.
+        pub fn ca_file(path: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
+            let source = PemSource::file("CA", path.as_ref());
+            Self::ca(&pem::read(&source)?, source)
+        }
+
+        /// Trusts the CAs in this PEM text, and no others.
+        ///
+        /// # Errors
+        ///
+        /// It is not a list of certificates.
+        pub fn ca_pem(pem: impl AsRef<[u8]>) -> Result<Self, TlsConfigError> {
+            Self::ca(pem.as_ref(), PemSource::given("CA"))
+        }
+
+        fn ca(text: &[u8], source: PemSource) -> Result<Self, TlsConfigError> {
+            let mut roots = RootCertStore::empty();
+            for (index, certificate) in pem::certificates(text, &source)?.into_iter().enumerate() {
+                roots
+                    .add(certificate)
+                    .map_err(|error| pem::invalid_certificate(&source, index + 1, error))?;
+            }
+            Ok(Self::trusting(roots))
+        }
+
+        fn trusting(roots: RootCertStore) -> Self {
+            let config = ClientConfig::builder_with_provider(provider().into())
+                .with_safe_default_protocol_versions()
+                // Both providers have cipher suites for both versions.
+                .expect("TLS 1.2 and 1.3")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            Self::from_config(config)
+        }
+    }
+
+    fn provider() -> CryptoProvider {
+        #[cfg(feature = "aws-lc-rs")]
+        return rustls::crypto::aws_lc_rs::default_provider();
+        #[cfg(not(feature = "aws-lc-rs"))]
+        return rustls::crypto::ring::default_provider();
+    }
+}
+
+impl Tls {
+    /// TLS by a configuration of the caller's own: verifier, provider, versions, client certificates.
+    ///
+    /// Sessions are not resumed, whatever the configuration says: each connection is authenticated anew.
+    pub fn from_config(config: impl Into<Arc<ClientConfig>>) -> Self {
+        Self { config: config.into(), certificate: None, server_name: None }
+    }
+
+    /// Shows this certificate to brokers that ask for one (mTLS).
+    ///
+    /// # Errors
+    ///
+    /// The key is of no supported kind, or is not the certificate's.
+    pub fn client_certificate(mut self, certificate: ClientCertificate) -> Result<Self, TlsConfigError> {
+        let resolver = certificate.resolver(self.config.crypto_provider())?;
+        Arc::make_mut(&mut self.config).client_auth_cert_resolver = resolver;
+        self.certificate = None;
+        Ok(self)
+    }
+
+    /// Asks `certificate` on each connect which certificate to show, so that it can be replaced while the
+    /// client lives. The time that this takes counts for the connect timeout.
+    #[must_use]
+    pub fn client_certificate_from<F, Fut, E>(mut self, certificate: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<ClientCertificate, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.certificate = Some(Arc::new(move || {
+            let certificate = certificate();
+            Box::pin(async move { certificate.await.map_err(Into::into) })
+        }));
+        self
+    }
+
+    /// Expects this name, or address, in the certificate of each broker, instead of the host connected to.
+    ///
+    /// # Errors
+    ///
+    /// It is neither a DNS name nor an address.
+    pub fn server_name(mut self, name: &str) -> Result<Self, TlsConfigError> {
+        self.server_name = Some(handshake::server_name(name).context(pem::ServerNameSnafu { name })?);
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
