@@ -119,7 +119,8 @@ fn measure(binary: &Path, instructions: bool) -> Result<Vec<Row>> {
 }
 
 fn row_of(samples: Samples, binary: &Path, instructions: bool) -> Result<Row> {
-    if !instructions && !samples.figure().is_in_doubt(samples.limit()) {
+    let is_wanted = instructions || samples.figure().is_in_doubt(samples.limit());
+    if !is_wanted || !samples.instructions_tell {
         return Ok(Row::of_samples(&samples, None));
     }
     if !callgrind::is_there() {

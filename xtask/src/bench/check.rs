@@ -27,6 +27,8 @@ pub(super) struct Samples {
     per_record_ns: Option<f64>,
     /// In one pass.
     records: f64,
+    /// Whether instructions can be counted instead: not where the kernel or other threads do the work.
+    pub(super) instructions_tell: bool,
     /// The ns of one pass, of the subject and of the baseline.
     pairs: Vec<(f64, f64)>,
 }
@@ -74,6 +76,9 @@ impl Check {
             times: number("times")?,
             per_record_ns: line["per_record_ns"].as_f64(),
             records: number("records")?,
+            instructions_tell: line["instructions_tell"]
+                .as_bool()
+                .context("not said if instructions tell")?,
             pairs: pairs
                 .collect::<Option<Vec<_>>>()
                 .filter(|pairs| pairs.len() >= 21)
@@ -242,7 +247,7 @@ mod tests {
     fn samples(limit: &str, pairs: &[(f64, f64)]) -> Samples {
         let pairs: Vec<_> = pairs.iter().cycle().take(40).collect();
         let line = format!(
-            r#"{{"name":"n","what":"w","baseline_is":"b",{limit},"records":10,"pairs_ns":{}}}"#,
+            r#"{{"name":"n","what":"w","baseline_is":"b",{limit},"instructions_tell":true,"records":10,"pairs_ns":{}}}"#,
             serde_json::to_string(&pairs).unwrap()
         );
         match Check::parse(&line).unwrap() {

@@ -3,7 +3,7 @@
 //! What is printed is samples and limits. Medians, quartiles and verdicts are the affair of `cargo xtask
 //! bench`, which is the same for every crate with a bench target called `limits`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use serde_json::json;
@@ -23,12 +23,28 @@ pub(crate) enum Limit {
     PerRecord(f64, f64),
 }
 
+/// What a sample tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each crate's limits use what they need")]
+pub(crate) enum Clock {
+    /// The mean of the passes' time in their thread: what other threads and processes take is not in it.
+    Cpu,
+    /// The same, of passes that mostly are system calls: their instructions say nothing.
+    CpuAndKernel,
+    /// The median of the passes' time from start to end, waits included.
+    P50,
+}
+
+/// How many passes a median is taken of.
+const PASSES_OF_P50: u32 = 200;
+
 /// A subject and what it is compared with. Each call is one pass.
 pub(crate) struct Check {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) baseline_is: &'static str,
     pub(crate) limit: Limit,
+    pub(crate) clock: Clock,
     /// In one pass.
     pub(crate) records: usize,
     /// In one pass.
@@ -66,7 +82,15 @@ pub(crate) fn run(checks: Vec<Check>, allocations: Vec<Allocations>) {
 }
 
 fn measure(check: Check) {
-    let Check { name, what, baseline_is, limit, records, bytes, mut subject, mut baseline } = check;
+    let Check { name, what, baseline_is, limit, clock, records, bytes, mut subject, mut baseline } = check;
+    let passes = |pass: &mut dyn FnMut()| match clock {
+        Clock::P50 => PASSES_OF_P50,
+        Clock::Cpu | Clock::CpuAndKernel => passes(pass),
+    };
+    let sample = |pass: &mut dyn FnMut(), passes| match clock {
+        Clock::P50 => p50(pass, passes),
+        Clock::Cpu | Clock::CpuAndKernel => sample(pass, passes),
+    };
     let (subject_passes, baseline_passes) = (passes(&mut subject), passes(&mut baseline));
     let pairs: Vec<(f64, f64)> = (0..PAIRS)
         .map(|pair| {
@@ -90,6 +114,7 @@ fn measure(check: Check) {
         "baseline_is": baseline_is,
         "times": times,
         "per_record_ns": per_record_ns,
+        "instructions_tell": clock == Clock::Cpu,
         "records": records,
         "bytes": bytes,
         "pairs_ns": pairs,
@@ -113,6 +138,19 @@ fn sample(pass: &mut dyn FnMut(), passes: u32) -> f64 {
     let since = thread_time();
     (0..passes).for_each(|_| pass());
     (thread_time() - since).as_secs_f64() * 1e9 / f64::from(passes)
+}
+
+/// The median time of a pass in ns, from its start to its end.
+fn p50(pass: &mut dyn FnMut(), passes: u32) -> f64 {
+    let mut times: Vec<Duration> = (0..passes)
+        .map(|_| {
+            let since = Instant::now();
+            pass();
+            since.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e9
 }
 
 /// The time that this thread ran. What other threads and processes take meanwhile is not in it.

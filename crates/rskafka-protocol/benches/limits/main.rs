@@ -12,7 +12,7 @@ use std::hint::black_box;
 use bytes::BytesMut;
 
 use crate::data::{Values, collect, iterate, memory_of};
-use crate::harness::{Allocations, Check, Limit, run};
+use crate::harness::{Allocations, Check, Clock, Limit, run};
 
 fn main() {
     let (small, large) = (Values::of_one_mib(100), Values::of_one_mib(1024));
@@ -39,6 +39,7 @@ fn build(name: &'static str, what: &'static str, limit: Limit, values: &Values) 
         what,
         baseline_is: "memcpy and CRC-32C of its bytes",
         limit,
+        clock: Clock::Cpu,
         records: count,
         bytes,
         subject: Box::new(move || {
@@ -61,6 +62,7 @@ fn borrowed(name: &'static str, what: &'static str, values: &Values) -> Check {
         what,
         baseline_is: "CRC-32C of its bytes",
         limit: Limit::PerRecord(1.2, 15.0),
+        clock: Clock::Cpu,
         records: values.count(),
         bytes: set.len(),
         subject: Box::new(move || iterate(black_box(&set))),
@@ -79,6 +81,7 @@ fn owned(name: &'static str, what: &'static str, values: &Values) -> Check {
         what,
         baseline_is: "the same, borrowed",
         limit: Limit::PerRecord(1.0, 40.0),
+        clock: Clock::Cpu,
         records: values.count(),
         bytes: set.len(),
         subject: Box::new(move || {
