@@ -67,6 +67,8 @@ pub enum ErrorKind {
     Broker(ErrorCode),
     /// No connection to the broker, or none that lasted until the answer.
     Connection,
+    /// The broker's address belongs to another cluster than the one that the client was built for.
+    OtherCluster,
     /// The broker's answer is not what was asked for.
     InvalidAnswer,
     /// The broker has asked this client to be silent until after the call's deadline: a quota is exceeded.
@@ -102,15 +104,16 @@ impl Error {
             Failure::Code { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
                 ErrorKind::UnknownTopicOrPartition
             }
-            Failure::Code { code, .. } => ErrorKind::Broker(*code),
+            Failure::Code { code, .. } | Failure::Refused { code } => ErrorKind::Broker(*code),
+            Failure::OtherCluster { .. } => ErrorKind::OtherCluster,
             Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
             Failure::TopicRecreated => ErrorKind::TopicRecreated,
             Failure::RuntimeGone | Failure::Closed => ErrorKind::Closed,
             Failure::NoLeader => ErrorKind::NoLeader,
             failure if failure.is_throttled() => ErrorKind::Throttled,
             failure if failure.is_invalid_answer() => ErrorKind::InvalidAnswer,
-            Failure::Open { .. } | Failure::Call { .. } if !is_timeout => ErrorKind::Connection,
-            _ => ErrorKind::TimedOut,
+            _ if is_timeout => ErrorKind::TimedOut,
+            _ => ErrorKind::Connection,
         };
         let is_retriable = gave_up || failure.is_transient() || failure.is_throttled();
         let place = *place;
@@ -255,6 +258,7 @@ impl fmt::Display for ErrorKind {
             Self::CorruptBatch { base_offset: None } => write!(f, "a record batch cannot be read"),
             Self::Broker(code) => write!(f, "the broker answered {code}"),
             Self::Connection => write!(f, "no connection that lasted"),
+            Self::OtherCluster => write!(f, "another cluster answered"),
             Self::InvalidAnswer => write!(f, "the broker's answer cannot be used"),
             Self::Throttled => write!(f, "throttled by the broker"),
             Self::TimedOut => write!(f, "no time left"),
@@ -288,7 +292,9 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
-            Some(failure @ (Failure::Waited | Failure::UnknownPartition)) => write!(f, ": {failure}"),
+            Some(failure @ (Failure::Waited | Failure::UnknownPartition | Failure::OtherCluster { .. })) => {
+                write!(f, ": {failure}")
+            }
             _ => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 //! Invariant: what is given for a time never lies behind a record of that time or later.
 
 use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Attempt, Call, News, Prepared, Route, Target, Verdict};
+use rskafka_cluster::{Attempt, Call, News, Prepared, Route, Target, Verdict, Via};
 use rskafka_protocol::messages::list_offsets::{
     EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
     ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -118,7 +118,7 @@ pub(crate) async fn list_at(
             None => Verdict::Fail(News::default()),
         },
     };
-    let answer = client.cluster().send(Call { target, lane: None, deadline }, build, decide).await;
+    let answer = client.cluster().send(Call { target, via: Via::Control, deadline }, build, decide).await;
     let answer = answer.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
     let found = partition_of(&answer.reply.response, index).cloned();
     found.ok_or_else(|| Error::new(ErrorKind::InvalidAnswer))

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{
-    Attempt, Call, Error as ClusterError, LeaderHint, News, Prepared, Route, Target, Verdict,
+    Attempt, Call, Error as ClusterError, LeaderHint, News, Prepared, Route, Target, Verdict, Via,
 };
 use rskafka_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
@@ -191,7 +191,8 @@ impl Drop for Server {
 
 async fn send(partition: &Inner, append: &Append) -> Result<Produced> {
     let Append { batch, deadline, .. } = append;
-    let call = Call { target: partition.target(), lane: Some(&partition.produce_lane), deadline: *deadline };
+    let call =
+        Call { target: partition.target(), via: Via::Own(&partition.produce_lane), deadline: *deadline };
     let build = |route: &Route| request(partition, route, batch.bytes(), *deadline);
     let decide = |attempt: Attempt<'_, ProduceResponse>| decide(partition.index, attempt);
     match partition.client.cluster().send(call, build, decide).await {

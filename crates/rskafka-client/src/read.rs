@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Answer, Attempt, Broker, Call, LeaderHint, News, Prepared, Route, Verdict};
+use rskafka_cluster::{Answer, Attempt, Broker, Call, LeaderHint, News, Prepared, Route, Verdict, Via};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
@@ -76,7 +76,8 @@ pub(crate) async fn fetch_records(
 }
 
 async fn fetch(partition: &Inner, ask: Ask) -> Result<(PartitionData, Broker)> {
-    let call = Call { target: partition.target(), lane: Some(&partition.fetch_lane), deadline: ask.deadline };
+    let call =
+        Call { target: partition.target(), via: Via::Own(&partition.fetch_lane), deadline: ask.deadline };
     let build = |route: &Route| request(partition, route, ask);
     let decide = |attempt: Attempt<'_, FetchResponse>| decide(partition.index, attempt);
     let answer = match partition.client.cluster().send(call, build, decide).await {

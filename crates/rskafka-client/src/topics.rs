@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Attempt, Call, Error as ClusterError, News, Prepared, Target, Verdict};
+use rskafka_cluster::{Attempt, Call, Error as ClusterError, News, Prepared, Target, Verdict, Via};
 use rskafka_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
@@ -73,7 +73,7 @@ impl CreateTopic {
                 None => Verdict::Fail(News::default()),
             },
         };
-        let call = Call { target: Target::Controller, lane: None, deadline };
+        let call = Call { target: Target::Controller, via: Via::Control, deadline };
         let created = client.cluster().send(call, build, decide).await;
         created.map_err(|error| admin_error(error, &name))?;
         let served = wait_until_served(&client, &name, deadline).await;
@@ -140,7 +140,7 @@ pub(crate) async fn delete(client: &Client, name: &str) -> Result<()> {
             None => Verdict::Fail(News::default()),
         },
     };
-    let call = Call { target: Target::Controller, lane: None, deadline };
+    let call = Call { target: Target::Controller, via: Via::Control, deadline };
     let deleted = client.cluster().send(call, build, decide).await;
     client.cluster().mark_stale(name);
     deleted.map(|_| ()).map_err(|error| admin_error(error, name))

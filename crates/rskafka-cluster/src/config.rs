@@ -15,6 +15,8 @@ pub struct ClusterConfig {
     pub connection: ConnectionConfig,
     /// The pause between attempts.
     pub backoff: Backoff,
+    /// The pause before an address to which a connection could not be made is tried again.
+    pub reconnect_backoff: Backoff,
     /// How long a topic that brokers say does not exist is asked for again: one that was just created
     /// is not known everywhere at once.
     pub unknown_topic_patience: Duration,
@@ -27,6 +29,7 @@ impl ClusterConfig {
             bootstrap,
             connection: ConnectionConfig::default(),
             backoff: Backoff::default(),
+            reconnect_backoff: Backoff { initial: Duration::from_millis(50), max: Duration::from_secs(1) },
             unknown_topic_patience: Duration::from_secs(1),
         }
     }

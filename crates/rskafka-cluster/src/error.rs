@@ -26,6 +26,37 @@ pub enum Failure {
         /// What went wrong.
         source: CallError,
     },
+    /// A new connection broke before it was known where it leads.
+    #[snafu(display("no answer to which cluster it belongs"))]
+    Identity {
+        /// What went wrong.
+        source: CallError,
+    },
+    /// A broker refuses to say where a new connection leads.
+    #[snafu(display("the broker refuses to say which cluster it belongs to: {code}"))]
+    Refused {
+        /// The answer's error code.
+        code: ErrorCode,
+    },
+    /// The address belongs to another cluster. Nothing but that was asked of it.
+    #[snafu(display(
+        "the address belongs to another cluster, {found:?} instead of {expected:?}: check the brokers' \
+        addresses, and whether a name leads elsewhere now"
+    ))]
+    OtherCluster {
+        /// The id of the cluster that the client was connected to first.
+        expected: String,
+        /// The id of the cluster that answered.
+        found: String,
+    },
+    /// The address belongs to another broker of the cluster now.
+    #[snafu(display("the address belongs to broker {found} now, not to broker {expected}"))]
+    OtherBroker {
+        /// The broker's id that was looked for.
+        expected: i32,
+        /// The broker that has the address.
+        found: i32,
+    },
     /// The broker answered with an error.
     #[snafu(display("the broker answered {code}{}", suffix(message)))]
     Code {
@@ -90,14 +121,18 @@ impl Failure {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Open { source } => source.is_transient(),
-            Self::Call { source } => source.is_transient(),
-            Self::Code { code, .. } => code.is_retriable(),
+            Self::Call { source } | Self::Identity { source } => source.is_transient(),
+            // From now on the first brokers are asked (KIP-1102).
+            Self::Code { code, .. } | Self::Refused { code } => {
+                code.is_retriable() || *code == ErrorCode::REBOOTSTRAP_REQUIRED
+            }
             // To go on with credentials that one broker refuses could lock the account.
             Self::NoReachableBroker { causes } => {
                 causes.iter().any(|cause| cause.failure.is_transient())
                     && !causes.iter().any(|cause| cause.failure.is_authentication())
             }
-            Self::NoLeader | Self::Waited => true,
+            // Addresses come right again: by the next metadata, or when a name leads back.
+            Self::OtherCluster { .. } | Self::OtherBroker { .. } | Self::NoLeader | Self::Waited => true,
             Self::UnknownTopic
             | Self::UnknownPartition
             | Self::TopicRecreated
@@ -114,7 +149,7 @@ impl Failure {
                 OpenErrorKind::Negotiate { source } => source.is_invalid_answer(),
                 _ => false,
             },
-            Self::Call { source } => source.is_invalid_answer(),
+            Self::Call { source } | Self::Identity { source } => source.is_invalid_answer(),
             Self::MissingInAnswer => true,
             _ => false,
         }
@@ -135,7 +170,7 @@ impl Failure {
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Open { source } => source.is_timeout(),
-            Self::Call { source } => source.is_timeout(),
+            Self::Call { source } | Self::Identity { source } => source.is_timeout(),
             Self::Waited => true,
             _ => false,
         }
@@ -144,7 +179,9 @@ impl Failure {
     /// Whether the broker asks for a silence that lasts beyond the deadline.
     pub fn is_throttled(&self) -> bool {
         match self {
-            Self::Call { source } => matches!(source.kind(), CallErrorKind::Throttled { .. }),
+            Self::Call { source } | Self::Identity { source } => {
+                matches!(source.kind(), CallErrorKind::Throttled { .. })
+            }
             Self::NoReachableBroker { causes } => {
                 !causes.is_empty() && causes.iter().all(|cause| cause.failure.is_throttled())
             }
@@ -155,7 +192,7 @@ impl Failure {
     /// The error code answered, if one was.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Code { code, .. } => Some(*code),
+            Self::Code { code, .. } | Self::Refused { code } => Some(*code),
             Self::UnknownTopic | Self::UnknownPartition => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             _ => None,
         }

@@ -1,16 +1,19 @@
 //! A lane: requests of one kind, over a connection of their own.
 //!
 //! Invariant: at most one connection, to the broker asked for last; several callers that need it at
-//! once dial once. Kafka serves a connection one request at a time, so what must not wait for each
-//! other stands on different lanes. A connection whose session ends serves until its successor is open.
+//! once dial once, and fail together. Kafka serves a connection one request at a time, so what must not
+//! wait for each other stands on different lanes. A connection whose session ends serves until its
+//! successor is open.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
-use rskafka_transport::{Connection, Deadline, Endpoint, OpenError};
+use rskafka_transport::{Connection, Deadline, Endpoint};
 use tokio::sync::Mutex;
+use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::peer::Peer;
 use crate::{Cluster, Failure};
 
 /// Requests of one kind. Opens its connection at first use and again when it was lost.
@@ -22,8 +25,17 @@ pub struct Lane {
 /// Where a lane's connection is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    connection: Mutex<Option<Current>>,
-    is_noted: AtomicBool,
+    state: Mutex<State>,
+    /// How many attempts to open a connection have failed.
+    failures: AtomicU32,
+    has_opened: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    current: Option<Current>,
+    /// What the last attempt to open a connection failed with.
+    failure: Option<Box<(Endpoint, Failure)>>,
 }
 
 /// The connection in use, and what is to take its place.
@@ -33,7 +45,7 @@ struct Current {
     successor: Successor,
 }
 
-type Opening = AbortOnDropHandle<Result<Connection, OpenError>>;
+type Opening = AbortOnDropHandle<Result<Connection, Failure>>;
 
 #[derive(Debug)]
 enum Successor {
@@ -48,45 +60,72 @@ impl Lane {
         Self::default()
     }
 
-    /// The connection to `endpoint`, opened if there is none.
+    /// The connection to a broker's address, opened if there is none. A new one is known to lead into the
+    /// cluster, and not to another broker than `broker`.
     ///
     /// Cancel safe: a dropped future leaves the lane as it was, or without a connection.
     pub(crate) async fn connection(
         &self,
         cluster: &Cluster,
-        endpoint: &Endpoint,
+        peer: &Arc<Peer>,
+        broker: Option<i32>,
         deadline: Deadline,
     ) -> Result<Connection, Failure> {
-        let locked = tokio::time::timeout_at(deadline.instant(), self.slot.connection.lock()).await;
-        let mut current = locked.map_err(|_| Failure::Waited)?;
+        let Slot { state, failures, has_opened } = &*self.slot;
+        let failures_before = failures.load(Ordering::Relaxed);
+        let locked = timeout_at(deadline.instant(), state.lock()).await;
+        let mut state = locked.map_err(|_| Failure::Waited)?;
         if cluster.is_closed() {
             return Err(Failure::Closed);
         }
-        if let Some(current) = current.as_mut().filter(|it| it.serves(endpoint)) {
-            if current.connection.is_due() {
-                current.succeed(cluster).await;
+        let endpoint = &peer.endpoint;
+        if let Some(current) = state.current.as_mut().filter(|it| it.serves(endpoint)) {
+            if current.connection.is_due() && current.succeed(cluster, peer, broker).await {
+                self.watch(cluster, &current.connection);
             }
             return Ok(current.connection.clone());
         }
-        *current = None;
-        let connection = match opening(cluster, endpoint, deadline).await {
-            Ok(opened) => opened.map_err(|source| Failure::Open { source })?,
-            Err(_) => return Err(Failure::RuntimeGone),
-        };
-        if !self.slot.is_noted.swap(true, Ordering::Relaxed) {
+        // Somebody else has just tried in vain, while this caller waited.
+        if let Some(failed) = &state.failure
+            && failed.0 == *endpoint
+            && failures.load(Ordering::Relaxed) != failures_before
+        {
+            return Err(failed.1.clone());
+        }
+        *state = State::default();
+        let opened = opening(cluster, peer, broker, deadline).await.unwrap_or(Err(Failure::RuntimeGone));
+        let connection = opened.inspect_err(|failure| {
+            failures.fetch_add(1, Ordering::Relaxed);
+            state.failure = Some(Box::new((endpoint.clone(), failure.clone())));
+        })?;
+        if has_opened.swap(true, Ordering::Relaxed) {
+            peer.counters.reconnected();
+        } else {
             cluster.note_opened(&self.slot);
         }
         if cluster.is_closed() {
             // Closing may have looked at the lanes before this one was noted.
             return Err(Failure::Closed);
         }
-        Ok(current.insert(Current::new(connection, cluster)).connection.clone())
+        self.watch(cluster, &connection);
+        Ok(state.current.insert(Current::new(connection, cluster)).connection.clone())
     }
 
     /// Whether a connection is open, as far as that can be told without waiting.
     pub(crate) fn is_open(&self) -> bool {
-        let current = self.slot.connection.try_lock();
-        current.is_ok_and(|current| current.as_ref().is_some_and(|it| !it.connection.is_closed()))
+        let state = self.slot.state.try_lock();
+        state.is_ok_and(|state| state.current.as_ref().is_some_and(|it| !it.connection.is_closed()))
+    }
+
+    /// Frees the memory of a connection when it has ended: a lane that is not used for long holds none.
+    fn watch(&self, cluster: &Cluster, connection: &Connection) {
+        let (ended, slot) = (connection.ended(), Arc::downgrade(&self.slot));
+        cluster.runtime().spawn(async move {
+            ended.await;
+            if let Some(slot) = Weak::upgrade(&slot) {
+                slot.state.lock().await.current.take_if(|current| current.connection.is_closed());
+            }
+        });
     }
 }
 
@@ -99,18 +138,20 @@ impl Current {
         self.connection.endpoint() == endpoint && !self.connection.is_closed()
     }
 
-    /// Goes a step towards another connection in place of this one, without waiting for it. What is in
-    /// flight here has a handle of its own, and ends with its last answer.
-    async fn succeed(&mut self, cluster: &Cluster) {
+    /// Goes a step towards another connection in place of this one, without waiting for it; whether it has
+    /// taken its place. What is in flight here has a handle of its own, and ends with its last answer.
+    async fn succeed(&mut self, cluster: &Cluster, peer: &Arc<Peer>, broker: Option<i32>) -> bool {
         let now = cluster.env().now();
         match &mut self.successor {
             Successor::NotBefore(moment) if moment.is_over(now) => {
                 let deadline = Deadline::after(now, cluster.config().connection.connect_timeout);
-                let opening = opening(cluster, self.connection.endpoint(), deadline);
-                self.successor = Successor::Opening(opening);
+                self.successor = Successor::Opening(opening(cluster, peer, broker, deadline));
             }
             Successor::Opening(opening) if opening.is_finished() => match opening.await {
-                Ok(Ok(connection)) => *self = Self::new(connection, cluster),
+                Ok(Ok(connection)) => {
+                    *self = Self::new(connection, cluster);
+                    return true;
+                }
                 failed => {
                     let broker = self.connection.endpoint();
                     tracing::warn!(%broker, ?failed, "no connection yet in place of one whose session ends");
@@ -120,21 +161,37 @@ impl Current {
             },
             _ => {}
         }
+        false
     }
 }
 
 /// Ends a lane's connection and waits for it.
 pub(crate) async fn close(slot: &Slot) {
-    let current = slot.connection.lock().await.take();
+    let current = slot.state.lock().await.current.take();
     if let Some(current) = current {
         current.connection.close().await;
     }
 }
 
 /// Opens a connection whose task lives on the cluster's runtime, whichever one the caller is on.
-fn opening(cluster: &Cluster, endpoint: &Endpoint, deadline: Deadline) -> Opening {
-    let (env, config) = (cluster.env().clone(), cluster.config().connection.clone());
-    let endpoint = endpoint.clone();
-    let opening = async move { Connection::open(&env, &endpoint, &config, deadline).await };
-    AbortOnDropHandle::new(cluster.runtime().spawn(opening))
+fn opening(cluster: &Cluster, peer: &Arc<Peer>, broker: Option<i32>, deadline: Deadline) -> Opening {
+    let runtime = cluster.runtime().clone();
+    let (cluster, peer) = (cluster.clone(), peer.clone());
+    let opening =
+        async move { peer.gate.pass(&cluster, deadline, open(&cluster, &peer, broker, deadline)).await };
+    AbortOnDropHandle::new(runtime.spawn(opening))
+}
+
+async fn open(
+    cluster: &Cluster,
+    peer: &Peer,
+    broker: Option<i32>,
+    deadline: Deadline,
+) -> Result<Connection, Failure> {
+    let (env, config) = (cluster.env(), &cluster.config().connection);
+    let deadline = deadline.min(Deadline::after(env.now(), config.connect_timeout));
+    let opened = Connection::open_counted(env, &peer.endpoint, config, &peer.counters, deadline).await;
+    let connection = opened.map_err(|source| Failure::Open { source })?;
+    cluster.check_identity(&connection, broker, deadline).await?;
+    Ok(connection)
 }

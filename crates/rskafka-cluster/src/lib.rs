@@ -3,12 +3,15 @@
 //! Invariant: a request is sent again only where the caller's verdict says so; no record is looked at
 //! here.
 
+mod ask;
 mod backoff;
 mod cluster;
 mod config;
 mod error;
+mod gate;
 mod lane;
 mod metadata;
+mod peer;
 mod send;
 
 pub use backoff::Backoff;
@@ -18,4 +21,4 @@ pub use error::{BrokerFailure, Error, Failure, Place};
 pub use lane::Lane;
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
 pub use rskafka_transport as transport;
-pub use send::{Answer, Attempt, Call, News, Prepared, Route, Target, Verdict};
+pub use send::{Answer, Attempt, Call, News, Prepared, Route, Target, Verdict, Via};

@@ -9,6 +9,8 @@ use rskafka_protocol::messages::metadata::{MetadataResponse, MetadataResponseTop
 use rskafka_protocol::{ErrorCode, Uuid};
 use rskafka_transport::Endpoint;
 
+use crate::Failure;
+
 /// Below this version leader epochs are not reliable on brokers before Kafka 2.4 (KAFKA-9212).
 const RELIABLE_EPOCHS: i16 = 9;
 
@@ -108,6 +110,8 @@ impl LeaderHint {
 pub(crate) struct Metadata {
     /// The broker that gave the last answer.
     pub(crate) asked: Option<Endpoint>,
+    /// The cluster's id, from the first answer that told it.
+    cluster_id: Option<String>,
     controller: Option<i32>,
     controller_is_stale: bool,
     brokers: BTreeMap<i32, Broker>,
@@ -158,6 +162,29 @@ impl Metadata {
         if let Some(entry) = self.topics.get_mut(topic) {
             entry.is_stale = true;
         }
+    }
+
+    /// Makes sure that an answer with this id comes from the cluster that the first answer came from.
+    /// Answers below version 2 have none.
+    pub(crate) fn check_cluster(&mut self, answered: Option<&str>) -> Result<(), Failure> {
+        let Some(found) = answered else {
+            return Ok(());
+        };
+        match &self.cluster_id {
+            Some(expected) if expected != found => {
+                Err(Failure::OtherCluster { expected: expected.clone(), found: found.to_owned() })
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.cluster_id = Some(found.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets everything but which cluster it is: a client is never of two in its life.
+    pub(crate) fn forget(&mut self) {
+        *self = Self { cluster_id: self.cluster_id.take(), ..Self::default() };
     }
 
     /// Takes in an answer; gives what it says of each topic.

@@ -27,13 +27,24 @@ pub enum Target<'a> {
     },
 }
 
+/// Which connection to a broker a request goes over.
+#[derive(Debug, Clone, Copy)]
+pub enum Via<'a> {
+    /// The caller's own.
+    Own(&'a Lane),
+    /// The one that all callers share for appends.
+    SharedProduce,
+    /// The one that all callers share for metadata and admin calls.
+    Control,
+}
+
 /// How a request is to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// Which broker it belongs to.
     pub target: Target<'a>,
-    /// The connection it goes over; `None` for the one that the cluster shares for such calls.
-    pub lane: Option<&'a Lane>,
+    /// The connection it goes over.
+    pub via: Via<'a>,
     /// When the whole call ends, with every attempt and pause.
     pub deadline: Deadline,
 }
@@ -181,6 +192,9 @@ impl Cluster {
             place.broker = Some(route.broker.id);
             place.endpoint = Some(route.broker.endpoint.clone());
             attempts += 1;
+            if attempts > 1 {
+                self.peer(&route.broker.endpoint).counters.retried();
+            }
             let outcome = self.attempt(&call, &route, build(&route)).await;
             let reference = outcome.as_ref().map(|reply| &reply.response);
             let verdict = decide(Attempt { outcome: reference, may_repeat });
@@ -242,15 +256,27 @@ impl Cluster {
         route: &Route,
         prepared: Prepared<R>,
     ) -> Result<Reply<R::Response>, Failure> {
-        let endpoint = &route.broker.endpoint;
-        let connection = match call.lane {
-            Some(lane) => lane.connection(self, endpoint, call.deadline).await?,
-            None => self.shared_lane(endpoint).connection(self, endpoint, call.deadline).await?,
+        let peer = self.peer(&route.broker.endpoint);
+        let lane = match call.via {
+            Via::Own(lane) => lane,
+            Via::SharedProduce => &peer.produce,
+            Via::Control => &peer.control,
         };
         let options =
             CallOptions { deadline: call.deadline, max_version: prepared.max_version, wait: prepared.wait };
-        let called = connection.call(&prepared.request, options).await;
-        called.map_err(|error| Failure::Call { source: error })
+        let mut is_first = true;
+        loop {
+            let connection = lane.connection(self, &peer, Some(route.broker.id), call.deadline).await?;
+            match connection.call(&prepared.request, options).await {
+                Ok(reply) => return Ok(reply),
+                // The connection was ended while it was idle, or by another request, before a byte of this
+                // one was on it: that is no failure of this one.
+                Err(error) if is_first && !error.was_sent() && error.close_cause().is_some() => {
+                    is_first = false;
+                }
+                Err(source) => return Err(Failure::Call { source }),
+            }
+        }
     }
 
     async fn route(&self, call: Call<'_>) -> Result<Route, Failure> {

@@ -180,6 +180,12 @@ impl Connection {
         self.inner.link.close_cause().cloned()
     }
 
+    /// Waits until the socket is closed, for whatever reason. The future is no handle: it does not keep the
+    /// connection open.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.link.ended()
+    }
+
     /// Ends the connection for all handles, and waits until the socket is closed. Calls under way fail.
     ///
     /// A request that is partly written is given one second to be written to its end. Dropping the future

@@ -46,7 +46,7 @@ pub struct BrokerStats {
     pub throttle_time: Duration,
     /// Connections that were opened.
     pub connects: u64,
-    /// Those of them that replaced one that was lost.
+    /// Those of them that replaced an earlier one, to whichever broker, that had ended.
     pub reconnects: u64,
     /// Connections that could not be opened.
     pub failed_connects: u64,
@@ -135,7 +135,7 @@ impl Counters {
         self.retries.add(1);
     }
 
-    /// Counts a connection that replaces one that was lost, beside its opening.
+    /// Counts a connection that replaces an earlier one, beside its opening.
     pub fn reconnected(&self) {
         self.reconnects.add(1);
     }

@@ -321,10 +321,13 @@ impl Link {
         self.shared.told_to_end.notify_one();
     }
 
-    /// Waits until the socket is closed.
-    pub(crate) async fn ended(&self) {
-        // An error means that the task is gone, which is as good.
-        let _ = self.shared.ended.subscribe().wait_for(|ended| *ended).await;
+    /// Waits until the socket is closed, without holding the connection open.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ended = self.shared.ended.subscribe();
+        async move {
+            // An error means that the task is gone, which is as good.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
     }
 }
 

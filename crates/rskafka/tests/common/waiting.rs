@@ -30,28 +30,29 @@ pub async fn a_fetch_without_records_ends_with_its_wait(brokers: Brokers) {
     assert!(elapsed <= Duration::from_millis(500) + SLACK, "{elapsed:?}");
 }
 
-/// The longest of 20 appends, one after the other.
-async fn slowest_append(log: &PartitionClient) -> Duration {
-    let mut slowest = Duration::ZERO;
+/// The median of 20 appends, one after the other: the longest shows how busy the machine is.
+async fn typical_append(log: &PartitionClient) -> Duration {
+    let mut times = Vec::new();
     for number in 0..20 {
         let started = Instant::now();
         log.produce([record(number.to_string())]).await.unwrap();
-        slowest = slowest.max(started.elapsed());
+        times.push(started.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    slowest
+    times.sort();
+    times[times.len() / 2]
 }
 
 pub async fn a_long_poll_delays_no_produce(brokers: Brokers) {
     let (_, log) = new_log(&brokers, "lanes").await;
     log.produce([record("first")]).await.unwrap();
-    let alone = slowest_append(&log).await;
+    let alone = typical_append(&log).await;
     // The poll stays open because it asks for more than is written.
     let reader = log.clone();
     let poll =
         tokio::spawn(async move { reader.fetch_records(0, 1_000_000..2_000_000, 5_000).await.unwrap() });
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let beside_the_poll = slowest_append(&log).await;
+    let beside_the_poll = typical_append(&log).await;
     assert!(!poll.is_finished(), "the poll was over before the appends");
     assert!(beside_the_poll <= alone + Duration::from_millis(50), "{beside_the_poll:?}, alone {alone:?}");
     poll.abort();

@@ -40,7 +40,7 @@ async fn produce_fetch_and_the_rest_have_connections_of_their_own() {
     };
     let produce = connections(&[ApiKey::PRODUCE]);
     let fetch = connections(&[ApiKey::FETCH]);
-    let shared = connections(&[ApiKey::METADATA, ApiKey::LIST_OFFSETS]);
+    let shared = connections(&[ApiKey::LIST_OFFSETS]);
     assert_eq!((produce.len(), fetch.len(), shared.len()), (1, 1, 1));
     assert!(produce.is_disjoint(&fetch) && produce.is_disjoint(&shared) && fetch.is_disjoint(&shared));
 }

@@ -26,11 +26,21 @@ impl<F: FnMut(&Asked, Bytes) -> Bytes + Send + 'static> Meddle for F {}
 /// An environment that dials into the cluster, with `meddle` given each answer frame, less its length.
 pub fn env_meddling(cluster: &FakeCluster, meddle: impl Meddle) -> EnvBuilder {
     let cluster = cluster.clone();
+    env_relaying(move |host| Some((cluster.clone(), host.to_owned())), meddle)
+}
+
+/// The same, with `route` telling which cluster's broker a host leads to at this moment; without one the
+/// connection is refused.
+pub fn env_relaying(
+    route: impl Fn(&str) -> Option<(FakeCluster, String)> + Send + Sync + 'static,
+    meddle: impl Meddle,
+) -> EnvBuilder {
     let meddle = Arc::new(Mutex::new(meddle));
     let connector = move |host: String, port: u16| {
-        let (cluster, meddle) = (cluster.clone(), meddle.clone());
+        let (route, meddle) = (route(&host), meddle.clone());
         async move {
-            let broker = cluster.connect(&host, port).await?;
+            let (cluster, broker) = route.ok_or(std::io::ErrorKind::ConnectionRefused)?;
+            let broker = cluster.connect(&broker, port).await?;
             let (ours, theirs) = duplex(1 << 20);
             tokio::spawn(relay(theirs, broker, host, meddle));
             Ok::<_, std::io::Error>(ours)

@@ -1,0 +1,186 @@
+//! Metadata: asking for it, and what its answers say of who answered.
+//!
+//! Invariant: no answer of another cluster is taken in; brokers that cannot be asked are replaced by those
+//! that the cluster was built from, their names looked up anew (KIP-899).
+
+use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+use rskafka_protocol::{ApiKey, ErrorCode};
+use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, Reply};
+use std::time::Duration;
+
+use crate::{BrokerFailure, Cluster, Error, Failure, Place, Topic};
+
+/// How long one broker is waited for while there are others to ask: every look at a leader waits for it.
+const PATIENCE_WITH_ONE: Duration = Duration::from_secs(3);
+
+/// What an answer says of each topic.
+type Topics = Vec<(String, Result<Topic, ErrorCode>)>;
+
+/// Asks for no topic: brokers only.
+pub(crate) fn no_topics() -> MetadataRequest {
+    MetadataRequest { topics: Some(Vec::new()), ..request() }
+}
+
+pub(crate) fn all_topics() -> MetadataRequest {
+    MetadataRequest { topics: None, ..request() }
+}
+
+pub(crate) fn topic(name: &str) -> MetadataRequest {
+    let topic = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
+    MetadataRequest { topics: Some(vec![topic]), ..request() }
+}
+
+fn request() -> MetadataRequest {
+    MetadataRequest { allow_auto_topic_creation: false, ..Default::default() }
+}
+
+impl Cluster {
+    pub(crate) async fn ask_with_retries(
+        &self,
+        request: &MetadataRequest,
+        deadline: Deadline,
+    ) -> Result<Topics, Error> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let failure = match self.ask(request, deadline).await {
+                Ok(topics) => return Ok(topics),
+                Err(failure) => failure,
+            };
+            let pause = self.config().backoff.pause(attempts, self.env().random());
+            let gave_up = deadline.remaining(self.env().now()) <= pause;
+            if gave_up || !failure.is_transient() {
+                let place = Box::new(Place::default());
+                let gave_up = failure.is_transient();
+                let api = ApiKey::METADATA;
+                return Err(Error { api, place, attempts, gave_up, may_have_taken_effect: false, failure });
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Asks one broker after the other until one answers.
+    pub(crate) async fn ask(&self, request: &MetadataRequest, deadline: Deadline) -> Result<Topics, Failure> {
+        if self.is_closed() {
+            return Err(Failure::Closed);
+        }
+        let mut candidates = self.candidates();
+        let mut causes = Vec::new();
+        let mut has_begun_again = false;
+        while let Some(endpoint) = candidates.pop() {
+            // A broker that hangs may not use up the time of those that come after it.
+            let now = self.env().now();
+            let mut share = deadline.remaining(now) / (candidates.len() as u32 + 1);
+            if !candidates.is_empty() {
+                share = share.min(PATIENCE_WITH_ONE);
+            }
+            match self.ask_one(request, &endpoint, Deadline::after(now, share)).await {
+                Ok(topics) => return Ok(topics),
+                Err(failure) => {
+                    tracing::debug!(%endpoint, %failure, "no metadata");
+                    if failure.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) && !has_begun_again {
+                        has_begun_again = true;
+                        candidates = self.candidates();
+                    }
+                    causes.push(BrokerFailure { endpoint, failure: Box::new(failure) });
+                }
+            }
+        }
+        Err(Failure::NoReachableBroker { causes })
+    }
+
+    async fn ask_one(
+        &self,
+        request: &MetadataRequest,
+        endpoint: &Endpoint,
+        deadline: Deadline,
+    ) -> Result<Topics, Failure> {
+        let peer = self.peer(endpoint);
+        let connection = peer.control.connection(self, &peer, None, deadline).await?;
+        let topics = self.ask_on(request, &connection, deadline).await?;
+        self.metadata().asked = Some(endpoint.clone());
+        Ok(topics)
+    }
+
+    /// Makes sure that a new connection leads into this cluster, and not to another broker than thought.
+    ///
+    /// That takes a round trip for each connection, and is worth it: an address may belong to another
+    /// cluster by now, which would take appends by the topic's name (Produce below version 13) or a
+    /// fetch's offsets without a word. The answer also refreshes the list of brokers.
+    pub(crate) async fn check_identity(
+        &self,
+        connection: &Connection,
+        broker: Option<i32>,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        self.ask_on(&no_topics(), connection, deadline).await.map_err(|failure| match failure {
+            // Of the request that the connection is for, nothing was sent yet.
+            Failure::Call { source } => Failure::Identity { source },
+            Failure::Code { code, .. } => Failure::Refused { code },
+            failure => failure,
+        })?;
+        let metadata = self.metadata();
+        let found = metadata.brokers().find(|known| known.endpoint == *connection.endpoint());
+        match (broker, found.map(|found| found.id)) {
+            (Some(expected), Some(found)) if found != expected => {
+                Err(Failure::OtherBroker { expected, found })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn ask_on(
+        &self,
+        request: &MetadataRequest,
+        connection: &Connection,
+        deadline: Deadline,
+    ) -> Result<Topics, Failure> {
+        let called = connection.call(request, CallOptions::new(deadline)).await;
+        let Reply { version, response, .. } = called.map_err(|source| Failure::Call { source })?;
+        if let Err(code) = response.error_code.ok() {
+            if code == ErrorCode::REBOOTSTRAP_REQUIRED {
+                // Begin again from the first addresses (KIP-1102).
+                self.metadata().forget();
+                self.lock_peers().clear();
+            }
+            return Err(Failure::Code { code, message: None });
+        }
+        let applied = self.apply(version, &response);
+        if applied.is_err() {
+            connection.close().await;
+        }
+        applied
+    }
+
+    fn apply(&self, version: i16, response: &MetadataResponse) -> Result<Topics, Failure> {
+        let mut metadata = self.metadata();
+        metadata.check_cluster(response.cluster_id.as_deref())?;
+        let topics = metadata.apply(version, response);
+        let brokers: Vec<_> = metadata.brokers().map(|broker| broker.endpoint.clone()).collect();
+        drop(metadata);
+        // What is kept for addresses that no broker has any more goes.
+        self.lock_peers().retain(|endpoint, _| brokers.contains(endpoint));
+        Ok(topics)
+    }
+
+    /// The addresses to ask, the one to ask first at the end: brokers with an open connection, then
+    /// other brokers, then those that the cluster was built from; last those that could not be reached.
+    fn candidates(&self) -> Vec<Endpoint> {
+        let mut brokers: Vec<_> = self.metadata().brokers().map(|broker| broker.endpoint.clone()).collect();
+        if !brokers.is_empty() {
+            // Spread over the brokers, so that many clients do not all ask the same one.
+            let start = self.env().random() % brokers.len() as u64;
+            brokers.rotate_left(start as usize);
+        }
+        let mut candidates: Vec<_> = self.config().bootstrap.iter().rev().cloned().collect();
+        candidates.retain(|endpoint| !brokers.contains(endpoint));
+        candidates.extend(brokers);
+        let peers = self.lock_peers();
+        candidates.sort_by_key(|endpoint| match peers.get(endpoint) {
+            Some(peer) if peer.gate.is_failing() => 0,
+            Some(peer) if peer.control.is_open() => 2,
+            _ => 1,
+        });
+        candidates
+    }
+}
