@@ -19,18 +19,20 @@ mod encoded;
 mod error;
 mod header;
 mod legacy;
+mod new_record;
 mod reader;
 mod record;
 
 pub use attributes::{Attributes, TimestampType};
 pub use batch::Batch;
-pub use builder::{BatchFull, BuildError, NewRecord, RecordBatchBuilder};
+pub use builder::{BatchFull, BuildError, RecordBatchBuilder};
 pub use compression::Compression;
 pub use control::{ControlRecord, ControlType};
 pub use decompressor::Decompressor;
 pub use encoded::RecordBatch;
 pub use error::{BatchError, BatchErrorKind, Corruption, Unsupported};
 pub use header::BatchHeader;
+pub use new_record::NewRecord;
 pub use reader::{Batches, batches};
 pub use record::{HeadersView, RecordView, Records};
 

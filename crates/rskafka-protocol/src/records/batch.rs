@@ -98,13 +98,15 @@ impl Batch {
     /// A key, value or header of this batch as `Bytes` that share the batch's memory.
     ///
     /// What is not part of the batch is copied.
+    #[inline]
     pub fn slice(&self, part: &[u8]) -> Bytes {
-        let shared = self.payload.get().and_then(|payload| {
-            let start = (part.as_ptr() as usize).wrapping_sub(payload.as_ptr() as usize);
-            let end = start.checked_add(part.len()).filter(|end| *end <= payload.len())?;
-            Some(payload.slice(start..end))
-        });
-        shared.unwrap_or_else(|| Bytes::copy_from_slice(part))
+        if let Some(payload) = self.payload.get() {
+            let start = part.as_ptr().addr().wrapping_sub(payload.as_ptr().addr());
+            if let Some(end) = start.checked_add(part.len()).filter(|end| *end <= payload.len()) {
+                return payload.slice(start..end);
+            }
+        }
+        Bytes::copy_from_slice(part)
     }
 
     /// The whole batch, header included.

@@ -1,53 +1,14 @@
 //! Writes a record batch: one growing buffer, each record encoded once.
 //!
-//! Invariant: the buffer always holds room for the header and whole records; what `size_with` says is
-//! what `push` makes of it.
+//! Invariant: up to `end` the buffer holds room for the header and whole records; what `size_with` says
+//! is what `push` makes of it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use snafu::Snafu;
 
 use super::header::HEADER_SIZE;
-use super::{BatchHeader, Compression, HeadersView, RecordBatch, RecordView, Unsupported, codec};
-use crate::wire::varint::{put_varint, put_varlong, varint_size, varlong_size};
-
-/// A record to be written.
-#[derive(Debug, Clone)]
-pub struct NewRecord<'a, H = HeadersView<'a>> {
-    /// The record's time, in ms since the epoch.
-    pub timestamp: i64,
-    /// The key, or null.
-    pub key: Option<&'a [u8]>,
-    /// The value, or null.
-    pub value: Option<&'a [u8]>,
-    /// The headers in order: an iterator of key and value. It is cloned to be run twice, once for the
-    /// size and once for the bytes, and must give the same both times.
-    pub headers: H,
-}
-
-impl<'a> NewRecord<'a> {
-    /// A record without headers.
-    pub fn new(timestamp: i64, key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Self {
-        Self { timestamp, key, value, headers: HeadersView::default() }
-    }
-}
-
-impl<'a, H> NewRecord<'a, H> {
-    /// The same record with other headers.
-    pub fn headers<I>(self, headers: I) -> NewRecord<'a, I::IntoIter>
-    where
-        I: IntoIterator<Item = (&'a [u8], Option<&'a [u8]>), IntoIter: Clone>,
-    {
-        let Self { timestamp, key, value, .. } = self;
-        NewRecord { timestamp, key, value, headers: headers.into_iter() }
-    }
-}
-
-impl<'a> From<RecordView<'a>> for NewRecord<'a> {
-    fn from(record: RecordView<'a>) -> Self {
-        let RecordView { timestamp, key, value, headers, .. } = record;
-        Self { timestamp, key, value, headers }
-    }
-}
+use super::new_record::{Fields, Place, Room};
+use super::{BatchHeader, Compression, NewRecord, RecordBatch, Unsupported, codec};
 
 /// The record does not fit into one batch: it would have more bytes or offsets than the format can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Snafu)]
@@ -101,8 +62,11 @@ pub enum BuildError {
 /// ```
 #[derive(Debug)]
 pub struct RecordBatchBuilder {
-    /// Room for the header, then the records so far.
+    /// Room for the header, the records so far, and bytes without a meaning for the next ones to be
+    /// written over: a place that is there already is written much faster than one that is appended.
     buffer: BytesMut,
+    /// Where the records so far end.
+    end: usize,
     /// The header so far.
     header: BatchHeader,
     /// The compression level; `None` for the codec's own.
@@ -131,9 +95,10 @@ impl RecordBatchBuilder {
     /// A buffer that is reused is already known to the operating system: large batches are then
     /// written without page faults.
     pub fn with_buffer(mut buffer: BytesMut) -> Self {
-        buffer.clear();
-        buffer.put_bytes(0, HEADER_SIZE);
-        Self { buffer, header: BatchHeader::default(), level: None }
+        if buffer.len() < HEADER_SIZE {
+            buffer.resize(HEADER_SIZE, 0);
+        }
+        Self { buffer, end: HEADER_SIZE, header: BatchHeader::default(), level: None }
     }
 
     /// Takes over what a header says, for brokers and tools.
@@ -175,15 +140,15 @@ impl RecordBatchBuilder {
     /// # Errors
     ///
     /// The batch would grow beyond what the format can say; it is left as it was.
+    #[inline(always)]
     pub fn push<'a, H>(&mut self, record: NewRecord<'a, H>) -> Result<(), BatchFull>
     where
         H: Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone,
     {
         let fields = Fields::of(&record);
-        self.put_fields(&fields)?;
+        let mut room = self.put_fields(&fields)?;
         for (key, value) in record.headers {
-            put_nullable(&mut self.buffer, Some(key));
-            put_nullable(&mut self.buffer, value);
+            room.put_header(key, value);
         }
         Ok(())
     }
@@ -211,7 +176,7 @@ impl RecordBatchBuilder {
 
     /// The size of the batch so far in bytes, header included and before compression.
     pub fn encoded_size(&self) -> usize {
-        self.buffer.len()
+        self.end
     }
 
     /// What [`encoded_size`](Self::encoded_size) would be after a push of `record`.
@@ -227,7 +192,8 @@ impl RecordBatchBuilder {
     /// # Errors
     ///
     /// There are no records, or the codec is not supported, does not have the level, or fails.
-    pub fn build(self) -> Result<RecordBatch, BuildError> {
+    pub fn build(mut self) -> Result<RecordBatch, BuildError> {
+        self.buffer.truncate(self.end);
         if self.is_empty() {
             return Err(BuildError::Empty);
         }
@@ -240,6 +206,7 @@ impl RecordBatchBuilder {
 
     /// The header so far, and the records.
     pub(super) fn into_parts(mut self) -> (BatchHeader, Bytes) {
+        self.buffer.truncate(self.end);
         (self.header, self.buffer.split_off(HEADER_SIZE.min(self.buffer.len())).freeze())
     }
 
@@ -263,17 +230,16 @@ impl RecordBatchBuilder {
         Ok(RecordBatch::seal(self.header, buffer))
     }
 
-    /// Where and how `fields` would stand as the next record.
+    /// How `fields` would stand as the next record.
     #[inline]
     fn place(&self, fields: &Fields<'_>) -> Place {
-        let offset_delta = self.header.last_offset_delta.wrapping_add(1);
-        let timestamp_delta = fields.timestamp.wrapping_sub(self.base_timestamp(fields.timestamp));
-        let body = (ATTRIBUTES_SIZE + varlong_size(timestamp_delta) + varint_size(offset_delta))
-            .saturating_add(nullable_size(fields.key))
-            .saturating_add(nullable_size(fields.value))
-            .saturating_add(size_of_length(fields.header_count))
-            .saturating_add(fields.headers_size);
-        Place { offset_delta, timestamp_delta, body, size: size_of_length(body).saturating_add(body) }
+        let base_timestamp = self.base_timestamp(fields.timestamp);
+        fields.place(fields.timestamp.wrapping_sub(base_timestamp), self.next_offset_delta())
+    }
+
+    #[inline]
+    fn next_offset_delta(&self) -> i32 {
+        self.header.last_offset_delta.wrapping_add(1)
     }
 
     /// What the timestamps are relative to, if a record of time `timestamp` comes next.
@@ -285,113 +251,42 @@ impl RecordBatchBuilder {
         self.header.base_timestamp
     }
 
-    /// Appends a record up to its headers and counts it in.
-    #[inline]
-    fn put_fields(&mut self, fields: &Fields<'_>) -> Result<(), BatchFull> {
+    /// Appends a record up to its headers and counts it in; gives the room for those.
+    #[inline(always)]
+    fn put_fields(&mut self, fields: &Fields<'_>) -> Result<Room<'_>, BatchFull> {
         let place = self.place(fields);
-        let fits = self.encoded_size().saturating_add(place.size) <= MAX_BATCH_SIZE;
-        let (Some(record_count), 0.., true) =
-            (self.header.record_count.checked_add(1), place.offset_delta, fits)
-        else {
+        let (start, end) = (self.end, self.end.saturating_add(place.size));
+        let offset_delta = self.next_offset_delta();
+        if offset_delta < 0 || end > MAX_BATCH_SIZE {
             return Err(BatchFull);
-        };
+        }
+        if end > self.buffer.len() {
+            self.grow(end);
+        }
         let max_timestamp = if self.is_empty() { i64::MIN } else { self.header.max_timestamp };
+        self.end = end;
         self.header.base_timestamp = self.base_timestamp(fields.timestamp);
         self.header.max_timestamp = max_timestamp.max(fields.timestamp);
-        self.header.last_offset_delta = place.offset_delta;
-        self.header.record_count = record_count;
+        self.header.last_offset_delta = offset_delta;
+        // Cannot overflow, as a record has more than one byte.
+        self.header.record_count = self.header.record_count.wrapping_add(1);
+        let Some(room) = self.buffer.get_mut(start..end) else {
+            return Err(BatchFull);
+        };
+        Ok(fields.write(&place, room))
+    }
 
-        let out = &mut self.buffer;
-        out.reserve(place.size);
-        put_length(out, place.body);
-        out.put_u8(0);
-        put_varlong(out, place.timestamp_delta);
-        put_varint(out, place.offset_delta);
-        put_nullable(out, fields.key);
-        put_nullable(out, fields.value);
-        put_length(out, fields.header_count);
-        Ok(())
+    /// Makes the bytes up to `end` part of the buffer.
+    #[cold]
+    fn grow(&mut self, end: usize) {
+        self.buffer.reserve(end.saturating_sub(self.buffer.len()));
+        self.buffer.resize(self.buffer.capacity().min(end.saturating_add(CLEARED)), 0);
     }
 }
-
-/// The attributes of a record, of which none has a meaning yet.
-const ATTRIBUTES_SIZE: usize = 1;
 
 /// What an `int32` can count. Every length within the batch is smaller.
 const MAX_BATCH_SIZE: usize = 0x7fff_ffff;
 
-/// A record's fields, with the headers measured.
-struct Fields<'a> {
-    timestamp: i64,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    header_count: usize,
-    headers_size: usize,
-}
-
-impl<'a> Fields<'a> {
-    #[inline]
-    fn of<H>(record: &NewRecord<'a, H>) -> Self
-    where
-        H: Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone,
-    {
-        let (mut header_count, mut headers_size) = (0, 0usize);
-        for (key, value) in record.headers.clone() {
-            header_count += 1;
-            headers_size =
-                headers_size.saturating_add(nullable_size(Some(key))).saturating_add(nullable_size(value));
-        }
-        let NewRecord { timestamp, key, value, .. } = *record;
-        Self { timestamp, key, value, header_count, headers_size }
-    }
-}
-
-/// How a record stands in its batch.
-struct Place {
-    offset_delta: i32,
-    timestamp_delta: i64,
-    /// The bytes that the record's length counts.
-    body: usize,
-    /// The length included.
-    size: usize,
-}
-
-/// The size of bytes with their length in front.
-#[inline]
-fn nullable_size(bytes: Option<&[u8]>) -> usize {
-    match bytes {
-        Some(bytes) => size_of_length(bytes.len()).saturating_add(bytes.len()),
-        None => varint_size(-1),
-    }
-}
-
-/// Appends bytes with their length in front. The length of null is -1.
-#[inline]
-fn put_nullable(out: &mut BytesMut, bytes: Option<&[u8]>) {
-    match bytes {
-        Some(bytes) => {
-            put_length(out, bytes.len());
-            out.put_slice(bytes);
-        }
-        None => put_varint(out, -1),
-    }
-}
-
-// Lengths are below 2^31, where the zigzag of 32 and of 64 bits is the same. Larger ones are measured
-// too, and then refused.
-
-#[inline]
-fn size_of_length(length: usize) -> usize {
-    varlong_size(as_i64(length))
-}
-
-#[inline]
-fn put_length(out: &mut BytesMut, length: usize) {
-    put_varlong(out, as_i64(length));
-}
-
-/// No length in memory is beyond `isize::MAX`.
-#[inline]
-fn as_i64(length: usize) -> i64 {
-    i64::try_from(length).unwrap_or(i64::MAX)
-}
+/// How much memory is cleared ahead of the records: so little that it is still in the cache when they
+/// are written over it.
+const CLEARED: usize = 4096;

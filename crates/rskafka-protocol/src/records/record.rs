@@ -38,14 +38,22 @@ impl<'a> Iterator for HeadersView<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.count = self.count.checked_sub(1)?;
-        // The record was parsed as a whole before it was given out.
-        let (rest, header) = header::<()>(self.rest).ok()?;
-        self.rest = rest;
-        Some(header)
+        self.parse_next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.count, Some(self.count))
+    }
+}
+
+impl<'a> HeadersView<'a> {
+    /// Apart, so that records without headers are as fast as they can be.
+    #[inline(never)]
+    fn parse_next(&mut self) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+        // The record was parsed as a whole before it was given out.
+        let (rest, header) = header::<()>(self.rest).ok()?;
+        self.rest = rest;
+        Some(header)
     }
 }
 

@@ -142,6 +142,7 @@ proptest! {
     fn what_is_built_is_read_back(header in headers(), records in records()) {
         let batch = build(header, &records);
         let read = read_one(batch.bytes());
+        prop_assert_eq!(Some(read.max_timestamp()), records.iter().map(|record| record.timestamp).max());
         prop_assert_eq!(owned(&read), records);
         prop_assert_eq!(read.header(), batch.header());
         prop_assert_eq!(read.crc(), batch.crc());
@@ -156,15 +157,21 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_made_of_views_is_the_same_batch(records in records()) {
+    fn a_batch_made_of_views_in_used_memory_is_the_same_batch(records in records(), used in 0usize..20_000) {
         let batch = build(BatchHeader::default(), &records);
         let read = read_one(batch.bytes());
-        let mut builder = RecordBatchBuilder::with_buffer(BytesMut::from(&b"old"[..]));
+        // Room for the batch and no more, or bytes of an older one.
+        let mut buffer = BytesMut::with_capacity(batch.size_in_bytes());
+        buffer.resize(used, 0xa5);
+        let memory = buffer.as_ptr();
+        let mut builder = RecordBatchBuilder::with_buffer(buffer);
         for (record, gap) in read.records().zip(records.iter().map(|record| record.gap)) {
             builder.skip_offsets(gap).unwrap();
             builder.push(NewRecord::from(record.unwrap())).unwrap();
         }
-        prop_assert_eq!(builder.build().unwrap(), batch);
+        let built = builder.build().unwrap();
+        prop_assert_eq!(built.bytes().as_ptr(), memory);
+        prop_assert_eq!(built, batch);
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! Invariant: a value takes at most 5 bytes (32 bit) or 10 bytes (64 bit); more is an error, as are
 //! bits that do not fit the type.
 
-use bytes::BufMut;
-
 use crate::encoder::Encoder;
 use crate::error::{DecodeErrorKind, Failure, Parsed, fail};
 
@@ -71,65 +69,43 @@ fn unsigned_of_more_bytes<'i, E: Failure<'i>>(input: &'i [u8], max_bytes: u32) -
 
 /// Writes an unsigned integer of up to 64 bits.
 pub(crate) fn put_unsigned(value: u64, out: &mut Encoder) {
-    encode(value, |bytes| out.put_slice(bytes));
+    unsigned_bytes(value, |bytes| out.put_slice(bytes));
 }
 
-/// Writes a signed 32-bit integer in zigzag.
+/// The unsigned integer that a signed one of 64 bits, or of fewer, is written as.
 #[inline]
-pub(crate) fn put_varint(out: &mut impl BufMut, value: i32) {
-    encode(u64::from(zigzag_i32(value)), |bytes| out.put_slice(bytes));
-}
-
-/// Writes a signed 64-bit integer in zigzag.
-#[inline]
-pub(crate) fn put_varlong(out: &mut impl BufMut, value: i64) {
-    encode(zigzag_i64(value), |bytes| out.put_slice(bytes));
-}
-
-/// The bytes that a signed 32-bit integer takes in zigzag.
-#[inline]
-pub(crate) fn varint_size(value: i32) -> usize {
-    unsigned_size(u64::from(zigzag_i32(value)))
-}
-
-/// The bytes that a signed 64-bit integer takes in zigzag.
-#[inline]
-pub(crate) fn varlong_size(value: i64) -> usize {
-    unsigned_size(zigzag_i64(value))
-}
-
-#[inline]
-fn zigzag_i32(value: i32) -> u32 {
-    ((value << 1) ^ (value >> 31)).cast_unsigned()
-}
-
-#[inline]
-fn zigzag_i64(value: i64) -> u64 {
+pub(crate) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-/// One byte for each seven bits begun; zero has one bit.
+/// The bytes that an unsigned integer takes: one for each seven bits begun, and zero has one bit.
 #[inline]
-fn unsigned_size(value: u64) -> usize {
-    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+pub(crate) fn unsigned_size(value: u64) -> usize {
+    // A seventh of the bits, rounded up, for 1 to 64 of them.
+    ((64 - (value | 1).leading_zeros()) * 9 + 64) as usize / 64
 }
 
 /// Gives the bytes of an unsigned integer to `put`.
 #[inline]
-fn encode(value: u64, mut put: impl FnMut(&[u8])) {
-    let [low, second, ..] = value.to_le_bytes();
+pub(crate) fn unsigned_bytes(value: u64, mut put: impl FnMut(&[u8])) {
+    let [first, second, third, ..] = [value, value >> 7, value >> 14].map(|bits| bits.to_le_bytes()[0]);
     match value {
-        0..0x80 => put(&[low]),
-        0x80..0x4000 => put(&[low | 0x80, second << 1 | low >> 7]),
-        _ => encode_more_bytes(value, &mut put),
+        0..0x80 => put(&[first]),
+        0x80..0x4000 => put(&[first | 0x80, second]),
+        0x4000..0x20_0000 => put(&[first | 0x80, second | 0x80, third]),
+        _ => {
+            let (bytes, size) = more_unsigned_bytes(value);
+            put(bytes.get(..size).unwrap_or_default());
+        }
     }
 }
 
-fn encode_more_bytes(mut value: u64, put: &mut dyn FnMut(&[u8])) {
+#[cold]
+fn more_unsigned_bytes(mut value: u64) -> ([u8; 10], usize) {
     let mut bytes = [0u8; 10];
-    let mut len = 0;
+    let mut size = 0;
     for slot in &mut bytes {
-        len += 1;
+        size += 1;
         let [low, ..] = value.to_le_bytes();
         *slot = low & 0x7f;
         value >>= 7;
@@ -138,7 +114,7 @@ fn encode_more_bytes(mut value: u64, put: &mut dyn FnMut(&[u8])) {
         }
         *slot |= 0x80;
     }
-    put(bytes.get(..len).unwrap_or_default());
+    (bytes, size)
 }
 
 #[cfg(test)]
@@ -157,8 +133,8 @@ mod tests {
         fn every_integer_survives(value: u64, signed: i64, small: i32) {
             let mut out = Encoder::new();
             put_unsigned(value, &mut out);
-            put_unsigned(zigzag_i64(signed), &mut out);
-            put_unsigned(u64::from(zigzag_i32(small)), &mut out);
+            put_unsigned(zigzag(signed), &mut out);
+            put_unsigned(zigzag(i64::from(small)), &mut out);
             put_unsigned(u64::from(value as u32), &mut out);
             let bytes = out.into_bytes();
             let (rest, read) = full(unsigned_varlong(&bytes)).unwrap();
@@ -185,14 +161,8 @@ mod tests {
     #[test]
     fn sizes_are_those_of_the_bytes() {
         for shift in 0..64 {
-            for value in [1i64 << shift, (1i64 << shift).wrapping_sub(1), -(1i64 << shift.min(62))] {
-                let mut long = Vec::new();
-                put_varlong(&mut long, value);
-                assert_eq!(long.len(), varlong_size(value), "{value}");
-                let value = value as i32;
-                let mut short = Vec::new();
-                put_varint(&mut short, value);
-                assert_eq!(short.len(), varint_size(value), "{value}");
+            for value in [1u64 << shift, (1u64 << shift) - 1] {
+                unsigned_bytes(value, |bytes| assert_eq!(bytes.len(), unsigned_size(value), "{value}"));
             }
         }
     }
@@ -233,14 +203,9 @@ mod tests {
             assert_eq!(read, Ok((size, value)), "{line}");
             if line["odd"] != true {
                 let mut out = Encoder::new();
-                let mut signed = Vec::new();
-                match kind {
-                    "varint" => put_varint(&mut signed, value as i32),
-                    "varlong" => put_varlong(&mut signed, value as i64),
-                    _ => put_unsigned(value as u64, &mut out),
-                }
-                signed.extend_from_slice(&out.into_bytes());
-                assert_eq!(signed, bytes, "{line}");
+                let is_signed = kind == "varint" || kind == "varlong";
+                put_unsigned(if is_signed { zigzag(value as i64) } else { value as u64 }, &mut out);
+                assert_eq!(out.into_bytes(), bytes, "{line}");
             }
         }
         assert!(checked > 100, "{checked} vectors were checked");
