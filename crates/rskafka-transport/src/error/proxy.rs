@@ -56,7 +56,7 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Whether another attempt may go better without a change of configuration.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Refused { .. } | Self::Closed { .. })
     }
 }

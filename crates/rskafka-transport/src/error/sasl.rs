@@ -94,7 +94,7 @@ pub enum SaslError {
 
 impl SaslError {
     /// Whether another attempt may go better without other credentials.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Call { source } => source.is_transient(),
             Self::Refused { code, .. } => code.is_retriable(),

@@ -94,7 +94,7 @@ pub enum TlsError {
 
 impl TlsError {
     /// Whether another attempt may go better without a change of configuration.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Closed { .. })
     }
 }

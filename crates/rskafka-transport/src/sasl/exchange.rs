@@ -229,3 +229,6 @@ fn lifetime(response: &SaslAuthenticateResponse) -> Option<Duration> {
     let millis = u64::try_from(response.session_lifetime_ms).ok().filter(|millis| *millis > 0);
     millis.map(Duration::from_millis)
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,9 +68,16 @@ pub(crate) async fn open<F: Future>(
     config: &ConnectionConfig,
     script: impl FnOnce(Peer) -> F,
 ) -> (Result<Connection, OpenError>, F::Output) {
+    open_to(&endpoint(), config, script).await
+}
+
+pub(crate) async fn open_to<F: Future>(
+    endpoint: &Endpoint,
+    config: &ConnectionConfig,
+    script: impl FnOnce(Peer) -> F,
+) -> (Result<Connection, OpenError>, F::Output) {
     let (env, mut peers) = env();
-    let endpoint = endpoint();
-    let opening = Connection::open(&env, &endpoint, config, no_hurry());
+    let opening = Connection::open(&env, endpoint, config, no_hurry());
     tokio::join!(opening, async { script(peers.recv().await.expect("a connection")).await })
 }
 
@@ -174,15 +181,25 @@ impl Received {
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// The next request; `None` at the end of the stream. Panics if the stream ends within a frame.
     pub(crate) async fn try_request(&mut self) -> Option<Received> {
-        let mut length = [0; 4];
-        if self.stream.read(&mut length[..1]).await.expect("a pipe does not fail") == 0 {
-            return None;
-        }
-        self.stream.read_exact(&mut length[1..]).await.expect("a whole length");
-        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-        self.stream.read_exact(&mut frame).await.expect("a whole frame");
+        let frame = self.try_frame().await?.split_off(4);
         let (header, body) = RequestHeader::decode(&frame.into()).expect("a header");
         Some(Received { header, body })
+    }
+
+    /// The next frame, with its length.
+    pub(crate) async fn try_frame(&mut self) -> Option<Vec<u8>> {
+        let mut frame = vec![0; 4];
+        match self.stream.read(&mut frame[..1]).await {
+            Ok(0) => return None,
+            // The end of TLS without a word.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
+            read => read.expect("a pipe does not fail"),
+        };
+        self.stream.read_exact(&mut frame[1..]).await.expect("a whole length");
+        let length = u32::from_be_bytes(frame[..].try_into().expect("four bytes"));
+        frame.resize(4 + length as usize, 0);
+        self.stream.read_exact(&mut frame[4..]).await.expect("a whole frame");
+        Some(frame)
     }
 
     pub(crate) async fn request(&mut self) -> Received {

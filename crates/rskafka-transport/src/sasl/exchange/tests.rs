@@ -1,0 +1,263 @@
+use proptest::prelude::*;
+use rskafka_protocol::scram::{ServerStart, StoredCredential};
+
+use super::*;
+
+const SECRET: &str = "pa55-word-or-token";
+
+fn credentials() -> Credentials {
+    Credentials::new("alice", SECRET)
+}
+
+fn plain() -> Exchange {
+    Exchange::plain(&credentials()).unwrap()
+}
+
+fn scram(mechanism: Mechanism) -> Exchange {
+    Exchange::scram(mechanism, &credentials(), "a-nonce").unwrap()
+}
+
+fn oauth() -> Exchange {
+    Exchange::oauth_bearer(&OauthToken::new(SECRET)).unwrap()
+}
+
+fn all() -> [Exchange; 4] {
+    [plain(), scram(Mechanism::Sha256), scram(Mechanism::Sha512), oauth()]
+}
+
+fn agreed() -> Event {
+    Event::Handshake(SaslHandshakeResponse::default())
+}
+
+fn answer(error_code: ErrorCode, message: Option<&str>, bytes: &[u8], lifetime: i64) -> Event {
+    Event::Authenticate(SaslAuthenticateResponse {
+        error_code,
+        error_message: message.map(str::to_owned),
+        auth_bytes: Bytes::copy_from_slice(bytes).into(),
+        session_lifetime_ms: lifetime,
+    })
+}
+
+fn accepted(bytes: &[u8]) -> Event {
+    answer(ErrorCode::NONE, None, bytes, 0)
+}
+
+#[track_caller]
+fn said(action: Result<Action, SaslError>) -> Bytes {
+    match action {
+        Ok(Action::Authenticate(bytes)) => bytes.0,
+        Ok(_) => panic!("nothing is said"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[track_caller]
+fn done(action: Result<Action, SaslError>) -> Option<Duration> {
+    match action {
+        Ok(Action::Done(lifetime)) => lifetime,
+        Ok(_) => panic!("not done"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[track_caller]
+fn failed(action: Result<Action, SaslError>) -> SaslError {
+    action.map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn plain_sends_user_and_password_and_is_done_with_the_answer() {
+    let mut exchange = plain();
+    assert_eq!(exchange.request().mechanism, "PLAIN");
+    assert_eq!(said(exchange.on(agreed())), format!("\0alice\0{SECRET}").as_bytes());
+    assert_eq!(done(exchange.on(answer(ErrorCode::NONE, None, b"", 5000))), Some(Duration::from_secs(5)));
+    let mut exchange = plain();
+    said(exchange.on(agreed()));
+    assert_eq!(done(exchange.on(answer(ErrorCode::NONE, None, b"", -1))), None);
+}
+
+/// The broker's side of SCRAM up to its last message.
+fn scram_until_final(exchange: &mut Exchange, mechanism: Mechanism) -> Vec<u8> {
+    let stored = StoredCredential::new(mechanism, SECRET, b"salt", 4096).unwrap();
+    assert_eq!(exchange.request().mechanism, mechanism.name());
+    let server = ServerStart::new(&said(exchange.on(agreed()))).unwrap().answer(&stored, "more").unwrap();
+    let Ok(Action::Hash(first, message)) = exchange.on(accepted(server.message())) else { panic!() };
+    let last = said(exchange.on(Event::Hashed(first.server_first(&message))));
+    server.client_final(&last).unwrap().message().to_vec()
+}
+
+#[test]
+fn scram_is_done_once_the_broker_has_proved_itself() {
+    for mechanism in Mechanism::ALL {
+        let mut exchange = scram(mechanism);
+        let server_final = scram_until_final(&mut exchange, mechanism);
+        let last = answer(ErrorCode::NONE, None, &server_final, 1);
+        assert_eq!(done(exchange.on(last)), Some(Duration::from_millis(1)));
+    }
+}
+
+#[test]
+fn a_broker_that_does_not_know_the_password_is_refused() {
+    for mechanism in Mechanism::ALL {
+        let mut exchange = scram(mechanism);
+        let mut server_final = scram_until_final(&mut exchange, mechanism);
+        server_final[5] ^= 1;
+        let error = failed(exchange.on(accepted(&server_final)));
+        assert!(matches!(error, SaslError::Scram { source: ScramError::WrongSignature, .. }), "{error:?}");
+        let mut exchange = scram(mechanism);
+        scram_until_final(&mut exchange, mechanism);
+        assert!(matches!(failed(exchange.on(accepted(b""))), SaslError::Scram { .. }));
+    }
+}
+
+#[test]
+fn oauth_bearer_sends_the_token_with_principal_and_extensions() {
+    let token = OauthToken::new("t.o-k_e~n+/=").principal("a,b=c").extension("cluster", "lkc 1");
+    let mut exchange = Exchange::oauth_bearer(&token).unwrap();
+    assert_eq!(exchange.request().mechanism, "OAUTHBEARER");
+    let sent = said(exchange.on(agreed()));
+    assert_eq!(sent, "n,a=a=2Cb=3Dc,\x01auth=Bearer t.o-k_e~n+/=\x01cluster=lkc 1\x01\x01".as_bytes());
+    assert_eq!(done(exchange.on(answer(ErrorCode::NONE, None, b"", 60_000))), Some(Duration::from_secs(60)));
+    assert_eq!(said(oauth().on(agreed())), format!("n,,\x01auth=Bearer {SECRET}\x01\x01").as_bytes());
+}
+
+#[test]
+fn a_refused_token_is_acknowledged_and_its_reason_told() {
+    let json = br#"{"status":"invalid_token"}"#;
+    for (error_code, message) in [
+        (ErrorCode::SASL_AUTHENTICATION_FAILED, Some(r#"{"status":"invalid_token"}"#)),
+        (ErrorCode::NONE, None),
+    ] {
+        let mut exchange = oauth();
+        said(exchange.on(agreed()));
+        // Error 0, but not accepted.
+        assert_eq!(said(exchange.on(accepted(json))), &b"\x01"[..]);
+        let error = failed(exchange.on(answer(error_code, message, b"", 0)));
+        assert!(matches!(error, SaslError::Refused { code: ErrorCode::SASL_AUTHENTICATION_FAILED, .. }));
+        assert!(error.to_string().contains(r#"{"status":"invalid_token"}"#), "{error}");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_the_broker_says_but_never_the_secret() {
+    for (message, shown) in [
+        (Some("Authentication failed: Invalid username or password"), "Invalid username or password"),
+        (Some("no user alice with pa55-word-or-token here"), "repeats the secret and is not shown"),
+        (Some("line\nbreak\x1b[31m"), "linebreak[31m"),
+        (None, "(SASL_AUTHENTICATION_FAILED (58)): check user and password"),
+    ] {
+        for mut exchange in [plain(), oauth()] {
+            said(exchange.on(agreed()));
+            let error = failed(exchange.on(answer(ErrorCode::SASL_AUTHENTICATION_FAILED, message, b"", 0)));
+            let said = error.to_string();
+            assert!(said.contains(shown) && !said.contains(SECRET), "{said}");
+            assert!(!format!("{error:?}").contains(SECRET));
+            assert!(!error.is_transient());
+        }
+    }
+}
+
+#[test]
+fn a_refused_mechanism_comes_with_the_brokers_list() {
+    let refused = |error_code, mechanisms: &[&str]| {
+        let mechanisms = mechanisms.iter().map(|name| (*name).to_owned()).collect();
+        failed(plain().on(Event::Handshake(SaslHandshakeResponse { error_code, mechanisms })))
+    };
+    let error = refused(ErrorCode::UNSUPPORTED_SASL_MECHANISM, &["SCRAM-SHA-512", "OAUTHBEARER"]);
+    assert!(matches!(&error, SaslError::UnsupportedMechanism { offered, .. } if offered.len() == 2));
+    assert!(error.to_string().contains("does not offer PLAIN, but SCRAM-SHA-512, OAUTHBEARER: choose"));
+    let error = refused(ErrorCode::UNSUPPORTED_SASL_MECHANISM, &[]);
+    assert!(error.to_string().contains("does not offer PLAIN, but none"), "{error}");
+    assert!(matches!(refused(ErrorCode::ILLEGAL_SASL_STATE, &[]), SaslError::NotExpected));
+    assert!(matches!(refused(ErrorCode::INVALID_REQUEST, &[]), SaslError::Refused { .. }));
+}
+
+#[test]
+fn credentials_that_cannot_be_sent_are_refused_before_anything_is_said() {
+    let plain = |user: &str, password: &str| Exchange::plain(&Credentials::new(user, password));
+    assert!(plain("", "b").is_err() && plain("a", "").is_err());
+    assert!(plain("a\0", "b").is_err() && plain("a", "b\0").is_err());
+    assert!(Exchange::scram(Mechanism::Sha256, &Credentials::new("", "b"), "nonce").is_err());
+    for token in [
+        OauthToken::new(""),
+        OauthToken::new("a b"),
+        OauthToken::new("a\x01"),
+        OauthToken::new("é"),
+        OauthToken::new("t").principal(""),
+        OauthToken::new("t").principal("a\x01b"),
+        OauthToken::new("t").extension("auth", "v"),
+        OauthToken::new("t").extension("", "v"),
+        OauthToken::new("t").extension("a1", "v"),
+        OauthToken::new("t").extension("a", "v\x01"),
+        OauthToken::new("t").extension("a", ""),
+    ] {
+        assert!(Exchange::oauth_bearer(&token).is_err(), "{token:?}");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Agree(i16),
+    Accept(i16, Vec<u8>),
+    /// The right answer of a broker that does not know the password.
+    ServerFirst,
+    Hashed,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let code = prop_oneof![4 => Just(0), 1 => Just(58), 1 => any::<i16>()];
+    let bytes = prop_oneof![2 => Just(Vec::new()), 1 => Just(b"v=AAAA".to_vec()), 1 => prop::collection::vec(any::<u8>(), 0..40)];
+    let step = prop_oneof![
+        2 => code.clone().prop_map(Step::Agree),
+        3 => (code, bytes).prop_map(|(code, bytes)| Step::Accept(code, bytes)),
+        2 => Just(Step::ServerFirst),
+        2 => Just(Step::Hashed),
+    ];
+    prop::collection::vec(step, 0..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever comes in whatever order: nobody is taken for authenticated without the steps that the
+    /// mechanism asks for, and after an error or the end everything is one.
+    #[test]
+    fn no_order_of_answers_gets_past_the_exchange(steps in steps(), which in 0..4usize) {
+        let mut exchange = all().into_iter().nth(which).unwrap();
+        let is_scram = (1..3).contains(&which);
+        let mut hashing: Option<(ClientFirst, Bytes)> = None;
+        let (mut has_ended, mut spoken) = (false, 0);
+        for step in steps {
+            let event = match step {
+                Step::Agree(code) => {
+                    Event::Handshake(SaslHandshakeResponse { error_code: ErrorCode(code), mechanisms: Vec::new() })
+                }
+                Step::Accept(code, bytes) => answer(ErrorCode(code), None, &bytes, 0),
+                Step::ServerFirst => accepted(b"r=a-nonce-more,s=c2FsdA==,i=4096"),
+                Step::Hashed => match hashing.take() {
+                    Some((first, message)) => Event::Hashed(first.server_first(&message)),
+                    None => continue,
+                },
+            };
+            let was_accepted = matches!(
+                &event,
+                Event::Authenticate(response) if response.error_code == ErrorCode::NONE
+            );
+            match exchange.on(event) {
+                Ok(_) if has_ended => prop_assert!(false, "it goes on after its end"),
+                Ok(Action::Authenticate(_)) => spoken += 1,
+                Ok(Action::Hash(first, message)) => hashing = Some((first, message)),
+                Ok(Action::Done(_)) => {
+                    // A broker without the password cannot give SCRAM's signature.
+                    prop_assert!(!is_scram && spoken == 1 && was_accepted);
+                    has_ended = true;
+                }
+                Err(error) => {
+                    prop_assert!(!error.to_string().contains(SECRET));
+                    has_ended = true;
+                }
+            }
+            prop_assert!(spoken <= 2, "an exchange is short");
+        }
+    }
+}
