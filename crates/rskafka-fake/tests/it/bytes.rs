@@ -192,7 +192,8 @@ async fn a_client_that_stops_taking_answers_and_ends_within_a_request_is_counted
     let cluster = cluster(1).await;
     cluster.inject(Fault::delay(Duration::from_millis(50)));
     let mut stream = cluster.connect("broker-1", 9092).await.unwrap();
-    let requests = [metadata(), metadata()[..9].to_vec()].concat();
+    // More than the broker reads ahead.
+    let requests = [metadata().repeat(20), metadata()[..9].to_vec()].concat();
     stream.write_all(&requests).await.unwrap();
     drop(stream);
     cluster.requests_like(1, |_| true).await;
