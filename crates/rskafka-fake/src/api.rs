@@ -11,12 +11,15 @@ mod fetch;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod sasl_authenticate;
+mod sasl_handshake;
 
 use bytes::Bytes;
 use rskafka_protocol::messages::{
     api_versions::ApiVersionsRequest, create_topics::CreateTopicsRequest, delete_topics::DeleteTopicsRequest,
     fetch::FetchRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
-    produce::ProduceRequest,
+    produce::ProduceRequest, sasl_authenticate::SaslAuthenticateRequest,
+    sasl_handshake::SaslHandshakeRequest,
 };
 use rskafka_protocol::{ApiKey, RequestHeader, VersionRange};
 
@@ -41,9 +44,11 @@ const ROUTES: &[Route] = &[
     route::<FetchRequest>(),
     route::<ListOffsetsRequest>(),
     route::<MetadataRequest>(),
+    route::<SaslHandshakeRequest>(),
     route::<ApiVersionsRequest>(),
     route::<CreateTopicsRequest>(),
     route::<DeleteTopicsRequest>(),
+    route::<SaslAuthenticateRequest>(),
 ];
 
 /// The versions that the brokers advertise and take: the table's, or fewer.

@@ -13,7 +13,7 @@ use crate::broker::Port;
 use crate::clock::Clock;
 use crate::cluster::FakeCluster;
 use crate::received::Received;
-use crate::shared::{Limits, Shared};
+use crate::shared::{Limits, Security, Shared};
 use crate::state::{Broker, Defaults, Endpoint, State};
 
 /// The port of every broker that has no real one.
@@ -32,6 +32,10 @@ pub struct FakeClusterBuilder {
     limits: Limits,
     recorded_requests: usize,
     advertised: Vec<(ApiKey, VersionRange)>,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::FakeTls>,
+    #[cfg(feature = "sasl")]
+    sasl: Option<crate::FakeSasl>,
 }
 
 impl Default for FakeClusterBuilder {
@@ -45,6 +49,10 @@ impl Default for FakeClusterBuilder {
             limits: Limits { max_request_bytes: 100 * 1024 * 1024, pipe_bytes: 64 * 1024 },
             recorded_requests: 10_000,
             advertised: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "sasl")]
+            sasl: None,
         }
     }
 }
@@ -107,6 +115,20 @@ impl FakeClusterBuilder {
         self
     }
 
+    /// Has the brokers speak TLS, over ports and pipes alike.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::FakeTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Has the brokers ask for a login.
+    #[cfg(feature = "sasl")]
+    pub fn sasl(mut self, sasl: crate::FakeSasl) -> Self {
+        self.sasl = Some(sasl);
+        self
+    }
+
     /// The largest request that brokers take, in bytes; a larger one ends the connection. 100 MiB by
     /// default.
     pub fn max_request_bytes(mut self, bytes: usize) -> Self {
@@ -158,6 +180,17 @@ impl FakeClusterBuilder {
         let received = Received::new(self.recorded_requests);
         let state = State::new(self.seed, brokers, self.defaults, received);
         let clock = Clock::start(self.wall_clock.unwrap_or_else(SystemTime::now));
-        FakeCluster::start(Shared::new(state, versions, self.limits, clock), self.in_memory, ports)
+        let security = Security {
+            #[cfg(feature = "tls")]
+            tls: self.tls.map(|tls| tls.acceptor(self.brokers)).transpose()?,
+            #[cfg(feature = "sasl")]
+            sasl: match self.sasl {
+                // Passwords are hashed many times.
+                Some(sasl) => Some(tokio::task::spawn_blocking(|| sasl.into_listener().into()).await?),
+                None => None,
+            },
+        };
+        let shared = Shared::new(state, versions, self.limits, security, clock);
+        FakeCluster::start(shared, self.in_memory, ports)
     }
 }

@@ -131,6 +131,23 @@ impl FakeCluster {
         Ok(())
     }
 
+    /// Gives a user another password, or none to remove it. Sessions that are open stay so.
+    ///
+    /// Without a listener with SASL it does nothing.
+    #[cfg(feature = "sasl")]
+    pub async fn set_sasl_password(&self, user: &str, password: Option<&str>) {
+        let Some(sasl) = self.shared.security.sasl.clone() else {
+            return;
+        };
+        let (name, password) = (user.to_owned(), password.map(str::to_owned));
+        let change = move || {
+            let user = password.map(|password| crate::sasl::User::new(&name, &password, &sasl.mechanisms));
+            sasl.set_user(name, user);
+        };
+        // It can only fail by a panic, or when the runtime is shutting down.
+        let _ = tokio::task::spawn_blocking(change).await;
+    }
+
     /// The number of connections open at a broker.
     ///
     /// # Errors

@@ -16,9 +16,10 @@ use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::api::{Call, Exchange, Reply};
+use crate::authentication::Authentication;
 use crate::fault::{Action, Strike};
 use crate::received::Arrival;
 use crate::shared::{Listed, Shared};
@@ -29,6 +30,8 @@ use crate::stream::{Raw, Stream};
 const READ_AHEAD: usize = 8;
 /// Enough for a small request in one read; larger bodies go past it into their own memory.
 const READ_BUFFER: usize = 4096;
+/// How long the end of a connection may take.
+const FAREWELL: Duration = Duration::from_millis(100);
 /// The most chunks of a frame in one write.
 const MAX_SLICES: usize = 16;
 
@@ -42,22 +45,41 @@ struct Arrived {
 /// Serves a connection until either side ends it.
 pub(crate) async fn serve(raw: Raw, broker: i32, shared: Arc<Shared>) {
     let listed = Arc::new(shared.connected(broker));
-    let connected = listed.connected.clone();
-    let (read, write) = tokio::io::split(Stream::new(raw, listed.clone()));
+    let stream = Stream::new(raw, listed.clone());
+    #[cfg(feature = "tls")]
+    if let Some(acceptor) = &shared.security.tls {
+        let stream = tokio::select! {
+            biased;
+            () = listed.connected.cut.notified() => return,
+            stream = acceptor.accept(stream) => stream,
+        };
+        match stream {
+            Ok(stream) => serve_over(stream, &listed).await,
+            Err(error) => tracing::debug!(broker, connection = listed.id, %error, "no TLS"),
+        }
+        return;
+    }
+    serve_over(stream, &listed).await;
+}
+
+async fn serve_over<S: AsyncRead + AsyncWrite>(stream: S, listed: &Listed) {
+    let Listed { connected, shared, id } = listed;
+    let (read, write) = tokio::io::split(stream);
     let (sender, requests) = mpsc::channel(READ_AHEAD);
     let hung_up = Notify::new();
     let reading = async {
-        let end = read_requests(read, sender, &listed).await;
-        tracing::trace!(broker, connection = listed.id, %end, "no more requests");
+        let end = read_requests(read, sender, listed).await;
+        tracing::trace!(broker = connected.broker, connection = id, %end, "no more requests");
         if matches!(end, End::Partial) {
             shared.partial_frames.fetch_add(1, Ordering::Relaxed);
         }
         hung_up.notify_one();
     };
-    let mut server = Server { write, listed: &listed, hung_up: &hung_up };
-    let serving = server.run(requests);
-    tokio::pin!(reading, serving);
+    let authentication = shared.security.authentication();
+    let mut server = Server { write, listed, hung_up: &hung_up, authentication };
+    tokio::pin!(reading);
     let mut more = true;
+    let mut serving = Box::pin(server.run(requests));
     let answered = loop {
         tokio::select! {
             biased;
@@ -67,7 +89,12 @@ pub(crate) async fn serve(raw: Raw, broker: i32, shared: Arc<Shared>) {
             () = &mut reading, if more => more = false,
         }
     };
-    tracing::trace!(broker, connection = listed.id, result = ?answered, "closed");
+    drop(serving);
+    tracing::trace!(broker = connected.broker, connection = id, result = ?answered, "closed");
+    if answered.is_ok() {
+        // TLS says that this is the end; a client that takes no bytes need not hear it.
+        let _ = timeout(FAREWELL, server.write.shutdown()).await;
+    }
     if answered.is_err() && more {
         // The client does not take its answers any more; what did it leave behind?
         tokio::select! {
@@ -171,11 +198,16 @@ struct Server<'a, W> {
     listed: &'a Listed,
     /// The client sends nothing more.
     hung_up: &'a Notify,
+    authentication: Authentication,
 }
 
 impl<W: AsyncWrite + Unpin> Server<'_, W> {
     async fn run(&mut self, mut requests: mpsc::Receiver<Arrived>) -> io::Result<()> {
         while let Some(Arrived { sequence, header, body }) = requests.recv().await {
+            let now = self.listed.shared.now();
+            if !self.authentication.admits(header.api_key, now) {
+                return Ok(());
+            }
             let Some(exchange) = self.listed.shared.versions.decode(&header, &body) else {
                 return Ok(());
             };
@@ -218,12 +250,14 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
             Action::Swallow => Ok(true),
             Action::Close => Ok(false),
             Action::Tamper(tamper) => {
-                let Reply::Answer(frame) = truth else {
-                    return self.reply(sequence, truth).await;
+                let (frame, is_last) = match truth {
+                    Reply::Answer(frame) => (frame, false),
+                    Reply::LastAnswer(frame, _) => (frame, true),
+                    other => return self.reply(sequence, other).await,
                 };
                 let tampered = tamper.apply(&frame);
                 self.write(sequence, vec![tampered.bytes]).await?;
-                Ok(!tampered.closes)
+                Ok(!tampered.closes && !is_last)
             }
         }
     }
@@ -243,8 +277,8 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
         }
     }
 
-    fn call(&self, header: &RequestHeader, exchange: &mut dyn Exchange) -> Reply {
-        let Listed { id, connected, shared } = self.listed;
+    fn call(&mut self, header: &RequestHeader, exchange: &mut dyn Exchange) -> Reply {
+        let Self { listed: Listed { id, connected, shared }, authentication, .. } = self;
         shared.with(|state, now| {
             let mut call = Call {
                 state,
@@ -253,6 +287,7 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
                 broker: connected.broker,
                 connection: *id,
                 version: header.api_version,
+                authentication,
             };
             let reply = exchange.run(&mut call);
             if !matches!(reply, Reply::Wait(_)) {
@@ -277,6 +312,13 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
             Reply::Answer(frame) => {
                 self.write(sequence, Frame::into_chunks(frame)).await?;
                 Ok(true)
+            }
+            Reply::LastAnswer(frame, delay) => {
+                if delay > Duration::ZERO {
+                    sleep(delay).await;
+                }
+                self.write(sequence, Frame::into_chunks(frame)).await?;
+                Ok(false)
             }
             Reply::NoAnswer => Ok(true),
             Reply::Close | Reply::Wait(_) => Ok(false),

@@ -50,6 +50,7 @@
 //! ```
 
 mod api;
+mod authentication;
 mod broker;
 mod builder;
 mod clock;
@@ -60,14 +61,22 @@ mod fault;
 mod line;
 mod random;
 mod received;
+#[cfg(feature = "sasl")]
+mod sasl;
 mod shared;
 mod state;
 mod stored;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use builder::FakeClusterBuilder;
 pub use cluster::FakeCluster;
 pub use fault::{ByteFault, Fault, FaultId};
 pub use received::ReceivedRequest;
+#[cfg(feature = "sasl")]
+pub use sasl::{FakeSasl, FakeToken, SaslMechanism};
 pub use state::ControlError;
 pub use stored::{StoredLog, StoredRecord};
+#[cfg(feature = "tls")]
+pub use tls::{FakeIdentity, FakeTls};

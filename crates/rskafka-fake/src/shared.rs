@@ -11,6 +11,7 @@ use std::task::Waker;
 use tokio::sync::Notify;
 
 use crate::api::Versions;
+use crate::authentication::Authentication;
 use crate::clock::{Clock, Now};
 use crate::fault::{ByteFault, Direction, FaultId, Reached};
 use crate::state::{ConnectionId, State};
@@ -24,6 +25,26 @@ pub(crate) struct Limits {
     pub(crate) pipe_bytes: usize,
 }
 
+/// What the listeners ask of clients.
+#[derive(Debug, Default)]
+pub(crate) struct Security {
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Acceptor>,
+    #[cfg(feature = "sasl")]
+    pub(crate) sasl: Option<Arc<crate::sasl::Sasl>>,
+}
+
+impl Security {
+    /// The state of a new connection.
+    pub(crate) fn authentication(&self) -> Authentication {
+        #[cfg(feature = "sasl")]
+        if let Some(sasl) = &self.sasl {
+            return Authentication::required(sasl.clone());
+        }
+        Authentication::default()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -34,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) partial_frames: AtomicU64,
     pub(crate) versions: Versions,
     pub(crate) limits: Limits,
+    pub(crate) security: Security,
     pub(crate) arrivals: Notify,
     clock: Clock,
 }
@@ -71,7 +93,13 @@ impl Connected {
 }
 
 impl Shared {
-    pub(crate) fn new(state: State, versions: Versions, limits: Limits, clock: Clock) -> Self {
+    pub(crate) fn new(
+        state: State,
+        versions: Versions,
+        limits: Limits,
+        security: Security,
+        clock: Clock,
+    ) -> Self {
         Self {
             state: Mutex::new(state),
             connections: Mutex::default(),
@@ -80,14 +108,19 @@ impl Shared {
             partial_frames: AtomicU64::new(0),
             versions,
             limits,
+            security,
             arrivals: Notify::new(),
             clock,
         }
     }
 
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
     /// Works on the state.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Now) -> T) -> T {
-        let now = self.clock.now();
+        let now = self.now();
         let mut state = lock(&self.state);
         let result = work(&mut state, now);
         let woken = state.waiting.take_woken();

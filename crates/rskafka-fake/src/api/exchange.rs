@@ -2,11 +2,14 @@
 //!
 //! Invariant: [`Api::check`] runs without the cluster's lock, [`Api::serve`] and all that follows with it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rskafka_protocol::{ErrorCode, Frame, Message, Request, RequestHeader, encode_response};
 use tokio::time::Instant;
 
 use super::Versions;
+use crate::authentication::Authentication;
 use crate::clock::Now;
 use crate::state::{ConnectionId, State, TopicRef};
 
@@ -41,11 +44,17 @@ pub(crate) struct Call<'a> {
     pub(crate) broker: i32,
     pub(crate) connection: ConnectionId,
     pub(crate) version: i16,
+    pub(crate) authentication: &'a mut Authentication,
 }
 
 /// How an API's file ends with a request.
 pub(crate) enum Outcome<A> {
     Answer(A),
+    /// It comes after the delay, and then the connection ends.
+    LastAnswer {
+        response: A,
+        delay: Duration,
+    },
     /// The client expects none.
     NoAnswer,
     /// The connection ends.
@@ -64,6 +73,8 @@ pub(crate) type Again<A> = Box<dyn FnOnce(&mut Call<'_>) -> Outcome<A> + Send>;
 #[derive(Debug)]
 pub(crate) enum Reply {
     Answer(Frame),
+    /// It comes after the delay, and then the connection ends.
+    LastAnswer(Frame, Duration),
     NoAnswer,
     Close,
     /// To be called again when woken, at the latest then.
@@ -145,6 +156,12 @@ impl<A: Api> Exchange for Decoded<A> {
         };
         match outcome {
             Outcome::Answer(response) => answer(&response, self.version, self.correlation_id),
+            Outcome::LastAnswer { response, delay } => {
+                match answer(&response, self.version, self.correlation_id) {
+                    Reply::Answer(frame) => Reply::LastAnswer(frame, delay),
+                    other => other,
+                }
+            }
             Outcome::NoAnswer => Reply::NoAnswer,
             Outcome::Close => Reply::Close,
             Outcome::Wait { until, again } => {

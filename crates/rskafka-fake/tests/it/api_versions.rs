@@ -28,7 +28,17 @@ async fn every_version_names_the_apis_that_are_spoken() {
         assert_eq!(response.error_code, ErrorCode::NONE);
         let entries: Vec<_> =
             response.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)).collect();
-        let expected = [(0, 3, 13), (1, 4, 18), (2, 1, 11), (3, 1, 13), (18, 0, 4), (19, 2, 7), (20, 1, 6)];
+        let expected = [
+            (0, 3, 13),
+            (1, 4, 18),
+            (2, 1, 11),
+            (3, 1, 13),
+            (17, 1, 1),
+            (18, 0, 4),
+            (19, 2, 7),
+            (20, 1, 6),
+            (36, 0, 2),
+        ];
         assert_eq!(entries, expected);
     }
 }

@@ -9,5 +9,9 @@ mod fetch;
 mod list_offsets;
 mod order;
 mod produce;
+#[cfg(feature = "sasl")]
+mod sasl;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;

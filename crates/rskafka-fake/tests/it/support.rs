@@ -59,6 +59,7 @@ impl RawClient {
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// The next frame, without its length; `None` if the connection ended.

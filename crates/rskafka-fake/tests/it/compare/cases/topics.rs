@@ -6,6 +6,8 @@ use rskafka_protocol::messages::create_topics::{
 };
 use rskafka_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use rskafka_protocol::messages::sasl_authenticate::SaslAuthenticateRequest;
+use rskafka_protocol::messages::sasl_handshake::SaslHandshakeRequest;
 use rskafka_protocol::{Uuid, encode_request};
 
 use super::{Target, all_versions};
@@ -22,6 +24,14 @@ pub(crate) async fn versions(target: &mut Target) {
         for version in all_versions::<ApiVersionsRequest>() {
             target.ask(&format!("name {name:?}"), broker, version, &request).await;
         }
+    }
+    for mechanism in ["PLAIN", "none"] {
+        let request = SaslHandshakeRequest { mechanism: mechanism.to_owned() };
+        target.ask("without SASL", broker, 1, &request).await;
+    }
+    for version in all_versions::<SaslAuthenticateRequest>() {
+        let request = SaslAuthenticateRequest { auth_bytes: "\0alice\0secret".into() };
+        target.ask("without SASL", broker, version, &request).await;
     }
     let frame = encode_request(&ApiVersionsRequest::default(), 4, 7, Some("raw")).unwrap().to_bytes();
     let disguised = |api_key: i16, version: i16| {
