@@ -2,14 +2,18 @@
 //!
 //! An environment is a folder under `target/env`. `up` leaves its processes running, `down` ends exactly these.
 
+mod certificates;
 pub(crate) mod cluster;
 mod config;
 pub(crate) mod facts;
 pub(crate) mod java;
+mod listeners;
+mod ports;
 mod probe;
 mod state;
 pub(crate) mod version;
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,12 +112,16 @@ fn describe(state: &State) -> String {
     format!("Kafka {}, {brokers} broker(s), {running} of {} processes run", state.version, state.nodes.len())
 }
 
-/// The last lines are what a shell can take over.
+/// What tests are told; the last lines are what a shell can take over.
 fn print_connect(connect: &str, folder: &Path) {
+    let file = facts::file(folder);
+    for fact in fs::read_to_string(&file).unwrap_or_default().lines() {
+        println!("  {fact}");
+    }
     println!(
-        "  with both variables set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker -- --include-ignored"
+        "with these two variables set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker -- --include-ignored"
     );
-    println!("{}={}", facts::VARIABLE, facts::file(folder).display());
+    println!("{}={}", facts::VARIABLE, file.display());
     println!("KAFKA_CONNECT={connect}");
 }
 

@@ -5,19 +5,20 @@
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
 use std::hash::BuildHasher;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::children::Owned;
-use crate::env::config::{self, Node, PLAINTEXT};
-use crate::env::facts;
+use crate::env::certificates::Certificates;
+use crate::env::config::{self, Node, Role};
 use crate::env::java::Java;
-use crate::env::probe;
+use crate::env::listeners::{PASSWORD, PLAINTEXT, SCRAM, USER, ZOOKEEPER};
 use crate::env::state::{self, State};
 use crate::env::version::Version;
+use crate::env::{facts, ports, probe};
 use crate::process::{self, Process};
 use crate::progress::Step;
 
@@ -56,7 +57,7 @@ impl Kafka {
             Kafka { java, folder: state::folder(name), state: State::default(), owned: Vec::new() };
         let mut attempt = 1;
         loop {
-            let nodes = config::nodes(brokers, free_ports())?;
+            let nodes = config::nodes(version, brokers, ports::free_block()?)?;
             kafka.state = State {
                 version: version.to_string(),
                 owner,
@@ -103,53 +104,74 @@ impl Kafka {
         let _ = fs::remove_dir_all(&self.folder);
         fs::create_dir_all(&self.folder)?;
         self.state.write(&self.folder)?;
+        let certificates = Certificates::new()?;
+        certificates.write(&facts::certificates(&self.folder))?;
         for node in nodes {
             let folder = self.folder.join(node.name());
             fs::create_dir(&folder)?;
-            let properties = config::server_properties(version, node, nodes, &folder.join("data"));
+            let data = folder.join("data");
+            let properties = config::server_properties(version, node, nodes, &certificates, &data);
             fs::write(folder.join("server.properties"), properties)?;
         }
-        self.format(nodes)?;
-        let what = match self.state.connect.len() {
-            1 => "1 broker".to_owned(),
-            brokers => format!("{brokers} brokers and a controller"),
+        let java = self.java.command(TOOL_HEAP_MIB, "WARN", version.console_consumer());
+        facts::write_program(&facts::console_consumer(&self.folder), &java)?;
+
+        let others = match nodes.split_first() {
+            Some((zookeeper, others)) if zookeeper.role == Role::ZooKeeper => {
+                let step = Step::start("starting ZooKeeper, and adding users");
+                self.spawn(zookeeper)?;
+                self.add_users(zookeeper)?;
+                step.done();
+                others
+            }
+            _ => {
+                let step = Step::start("formatting the log folders");
+                self.format(nodes)?;
+                step.done();
+                nodes
+            }
         };
-        let step = Step::start(format!("starting Kafka {version}, {what}"));
-        for node in nodes {
-            self.spawn(node)?;
-        }
+        let step = Step::start(format!("starting Kafka {version}, {} broker(s)", self.state.connect.len()));
+        others.iter().try_for_each(|node| self.spawn(node))?;
         self.wait_until_usable(nodes, &step)?;
         step.done();
-        self.write_facts(version)
+        facts::write(&self.folder, version, nodes, &self.state.nodes)
     }
 
-    /// Gives every node its cluster id and its initial metadata.
+    /// Gives every node its cluster id and its initial metadata, and controllers the users.
     fn format(&self, nodes: &[Node]) -> Result<()> {
-        let step = Step::start("formatting the log folders");
         let cluster_id = cluster_id();
         let mut tools = Vec::new();
         for node in nodes {
             let folder = self.folder.join(node.name());
-            let log = File::create(folder.join("format.log"))?;
             let mut tool = self.java.command(CONTROLLER_HEAP_MIB, "WARN", "kafka.tools.StorageTool");
             tool.args(["format", "--cluster-id", &cluster_id, "--config"])
                 .arg(folder.join("server.properties"));
-            tool.stdout(log.try_clone()?).stderr(log);
-            tools.push((folder, Owned::spawn(&mut tool, Duration::ZERO)?));
+            if node.role.is_controller() {
+                for mechanism in SCRAM {
+                    tool.args(["--add-scram", &format!("{mechanism}=[name={USER},password={PASSWORD}]")]);
+                }
+            }
+            tools.push(Tool::start(&mut tool, &folder.join("format.log"))?);
         }
-        for (folder, tool) in tools {
-            let status = tool.wait()?;
-            ensure!(status.success(), "formatting failed ({status}): {}", tail(&folder.join("format.log")));
-        }
-        step.done();
-        Ok(())
+        tools.into_iter().try_for_each(Tool::wait)
+    }
+
+    /// What versions with ZooKeeper have instead; its tool waits until ZooKeeper listens.
+    fn add_users(&self, zookeeper: &Node) -> Result<()> {
+        let address = zookeeper.address(ZOOKEEPER.name).context("ZooKeeper has no port")?;
+        let secrets = SCRAM.map(|mechanism| format!("{mechanism}=[password={PASSWORD}]")).join(",");
+        let mut tool = self.java.command(CONTROLLER_HEAP_MIB, "WARN", "kafka.admin.ConfigCommand");
+        tool.args(["--zookeeper", &address, "--alter", "--add-config", &secrets]);
+        tool.args(["--entity-type", "users", "--entity-name", USER]);
+        Tool::start(&mut tool, &self.folder.join(zookeeper.name()).join("users.log"))?.wait()
     }
 
     fn spawn(&mut self, node: &Node) -> Result<()> {
         let folder = self.folder.join(node.name());
         let log = File::create(folder.join("server.log"))?;
         let heap = if node.role.is_broker() { BROKER_HEAP_MIB } else { CONTROLLER_HEAP_MIB };
-        let mut server = self.java.command(heap, "INFO", "kafka.Kafka");
+        let mut server = self.java.command(heap, "INFO", node.role.main_class());
         server.arg(folder.join("server.properties")).stdout(log.try_clone()?).stderr(log);
         let owned = Owned::spawn(&mut server, Duration::ZERO)?;
         self.state.nodes.push((node.name(), owned.process));
@@ -207,21 +229,6 @@ impl Kafka {
         })
     }
 
-    /// What tests are told beyond the addresses.
-    fn write_facts(&self, version: &Version) -> Result<()> {
-        let console_consumer = self.console_consumer();
-        let java = self.java.command(TOOL_HEAP_MIB, "WARN", version.console_consumer());
-        facts::write_program(&console_consumer, &java)?;
-        let pids = self.state.nodes.iter().filter(|(name, _)| name.starts_with("broker"));
-        let pids: Vec<String> = pids.map(|(_, process)| process.pid.to_string()).collect();
-        let facts = [
-            ("version", version.to_string()),
-            ("broker.pids", pids.join(",")),
-            ("console.consumer", console_consumer.display().to_string()),
-        ];
-        facts::write(&self.folder, &facts)
-    }
-
     /// The file that tells tests of it.
     pub(crate) fn facts(&self) -> PathBuf {
         facts::file(&self.folder)
@@ -229,7 +236,7 @@ impl Kafka {
 
     /// The program that is Kafka's `kafka-console-consumer.sh`.
     pub(crate) fn console_consumer(&self) -> PathBuf {
-        self.folder.join("console-consumer")
+        facts::console_consumer(&self.folder)
     }
 }
 
@@ -246,12 +253,13 @@ impl Drop for Kafka {
 
 /// Ends the environment in this folder and removes its data; its logs stay.
 pub(crate) fn stop(folder: &Path, state: &State, grace: Duration) -> Result<()> {
-    // Brokers first: they tell the controller that they go.
+    // Brokers first: they tell the controller, or ZooKeeper, that they go.
     let running = state.running();
-    let (controller, brokers): (Vec<Process>, Vec<Process>) = running
-        .into_iter()
-        .partition(|process| state.nodes.iter().any(|(name, p)| p == process && name == "controller"));
-    for processes in [brokers, controller] {
+    let is_broker = |process: &Process| {
+        state.nodes.iter().any(|(name, of_node)| of_node == process && name.starts_with("broker"))
+    };
+    let (brokers, others): (Vec<Process>, Vec<Process>) = running.into_iter().partition(is_broker);
+    for processes in [brokers, others] {
         let left = process::end(&processes, grace);
         ensure!(left.is_empty(), "these processes do not end: {left:?}");
     }
@@ -280,14 +288,27 @@ fn remove_data(folder: &Path, state: &State) {
     }
 }
 
-/// Hands out ports that nobody listens on, none twice: each stays bound until the function is dropped.
-fn free_ports() -> impl FnMut() -> Result<u16> {
-    let mut bound = Vec::new();
-    move || {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
-        let port = listener.local_addr()?.port();
-        bound.push(listener);
-        Ok(port)
+/// One of Kafka's command line tools while it runs.
+struct Tool {
+    process: Owned,
+    log: PathBuf,
+}
+
+impl Tool {
+    fn start(command: &mut Command, log: &Path) -> Result<Tool> {
+        let file = File::create(log)?;
+        command.stdout(file.try_clone()?).stderr(file);
+        Ok(Tool { process: Owned::spawn(command, Duration::ZERO)?, log: log.to_owned() })
+    }
+
+    fn wait(self) -> Result<()> {
+        let status = self.process.wait()?;
+        ensure!(
+            status.success(),
+            "setting up the log folders or users failed ({status}): {}",
+            tail(&self.log)
+        );
+        Ok(())
     }
 }
 

@@ -1,66 +1,79 @@
 //! The nodes of a cluster and their `server.properties`.
 //!
-//! Pure: from the version, the size and free ports to text. A further listener (TLS, SASL) is one row of `LISTENERS` and, for
-//! what it needs beyond its protocol, one arm of `listener_properties`.
+//! Pure: from the version, the size, free ports and certificates to text.
 
 use std::path::Path;
 
+use crate::env::certificates::Certificates;
+use crate::env::listeners::{CONTROLLER, INTERNAL, LISTENERS, Listener, MECHANISMS, ZOOKEEPER};
 use crate::env::version::Version;
 
-/// Where clients reach a broker, or brokers each other.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    name: &'static str,
-    protocol: &'static str,
-}
-
-/// The listener that tests connect to.
-pub(crate) const PLAINTEXT: &str = "PLAINTEXT";
-/// Replication has its own, so that a fault put between client and broker does not hit it.
-const INTERNAL: &str = "INTERNAL";
-const CONTROLLER: &str = "CONTROLLER";
-
-/// The listeners of every broker, in the order of its ports.
-const LISTENERS: &[Listener] = &[
-    Listener { name: PLAINTEXT, protocol: "PLAINTEXT" },
-    Listener { name: INTERNAL, protocol: "PLAINTEXT" },
-];
-
-/// What a node does (KRaft's `process.roles`).
+/// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Broker,
+    /// KRaft's.
     Controller,
-    /// Both at once: only for one broker, because a lost combined node may cost the quorum.
+    /// Broker and controller: only for one broker, because a lost combined node may cost the quorum.
     Combined,
+    /// What versions without KRaft have instead of a controller.
+    ZooKeeper,
 }
 
 impl Role {
     pub(crate) fn is_broker(self) -> bool {
-        self != Role::Controller
+        matches!(self, Role::Broker | Role::Combined)
     }
 
     pub(crate) fn is_controller(self) -> bool {
-        self != Role::Broker
+        matches!(self, Role::Controller | Role::Combined)
     }
 
-    /// How many free ports a node of this role needs.
-    fn ports(self) -> usize {
+    /// The class that is the server.
+    pub(crate) fn main_class(self) -> &'static str {
         match self {
-            Role::Broker => LISTENERS.len(),
-            Role::Controller => 1,
-            Role::Combined => LISTENERS.len() + 1,
+            Role::ZooKeeper => "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+            Role::Broker | Role::Controller | Role::Combined => "kafka.Kafka",
         }
     }
 }
 
-/// One JVM: its listeners have their ports.
+/// One JVM.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) id: u32,
     pub(crate) role: Role,
-    /// Those of `LISTENERS`, if it is a broker; then the controller's, if it is one.
-    ports: Vec<u16>,
+    /// Of a broker, those of `LISTENERS`; then the controller's, if it is one. ZooKeeper has one of its own.
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+/// A listener of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) listener: &'static Listener,
+    port: u16,
+    advertised_port: u16,
+}
+
+impl Endpoint {
+    fn new<E>(
+        listener: &'static Listener,
+        free_port: &mut impl FnMut() -> Result<u16, E>,
+    ) -> Result<Endpoint, E> {
+        let port = free_port()?;
+        let advertised_port = if listener.is_proxied { free_port()? } else { port };
+        Ok(Endpoint { listener, port, advertised_port })
+    }
+
+    /// Where the broker listens, as clients know the host.
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}", self.listener.host(), self.port)
+    }
+
+    /// Where clients are told to connect to.
+    pub(crate) fn advertised_address(&self) -> String {
+        format!("{}:{}", self.listener.host(), self.advertised_port)
+    }
 }
 
 impl Node {
@@ -68,93 +81,143 @@ impl Node {
     pub(crate) fn name(&self) -> String {
         match self.role {
             Role::Controller => "controller".to_owned(),
+            Role::ZooKeeper => "zookeeper".to_owned(),
             Role::Broker | Role::Combined => format!("broker-{}", self.id),
         }
     }
 
     /// Host and port of a listener.
     pub(crate) fn address(&self, listener: &str) -> Option<String> {
-        self.listeners().find(|(name, _)| *name == listener).map(|(_, port)| format!("127.0.0.1:{port}"))
-    }
-
-    fn listeners(&self) -> impl Iterator<Item = (&'static str, u16)> {
-        let of_broker = LISTENERS.iter().map(|listener| listener.name).filter(|_| self.role.is_broker());
-        let of_controller = Some(CONTROLLER).filter(|_| self.role.is_controller());
-        of_broker.chain(of_controller).zip(self.ports.iter().copied())
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.listener.name == listener)?;
+        Some(endpoint.address())
     }
 }
 
-/// The nodes of a cluster, with ports from `free_port`.
-pub(crate) fn nodes<E>(brokers: u32, mut free_port: impl FnMut() -> Result<u16, E>) -> Result<Vec<Node>, E> {
-    let roles = if brokers == 1 {
-        vec![(1, Role::Combined)]
-    } else {
-        let controller = std::iter::once((100, Role::Controller));
-        controller.chain((1..=brokers).map(|id| (id, Role::Broker))).collect()
-    };
+/// The nodes of a cluster, with ports from `free_port`; in the order in which they are started.
+pub(crate) fn nodes<E>(
+    version: &Version,
+    brokers: u32,
+    mut free_port: impl FnMut() -> Result<u16, E>,
+) -> Result<Vec<Node>, E> {
+    let mut roles: Vec<(u32, Role)> = (1..=brokers).map(|id| (id, Role::Broker)).collect();
+    match brokers {
+        _ if version.needs_zookeeper() => roles.insert(0, (0, Role::ZooKeeper)),
+        1 => roles = vec![(1, Role::Combined)],
+        _ => roles.insert(0, (100, Role::Controller)),
+    }
     let node = |(id, role): (u32, Role)| {
-        let ports = (0..role.ports()).map(|_| free_port()).collect::<Result<_, E>>()?;
-        Ok(Node { id, role, ports })
+        let listeners = LISTENERS.iter().filter(|_| role.is_broker());
+        let listeners = listeners.chain(Some(CONTROLLER).filter(|_| role.is_controller()));
+        let listeners = listeners.chain(Some(ZOOKEEPER).filter(|_| role == Role::ZooKeeper));
+        let endpoints = listeners.map(|listener| Endpoint::new(listener, &mut free_port));
+        Ok(Node { id, role, endpoints: endpoints.collect::<Result<_, E>>()? })
     };
     roles.into_iter().map(node).collect()
 }
 
 /// The text of a node's `server.properties`.
-pub(crate) fn server_properties(version: &Version, node: &Node, nodes: &[Node], data: &Path) -> String {
-    let mut properties = quorum_properties(node, nodes, data);
+pub(crate) fn server_properties(
+    version: &Version,
+    node: &Node,
+    nodes: &[Node],
+    certificates: &Certificates,
+    data: &Path,
+) -> String {
+    let mut properties = match node.role {
+        Role::ZooKeeper => zookeeper_properties(node, data),
+        _ => kafka_properties(version, node, nodes, data),
+    };
     if node.role.is_broker() {
         let brokers = nodes.iter().filter(|node| node.role.is_broker()).count();
-        properties.extend(listener_properties(node));
+        properties.extend(listener_properties(node, certificates));
         properties.extend(broker_properties(version, brokers));
     }
     properties.into_iter().map(|(key, value)| format!("{key}={value}\n")).collect()
 }
 
-type Properties = Vec<(&'static str, String)>;
+type Properties = Vec<(String, String)>;
+
+fn owned<const N: usize>(properties: [(&str, String); N]) -> Properties {
+    properties.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+fn kafka_properties(version: &Version, node: &Node, nodes: &[Node], data: &Path) -> Properties {
+    let mut properties = match nodes.iter().find_map(|node| node.address(ZOOKEEPER.name)) {
+        Some(zookeeper) => owned([
+            ("broker.id", node.id.to_string()),
+            ("zookeeper.connect", zookeeper),
+            // The time after which a killed broker's leaders move.
+            ("zookeeper.session.timeout.ms", "3000".to_owned()),
+            ("zookeeper.connection.timeout.ms", "60000".to_owned()),
+        ]),
+        None => quorum_properties(node, nodes, data),
+    };
+    let listeners = node.endpoints.iter().map(|e| format!("{}://127.0.0.1:{}", e.listener.name, e.port));
+    let known = LISTENERS.iter().chain(Some(CONTROLLER).filter(|_| !version.needs_zookeeper()));
+    let protocols = known.map(|listener| format!("{}:{}", listener.name, listener.protocol()));
+    properties.extend(owned([
+        ("listeners", join(listeners)),
+        ("listener.security.protocol.map", join(protocols)),
+        ("log.dirs", data.display().to_string()),
+    ]));
+    properties
+}
 
 fn quorum_properties(node: &Node, nodes: &[Node], data: &Path) -> Properties {
-    let roles = match node.role {
-        Role::Broker => "broker",
-        Role::Controller => "controller",
-        Role::Combined => "broker,controller",
+    let roles = match (node.role.is_broker(), node.role.is_controller()) {
+        (true, true) => "broker,controller",
+        (true, false) => "broker",
+        (false, _) => "controller",
     };
-    let voters = nodes.iter().filter_map(|node| Some(format!("{}@{}", node.id, node.address(CONTROLLER)?)));
-    let listeners = node.listeners().map(|(name, port)| format!("{name}://127.0.0.1:{port}"));
-    let controller = Listener { name: CONTROLLER, protocol: "PLAINTEXT" };
-    let protocols = LISTENERS.iter().chain([&controller]).map(|l| format!("{}:{}", l.name, l.protocol));
-    vec![
+    let voters =
+        nodes.iter().filter_map(|node| Some(format!("{}@{}", node.id, node.address(CONTROLLER.name)?)));
+    owned([
         ("process.roles", roles.to_owned()),
         ("node.id", node.id.to_string()),
         ("controller.quorum.voters", join(voters)),
-        ("controller.listener.names", CONTROLLER.to_owned()),
+        ("controller.listener.names", CONTROLLER.name.to_owned()),
         ("controller.quorum.election.timeout.ms", "500".to_owned()),
         ("controller.quorum.fetch.timeout.ms", "1000".to_owned()),
         ("controller.quorum.election.backoff.max.ms", "300".to_owned()),
         // The time after which a killed broker's leaders move.
         ("broker.session.timeout.ms", "3000".to_owned()),
         ("broker.heartbeat.interval.ms", "500".to_owned()),
-        ("listeners", join(listeners)),
-        ("listener.security.protocol.map", join(protocols)),
-        ("log.dirs", data.display().to_string()),
         ("metadata.log.dir", data.display().to_string()),
-    ]
+    ])
 }
 
-fn listener_properties(node: &Node) -> Properties {
+fn zookeeper_properties(node: &Node, data: &Path) -> Properties {
+    owned([
+        ("tickTime", "500".to_owned()),
+        ("dataDir", data.display().to_string()),
+        ("clientPort", join(node.endpoints.iter().map(|endpoint| endpoint.port.to_string()))),
+        ("clientPortAddress", "127.0.0.1".to_owned()),
+        ("maxClientCnxns", "0".to_owned()),
+        ("admin.enableServer", "false".to_owned()),
+        ("minSessionTimeout", "1000".to_owned()),
+        ("maxSessionTimeout", "60000".to_owned()),
+    ])
+}
+
+fn listener_properties(node: &Node, certificates: &Certificates) -> Properties {
     // The controller's listener may not be advertised by a broker.
-    let advertised = node
-        .listeners()
-        .filter(|(name, _)| *name != CONTROLLER)
-        .map(|(name, port)| format!("{name}://127.0.0.1:{port}"));
-    vec![("advertised.listeners", join(advertised)), ("inter.broker.listener.name", INTERNAL.to_owned())]
+    let clients = node.endpoints.iter().filter(|endpoint| endpoint.listener != CONTROLLER);
+    let advertised = clients.map(|e| format!("{}://{}", e.listener.name, e.advertised_address()));
+    let mut properties = owned([
+        ("advertised.listeners", join(advertised)),
+        ("inter.broker.listener.name", INTERNAL.to_owned()),
+        ("sasl.enabled.mechanisms", MECHANISMS.join(",")),
+    ]);
+    properties.extend(LISTENERS.iter().flat_map(|listener| listener.properties(certificates)));
+    properties
 }
 
 fn broker_properties(version: &Version, brokers: usize) -> Properties {
-    let min_insync = if brokers >= 3 { 2 } else { 1 };
-    let mut properties = vec![
+    let min_insync = if brokers >= 3 && version.bounds_min_insync_by_replicas() { 2 } else { 1 };
+    let mut properties = owned([
         ("default.replication.factor", brokers.to_string()),
         ("min.insync.replicas", min_insync.to_string()),
-    ];
+    ]);
     let fixed = [
         ("num.partitions", "1"),
         ("offsets.topic.replication.factor", "1"),
@@ -186,7 +249,8 @@ fn broker_properties(version: &Version, brokers: usize) -> Properties {
         ("share.coordinator.state.topic.num.partitions", "3"),
     ];
     let share_groups = share_groups.into_iter().filter(|_| version.has_share_groups());
-    properties.extend(fixed.into_iter().chain(share_groups).map(|(key, value)| (key, value.to_owned())));
+    properties
+        .extend(fixed.into_iter().chain(share_groups).map(|(key, value)| (key.to_owned(), value.to_owned())));
     properties
 }
 
@@ -200,9 +264,9 @@ mod tests {
     use std::collections::HashMap;
     use std::convert::Infallible;
 
-    fn cluster(brokers: u32) -> Vec<Node> {
+    fn cluster(version: &str, brokers: u32) -> Vec<Node> {
         let mut next = 9000;
-        let Ok(nodes) = nodes::<Infallible>(brokers, || {
+        let Ok(nodes) = nodes::<Infallible>(&version.parse().unwrap(), brokers, || {
             next += 1;
             Ok(next)
         });
@@ -210,7 +274,9 @@ mod tests {
     }
 
     fn rendered(version: &str, nodes: &[Node], at: usize) -> HashMap<String, String> {
-        let text = server_properties(&version.parse().unwrap(), &nodes[at], nodes, Path::new("/data"));
+        let certificates = Certificates::new().unwrap();
+        let version = version.parse().unwrap();
+        let text = server_properties(&version, &nodes[at], nodes, &certificates, Path::new("/data"));
         let pairs: Vec<(String, String)> = text
             .lines()
             .map(|line| line.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap())
@@ -222,18 +288,14 @@ mod tests {
 
     #[test]
     fn one_broker_is_its_own_controller() {
-        let nodes = cluster(1);
+        let nodes = cluster("4.3.0", 1);
         let properties = rendered("4.3.0", &nodes, 0);
         assert_eq!(properties["process.roles"], "broker,controller");
-        assert_eq!(properties["controller.quorum.voters"], "1@127.0.0.1:9003");
-        assert_eq!(
-            properties["listeners"],
-            "PLAINTEXT://127.0.0.1:9001,INTERNAL://127.0.0.1:9002,CONTROLLER://127.0.0.1:9003"
-        );
-        assert_eq!(
-            properties["advertised.listeners"],
-            "PLAINTEXT://127.0.0.1:9001,INTERNAL://127.0.0.1:9002"
-        );
+        assert!(properties["listeners"].starts_with("PLAINTEXT://127.0.0.1:9001,SSL://127.0.0.1:9002,"));
+        let controller = nodes[0].address(CONTROLLER.name).unwrap();
+        assert!(properties["listeners"].ends_with(&format!(",CONTROLLER://{controller}")));
+        assert_eq!(properties["controller.quorum.voters"], format!("1@{controller}"));
+        assert!(!properties["advertised.listeners"].contains("CONTROLLER"));
         assert_eq!(properties["default.replication.factor"], "1");
         assert_eq!(properties["min.insync.replicas"], "1");
         assert_eq!(properties["auto.create.topics.enable"], "false");
@@ -241,11 +303,9 @@ mod tests {
 
     #[test]
     fn three_brokers_have_a_controller_of_their_own() {
-        let nodes = cluster(3);
-        assert_eq!(
-            nodes.iter().map(Node::name).collect::<Vec<_>>(),
-            ["controller", "broker-1", "broker-2", "broker-3"]
-        );
+        let nodes = cluster("4.3.0", 3);
+        let names: Vec<String> = nodes.iter().map(Node::name).collect();
+        assert_eq!(names, ["controller", "broker-1", "broker-2", "broker-3"]);
 
         let controller = rendered("4.3.0", &nodes, 0);
         assert_eq!(controller["listeners"], "CONTROLLER://127.0.0.1:9001");
@@ -255,16 +315,69 @@ mod tests {
         assert_eq!(broker["node.id"], "2");
         assert_eq!(broker["process.roles"], "broker");
         assert_eq!(broker["controller.quorum.voters"], "100@127.0.0.1:9001");
-        assert_eq!(broker["listeners"], "PLAINTEXT://127.0.0.1:9004,INTERNAL://127.0.0.1:9005");
+        assert!(!broker["listeners"].contains("CONTROLLER"));
         assert_eq!(broker["default.replication.factor"], "3");
         assert_eq!(broker["min.insync.replicas"], "2");
-        assert_eq!(nodes[2].address(PLAINTEXT).unwrap(), "127.0.0.1:9004");
+    }
+
+    #[test]
+    fn kafka_2_has_a_zookeeper_for_one_broker_and_for_three() {
+        for brokers in [1, 3] {
+            let nodes = cluster("2.8.2", brokers);
+            assert_eq!(nodes.len(), brokers as usize + 1);
+            assert_eq!(nodes[0].name(), "zookeeper");
+            assert_eq!(rendered("2.8.2", &nodes, 0)["clientPort"], "9001");
+            let broker = rendered("2.8.2", &nodes, 1);
+            assert_eq!(broker["zookeeper.connect"], "127.0.0.1:9001");
+            assert_eq!(broker["broker.id"], "1");
+            assert!(!broker.contains_key("process.roles"));
+            assert!(!broker["listener.security.protocol.map"].contains("CONTROLLER"));
+            assert_eq!(broker["min.insync.replicas"], "1");
+        }
+    }
+
+    #[test]
+    fn a_proxied_listener_is_advertised_under_a_port_that_nobody_has() {
+        let nodes = cluster("4.3.0", 1);
+        let properties = rendered("4.3.0", &nodes, 0);
+        let ports = |key: &str| -> HashMap<String, String> {
+            let listeners = properties[key].split(',').map(|listener| listener.split_once("://").unwrap());
+            let port = |address: &str| address.split_once(':').unwrap().1.to_owned();
+            listeners.map(|(name, address)| (name.to_owned(), port(address))).collect()
+        };
+        let (bound, advertised) = (ports("listeners"), ports("advertised.listeners"));
+        for Listener { name, is_proxied, .. } in LISTENERS {
+            assert_eq!(bound[*name] != advertised[*name], *is_proxied, "{name}");
+            assert!(!is_proxied || !bound.values().any(|port| *port == advertised[*name]), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_listener_has_what_its_protocol_needs() {
+        let properties = rendered("4.3.0", &cluster("4.3.0", 1), 0);
+        let property = |key: &str| properties.get(&format!("listener.name.{key}")).map(String::as_str);
+        assert_eq!(property("ssl.ssl.client.auth"), Some("none"));
+        assert_eq!(property("mtls.ssl.client.auth"), Some("required"));
+        assert!(
+            property("ssl_badname.ssl.keystore.key").unwrap().starts_with("-----BEGIN PRIVATE KEY-----\\n")
+        );
+        assert_ne!(property("ssl_expired.ssl.keystore.key"), property("ssl.ssl.keystore.key"));
+        assert_eq!(property("plaintext.ssl.keystore.key"), None);
+        assert_eq!(property("ssl.plain.sasl.jaas.config"), None);
+        for mechanism in ["plain", "scram-sha-256", "scram-sha-512", "oauthbearer"] {
+            for listener in ["sasl_plaintext", "sasl_ssl", "proxy_sasl_ssl"] {
+                assert!(property(&format!("{listener}.{mechanism}.sasl.jaas.config")).is_some());
+                assert_eq!(property(&format!("{listener}.{mechanism}.connections.max.reauth.ms")), None);
+            }
+            let limit = property(&format!("sasl_reauth.{mechanism}.connections.max.reauth.ms"));
+            assert_eq!(limit, Some("5000"));
+        }
     }
 
     #[test]
     fn share_groups_are_configured_from_4_1_on() {
         let key = "share.coordinator.state.topic.min.isr";
-        assert!(rendered("4.1.0", &cluster(1), 0).contains_key(key));
-        assert!(!rendered("3.9.1", &cluster(1), 0).contains_key(key));
+        assert!(rendered("4.1.0", &cluster("4.1.0", 1), 0).contains_key(key));
+        assert!(!rendered("3.9.1", &cluster("3.9.1", 1), 0).contains_key(key));
     }
 }

@@ -9,6 +9,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::env::config::{Endpoint, Node};
+use crate::env::listeners::{INTERNAL, LISTENERS, MECHANISMS, PASSWORD, SESSION_MS, USER};
+use crate::env::version::Version;
+use crate::process::Process;
+
 /// The variable with the path of the file.
 pub(crate) const VARIABLE: &str = "KAFKA_ENVIRONMENT";
 
@@ -18,9 +23,53 @@ pub(crate) fn file(folder: &Path) -> PathBuf {
 }
 
 /// Writes the file.
-pub(crate) fn write(folder: &Path, facts: &[(&str, String)]) -> Result<()> {
-    let text: String = facts.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+pub(crate) fn write(
+    folder: &Path,
+    version: &Version,
+    nodes: &[Node],
+    processes: &[(String, Process)],
+) -> Result<()> {
+    let mut text = format!("version={version}\n");
+    let brokers: Vec<&Node> = nodes.iter().filter(|node| node.role.is_broker()).collect();
+    for listener in LISTENERS.iter().filter(|listener| listener.name != INTERNAL) {
+        let endpoints = brokers.iter().flat_map(|broker| &broker.endpoints);
+        let endpoints: Vec<&Endpoint> = endpoints.filter(|endpoint| endpoint.listener == listener).collect();
+        let name = listener.name;
+        text += &format!("listener.{name}={}\n", joined(endpoints.iter().map(|endpoint| endpoint.address())));
+        if listener.is_proxied {
+            let advertised = endpoints.iter().map(|endpoint| endpoint.advertised_address());
+            text += &format!("advertised.{name}={}\n", joined(advertised));
+        }
+    }
+    let pids = brokers.iter().filter_map(|broker| {
+        let (_, process) = processes.iter().find(|(name, _)| *name == broker.name())?;
+        Some(process.pid.to_string())
+    });
+    let fixed = [
+        ("sasl.mechanisms", MECHANISMS.join(",")),
+        ("sasl.user", USER.to_owned()),
+        ("sasl.password", PASSWORD.to_owned()),
+        ("sasl.session.ms", SESSION_MS.to_string()),
+        ("certificates", certificates(folder).display().to_string()),
+        ("console.consumer", console_consumer(folder).display().to_string()),
+        ("broker.pids", joined(pids)),
+    ];
+    fixed.iter().for_each(|(key, value)| text += &format!("{key}={value}\n"));
     Ok(fs::write(file(folder), text)?)
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(",")
+}
+
+/// The folder of the certificates that clients need.
+pub(crate) fn certificates(folder: &Path) -> PathBuf {
+    folder.join("certificates")
+}
+
+/// The program that is Kafka's `kafka-console-consumer.sh`.
+pub(crate) fn console_consumer(folder: &Path) -> PathBuf {
+    folder.join("console-consumer")
 }
 
 /// Makes a command a program of its own, which hands on its arguments: a command with arguments would have to be taken apart.

@@ -18,10 +18,6 @@ const HOW_TO_GET: &str =
     "to get both: apt-get install openjdk-17-jre-headless maven, or what your system has instead";
 const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
-/// Kafka 4 brings log4j 2 without an slf4j binding, and is silent without one.
-const LOG4J2_BINDING: [&str; 3] = ["org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.4"];
-const LOG4J1_BINDING: [&str; 3] = ["org.slf4j", "slf4j-reload4j", "1.7.36"];
-
 /// Small heaps, a collector without threads and the quick compiler: 160 MiB and about 3 s for a broker.
 const JVM_FLAGS: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 
@@ -137,7 +133,7 @@ fn jars(version: &Version, folder: &Path) -> Result<PathBuf> {
 }
 
 fn pom(version: &Version) -> String {
-    let [group, artifact, binding] = if version.logs_with_log4j2() { LOG4J2_BINDING } else { LOG4J1_BINDING };
+    let [group, artifact, binding] = version.logging_binding();
     include_str!("pom.xml")
         .replace("@KAFKA@", &version.to_string())
         .replace("@BINDING_GROUP@", group)
@@ -194,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_pom_is_filled_in() {
-        for version in ["3.9.1", "4.3.0"] {
+        for version in ["2.8.2", "3.9.1", "4.3.0"] {
             let pom = pom(&version.parse().unwrap());
             assert!(pom.contains(&format!("<version>{version}</version>")));
             assert_eq!(pom.matches('@').count(), 2, "only those of the comment are left: {pom}");

@@ -22,9 +22,23 @@ impl Version {
         if self.major >= 4 { 17 } else { 11 }
     }
 
+    /// Before 3.5 KRaft has no SCRAM users, and before 3.3 it was not meant for use.
+    pub(crate) fn needs_zookeeper(&self) -> bool {
+        (self.major, self.minor) < (3, 5)
+    }
+
     /// Kafka 4 moved from log4j 1 (reload4j) to log4j 2.
     pub(crate) fn logs_with_log4j2(&self) -> bool {
         self.major >= 4
+    }
+
+    /// Group, artifact and version of the slf4j binding. Kafka 2 comes with this one; Kafka 4 with none, and is silent without.
+    pub(crate) fn logging_binding(&self) -> [&'static str; 3] {
+        match self.major {
+            4.. => ["org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.4"],
+            3 => ["org.slf4j", "slf4j-reload4j", "1.7.36"],
+            _ => ["org.slf4j", "slf4j-log4j12", "1.7.30"],
+        }
     }
 
     /// The main class of the console consumer, which moved in 3.8.
@@ -34,6 +48,11 @@ impl Version {
         } else {
             "kafka.tools.ConsoleConsumer"
         }
+    }
+
+    /// Before 3.7 a topic with fewer replicas than `min.insync.replicas` takes no append with acks=all.
+    pub(crate) fn bounds_min_insync_by_replicas(&self) -> bool {
+        (self.major, self.minor) >= (3, 7)
     }
 
     /// Share groups (KIP-932) keep their state in a topic of their own.
@@ -54,11 +73,9 @@ impl FromStr for Version {
         let [major, minor, _] = numbers[..] else {
             bail!("{text:?} is not a version of Kafka such as {NEWEST}");
         };
-        // Before 3.5 KRaft has no SCRAM users, and before 3.3 it was not meant for use.
-        if (major, minor) < (3, 5) {
-            bail!(
-                "Kafka {text} would need ZooKeeper, which is not available yet: 3.5.0 is the oldest version"
-            );
+        // Before 2.7 keys cannot be PEM.
+        if (major, minor) < (2, 7) {
+            bail!("Kafka {text} is too old for an environment: 2.7.0 is the oldest version");
         }
         Ok(Version { text: text.to_owned(), major, minor })
     }
@@ -76,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_version_that_is_no_plain_release_is_refused() {
-        for text in ["", "4", "4.3", "4.3.0-rc1", "../4.3.0", "4.3.0.1", "2.8.2"] {
+        for text in ["", "4", "4.3", "4.3.0-rc1", "../4.3.0", "4.3.0.1", "2.6.3"] {
             assert!(text.parse::<Version>().is_err(), "{text}");
         }
     }

@@ -19,9 +19,17 @@ use crate::environment::{self, Environment};
 const JAVA_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Has Java print what it reads as [`Written::printed_by_java`] does.
-const PRINT_EVERYTHING: &str = "\
-    print.timestamp=true\nprint.offset=true\nprint.headers=true\nprint.key=true\nprint.value=true\n\
-    key.separator=|\nline.separator=\\n\nnull.literal=<null>\n";
+const PRINT_EVERYTHING: [&str; 6] = [
+    "print.timestamp=true",
+    "print.offset=true",
+    "print.headers=true",
+    "print.key=true",
+    "key.separator=|",
+    "null.literal=<null>",
+];
+/// What newer versions print first, to standard output; older ones have no other option.
+const WARNING: &[u8] = b"Option --property is deprecated and will be removed in a future version. \
+    Use --formatter-property instead.\n";
 
 #[test]
 #[ignore = "needs an environment of `cargo xtask`"]
@@ -203,29 +211,18 @@ async fn read_with_java(
     topic: &str,
     records: usize,
 ) -> Vec<u8> {
-    let format = std::env::temp_dir().join(format!("{topic}.format"));
-    std::fs::write(&format, PRINT_EVERYTHING).unwrap();
+    let (brokers, records) = (brokers.join(","), records.to_string());
     let mut java = Command::new(environment.fact("console.consumer"));
-    java.args([
-        "--bootstrap-server",
-        &brokers.join(","),
-        "--topic",
-        topic,
-        "--partition",
-        "0",
-        "--offset",
-        "0",
-    ])
-    .args(["--max-messages", &records.to_string(), "--timeout-ms", "20000", "--formatter-config"])
-    .arg(&format)
-    .stdin(Stdio::null())
-    .kill_on_drop(true);
+    java.args(["--bootstrap-server", &brokers, "--topic", topic, "--partition", "0", "--offset", "0"])
+        .args(["--max-messages", &records, "--timeout-ms", "20000"])
+        .args(PRINT_EVERYTHING.iter().flat_map(|property| ["--property", property]))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     let output = tokio::time::timeout(JAVA_TIMEOUT, java.output()).await.expect("Java does not end").unwrap();
-    std::fs::remove_file(&format).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "Java's console consumer: {}: {said}", output.status);
     println!("{said}");
-    output.stdout
+    output.stdout.strip_prefix(WARNING).map_or(output.stdout.clone(), <[u8]>::to_vec)
 }
 
 /// Where what Java printed begins to differ.

@@ -1,0 +1,160 @@
+//! Where clients reach a broker: a table, and what each row asks of `server.properties`.
+//!
+//! Invariant: every listener has all that it needs in its own properties (`listener.name.…`), so that none changes another.
+
+use crate::env::certificates::{Certificates, Identity};
+
+/// The listener that most tests connect to.
+pub(crate) const PLAINTEXT: &str = "PLAINTEXT";
+/// Replication has its own, so that a fault put between client and broker does not hit it.
+pub(crate) const INTERNAL: &str = "INTERNAL";
+
+/// The listeners of every broker, in the order of its ports.
+pub(crate) const LISTENERS: &[Listener] = &[
+    Listener::new(PLAINTEXT, Protocol::Plaintext),
+    Listener::new("SSL", Protocol::Ssl),
+    Listener { needs_client_certificate: true, ..Listener::new("MTLS", Protocol::Ssl) },
+    Listener::new("SASL_PLAINTEXT", Protocol::SaslPlaintext),
+    Listener::new("SASL_SSL", Protocol::SaslSsl),
+    Listener { ends_sessions: true, ..Listener::new("SASL_REAUTH", Protocol::SaslPlaintext) },
+    Listener { is_proxied: true, ..Listener::new("PROXY", Protocol::Plaintext) },
+    Listener { is_proxied: true, ..Listener::new("PROXY_SASL_SSL", Protocol::SaslSsl) },
+    Listener { identity: ServerIdentity::WrongName, ..Listener::new("SSL_BADNAME", Protocol::Ssl) },
+    Listener { identity: ServerIdentity::Expired, ..Listener::new("SSL_EXPIRED", Protocol::Ssl) },
+    Listener::new(INTERNAL, Protocol::Plaintext),
+];
+/// KRaft's own, where the node is a controller.
+pub(crate) const CONTROLLER: &Listener = &Listener::new("CONTROLLER", Protocol::Plaintext);
+
+/// ZooKeeper's own.
+pub(crate) const ZOOKEEPER: &Listener = &Listener::new("ZOOKEEPER", Protocol::Plaintext);
+
+/// The one user of all listeners with SASL; a token of OAUTHBEARER may name anybody.
+pub(crate) const USER: &str = "alice";
+pub(crate) const PASSWORD: &str = "alice-secret";
+/// How long a session lasts on the listener that ends them.
+pub(crate) const SESSION_MS: u32 = 5_000;
+const PLAIN: &str = "PLAIN";
+pub(crate) const SCRAM: [&str; 2] = ["SCRAM-SHA-256", "SCRAM-SHA-512"];
+const OAUTHBEARER: &str = "OAUTHBEARER";
+pub(crate) const MECHANISMS: [&str; 4] = [PLAIN, SCRAM[0], SCRAM[1], OAUTHBEARER];
+
+/// A row of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Listener {
+    pub(crate) name: &'static str,
+    protocol: Protocol,
+    /// Whether it is advertised under a port on which nobody listens until a test puts a proxy there.
+    pub(crate) is_proxied: bool,
+    needs_client_certificate: bool,
+    identity: ServerIdentity,
+    /// Whether clients have to authenticate again and again (KIP-368).
+    ends_sessions: bool,
+}
+
+/// Kafka's security protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+/// Which certificate it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ServerIdentity {
+    Good,
+    WrongName,
+    Expired,
+}
+
+impl Listener {
+    const fn new(name: &'static str, protocol: Protocol) -> Listener {
+        Listener {
+            name,
+            protocol,
+            is_proxied: false,
+            needs_client_certificate: false,
+            identity: ServerIdentity::Good,
+            ends_sessions: false,
+        }
+    }
+
+    /// The name of its security protocol.
+    pub(crate) fn protocol(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Plaintext => "PLAINTEXT",
+            Protocol::Ssl => "SSL",
+            Protocol::SaslPlaintext => "SASL_PLAINTEXT",
+            Protocol::SaslSsl => "SASL_SSL",
+        }
+    }
+
+    /// What clients are told to connect to: with TLS a name, because a name is what certificates are made for.
+    pub(crate) fn host(&self) -> &'static str {
+        if self.has_tls() { "localhost" } else { "127.0.0.1" }
+    }
+
+    /// Its `listener.name.…` properties.
+    pub(crate) fn properties(&self, certificates: &Certificates) -> Vec<(String, String)> {
+        let mut properties = Vec::new();
+        if self.has_tls() {
+            properties.extend(self.tls_properties(certificates));
+        }
+        if self.has_sasl() {
+            properties.extend(MECHANISMS.iter().flat_map(|mechanism| self.sasl_properties(mechanism)));
+        }
+        let prefix = format!("listener.name.{}", self.name.to_lowercase());
+        properties.into_iter().map(|(key, value)| (format!("{prefix}.{key}"), value)).collect()
+    }
+
+    fn has_tls(&self) -> bool {
+        matches!(self.protocol, Protocol::Ssl | Protocol::SaslSsl)
+    }
+
+    fn has_sasl(&self) -> bool {
+        matches!(self.protocol, Protocol::SaslPlaintext | Protocol::SaslSsl)
+    }
+
+    /// PEM within the properties, because Kafka 2.8 takes keys from a file only if they are encrypted.
+    fn tls_properties(&self, certificates: &Certificates) -> Vec<(String, String)> {
+        let Identity { certificate, key } = match self.identity {
+            ServerIdentity::Good => &certificates.server,
+            ServerIdentity::WrongName => &certificates.server_with_wrong_name,
+            ServerIdentity::Expired => &certificates.expired_server,
+        };
+        let client_auth = if self.needs_client_certificate { "required" } else { "none" };
+        let properties = [
+            ("ssl.keystore.type", "PEM".to_owned()),
+            ("ssl.keystore.key", in_one_line(key)),
+            ("ssl.keystore.certificate.chain", in_one_line(certificate)),
+            ("ssl.truststore.type", "PEM".to_owned()),
+            ("ssl.truststore.certificates", in_one_line(&certificates.ca)),
+            ("ssl.client.auth", client_auth.to_owned()),
+        ];
+        properties.map(|(key, value)| (key.to_owned(), value)).into()
+    }
+
+    fn sasl_properties(&self, mechanism: &str) -> Vec<(String, String)> {
+        let (module, options) = match mechanism {
+            PLAIN => ("plain.PlainLoginModule", format!(" user_{USER}=\"{PASSWORD}\"")),
+            OAUTHBEARER => {
+                ("oauthbearer.OAuthBearerLoginModule", format!(" unsecuredLoginStringClaim_sub=\"{USER}\""))
+            }
+            _ => ("scram.ScramLoginModule", String::new()),
+        };
+        let mechanism = mechanism.to_lowercase();
+        let login = format!("org.apache.kafka.common.security.{module} required{options};");
+        let mut properties = vec![(format!("{mechanism}.sasl.jaas.config"), login)];
+        if self.ends_sessions {
+            properties.push((format!("{mechanism}.connections.max.reauth.ms"), SESSION_MS.to_string()));
+        }
+        properties
+    }
+}
+
+/// As a properties file takes a value of several lines.
+fn in_one_line(pem: &str) -> String {
+    pem.replace("\r\n", "\n").replace('\n', "\\n")
+}
