@@ -27,6 +27,7 @@ pub(crate) fn command() -> Result<()> {
     checks.run("licences, bans, sources", || deny::check(&sh));
     checks
         .run("clippy", || succeed(cmd!(sh, "cargo clippy --workspace --all-targets -- -D warnings").into()));
+    checks.run("fuzz targets", || check_fuzz(&sh));
     checks.run("docs", || {
         succeed(cmd!(sh, "cargo doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings").into())
     });
@@ -61,6 +62,16 @@ fn succeed(mut command: Command) -> Result<()> {
     let status = children::run(&mut command)?;
     ensure!(status.success(), "{} {status}", command.get_program().display());
     Ok(())
+}
+
+/// `fuzz/` is a workspace of its own, which the other checks do not see.
+fn check_fuzz(sh: &Shell) -> Result<()> {
+    let _folder = sh.push_dir("fuzz");
+    succeed(cmd!(sh, "cargo fmt --check").into())?;
+    // Where there is a library, libFuzzer is not built; nothing is linked here, so that any file will do.
+    let target = workspace::target_dir();
+    let clippy = cmd!(sh, "cargo clippy --locked --all-targets --target-dir {target} -- -D warnings");
+    succeed(clippy.env("CUSTOM_LIBFUZZER_PATH", "/dev/null").into())
 }
 
 /// Every published crate compiles without a warning with no feature, each alone, and all.

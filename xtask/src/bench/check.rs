@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn too_few_pairs_are_no_measurement() {
-        let line = r#"{"name":"n","what":"w","baseline_is":"b","times":1,"records":1,"pairs_ns":[[1,1]]}"#;
-        assert!(Check::parse(line).is_err());
+        let line = r#"{"name":"n","what":"w","baseline_is":"b","times":1,"records":1,"instructions_tell":true,"pairs_ns":[[1,1]]}"#;
+        assert_eq!(Check::parse(line).unwrap_err().to_string(), "too few pairs");
     }
 }
