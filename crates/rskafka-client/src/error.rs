@@ -67,6 +67,8 @@ pub enum ErrorKind {
     Broker(ErrorCode),
     /// No connection to the broker, or none that lasted until the answer.
     Connection,
+    /// The client could not prove who it is: credentials were refused, or the function that gives them failed.
+    Authentication,
     /// The broker's address belongs to another cluster than the one that the client was built for.
     OtherCluster,
     /// The broker's answer is not what was asked for.
@@ -106,6 +108,7 @@ impl Error {
             }
             Failure::Code { code, .. } | Failure::Refused { code } => ErrorKind::Broker(*code),
             Failure::OtherCluster { .. } => ErrorKind::OtherCluster,
+            failure if failure.is_authentication() => ErrorKind::Authentication,
             Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
             Failure::TopicRecreated => ErrorKind::TopicRecreated,
             Failure::RuntimeGone | Failure::Closed => ErrorKind::Closed,
@@ -258,6 +261,7 @@ impl fmt::Display for ErrorKind {
             Self::CorruptBatch { base_offset: None } => write!(f, "a record batch cannot be read"),
             Self::Broker(code) => write!(f, "the broker answered {code}"),
             Self::Connection => write!(f, "no connection that lasted"),
+            Self::Authentication => write!(f, "not authenticated"),
             Self::OtherCluster => write!(f, "another cluster answered"),
             Self::InvalidAnswer => write!(f, "the broker's answer cannot be used"),
             Self::Throttled => write!(f, "throttled by the broker"),

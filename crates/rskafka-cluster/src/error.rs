@@ -229,7 +229,7 @@ fn list(causes: &[BrokerFailure]) -> String {
 }
 
 /// An error and its causes on one line: for lists of errors, which can have no single `source`.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &(impl std::error::Error + ?Sized)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::error::with_sources;
 use crate::peer::Peer;
 use crate::{Cluster, Failure};
 
@@ -153,8 +154,9 @@ impl Current {
                     return true;
                 }
                 failed => {
-                    let broker = self.connection.endpoint();
-                    tracing::warn!(%broker, ?failed, "no connection yet in place of one whose session ends");
+                    let failure = failed.unwrap_or(Err(Failure::RuntimeGone)).err();
+                    let (broker, failure) = (self.connection.endpoint(), failure.as_ref().map(with_sources));
+                    tracing::warn!(%broker, failure, "no connection yet in place of one whose session ends");
                     let pause = cluster.config().backoff.max;
                     self.successor = Successor::NotBefore(Deadline::after(now, pause));
                 }

@@ -2,8 +2,8 @@
 //!
 //! Invariant: no password and no token shows in `Debug`, in a log or in an error.
 
+mod authenticate;
 mod exchange;
-mod session;
 
 use std::fmt;
 use std::future::Future;
@@ -14,8 +14,8 @@ use rskafka_protocol::scram::{Credentials, Mechanism};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-pub(crate) use self::exchange::{Action, Event, Exchange};
-pub(crate) use self::session::authenticate;
+pub(crate) use self::authenticate::authenticate;
+use self::exchange::{Action, Event, Exchange};
 use crate::dial::BoxFuture;
 use crate::error::BoxError;
 

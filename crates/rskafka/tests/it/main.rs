@@ -9,6 +9,7 @@ mod common;
 mod bad_input;
 mod dropping;
 mod endings;
+mod guard;
 mod identity;
 mod kit;
 mod lanes;
@@ -16,6 +17,7 @@ mod leaders;
 mod reconnecting;
 mod relay;
 mod resending;
+mod sessions;
 mod throttling;
 
 use common::Brokers;

@@ -80,14 +80,14 @@ async fn relay(client: DuplexStream, broker: DuplexStream, host: String, meddle:
     tokio::join!(requests, answers);
 }
 
-async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<Bytes> {
+pub async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<Bytes> {
     let length = stream.read_u32().await.ok()?;
     let mut frame = vec![0; length as usize];
     stream.read_exact(&mut frame).await.ok()?;
     Some(frame.into())
 }
 
-async fn write_frame(stream: &mut (impl AsyncWriteExt + Unpin), frame: &Bytes) {
+pub async fn write_frame(stream: &mut (impl AsyncWriteExt + Unpin), frame: &Bytes) {
     // A side that is gone is seen by whoever reads from it.
     let _ = stream.write_u32(frame.len() as u32).await;
     let _ = stream.write_all(frame).await;

@@ -7,6 +7,7 @@ use rskafka_protocol::Request;
 use rskafka_protocol::messages::sasl_authenticate::SaslAuthenticateRequest;
 use rskafka_protocol::scram::ClientFirst;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::{Action, Event, Exchange, Expiry, Method, OauthToken, Sasl};
 use crate::connection::exchange as call;
@@ -94,4 +95,17 @@ async fn ask<R: Request>(
     let patience = Patience { attempt: Duration::MAX, limit: deadline };
     let reply = call(link, body, version, patience).await;
     Ok(reply.map_err(|source| SaslError::Call { source })?.response)
+}
+
+impl Session {
+    /// A request that has begun by the end has this long to reach the broker, or a twentieth of a short session.
+    const MARGIN: Duration = Duration::from_secs(5);
+
+    /// A session that began at `start`. `random` spreads the replacement of connections that were opened
+    /// together over 80 to 90 % of the lifetime.
+    pub(crate) fn new(start: Instant, lifetime: Duration, random: u64) -> Self {
+        let ends = lifetime - Self::MARGIN.min(lifetime / 20);
+        let replace = lifetime.mul_f64(0.8 + (random % 1001) as f64 / 10_000.0);
+        Self { ends: Deadline::after(start, ends), replace: Deadline::after(start, replace) }
+    }
 }
