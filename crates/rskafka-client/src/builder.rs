@@ -33,6 +33,7 @@ pub(crate) struct Limits {
     pub(crate) delivery_timeout: Duration,
     pub(crate) api_timeout: Duration,
     pub(crate) buffer_memory: usize,
+    pub(crate) shares_produce_connections: bool,
 }
 
 impl Default for Limits {
@@ -41,6 +42,7 @@ impl Default for Limits {
             delivery_timeout: Duration::from_secs(120),
             api_timeout: Duration::from_secs(60),
             buffer_memory: 32 * 1024 * 1024,
+            shares_produce_connections: false,
         }
     }
 }
@@ -83,7 +85,7 @@ impl ClientBuilder {
     }
 
     /// How long making one connection may take: name, address, proxy, TLS, version negotiation,
-    /// authentication. 10 s by default.
+    /// authentication, asking which cluster it leads to. 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.cluster.connection.connect_timeout = timeout;
         self
@@ -112,6 +114,36 @@ impl ClientBuilder {
     /// The pause between attempts: from `initial`, doubling, to `max`. 100 ms to 1 s by default.
     pub fn backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.cluster.backoff = Backoff { initial, max };
+        self
+    }
+
+    /// The pause before an address to which no connection could be made is tried again, by whichever
+    /// partition client: from `initial`, doubling, to `max`. 50 ms to 1 s by default.
+    pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.cluster.reconnect_backoff = Backoff { initial, max };
+        self
+    }
+
+    /// How long a connection on which nothing is asked stays open. 9 min by default, a little less than
+    /// brokers allow.
+    pub fn connections_max_idle(mut self, idle: Duration) -> Self {
+        self.cluster.connection.idle_timeout = idle;
+        self
+    }
+
+    /// Has all partition clients share one connection per broker for their appends, instead of having one
+    /// each: for many writers that each write little.
+    ///
+    /// A broker serves a connection one request at a time, so each append then waits for those of others.
+    pub fn share_produce_connections(mut self) -> Self {
+        self.limits.shares_produce_connections = true;
+        self
+    }
+
+    /// How many bytes of requests may be queued or unanswered on one connection; a call beyond that waits
+    /// for room. 32 MiB by default, and at most 4 GiB.
+    pub fn max_in_flight_bytes(mut self, bytes: usize) -> Self {
+        self.cluster.connection.max_in_flight_bytes = bytes;
         self
     }
 

@@ -9,6 +9,7 @@ use rskafka_cluster::{Failure, Place};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 pub use crate::outcome::Outcome;
+use crate::outcome::{Ending, Judgement};
 
 /// The client's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -23,9 +24,8 @@ pub struct Error {
 
 struct Inner {
     kind: ErrorKind,
-    outcome: Outcome,
+    judgement: Judgement,
     is_timeout: bool,
-    is_retriable: bool,
     api: Option<ApiKey>,
     place: Place,
     attempts: u32,
@@ -85,9 +85,8 @@ impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
         let inner = Inner {
             kind,
-            outcome: Outcome::NotWritten,
+            judgement: Judgement::of_ending(Ending::InvalidArgument),
             is_timeout: false,
-            is_retriable: false,
             api: None,
             place: Place::default(),
             attempts: 0,
@@ -106,7 +105,7 @@ impl Error {
             Failure::Code { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
                 ErrorKind::UnknownTopicOrPartition
             }
-            Failure::Code { code, .. } | Failure::Refused { code } => ErrorKind::Broker(*code),
+            Failure::Code { code, .. } | Failure::Metadata { code } => ErrorKind::Broker(*code),
             Failure::OtherCluster { .. } => ErrorKind::OtherCluster,
             failure if failure.is_authentication() => ErrorKind::Authentication,
             Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
@@ -118,13 +117,12 @@ impl Error {
             _ if is_timeout => ErrorKind::TimedOut,
             _ => ErrorKind::Connection,
         };
-        let is_retriable = gave_up || failure.is_transient() || failure.is_throttled();
+        let is_retriable = gave_up || Judgement::of_failure(&failure).is_retriable;
         let place = *place;
         let inner = Inner {
             kind,
-            outcome,
+            judgement: Judgement { outcome, is_retriable },
             is_timeout,
-            is_retriable,
             api: Some(api),
             place,
             attempts,
@@ -134,23 +132,16 @@ impl Error {
         Self { inner: Box::new(inner) }
     }
 
-    pub(crate) fn timed_out(outcome: Outcome) -> Self {
-        let mut error = Self::new(ErrorKind::TimedOut);
-        error.inner.outcome = outcome;
-        error.inner.is_timeout = true;
-        error.inner.is_retriable = true;
-        error
-    }
-
-    pub(crate) fn invalid_answer(outcome: Outcome) -> Self {
-        let mut error = Self::new(ErrorKind::InvalidAnswer);
-        error.inner.outcome = outcome;
-        error
-    }
-
-    pub(crate) fn closed(outcome: Outcome) -> Self {
-        let mut error = Self::new(ErrorKind::Closed);
-        error.inner.outcome = outcome;
+    /// A call that ended without the cluster's word.
+    pub(crate) fn of_ending(ending: Ending) -> Self {
+        let kind = match ending {
+            Ending::WaitedInLine | Ending::TimedOut => ErrorKind::TimedOut,
+            Ending::ClientClosed | Ending::RuntimeGone => ErrorKind::Closed,
+            _ => ErrorKind::InvalidAnswer,
+        };
+        let mut error = Self::new(kind);
+        error.inner.judgement = Judgement::of_ending(ending);
+        error.inner.is_timeout = error.inner.kind == ErrorKind::TimedOut;
         error
     }
 
@@ -182,7 +173,7 @@ impl Error {
     }
 
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
-        self.inner.outcome = outcome;
+        self.inner.judgement.outcome = outcome;
         self
     }
 
@@ -198,13 +189,13 @@ impl Error {
 
     /// What became of the data. For calls that write nothing: [`Outcome::NotWritten`].
     pub fn outcome(&self) -> Outcome {
-        self.inner.outcome
+        self.inner.judgement.outcome
     }
 
     /// Whether the same call may succeed later. A produce whose outcome is unknown may then be written
     /// twice.
     pub fn is_retriable(&self) -> bool {
-        self.inner.is_retriable
+        self.inner.judgement.is_retriable
     }
 
     /// Whether it was time that ran out.
@@ -273,7 +264,7 @@ impl fmt::Display for ErrorKind {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, api, place, attempts, failure, is_timeout, outcome, .. } = &*self.inner;
+        let Inner { kind, api, place, attempts, failure, is_timeout, judgement, .. } = &*self.inner;
         if let Some(api) = api {
             write!(f, "{api}{place}: ")?;
         }
@@ -284,7 +275,7 @@ impl fmt::Display for Error {
         if *is_timeout && *kind != ErrorKind::TimedOut {
             write!(f, ", no time left")?;
         }
-        if let Outcome::Unknown = outcome {
+        if let Outcome::Unknown = judgement.outcome {
             write!(f, " (it is not known whether it took effect)")?;
         }
         // The kind says some of what the failure would say.

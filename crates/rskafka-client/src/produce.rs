@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Outcome, Result};
+use crate::outcome::{Ending, Judgement};
 use crate::partition::{Inner, LAST_VERSION_BY_NAME};
 use crate::record::{Payload, Record, RecordHeaders};
 use crate::time::{from_millis_if_any, to_millis};
@@ -94,12 +95,12 @@ impl Future for Produce {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.get_mut().state {
             State::Refused(error) => {
-                Poll::Ready(Err(error.take().unwrap_or_else(|| Error::timed_out(Outcome::NotWritten))))
+                Poll::Ready(Err(error.take().unwrap_or_else(|| Error::of_ending(Ending::WaitedInLine))))
             }
             State::InLine { result, partition, .. } => Pin::new(result).poll(cx).map(|received| {
                 // The line's task is gone without an answer: its runtime was shut down.
                 received.unwrap_or_else(|_| {
-                    Err(Error::closed(Outcome::Unknown).with_place(&partition.topic, partition.index))
+                    Err(Error::of_ending(Ending::RuntimeGone).with_place(&partition.topic, partition.index))
                 })
             }),
         }
@@ -182,8 +183,8 @@ impl Drop for Server {
         }
         let left = self.partition.line().abandon();
         for append in left {
-            let error =
-                Error::closed(Outcome::NotWritten).with_place(&self.partition.topic, self.partition.index);
+            let error = Error::of_ending(Ending::ClientClosed)
+                .with_place(&self.partition.topic, self.partition.index);
             let _ = append.result.send(Err(error));
         }
     }
@@ -191,14 +192,13 @@ impl Drop for Server {
 
 async fn send(partition: &Inner, append: &Append) -> Result<Produced> {
     let Append { batch, deadline, .. } = append;
-    let call =
-        Call { target: partition.target(), via: Via::Own(&partition.produce_lane), deadline: *deadline };
+    let call = Call { target: partition.target(), via: partition.produce_via(), deadline: *deadline };
     let build = |route: &Route| request(partition, route, batch.bytes(), *deadline);
     let decide = |attempt: Attempt<'_, ProduceResponse>| decide(partition.index, attempt);
     match partition.client.cluster().send(call, build, decide).await {
         Ok(answer) => {
             let (appended, _) = find(&answer.reply.response, partition.index)
-                .ok_or_else(|| Error::invalid_answer(Outcome::Unknown))?;
+                .ok_or_else(|| Error::of_ending(Ending::InvalidAnswer))?;
             Ok(Produced {
                 base_offset: appended.base_offset,
                 record_count: batch.record_count(),
@@ -231,7 +231,7 @@ fn request(partition: &Inner, route: &Route, batch: &Bytes, deadline: Deadline) 
 fn decide(index: i32, attempt: Attempt<'_, ProduceResponse>) -> Verdict {
     let response = match attempt.outcome {
         Ok(response) => response,
-        Err(failure) if Outcome::of_failure(failure) == Outcome::NotWritten => {
+        Err(failure) if Judgement::of_failure(failure).outcome == Outcome::NotWritten => {
             return Verdict::of_failure(failure);
         }
         Err(_) => return Verdict::Fail(News::of_failure()),
@@ -245,10 +245,10 @@ fn decide(index: i32, attempt: Attempt<'_, ProduceResponse>) -> Verdict {
         // Without an offset the batch was written, but nobody can say where.
         ErrorCode::NONE if partition.base_offset < 0 => Verdict::Fail(News::default()),
         ErrorCode::NONE => Verdict::Done,
-        // Passes when replicas come back. Other codes that say "not written" stay for as long as the
-        // batch is what it is.
-        ErrorCode::NOT_ENOUGH_REPLICAS => Verdict::Retry(news),
-        _ => Verdict::Fail(news),
+        _ => match Judgement::of_code(code) {
+            Judgement { outcome: Outcome::NotWritten, is_retriable: true } => Verdict::Retry(news),
+            _ => Verdict::Fail(news),
+        },
     }
 }
 
@@ -266,11 +266,20 @@ fn find(response: &ProduceResponse, index: i32) -> Option<(&PartitionProduceResp
 
 fn failed(error: ClusterError) -> Error {
     // With `gave_up`, the last verdict was that the batch surely is not in the log.
-    let outcome = if error.gave_up { Outcome::NotWritten } else { Outcome::of_failure(&error.failure) };
+    let judgement = Judgement::of_failure(&error.failure);
+    let outcome = if error.gave_up { Outcome::NotWritten } else { judgement.outcome };
     Error::of_cluster(error, outcome)
 }
 
 impl<'a> Inner {
+    fn produce_via(&'a self) -> Via<'a> {
+        if self.client.limits().shares_produce_connections {
+            Via::SharedProduce
+        } else {
+            Via::Own(&self.produce_lane)
+        }
+    }
+
     /// The broker that leads the partition.
     pub(crate) fn target(&'a self) -> Target<'a> {
         Target::Leader { topic: &self.topic, partition: self.index, topic_id: self.topic_id }

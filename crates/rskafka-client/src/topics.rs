@@ -17,6 +17,7 @@ use rskafka_protocol::{ApiKey, ErrorCode};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::offsets;
+use crate::outcome::Ending;
 
 pub use rskafka_cluster::{Partition, Topic};
 
@@ -106,7 +107,7 @@ async fn wait_until_served(client: &Client, name: &str, deadline: Deadline) -> R
         let env = client.cluster().env();
         let pause = client.cluster().config().backoff.pause(rounds, env.random());
         if deadline.remaining(env.now()) <= pause {
-            return Err(Error::timed_out(Outcome::Unknown).with_api(ApiKey::METADATA).with_topic(name));
+            return Err(Error::of_ending(Ending::TimedOut).with_api(ApiKey::METADATA).with_topic(name));
         }
         tokio::time::sleep(pause).await;
     };

@@ -116,7 +116,6 @@ impl Cluster {
         self.ask_on(&no_topics(), connection, deadline).await.map_err(|failure| match failure {
             // Of the request that the connection is for, nothing was sent yet.
             Failure::Call { source } => Failure::Identity { source },
-            Failure::Code { code, .. } => Failure::Refused { code },
             failure => failure,
         })?;
         let metadata = self.metadata();
@@ -143,7 +142,7 @@ impl Cluster {
                 self.metadata().forget();
                 self.lock_peers().clear();
             }
-            return Err(Failure::Code { code, message: None });
+            return Err(Failure::Metadata { code });
         }
         let applied = self.apply(version, &response);
         if applied.is_err() {

@@ -184,7 +184,7 @@ impl Cluster {
         match topics.into_iter().find(|(name, _)| name == topic) {
             Some((_, Ok(_))) => Ok(()),
             Some((_, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))) | None => Err(Failure::UnknownTopic),
-            Some((_, Err(code))) => Err(Failure::Code { code, message: None }),
+            Some((_, Err(code))) => Err(Failure::Metadata { code }),
         }
     }
 }

@@ -32,9 +32,10 @@ pub enum Failure {
         /// What went wrong.
         source: CallError,
     },
-    /// A broker refuses to say where a new connection leads.
-    #[snafu(display("the broker refuses to say which cluster it belongs to: {code}"))]
-    Refused {
+    /// A broker answered with an error to what had to be known first: which cluster it belongs to, or who leads
+    /// the partition.
+    #[snafu(display("the broker answered {code} when asked for metadata"))]
+    Metadata {
         /// The answer's error code.
         code: ErrorCode,
     },
@@ -123,7 +124,7 @@ impl Failure {
             Self::Open { source } => source.is_transient(),
             Self::Call { source } | Self::Identity { source } => source.is_transient(),
             // From now on the first brokers are asked (KIP-1102).
-            Self::Code { code, .. } | Self::Refused { code } => {
+            Self::Code { code, .. } | Self::Metadata { code } => {
                 code.is_retriable() || *code == ErrorCode::REBOOTSTRAP_REQUIRED
             }
             // To go on with credentials that one broker refuses could lock the account.
@@ -192,7 +193,7 @@ impl Failure {
     /// The error code answered, if one was.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Code { code, .. } | Self::Refused { code } => Some(*code),
+            Self::Code { code, .. } | Self::Metadata { code } => Some(*code),
             Self::UnknownTopic | Self::UnknownPartition => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             _ => None,
         }

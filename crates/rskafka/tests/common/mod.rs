@@ -118,6 +118,7 @@ macro_rules! all_cases {
                 arguments_that_make_no_sense_are_refused,
                 a_produce_to_a_deleted_topic_is_not_written,
                 a_recreated_topic_is_reported,
+                what_is_called_not_written_is_not_in_the_log,
             };
             topics::{
                 a_created_topic_is_listed_with_its_partitions,

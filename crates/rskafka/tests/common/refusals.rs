@@ -5,6 +5,7 @@ use std::time::Duration;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{Client, OffsetAt};
 use rskafka::protocol::ErrorCode;
+use rskafka::record::Record;
 
 use super::{Brokers, SLACK, new_log, new_topic, read_all, record, values};
 
@@ -120,4 +121,47 @@ pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
     let error = log.fetch_records(0, 1..1_000_000, 10).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error}");
     assert_eq!(values(&read_all(&second).await), ["of the second"]);
+}
+
+/// Asks for what brokers refuse, between appends that they take, and reads the log back.
+pub async fn what_is_called_not_written_is_not_in_the_log(brokers: Brokers) {
+    let client = Client::new_plain(brokers).await.unwrap();
+    let yesterday = super::now() - Duration::from_secs(24 * 60 * 60);
+    for (config, value, code) in [
+        ("max.message.bytes", "1000", ErrorCode::MESSAGE_TOO_LARGE),
+        ("cleanup.policy", "compact", ErrorCode::INVALID_RECORD),
+        ("message.timestamp.before.max.ms", "60000", ErrorCode::INVALID_TIMESTAMP),
+    ] {
+        let topic = new_topic("refused");
+        let created = client.create_topic(&topic, 1, 1).config(config, value).await;
+        // Before Kafka 3.6 there is one for both sides.
+        if created.as_ref().is_err_and(|error| error.code() == Some(ErrorCode::INVALID_CONFIG)) {
+            let both = "message.timestamp.difference.max.ms";
+            client.create_topic(&topic, 1, 1).config(both, value).await.unwrap();
+        } else {
+            created.unwrap();
+        }
+        let log = client.partition_client(&topic, 0).await.unwrap();
+        let keyed = |value: &str| Record { key: Some(b"key".to_vec()), ..keyless(value.as_bytes().to_vec()) };
+        let refused = match code {
+            ErrorCode::MESSAGE_TOO_LARGE => Record { value: vec![0; 5000], ..keyed("") },
+            ErrorCode::INVALID_RECORD => keyless(b"never".to_vec()),
+            ErrorCode::INVALID_TIMESTAMP => Record { timestamp: yesterday, ..keyed("never") },
+            _ => keyed("never"),
+        };
+        for name in ["before", "after"] {
+            log.produce([keyed(name)]).await.unwrap();
+            let error = log.produce([refused.clone()]).await.expect_err(config);
+            assert_eq!(
+                (error.code(), error.outcome()),
+                (Some(code), Outcome::NotWritten),
+                "{config}: {error}"
+            );
+        }
+        assert_eq!(values(&read_all(&log).await), ["before", "after"], "{config}");
+    }
+}
+
+fn keyless(value: Vec<u8>) -> Record<Option<Vec<u8>>, Vec<u8>, ()> {
+    Record { key: None, value, headers: (), timestamp: super::now() }
 }

@@ -160,3 +160,96 @@ async fn idle_lanes_are_closed_and_opened_again_without_an_error() {
     assert_eq!(log.produce([record("three")]).await.unwrap().base_offset, 2);
     assert_eq!(log.fetch_records(0, 1..1_000_000, 1).await.unwrap().0.len(), 3);
 }
+
+fn produce_connections(cluster: &rskafka_fake::FakeCluster) -> BTreeSet<u64> {
+    let requests = cluster.requests();
+    let produces = requests.iter().filter(|request| request.api_key == ApiKey::PRODUCE);
+    produces.map(|request| request.connection).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_clients_can_share_a_connection_per_broker_for_their_appends() {
+    use rskafka_fake::FakeCluster;
+    for (shares, connections) in [(true, 3), (false, 30)] {
+        let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
+        cluster.create_topic(TOPIC, 30, 3).unwrap();
+        let builder = builder(&cluster);
+        let builder = if shares { builder.share_produce_connections() } else { builder };
+        let client = builder.build().await.unwrap();
+        let mut calls = Vec::new();
+        for partition in 0..30 {
+            let log = client.partition_client(TOPIC, partition).await.unwrap();
+            calls.extend((0..3).map(|number| log.produce([record(number.to_string())])));
+        }
+        for call in calls {
+            call.await.unwrap();
+        }
+        assert_eq!(produce_connections(&cluster).len(), connections, "shares: {shares}");
+        for partition in 0..30 {
+            let stored = cluster.log(TOPIC, partition).unwrap();
+            assert_eq!(stored.values().unwrap(), ["0", "1", "2"]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_connection_that_ends_is_replaced_once_for_all() {
+    let (cluster, _, _) = start(1).await;
+    let client = builder(&cluster).share_produce_connections().build().await.unwrap();
+    let mut logs = Vec::new();
+    for _ in 0..20 {
+        logs.push(client.partition_client(TOPIC, 0).await.unwrap());
+    }
+    for _ in 0..3 {
+        let calls: Vec<_> = logs.iter().map(|log| log.produce([record("shared")])).collect();
+        for call in calls {
+            call.await.unwrap();
+        }
+        cluster.cut_connections(1).unwrap();
+    }
+    assert_eq!(produce_connections(&cluster).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_clients_beyond_the_places_of_a_shared_connection_wait_for_one() {
+    let (cluster, _, _) = start(1).await;
+    let client = builder(&cluster).share_produce_connections().build().await.unwrap();
+    cluster.inject(Fault::delay(Duration::from_millis(5)).on(ApiKey::PRODUCE).always());
+    let mut calls = Vec::new();
+    for _ in 0..300 {
+        let log = client.partition_client(TOPIC, 0).await.unwrap();
+        calls.push(log.produce([record("shared")]));
+    }
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(produce_connections(&cluster).len(), 1);
+    assert_eq!(cluster.log(TOPIC, 0).unwrap().records().unwrap().len(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_hundred_active_clients_of_three_brokers_stay_within_their_connections() {
+    use rskafka_fake::FakeCluster;
+    const CLIENTS: usize = 500;
+    let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, CLIENTS as i32, 3).unwrap();
+    let client = builder(&cluster).build().await.unwrap();
+    let mut active = Vec::new();
+    for partition in 0..CLIENTS {
+        let log = client.partition_client(TOPIC, partition as i32).await.unwrap();
+        active.push(tokio::spawn(async move {
+            for number in 0..4 {
+                assert_eq!(log.produce([record("busy")]).await.unwrap().base_offset, number);
+                assert_eq!(log.fetch_records(number, 1..1_000_000, 1).await.unwrap().0.len(), 1);
+            }
+        }));
+    }
+    for task in active {
+        task.await.unwrap();
+    }
+    let open: usize = (1..=3).map(|broker| cluster.open_connections(broker).unwrap()).sum();
+    let requests = cluster.requests();
+    let used: BTreeSet<u64> = requests.iter().map(|request| request.connection).collect();
+    // One to produce and one to fetch for each, and one to each broker for all else.
+    assert!(open <= 2 * CLIENTS + 3 && used.len() <= 2 * CLIENTS + 3, "{open} open, {} used", used.len());
+}
