@@ -7,6 +7,8 @@ use std::fmt;
 
 use snafu::Snafu;
 
+use crate::ApiKey;
+
 /// Bytes that are not the message they are said to be.
 #[derive(Debug, Clone, PartialEq, Eq, Snafu)]
 #[snafu(display("cannot decode {message} version {version} at {path} (byte {offset}): {kind}"))]
@@ -50,6 +52,12 @@ impl DecodeError {
     /// The message's name in Kafka's schema, e.g. `ProduceResponse`.
     pub fn message(&self) -> &'static str {
         self.message
+    }
+
+    /// The API that the message belongs to; `None` for a header.
+    pub fn api_key(&self) -> Option<ApiKey> {
+        let api = self.message.strip_suffix("Request").or_else(|| self.message.strip_suffix("Response"))?;
+        ApiKey::ALL.iter().copied().find(|api_key| api_key.name() == Some(api))
     }
 
     /// The message version that was being decoded.

@@ -2,7 +2,8 @@
 //!
 //! Invariant: any bytes either decode or give a typed error; nothing here panics on input or asks for
 //! more memory than the input justifies.
-
+//!
+#![doc = include_str!("../README.md")]
 #![cfg_attr(
     not(test),
     warn(
@@ -32,17 +33,14 @@ mod uuid;
 mod wire;
 
 pub use api::{ApiKey, VersionRange};
+/// What goes in and comes out, for those who do not depend on it themselves.
+pub use bytes;
 pub use encoder::{Encoder, Frame};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use error_code::ErrorCode;
 pub use header::{RequestHeader, ResponseHeader, decode_response, encode_request, encode_response};
 pub use schema::{FieldSchema, Message, Request, StructSchema};
 pub use uuid::Uuid;
-
-/// Runs the README's example.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
 
 /// The golden vectors, for tests of what is not public.
 #[cfg(test)]
