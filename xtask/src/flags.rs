@@ -40,6 +40,21 @@ xflags::xflags! {
             /// Release of Apache Kafka, the newest 4.x if not given.
             optional --version version: String
         }
+        /// Simulates the client against a fake cluster in virtual time, under random faults.
+        cmd sim {
+            /// A..B: these seeds, 0..2000 if not given.
+            optional --seeds seeds: String
+            /// Only this seed; shows its plan.
+            optional --seed seed: String
+            /// Shows every frame of the one seed.
+            optional --trace
+            /// readers (the default), writers or resenders.
+            optional --profile profile: String
+            /// Looks for fewer faults with which the seed, or the first that fails, fails too.
+            optional --shrink
+            /// N[,N]: only these faults of the one seed's plan.
+            optional --only numbers: String
+        }
         /// Fuzzes the decoders of the protocol crate, from seeds made of the golden vectors.
         cmd fuzz {
             /// One target of `fuzz/`, all one after the other if not given.

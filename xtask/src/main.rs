@@ -13,6 +13,7 @@ mod lint;
 mod process;
 mod progress;
 mod schema;
+mod sim;
 mod test;
 mod workspace;
 
@@ -43,6 +44,14 @@ fn run(flags: Xtask) -> Result<()> {
         },
         XtaskCmd::Demo(demo) => demo::command(demo.env.as_deref(), demo.records, demo.break_reads.as_deref()),
         XtaskCmd::Test(test) => test::command(test.env.as_deref(), test.version.as_deref()),
+        XtaskCmd::Sim(sim) => sim::command(sim::Options {
+            seeds: sim.seeds,
+            seed: sim.seed,
+            trace: sim.trace,
+            profile: sim.profile,
+            shrink: sim.shrink,
+            only: sim.only,
+        }),
         XtaskCmd::Fuzz(fuzz) => fuzz::command(fuzz.target.as_deref(), fuzz.seconds),
         XtaskCmd::Bench(bench) => bench::command(bench::Options {
             check: bench.check,

@@ -12,6 +12,7 @@ mod progress;
 pub mod proxy;
 pub mod report;
 mod runs;
+pub mod sim;
 pub mod socks5;
 mod tail;
 pub mod tamper;

@@ -1,0 +1,32 @@
+//! Simulation: the whole client against the fake cluster, on one thread, in virtual time, under faults.
+//!
+//! A seed gives a [`Plan`] of faults and everything else that is random. Actors append and read through
+//! the client; rules (Jepsen's queue rules, deadlines, no task or memory left) say what is wrong. The same
+//! seed gives the same [`Outcome`], down to every frame.
+//!
+//! Invariant: nothing in a run depends on anything but its [`Setup`].
+
+mod director;
+mod drop;
+mod frames;
+mod network;
+mod plan;
+mod profile;
+mod reader;
+mod rules;
+mod run;
+mod sweep;
+mod trace;
+mod value;
+mod writer;
+
+use time::{Duration, OffsetDateTime};
+
+pub use self::plan::{Applied, Kind, Moment, NAMES, Plan, PlannedFault, Stage, Way, What};
+pub use self::profile::Profile;
+pub use self::rules::{Finding, Wrong};
+pub use self::run::{Outcome, Setup, run};
+pub use self::sweep::{Failed, Measure, Sweep, run_measured, shrink, sweep};
+
+/// When every run begins.
+const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::days(20_000));

@@ -1,0 +1,136 @@
+//! Finds the frames in a direction of a connection, and hashes them.
+//!
+//! Invariant: pure; the frames found do not depend on how the bytes were cut into pieces.
+
+/// A length, and enough behind it to know what it is: a request's key, version and correlation id.
+pub(super) const HEADER: usize = 12;
+const LENGTH: usize = 4;
+
+/// Takes a direction's bytes.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    header: [u8; HEADER],
+    /// Bytes of the frame that were taken.
+    taken: usize,
+    hash: u32,
+}
+
+/// A frame, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    header: [u8; HEADER],
+    /// With its length prefix.
+    pub(super) size: usize,
+    /// CRC-32C of all its bytes.
+    pub(super) hash: u32,
+}
+
+impl Frames {
+    /// Whether the next byte begins a frame.
+    pub(super) fn is_between(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// Takes bytes; gives each frame that they complete.
+    pub(super) fn take(&mut self, mut bytes: &[u8], mut complete: impl FnMut(Frame)) {
+        while !bytes.is_empty() {
+            let wanted = match self.size() {
+                Some(size) => size - self.taken,
+                None => LENGTH - self.taken,
+            };
+            let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
+            if let Some(header) = self.header.get_mut(self.taken..) {
+                let count = header.len().min(part.len());
+                header[..count].copy_from_slice(&part[..count]);
+            }
+            self.hash = crc32c::crc32c_append(self.hash, part);
+            self.taken += part.len();
+            bytes = rest;
+            if self.size() == Some(self.taken) {
+                complete(Frame { header: self.header, size: self.taken, hash: self.hash });
+                *self = Self::default();
+            }
+        }
+    }
+
+    fn size(&self) -> Option<usize> {
+        (self.taken >= LENGTH).then(|| LENGTH + u32_at(&self.header, 0) as usize)
+    }
+}
+
+impl Frame {
+    pub(super) fn request(&self) -> Request {
+        Request::of(&self.header)
+    }
+
+    /// The correlation id, if the frame is an answer.
+    pub(super) fn answers(&self) -> u32 {
+        u32_at(&self.header, 4)
+    }
+}
+
+/// What a request's first bytes say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) key: i16,
+    pub(super) version: i16,
+    pub(super) correlation_id: u32,
+}
+
+impl Request {
+    pub(super) fn of(header: &[u8; HEADER]) -> Self {
+        let both = u32_at(header, 4);
+        let (key, version) = ((both >> 16) as u16, both as u16);
+        Self { key: key.cast_signed(), version: version.cast_signed(), correlation_id: u32_at(header, 8) }
+    }
+}
+
+fn u32_at(header: &[u8; HEADER], at: usize) -> u32 {
+    let bytes = header.get(at..).and_then(|bytes| bytes.first_chunk());
+    bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u32).to_be_bytes()[..], body].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_found_however_the_bytes_come(
+            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..10),
+            pieces in prop::collection::vec(1usize..30, 1..20),
+        ) {
+            let frames: Vec<Vec<u8>> = bodies.iter().map(|body| frame(body)).collect();
+            let expected: Vec<(usize, u32)> =
+                frames.iter().map(|frame| (frame.len(), crc32c::crc32c(frame))).collect();
+            let bytes = frames.concat();
+            let mut rest = &bytes[..];
+            let mut found = Vec::new();
+            let mut scan = Frames::default();
+            for piece in pieces.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (now, later) = rest.split_at((*piece).min(rest.len()));
+                scan.take(now, |frame| found.push((frame.size, frame.hash)));
+                rest = later;
+            }
+            prop_assert_eq!(found, expected);
+            prop_assert!(scan.is_between());
+        }
+    }
+
+    #[test]
+    fn a_request_says_its_key_version_and_correlation_id() {
+        let mut found = Vec::new();
+        let bytes = frame(&[0, 1, 0, 17, 1, 2, 3, 4, 99]);
+        Frames::default().take(&bytes, |frame| found.push(frame.request()));
+        assert_eq!(found, [Request { key: 1, version: 17, correlation_id: 0x0102_0304 }]);
+    }
+}

@@ -1,0 +1,53 @@
+//! Who takes part in a run, and what may go wrong.
+//!
+//! Invariant: a profile says what its runs must keep; nothing is forgiven that it does not name.
+
+use std::str::FromStr;
+
+/// The actors of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: &'static str,
+    /// Writers that send nothing again, each with a partition client of its own.
+    pub writers: usize,
+    /// Writers that send again what they cannot tell to be written: they may show duplicates.
+    pub resenders: usize,
+    /// Readers that follow the log while it grows. Another one reads it whole at the end.
+    pub readers: usize,
+    /// Partitions; writers and readers are spread over them.
+    pub partitions: usize,
+    /// Produce calls of all writers together, at least.
+    pub appends: u64,
+}
+
+impl Profile {
+    /// One writer, nothing sent again.
+    pub fn readers() -> Self {
+        Self { name: "readers", writers: 1, resenders: 0, readers: 1, partitions: 1, appends: 300 }
+    }
+
+    /// Several writers and readers on two partitions, nothing sent again.
+    pub fn writers() -> Self {
+        Self { name: "writers", writers: 3, resenders: 0, readers: 2, partitions: 2, appends: 300 }
+    }
+
+    /// A writer that sends again what may be written.
+    pub fn resenders() -> Self {
+        Self { name: "resenders", writers: 1, resenders: 1, readers: 1, partitions: 1, appends: 300 }
+    }
+
+    /// All profiles.
+    pub fn all() -> [Self; 3] {
+        [Self::readers(), Self::writers(), Self::resenders()]
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::all().into_iter().find(|profile| profile.name == name);
+        known.ok_or_else(|| format!("{name:?} is none of readers, writers, resenders"))
+    }
+}

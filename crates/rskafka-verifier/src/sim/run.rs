@@ -1,0 +1,285 @@
+//! One run: a cluster, a client, actors and faults, on one thread and in virtual time.
+//!
+//! Invariant: a run follows from seed, profile and plan alone; when it is over, no task of it is left.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use rskafka::client::{Client, OffsetAt, PartitionClient};
+use rskafka_fake::FakeCluster;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::EPOCH;
+use super::director::Director;
+use super::network::Network;
+use super::plan::Plan;
+use super::profile::Profile;
+use super::reader::{Reader, read_whole};
+use super::rules::{Finding, Rules, Wrong};
+use super::writer::Writer;
+
+pub(super) const TOPIC: &str = "wal";
+pub(super) const BROKERS: i32 = 3;
+
+/// The bounds of calls, short beside the longest faults.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(8);
+/// How late a call may return: timers have milliseconds.
+const SLACK: Duration = Duration::from_millis(10);
+/// Longer than any run takes that goes on at all.
+const LONGEST_RUN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What everything random follows from.
+    pub seed: u64,
+    /// Who takes part.
+    pub profile: Profile,
+    /// What goes wrong.
+    pub plan: Plan,
+    /// Whether the trace is kept as lines.
+    pub keeps_trace: bool,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// What is wrong; nothing, if all is well.
+    pub findings: Vec<Finding>,
+    /// Faults that struck while a request was in flight, by name.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// Produce calls that were made.
+    pub appends: u64,
+    /// Frames that went over the wire.
+    pub frames: u64,
+    /// Copies of records of a writer that sends again.
+    pub resent: u64,
+    /// The digest of the trace.
+    pub digest: u64,
+    /// The trace, if it was wanted.
+    pub trace: Option<String>,
+}
+
+/// Runs a setup.
+///
+/// # Errors
+///
+/// There is no runtime, or the cluster did not start.
+pub fn run(setup: &Setup) -> Result<Outcome> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().context("no runtime")?;
+    let mut outcome = runtime.block_on(run_all(setup))?;
+    let left = runtime.metrics().num_alive_tasks();
+    if left > 0 {
+        let what = format!("{left} tasks are left when all is closed");
+        outcome.findings.push(Finding { wrong: Wrong::Leaked, what });
+    }
+    Ok(outcome)
+}
+
+/// What the actors of a run share.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) network: Arc<Network>,
+    rules: Mutex<Vec<Rules>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    struck: BTreeMap<&'static str, u64>,
+    appends: u64,
+}
+
+impl Stage {
+    /// The rules of a partition.
+    pub(super) fn rules(&self, partition: usize, work: impl FnOnce(&mut Rules)) {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = rules.get_mut(partition) {
+            work(rules);
+        }
+    }
+
+    /// A fault struck a request in flight.
+    pub(super) fn struck(&self, name: &'static str, times: u64) {
+        *self.counts().struck.entry(name).or_default() += times;
+    }
+
+    pub(super) fn appended(&self) {
+        self.counts().appends += 1;
+    }
+
+    /// Holds a call against its deadline.
+    pub(super) async fn timed<T>(
+        &self,
+        partition: usize,
+        what: &str,
+        limit: Duration,
+        call: impl Future<Output = T>,
+    ) -> T {
+        let since = Instant::now();
+        let result = call.await;
+        let took = since.elapsed();
+        if took > limit + SLACK {
+            let what = format!("{what} took {took:?}, its limit is {limit:?}");
+            self.rules(partition, |rules| rules.add(Wrong::Overdue, what));
+        }
+        result
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn run_all(setup: &Setup) -> Result<Outcome> {
+    let Setup { seed, profile, plan, keeps_trace, .. } = setup;
+    let cluster = FakeCluster::builder()
+        .brokers(BROKERS as usize)
+        .in_memory()
+        .seed(*seed)
+        .wall_clock(SystemTime::from(EPOCH))
+        .recorded_requests(0)
+        .start()
+        .await
+        .context("the cluster does not start")?;
+    cluster.create_topic(TOPIC, profile.partitions as i32, BROKERS as i16).context("no topic")?;
+    let network = Network::new(cluster.clone(), plan, *seed, *keeps_trace);
+    let rules = (0..profile.partitions).map(|_| Rules::default()).collect();
+    let stage = Arc::new(Stage { network, rules: Mutex::new(rules), counts: Mutex::default() });
+
+    let acting = tokio::time::timeout(LONGEST_RUN, act(setup, &cluster, &stage)).await;
+    let log_starts = match acting {
+        Ok(result) => result?,
+        Err(_) => {
+            stage.rules(0, |rules| rules.add(Wrong::Overdue, format!("no end after {LONGEST_RUN:?}")));
+            vec![i64::MAX; profile.partitions]
+        }
+    };
+    cluster.shutdown().await;
+    if stage.network.is_storm() {
+        stage.rules(0, |rules| rules.add(Wrong::Overdue, "a storm of requests".to_owned()));
+    }
+
+    let trace = stage.network.take_trace();
+    let mut outcome = Outcome { frames: trace.frames(), digest: trace.digest(), ..Outcome::default() };
+    outcome.trace = trace.into_lines();
+    {
+        let mut counts = stage.counts();
+        outcome.struck = std::mem::take(&mut counts.struck);
+        outcome.appends = counts.appends;
+    }
+    let rules = std::mem::take(&mut *stage.rules.lock().unwrap_or_else(PoisonError::into_inner));
+    for (rules, log_start) in rules.into_iter().zip(log_starts) {
+        let (findings, resent) = rules.finish(log_start);
+        outcome.findings.extend(findings);
+        outcome.resent += resent;
+    }
+    // What is closed is gone a few polls later.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    Ok(outcome)
+}
+
+/// Lets the actors act, then reads what they left. Gives where each partition's log begins.
+async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result<Vec<i64>> {
+    let Setup { seed, profile, .. } = setup;
+    let mut random = fastrand::Rng::with_seed(seed ^ 0x6163_746f_7273);
+    let client = new_client(cluster, stage, random.u64(..)).await;
+    let director = Director::new(cluster.clone(), stage.clone(), setup);
+    let director = tokio::spawn(director.run());
+
+    let mut writers = JoinSet::new();
+    let count = profile.writers + profile.resenders;
+    for number in 0..count {
+        let sends_again = number >= profile.writers;
+        let partition = number % profile.partitions;
+        let writer = Writer {
+            writer: number as u32,
+            sends_again,
+            appends: profile.appends.div_ceil(count as u64),
+            log: partition_client(&client, stage, partition).await,
+            partition,
+            random: random.fork(),
+            stage: stage.clone(),
+        };
+        stage.rules(partition, |rules| rules.writer(number as u32, sends_again));
+        writers.spawn(writer.run());
+    }
+    let (all_written, is_all_written) = tokio::sync::watch::channel(false);
+    let mut readers = JoinSet::new();
+    for number in 0..profile.readers {
+        let partition = number % profile.partitions;
+        let reader = Reader {
+            name: format!("reader {number}"),
+            log: partition_client(&client, stage, partition).await,
+            partition,
+            random: random.fork(),
+            stage: stage.clone(),
+            is_all_written: is_all_written.clone(),
+        };
+        readers.spawn(reader.run());
+    }
+    while let Some(ended) = writers.join_next().await {
+        ended?;
+    }
+    director.abort();
+    let _ = director.await;
+    heal(cluster, stage).await?;
+    all_written.send_replace(true);
+    while let Some(ended) = readers.join_next().await {
+        ended?;
+    }
+    client.close().await;
+    drop(client);
+
+    // Somebody who was not there sees the same.
+    let client = new_client(cluster, stage, random.u64(..)).await;
+    let mut log_starts = Vec::new();
+    for partition in 0..profile.partitions {
+        let log = partition_client(&client, stage, partition).await;
+        log_starts.push(log.get_offset(OffsetAt::Earliest).await?.offset);
+        read_whole(&log, partition, stage).await?;
+    }
+    client.close().await;
+    Ok(log_starts)
+}
+
+/// Ends all faults.
+async fn heal(cluster: &FakeCluster, stage: &Stage) -> Result<()> {
+    stage.network.heal();
+    cluster.clear_faults();
+    for broker in 1..=BROKERS {
+        cluster.start_broker(broker).await?;
+    }
+    Ok(())
+}
+
+/// A client; faults strike here too, so that it may take more than one attempt.
+async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) -> Client {
+    let builder = Client::builder(cluster.bootstrap_servers())
+        .env(stage.network.env(seed))
+        .connect_timeout(REQUEST_TIMEOUT)
+        .request_timeout(REQUEST_TIMEOUT)
+        .delivery_timeout(TIMEOUT)
+        .api_timeout(TIMEOUT);
+    loop {
+        if let Ok(client) = stage.timed(0, "build", TIMEOUT, builder.clone().build()).await {
+            return client;
+        }
+    }
+}
+
+async fn partition_client(client: &Client, stage: &Stage, partition: usize) -> PartitionClient {
+    loop {
+        let call = client.partition_client(TOPIC, partition as i32).into_future();
+        if let Ok(log) = stage.timed(partition, "partition_client", TIMEOUT, call).await {
+            return log;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What went over the wire, so that two runs can be told to be the same.
+//!
+//! Invariant: the digest covers every frame's time, connection, direction, API, correlation id, size and
+//! hash, whether lines are kept or not.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use rskafka::protocol::ApiKey;
+
+/// Mixes one more number into a digest (the multiplier is SplitMix64's).
+fn mix(digest: u64, number: u64) -> u64 {
+    let mixed = (digest ^ number).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed ^ (mixed >> 29)
+}
+
+/// The frames and events of a run.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    /// `None` if only the digest is wanted.
+    lines: Option<String>,
+    digest: u64,
+    frames: u64,
+}
+
+/// A frame that went over a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Traced {
+    pub(super) at: Duration,
+    pub(super) connection: u64,
+    pub(super) broker: i32,
+    pub(super) is_answer: bool,
+    pub(super) api: Option<ApiKey>,
+    pub(super) version: i16,
+    pub(super) correlation_id: u32,
+    pub(super) size: usize,
+    pub(super) hash: u32,
+}
+
+impl Trace {
+    pub(super) fn new(keeps_lines: bool) -> Self {
+        Self { lines: keeps_lines.then(String::new), ..Self::default() }
+    }
+
+    pub(super) fn frame(&mut self, frame: Traced) {
+        let Traced { at, connection, broker, is_answer, api, version, correlation_id, size, hash } = frame;
+        self.frames += 1;
+        let at = at.as_micros() as u64;
+        let what = u64::from(correlation_id) << 32 | u64::from(hash);
+        let who = connection << 20 | (size as u64) << 1 | u64::from(is_answer);
+        for number in [at, who, what] {
+            self.digest = mix(self.digest, number);
+        }
+        if let Some(lines) = &mut self.lines {
+            let arrow = if is_answer { "<" } else { ">" };
+            let api = api.map_or_else(|| "?".to_owned(), |api| format!("{api} v{version}"));
+            let _ = writeln!(
+                lines,
+                "{:>11.6} connection {connection} broker {broker} {arrow} {api} #{} {size} B {hash:08x}",
+                at as f64 / 1e6,
+                correlation_id.cast_signed(),
+            );
+        }
+    }
+
+    /// Something else that happened, for whoever reads the lines.
+    pub(super) fn note(&mut self, at: Duration, what: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.lines {
+            let _ = writeln!(lines, "{:>11.6} {}", at.as_secs_f64(), what());
+        }
+    }
+
+    pub(super) fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    pub(super) fn into_lines(self) -> Option<String> {
+        self.lines
+    }
+}

@@ -1,0 +1,113 @@
+//! A writer: bursts of produce calls, some of them dropped, in the order of its numbers.
+//!
+//! Invariant: each record's fate is told to the rules, and nothing is sent again but by a writer that
+//! says so.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rskafka::client::error::{Error, Outcome};
+use rskafka::client::{PartitionClient, Produce, Produced};
+use rskafka::record::Record;
+use tokio::task::JoinSet;
+
+use super::drop::{Dropped, dropped_after};
+use super::plan::PRODUCE_DROPPED;
+use super::rules::Fate;
+use super::run::{Stage, TIMEOUT};
+use super::value::Id;
+
+/// How often a produce whose fate is unknown is sent again.
+const RESENDS: u32 = 3;
+
+pub(super) struct Writer {
+    pub(super) writer: u32,
+    pub(super) sends_again: bool,
+    /// How many produce calls it makes at least.
+    pub(super) appends: u64,
+    pub(super) log: PartitionClient,
+    pub(super) partition: usize,
+    pub(super) random: fastrand::Rng,
+    pub(super) stage: Arc<Stage>,
+}
+
+/// The records of one produce call.
+#[derive(Clone)]
+struct Call {
+    ids: Vec<Id>,
+    left: u32,
+}
+
+/// How a produce call ended; `None` if it was dropped.
+type Settled = (Call, Option<Result<Produced, Error>>);
+
+impl Writer {
+    pub(super) async fn run(mut self) {
+        let mut next = 0;
+        let mut made = 0;
+        let mut again = Vec::new();
+        while made < self.appends || !again.is_empty() {
+            let mut burst = std::mem::take(&mut again);
+            let wanted = self.random.u64(1..=8).min(self.appends.saturating_sub(made));
+            burst.extend((0..wanted).map(|_| {
+                let first = next;
+                next += self.random.u32(1..=3);
+                let ids = (first..next).map(|number| Id { writer: self.writer, number });
+                Call { ids: ids.collect(), left: RESENDS }
+            }));
+            made += wanted;
+            let mut calls = JoinSet::new();
+            for call in burst {
+                self.call(&mut calls, call);
+            }
+            while let Some(Ok((call, result))) = calls.join_next().await {
+                again.extend(self.settle(call, result));
+            }
+            if self.random.u8(..4) == 0 {
+                tokio::time::sleep(Duration::from_millis(self.random.u64(..100))).await;
+            }
+        }
+    }
+
+    /// Makes the call at once; only its end is awaited in a task.
+    fn call(&mut self, calls: &mut JoinSet<Settled>, call: Call) {
+        self.stage.appended();
+        let timestamp = self.stage.network.wall_clock();
+        self.stage.rules(self.partition, |rules| call.ids.iter().for_each(|id| rules.sent(*id)));
+        let records = call.ids.iter().map(|id| {
+            let key = id.number.to_be_bytes();
+            Record { key: key.to_vec(), value: id.value(), headers: (), timestamp }
+        });
+        let produce = self.log.produce(records);
+        let dropped = dropped_after(&mut self.random);
+        let (stage, partition) = (self.stage.clone(), self.partition);
+        calls.spawn(async move {
+            let produce: Pin<Box<Produce>> = Box::pin(produce);
+            let result = stage.timed(partition, "produce", TIMEOUT, Dropped::new(produce, dropped)).await;
+            if result.is_none() {
+                stage.struck(PRODUCE_DROPPED, 1);
+            }
+            (call, result)
+        });
+    }
+
+    /// Notes what came of a call; gives it back if it is to be made again.
+    fn settle(&self, call: Call, result: Option<Result<Produced, Error>>) -> Option<Call> {
+        let fates: Vec<Fate> = match &result {
+            Some(Ok(produced)) => produced.offsets().map(Fate::Acked).collect(),
+            Some(Err(error)) if error.outcome() == Outcome::NotWritten => {
+                vec![Fate::NotWritten; call.ids.len()]
+            }
+            Some(Err(_)) | None => vec![Fate::Unknown; call.ids.len()],
+        };
+        let is_unknown = fates.contains(&Fate::Unknown);
+        self.stage.rules(self.partition, |rules| {
+            for (id, fate) in call.ids.iter().zip(fates) {
+                rules.settled(*id, fate);
+            }
+        });
+        let is_sent_again = self.sends_again && is_unknown && call.left > 0;
+        is_sent_again.then(|| Call { left: call.left - 1, ..call })
+    }
+}

@@ -1,0 +1,72 @@
+//! `cargo xtask sim`: the verifier's simulation, built for release.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::children;
+use crate::workspace;
+
+/// What every `cargo xtask test` runs, each profile with its seeds.
+const TESTED: [(&str, u64); 3] = [("readers", 2_000), ("writers", 500), ("resenders", 500)];
+
+/// As they are on the command line.
+pub(crate) struct Options {
+    pub(crate) seeds: Option<String>,
+    pub(crate) seed: Option<String>,
+    pub(crate) trace: bool,
+    pub(crate) profile: Option<String>,
+    pub(crate) shrink: bool,
+    pub(crate) only: Option<String>,
+}
+
+/// The command.
+pub(crate) fn command(options: Options) -> Result<()> {
+    let Options { seeds, seed, trace, profile, shrink, only } = options;
+    let mut args = Vec::new();
+    for (name, value) in [("--seeds", seeds), ("--seed", seed), ("--profile", profile), ("--only", only)] {
+        args.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
+    }
+    args.extend(
+        [("--trace", trace), ("--shrink", shrink)]
+            .iter()
+            .filter(|(_, is_set)| *is_set)
+            .map(|(name, _)| (*name).to_owned()),
+    );
+    run(&args).map(drop)
+}
+
+/// The seeds that every test run tries; gives how many there were.
+pub(crate) fn short() -> Result<u64> {
+    let mut runs = 0;
+    for (profile, seeds) in TESTED {
+        let seeds = format!("0..{seeds}");
+        let output = run(&["--profile", profile, "--seeds", &seeds, "--shrink"].map(str::to_owned))?;
+        runs += count(&output).context("the simulation ended without a line `N runs: ...`")?;
+    }
+    Ok(runs)
+}
+
+fn run(args: &[String]) -> Result<String> {
+    let package = ["--release", "--quiet", "--package", "rskafka-verifier", "--bin", "simulate"];
+    let (status, output) =
+        children::run_shown(workspace::cargo().arg("run").args(package).arg("--").args(args))?;
+    ensure!(status.success(), "the simulation failed ({status})");
+    Ok(output)
+}
+
+fn count(output: &str) -> Option<u64> {
+    output.lines().find_map(|line| line.split_once(" runs: ")?.0.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_runs_is_read_from_the_output() {
+        assert_eq!(
+            count("profile readers\n2000 runs: 600000 appends\n0 of 2000 seeds failed\n"),
+            Some(2_000)
+        );
+        assert_eq!(count("error: no\n"), None);
+    }
+}
