@@ -113,7 +113,11 @@ impl Dialer {
                 }
                 progress.phase = Phase::Connect;
                 match tcp::connect_any(addresses::interleaved(addresses), progress).await {
-                    Some(stream) => Ok(Box::new(stream)),
+                    Some(stream) => {
+                        // What comes later is not about addresses.
+                        *progress = Progress { phase: progress.phase, ..Progress::new() };
+                        Ok(Box::new(stream))
+                    }
                     None => Err(OpenErrorKind::Connect { failures: std::mem::take(&mut progress.failures) }),
                 }
             }

@@ -48,7 +48,7 @@ pub mod client {
         PartitionClient, Produce, Produced, Topic,
     };
 
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub use rskafka_client::cluster::transport::{ClientCertificate, Tls, TlsConfigError, rustls};
     #[cfg(feature = "sasl")]
     pub use rskafka_client::cluster::transport::{Credentials, OauthToken, Sasl};

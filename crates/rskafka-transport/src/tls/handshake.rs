@@ -123,7 +123,10 @@ fn failed(error: io::Error, name: &ServerName<'_>, watched: &Watched) -> TlsErro
         Error::InvalidCertificate(problem) => match problem {
             CertificateError::NotValidForNameContext { presented, .. } => {
                 let server_name = name.to_str().into_owned();
-                TlsError::WrongName { server_name, presented: presented.clone() }
+                TlsError::WrongName {
+                    server_name,
+                    presented: presented.iter().map(|name| bare(name)).collect(),
+                }
             }
             CertificateError::NotValidForName => {
                 TlsError::WrongName { server_name: name.to_str().into_owned(), presented: Vec::new() }
@@ -140,6 +143,12 @@ fn failed(error: io::Error, name: &ServerName<'_>, watched: &Watched) -> TlsErro
         Error::InvalidMessage(_) => TlsError::NotTls { source: source() },
         tls => watched.refusal(tls, source).unwrap_or_else(|| TlsError::Handshake { source: source() }),
     }
+}
+
+/// A name as rustls shows it, e.g. `DnsName("kafka")`, without its kind.
+fn bare(name: &str) -> String {
+    let inner = name.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"').to_owned()
 }
 
 fn rustls_error(error: &io::Error) -> Option<&Error> {

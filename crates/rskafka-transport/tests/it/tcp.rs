@@ -158,6 +158,16 @@ async fn when_time_runs_out_while_connecting_each_address_is_listed_too() {
 }
 
 #[tokio::test]
+async fn an_address_that_answered_is_not_listed_when_time_runs_out_later() {
+    // The kernel takes the connection; nobody ever reads from it.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = vec![refusing().await, listener.local_addr().unwrap()];
+    let error = open(&resolving_to(addresses), Duration::from_millis(400)).await.unwrap_err();
+    assert_eq!((error.phase(), error.is_timeout()), (Phase::Negotiate, true));
+    assert!(error.to_string().ends_with("while negotiating versions"), "{error}");
+}
+
+#[tokio::test]
 async fn requests_of_10_kib_one_by_one_do_not_wait_for_delayed_acknowledgements() {
     let connection = open(&resolving_to(vec![broker().await]), seconds(5)).await.unwrap();
     let topic = "x".repeat(10 * 1024);

@@ -120,9 +120,12 @@ async fn a_host_that_can_be_in_no_certificate_is_refused() {
 async fn a_certificate_for_another_name_is_refused_and_both_names_are_said() {
     let ca = Ca::new("ours");
     let config = with_tls(Tls::ca_pem(ca.pem()).unwrap());
-    let error = refused(&config, &acceptor(&ca.sign(&["other", "another"]))).await;
+    let error = refused(&config, &acceptor(&ca.sign(&["other", "another", "10.0.0.1"]))).await;
     assert!(matches!(tls_error(&error), TlsError::WrongName { .. }));
-    assert_says(&error, &["is not for broker but for", "other", "another", "set the server name"]);
+    assert_says(
+        &error,
+        &["is not for broker but for other, another, 10.0.0.1: connect by", "set the server name"],
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@
 mod common;
 mod environment;
 mod java;
+mod security;
 
 use common::Brokers;
 
