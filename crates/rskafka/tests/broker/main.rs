@@ -8,10 +8,17 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod environment;
+mod frozen;
 mod java;
 mod security;
 
+use std::sync::{PoisonError, RwLock};
+
 use common::Brokers;
+use environment::Environment;
+
+/// Held by every test; alone by those that freeze brokers, for which the others would have to wait.
+static BROKERS: RwLock<()> = RwLock::new(());
 
 fn run<F: Future<Output = ()>>(case: fn(Brokers) -> F) {
     if std::env::var_os("TEST_INTEGRATION").is_none() {
@@ -28,6 +35,17 @@ fn brokers() -> Brokers {
 }
 
 fn block_on(test: impl Future<Output = ()>) {
+    let _with_others = BROKERS.read().unwrap_or_else(PoisonError::into_inner);
+    run_to_end(test);
+}
+
+/// Runs a test while no other one runs.
+fn alone<F: Future<Output = ()>>(test: impl FnOnce(Environment) -> F) {
+    let _alone = BROKERS.write().unwrap_or_else(PoisonError::into_inner);
+    run_to_end(test(Environment::get()));
+}
+
+fn run_to_end(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
     runtime.block_on(test);
 }
