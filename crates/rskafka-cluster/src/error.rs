@@ -27,7 +27,7 @@ pub enum Failure {
         source: CallError,
     },
     /// A new connection broke before it was known where it leads.
-    #[snafu(display("no answer to which cluster it belongs"))]
+    #[snafu(display("no answer to which cluster it belongs: check whether the port expects SASL"))]
     Identity {
         /// What went wrong.
         source: CallError,

@@ -66,6 +66,11 @@ pub mod client {
     }
 }
 
+/// The examples of `docs/security.md`.
+#[cfg(all(doctest, feature = "tls", feature = "sasl", feature = "socks5"))]
+#[doc = include_str!("../../../docs/security.md")]
+mod security {}
+
 /// Records, as they are written and as they are read.
 pub mod record {
     pub use rskafka_client::records::{Headers, Payload, Record, RecordAndOffset, RecordHeaders};
