@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::builder::{ClientBuilder, Limits};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::partition::NewPartitionClient;
+use crate::stats::Stats;
 use crate::topics::{CreateTopic, Topic};
 
 /// A client of one Kafka cluster. Clones are the same client.
@@ -92,6 +93,14 @@ impl Client {
         self.check_open()?;
         let topics = self.cluster().topics(self.api_deadline()).await;
         topics.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))
+    }
+
+    /// What the client has done so far, by broker: requests, bytes, latencies, retries, throttling, connections.
+    ///
+    /// With the feature `metrics` the same numbers go to the recorder of the `metrics` crate, if one is
+    /// installed before the client is built.
+    pub fn stats(&self) -> Stats {
+        Stats::of(self.cluster())
     }
 
     /// Ends the client: takes no more calls, waits until what has a place in line is written or its

@@ -13,6 +13,7 @@ mod partition;
 mod produce;
 mod read;
 mod record;
+mod stats;
 mod time;
 mod topics;
 
@@ -31,6 +32,11 @@ pub mod api {
 /// Errors and what they say of the data.
 pub mod errors {
     pub use crate::error::{Error, ErrorKind, Outcome, Result};
+}
+
+/// What a client counts.
+pub mod statistics {
+    pub use crate::stats::{BrokerStats, LATENCY_BOUNDS, Latency, Stats, StatsOfBroker};
 }
 
 /// Records, as they go in and as they come out.

@@ -30,6 +30,10 @@ pub(crate) fn topic(name: &str) -> MetadataRequest {
     MetadataRequest { topics: Some(vec![topic]), ..request() }
 }
 
+fn first_topic(request: &MetadataRequest) -> Option<&str> {
+    request.topics.as_ref()?.first()?.name.as_deref()
+}
+
 fn request() -> MetadataRequest {
     MetadataRequest { allow_auto_topic_creation: false, ..Default::default() }
 }
@@ -60,6 +64,7 @@ impl Cluster {
     }
 
     /// Asks one broker after the other until one answers.
+    #[tracing::instrument(name = "call", level = "debug", skip_all, fields(api = "Metadata", topic = first_topic(request), broker))]
     pub(crate) async fn ask(&self, request: &MetadataRequest, deadline: Deadline) -> Result<Topics, Failure> {
         if self.is_closed() {
             return Err(Failure::Closed);
@@ -74,6 +79,7 @@ impl Cluster {
             if !candidates.is_empty() {
                 share = share.min(PATIENCE_WITH_ONE);
             }
+            tracing::Span::current().record("broker", tracing::field::display(&endpoint));
             match self.ask_one(request, &endpoint, Deadline::after(now, share)).await {
                 Ok(topics) => return Ok(topics),
                 Err(failure) => {

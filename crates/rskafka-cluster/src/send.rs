@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rskafka_protocol::{ErrorCode, Request, Uuid};
 use rskafka_transport::{CallOptions, Deadline, Reply};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug_span};
 
 use crate::metadata::LeaderLookup;
 use crate::{Broker, Cluster, Error, Failure, Lane, Leader, LeaderHint, Place};
@@ -157,13 +159,25 @@ impl Cluster {
     pub async fn send<R: Request>(
         &self,
         call: Call<'_>,
-        mut build: impl FnMut(&Route) -> Prepared<R>,
-        mut decide: impl FnMut(Attempt<'_, R::Response>) -> Verdict,
+        build: impl FnMut(&Route) -> Prepared<R>,
+        decide: impl FnMut(Attempt<'_, R::Response>) -> Verdict,
     ) -> Result<Answer<R::Response>, Error> {
         let mut place = Place::default();
         if let Target::Leader { topic, partition, .. } = call.target {
             place = Place { topic: Some(topic.to_owned()), partition: Some(partition), ..place };
         }
+        let (topic, partition) = (place.topic.as_deref(), place.partition);
+        let span = debug_span!("call", api = %R::API_KEY, topic, partition, broker = Empty);
+        self.attempts(call, place, build, decide).instrument(span).await
+    }
+
+    async fn attempts<R: Request>(
+        &self,
+        call: Call<'_>,
+        mut place: Place,
+        mut build: impl FnMut(&Route) -> Prepared<R>,
+        mut decide: impl FnMut(Attempt<'_, R::Response>) -> Verdict,
+    ) -> Result<Answer<R::Response>, Error> {
         let mut attempts = 0;
         let mut may_repeat = false;
         let mut was_told = false;
@@ -189,6 +203,7 @@ impl Cluster {
                     return Err(error(&place, attempts, gave_up, may_repeat, failure));
                 }
             };
+            Span::current().record("broker", route.broker.id);
             place.broker = Some(route.broker.id);
             place.endpoint = Some(route.broker.endpoint.clone());
             attempts += 1;

@@ -67,15 +67,16 @@ pub struct Latency {
 }
 
 /// The counters of one broker, shared by all connections to it.
+///
+/// With the feature `metrics` they are also given to the recorder that is installed when this is made, as
+/// `rskafka_` and the fields' names of [`BrokerStats`], with the label `broker` for the address.
 #[derive(Debug)]
 pub struct Counters {
     requests: Counter,
     bytes_out: Counter,
     bytes_in: Counter,
-    in_flight: AtomicU64,
-    latency_sum_us: AtomicU64,
-    latency_max_us: AtomicU64,
-    latency_buckets: [AtomicU64; LATENCY_BOUNDS.len() + 1],
+    in_flight: Gauge,
+    latency: Histogram,
     retries: Counter,
     throttled: Counter,
     throttle_time_ms: Counter,
@@ -86,41 +87,31 @@ pub struct Counters {
 
 impl Counters {
     /// Counters at zero, of the broker at `endpoint`.
-    pub fn new(_endpoint: &Endpoint) -> Self {
+    pub fn new(endpoint: &Endpoint) -> Self {
+        let broker = &endpoint.to_string();
         Self {
-            requests: Counter::new(),
-            bytes_out: Counter::new(),
-            bytes_in: Counter::new(),
-            in_flight: AtomicU64::new(0),
-            latency_sum_us: AtomicU64::new(0),
-            latency_max_us: AtomicU64::new(0),
-            latency_buckets: Default::default(),
-            retries: Counter::new(),
-            throttled: Counter::new(),
-            throttle_time_ms: Counter::new(),
-            connects: Counter::new(),
-            reconnects: Counter::new(),
-            failed_connects: Counter::new(),
+            requests: Counter::new("rskafka_requests", broker),
+            bytes_out: Counter::new("rskafka_bytes_out", broker),
+            bytes_in: Counter::new("rskafka_bytes_in", broker),
+            in_flight: Gauge::new("rskafka_in_flight", broker),
+            latency: Histogram::new("rskafka_latency_seconds", broker),
+            retries: Counter::new("rskafka_retries", broker),
+            throttled: Counter::new("rskafka_throttled", broker),
+            throttle_time_ms: Counter::new("rskafka_throttle_time_ms", broker),
+            connects: Counter::new("rskafka_connects", broker),
+            reconnects: Counter::new("rskafka_reconnects", broker),
+            failed_connects: Counter::new("rskafka_failed_connects", broker),
         }
     }
 
     /// The numbers at this moment. They are read one by one, while connections go on counting.
     pub fn snapshot(&self) -> BrokerStats {
-        let mut buckets = [0; LATENCY_BOUNDS.len() + 1];
-        for (count, bucket) in buckets.iter_mut().zip(&self.latency_buckets) {
-            *count = bucket.load(Ordering::Relaxed);
-        }
         BrokerStats {
             requests: self.requests.value(),
             bytes_out: self.bytes_out.value(),
             bytes_in: self.bytes_in.value(),
-            in_flight: self.in_flight.load(Ordering::Relaxed),
-            latency: Latency {
-                count: buckets.iter().sum(),
-                sum: Duration::from_micros(self.latency_sum_us.load(Ordering::Relaxed)),
-                max: Duration::from_micros(self.latency_max_us.load(Ordering::Relaxed)),
-                buckets,
-            },
+            in_flight: self.in_flight.value.load(Ordering::Relaxed),
+            latency: self.latency.snapshot(),
             retries: self.retries.value(),
             throttled: self.throttled.value(),
             throttle_time: Duration::from_millis(self.throttle_time_ms.value()),
@@ -160,50 +151,199 @@ pub(crate) struct InFlight(Arc<Counters>);
 
 impl InFlight {
     pub(crate) fn new(counters: &Arc<Counters>) -> Self {
-        counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        counters.in_flight.up();
         Self(Arc::clone(counters))
     }
 
     /// Counts the answer, and the silence that it asks for.
     pub(crate) fn answered(&self, after: Duration, throttle: Duration) {
-        let Self(counters) = self;
-        let bucket = LATENCY_BOUNDS.partition_point(|bound| *bound < after);
-        if let Some(bucket) = counters.latency_buckets.get(bucket) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-        let micros = after.as_micros() as u64;
-        counters.latency_sum_us.fetch_add(micros, Ordering::Relaxed);
-        counters.latency_max_us.fetch_max(micros, Ordering::Relaxed);
+        self.0.latency.record(after);
         if throttle > Duration::ZERO {
-            counters.throttled.add(1);
-            counters.throttle_time_ms.add(throttle.as_millis() as u64);
+            self.0.throttled.add(1);
+            self.0.throttle_time_ms.add(throttle.as_millis() as u64);
         }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.down();
     }
 }
 
 #[derive(Debug)]
 struct Counter {
     value: AtomicU64,
+    #[cfg(feature = "metrics")]
+    metric: metrics::Counter,
 }
 
 impl Counter {
-    fn new() -> Self {
-        Self { value: AtomicU64::new(0) }
+    fn new(_name: &'static str, _broker: &str) -> Self {
+        Self {
+            value: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            metric: metrics::counter!(_name, "broker" => _broker.to_owned()),
+        }
     }
 
     fn add(&self, count: u64) {
         if count > 0 {
             self.value.fetch_add(count, Ordering::Relaxed);
+            #[cfg(feature = "metrics")]
+            self.metric.increment(count);
         }
     }
 
     fn value(&self) -> u64 {
         self.value.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+struct Gauge {
+    value: AtomicU64,
+    #[cfg(feature = "metrics")]
+    metric: metrics::Gauge,
+}
+
+impl Gauge {
+    fn new(_name: &'static str, _broker: &str) -> Self {
+        Self {
+            value: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            metric: metrics::gauge!(_name, "broker" => _broker.to_owned()),
+        }
+    }
+
+    fn up(&self) {
+        self.value.fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        self.metric.increment(1);
+    }
+
+    fn down(&self) {
+        self.value.fetch_sub(1, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        self.metric.decrement(1);
+    }
+}
+
+#[derive(Debug)]
+struct Histogram {
+    sum_us: AtomicU64,
+    max_us: AtomicU64,
+    buckets: [AtomicU64; LATENCY_BOUNDS.len() + 1],
+    #[cfg(feature = "metrics")]
+    metric: metrics::Histogram,
+}
+
+impl Histogram {
+    fn new(_name: &'static str, _broker: &str) -> Self {
+        Self {
+            sum_us: AtomicU64::new(0),
+            max_us: AtomicU64::new(0),
+            buckets: Default::default(),
+            #[cfg(feature = "metrics")]
+            metric: metrics::histogram!(_name, "broker" => _broker.to_owned()),
+        }
+    }
+
+    fn record(&self, after: Duration) {
+        let bucket = LATENCY_BOUNDS.partition_point(|bound| *bound < after);
+        if let Some(bucket) = self.buckets.get(bucket) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        let micros = after.as_micros() as u64;
+        self.sum_us.fetch_add(micros, Ordering::Relaxed);
+        self.max_us.fetch_max(micros, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        self.metric.record(after);
+    }
+
+    fn snapshot(&self) -> Latency {
+        let mut buckets = [0; LATENCY_BOUNDS.len() + 1];
+        for (count, bucket) in buckets.iter_mut().zip(&self.buckets) {
+            *count = bucket.load(Ordering::Relaxed);
+        }
+        Latency {
+            count: buckets.iter().sum(),
+            sum: Duration::from_micros(self.sum_us.load(Ordering::Relaxed)),
+            max: Duration::from_micros(self.max_us.load(Ordering::Relaxed)),
+            buckets,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_latency_falls_into_the_first_bucket_that_holds_it() {
+        let counters = Arc::new(Counters::new(&Endpoint::new("broker", 9092)));
+        let answered = |after| InFlight::new(&counters).answered(after, Duration::ZERO);
+        for bound in LATENCY_BOUNDS {
+            answered(bound);
+            answered(bound + Duration::from_micros(1));
+        }
+        let latency = counters.snapshot().latency;
+        assert_eq!(latency.buckets, [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1]);
+        assert_eq!((latency.count, latency.max), (24, LATENCY_BOUNDS[11] + Duration::from_micros(1)));
+        assert_eq!(latency.sum, LATENCY_BOUNDS.iter().sum::<Duration>() * 2 + Duration::from_micros(12));
+        assert_eq!(counters.snapshot().in_flight, 0);
+    }
+
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn a_recorder_of_the_metrics_crate_gets_the_same_numbers() {
+        use std::collections::BTreeMap;
+        use std::sync::Mutex;
+
+        use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+        #[derive(Default)]
+        struct Recorded(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+        impl Recorded {
+            fn slot(&self, key: &Key) -> Arc<AtomicU64> {
+                let label = key.labels().next().expect("a label");
+                let name = format!("{} {}={}", key.name(), label.key(), label.value());
+                self.0.lock().unwrap().entry(name).or_default().clone()
+            }
+        }
+
+        impl Recorder for Recorded {
+            fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> metrics::Counter {
+                metrics::Counter::from_arc(self.slot(key))
+            }
+            fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
+                metrics::Gauge::from_arc(self.slot(key))
+            }
+            fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> metrics::Histogram {
+                metrics::Histogram::noop()
+            }
+        }
+
+        let recorded = Recorded::default();
+        let counters =
+            metrics::with_local_recorder(&recorded, || Arc::new(Counters::new(&Endpoint::new("b", 1))));
+        counters.wrote(70, 2);
+        counters.read(30);
+        counters.retried();
+        let in_flight = InFlight::new(&counters);
+        in_flight.answered(Duration::from_millis(1), Duration::from_secs(2));
+        let value = |name: &str| {
+            let recorded = recorded.0.lock().unwrap();
+            recorded[&format!("rskafka_{name} broker=b:1")].load(Ordering::Relaxed)
+        };
+        assert_eq!((value("requests"), value("bytes_out"), value("bytes_in")), (2, 70, 30));
+        assert_eq!((value("retries"), value("throttled"), value("throttle_time_ms")), (1, 1, 2000));
+        assert_eq!(f64::from_bits(value("in_flight")), 1.0);
+        drop(in_flight);
+        assert_eq!(f64::from_bits(value("in_flight")), 0.0);
     }
 }

@@ -60,6 +60,11 @@ pub mod client {
         pub use rskafka_client::errors::{Error, ErrorKind, Outcome, Result};
     }
 
+    /// What a client counts.
+    pub mod stats {
+        pub use rskafka_client::statistics::{BrokerStats, LATENCY_BOUNDS, Latency, Stats, StatsOfBroker};
+    }
+
     /// What makes a client deterministic or lets it dial differently.
     pub mod env {
         pub use rskafka_client::cluster::transport::{Connector, Env, EnvBuilder, Resolver};

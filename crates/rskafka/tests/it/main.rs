@@ -14,6 +14,7 @@ mod identity;
 mod kit;
 mod lanes;
 mod leaders;
+mod observing;
 mod outcomes;
 mod reconnecting;
 mod relay;
