@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::env::certificates::Certificates;
-use crate::env::listeners::{CONTROLLER, INTERNAL, LISTENERS, Listener, MECHANISMS, ZOOKEEPER};
+use crate::env::listeners::{CONTROLLER, INTERNAL, LISTENERS, Listener, ZOOKEEPER};
 use crate::env::version::Version;
 
 /// What a node does.
@@ -206,7 +206,6 @@ fn listener_properties(node: &Node, certificates: &Certificates) -> Properties {
     let mut properties = owned([
         ("advertised.listeners", join(advertised)),
         ("inter.broker.listener.name", INTERNAL.to_owned()),
-        ("sasl.enabled.mechanisms", MECHANISMS.join(",")),
     ]);
     properties.extend(LISTENERS.iter().flat_map(|listener| listener.properties(certificates)));
     properties
@@ -365,13 +364,21 @@ mod tests {
         assert_eq!(property("plaintext.ssl.keystore.key"), None);
         assert_eq!(property("ssl.plain.sasl.jaas.config"), None);
         for mechanism in ["plain", "scram-sha-256", "scram-sha-512", "oauthbearer"] {
-            for listener in ["sasl_plaintext", "sasl_ssl", "proxy_sasl_ssl"] {
+            for listener in ["sasl_plaintext", "sasl_ssl"] {
                 assert!(property(&format!("{listener}.{mechanism}.sasl.jaas.config")).is_some());
                 assert_eq!(property(&format!("{listener}.{mechanism}.connections.max.reauth.ms")), None);
             }
             let limit = property(&format!("sasl_reauth.{mechanism}.connections.max.reauth.ms"));
             assert_eq!(limit, Some("5000"));
         }
+    }
+
+    #[test]
+    fn one_listener_offers_fewer_mechanisms_than_the_others() {
+        let properties = rendered("4.3.0", &cluster("4.3.0", 1), 0);
+        let offered = |listener| &properties[&format!("listener.name.{listener}.sasl.enabled.mechanisms")];
+        assert_eq!(offered("sasl_ssl"), "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER");
+        assert_eq!(offered("proxy_sasl_ssl"), "SCRAM-SHA-512");
     }
 
     #[test]

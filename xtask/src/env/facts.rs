@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::env::config::{Endpoint, Node};
-use crate::env::listeners::{INTERNAL, LISTENERS, MECHANISMS, PASSWORD, SESSION_MS, USER};
+use crate::env::listeners::{INTERNAL, LISTENERS, PASSWORD, SESSION_MS, USER};
 use crate::env::version::Version;
 use crate::process::Process;
 
@@ -45,14 +45,15 @@ pub(crate) fn write(
         let (_, process) = processes.iter().find(|(name, _)| *name == broker.name())?;
         Some(process.pid.to_string())
     });
+    let logs = brokers.iter().map(|broker| server_log(folder, broker).display().to_string());
     let fixed = [
-        ("sasl.mechanisms", MECHANISMS.join(",")),
         ("sasl.user", USER.to_owned()),
         ("sasl.password", PASSWORD.to_owned()),
         ("sasl.session.ms", SESSION_MS.to_string()),
         ("certificates", certificates(folder).display().to_string()),
         ("console.consumer", console_consumer(folder).display().to_string()),
         ("broker.pids", joined(pids)),
+        ("broker.logs", joined(logs)),
     ];
     fixed.iter().for_each(|(key, value)| text += &format!("{key}={value}\n"));
     Ok(fs::write(file(folder), text)?)
@@ -60,6 +61,11 @@ pub(crate) fn write(
 
 fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(",")
+}
+
+/// What a node logs.
+pub(crate) fn server_log(folder: &Path, node: &Node) -> PathBuf {
+    folder.join(node.name()).join("server.log")
 }
 
 /// The folder of the certificates that clients need.

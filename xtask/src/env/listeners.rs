@@ -18,7 +18,11 @@ pub(crate) const LISTENERS: &[Listener] = &[
     Listener::new("SASL_SSL", Protocol::SaslSsl),
     Listener { ends_sessions: true, ..Listener::new("SASL_REAUTH", Protocol::SaslPlaintext) },
     Listener { is_proxied: true, ..Listener::new("PROXY", Protocol::Plaintext) },
-    Listener { is_proxied: true, ..Listener::new("PROXY_SASL_SSL", Protocol::SaslSsl) },
+    Listener {
+        is_proxied: true,
+        mechanisms: &[SCRAM[1]],
+        ..Listener::new("PROXY_SASL_SSL", Protocol::SaslSsl)
+    },
     Listener { identity: ServerIdentity::WrongName, ..Listener::new("SSL_BADNAME", Protocol::Ssl) },
     Listener { identity: ServerIdentity::Expired, ..Listener::new("SSL_EXPIRED", Protocol::Ssl) },
     Listener::new(INTERNAL, Protocol::Plaintext),
@@ -48,6 +52,7 @@ pub(crate) struct Listener {
     pub(crate) is_proxied: bool,
     needs_client_certificate: bool,
     identity: ServerIdentity,
+    mechanisms: &'static [&'static str],
     /// Whether clients have to authenticate again and again (KIP-368).
     ends_sessions: bool,
 }
@@ -77,6 +82,7 @@ impl Listener {
             is_proxied: false,
             needs_client_certificate: false,
             identity: ServerIdentity::Good,
+            mechanisms: &MECHANISMS,
             ends_sessions: false,
         }
     }
@@ -103,7 +109,8 @@ impl Listener {
             properties.extend(self.tls_properties(certificates));
         }
         if self.has_sasl() {
-            properties.extend(MECHANISMS.iter().flat_map(|mechanism| self.sasl_properties(mechanism)));
+            properties.push(("sasl.enabled.mechanisms".to_owned(), self.mechanisms.join(",")));
+            properties.extend(self.mechanisms.iter().flat_map(|mechanism| self.sasl_properties(mechanism)));
         }
         let prefix = format!("listener.name.{}", self.name.to_lowercase());
         properties.into_iter().map(|(key, value)| (format!("{prefix}.{key}"), value)).collect()

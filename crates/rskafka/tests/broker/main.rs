@@ -10,7 +10,9 @@ mod common;
 mod environment;
 mod frozen;
 mod java;
-mod security;
+mod listeners;
+mod refusals_at_the_door;
+mod sessions;
 
 use std::sync::{PoisonError, RwLock};
 
