@@ -10,6 +10,7 @@ mod flags;
 mod fuzz;
 mod libtest;
 mod lint;
+mod outside;
 mod process;
 mod progress;
 mod schema;

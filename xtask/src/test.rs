@@ -14,7 +14,7 @@ use crate::env::version_or_newest;
 use crate::env::{facts, java};
 use crate::libtest::Summary;
 use crate::workspace::{self, Package};
-use crate::{children, demo, fuzz, sim};
+use crate::{children, demo, fuzz, outside, sim};
 
 /// Test targets with a level of their own, wherever they are.
 const GOLDEN: &str = "golden";
@@ -49,6 +49,7 @@ pub(crate) fn command(env: Option<&str>, version: Option<&str>) -> Result<()> {
     levels.run("behaviour", || cargo_test(&["--test", BEHAVIOUR]));
     levels.run("examples build", || build_examples(&packages));
     levels.run("fuzz, a moment", fuzz::short);
+    levels.run("a user's crate", outside::test);
     levels.run("simulation", sim::short);
     levels.run("demo, embedded", || {
         demo::build()?;
