@@ -48,54 +48,44 @@ fn encode<M: Message>(message: &M, version: i16) -> Bytes {
     bytes
 }
 
+/// Given requests, tries them and their responses.
 macro_rules! round_trips {
-    ($($test:ident: $message:path;)*) => {$(
+    ($($test:ident: $request:path;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                round_trip::<$request>();
+                round_trip::<<$request as Request>::Response>();
+            }
+        )*
+
         #[test]
-        fn $test() {
-            round_trip::<$message>();
+        fn every_message_makes_a_round_trip() {
+            assert_eq!([$(<$request as Message>::API_KEY),*].as_slice(), ApiKey::ALL);
         }
-    )*};
+    };
 }
 
 round_trips! {
-    api_versions_request_round_trips: api_versions::ApiVersionsRequest;
-    api_versions_response_round_trips: api_versions::ApiVersionsResponse;
-    create_partitions_request_round_trips: create_partitions::CreatePartitionsRequest;
-    create_partitions_response_round_trips: create_partitions::CreatePartitionsResponse;
-    create_topics_request_round_trips: create_topics::CreateTopicsRequest;
-    create_topics_response_round_trips: create_topics::CreateTopicsResponse;
-    delete_records_request_round_trips: delete_records::DeleteRecordsRequest;
-    delete_records_response_round_trips: delete_records::DeleteRecordsResponse;
-    delete_topics_request_round_trips: delete_topics::DeleteTopicsRequest;
-    delete_topics_response_round_trips: delete_topics::DeleteTopicsResponse;
-    describe_cluster_request_round_trips: describe_cluster::DescribeClusterRequest;
-    describe_cluster_response_round_trips: describe_cluster::DescribeClusterResponse;
-    describe_configs_request_round_trips: describe_configs::DescribeConfigsRequest;
-    describe_configs_response_round_trips: describe_configs::DescribeConfigsResponse;
-    describe_producers_request_round_trips: describe_producers::DescribeProducersRequest;
-    describe_producers_response_round_trips: describe_producers::DescribeProducersResponse;
-    describe_topic_partitions_request_round_trips: describe_topic_partitions::DescribeTopicPartitionsRequest;
-    describe_topic_partitions_response_round_trips: describe_topic_partitions::DescribeTopicPartitionsResponse;
-    fetch_request_round_trips: fetch::FetchRequest;
-    fetch_response_round_trips: fetch::FetchResponse;
-    find_coordinator_request_round_trips: find_coordinator::FindCoordinatorRequest;
-    find_coordinator_response_round_trips: find_coordinator::FindCoordinatorResponse;
-    incremental_alter_configs_request_round_trips: incremental_alter_configs::IncrementalAlterConfigsRequest;
-    incremental_alter_configs_response_round_trips: incremental_alter_configs::IncrementalAlterConfigsResponse;
-    init_producer_id_request_round_trips: init_producer_id::InitProducerIdRequest;
-    init_producer_id_response_round_trips: init_producer_id::InitProducerIdResponse;
-    list_offsets_request_round_trips: list_offsets::ListOffsetsRequest;
-    list_offsets_response_round_trips: list_offsets::ListOffsetsResponse;
-    metadata_request_round_trips: metadata::MetadataRequest;
-    metadata_response_round_trips: metadata::MetadataResponse;
-    offset_for_leader_epoch_request_round_trips: offset_for_leader_epoch::OffsetForLeaderEpochRequest;
-    offset_for_leader_epoch_response_round_trips: offset_for_leader_epoch::OffsetForLeaderEpochResponse;
-    produce_request_round_trips: produce::ProduceRequest;
-    produce_response_round_trips: produce::ProduceResponse;
-    sasl_authenticate_request_round_trips: sasl_authenticate::SaslAuthenticateRequest;
-    sasl_authenticate_response_round_trips: sasl_authenticate::SaslAuthenticateResponse;
-    sasl_handshake_request_round_trips: sasl_handshake::SaslHandshakeRequest;
-    sasl_handshake_response_round_trips: sasl_handshake::SaslHandshakeResponse;
+    produce_round_trips: produce::ProduceRequest;
+    fetch_round_trips: fetch::FetchRequest;
+    list_offsets_round_trips: list_offsets::ListOffsetsRequest;
+    metadata_round_trips: metadata::MetadataRequest;
+    find_coordinator_round_trips: find_coordinator::FindCoordinatorRequest;
+    sasl_handshake_round_trips: sasl_handshake::SaslHandshakeRequest;
+    api_versions_round_trips: api_versions::ApiVersionsRequest;
+    create_topics_round_trips: create_topics::CreateTopicsRequest;
+    delete_topics_round_trips: delete_topics::DeleteTopicsRequest;
+    delete_records_round_trips: delete_records::DeleteRecordsRequest;
+    init_producer_id_round_trips: init_producer_id::InitProducerIdRequest;
+    offset_for_leader_epoch_round_trips: offset_for_leader_epoch::OffsetForLeaderEpochRequest;
+    describe_configs_round_trips: describe_configs::DescribeConfigsRequest;
+    sasl_authenticate_round_trips: sasl_authenticate::SaslAuthenticateRequest;
+    create_partitions_round_trips: create_partitions::CreatePartitionsRequest;
+    incremental_alter_configs_round_trips: incremental_alter_configs::IncrementalAlterConfigsRequest;
+    describe_cluster_round_trips: describe_cluster::DescribeClusterRequest;
+    describe_producers_round_trips: describe_producers::DescribeProducersRequest;
+    describe_topic_partitions_round_trips: describe_topic_partitions::DescribeTopicPartitionsRequest;
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use nom::number::complete::be_i8;
 
-use super::text::{compact_length, length_i32, not_null, put_compact_length, put_length_i32};
+use super::text::{length, not_null, put_length};
 use super::{Cx, Layout, NullableWire, Wire};
 use crate::encoder::Encoder;
 use crate::error::{DecodeErrorKind, EncodeError, Parsed, PathSegment, at, fail};
@@ -42,16 +42,12 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Vec<T> {
 
 impl<T: Wire + Clone + std::fmt::Debug + 'static> NullableWire for Vec<T> {
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
-        if layout.flexible {
-            put_compact_length(value.map(Self::len), out);
-        } else {
-            put_length_i32(value.map(Self::len), out)?;
-        }
+        put_length(value.map(Self::len), layout, out)?;
         value.into_iter().flatten().try_for_each(|element| element.write(layout, out))
     }
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
-        let (mut rest, length) = if cx.layout.flexible { compact_length(input)? } else { length_i32(input)? };
+        let (mut rest, length) = length(cx.layout, input)?;
         let Some(length) = length else {
             return Ok((rest, None));
         };

@@ -11,29 +11,41 @@ use super::{Cx, Layout, NullableWire, Wire};
 use crate::encoder::Encoder;
 use crate::error::{DecodeErrorKind, EncodeError, Parsed, fail};
 
-/// Reads a compact length: null is 0, and a length `n` is written as `n + 1`.
-pub(super) fn compact_length(input: &[u8]) -> Parsed<'_, Option<usize>> {
-    let (rest, raw) = unsigned_varint(input)?;
-    Ok((rest, raw.checked_sub(1).map(|length| length as usize)))
-}
-
-pub(super) fn put_compact_length(length: Option<usize>, out: &mut Encoder) {
-    put_unsigned(length.map_or(0, |length| length as u64 + 1), out);
-}
-
-/// Reads a length of four bytes: null is -1.
-pub(super) fn length_i32(input: &[u8]) -> Parsed<'_, Option<usize>> {
+/// Reads the length of bytes or of an array: four bytes, or compact. `None` is null.
+pub(super) fn length(layout: Layout, input: &[u8]) -> Parsed<'_, Option<usize>> {
+    if layout.flexible {
+        return compact_length(input);
+    }
     let (rest, raw) = be_i32(input)?;
     signed_length(input, rest, i64::from(raw))
 }
 
-pub(super) fn put_length_i32(length: Option<usize>, out: &mut Encoder) -> Result<(), EncodeError> {
+pub(super) fn put_length(
+    length: Option<usize>,
+    layout: Layout,
+    out: &mut Encoder,
+) -> Result<(), EncodeError> {
+    if layout.flexible {
+        put_compact_length(length, out);
+        return Ok(());
+    }
     let raw =
         length.map_or(Ok(-1), |length| i32::try_from(length).map_err(|_| EncodeError::TooLong { length }))?;
     out.put_slice(&raw.to_be_bytes());
     Ok(())
 }
 
+/// Reads a compact length: null is 0, and a length `n` is written as `n + 1`.
+fn compact_length(input: &[u8]) -> Parsed<'_, Option<usize>> {
+    let (rest, raw) = unsigned_varint(input)?;
+    Ok((rest, raw.checked_sub(1).map(|length| length as usize)))
+}
+
+fn put_compact_length(length: Option<usize>, out: &mut Encoder) {
+    put_unsigned(length.map_or(0, |length| length as u64 + 1), out);
+}
+
+/// Null is -1.
 fn signed_length<'i>(input: &'i [u8], rest: &'i [u8], raw: i64) -> Parsed<'i, Option<usize>> {
     match raw {
         -1 => Ok((rest, None)),
@@ -161,11 +173,7 @@ impl Wire for Bytes {
 
 impl NullableWire for Bytes {
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
-        if layout.flexible {
-            put_compact_length(value.map(Self::len), out);
-        } else {
-            put_length_i32(value.map(Self::len), out)?;
-        }
+        put_length(value.map(Self::len), layout, out)?;
         if let Some(value) = value {
             out.put_bytes(value);
         }
@@ -173,7 +181,7 @@ impl NullableWire for Bytes {
     }
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
-        let (rest, length) = if cx.layout.flexible { compact_length(input)? } else { length_i32(input)? };
+        let (rest, length) = length(cx.layout, input)?;
         let Some(length) = length else {
             return Ok((rest, None));
         };

@@ -102,6 +102,7 @@ impl Output {
             Err(_) => Err(Failure::Damaged),
         }
     }
+
     /// Writes all of the output at once: at most `size` bytes.
     ///
     /// `write` writes as far as the buffer's capacity goes. What it does not write takes no memory yet,
