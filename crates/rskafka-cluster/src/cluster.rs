@@ -85,13 +85,17 @@ impl Cluster {
     }
 
     /// Ends all connections, those of lanes in use among them, and waits for them. None is opened again:
-    /// what is under way fails with [`Failure::Closed`].
+    /// what is under way fails with [`Failure::Closed`]. If the future is dropped, call it again.
     pub async fn close(&self) {
         self.inner.is_closed.store(true, Ordering::Release);
         self.lock_peers().clear();
-        let opened = std::mem::take(&mut *self.lock_opened());
+        let opened = self.lock_opened().clone();
+        let mut endings = Vec::new();
         for slot in opened.iter().filter_map(Weak::upgrade) {
-            lane::close(&slot).await;
+            endings.extend(lane::end(&slot).await);
+        }
+        for ending in endings {
+            ending.await;
         }
     }
 

@@ -167,12 +167,12 @@ impl Current {
     }
 }
 
-/// Ends a lane's connection and waits for it.
-pub(crate) async fn close(slot: &Slot) {
-    let current = slot.state.lock().await.current.take();
-    if let Some(current) = current {
-        current.connection.close().await;
-    }
+/// Tells a lane's connection to end; gives what waits for that.
+pub(crate) async fn end(slot: &Slot) -> Option<impl Future<Output = ()> + use<>> {
+    let state = slot.state.lock().await;
+    let connection = &state.current.as_ref()?.connection;
+    connection.end();
+    Some(connection.ended())
 }
 
 /// Opens a connection whose task lives on the cluster's runtime, whichever one the caller is on.

@@ -182,17 +182,21 @@ impl Connection {
 
     /// Waits until the socket is closed, for whatever reason. The future is no handle: it does not keep the
     /// connection open.
-    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         self.inner.link.ended()
     }
 
-    /// Ends the connection for all handles, and waits until the socket is closed. Calls under way fail.
+    /// Ends the connection for all handles, without waiting for it. Calls under way fail.
     ///
-    /// A request that is partly written is given one second to be written to its end. Dropping the future
-    /// does not stop the end.
-    pub async fn close(&self) {
+    /// A request that is partly written is given one second to be written to its end.
+    pub fn end(&self) {
         self.inner.link.end(CloseCause::ByClient);
-        self.inner.link.ended().await;
+    }
+
+    /// [`end`](Self::end), and waits until the socket is closed. Dropping the future does not stop the end.
+    pub async fn close(&self) {
+        self.end();
+        self.ended().await;
     }
 }
 

@@ -322,7 +322,7 @@ impl Link {
     }
 
     /// Waits until the socket is closed, without holding the connection open.
-    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut ended = self.shared.ended.subscribe();
         async move {
             // An error means that the task is gone, which is as good.

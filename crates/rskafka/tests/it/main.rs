@@ -7,6 +7,7 @@
 mod common;
 
 mod bad_input;
+mod broken_peers;
 mod dropping;
 mod endings;
 mod guard;
