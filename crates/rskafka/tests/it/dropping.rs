@@ -26,7 +26,7 @@ async fn poll_times<F: Future>(polls: usize, future: F) -> bool {
         }
     })
     .await;
-    if polls % 2 == 0 {
+    if polls.is_multiple_of(2) {
         tokio::time::sleep(Duration::from_micros(50)).await;
     }
     done
