@@ -4,27 +4,42 @@
 //! connection, as with Kafka; only ApiVersions is always answered.
 
 mod api_versions;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_producers;
 mod exchange;
 mod fetch;
+mod find_coordinator;
+mod incremental_alter_configs;
+mod init_producer_id;
 mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 mod produce;
 mod sasl_authenticate;
 mod sasl_handshake;
 
 use bytes::Bytes;
 use rskafka_protocol::messages::{
-    api_versions::ApiVersionsRequest, create_topics::CreateTopicsRequest, delete_topics::DeleteTopicsRequest,
-    fetch::FetchRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
-    produce::ProduceRequest, sasl_authenticate::SaslAuthenticateRequest,
-    sasl_handshake::SaslHandshakeRequest,
+    api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest,
+    create_topics::CreateTopicsRequest, delete_records::DeleteRecordsRequest,
+    delete_topics::DeleteTopicsRequest, describe_cluster::DescribeClusterRequest,
+    describe_configs::DescribeConfigsRequest, describe_producers::DescribeProducersRequest,
+    fetch::FetchRequest, find_coordinator::FindCoordinatorRequest,
+    incremental_alter_configs::IncrementalAlterConfigsRequest, init_producer_id::InitProducerIdRequest,
+    list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest,
+    sasl_authenticate::SaslAuthenticateRequest, sasl_handshake::SaslHandshakeRequest,
 };
 use rskafka_protocol::{ApiKey, RequestHeader, VersionRange};
 
 use self::exchange::{Api, Decoded};
 pub(crate) use self::exchange::{Call, Exchange, Outcome, Reply};
+use crate::profile::Profile;
 
 /// One line of the table.
 #[derive(Clone, Copy)]
@@ -44,38 +59,51 @@ const ROUTES: &[Route] = &[
     route::<FetchRequest>(),
     route::<ListOffsetsRequest>(),
     route::<MetadataRequest>(),
+    route::<FindCoordinatorRequest>(),
     route::<SaslHandshakeRequest>(),
     route::<ApiVersionsRequest>(),
     route::<CreateTopicsRequest>(),
     route::<DeleteTopicsRequest>(),
+    route::<DeleteRecordsRequest>(),
+    route::<InitProducerIdRequest>(),
+    route::<OffsetForLeaderEpochRequest>(),
+    route::<DescribeConfigsRequest>(),
     route::<SaslAuthenticateRequest>(),
+    route::<CreatePartitionsRequest>(),
+    route::<IncrementalAlterConfigsRequest>(),
+    route::<DescribeClusterRequest>(),
+    route::<DescribeProducersRequest>(),
 ];
 
-/// The versions that the brokers advertise and take: the table's, or fewer.
+/// The versions that the brokers advertise. Those that the table does not have are advertised only: as with
+/// Kafka 4, which names Produce from 0 on, asking for one ends the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Versions {
-    /// In the order of the table.
     ranges: Vec<(ApiKey, VersionRange)>,
-}
-
-impl Default for Versions {
-    fn default() -> Self {
-        Self { ranges: ROUTES.iter().map(|route| (route.api_key, route.versions)).collect() }
-    }
+    answers_new_api_versions: bool,
 }
 
 impl Versions {
-    /// Takes an API back to some of the versions it has; an empty range takes it away.
+    /// What a profile advertises.
+    pub(crate) fn of_profile(profile: Profile) -> Self {
+        let answers_new_api_versions = profile.quirks().answers_new_api_versions;
+        Self { ranges: profile.versions().collect(), answers_new_api_versions }
+    }
+
+    /// Has an API advertise other versions than the profile; an empty range takes it away.
     ///
     /// # Errors
     ///
     /// Says in words why that cannot be.
-    pub(crate) fn limit(&mut self, api_key: ApiKey, versions: VersionRange) -> Result<(), String> {
+    pub(crate) fn set(&mut self, api_key: ApiKey, versions: VersionRange) -> Result<(), String> {
         let Some(route) = ROUTES.iter().find(|route| route.api_key == api_key) else {
             return Err(format!("{api_key} is not an API of this cluster"));
         };
         if !versions.is_empty() && versions.intersect(route.versions) != versions {
             return Err(format!("{api_key} has versions {} here, not {versions}", route.versions));
+        }
+        if !self.ranges.iter().any(|(known, _)| *known == api_key) {
+            self.ranges.push((api_key, versions));
         }
         self.ranges.retain_mut(|(key, range)| {
             if *key == api_key {
@@ -101,10 +129,12 @@ impl Versions {
         let is_taken = self.of(header.api_key).is_some_and(|range| range.contains(header.api_version));
         if !is_taken {
             // A client that is newer than the broker has to learn what the broker speaks (KIP-511).
-            let asks_for_versions = header.api_key == ApiKey::API_VERSIONS;
-            return asks_for_versions.then(|| api_versions::unsupported(self, header));
+            let is_answered = header.api_key == ApiKey::API_VERSIONS && self.answers_new_api_versions;
+            return is_answered.then(|| api_versions::unsupported(self, header));
         }
-        let route = ROUTES.iter().find(|route| route.api_key == header.api_key)?;
+        let has =
+            |route: &&Route| route.api_key == header.api_key && route.versions.contains(header.api_version);
+        let route = ROUTES.iter().find(has)?;
         (route.decode)(header, body)
     }
 }

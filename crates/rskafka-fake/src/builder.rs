@@ -2,6 +2,7 @@
 //!
 //! Invariant: what cannot be is an error of [`FakeClusterBuilder::start`], not a surprise later.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
@@ -12,9 +13,10 @@ use crate::api::Versions;
 use crate::broker::Port;
 use crate::clock::Clock;
 use crate::cluster::FakeCluster;
+use crate::profile::Profile;
 use crate::received::Received;
 use crate::shared::{Limits, Security, Shared};
-use crate::state::{Broker, Defaults, Endpoint, State};
+use crate::state::{Broker, BrokerConfigs, Defaults, Endpoint, State};
 
 /// The port of every broker that has no real one.
 const PIPE_PORT: u16 = 9092;
@@ -26,9 +28,12 @@ const MAX_BROKERS: usize = 100;
 pub struct FakeClusterBuilder {
     brokers: usize,
     in_memory: bool,
+    profile: Profile,
     seed: u64,
     wall_clock: Option<SystemTime>,
     defaults: Defaults,
+    racks: Vec<String>,
+    configs: BTreeMap<String, String>,
     limits: Limits,
     recorded_requests: usize,
     advertised: Vec<(ApiKey, VersionRange)>,
@@ -43,9 +48,12 @@ impl Default for FakeClusterBuilder {
         Self {
             brokers: 1,
             in_memory: false,
+            profile: Profile::default(),
             seed: 0,
             wall_clock: None,
             defaults: Defaults { num_partitions: 1, replication_factor: 1, retained_bytes: None },
+            racks: Vec::new(),
+            configs: BTreeMap::new(),
             limits: Limits { max_request_bytes: 100 * 1024 * 1024, pipe_bytes: 64 * 1024 },
             recorded_requests: 10_000,
             advertised: Vec::new(),
@@ -95,6 +103,19 @@ impl FakeClusterBuilder {
         self
     }
 
+    /// The racks that the brokers stand in, in the order of their ids and from the beginning again when
+    /// there are fewer. A reader that names its rack is then sent to a replica there (KIP-392).
+    pub fn racks(mut self, racks: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.racks = racks.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A broker config, as in the brokers' properties, e.g. `producer.id.expiration.ms`.
+    pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.configs.insert(name.into(), value.into());
+        self
+    }
+
     /// Keeps at most `bytes` bytes per partition, and always the last batch: older ones are dropped and
     /// the log's start moves. Without this, or `retention.bytes` of the topic, everything is kept.
     pub fn retain_bytes_per_partition(mut self, bytes: usize) -> Self {
@@ -102,7 +123,13 @@ impl FakeClusterBuilder {
         self
     }
 
-    /// Has the brokers speak only these versions of an API.
+    /// Which broker to behave like. Apache Kafka 4.3 by default.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Has the brokers advertise other versions of an API than the profile does.
     pub fn advertise(mut self, api_key: ApiKey, versions: RangeInclusive<i16>) -> Self {
         let versions = VersionRange { min: *versions.start(), max: *versions.end() };
         self.advertised.push((api_key, versions));
@@ -162,10 +189,11 @@ impl FakeClusterBuilder {
         if self.limits.pipe_bytes == 0 {
             return Err(invalid("a pipe needs room for at least one byte".to_owned()));
         }
-        let mut versions = Versions::default();
+        let mut versions = Versions::of_profile(self.profile);
         for (api_key, range) in self.advertised {
-            versions.limit(api_key, range).map_err(invalid)?;
+            versions.set(api_key, range).map_err(invalid)?;
         }
+        let configs = BrokerConfigs::new(self.configs).map_err(invalid)?;
         let mut brokers = Vec::with_capacity(self.brokers);
         let mut ports = Vec::with_capacity(self.brokers);
         for id in (1..).take(self.brokers) {
@@ -174,11 +202,12 @@ impl FakeClusterBuilder {
                 Some(port) => Endpoint { host: "127.0.0.1".to_owned(), port: port.number()? },
                 None => Endpoint { host: format!("broker-{id}"), port: PIPE_PORT },
             };
-            brokers.push(Broker { id, endpoint, alive: true });
+            let rack = self.racks.get(brokers.len() % self.racks.len().max(1)).cloned();
+            brokers.push(Broker { id, endpoint, alive: true, rack });
             ports.push((id, port));
         }
         let received = Received::new(self.recorded_requests);
-        let state = State::new(self.seed, brokers, self.defaults, received);
+        let state = State::new(self.seed, self.profile, brokers, self.defaults, configs, received);
         let clock = Clock::start(self.wall_clock.unwrap_or_else(SystemTime::now));
         let security = Security {
             #[cfg(feature = "tls")]

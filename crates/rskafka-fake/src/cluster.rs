@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use crate::broker::{Port, RunningBroker};
 use crate::builder::FakeClusterBuilder;
 use crate::shared::Shared;
-use crate::state::{ControlError, Endpoint};
+use crate::state::{ControlError, Endpoint, Life};
 
 /// A handle to a running cluster. Clones are handles to the same cluster; it ends with the last.
 #[derive(Debug, Clone)]
@@ -81,13 +81,28 @@ impl FakeCluster {
         Ok(client)
     }
 
-    /// Stops a broker as a crash would: its connections are cut and its port refuses new ones. Partitions
-    /// that it led go to another replica in sync, or have no leader.
+    /// Stops a broker as `kill -9` would: its connections are cut and its port refuses new ones. Partitions
+    /// that it led go to another replica in sync, or have no leader. When it starts again it learns from
+    /// its logs who wrote what.
     ///
     /// # Errors
     ///
     /// There is no such broker. It is no error if the broker does not run.
     pub async fn stop_broker(&self, id: i32) -> Result<(), ControlError> {
+        self.end_broker(id, Life::Crashed).await
+    }
+
+    /// Stops a broker as `SIGTERM` would. When it starts again, it remembers only the last batch of each
+    /// producer: that is what a broker writes down of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`FakeCluster::stop_broker`].
+    pub async fn shut_down_broker(&self, id: i32) -> Result<(), ControlError> {
+        self.end_broker(id, Life::ShutDown).await
+    }
+
+    async fn end_broker(&self, id: i32, life: Life) -> Result<(), ControlError> {
         let mut brokers = self.brokers.lock().await;
         let slot = brokers.get_mut(&id).ok_or(ControlError::UnknownBroker { broker: id })?;
         // If this future is dropped while it waits, the slot is right all the same.
@@ -96,7 +111,7 @@ impl FakeCluster {
             // If somebody else was faster, starting the broker again will say so.
             *slot = Slot::Stopped(self.reserve_port(id).unwrap_or_default());
         }
-        self.shared.with(|state, _| state.set_alive(id, false))
+        self.shared.with(|state, now| state.set_alive(id, life, now))
     }
 
     /// Starts a broker that was stopped, at the same address and with its records. It does not take
@@ -117,7 +132,7 @@ impl FakeCluster {
             let running = RunningBroker::start(id, port, self.shared.clone()).map_err(failed)?;
             *slot = Slot::Running(running);
         }
-        self.shared.with(|state, _| state.set_alive(id, true))
+        self.shared.with(|state, now| state.set_alive(id, Life::Runs, now))
     }
 
     /// Ends all connections of a broker, which goes on.

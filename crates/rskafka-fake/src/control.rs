@@ -99,13 +99,115 @@ impl FakeCluster {
         self.shared.with(|state, _| Ok(state.partition(topic, partition)?.leader_epoch))
     }
 
-    /// Makes a broker the leader of a partition that it holds. Gives the leader epoch from then on.
+    /// Makes a broker the leader of a partition that it holds in sync. Gives the leader epoch from then on.
     ///
     /// # Errors
     ///
-    /// There is no such partition or broker, the broker does not run or does not hold the partition.
+    /// There is no such partition or broker, or the broker does not run, does not hold the partition or is
+    /// not in sync.
     pub fn move_leader(&self, topic: &str, partition: i32, broker: i32) -> Result<i32, ControlError> {
-        self.shared.with(|state, _| state.move_leader(topic, partition, broker))
+        self.shared.with(|state, _| state.move_leader(topic, partition, broker, false))
+    }
+
+    /// Makes a broker the leader of a partition that it holds, in sync or not: what it does not have is
+    /// lost, in the other copies too. Gives the leader epoch from then on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such partition or broker, or the broker does not run or does not hold the partition.
+    pub fn elect_unclean(&self, topic: &str, partition: i32, broker: i32) -> Result<i32, ControlError> {
+        self.shared.with(|state, _| state.move_leader(topic, partition, broker, true))
+    }
+
+    /// The brokers in sync with a partition.
+    ///
+    /// # Errors
+    ///
+    /// There is no such partition.
+    pub fn isr(&self, topic: &str, partition: i32) -> Result<Vec<i32>, ControlError> {
+        self.shared.with(|state, _| Ok(state.partition(topic, partition)?.isr.clone()))
+    }
+
+    /// Has a broker's copy of a partition not follow the leader any more. As long as it is in sync, nothing
+    /// is committed without it: appends with acks=all wait, and readers do not see them.
+    ///
+    /// # Errors
+    ///
+    /// There is no such partition, or the broker does not hold it.
+    pub fn hold_replica(&self, topic: &str, partition: i32, broker: i32) -> Result<(), ControlError> {
+        self.shared.with(|state, _| state.hold_replica(topic, partition, broker, true))
+    }
+
+    /// Has it follow again: it is in sync at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`FakeCluster::hold_replica`].
+    pub fn release_replica(&self, topic: &str, partition: i32, broker: i32) -> Result<(), ControlError> {
+        self.shared.with(|state, _| state.hold_replica(topic, partition, broker, false))
+    }
+
+    /// Takes a copy that does not follow out of those in sync, as the leader does after
+    /// `replica.lag.time.max.ms`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such partition, the broker does not hold it, or it follows and would be back at once.
+    pub fn shrink_isr(&self, topic: &str, partition: i32, broker: i32) -> Result<(), ControlError> {
+        self.shared.with(|state, _| state.shrink_isr(topic, partition, broker))
+    }
+
+    /// Has a stopped broker's copy of a partition lose its last batches, as when a machine dies with what it
+    /// had not written to its disk.
+    ///
+    /// # Errors
+    ///
+    /// There is no such partition, the broker does not hold it, or it runs.
+    pub fn lose_tail(
+        &self,
+        topic: &str,
+        partition: i32,
+        broker: i32,
+        batches: usize,
+    ) -> Result<(), ControlError> {
+        self.shared.with(|state, _| state.lose_tail(topic, partition, broker, batches))
+    }
+
+    /// Has a partition lose the batches at or above `offset` in all its copies, as an unclean election
+    /// does. Gives the leader epoch from then on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such partition, it has no leader, or the offset is not in its log.
+    pub fn truncate(&self, topic: &str, partition: i32, offset: i64) -> Result<i32, ControlError> {
+        self.shared.with(|state, _| state.truncate(topic, partition, offset))
+    }
+
+    /// Has every copy of a partition forget who wrote: as after `producer.id.expiration.ms`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such partition.
+    pub fn forget_producers(&self, topic: &str, partition: i32) -> Result<(), ControlError> {
+        self.shared.with(|state, _| state.forget_producers(topic, partition))
+    }
+
+    /// Has the coordinator forget a transactional id: as after `transactional.id.expiration.ms`. Gives
+    /// whether it knew it.
+    pub fn forget_transactional_id(&self, transactional_id: &str) -> bool {
+        self.shared.with(|state, _| state.coordinator.forget(transactional_id))
+    }
+
+    /// Goes on with this epoch for a transactional id, as if it had been asked for that often. Gives whether
+    /// the id was known.
+    pub fn set_producer_epoch(&self, transactional_id: &str, epoch: i16) -> bool {
+        self.shared.with(|state, _| state.coordinator.set_epoch(transactional_id, epoch))
+    }
+
+    /// Drops what the topics' `retention.ms` and `retention.bytes` do not keep, by whole batches; brokers
+    /// do it every `log.retention.check.interval.ms`, 5 minutes.
+    pub fn apply_retention(&self) {
+        self.shared.with(|state, now| state.apply_retention(now));
     }
 
     /// Makes `before_offset` the first offset of a partition, as retention or DeleteRecords does.
@@ -122,13 +224,28 @@ impl FakeCluster {
         self.shared.with(|state, _| state.delete_records(topic, partition, before_offset))
     }
 
-    /// What a partition holds at this moment.
+    /// What a partition holds at this moment: the leader's copy, or the last leader's.
     ///
     /// # Errors
     ///
     /// There is no such partition.
     pub fn log(&self, topic: &str, partition: i32) -> Result<StoredLog, ControlError> {
-        self.shared.with(|state, _| Ok(StoredLog::of(&state.partition(topic, partition)?.log)))
+        self.shared.with(|state, _| {
+            let found = state.partition(topic, partition)?.latest().map(StoredLog::of);
+            found.ok_or_else(|| ControlError::NoLeader { topic: topic.to_owned(), partition })
+        })
+    }
+
+    /// What a broker's copy of a partition holds at this moment.
+    ///
+    /// # Errors
+    ///
+    /// There is no such partition, or the broker does not hold it.
+    pub fn log_at(&self, topic: &str, partition: i32, broker: i32) -> Result<StoredLog, ControlError> {
+        self.shared.with(|state, _| {
+            let found = state.partition(topic, partition)?.replica(broker).map(StoredLog::of);
+            found.ok_or_else(|| ControlError::NotReplica { broker, topic: topic.to_owned(), partition })
+        })
     }
 }
 

@@ -59,6 +59,7 @@ mod connection;
 mod control;
 mod fault;
 mod line;
+mod profile;
 mod random;
 mod received;
 #[cfg(feature = "sasl")]
@@ -73,6 +74,7 @@ mod tls;
 pub use builder::FakeClusterBuilder;
 pub use cluster::FakeCluster;
 pub use fault::{ByteFault, Fault, FaultId};
+pub use profile::Profile;
 pub use received::ReceivedRequest;
 #[cfg(feature = "sasl")]
 pub use sasl::{FakeSasl, FakeToken, SaslMechanism};

@@ -122,6 +122,7 @@ impl Shared {
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Now) -> T) -> T {
         let now = self.now();
         let mut state = lock(&self.state);
+        state.keep_up(now);
         let result = work(&mut state, now);
         let woken = state.waiting.take_woken();
         drop(state);

@@ -4,20 +4,33 @@
 
 mod batch;
 mod broker;
+mod broker_configs;
 mod configs;
 mod control;
+mod coordinator;
+mod epochs;
 mod log;
 mod partition;
+mod producers;
+mod replica;
+mod time;
 mod topic;
+mod transactions;
 mod waiting;
 
 pub(crate) use self::batch::{Received as ReceivedBatch, Refusal};
 pub(crate) use self::broker::{Broker, Endpoint};
-pub(crate) use self::configs::{CONFIGS, TopicSettings};
+pub(crate) use self::broker_configs::{BROKER_CONFIGS, BrokerConfigs, Source};
+pub(crate) use self::configs::{CONFIGS, ConfigValue, TopicConfig, TopicSettings, topic_config};
 pub use self::control::ControlError;
-pub(crate) use self::log::{Found, Log};
+pub(crate) use self::control::Life;
+pub(crate) use self::coordinator::{Coordinator, Identity, partition_of};
+pub(crate) use self::log::{Found, Span};
 pub(crate) use self::partition::Partition;
+pub(crate) use self::producers::{Producer, Rules, Sequenced};
+pub(crate) use self::replica::Replica;
 pub(crate) use self::topic::{NewTopic, Topic, TopicRequest, is_valid_name};
+pub(crate) use self::transactions::Aborted;
 pub(crate) use self::waiting::Waiting;
 
 use std::collections::BTreeMap;
@@ -25,6 +38,7 @@ use std::collections::BTreeMap;
 use rskafka_protocol::{ErrorCode, Uuid};
 
 use crate::fault::Faults;
+use crate::profile::Profile;
 use crate::random::Random;
 use crate::received::Received;
 
@@ -43,27 +57,42 @@ pub(crate) struct Defaults {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) cluster_id: String,
+    pub(crate) profile: Profile,
     /// In ascending order of their ids.
     pub(crate) brokers: Vec<Broker>,
     pub(crate) defaults: Defaults,
     pub(crate) faults: Faults,
     pub(crate) received: Received,
     pub(crate) waiting: Waiting,
+    pub(crate) configs: BrokerConfigs,
+    pub(crate) coordinator: Coordinator,
+    upkeep: time::Upkeep,
     topics: BTreeMap<String, Topic>,
     names: BTreeMap<Uuid, String>,
     random: Random,
 }
 
 impl State {
-    pub(crate) fn new(seed: u64, brokers: Vec<Broker>, defaults: Defaults, received: Received) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        profile: Profile,
+        brokers: Vec<Broker>,
+        defaults: Defaults,
+        configs: BrokerConfigs,
+        received: Received,
+    ) -> Self {
         let mut random = Random::new(seed);
         Self {
             cluster_id: random.uuid().to_string(),
+            profile,
             brokers,
             defaults,
             faults: Faults::new(seed),
             received,
             waiting: Waiting::default(),
+            configs,
+            coordinator: Coordinator::default(),
+            upkeep: time::Upkeep::default(),
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
             random,
@@ -77,6 +106,20 @@ impl State {
     /// The brokers that run.
     pub(crate) fn alive(&self) -> impl Iterator<Item = &Broker> {
         self.brokers.iter().filter(|broker| broker.alive)
+    }
+
+    /// The broker that is named as the controller; with KRaft any may be. -1 if none runs.
+    pub(crate) fn controller(&self) -> i32 {
+        self.alive().next().map_or(-1, |broker| broker.id)
+    }
+
+    /// The broker that looks after a transactional id or a group; `None` if none runs.
+    pub(crate) fn coordinator_of(&self, id: &str) -> Option<i32> {
+        /// Of `__transaction_state`, and of `__consumer_offsets` too.
+        const PARTITIONS: usize = 50;
+        let first = partition_of(id, PARTITIONS) % self.brokers.len().max(1);
+        let (before, after) = self.brokers.split_at_checked(first)?;
+        after.iter().chain(before).find(|broker| broker.alive).map(|broker| broker.id)
     }
 
     /// The topics, in the order of their names.
@@ -122,6 +165,42 @@ impl State {
         let topic = Topic::new(id, new, &self.brokers);
         self.topics.insert(topic.name.clone(), topic);
         id
+    }
+
+    /// Sets all of a topic's own configs.
+    ///
+    /// # Errors
+    ///
+    /// Says in words which config is not known or has a value that cannot be.
+    pub(crate) fn set_topic_configs(
+        &mut self,
+        name: &str,
+        configs: BTreeMap<String, String>,
+        validate_only: bool,
+    ) -> Result<(), String> {
+        let settings = self.settings(&configs)?;
+        if let Some(topic) = self.topics.get_mut(name).filter(|_| !validate_only) {
+            (topic.configs, topic.settings) = (configs, settings);
+        }
+        Ok(())
+    }
+
+    /// What a topic with these configs of its own is to do.
+    fn settings(&self, configs: &BTreeMap<String, String>) -> Result<TopicSettings, String> {
+        let mut settings = TopicSettings::parse(configs)?;
+        if settings.retention_bytes.is_none() {
+            settings.retention_bytes = self.defaults.retained_bytes;
+        }
+        Ok(settings)
+    }
+
+    /// Adds partitions that [`State::new_partitions`] found to be right.
+    pub(crate) fn add_partitions(&mut self, name: &str, assignments: Vec<Vec<i32>>) {
+        let alive: Vec<i32> = self.alive().map(|broker| broker.id).collect();
+        if let Some(topic) = self.topics.get_mut(name) {
+            let new = |brokers| Partition::new(brokers, |id| alive.contains(&id));
+            topic.partitions.extend(assignments.into_iter().map(new));
+        }
     }
 
     /// An id for a topic.

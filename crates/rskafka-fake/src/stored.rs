@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use rskafka_protocol::records::{Batch, BatchError, batches};
 
-use crate::state::Log;
+use crate::state::Replica;
 
 /// A partition's log as it was when [`FakeCluster::log`](crate::FakeCluster::log) was called.
 #[derive(Debug, Clone)]
@@ -13,8 +13,12 @@ use crate::state::Log;
 pub struct StoredLog {
     /// The first offset that can be read.
     pub log_start_offset: i64,
-    /// The offset after the last record.
+    /// The offset up to which readers may read.
     pub high_watermark: i64,
+    /// The offset before which every transaction is decided.
+    pub last_stable_offset: i64,
+    /// The offset after the last record.
+    pub end_offset: i64,
     /// The batches as they are given to readers, each whole. The first may begin below the log's start.
     pub batches: Vec<Bytes>,
 }
@@ -36,11 +40,13 @@ pub struct StoredRecord {
 }
 
 impl StoredLog {
-    pub(crate) fn of(log: &Log) -> Self {
+    pub(crate) fn of(replica: &Replica) -> Self {
         Self {
-            log_start_offset: log.start_offset(),
-            high_watermark: log.high_watermark(),
-            batches: log.batches().map(|batch| batch.bytes.clone()).collect(),
+            log_start_offset: replica.log.start_offset(),
+            high_watermark: replica.high_watermark,
+            last_stable_offset: replica.last_stable_offset(),
+            end_offset: replica.log.end_offset(),
+            batches: replica.log.batches().map(|batch| batch.bytes.clone()).collect(),
         }
     }
 

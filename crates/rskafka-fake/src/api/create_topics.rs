@@ -4,7 +4,7 @@
 //!   INVALID_REPLICATION_FACTOR, INVALID_REPLICA_ASSIGNMENT; INVALID_REQUEST for a name that the request
 //!   has twice, and for an assignment beside numbers.
 //! - -1 partitions or replicas: the cluster's defaults. `validate_only` checks and creates nothing.
-//! - Any broker takes the request, as with KRaft. From version 5 on all configs are answered, from 7 on
+//! - Any broker takes the request, as with KRaft; with ZooKeeper only the controller (NOT_CONTROLLER). From version 5 on all configs are answered, from 7 on
 //!   the topic's id.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use rskafka_protocol::messages::create_topics::{
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{CONFIGS, NewTopic, TopicRef, TopicRequest};
+use crate::state::{CONFIGS, NewTopic, TopicConfig, TopicRef, TopicRequest};
 
 /// Where a config's value comes from (Kafka class `ConfigSource`).
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
@@ -30,6 +30,9 @@ impl Api for CreateTopicsRequest {
     }
 
     fn serve(request: Self, call: &mut Call<'_>) -> Outcome<CreateTopicsResponse> {
+        if !call.may_change_topics() {
+            return Outcome::Answer(request.refuse(ErrorCode::NOT_CONTROLLER, call.version));
+        }
         let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let is_repeated = |name: &str| names.iter().filter(|other| *other == name).count() > 1;
         let mut response = CreateTopicsResponse::default();
@@ -97,13 +100,13 @@ fn parse(topic: CreatableTopic) -> Result<TopicRequest, (ErrorCode, String)> {
 }
 
 fn configs(own: &BTreeMap<String, String>) -> Vec<CreatableTopicConfigs> {
-    let entry = |(name, default, _): &(&str, &str, _)| {
-        let (value, config_source) = match own.get(*name) {
+    let entry = |config: &TopicConfig| {
+        let (value, config_source) = match own.get(config.name) {
             Some(value) => (value.as_str(), DYNAMIC_TOPIC_CONFIG),
-            None => (*default, DEFAULT_CONFIG),
+            None => (config.default, DEFAULT_CONFIG),
         };
         CreatableTopicConfigs {
-            name: (*name).to_owned(),
+            name: config.name.to_owned(),
             value: Some(value.to_owned()),
             config_source,
             ..Default::default()

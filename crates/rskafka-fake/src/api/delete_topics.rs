@@ -2,7 +2,7 @@
 //!
 //! - By name, from version 6 on also by id: UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID.
 //! - INVALID_REQUEST for an entry with both name and id, and for a topic that the request has twice.
-//! - Any broker takes the request, as with KRaft.
+//! - Any broker takes the request, as with KRaft; with ZooKeeper only the controller (NOT_CONTROLLER).
 
 use rskafka_protocol::messages::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
@@ -25,6 +25,13 @@ impl Api for DeleteTopicsRequest {
 
     fn serve(entries: Self::Checked, call: &mut Call<'_>) -> Outcome<DeleteTopicsResponse> {
         let mut response = DeleteTopicsResponse::default();
+        if !call.may_change_topics() {
+            let refused = |entry: &DeleteTopicState| {
+                result(entry.name.clone(), entry.topic_id, ErrorCode::NOT_CONTROLLER)
+            };
+            response.responses = entries.iter().map(refused).collect();
+            return Outcome::Answer(response);
+        }
         // First all topics are found, so that one named in two ways is seen to be one.
         let found: Vec<_> = entries.iter().map(|entry| find(entry, call.state)).collect();
         for (place, (entry, topic)) in entries.iter().zip(&found).enumerate() {

@@ -47,6 +47,13 @@ pub(crate) struct Call<'a> {
     pub(crate) authentication: &'a mut Authentication,
 }
 
+impl Call<'_> {
+    /// Whether the broker may change topics.
+    pub(crate) fn may_change_topics(&self) -> bool {
+        !self.state.profile.quirks().only_controller || self.state.controller() == self.broker
+    }
+}
+
 /// How an API's file ends with a request.
 pub(crate) enum Outcome<A> {
     Answer(A),

@@ -6,21 +6,27 @@
 //! - FENCED_LEADER_EPOCH and UNKNOWN_LEADER_EPOCH by `current_leader_epoch` (KIP-320), then
 //!   NOT_LEADER_OR_FOLLOWER, then OFFSET_OUT_OF_RANGE. From version 11 on a follower in sync serves readers
 //!   too (KIP-392). From version 16 on the leader and its address are named (KIP-951).
+//! - Readers of committed data (`isolation_level` 1) are given nothing beyond the last stable offset, and
+//!   the aborted transactions within.
+//! - From version 12 on `last_fetched_epoch` is compared with the log (KIP-595): where they part comes with
+//!   NONE and no records; an epoch that the log cannot place is OFFSET_OUT_OF_RANGE.
+//! - From version 11 on a reader that names its rack is sent to a replica there, if brokers have racks.
 //! - No fetch sessions: every answer has session id 0, and an id that the client brings is unknown
-//!   (FETCH_SESSION_ID_NOT_FOUND). No diverging epochs yet: `last_fetched_epoch` is not looked at.
+//!   (FETCH_SESSION_ID_NOT_FOUND).
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka_protocol::messages::fetch::{
-    FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, LeaderIdAndEpoch,
-    NodeEndpoint, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
+    FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use rskafka_protocol::{ErrorCode, Uuid};
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{State, TopicRef};
+use crate::profile::Quirks;
+use crate::state::{Replica, Span, State, TopicRef};
 
 /// The version from which on topics are named by id.
 const IDS_FROM: i16 = 13;
@@ -79,7 +85,7 @@ impl Api for FetchRequest {
 fn attempt(fetch: Fetch, call: &mut Call<'_>, until: tokio::time::Instant) -> Outcome<FetchResponse> {
     let ready = fetch.readiness(call);
     let enough = usize::try_from(fetch.request.min_bytes).unwrap_or(0);
-    if ready.failed || ready.bytes >= enough || ready.partitions.is_empty() || call.now.instant >= until {
+    if ready.at_once || ready.bytes >= enough || ready.partitions.is_empty() || call.now.instant >= until {
         return Outcome::Answer(fetch.answer(call));
     }
     call.state.waiting.enter(call.connection, ready.partitions);
@@ -90,15 +96,31 @@ fn attempt(fetch: Fetch, call: &mut Call<'_>, until: tokio::time::Instant) -> Ou
 #[derive(Default)]
 struct Readiness {
     bytes: usize,
-    failed: bool,
+    /// Something is to be said that does not wait for bytes.
+    at_once: bool,
     partitions: Vec<(Uuid, i32)>,
 }
 
 /// A partition that may be read from.
-struct Readable {
+struct Readable<'a> {
     topic_id: Uuid,
-    high_watermark: i64,
-    log_start_offset: i64,
+    replica: &'a Replica,
+    /// Up to where it may be read.
+    end: i64,
+    /// Where the reader's log and this one part.
+    diverging: Option<EpochEndOffset>,
+    /// Another replica that should be asked.
+    preferred: Option<i32>,
+}
+
+impl Readable<'_> {
+    /// What may be read within `room` bytes.
+    fn span(&self, asked: &FetchPartition, room: usize, at_least_one: bool) -> Span {
+        let is_elsewhere = self.diverging.is_some() || self.preferred.is_some();
+        let end = if is_elsewhere { asked.fetch_offset } else { self.end };
+        let max_bytes = bytes_of(asked.partition_max_bytes).min(room);
+        Span { offset: asked.fetch_offset, end, max_bytes, at_least_one }
+    }
 }
 
 impl Fetch {
@@ -114,12 +136,13 @@ impl Fetch {
         let mut ready = Readiness::default();
         let mut room = bytes_of(self.request.max_bytes).min(MAX_BYTES);
         for (topic, asked) in self.partitions() {
-            let Ok((readable, log)) = check(call, topic, asked, self.request.max_bytes) else {
-                ready.failed = true;
+            let readable = self.check(call, topic, asked);
+            let Some(readable) = readable.ok().filter(|it| it.diverging.is_none() && it.preferred.is_none())
+            else {
+                ready.at_once = true;
                 return ready;
             };
-            let limit = bytes_of(asked.partition_max_bytes).min(room);
-            let bytes = log.readable(asked.fetch_offset, limit, ready.bytes == 0);
+            let bytes = readable.replica.log.readable(readable.span(asked, room, ready.bytes == 0));
             ready.bytes += bytes;
             room = room.saturating_sub(bytes);
             ready.partitions.push((readable.topic_id, asked.partition));
@@ -128,6 +151,7 @@ impl Fetch {
     }
 
     fn answer(&self, call: &mut Call<'_>) -> FetchResponse {
+        let quirks = call.state.profile.quirks();
         let mut response = FetchResponse::default();
         let mut room = bytes_of(self.request.max_bytes).min(MAX_BYTES);
         let mut is_empty = true;
@@ -138,13 +162,12 @@ impl Fetch {
                 partitions: Vec::with_capacity(topic.partitions.len()),
             };
             for asked in &topic.partitions {
-                let mut data = match check(call, name, asked, self.request.max_bytes) {
-                    Ok((readable, log)) => {
-                        let limit = bytes_of(asked.partition_max_bytes).min(room);
-                        let records = log.read(asked.fetch_offset, limit, is_empty);
+                let mut data = match self.check(call, name, asked) {
+                    Ok(readable) => {
+                        let (records, end) = readable.replica.log.read(readable.span(asked, room, is_empty));
                         is_empty &= records.is_empty();
                         room = room.saturating_sub(records.len());
-                        success(asked.partition, &readable, records, self.request.isolation_level)
+                        self.success(asked, readable, (records, end), quirks)
                     }
                     Err(code) => failure(asked.partition, code),
                 };
@@ -157,46 +180,101 @@ impl Fetch {
         }
         response
     }
+
+    /// Whether the broker may be asked for this at all.
+    fn check<'a>(
+        &self,
+        call: &'a mut Call<'_>,
+        topic: &TopicRef,
+        asked: &FetchPartition,
+    ) -> Result<Readable<'a>, ErrorCode> {
+        let topic_id = call.state.find(topic)?.id;
+        let preferred = self.preferred_replica(call, topic, asked);
+        let (partition, _) = call.state.find_partition(topic, asked.partition)?;
+        let replica = partition.check_epoch(call.broker, asked.current_leader_epoch)?;
+        if call.version < FOLLOWERS_FROM {
+            partition.led_by(call.broker)?;
+        }
+        let (start, committed) = (replica.log.start_offset(), replica.high_watermark);
+        let mut readable = Readable { topic_id, replica, end: committed, diverging: None, preferred };
+        if self.request.isolation_level == READ_COMMITTED {
+            readable.end = replica.last_stable_offset();
+        }
+        if asked.last_fetched_epoch >= 0 {
+            let end = replica.log.end_of_epoch(asked.last_fetched_epoch);
+            let end = end.ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+            if asked.fetch_offset < start {
+                return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+            }
+            if end.epoch < asked.last_fetched_epoch || end.end_offset < asked.fetch_offset {
+                let (epoch, end_offset) = (end.epoch, end.end_offset);
+                readable.diverging = Some(EpochEndOffset { epoch, end_offset });
+                return Ok(readable);
+            }
+        }
+        if !(start..=replica.log.end_offset()).contains(&asked.fetch_offset) {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        if asked.partition_max_bytes < 0 || self.request.max_bytes < 0 {
+            return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+        }
+        Ok(readable)
+    }
+
+    /// The replica in sync that stands in the reader's rack, if it is not the leader that is asked and it
+    /// has the offset (Kafka class `RackAwareReplicaSelector`).
+    fn preferred_replica(&self, call: &Call<'_>, topic: &TopicRef, asked: &FetchPartition) -> Option<i32> {
+        let rack = Some(self.request.rack_id.as_str()).filter(|rack| !rack.is_empty())?;
+        let index = usize::try_from(asked.partition).ok()?;
+        let partition = call.state.find(topic).ok()?.partitions.get(index)?;
+        let is_there =
+            |id: i32| call.state.broker(id).and_then(|broker| broker.rack.as_deref()) == Some(rack);
+        if partition.leader != Some(call.broker) || is_there(call.broker) {
+            return None;
+        }
+        let has_offset = |replica: &&Replica| {
+            let offsets = replica.log.start_offset()..=replica.log.end_offset();
+            replica.alive && offsets.contains(&asked.fetch_offset) && partition.isr.contains(&replica.broker)
+        };
+        let mut there = partition.replicas.iter().filter(has_offset).filter(|one| is_there(one.broker));
+        there.next().map(|replica| replica.broker)
+    }
+
+    fn success(
+        &self,
+        asked: &FetchPartition,
+        readable: Readable<'_>,
+        (records, end): (Bytes, i64),
+        quirks: &Quirks,
+    ) -> PartitionData {
+        let replica = readable.replica;
+        let aborted = |one: crate::state::Aborted| AbortedTransaction {
+            producer_id: one.producer_id,
+            first_offset: one.first_offset,
+        };
+        let aborted_transactions = (self.request.isolation_level == READ_COMMITTED).then(|| {
+            let mut list: Vec<_> = replica.log.aborted(asked.fetch_offset, end).map(aborted).collect();
+            if !quirks.aborted_in_order {
+                list.reverse();
+            }
+            list
+        });
+        PartitionData {
+            partition_index: asked.partition,
+            high_watermark: replica.high_watermark,
+            last_stable_offset: replica.last_stable_offset(),
+            log_start_offset: replica.log.start_offset(),
+            aborted_transactions,
+            preferred_read_replica: readable.preferred.unwrap_or(-1),
+            diverging_epoch: readable.diverging.unwrap_or_default(),
+            records: Some(records),
+            ..Default::default()
+        }
+    }
 }
 
 fn bytes_of(max_bytes: i32) -> usize {
     usize::try_from(max_bytes).unwrap_or(0)
-}
-
-/// Whether the broker may be asked for this at all.
-fn check<'a>(
-    call: &'a mut Call<'_>,
-    topic: &TopicRef,
-    asked: &FetchPartition,
-    max_bytes: i32,
-) -> Result<(Readable, &'a crate::state::Log), ErrorCode> {
-    let topic_id = call.state.find(topic)?.id;
-    let (partition, _) = call.state.find_partition(topic, asked.partition)?;
-    partition.check_epoch(call.broker, asked.current_leader_epoch)?;
-    if call.version < FOLLOWERS_FROM {
-        partition.check_leader(call.broker)?;
-    }
-    let log = &partition.log;
-    let (log_start_offset, high_watermark) = (log.start_offset(), log.high_watermark());
-    if !(log_start_offset..=high_watermark).contains(&asked.fetch_offset) {
-        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
-    }
-    if asked.partition_max_bytes < 0 || max_bytes < 0 {
-        return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
-    }
-    Ok((Readable { topic_id, high_watermark, log_start_offset }, log))
-}
-
-fn success(partition_index: i32, readable: &Readable, records: Bytes, isolation_level: i8) -> PartitionData {
-    PartitionData {
-        partition_index,
-        high_watermark: readable.high_watermark,
-        last_stable_offset: readable.high_watermark,
-        log_start_offset: readable.log_start_offset,
-        aborted_transactions: (isolation_level == READ_COMMITTED).then(Vec::new),
-        records: Some(records),
-        ..Default::default()
-    }
 }
 
 fn failure(partition_index: i32, error_code: ErrorCode) -> PartitionData {
@@ -236,7 +314,7 @@ fn name_leader(
             node_id: leader_id,
             host: broker.endpoint.host.clone(),
             port: broker.endpoint.wire_port(),
-            rack: None,
+            rack: broker.rack.clone(),
         });
     }
 }

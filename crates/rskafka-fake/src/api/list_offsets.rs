@@ -4,6 +4,9 @@
 //!   earliest on the broker's disk, which is the earliest; from 9 on -5 and from 11 on -6, which ask about
 //!   tiered storage and find nothing. Before, such a number gets UNSUPPORTED_VERSION.
 //! - By time: the first record whose timestamp is not below; -1 for timestamp and offset if there is none.
+//! - With isolation level 1 the end is the last stable offset.
+//! - OFFSET_NOT_AVAILABLE, before version 5 LEADER_NOT_AVAILABLE, while a new leader does not know how far
+//!   the other replicas have come (KIP-207).
 //! - FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION.
 //! - A partition that the request has twice has one entry, with INVALID_REQUEST.
 //! - In batches whose compression this build cannot read, times are those of the whole batch.
@@ -17,10 +20,13 @@ use rskafka_protocol::messages::list_offsets::{
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{Found, Partition, TopicRef};
+use crate::state::{Found, TopicRef};
 
 /// The field may not be dropped in silence, so it is set only where the answer can carry it.
 const FIRST_WITH_EPOCH: i16 = 4;
+/// The version from which on a leader says that it does not know the end yet.
+const UNAVAILABLE_FROM: i16 = 5;
+const READ_COMMITTED: i8 = 1;
 
 impl Api for ListOffsetsRequest {
     type Checked = Self;
@@ -30,7 +36,7 @@ impl Api for ListOffsetsRequest {
     }
 
     fn serve(request: Self, call: &mut Call<'_>) -> Outcome<ListOffsetsResponse> {
-        let of_topic = |topic: ListOffsetsTopic| {
+        let of_topic = |topic: &ListOffsetsTopic| {
             let name = TopicRef::Name(topic.name.clone());
             let mut partitions: Vec<ListOffsetsPartitionResponse> = Vec::new();
             for asked in &topic.partitions {
@@ -39,15 +45,15 @@ impl Api for ListOffsetsRequest {
                     continue;
                 }
                 let count = topic.partitions.iter().filter(|other| other.partition_index == index).count();
-                partitions.push(match look_up(call, &name, asked) {
+                partitions.push(match look_up(call, &name, asked, request.isolation_level) {
                     _ if count > 1 => failure(index, ErrorCode::INVALID_REQUEST),
                     Ok(found) => success(index, found, call.version),
                     Err(code) => failure(index, code),
                 });
             }
-            ListOffsetsTopicResponse { name: topic.name, partitions }
+            ListOffsetsTopicResponse { name: topic.name.clone(), partitions }
         };
-        let topics = request.topics.into_iter().map(of_topic).collect();
+        let topics = request.topics.iter().map(of_topic).collect();
         Outcome::Answer(ListOffsetsResponse { topics, ..Default::default() })
     }
 
@@ -72,6 +78,7 @@ fn look_up(
     call: &mut Call<'_>,
     topic: &TopicRef,
     asked: &ListOffsetsPartition,
+    isolation_level: i8,
 ) -> Result<Option<Found>, ErrorCode> {
     let (partition, _) = call.state.find_partition(topic, asked.partition_index)?;
     let first_version = match asked.timestamp {
@@ -86,23 +93,34 @@ fn look_up(
         return Err(ErrorCode::UNSUPPORTED_VERSION);
     }
     partition.check_epoch(call.broker, asked.current_leader_epoch)?;
-    partition.check_leader(call.broker)?;
-    let found = match asked.timestamp {
-        LATEST_TIMESTAMP => Some(Found {
-            timestamp: -1,
-            offset: partition.log.high_watermark(),
-            leader_epoch: partition.leader_epoch,
-        }),
-        EARLIEST_TIMESTAMP | EARLIEST_LOCAL_TIMESTAMP => Some(earliest(partition)),
-        MAX_TIMESTAMP => partition.log.find_max_timestamp(),
-        LATEST_TIERED_TIMESTAMP | EARLIEST_PENDING_UPLOAD_TIMESTAMP => None,
-        timestamp => partition.log.find_timestamp(timestamp),
+    let leader = partition.led_by(call.broker)?;
+    let log = &leader.log;
+    let end = match isolation_level {
+        READ_COMMITTED => leader.last_stable_offset(),
+        _ => leader.high_watermark,
     };
-    Ok(found)
-}
-
-fn earliest(partition: &Partition) -> Found {
-    Found { timestamp: -1, offset: partition.log.start_offset(), leader_epoch: partition.log.start_epoch() }
+    // A new leader does not know yet how far the others have come (KIP-207).
+    let may_lack = log.latest_epoch_begin() > end;
+    let unavailable = match call.version {
+        ..UNAVAILABLE_FROM => ErrorCode::LEADER_NOT_AVAILABLE,
+        _ => ErrorCode::OFFSET_NOT_AVAILABLE,
+    };
+    let committed = |found: Option<Found>| match found.filter(|found| found.offset < end) {
+        None if may_lack => Err(unavailable),
+        found => Ok(found),
+    };
+    match asked.timestamp {
+        LATEST_TIMESTAMP if may_lack => Err(unavailable),
+        LATEST_TIMESTAMP => {
+            Ok(Some(Found { timestamp: -1, offset: end, leader_epoch: partition.leader_epoch }))
+        }
+        EARLIEST_TIMESTAMP | EARLIEST_LOCAL_TIMESTAMP => {
+            Ok(Some(Found { timestamp: -1, offset: log.start_offset(), leader_epoch: log.start_epoch() }))
+        }
+        MAX_TIMESTAMP => committed(log.find_max_timestamp()),
+        LATEST_TIERED_TIMESTAMP | EARLIEST_PENDING_UPLOAD_TIMESTAMP => Ok(None),
+        timestamp => committed(log.find_timestamp(timestamp)),
+    }
 }
 
 fn success(partition_index: i32, found: Option<Found>, version: i16) -> ListOffsetsPartitionResponse {

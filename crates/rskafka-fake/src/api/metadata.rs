@@ -20,7 +20,7 @@ use crate::state::{Partition, State, Topic, TopicRef, is_valid_name};
 const IDS_FROM: i16 = 12;
 /// What Kafka answers without an authorizer: each operation that a topic, or the cluster, has.
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
-const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+pub(super) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 impl Api for MetadataRequest {
     type Checked = Self;
@@ -75,12 +75,12 @@ fn of_cluster(state: &State) -> MetadataResponse {
         node_id: broker.id,
         host: broker.endpoint.host.clone(),
         port: broker.endpoint.wire_port(),
-        rack: None,
+        rack: broker.rack.clone(),
     });
     MetadataResponse {
         brokers: brokers.collect(),
         cluster_id: Some(state.cluster_id.clone()),
-        controller_id: state.alive().next().map_or(-1, |broker| broker.id),
+        controller_id: state.controller(),
         ..Default::default()
     }
 }
@@ -121,7 +121,7 @@ fn describe(topic: &Topic, state: &State) -> MetadataResponseTopic {
         (0..).zip(&topic.partitions).map(|(index, partition)| describe_partition(index, partition, state));
     MetadataResponseTopic {
         name: Some(topic.name.clone()),
-        topic_id: topic.id,
+        topic_id: if state.profile.quirks().topic_ids { topic.id } else { Uuid::ZERO },
         partitions: partitions.collect(),
         ..Default::default()
     }
@@ -141,8 +141,8 @@ fn describe_partition(
         partition_index,
         leader_id: partition.leader_id(),
         leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.clone(),
+        replica_nodes: partition.brokers().collect(),
         isr_nodes: partition.isr.clone(),
-        offline_replicas: partition.replicas.iter().copied().filter(is_offline).collect(),
+        offline_replicas: partition.brokers().filter(is_offline).collect(),
     }
 }

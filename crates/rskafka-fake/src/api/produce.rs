@@ -5,20 +5,32 @@
 //! - Only at the leader: NOT_LEADER_OR_FOLLOWER, from version 10 on with leader and address (KIP-951).
 //! - acks -1, 0 or 1, else INVALID_REQUIRED_ACKS; with -1 at least `min.insync.replicas` are in sync, else
 //!   NOT_ENOUGH_REPLICAS. With 0 there is no answer, and an error ends the connection.
+//! - With acks -1 the answer waits until the batch is in every replica in sync. REQUEST_TIMED_OUT,
+//!   NOT_ENOUGH_REPLICAS_AFTER_APPEND and, if the leader or the topic goes meanwhile,
+//!   NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION say that it may be written.
 //! - MESSAGE_TOO_LARGE, CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP by the batch itself and its
 //!   topic's configs. Compressed records are taken at their header's word if this build cannot read them.
 //!   No records at all (null) are INVALID_RECORD, where Kafka never answers.
-//! - No transactions, and no memory of producers yet: a batch that is sent twice is appended twice.
+//! - A producer's batch that is among its last five is answered with the offset that it got before;
+//!   OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH. A producer that is not known is taken at any
+//!   sequence.
+//! - For a batch of a transaction TRANSACTIONAL_ID_AUTHORIZATION_FAILED without transactional id, and
+//!   INVALID_TXN_STATE with one: no transaction can be begun by request.
 
-use rskafka_protocol::ErrorCode;
+use std::time::Duration;
+
 use rskafka_protocol::messages::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData,
     PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
+use rskafka_protocol::records::Compression;
+use rskafka_protocol::{ErrorCode, Uuid};
+use tokio::time::Instant;
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{ReceivedBatch, Refusal, TopicRef};
+use crate::profile::Quirks;
+use crate::state::{Partition, ReceivedBatch, Refusal, Sequenced, TopicRef, TopicSettings};
 
 /// The version from which on topics are named by id.
 const IDS_FROM: i16 = 13;
@@ -28,6 +40,8 @@ const LEADER_FROM: i16 = 10;
 /// A request whose batches were checked.
 pub(crate) struct CheckedProduce {
     acks: i16,
+    is_transactional: bool,
+    timeout: Duration,
     topics: Vec<CheckedTopic>,
 }
 
@@ -43,6 +57,22 @@ struct Appended {
     base_offset: i64,
     log_append_time_ms: i64,
     log_start_offset: i64,
+    place: Place,
+}
+
+/// What must be in all replicas in sync before the answer.
+#[derive(Clone, Copy)]
+struct Place {
+    topic_id: Uuid,
+    leader_epoch: i32,
+    end_offset: i64,
+}
+
+/// An answer that waits for replicas.
+struct Unsettled {
+    response: ProduceResponse,
+    /// Where in the answer, and what for.
+    places: Vec<((usize, usize), Place)>,
 }
 
 /// A batch that was not appended.
@@ -80,16 +110,32 @@ impl Api for ProduceRequest {
                 }
             }
         }
-        CheckedProduce { acks: self.acks, topics }
+        let timeout = Duration::from_millis(self.timeout_ms.try_into().unwrap_or(0));
+        let is_transactional = self.transactional_id.is_some();
+        CheckedProduce { acks: self.acks, is_transactional, timeout, topics }
     }
 
     fn serve(checked: CheckedProduce, call: &mut Call<'_>) -> Outcome<ProduceResponse> {
         let acks = checked.acks;
-        let mut response = ProduceResponse::default();
+        // A request without transactional id may have no batch of a transaction, of whatever partition.
+        let mut batches = checked.topics.iter().flat_map(|topic| &topic.partitions);
+        let is_transactional =
+            |batch: &Result<ReceivedBatch, _>| batch.as_ref().is_ok_and(ReceivedBatch::is_transactional);
+        let lacks_id = !checked.is_transactional && batches.any(|(_, batch)| is_transactional(batch));
+        let mut unsettled = Unsettled { response: ProduceResponse::default(), places: Vec::new() };
+        let response = &mut unsettled.response;
         for CheckedTopic { topic, response: mut of_topic, partitions } in checked.topics {
             for (index, batch) in partitions {
+                let batch = match lacks_id {
+                    true => Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()),
+                    false => batch,
+                };
                 let mut entry = match append(call, acks, &topic, index, batch) {
-                    Ok(appended) => success(index, &appended),
+                    Ok(appended) => {
+                        let in_answer = (response.responses.len(), of_topic.partition_responses.len());
+                        unsettled.places.push((in_answer, appended.place));
+                        success(index, &appended)
+                    }
                     Err(refused) => failure(index, refused),
                 };
                 if entry.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER && call.version >= LEADER_FROM {
@@ -99,8 +145,10 @@ impl Api for ProduceRequest {
             }
             response.responses.push(of_topic);
         }
-        if acks != 0 {
-            return Outcome::Answer(response);
+        if acks == -1 {
+            return settle(unsettled, call, call.now.instant + checked.timeout);
+        } else if acks != 0 {
+            return Outcome::Answer(unsettled.response);
         }
         let mut entries = response.responses.iter().flat_map(|topic| &topic.partition_responses);
         match entries.all(|entry| entry.error_code.is_ok()) {
@@ -146,30 +194,106 @@ fn append(
         return Err(ErrorCode::INVALID_REQUIRED_ACKS.into());
     }
     let now_ms = call.now.wall_ms;
+    let quirks = call.state.profile.quirks();
     let topic_id = call.state.find(topic)?.id;
     let (partition, settings) = call.state.find_partition(topic, index)?;
     let batch = batch?;
-    partition.check_leader(call.broker)?;
-    // A topic with fewer replicas than it should have in sync is content with those (KIP-966).
-    let min_insync_replicas = settings.min_insync_replicas.min(partition.replicas.len());
-    if acks == -1 && partition.isr.len() < min_insync_replicas {
+    if quirks.only_gzip && !matches!(batch.compression(), Compression::None | Compression::Gzip) {
+        return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
+    }
+    let leader = partition.led_by(call.broker)?;
+    if acks == -1 && partition.isr.len() < min_insync_replicas(partition, settings, quirks) {
         return Err(ErrorCode::NOT_ENOUGH_REPLICAS.into());
     }
-    let log_start_offset = partition.log.start_offset();
+    let log_start_offset = leader.log.start_offset();
     let with_start = |refusal: Refusal| match refusal.by_validator {
         true => Refused { refusal, log_start_offset },
         false => refusal.into(),
     };
     let batch = batch.check_topic(settings, now_ms).map_err(with_start)?;
-    let log_append_time = settings.log_append_time.then_some(now_ms);
-    let base_offset = partition.log.end_offset();
-    partition.log.append(batch.store(base_offset, partition.leader_epoch, log_append_time));
-    if let Some(bytes) = settings.retention_bytes {
-        partition.log.retain_bytes(bytes);
+    let leader_epoch = partition.leader_epoch;
+    let place = |end_offset| Place { topic_id, leader_epoch, end_offset };
+    if let Some(origin) = batch.origin() {
+        if origin.transactional {
+            return Err(with_start(Refusal::by_validator(ErrorCode::INVALID_TXN_STATE)));
+        }
+        let sequenced = leader.producers.check(&origin, quirks.producers);
+        match sequenced.map_err(|code| with_start(Refusal::by_validator(code)))? {
+            Sequenced::Append => {}
+            Sequenced::Duplicate(known) => {
+                return Ok(Appended {
+                    base_offset: known.base_offset,
+                    log_append_time_ms: known.max_timestamp,
+                    log_start_offset,
+                    place: place(known.last_offset + 1),
+                });
+            }
+        }
     }
-    let log_start_offset = partition.log.start_offset();
+    let log_append_time = settings.log_append_time.then_some(now_ms);
+    let base_offset = leader.log.end_offset();
+    let stored = batch.store(base_offset, leader_epoch, log_append_time);
+    let end_offset = stored.last_offset + 1;
+    partition.append(stored);
+    if let (Some(bytes), Some(leader)) = (settings.retention_bytes, partition.leading_mut()) {
+        leader.log.retain_bytes(bytes);
+        partition.replicate();
+    }
+    let log_start_offset = partition.latest().map_or(-1, |leader| leader.log.start_offset());
     call.state.waiting.wake(topic_id, index);
-    Ok(Appended { base_offset, log_append_time_ms: log_append_time.unwrap_or(-1), log_start_offset })
+    let log_append_time_ms = log_append_time.unwrap_or(-1);
+    Ok(Appended { base_offset, log_append_time_ms, log_start_offset, place: place(end_offset) })
+}
+
+/// How many replicas must be in sync for acks=all.
+fn min_insync_replicas(partition: &Partition, settings: &TopicSettings, quirks: &Quirks) -> usize {
+    match quirks.min_isr_capped {
+        true => settings.min_insync_replicas.min(partition.replicas.len()),
+        false => settings.min_insync_replicas,
+    }
+}
+
+/// Answers if all that was appended is in all replicas in sync, else waits (Kafka class `DelayedProduce`).
+fn settle(mut unsettled: Unsettled, call: &mut Call<'_>, until: Instant) -> Outcome<ProduceResponse> {
+    let Unsettled { response, places } = &mut unsettled;
+    let is_late = call.now.instant >= until;
+    let mut waits_for = Vec::new();
+    places.retain(|((topic, partition), place)| {
+        let entry = &mut response.responses[*topic].partition_responses[*partition];
+        let settled = state_of(call, place, entry.index);
+        match settled {
+            Some(code) => entry.error_code = code,
+            None if is_late => entry.error_code = ErrorCode::REQUEST_TIMED_OUT,
+            None => waits_for.push((place.topic_id, entry.index)),
+        }
+        settled.is_none()
+    });
+    if waits_for.is_empty() {
+        return Outcome::Answer(unsettled.response);
+    }
+    call.state.waiting.enter(call.connection, waits_for);
+    Outcome::Wait { until, again: Box::new(move |call| settle(unsettled, call, until)) }
+}
+
+/// What has become of a batch; `None` while it is on its way to the replicas.
+fn state_of(call: &mut Call<'_>, place: &Place, index: i32) -> Option<ErrorCode> {
+    let quirks = call.state.profile.quirks();
+    let Ok((partition, settings)) = call.state.find_partition(&TopicRef::Id(place.topic_id), index) else {
+        return Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    };
+    let Ok(leader) = partition.led_by(call.broker) else {
+        return Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    };
+    if partition.leader_epoch != place.leader_epoch {
+        return Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
+    if leader.high_watermark < place.end_offset {
+        return None;
+    }
+    match partition.isr.len() < min_insync_replicas(partition, settings, quirks) {
+        true => Some(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+        false => Some(ErrorCode::NONE),
+    }
 }
 
 fn success(index: i32, appended: &Appended) -> PartitionProduceResponse {
@@ -218,7 +342,7 @@ fn name_leader(
             node_id: leader_id,
             host: broker.endpoint.host.clone(),
             port: broker.endpoint.wire_port(),
-            rack: None,
+            rack: broker.rack.clone(),
         });
     }
 }

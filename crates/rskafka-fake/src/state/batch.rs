@@ -11,6 +11,7 @@ use rskafka_protocol::records::{
 
 use super::TopicSettings;
 use super::log::Stored;
+use super::producers::Origin;
 
 /// Zstandard came with this version of Produce (KIP-110).
 const ZSTD_FROM_PRODUCE: i16 = 7;
@@ -38,7 +39,7 @@ impl From<ErrorCode> for Refusal {
 }
 
 impl Refusal {
-    fn by_validator(code: ErrorCode) -> Self {
+    pub(crate) fn by_validator(code: ErrorCode) -> Self {
         Self { by_validator: true, ..Self::from(code) }
     }
 
@@ -102,6 +103,15 @@ impl Received {
         Ok(Self { size, base_offset, checked: Checked::check(batch) })
     }
 
+    /// How the records are compressed, as far as they can be read.
+    pub(crate) fn compression(&self) -> Compression {
+        self.checked.as_ref().map_or(Compression::None, |checked| checked.batch.compression())
+    }
+
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.checked.as_ref().is_ok_and(|checked| checked.batch.is_transactional())
+    }
+
     /// Checks the batch against its topic's configs, in Kafka's order: base offset, size, CRC, records.
     pub(crate) fn check_topic(self, settings: &TopicSettings, now_ms: i64) -> Result<Checked, Refusal> {
         if self.base_offset != 0 {
@@ -122,7 +132,8 @@ impl Checked {
         let invalid = Err(Refusal::by_validator(ErrorCode::INVALID_RECORD));
         let offsets = batch.next_offset() - batch.base_offset();
         let is_consistent = usize::try_from(offsets) == Ok(batch.record_count());
-        if batch.record_count() == 0 || !is_consistent || batch.is_control() {
+        let lacks_sequence = batch.producer_id() >= 0 && batch.base_sequence() < 0;
+        if batch.record_count() == 0 || !is_consistent || lacks_sequence || batch.is_control() {
             return invalid;
         }
         let is_compressed = batch.compression() != Compression::None;
@@ -186,14 +197,20 @@ impl Checked {
         (0..).zip(records).filter(|(_, record)| is_wrong(record)).map(|(n, _)| (n, why.to_owned())).collect()
     }
 
+    /// Who wrote it, if it says so.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        Origin::of(self.batch.header())
+    }
+
     /// Writes the place in the log, and the log append time if the topic has it.
     pub(crate) fn store(self, base_offset: i64, leader_epoch: i32, log_append_time: Option<i64>) -> Stored {
         let last_offset = base_offset + self.batch.last_offset();
+        let origin = self.origin();
         let (max_timestamp, bytes) = match log_append_time {
             Some(time) => (time, self.batch.with_log_append_time(base_offset, leader_epoch, time)),
             None => (self.batch.max_timestamp(), with_offsets(self.batch, base_offset, leader_epoch)),
         };
-        Stored { base_offset, last_offset, max_timestamp, leader_epoch, bytes }
+        Stored { base_offset, last_offset, max_timestamp, leader_epoch, origin, bytes }
     }
 }
 

@@ -27,4 +27,5 @@ pub(crate) struct Broker {
     pub(crate) id: i32,
     pub(crate) endpoint: Endpoint,
     pub(crate) alive: bool,
+    pub(crate) rack: Option<String>,
 }

@@ -8,72 +8,136 @@ use std::collections::BTreeMap;
 /// What a config's value may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ConfigValue {
-    /// Any text.
-    Text,
     /// `true` or `false`.
     Bool,
-    /// A whole number, not below the given one.
-    AtLeast(i64),
+    /// A whole number of 32 bits, not below the given one.
+    Int(i64),
+    /// A whole number of 64 bits, not below the given one.
+    Long(i64),
     /// A decimal number from 0 to 1.
     Ratio,
+    /// Any comma-separated list.
+    List,
     /// A comma-separated list of some of these.
     AnyOf(&'static [&'static str]),
     /// One of these.
     OneOf(&'static [&'static str]),
 }
 
-/// Kafka's topic configs (Kafka class `TopicConfig`): name, default in 4.x, form.
-pub(crate) const CONFIGS: &[(&str, &str, ConfigValue)] = &[
-    ("cleanup.policy", "delete", ConfigValue::AnyOf(&["compact", "delete"])),
-    ("compression.gzip.level", "-1", ConfigValue::AtLeast(-1)),
-    ("compression.lz4.level", "9", ConfigValue::AtLeast(1)),
-    ("compression.type", "producer", COMPRESSION_TYPES),
-    ("compression.zstd.level", "3", ConfigValue::AtLeast(-131_072)),
-    ("delete.retention.ms", "86400000", ConfigValue::AtLeast(0)),
-    ("file.delete.delay.ms", "60000", ConfigValue::AtLeast(0)),
-    ("flush.messages", "9223372036854775807", ConfigValue::AtLeast(1)),
-    ("flush.ms", "9223372036854775807", ConfigValue::AtLeast(0)),
-    ("follower.replication.throttled.replicas", "", ConfigValue::Text),
-    ("index.interval.bytes", "4096", ConfigValue::AtLeast(0)),
-    ("leader.replication.throttled.replicas", "", ConfigValue::Text),
-    ("local.retention.bytes", "-2", ConfigValue::AtLeast(-2)),
-    ("local.retention.ms", "-2", ConfigValue::AtLeast(-2)),
-    ("max.compaction.lag.ms", "9223372036854775807", ConfigValue::AtLeast(1)),
-    ("max.message.bytes", "1048588", ConfigValue::AtLeast(0)),
-    ("message.timestamp.after.max.ms", "3600000", ConfigValue::AtLeast(0)),
-    ("message.timestamp.before.max.ms", "9223372036854775807", ConfigValue::AtLeast(0)),
-    ("message.timestamp.type", "CreateTime", ConfigValue::OneOf(&["CreateTime", "LogAppendTime"])),
-    ("min.cleanable.dirty.ratio", "0.5", ConfigValue::Ratio),
-    ("min.compaction.lag.ms", "0", ConfigValue::AtLeast(0)),
-    ("min.insync.replicas", "1", ConfigValue::AtLeast(1)),
-    ("preallocate", "false", ConfigValue::Bool),
-    ("remote.log.copy.disable", "false", ConfigValue::Bool),
-    ("remote.log.delete.on.disable", "false", ConfigValue::Bool),
-    ("remote.storage.enable", "false", ConfigValue::Bool),
-    ("retention.bytes", "-1", ConfigValue::AtLeast(-1)),
-    ("retention.ms", "604800000", ConfigValue::AtLeast(-1)),
+/// A topic config that Kafka knows (Kafka class `TopicConfig`).
+#[derive(Debug)]
+pub(crate) struct TopicConfig {
+    pub(crate) name: &'static str,
+    /// In 4.x.
+    pub(crate) default: &'static str,
+    pub(crate) form: ConfigValue,
+    /// The broker config that it has its value from; empty if there are several or none.
+    pub(crate) broker_config: &'static str,
+}
+
+const fn config(
+    name: &'static str,
+    default: &'static str,
+    form: ConfigValue,
+    broker_config: &'static str,
+) -> TopicConfig {
+    TopicConfig { name, default, form, broker_config }
+}
+
+/// Kafka's topic configs, in the order of their names.
+pub(crate) const CONFIGS: &[TopicConfig] = &[
+    config("cleanup.policy", "delete", ConfigValue::AnyOf(&["compact", "delete"]), "log.cleanup.policy"),
+    config("compression.gzip.level", "-1", ConfigValue::Int(-1), "compression.gzip.level"),
+    config("compression.lz4.level", "9", ConfigValue::Int(1), "compression.lz4.level"),
+    config("compression.type", "producer", COMPRESSION_TYPES, "compression.type"),
+    config("compression.zstd.level", "3", ConfigValue::Int(-131_072), "compression.zstd.level"),
+    config("delete.retention.ms", "86400000", ConfigValue::Long(0), "log.cleaner.delete.retention.ms"),
+    config("file.delete.delay.ms", "60000", ConfigValue::Long(0), "log.segment.delete.delay.ms"),
+    config("flush.messages", "9223372036854775807", ConfigValue::Long(1), "log.flush.interval.messages"),
+    config("flush.ms", "9223372036854775807", ConfigValue::Long(0), ""),
+    config("follower.replication.throttled.replicas", "", ConfigValue::List, ""),
+    config("index.interval.bytes", "4096", ConfigValue::Int(0), "log.index.interval.bytes"),
+    config("leader.replication.throttled.replicas", "", ConfigValue::List, ""),
+    config("local.retention.bytes", "-2", ConfigValue::Long(-2), "log.local.retention.bytes"),
+    config("local.retention.ms", "-2", ConfigValue::Long(-2), "log.local.retention.ms"),
+    config(
+        "max.compaction.lag.ms",
+        "9223372036854775807",
+        ConfigValue::Long(1),
+        "log.cleaner.max.compaction.lag.ms",
+    ),
+    config("max.message.bytes", "1048588", ConfigValue::Int(0), "message.max.bytes"),
+    config(
+        "message.timestamp.after.max.ms",
+        "3600000",
+        ConfigValue::Long(0),
+        "log.message.timestamp.after.max.ms",
+    ),
+    config(
+        "message.timestamp.before.max.ms",
+        "9223372036854775807",
+        ConfigValue::Long(0),
+        "log.message.timestamp.before.max.ms",
+    ),
+    config(
+        "message.timestamp.type",
+        "CreateTime",
+        ConfigValue::OneOf(&["CreateTime", "LogAppendTime"]),
+        "log.message.timestamp.type",
+    ),
+    config("min.cleanable.dirty.ratio", "0.5", ConfigValue::Ratio, "log.cleaner.min.cleanable.ratio"),
+    config("min.compaction.lag.ms", "0", ConfigValue::Long(0), "log.cleaner.min.compaction.lag.ms"),
+    config("min.insync.replicas", "1", ConfigValue::Int(1), "min.insync.replicas"),
+    config("preallocate", "false", ConfigValue::Bool, "log.preallocate"),
+    config("remote.log.copy.disable", "false", ConfigValue::Bool, ""),
+    config("remote.log.delete.on.disable", "false", ConfigValue::Bool, ""),
+    config("remote.storage.enable", "false", ConfigValue::Bool, ""),
+    config("retention.bytes", "-1", ConfigValue::Long(-1), "log.retention.bytes"),
+    config("retention.ms", "604800000", ConfigValue::Long(-1), ""),
     // Kafka 4 refuses less than 1 MiB.
-    ("segment.bytes", "1073741824", ConfigValue::AtLeast(1_048_576)),
-    ("segment.index.bytes", "10485760", ConfigValue::AtLeast(4)),
-    ("segment.jitter.ms", "0", ConfigValue::AtLeast(0)),
-    ("segment.ms", "604800000", ConfigValue::AtLeast(1)),
-    ("unclean.leader.election.enable", "false", ConfigValue::Bool),
+    config("segment.bytes", "1073741824", ConfigValue::Int(1_048_576), "log.segment.bytes"),
+    config("segment.index.bytes", "10485760", ConfigValue::Int(4), "log.index.size.max.bytes"),
+    config("segment.jitter.ms", "0", ConfigValue::Long(0), ""),
+    config("segment.ms", "604800000", ConfigValue::Long(1), ""),
+    config("unclean.leader.election.enable", "false", ConfigValue::Bool, "unclean.leader.election.enable"),
 ];
 
 const COMPRESSION_TYPES: ConfigValue =
     ConfigValue::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]);
 
 impl ConfigValue {
-    fn accepts(self, value: &str) -> bool {
+    /// The type's number on the wire (KIP-569).
+    pub(crate) fn wire_type(self) -> i8 {
         match self {
-            Self::Text => true,
+            Self::Bool => 1,
+            Self::OneOf(_) => 2,
+            Self::Int(_) => 3,
+            Self::Long(_) => 5,
+            Self::Ratio => 6,
+            Self::List | Self::AnyOf(_) => 7,
+        }
+    }
+
+    pub(crate) fn is_list(self) -> bool {
+        matches!(self, Self::List | Self::AnyOf(_))
+    }
+
+    pub(super) fn accepts(self, value: &str) -> bool {
+        match self {
             Self::Bool => matches!(value, "true" | "false"),
-            Self::AtLeast(least) => value.parse::<i64>().is_ok_and(|number| number >= least),
+            Self::Int(least) => value.parse::<i32>().is_ok_and(|number| i64::from(number) >= least),
+            Self::Long(least) => value.parse::<i64>().is_ok_and(|number| number >= least),
             Self::Ratio => value.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
+            Self::List => true,
             Self::AnyOf(words) => value.split(',').all(|word| words.contains(&word.trim())),
             Self::OneOf(words) => words.contains(&value),
         }
     }
+}
+
+/// A config by its name.
+pub(crate) fn topic_config(name: &str) -> Option<&'static TopicConfig> {
+    CONFIGS.iter().find(|config| config.name == name)
 }
 
 /// The configs that the fake acts on.
@@ -86,7 +150,12 @@ pub(crate) struct TopicSettings {
     pub(crate) min_insync_replicas: usize,
     /// `None` to keep everything.
     pub(crate) retention_bytes: Option<usize>,
+    /// `None` to keep everything.
+    pub(crate) retention_ms: Option<i64>,
+    pub(crate) unclean_election: bool,
     pub(crate) compacted: bool,
+    /// Whether old records may be deleted.
+    pub(crate) deletes: bool,
 }
 
 impl TopicSettings {
@@ -97,10 +166,10 @@ impl TopicSettings {
     /// Says in words which config is not known or has a value that cannot be.
     pub(crate) fn parse(configs: &BTreeMap<String, String>) -> Result<Self, String> {
         for (name, value) in configs {
-            let Some((.., form)) = CONFIGS.iter().find(|(known, ..)| known == name) else {
+            let Some(config) = topic_config(name) else {
                 return Err(format!("Unknown topic config name: {name}"));
             };
-            if !form.accepts(value) {
+            if !config.form.accepts(value) {
                 return Err(format!("Invalid value {value} for configuration {name}"));
             }
         }
@@ -112,6 +181,9 @@ impl TopicSettings {
             timestamp_after_max_ms: values.number("message.timestamp.after.max.ms"),
             min_insync_replicas: values.number("min.insync.replicas").try_into().unwrap_or(usize::MAX),
             retention_bytes: usize::try_from(values.number("retention.bytes")).ok(),
+            retention_ms: Some(values.number("retention.ms")).filter(|time| *time >= 0),
+            unclean_election: values.text("unclean.leader.election.enable") == "true",
+            deletes: values.text("cleanup.policy").contains("delete"),
             compacted: values.text("cleanup.policy").contains("compact"),
         })
     }
@@ -122,7 +194,7 @@ struct Values<'a>(&'a BTreeMap<String, String>);
 
 impl Values<'_> {
     fn text(&self, name: &str) -> &str {
-        let default = CONFIGS.iter().find(|(known, ..)| *known == name).map_or("", |(_, default, _)| default);
+        let default = topic_config(name).map_or("", |config| config.default);
         self.0.get(name).map_or(default, String::as_str)
     }
 
@@ -137,9 +209,10 @@ mod tests {
 
     #[test]
     fn the_defaults_have_the_form_that_their_row_states() {
-        for (name, default, form) in CONFIGS {
+        for TopicConfig { name, default, form, .. } in CONFIGS {
             assert!(form.accepts(default), "{name}");
         }
+        assert!(CONFIGS.windows(2).all(|pair| pair[0].name < pair[1].name));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use rskafka_protocol::{ErrorCode, Uuid};
 use snafu::Snafu;
 
 use super::topic::TopicRequest;
-use super::{NewTopic, Partition, State, Topic};
+use super::{NewTopic, Partition, Replica, State, Topic};
+use crate::clock::Now;
 
 /// A command to the cluster that cannot be carried out.
 #[derive(Debug, Snafu)]
@@ -51,6 +52,44 @@ pub enum ControlError {
     NotReplica {
         /// The broker's id.
         broker: i32,
+        /// The topic's name.
+        topic: String,
+        /// The partition's index.
+        partition: i32,
+    },
+    /// The broker runs, and would have to be stopped.
+    #[snafu(display("broker {broker} runs: it has to be stopped first"))]
+    BrokerRuns {
+        /// The broker's id.
+        broker: i32,
+    },
+    /// The replica follows the leader, and would be back in sync at once.
+    #[snafu(display(
+        "broker {broker} follows the leader of partition {partition} of topic {topic}: hold or stop it first"
+    ))]
+    Follows {
+        /// The broker's id.
+        broker: i32,
+        /// The topic's name.
+        topic: String,
+        /// The partition's index.
+        partition: i32,
+    },
+    /// The replica is not in sync, and would lose records as a leader.
+    #[snafu(display(
+        "broker {broker} is not in sync with partition {partition} of topic {topic}: only an unclean election can make it the leader"
+    ))]
+    NotInSync {
+        /// The broker's id.
+        broker: i32,
+        /// The topic's name.
+        topic: String,
+        /// The partition's index.
+        partition: i32,
+    },
+    /// The partition has no leader.
+    #[snafu(display("partition {partition} of topic {topic} has no leader"))]
+    NoLeader {
         /// The topic's name.
         topic: String,
         /// The partition's index.
@@ -115,27 +154,132 @@ impl State {
         Ok(changed)
     }
 
+    /// Changes a partition's copy at one broker.
+    fn change_replica<T>(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        broker: i32,
+        change: impl FnOnce(&mut Replica) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        self.change(topic, partition, |found| {
+            let not_replica = ControlError::NotReplica { broker, topic: topic.to_owned(), partition };
+            let changed = change(found.replica_mut(broker).ok_or(not_replica)?)?;
+            found.replicate();
+            Ok(changed)
+        })
+    }
+
+    fn check_alive(&self, broker: i32) -> Result<(), ControlError> {
+        match self.broker(broker) {
+            None => Err(ControlError::UnknownBroker { broker }),
+            Some(found) if !found.alive => Err(ControlError::BrokerStopped { broker }),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Makes a replica the leader, under the next epoch. Gives that epoch.
     pub(crate) fn move_leader(
         &mut self,
         topic: &str,
         partition: i32,
         broker: i32,
+        unclean: bool,
     ) -> Result<i32, ControlError> {
-        match self.broker(broker) {
-            None => return Err(ControlError::UnknownBroker { broker }),
-            Some(found) if !found.alive => return Err(ControlError::BrokerStopped { broker }),
-            Some(_) => {}
-        }
+        self.check_alive(broker)?;
         self.change(topic, partition, |found| {
-            if !found.replicas.contains(&broker) {
-                return Err(ControlError::NotReplica { broker, topic: topic.to_owned(), partition });
+            let topic = topic.to_owned();
+            if found.replica(broker).is_none() {
+                return Err(ControlError::NotReplica { broker, topic, partition });
             }
-            if !found.isr.contains(&broker) {
-                found.isr.push(broker);
+            match (unclean, found.isr.contains(&broker)) {
+                (true, _) => found.elect_unclean(broker),
+                (false, true) => found.elect(Some(broker)),
+                (false, false) => return Err(ControlError::NotInSync { broker, topic, partition }),
             }
-            found.elect(Some(broker));
             Ok(found.leader_epoch)
+        })
+    }
+
+    /// Has a replica fetch from its leader no more, or again.
+    pub(crate) fn hold_replica(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        broker: i32,
+        held: bool,
+    ) -> Result<(), ControlError> {
+        self.change_replica(topic, partition, broker, |replica| {
+            replica.held = held;
+            Ok(())
+        })
+    }
+
+    /// Takes a replica out of those in sync.
+    pub(crate) fn shrink_isr(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        broker: i32,
+    ) -> Result<(), ControlError> {
+        self.change(topic, partition, |found| {
+            let name = topic.to_owned();
+            match found.replica(broker) {
+                None => return Err(ControlError::NotReplica { broker, topic: name, partition }),
+                Some(replica) if found.leader == Some(broker) || (replica.alive && !replica.held) => {
+                    return Err(ControlError::Follows { broker, topic: name, partition });
+                }
+                Some(_) => {}
+            }
+            if found.isr.len() > 1 {
+                found.isr.retain(|&id| id != broker);
+            }
+            found.replicate();
+            Ok(())
+        })
+    }
+
+    /// Has a stopped broker's copy lose its last batches, up to `batches`.
+    pub(crate) fn lose_tail(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        broker: i32,
+        batches: usize,
+    ) -> Result<(), ControlError> {
+        if self.check_alive(broker).is_ok() {
+            return Err(ControlError::BrokerRuns { broker });
+        }
+        self.change_replica(topic, partition, broker, |replica| {
+            let first_lost = replica.log.batches().rev().take(batches).last();
+            if let Some(offset) = first_lost.map(|batch| batch.base_offset) {
+                replica.truncate(offset);
+            }
+            Ok(())
+        })
+    }
+
+    /// Has a partition lose what is at or above `offset`, in all its copies, as after an unclean election.
+    /// Gives the leader epoch from then on.
+    pub(crate) fn truncate(&mut self, topic: &str, partition: i32, offset: i64) -> Result<i32, ControlError> {
+        self.change(topic, partition, |found| {
+            let no_leader = ControlError::NoLeader { topic: topic.to_owned(), partition };
+            let leader = found.leading_mut().ok_or(no_leader)?;
+            let (start, end) = (leader.log.start_offset(), leader.log.end_offset());
+            if !(start..=end).contains(&offset) {
+                return Err(ControlError::OffsetOutOfRange { offset, start, end });
+            }
+            leader.truncate(offset);
+            found.begin_epoch();
+            Ok(found.leader_epoch)
+        })
+    }
+
+    /// Has every copy of a partition forget who wrote.
+    pub(crate) fn forget_producers(&mut self, topic: &str, partition: i32) -> Result<(), ControlError> {
+        self.change(topic, partition, |found| {
+            found.replicas.iter_mut().for_each(|replica| replica.producers = Default::default());
+            Ok(())
         })
     }
 
@@ -146,29 +290,38 @@ impl State {
         before_offset: i64,
     ) -> Result<(), ControlError> {
         self.change(topic, partition, |found| {
-            let (start, end) = (found.log.start_offset(), found.log.end_offset());
+            let no_leader = ControlError::NoLeader { topic: topic.to_owned(), partition };
+            let leader = found.leading_mut().ok_or(no_leader)?;
+            let (start, end) = (leader.log.start_offset(), leader.high_watermark);
             if !(0..=end).contains(&before_offset) {
                 return Err(ControlError::OffsetOutOfRange { offset: before_offset, start, end });
             }
-            found.log.delete_before(before_offset);
+            leader.log.delete_before(before_offset);
+            found.replicate();
             Ok(())
         })
     }
 
     /// Marks a broker as running or not, and lets the leaders follow.
-    pub(crate) fn set_alive(&mut self, id: i32, alive: bool) -> Result<(), ControlError> {
+    pub(crate) fn set_alive(&mut self, id: i32, life: Life, now: Now) -> Result<(), ControlError> {
         let Some(broker) = self.brokers.iter_mut().find(|broker| broker.id == id) else {
             return Err(ControlError::UnknownBroker { broker: id });
         };
+        let alive = life == Life::Runs;
         if broker.alive == alive {
             return Ok(());
         }
         broker.alive = alive;
+        if !alive {
+            self.coordinator.broker_stopped(id);
+        }
+        let expiration = self.configs.number(id, "producer.id.expiration.ms");
         for topic in self.topics.values_mut() {
             for (index, partition) in (0..).zip(&mut topic.partitions) {
+                let is_clean = life == Life::ShutDown;
                 let changed = match alive {
-                    true => partition.broker_started(id),
-                    false => partition.broker_stopped(id),
+                    true => partition.broker_started(id, now.wall_ms, expiration),
+                    false => partition.broker_stopped(id, is_clean, topic.settings.unclean_election),
                 };
                 if changed {
                     self.waiting.wake(topic.id, index);
@@ -177,4 +330,14 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// What becomes of a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Runs,
+    /// It ended at once.
+    Crashed,
+    /// It had the time to write down what it knew.
+    ShutDown,
 }

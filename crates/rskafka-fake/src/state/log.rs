@@ -8,6 +8,10 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 use rskafka_protocol::records::batches;
 
+use super::epochs::{EpochEnd, Epochs};
+use super::producers::Origin;
+use super::transactions::{Aborted, Transactions};
+
 /// A batch with its place in the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
@@ -15,6 +19,8 @@ pub(crate) struct Stored {
     pub(crate) last_offset: i64,
     pub(crate) max_timestamp: i64,
     pub(crate) leader_epoch: i32,
+    /// `None` without producer id.
+    pub(crate) origin: Option<Origin>,
     /// The whole batch, as it is given to readers.
     pub(crate) bytes: Bytes,
 }
@@ -27,12 +33,22 @@ pub(crate) struct Found {
     pub(crate) leader_epoch: i32,
 }
 
+/// What a reader asks of a log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) offset: i64,
+    /// Batches from here on are not given.
+    pub(crate) end: i64,
+    pub(crate) max_bytes: usize,
+    /// A first batch that is too large comes whole and alone (KIP-74), else not at all.
+    pub(crate) at_least_one: bool,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     batches: VecDeque<Stored>,
-    /// Leader epochs and the offset at which each began, ascending; the first covers `start_offset`
-    /// (Kafka class `LeaderEpochFileCache`).
-    epochs: VecDeque<(i32, i64)>,
+    epochs: Epochs,
+    transactions: Transactions,
     start_offset: i64,
     end_offset: i64,
     size: usize,
@@ -48,38 +64,58 @@ impl Log {
         self.end_offset
     }
 
-    /// What readers may read up to.
-    pub(crate) fn high_watermark(&self) -> i64 {
-        self.end_offset
-    }
-
     pub(crate) fn batches(&self) -> impl DoubleEndedIterator<Item = &Stored> {
         self.batches.iter()
     }
 
-    /// A leader begins to append under an epoch. An epoch without records leaves no trace.
-    pub(crate) fn begin_epoch(&mut self, epoch: i32) {
-        while self.epochs.back().is_some_and(|&(_, begin)| begin >= self.end_offset) {
-            self.epochs.pop_back();
-        }
-        self.epochs.push_back((epoch, self.end_offset));
+    /// The batches from the one on that holds `offset`.
+    pub(super) fn batches_from(&self, offset: i64) -> impl Iterator<Item = &Stored> {
+        self.batches.range(self.position(offset)..)
     }
 
-    /// The epoch of the first offset.
+    /// A leader begins to append under an epoch.
+    pub(crate) fn begin_epoch(&mut self, epoch: i32) {
+        self.epochs.begin(epoch, self.end_offset);
+    }
+
+    /// The epoch of the first offset; -1 if there never was any.
     pub(crate) fn start_epoch(&self) -> i32 {
-        self.epochs.front().map_or(-1, |&(epoch, _)| epoch)
+        self.epochs.first().unwrap_or(-1)
+    }
+
+    /// Where the latest epoch began.
+    pub(crate) fn latest_epoch_begin(&self) -> i64 {
+        self.epochs.latest_begin().unwrap_or(0)
+    }
+
+    /// Where an epoch ended, or the largest one below it; `None` if the log cannot tell.
+    pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<EpochEnd> {
+        self.epochs.end_of(epoch, self.end_offset)
+    }
+
+    /// The offset before which every transaction is decided.
+    pub(crate) fn last_stable_offset(&self, high_watermark: i64) -> i64 {
+        self.transactions.last_stable_offset(high_watermark)
+    }
+
+    /// The aborted transactions with records in a range, in the order of their end.
+    pub(crate) fn aborted(&self, start: i64, end: i64) -> impl Iterator<Item = Aborted> {
+        self.transactions.aborted(start, end)
     }
 
     fn move_start(&mut self, offset: i64) {
         self.start_offset = self.start_offset.max(offset);
-        while self.epochs.get(1).is_some_and(|&(_, begin)| begin <= self.start_offset) {
-            self.epochs.pop_front();
-        }
+        self.epochs.move_start(self.start_offset);
+        self.transactions.move_start(self.start_offset);
     }
 
     /// Appends a batch whose base offset is the end of this log.
     pub(crate) fn append(&mut self, batch: Stored) {
         debug_assert_eq!(batch.base_offset, self.end_offset, "offsets are given without gaps");
+        self.epochs.begin(batch.leader_epoch, batch.base_offset);
+        if let Some(origin) = &batch.origin {
+            self.transactions.appended(origin, batch.base_offset, batch.last_offset);
+        }
         self.end_offset = batch.last_offset + 1;
         self.size += batch.bytes.len();
         self.batches.push_back(batch);
@@ -88,10 +124,23 @@ impl Log {
     /// Drops the oldest batches until at most `bytes` are kept. The last batch always is.
     pub(crate) fn retain_bytes(&mut self, bytes: usize) {
         while self.size > bytes && self.batches.len() > 1 {
-            if let Some(batch) = self.batches.pop_front() {
-                self.size -= batch.bytes.len();
-                self.move_start(batch.last_offset + 1);
-            }
+            self.drop_first();
+        }
+    }
+
+    /// Drops the oldest batches below `end` whose records are all older. Without a time none is.
+    pub(crate) fn retain_since(&mut self, timestamp: i64, end: i64) {
+        let is_old =
+            |batch: &Stored| (0..timestamp).contains(&batch.max_timestamp) && batch.last_offset < end;
+        while self.batches.front().is_some_and(is_old) {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(batch) = self.batches.pop_front() {
+            self.size -= batch.bytes.len();
+            self.move_start(batch.last_offset + 1);
         }
     }
 
@@ -104,47 +153,93 @@ impl Log {
         }
     }
 
+    /// Drops the batches with records at or above `offset`.
+    pub(crate) fn truncate(&mut self, offset: i64) {
+        while let Some(batch) = self.batches.back().filter(|batch| batch.last_offset >= offset) {
+            self.size -= batch.bytes.len();
+            self.end_offset = batch.base_offset;
+            self.batches.pop_back();
+        }
+        if offset < self.start_offset {
+            // Nothing is left of what it was: the log begins anew.
+            (self.start_offset, self.end_offset) = (offset, offset);
+        }
+        self.end_offset = self.end_offset.max(self.start_offset);
+        self.epochs.truncate(self.end_offset);
+        self.transactions = Transactions::default();
+        for batch in &self.batches {
+            if let Some(origin) = &batch.origin {
+                self.transactions.appended(origin, batch.base_offset, batch.last_offset);
+            }
+        }
+    }
+
+    /// Drops everything and begins at `offset`.
+    pub(super) fn restart_at(&mut self, offset: i64) {
+        *self = Self { start_offset: offset, end_offset: offset, ..Self::default() };
+    }
+
+    /// Up to where this log and that of its leader are the same. Logs that part never meet again.
+    pub(super) fn common_end(&self, leader: &Log) -> i64 {
+        let is_same = |batch: &&Stored| {
+            let theirs = leader.batches_from(batch.base_offset).next();
+            batch.last_offset < leader.start_offset
+                || theirs.is_some_and(|theirs| {
+                    theirs.base_offset == batch.base_offset && theirs.leader_epoch == batch.leader_epoch
+                })
+        };
+        let last = self.batches.iter().rev().find(is_same);
+        last.map_or(self.start_offset, |batch| batch.last_offset + 1)
+    }
+
     /// The index of the batch that holds `offset`, or of the first after it.
     fn position(&self, offset: i64) -> usize {
         self.batches.partition_point(|batch| batch.last_offset < offset)
     }
 
     /// How many bytes [`Log::read`] would give.
-    pub(crate) fn readable(&self, offset: i64, max_bytes: usize, at_least_one: bool) -> usize {
-        let mut batches = self.batches.range(self.position(offset)..);
+    pub(crate) fn readable(&self, span: Span) -> usize {
+        let mut batches = self.span(span);
         let Some(first) = batches.next() else {
             return 0;
         };
         let mut bytes = first.bytes.len();
-        if bytes > max_bytes {
-            return if at_least_one { bytes } else { 0 };
+        if bytes > span.max_bytes {
+            return if span.at_least_one { bytes } else { 0 };
         }
-        while let Some(batch) = batches.next().filter(|_| bytes < max_bytes) {
+        while let Some(batch) = batches.next().filter(|_| bytes < span.max_bytes) {
             bytes += batch.bytes.len();
         }
-        bytes.min(max_bytes)
+        bytes.min(span.max_bytes)
     }
 
-    /// Reads from the batch that holds `offset`, at most `max_bytes`; like Kafka, a last batch is cut
-    /// off in its middle if it is too large.
+    fn span(&self, Span { offset, end, .. }: Span) -> impl Iterator<Item = &Stored> {
+        self.batches_from(offset).take_while(move |batch| batch.last_offset < end)
+    }
+
+    /// Reads from the batch that holds the offset; like Kafka, a last batch is cut off in its middle if it
+    /// is too large. Gives the bytes, and the offset after the last batch.
     ///
-    /// A first batch that is too large comes whole and alone if `at_least_one` (KIP-74), else not at all.
     /// Nothing is copied if what is given is of one batch.
-    pub(crate) fn read(&self, offset: i64, max_bytes: usize, at_least_one: bool) -> Bytes {
-        let mut missing = self.readable(offset, max_bytes, at_least_one);
-        let mut batches = self.batches.range(self.position(offset)..).map(|batch| &batch.bytes);
-        match batches.clone().next() {
-            Some(first) if missing == first.len() => return first.clone(),
-            Some(_) if missing > 0 => {}
-            _ => return Bytes::new(),
+    pub(crate) fn read(&self, span: Span) -> (Bytes, i64) {
+        let mut missing = self.readable(span);
+        let mut next_offset = span.offset;
+        if missing == 0 {
+            return (Bytes::new(), next_offset);
         }
-        let mut bytes = BytesMut::with_capacity(missing);
+        let mut batches = self.span(span);
+        let mut bytes = BytesMut::new();
         while let Some(batch) = batches.next().filter(|_| missing > 0) {
-            let part = &batch[..batch.len().min(missing)];
+            next_offset = batch.last_offset + 1;
+            if bytes.is_empty() && missing == batch.bytes.len() {
+                return (batch.bytes.clone(), next_offset);
+            }
+            bytes.reserve(missing);
+            let part = &batch.bytes[..batch.bytes.len().min(missing)];
             bytes.put_slice(part);
             missing -= part.len();
         }
-        bytes.freeze()
+        (bytes.freeze(), next_offset)
     }
 
     /// The first record at or after the log's start whose timestamp is not below `timestamp`.
@@ -176,104 +271,4 @@ impl Log {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Batches of two records and the given sizes; each byte is the batch's number.
-    fn log(sizes: &[usize]) -> Log {
-        let mut log = Log::default();
-        for (number, &size) in sizes.iter().enumerate() {
-            let base_offset = log.end_offset();
-            log.append(Stored {
-                base_offset,
-                last_offset: base_offset + 1,
-                max_timestamp: 0,
-                leader_epoch: 0,
-                bytes: Bytes::from(vec![number as u8; size]),
-            });
-        }
-        log
-    }
-
-    #[test]
-    fn a_read_begins_with_the_batch_that_holds_the_offset() {
-        let log = log(&[10, 20, 30]);
-        for (offset, first, length) in [(0, 0, 60), (1, 0, 60), (2, 1, 50), (3, 1, 50), (5, 2, 30)] {
-            let bytes = log.read(offset, 1000, true);
-            assert_eq!((bytes[0], bytes.len()), (first, length), "offset {offset}");
-        }
-        assert!(log.read(6, 1000, true).is_empty());
-    }
-
-    #[test]
-    fn a_first_batch_that_is_too_large_comes_whole_and_alone_or_not_at_all() {
-        let log = log(&[10, 20]);
-        assert_eq!(log.read(0, 5, true).len(), 10);
-        assert_eq!(log.read(0, 5, false).len(), 0);
-        assert_eq!(log.read(0, 10, false).len(), 10);
-    }
-
-    #[test]
-    fn the_last_batch_is_cut_off_at_the_limit() {
-        let log = log(&[10, 20, 30]);
-        let bytes = log.read(0, 12, true);
-        assert_eq!(bytes, [&[0; 10][..], &[1; 2]].concat());
-        assert_eq!(log.read(0, 30, true).len(), 30);
-    }
-
-    #[test]
-    fn a_read_within_one_batch_copies_nothing() {
-        let log = log(&[10, 20]);
-        assert_eq!(log.read(2, 1000, true).as_ptr(), log.batches[1].bytes.as_ptr());
-    }
-
-    #[test]
-    fn retention_drops_the_oldest_batches_and_moves_the_start() {
-        let mut log = log(&[10, 20, 30]);
-        log.retain_bytes(50);
-        assert_eq!((log.start_offset(), log.readable(0, 1000, true)), (2, 50));
-        log.retain_bytes(0);
-        assert_eq!((log.start_offset(), log.end_offset(), log.readable(0, 1000, true)), (4, 6, 30));
-    }
-
-    #[test]
-    fn deletion_within_a_batch_keeps_that_batch() {
-        let mut log = log(&[10, 20]);
-        log.delete_before(3);
-        assert_eq!((log.start_offset(), log.readable(0, 1000, true)), (3, 20));
-        log.delete_before(1);
-        assert_eq!(log.start_offset(), 3, "the start never goes back");
-        log.delete_before(100);
-        assert_eq!((log.start_offset(), log.readable(0, 1000, true)), (4, 0));
-    }
-
-    #[test]
-    fn the_epoch_of_the_start_follows_the_start_and_skips_epochs_without_records() {
-        let mut log = Log::default();
-        assert_eq!(log.start_epoch(), -1);
-        for epoch in [0, 1] {
-            log.begin_epoch(epoch);
-        }
-        assert_eq!(log.start_epoch(), 1);
-        let append = |log: &mut Log| {
-            let base_offset = log.end_offset();
-            let bytes = Bytes::from_static(b"batch");
-            log.append(Stored {
-                base_offset,
-                last_offset: base_offset,
-                max_timestamp: 0,
-                leader_epoch: 0,
-                bytes,
-            });
-        };
-        append(&mut log);
-        log.begin_epoch(2);
-        log.begin_epoch(3);
-        append(&mut log);
-        assert_eq!(log.start_epoch(), 1);
-        log.delete_before(1);
-        assert_eq!(log.start_epoch(), 3);
-        log.delete_before(2);
-        assert_eq!(log.start_epoch(), 3);
-    }
-}
+mod tests;

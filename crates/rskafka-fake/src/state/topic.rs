@@ -22,7 +22,7 @@ impl Topic {
     pub(super) fn new(id: Uuid, new: NewTopic, brokers: &[Broker]) -> Self {
         let is_alive = |id| brokers.iter().any(|broker| broker.id == id && broker.alive);
         let NewTopic { name, assignments, configs, settings } = new;
-        let partitions = assignments.into_iter().map(|replicas| Partition::new(replicas, is_alive)).collect();
+        let partitions = assignments.into_iter().map(|brokers| Partition::new(brokers, is_alive)).collect();
         Self { id, name, partitions, configs, settings }
     }
 }
@@ -63,16 +63,55 @@ impl NewTopic {
         if state.topic(&name).is_some() {
             return Err((ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
         }
-        let mut settings = TopicSettings::parse(&configs).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
-        if settings.retention_bytes.is_none() {
-            settings.retention_bytes = state.defaults.retained_bytes;
-        }
+        let settings = state.settings(&configs).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
         let assignments = if assignments.is_empty() {
             place(num_partitions, replication_factor, state)?
         } else {
             check_assignments(num_partitions, replication_factor, assignments, state)?
         };
         Ok(Self { name, assignments, configs, settings })
+    }
+}
+
+impl State {
+    /// The brokers of partitions to be added to a topic, up to `count` in all.
+    ///
+    /// # Errors
+    ///
+    /// Kafka's controller would refuse it.
+    pub(crate) fn new_partitions(
+        &self,
+        name: &str,
+        count: i32,
+        assignments: Option<Vec<Vec<i32>>>,
+    ) -> Result<Vec<Vec<i32>>, TopicRefused> {
+        let Some(topic) = self.topic(name) else {
+            return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic {name} does not exist.")));
+        };
+        let current = topic.partitions.len() as i32;
+        if count <= current {
+            let why = match count == current {
+                true => format!("Topic already has {current} partition(s)."),
+                false => format!(
+                    "The topic {name} currently has {current} partition(s); {count} would not be an increase."
+                ),
+            };
+            return Err((ErrorCode::INVALID_PARTITIONS, why));
+        }
+        let (more, replicas) =
+            (count - current, topic.partitions.first().map_or(1, |one| one.replicas.len()));
+        let Some(assignments) = assignments else {
+            return place(more, replicas as i16, self);
+        };
+        if assignments.len() != more as usize {
+            let why = format!(
+                "Attempted to add {more} additional partition(s), but only {} assignment(s) were specified.",
+                assignments.len()
+            );
+            return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
+        }
+        check_brokers(&assignments, Some(replicas), self)?;
+        Ok(assignments)
     }
 }
 
@@ -131,26 +170,38 @@ fn check_assignments(
         let why = "A manual partition assignment was specified, but numPartitions was not set to -1.";
         return Err((ErrorCode::INVALID_REQUEST, why.to_owned()));
     }
-    let invalid = |why: &str| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why.to_owned()));
     assignments.sort_by_key(|(index, _)| *index);
-    let mut replication_factor = None;
-    for (place, (index, brokers)) in assignments.iter().enumerate() {
+    if (0..).zip(&assignments).any(|(place, (index, _))| place != *index) {
+        let why = "partitions should be a consecutive 0-based integer sequence";
+        return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why.to_owned()));
+    }
+    let assignments: Vec<_> = assignments.into_iter().map(|(_, brokers)| brokers).collect();
+    check_brokers(&assignments, None, state)?;
+    Ok(assignments)
+}
+
+/// Checks who is to hold each partition; `replicas` is how many are expected, or as many as the first has.
+fn check_brokers(
+    assignments: &[Vec<i32>],
+    mut replicas: Option<usize>,
+    state: &State,
+) -> Result<(), TopicRefused> {
+    let invalid = |why: &str| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why.to_owned()));
+    for brokers in assignments {
         let distinct: BTreeSet<_> = brokers.iter().collect();
-        if usize::try_from(*index) != Ok(place) {
-            return invalid("partitions should be a consecutive 0-based integer sequence");
-        } else if brokers.is_empty() {
+        if brokers.is_empty() {
             return invalid("The manual partition assignment includes an empty replica list.");
         } else if distinct.len() != brokers.len() {
             return invalid("The manual partition assignment includes a broker more than once.");
         } else if brokers.iter().any(|&id| state.broker(id).is_none()) {
             return invalid("The manual partition assignment includes an unknown broker.");
-        } else if *replication_factor.get_or_insert(brokers.len()) != brokers.len() {
+        } else if *replicas.get_or_insert(brokers.len()) != brokers.len() {
             return invalid(
                 "The manual partition assignment includes partitions with different replica counts.",
             );
         }
     }
-    Ok(assignments.into_iter().map(|(_, brokers)| brokers).collect())
+    Ok(())
 }
 
 /// Whether a topic may have this name (Kafka class `Topic`).

@@ -29,15 +29,24 @@ async fn every_version_names_the_apis_that_are_spoken() {
         let entries: Vec<_> =
             response.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)).collect();
         let expected = [
-            (0, 3, 13),
+            (0, 0, 13),
             (1, 4, 18),
             (2, 1, 11),
-            (3, 1, 13),
-            (17, 1, 1),
+            (3, 0, 13),
+            (10, 0, 6),
+            (17, 0, 1),
             (18, 0, 4),
             (19, 2, 7),
             (20, 1, 6),
+            (21, 0, 2),
+            (22, 0, 5),
+            (23, 2, 4),
+            (32, 1, 4),
             (36, 0, 2),
+            (37, 0, 3),
+            (44, 0, 1),
+            (60, 0, 2),
+            (61, 0, 0),
         ];
         assert_eq!(entries, expected);
     }

@@ -1,15 +1,17 @@
 //! The same raw requests to the fake and to a real Apache Kafka: where the answers differ, the fake is
 //! wrong.
 //!
-//! Runs with `TEST_INTEGRATION=1 KAFKA_CONNECT=host:port`; the cluster may have any number of brokers. One
-//! that does not speak every version of the fake is not compared.
+//! Runs with `TEST_INTEGRATION=1 KAFKA_CONNECT=host:port`; the cluster may have any number of brokers. The
+//! fake has the profile that advertises what the broker does; another broker is not compared.
 
 mod cases;
 mod differences;
 mod records;
 mod target;
 
-use rskafka_fake::FakeCluster;
+use std::collections::BTreeMap;
+
+use rskafka_fake::{FakeCluster, Profile};
 use rskafka_protocol::messages::api_versions::ApiVersionsRequest;
 
 use self::differences::differences;
@@ -24,17 +26,24 @@ async fn the_fake_answers_what_kafka_answers() {
         return;
     };
     let bootstrap: Vec<String> = addresses.split(',').map(str::to_owned).collect();
-    let single = FakeCluster::builder().start().await.unwrap();
-    let lacking = lacking(&bootstrap[0], &single.bootstrap_servers()[0]).await;
-    if !lacking.is_empty() {
-        eprintln!("not compared: the broker does not speak all versions of API {lacking:?}");
-        return;
+    let versions = versions(&bootstrap[0]).await;
+    let mut profile = None;
+    for candidate in Profile::ALL {
+        let cluster = FakeCluster::builder().profile(candidate).start().await.unwrap();
+        let own = self::versions(&cluster.bootstrap_servers()[0]).await;
+        if own.iter().all(|(api_key, range)| versions.get(api_key) == Some(range)) {
+            profile = Some((candidate, own));
+        }
     }
-    let mut real = Target::new(bootstrap).await;
+    let Some((profile, versions)) = profile else {
+        eprintln!("not compared: no profile advertises what the broker does: {versions:?}");
+        return;
+    };
+    let mut real = Target::new(bootstrap, versions.clone()).await;
 
-    let builder = FakeCluster::builder().brokers(real.broker_count());
+    let builder = FakeCluster::builder().profile(profile).brokers(real.broker_count());
     let cluster = builder.start().await.unwrap();
-    let mut fake = Target::new(cluster.bootstrap_servers()).await;
+    let mut fake = Target::new(cluster.bootstrap_servers(), versions).await;
 
     let expected = cases::run(&mut real).await;
     let found = cases::run(&mut fake).await;
@@ -46,21 +55,12 @@ async fn the_fake_answers_what_kafka_answers() {
             count += 1;
         }
     }
-    println!("{} answers compared", expected.len());
+    println!("{} answers compared with {profile}", expected.len());
     assert_eq!(count, 0, "differences between Kafka and the fake");
 }
 
-/// The APIs of which a broker speaks fewer versions than the fake.
-async fn lacking(real: &str, fake: &str) -> Vec<i16> {
-    let request = ApiVersionsRequest::default();
-    let real = RawClient::tcp(real).await.call(0, &request).await.api_keys;
-    let mut wanted = RawClient::tcp(fake).await.call(0, &request).await.api_keys;
-    wanted.retain(|wanted| {
-        !real.iter().any(|api| {
-            api.api_key == wanted.api_key
-                && api.min_version <= wanted.min_version
-                && api.max_version >= wanted.max_version
-        })
-    });
-    wanted.into_iter().map(|api| api.api_key).collect()
+/// The versions that a broker advertises.
+async fn versions(address: &str) -> BTreeMap<i16, (i16, i16)> {
+    let answer = RawClient::tcp(address).await.call(0, &ApiVersionsRequest::default()).await;
+    answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect()
 }

@@ -1,14 +1,17 @@
 //! The fake cluster, spoken to by raw frames.
 
+mod admin;
 mod api_versions;
 mod brokers;
 mod bytes;
 mod compare;
 mod faults;
 mod fetch;
+mod idempotence;
 mod list_offsets;
 mod order;
 mod produce;
+mod replication;
 #[cfg(feature = "sasl")]
 mod sasl;
 mod support;

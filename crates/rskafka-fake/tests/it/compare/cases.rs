@@ -1,10 +1,12 @@
 //! The requests that both clusters are asked, in order.
 
+mod admin;
 mod appends;
+mod epochs;
+mod producers;
 mod reads;
 mod topics;
 
-use rskafka_protocol::Message;
 use serde_json::Value;
 
 use super::target::Target;
@@ -22,10 +24,16 @@ pub(crate) async fn run(target: &mut Target) -> Vec<(String, Value)> {
     reads::fetch(target).await;
     reads::fetch_limits(target).await;
     reads::list_offsets(target).await;
+    producers::coordinators(target).await;
+    producers::init_errors(target).await;
+    producers::sequences(target).await;
+    producers::duplicates(target).await;
+    producers::fence(target).await;
+    epochs::ends(target).await;
+    admin::delete_records(target).await;
+    admin::create_partitions(target).await;
+    admin::configs(target).await;
+    admin::describe_cluster(target).await;
     target.clean_up().await;
     std::mem::take(&mut target.answers)
-}
-
-fn all_versions<M: Message>() -> impl Iterator<Item = i16> {
-    M::VERSIONS.iter()
 }

@@ -5,7 +5,8 @@
 //!   (only whether there is one) and the texts of error messages (only whether there is one).
 //! - ApiVersions: entries and features, of which a real broker has more.
 //! - Fetch: the id of a session that the client asks for; the fake has no sessions.
-//! - CreateTopics: where `min.insync.replicas` comes from. Kafka 4 calls its default a dynamic one.
+//! - CreateTopics and DescribeConfigs: the values, and where they come from, of the three configs that the
+//!   properties of a test cluster set or that Kafka 4 calls dynamic, and the order of configs.
 //! - Produce without a records field, which Kafka never answers.
 //! - What is stored of a producer's batch that says it is of log append time: Kafka takes that back, the
 //!   fake leaves it.

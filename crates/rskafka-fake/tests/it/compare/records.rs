@@ -34,7 +34,8 @@ pub(crate) fn compressed(compression: Compression) -> RecordBatch {
 
 /// Two records of now.
 pub(crate) fn good() -> Bytes {
-    built(&[(now_ms(), Some("a")), (now_ms(), Some("b"))]).into_bytes()
+    let now = now_ms();
+    built(&[(now, Some("a")), (now, Some("b"))]).into_bytes()
 }
 
 pub(crate) fn with_header(change: impl FnOnce(&mut BatchHeader)) -> Bytes {

@@ -14,6 +14,10 @@ use super::records;
 use crate::support::{RawClient, TopicName};
 
 pub(crate) struct Target {
+    /// What is asked: the versions that both clusters have.
+    versions: BTreeMap<i16, (i16, i16)>,
+    /// Producer ids in the order in which they were first seen.
+    producer_ids: Vec<i64>,
     addresses: BTreeMap<i32, String>,
     clients: BTreeMap<i32, RawClient>,
     /// Makes names of topics unique; taken out of answers.
@@ -24,9 +28,10 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) async fn new(bootstrap: Vec<String>) -> Self {
+    /// A cluster at these addresses, to be asked in those versions of each API.
+    pub(crate) async fn new(bootstrap: Vec<String>, versions: BTreeMap<i16, (i16, i16)>) -> Self {
         let mut client = RawClient::tcp(&bootstrap[0]).await;
-        let metadata = client.call(12, &MetadataRequest::default()).await;
+        let metadata = client.call(9, &MetadataRequest::default()).await;
         let mut addresses = BTreeMap::new();
         let mut clients = BTreeMap::new();
         for broker in metadata.brokers {
@@ -36,7 +41,38 @@ impl Target {
         }
         let suffix = format!("-{}-{}", std::process::id(), addresses.values().next().unwrap().len());
         let suffix = format!("{suffix}-{}", addresses.values().next().unwrap().replace(':', "-"));
-        Self { addresses, clients, suffix, leaders: BTreeMap::new(), topics: Vec::new(), answers: Vec::new() }
+        let producer_ids = Vec::new();
+        Self {
+            versions,
+            producer_ids,
+            addresses,
+            clients,
+            suffix,
+            leaders: BTreeMap::new(),
+            topics: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// The versions of a message in which the cluster is asked.
+    pub(crate) fn versions<M: Message>(&self) -> impl Iterator<Item = i16> + use<M> {
+        let (min, max) = self.versions.get(&M::API_KEY.0).copied().unwrap_or((0, -1));
+        (min..=max).filter(|version| M::VERSIONS.contains(*version))
+    }
+
+    /// The newest of them, at most `wanted`.
+    pub(crate) fn at_most<M: Message>(&self, wanted: i16) -> i16 {
+        self.versions::<M>().take_while(|version| *version <= wanted).last().expect("some version")
+    }
+
+    /// The broker that takes requests to change topics.
+    pub(crate) async fn controller(&mut self) -> i32 {
+        let broker = self.any_broker();
+        self.client(broker).call(9, &MetadataRequest::default()).await.controller_id
+    }
+
+    pub(crate) fn brokers(&self) -> Vec<i32> {
+        self.addresses.keys().copied().collect()
     }
 
     pub(crate) fn broker_count(&self) -> usize {
@@ -67,7 +103,7 @@ impl Target {
         let asked = MetadataRequestTopic { name: Some(topic.name.clone()), ..Default::default() };
         let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
         let broker = self.any_broker();
-        let metadata = self.client(broker).call(12, &request).await;
+        let metadata = self.client(broker).call(9, &request).await;
         let partition = &metadata.topics[0].partitions[0];
         partition.replica_nodes.iter().copied().find(|&id| id != partition.leader_id)
     }
@@ -92,7 +128,7 @@ impl Target {
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![new], ..Default::default() };
-        let broker = self.any_broker();
+        let broker = self.controller().await;
         let response = self.client(broker).call(7, &request).await;
         assert_eq!(response.topics[0].error_code, ErrorCode::NONE, "{response:?}");
         self.topics.push(name.clone());
@@ -108,7 +144,7 @@ impl Target {
     }
 
     async fn knows(&mut self, broker: i32, request: &MetadataRequest, replicas: i16) -> bool {
-        let metadata: MetadataResponse = self.client(broker).call(12, request).await;
+        let metadata: MetadataResponse = self.client(broker).call(9, request).await;
         let topic = &metadata.topics[0];
         let Some(partition) = topic.partitions.first().filter(|partition| partition.leader_id >= 0) else {
             return false;
@@ -130,6 +166,9 @@ impl Target {
         request: &R,
     ) -> Option<R::Response> {
         let case = format!("{} v{version} {case}", R::API_KEY);
+        if !self.versions::<R>().any(|known| known == version) {
+            return None;
+        }
         let client = self.client(broker);
         let id = client.send(version, request).await;
         let frame = match tokio::time::timeout(Duration::from_secs(5), client.frame()).await {
@@ -150,10 +189,20 @@ impl Target {
             decode_response::<R::Response>(version, frame).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(header.correlation_id, id, "{case}");
         let mut json = response.to_json(version);
+        sort_producers(&mut json);
+        self.number_producers(&mut json);
         drop_incomparable(&case, &mut json);
         self.normalize(&mut json);
         self.answers.push((case, json));
         response
+    }
+
+    /// Keeps an answer that was asked for outside of [`Target::ask`].
+    pub(crate) fn keep_answer<M: Message>(&mut self, case: &str, version: i16, answer: &M) {
+        let mut json = answer.to_json(version);
+        self.number_producers(&mut json);
+        self.normalize(&mut json);
+        self.answers.push((case.to_owned(), json));
     }
 
     /// Sends bytes on a new connection, and keeps whether it stays open for a moment.
@@ -204,8 +253,29 @@ impl Target {
         let by_name = |name: String| DeleteTopicState { name: Some(name), ..Default::default() };
         let topics = self.topics.drain(..).map(by_name).collect();
         let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
-        let broker = self.any_broker();
+        let broker = self.controller().await;
         self.client(broker).call(6, &request).await;
+    }
+
+    /// Replaces producer ids by the order in which they were first seen.
+    fn number_producers(&mut self, value: &mut Value) {
+        match value {
+            Value::Array(list) => list.iter_mut().for_each(|value| self.number_producers(value)),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let id = value.as_i64().filter(|id| *id >= 0 && name == "producerId");
+                    if let Some(id) = id {
+                        let known = self.producer_ids.iter().position(|known| *known == id);
+                        *value = json!(known.unwrap_or_else(|| {
+                            self.producer_ids.push(id);
+                            self.producer_ids.len() - 1
+                        }));
+                    }
+                    self.number_producers(value);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn normalize(&self, value: &mut Value) {
@@ -218,8 +288,12 @@ impl Target {
                         ("topicId", Value::String(id)) => json!(if is_zero(id) { "none" } else { "some" }),
                         ("host" | "clusterId", Value::String(_)) => json!("some"),
                         ("port", Value::Number(_)) => json!("some"),
-                        ("logAppendTimeMs", Value::Number(time)) if time.as_i64() > Some(0) => json!("some"),
-                        ("leaderId" | "nodeId" | "controllerId", Value::Number(id)) => {
+                        ("logAppendTimeMs" | "lastTimestamp", Value::Number(time))
+                            if time.as_i64() > Some(0) =>
+                        {
+                            json!("some")
+                        }
+                        ("leaderId" | "nodeId" | "controllerId" | "brokerId", Value::Number(id)) => {
                             let id = id.as_i64().unwrap() as i32;
                             json!(if id < 0 || !(roles.is_empty() || self.addresses.contains_key(&id)) {
                                 "none"
@@ -255,11 +329,29 @@ fn drop_incomparable(case: &str, json: &mut Value) {
     if case.ends_with("session 4711 epoch 0") {
         fields.remove("sessionId");
     }
-    let configs = json.pointer_mut("/topics/0/configs").and_then(Value::as_array_mut);
-    for config in configs.into_iter().flatten().filter_map(Value::as_object_mut) {
-        if config["name"] == "min.insync.replicas" {
-            config.remove("configSource");
+    for path in ["/topics/0/configs", "/results/0/configs"] {
+        let Some(configs) = json.pointer_mut(path).and_then(Value::as_array_mut) else {
+            continue;
+        };
+        configs.sort_by_key(|config| config["name"].to_string());
+        for config in configs.iter_mut().filter_map(Value::as_object_mut) {
+            if SET_IN_PROPERTIES.iter().any(|name| config["name"] == *name) {
+                for field in ["value", "configSource", "synonyms"] {
+                    config.remove(field);
+                }
+            }
         }
+    }
+}
+
+/// Topic configs whose defaults the properties of a test cluster set, or that Kafka 4 calls dynamic.
+const SET_IN_PROPERTIES: [&str; 3] =
+    ["min.insync.replicas", "file.delete.delay.ms", "unclean.leader.election.enable"];
+
+/// Kafka names those that a partition remembers in no order.
+fn sort_producers(json: &mut Value) {
+    if let Some(producers) = json.pointer_mut("/topics/0/partitions/0/activeProducers") {
+        producers.as_array_mut().unwrap().sort_by_key(|producer| producer["lastSequence"].as_i64());
     }
 }
 

@@ -6,13 +6,13 @@ use rskafka_protocol::messages::produce::ProduceRequest;
 use rskafka_protocol::records::{Attributes, Compression, TimestampType};
 
 use super::super::records::*;
-use super::{Target, all_versions};
+use super::Target;
 use crate::support::{TopicName, produce_request};
 
 pub(crate) async fn accepted(target: &mut Target) {
     let topic = target.create("accepted", 1, &[]).await;
     let leader = target.leader(&topic);
-    for version in all_versions::<ProduceRequest>() {
+    for version in target.versions::<ProduceRequest>() {
         for acks in [-1, 1] {
             target.ask("good", leader, version, &produce_request(&topic, 0, acks, Some(good()))).await;
         }
@@ -23,7 +23,7 @@ pub(crate) async fn refused(target: &mut Target) {
     let topic = target.create("refused", 1, &[]).await;
     let leader = target.leader(&topic);
     let unknown = TopicName { name: target.name("unknown"), id: Uuid([7; 16]) };
-    for version in all_versions::<ProduceRequest>() {
+    for version in target.versions::<ProduceRequest>() {
         target.ask("unknown topic", leader, version, &produce_request(&unknown, 0, -1, Some(good()))).await;
         target.ask("unknown partition", leader, version, &produce_request(&topic, 5, -1, Some(good()))).await;
         target

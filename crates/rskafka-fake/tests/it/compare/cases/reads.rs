@@ -4,25 +4,28 @@ use bytes::Bytes;
 use rskafka_protocol::Uuid;
 use rskafka_protocol::messages::fetch::FetchRequest;
 use rskafka_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use rskafka_protocol::messages::produce::ProduceRequest;
 
 use super::super::records::*;
-use super::{Target, all_versions};
+use super::Target;
 use crate::support::{TopicName, fetch_request, produce_request};
 
 async fn append(target: &mut Target, topic: &TopicName, records: Bytes) {
     let leader = target.leader(topic);
-    target.ask("append", leader, 12, &produce_request(topic, 0, -1, Some(records))).await;
+    let version = target.at_most::<ProduceRequest>(12);
+    target.ask("append", leader, version, &produce_request(topic, 0, -1, Some(records))).await;
 }
 
 pub(crate) async fn fetch(target: &mut Target) {
     let topic = target.create("fetched", 1, &[]).await;
     let leader = target.leader(&topic);
     let unknown = TopicName { name: target.name("unknown"), id: Uuid([7; 16]) };
-    target.ask("empty log", leader, 12, &fetch_request(&topic, 0, 0)).await;
+    let newest = target.at_most::<FetchRequest>(18);
+    target.ask("empty log", leader, newest, &fetch_request(&topic, 0, 0)).await;
     for _ in 0..3 {
         append(target, &topic, good()).await;
     }
-    for version in all_versions::<FetchRequest>() {
+    for version in target.versions::<FetchRequest>() {
         for offset in [-2, -1, 0, 1, 2, 5, 6, 7, 1000] {
             target.ask(&format!("offset {offset}"), leader, version, &fetch_request(&topic, 0, offset)).await;
         }
@@ -63,7 +66,7 @@ pub(crate) async fn fetch(target: &mut Target) {
         append(target, &topic, good()).await;
         // The follower learns the high watermark with its next fetches.
         tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-        for version in all_versions::<FetchRequest>() {
+        for version in target.versions::<FetchRequest>() {
             if let Some(follower) = target.follower(&topic).await {
                 target.ask("from a follower", follower, version, &fetch_request(&topic, 0, 0)).await;
                 target
@@ -125,7 +128,7 @@ pub(crate) async fn list_offsets(target: &mut Target) {
     append(target, &topic, times(&[500])).await;
     append(target, &topic, times(&[4000, 4000])).await;
     append(target, &topic, times(&[100, 4000])).await;
-    for version in all_versions::<ListOffsetsRequest>() {
+    for version in target.versions::<ListOffsetsRequest>() {
         for timestamp in
             [-1, -2, -3, -4, -5, -6, -7, i64::MIN, 0, 500, 1000, 1001, 2500, 3001, 4000, 4001, i64::MAX]
         {

@@ -10,7 +10,7 @@ use rskafka_protocol::messages::sasl_authenticate::SaslAuthenticateRequest;
 use rskafka_protocol::messages::sasl_handshake::SaslHandshakeRequest;
 use rskafka_protocol::{Uuid, encode_request};
 
-use super::{Target, all_versions};
+use super::Target;
 
 const UNKNOWN_ID: Uuid = Uuid([7; 16]);
 
@@ -21,7 +21,7 @@ pub(crate) async fn versions(target: &mut Target) {
             client_software_name: name.to_owned(),
             client_software_version: "1".to_owned(),
         };
-        for version in all_versions::<ApiVersionsRequest>() {
+        for version in target.versions::<ApiVersionsRequest>() {
             target.ask(&format!("name {name:?}"), broker, version, &request).await;
         }
     }
@@ -29,11 +29,11 @@ pub(crate) async fn versions(target: &mut Target) {
         let request = SaslHandshakeRequest { mechanism: mechanism.to_owned() };
         target.ask("without SASL", broker, 1, &request).await;
     }
-    for version in all_versions::<SaslAuthenticateRequest>() {
+    for version in target.versions::<SaslAuthenticateRequest>() {
         let request = SaslAuthenticateRequest { auth_bytes: "\0alice\0secret".into() };
         target.ask("without SASL", broker, version, &request).await;
     }
-    let frame = encode_request(&ApiVersionsRequest::default(), 4, 7, Some("raw")).unwrap().to_bytes();
+    let frame = encode_request(&ApiVersionsRequest::default(), 3, 7, Some("raw")).unwrap().to_bytes();
     let disguised = |api_key: i16, version: i16| {
         let mut bytes = frame.to_vec();
         bytes[4..6].copy_from_slice(&api_key.to_be_bytes());
@@ -59,7 +59,7 @@ pub(crate) async fn metadata(target: &mut Target) {
     let by_name = |name: &str| MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
     let unknown = target.name("unknown");
     let long = "x".repeat(250);
-    for version in all_versions::<MetadataRequest>() {
+    for version in target.versions::<MetadataRequest>() {
         let names = [&topic.name, &unknown, "a b", ".", "..", &long, "", "ü"];
         for name in names {
             let request = MetadataRequest {
@@ -205,7 +205,7 @@ pub(crate) async fn create(target: &mut Target) {
         ("a name twice", vec![base.clone(), base.clone()]),
         ("no topics", vec![]),
     ];
-    for version in all_versions::<CreateTopicsRequest>() {
+    for version in target.versions::<CreateTopicsRequest>() {
         for (case, topics) in &cases {
             let request =
                 CreateTopicsRequest { topics: topics.clone(), timeout_ms: 5000, validate_only: true };

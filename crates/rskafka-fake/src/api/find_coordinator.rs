@@ -1,0 +1,81 @@
+//! FindCoordinator (key 10), versions 1 to 6: the broker that looks after a group or a transactional id.
+//!
+//! - From version 4 on for several keys at once. Each key belongs to one of 50 partitions by its hash, as
+//!   with Kafka, and these are spread over the brokers; if one does not run, the next takes its place.
+//! - Groups have coordinators too, which serve none of their requests here.
+//! - INVALID_REQUEST for an unknown type of key; COORDINATOR_NOT_AVAILABLE does not happen by itself.
+
+use rskafka_protocol::ErrorCode;
+use rskafka_protocol::messages::find_coordinator::{
+    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse, GROUP, TRANSACTION,
+};
+
+use super::exchange::Api;
+use super::{Call, Outcome};
+use crate::state::TopicRef;
+
+/// The version from which on keys come in a list (KIP-699).
+const LIST_FROM: i16 = 4;
+
+impl Api for FindCoordinatorRequest {
+    type Checked = Self;
+
+    fn check(self, _: i16) -> Self {
+        self
+    }
+
+    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<FindCoordinatorResponse> {
+        Outcome::Answer(answer(&request, call.version, |key| find(&request, key, call)))
+    }
+
+    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
+        Vec::new()
+    }
+
+    fn refuse(&self, code: ErrorCode, version: i16) -> FindCoordinatorResponse {
+        answer(self, version, |key| refused(key, code))
+    }
+}
+
+fn answer(
+    request: &FindCoordinatorRequest,
+    version: i16,
+    find: impl Fn(&str) -> Coordinator,
+) -> FindCoordinatorResponse {
+    if version >= LIST_FROM {
+        let coordinators = request.coordinator_keys.iter().map(|key| find(key)).collect();
+        return FindCoordinatorResponse { coordinators, error_message: None, ..Default::default() };
+    }
+    let Coordinator { error_code, error_message, node_id, host, port, .. } = find(&request.key);
+    FindCoordinatorResponse { error_code, error_message, node_id, host, port, ..Default::default() }
+}
+
+fn find(request: &FindCoordinatorRequest, key: &str, call: &Call<'_>) -> Coordinator {
+    if ![GROUP, TRANSACTION].contains(&request.key_type) {
+        return refused(key, ErrorCode::INVALID_REQUEST);
+    }
+    let id = call.state.coordinator_of(key);
+    let Some(broker) = id.and_then(|id| call.state.broker(id)) else {
+        return refused(key, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    };
+    Coordinator {
+        key: key.to_owned(),
+        node_id: broker.id,
+        host: broker.endpoint.host.clone(),
+        port: broker.endpoint.wire_port(),
+        error_code: ErrorCode::NONE,
+        error_message: Some("NONE".to_owned()),
+    }
+}
+
+fn refused(key: &str, error_code: ErrorCode) -> Coordinator {
+    let name = error_code.name().unwrap_or_default();
+    Coordinator {
+        key: key.to_owned(),
+        node_id: -1,
+        host: String::new(),
+        port: -1,
+        error_code,
+        error_message: Some(name.to_owned()),
+    }
+}

@@ -1,0 +1,165 @@
+//! IncrementalAlterConfigs (key 44), versions 0 and 1: changes single configs (KIP-339).
+//!
+//! - UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION; INVALID_CONFIG for a name or value that cannot be, and for an operation on
+//!   lists that is asked of something else; INVALID_REQUEST for a resource or a config that the request has
+//!   twice, for a null value to be set and for things that are neither topic nor broker.
+//! - A topic's changes take effect at once; `validate_only` makes none.
+
+use std::collections::BTreeMap;
+
+use rskafka_protocol::ErrorCode;
+use rskafka_protocol::messages::incremental_alter_configs::{
+    APPEND, AlterConfigsResource, AlterConfigsResourceResponse, AlterableConfig, DELETE,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, SET, SUBTRACT,
+};
+
+use super::describe_configs::{BROKER, TOPIC};
+use super::exchange::Api;
+use super::{Call, Outcome};
+use crate::state::{TopicRef, is_valid_name, topic_config};
+
+type Refused = (ErrorCode, String);
+
+impl Api for IncrementalAlterConfigsRequest {
+    type Checked = Self;
+
+    fn check(self, _: i16) -> Self {
+        self
+    }
+
+    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<IncrementalAlterConfigsResponse> {
+        let is_same = |one: &AlterConfigsResource, other: &AlterConfigsResource| {
+            (one.resource_type, &one.resource_name) == (other.resource_type, &other.resource_name)
+        };
+        let mut responses: Vec<AlterConfigsResourceResponse> = Vec::new();
+        for resource in &request.resources {
+            let count = request.resources.iter().filter(|other| is_same(resource, other)).count();
+            let outcome = match count > 1 {
+                true => Err(invalid("Each resource must appear at most once.")),
+                false => alter(resource, request.validate_only, call),
+            };
+            let (error_code, error_message) = match outcome {
+                Ok(()) => (ErrorCode::NONE, None),
+                Err((code @ ErrorCode::UNKNOWN_SERVER_ERROR, _)) => (code, None),
+                Err((code, why)) => (code, Some(why)),
+            };
+            responses.push(AlterConfigsResourceResponse { error_code, error_message, ..entry(resource) });
+        }
+        Outcome::Answer(IncrementalAlterConfigsResponse { responses, ..Default::default() })
+    }
+
+    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
+        let topics = self.resources.iter().filter(|resource| resource.resource_type == TOPIC);
+        topics.map(|topic| (TopicRef::Name(topic.resource_name.clone()), -1)).collect()
+    }
+
+    fn refuse(&self, error_code: ErrorCode, _: i16) -> IncrementalAlterConfigsResponse {
+        let refused = |resource| AlterConfigsResourceResponse { error_code, ..entry(resource) };
+        let responses = self.resources.iter().map(refused).collect();
+        IncrementalAlterConfigsResponse { responses, ..Default::default() }
+    }
+}
+
+fn entry(resource: &AlterConfigsResource) -> AlterConfigsResourceResponse {
+    AlterConfigsResourceResponse {
+        error_message: None,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        ..Default::default()
+    }
+}
+
+fn invalid(why: impl Into<String>) -> Refused {
+    (ErrorCode::INVALID_REQUEST, why.into())
+}
+
+fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'_>) -> Result<(), Refused> {
+    let AlterConfigsResource { resource_type, resource_name: name, configs } = resource;
+    for (place, config) in configs.iter().enumerate() {
+        if configs[..place].iter().any(|other| other.name == config.name) {
+            return Err(invalid("Error due to duplicate config keys"));
+        }
+        if config.value.is_none() && config.config_operation != DELETE {
+            return Err(invalid(format!("Null value not supported for : {}", config.name)));
+        }
+    }
+    match *resource_type {
+        TOPIC if name.is_empty() => Err(invalid("Default topic resources are not allowed.")),
+        TOPIC if !is_valid_name(name) => {
+            Err((ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {name}")))
+        }
+        TOPIC => {
+            let Some(topic) = call.state.topic(name) else {
+                let why = format!("The topic '{name}' does not exist.");
+                return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
+            };
+            let changed = changed(topic.configs.clone(), configs)?;
+            call.state
+                .set_topic_configs(name, changed, validate_only)
+                .map_err(|why| (ErrorCode::INVALID_CONFIG, why))
+        }
+        BROKER => {
+            let broker = match name.parse() {
+                Ok(id) if id == call.broker => Some(id),
+                Ok(id) => {
+                    let why = format!("Unexpected broker id, expected {}, but received {id}", call.broker);
+                    return Err(invalid(why));
+                }
+                Err(_) if name.is_empty() => None,
+                Err(_) => return Err(invalid(format!("Node id must be an integer, but it is: {name}"))),
+            };
+            let change = |config: &AlterableConfig| match config.config_operation {
+                SET => Ok((config.name.clone(), config.value.clone())),
+                DELETE => Ok((config.name.clone(), None)),
+                _ => Err(not_a_list(config)),
+            };
+            let changes = configs.iter().map(change).collect::<Result<Vec<_>, _>>()?;
+            let altered = call.state.configs.alter(broker, &changes, validate_only);
+            altered.map_err(|why| (ErrorCode::INVALID_REQUEST, why))
+        }
+        other => Err(invalid(format!("Unexpected resource type {other}"))),
+    }
+}
+
+fn not_a_list(config: &AlterableConfig) -> Refused {
+    let operation = if config.config_operation == APPEND { "APPEND" } else { "SUBTRACT" };
+    let why = format!("Can't {operation} to key {} because its type is not LIST.", config.name);
+    (ErrorCode::INVALID_CONFIG, why)
+}
+
+/// A topic's own configs after the changes.
+fn changed(
+    mut own: BTreeMap<String, String>,
+    changes: &[AlterableConfig],
+) -> Result<BTreeMap<String, String>, Refused> {
+    for config in changes {
+        let value = config.value.clone().unwrap_or_default();
+        match config.config_operation {
+            SET => {
+                own.insert(config.name.clone(), value);
+            }
+            DELETE => {
+                own.remove(&config.name);
+            }
+            APPEND | SUBTRACT => {
+                let known = topic_config(&config.name).filter(|known| known.form.is_list());
+                let known = known.ok_or_else(|| not_a_list(config))?;
+                let before = own.get(&config.name).map_or(known.default, String::as_str);
+                let mut words: Vec<&str> = before.split(',').filter(|word| !word.is_empty()).collect();
+                for word in value.split(',') {
+                    match config.config_operation {
+                        APPEND if !words.contains(&word) => words.push(word),
+                        SUBTRACT => words.retain(|known| *known != word),
+                        _ => {}
+                    }
+                }
+                let words = words.join(",");
+                own.insert(config.name.clone(), words);
+            }
+            other => {
+                return Err((ErrorCode::UNKNOWN_SERVER_ERROR, format!("no operation {other}")));
+            }
+        }
+    }
+    Ok(own)
+}

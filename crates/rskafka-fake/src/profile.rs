@@ -1,0 +1,150 @@
+//! Which broker the cluster behaves like: the versions that it advertises, and where it is unlike the
+//! newest Apache Kafka.
+//!
+//! Invariant: all that is told apart by profile stands in the tables of this file; what is not here is the
+//! same in all.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rskafka_protocol::{ApiKey, VersionRange};
+
+use crate::state::Rules;
+
+/// A broker to behave like.
+///
+/// The three of Apache Kafka are compared with the real ones. Redpanda (24.3) and Azure Event Hubs are made
+/// from what is known of them; neither was at hand to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
+pub enum Profile {
+    /// Apache Kafka 2.8 with ZooKeeper: only the controller creates and deletes topics, and topic ids are
+    /// in Metadata only.
+    Kafka2_8,
+    /// Apache Kafka 3.9.
+    Kafka3_9,
+    /// Apache Kafka 4.3.
+    #[default]
+    Kafka4_3,
+    /// Redpanda 24.3: no flexible Produce and no DescribeCluster; the epoch of an idempotent batch is not
+    /// checked, a batch may not go over the end of the sequence numbers, and aborted transactions come in
+    /// any order.
+    Redpanda,
+    /// Azure Event Hubs: no topic ids, no compression but gzip, no leader epochs. An ApiVersions request
+    /// that is too new ends the connection.
+    EventHubs,
+}
+
+/// In what a profile is unlike the newest Apache Kafka.
+#[derive(Debug)]
+pub(crate) struct Quirks {
+    /// Only the controller changes topics; others answer NOT_CONTROLLER.
+    pub(crate) only_controller: bool,
+    /// Metadata gives topics an id.
+    pub(crate) topic_ids: bool,
+    /// A topic with fewer replicas than it should have in sync is content with those (KIP-966).
+    pub(crate) min_isr_capped: bool,
+    /// Aborted transactions come in the order of their end.
+    pub(crate) aborted_in_order: bool,
+    pub(crate) only_gzip: bool,
+    /// An ApiVersions request that is too new gets an answer.
+    pub(crate) answers_new_api_versions: bool,
+    pub(crate) producers: Rules,
+}
+
+const KAFKA: Quirks = Quirks {
+    only_controller: false,
+    topic_ids: true,
+    min_isr_capped: true,
+    aborted_in_order: true,
+    only_gzip: false,
+    answers_new_api_versions: true,
+    producers: Rules { fences: true, wraps: true },
+};
+const KAFKA_3_9: Quirks = Quirks { min_isr_capped: false, ..KAFKA };
+const KAFKA_2_8: Quirks = Quirks { only_controller: true, min_isr_capped: false, ..KAFKA };
+const REDPANDA: Quirks =
+    Quirks { aborted_in_order: false, producers: Rules { fences: false, wraps: false }, ..KAFKA };
+const EVENT_HUBS: Quirks =
+    Quirks { topic_ids: false, only_gzip: true, answers_new_api_versions: false, ..KAFKA };
+
+type Range = Option<(i16, i16)>;
+const NONE: Range = None;
+
+const fn to(min: i16, max: i16) -> Range {
+    Some((min, max))
+}
+
+/// What is advertised, in the order of the profiles.
+const VERSIONS: &[(ApiKey, [Range; 5])] = &[
+    (ApiKey::PRODUCE, [to(0, 9), to(0, 11), to(0, 13), to(0, 7), to(0, 7)]),
+    (ApiKey::FETCH, [to(0, 12), to(0, 17), to(4, 18), to(4, 11), to(4, 6)]),
+    (ApiKey::LIST_OFFSETS, [to(0, 6), to(0, 9), to(1, 11), to(0, 4), to(0, 7)]),
+    (ApiKey::METADATA, [to(0, 11), to(0, 12), to(0, 13), to(0, 8), to(0, 5)]),
+    (ApiKey::FIND_COORDINATOR, [to(0, 3), to(0, 6), to(0, 6), to(0, 3), to(0, 1)]),
+    (ApiKey::SASL_HANDSHAKE, [to(0, 1), to(0, 1), to(0, 1), to(0, 1), to(0, 1)]),
+    (ApiKey::API_VERSIONS, [to(0, 3), to(0, 4), to(0, 4), to(0, 3), to(0, 3)]),
+    (ApiKey::CREATE_TOPICS, [to(0, 7), to(0, 7), to(2, 7), to(0, 6), to(0, 3)]),
+    (ApiKey::DELETE_TOPICS, [to(0, 6), to(0, 6), to(1, 6), to(0, 5), to(0, 3)]),
+    (ApiKey::DELETE_RECORDS, [to(0, 2), to(0, 2), to(0, 2), to(0, 2), NONE]),
+    (ApiKey::INIT_PRODUCER_ID, [to(0, 4), to(0, 5), to(0, 5), to(0, 3), to(0, 1)]),
+    (ApiKey::OFFSET_FOR_LEADER_EPOCH, [to(0, 4), to(0, 4), to(2, 4), to(0, 4), NONE]),
+    (ApiKey::DESCRIBE_CONFIGS, [to(0, 4), to(0, 4), to(1, 4), to(0, 4), to(0, 2)]),
+    (ApiKey::SASL_AUTHENTICATE, [to(0, 2), to(0, 2), to(0, 2), to(0, 2), to(0, 1)]),
+    (ApiKey::CREATE_PARTITIONS, [to(0, 3), to(0, 3), to(0, 3), to(0, 3), to(0, 1)]),
+    (ApiKey::INCREMENTAL_ALTER_CONFIGS, [to(0, 1), to(0, 1), to(0, 1), to(0, 1), NONE]),
+    (ApiKey::DESCRIBE_CLUSTER, [to(0, 0), to(0, 1), to(0, 2), NONE, NONE]),
+    (ApiKey::DESCRIBE_PRODUCERS, [to(0, 0), to(0, 0), to(0, 0), to(0, 0), NONE]),
+];
+
+impl Profile {
+    /// All of them, the oldest Kafka first.
+    pub const ALL: [Self; 5] =
+        [Self::Kafka2_8, Self::Kafka3_9, Self::Kafka4_3, Self::Redpanda, Self::EventHubs];
+
+    /// The name on a command line, e.g. `kafka-4.3`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka2_8 => "kafka-2.8",
+            Self::Kafka3_9 => "kafka-3.9",
+            Self::Kafka4_3 => "kafka-4.3",
+            Self::Redpanda => "redpanda",
+            Self::EventHubs => "event-hubs",
+        }
+    }
+
+    /// The APIs and their versions as they are advertised.
+    pub(crate) fn versions(self) -> impl Iterator<Item = (ApiKey, VersionRange)> {
+        let range = move |(api_key, ranges): &(ApiKey, [Range; 5])| {
+            let (min, max) = ranges[self as usize]?;
+            Some((*api_key, VersionRange { min, max }))
+        };
+        VERSIONS.iter().filter_map(range)
+    }
+
+    pub(crate) fn quirks(self) -> &'static Quirks {
+        match self {
+            Self::Kafka2_8 => &KAFKA_2_8,
+            Self::Kafka3_9 => &KAFKA_3_9,
+            Self::Kafka4_3 => &KAFKA,
+            Self::Redpanda => &REDPANDA,
+            Self::EventHubs => &EVENT_HUBS,
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|profile| profile.name() == name);
+        known
+            .ok_or_else(|| format!("no profile {name:?}: there are {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}

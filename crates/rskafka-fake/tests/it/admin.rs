@@ -1,0 +1,228 @@
+//! Deleting records, adding partitions, configs, and what brokers say of themselves.
+
+use std::time::Duration;
+
+use rskafka_fake::{FakeCluster, Profile};
+use rskafka_protocol::ErrorCode;
+use rskafka_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
+use rskafka_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use rskafka_protocol::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsTopic,
+    HIGH_WATERMARK,
+};
+use rskafka_protocol::messages::describe_cluster::DescribeClusterRequest;
+use rskafka_protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use rskafka_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, SET,
+};
+use rskafka_protocol::messages::metadata::MetadataRequest;
+use rskafka_protocol::records::Compression;
+use tokio::time::Instant;
+
+use crate::support::*;
+
+fn delete(offset: i64) -> DeleteRecordsRequest {
+    let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset }];
+    let topics = vec![DeleteRecordsTopic { name: "t".to_owned(), partitions }];
+    DeleteRecordsRequest { topics, timeout_ms: 5000 }
+}
+
+async fn deleted(client: &mut RawClient, offset: i64) -> DeleteRecordsPartitionResult {
+    only(only(client.call(2, &delete(offset)).await.topics).partitions)
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_deleted_up_to_an_offset_or_the_end_when_every_replica_has() {
+    let cluster = cluster(2).await;
+    cluster.create_topic("t", 1, 2).unwrap();
+    cluster.move_leader("t", 0, 1).unwrap();
+    let topic = topic(&cluster, "t");
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    for _ in 0..3 {
+        produce(&mut client, &topic, 0, batch(["a", "b"])).await;
+    }
+    assert_eq!(deleted(&mut client, 3).await.low_watermark, 3);
+    assert_eq!(fetch(&mut client, &topic, 0, 2).await.error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
+    assert_eq!(records(&fetch(&mut client, &topic, 0, 3).await)[0].0, 2, "whole batches");
+    assert_eq!(deleted(&mut client, 7).await.error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
+    assert_eq!(deleted(&mut client, HIGH_WATERMARK).await.low_watermark, 6);
+
+    produce(&mut client, &topic, 0, batch(["c"])).await;
+    cluster.hold_replica("t", 0, 2).unwrap();
+    let start = Instant::now();
+    let late = deleted(&mut client, HIGH_WATERMARK).await;
+    assert_eq!((late.error_code, late.low_watermark), (ErrorCode::REQUEST_TIMED_OUT, 6));
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    let id = client.send(2, &delete(HIGH_WATERMARK)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster.release_replica("t", 0, 2).unwrap();
+    let answer = client.receive::<DeleteRecordsRequest>(2, id).await;
+    assert_eq!(only(only(answer.topics).partitions).low_watermark, 7);
+    assert_eq!(cluster.log_at("t", 0, 2).unwrap().log_start_offset, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_records_are_dropped_every_five_minutes_or_on_command() {
+    let cluster = cluster(2).await;
+    cluster.create_topic_with("t", 1, 2, [("retention.ms", "60000")]).unwrap();
+    cluster.create_topic_with("kept", 1, 1, [("retention.ms", "-1")]).unwrap();
+    let leader = cluster.leader("t", 0).unwrap().unwrap();
+    let mut client = RawClient::pipe(&cluster, leader).await;
+    let topic = topic(&cluster, "t");
+    produce(&mut client, &topic, 0, timed_batch([(WALL_MS - 50_000, "old")])).await;
+    produce(&mut client, &topic, 0, timed_batch([(WALL_MS + 290_000, "new")])).await;
+    produce(&mut client, &topic, 0, timed_batch([(-1, "without a time")])).await;
+    let start = |cluster: &FakeCluster| cluster.log("t", 0).unwrap().log_start_offset;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(start(&cluster), 0, "not before the next look");
+    tokio::time::sleep(Duration::from_secs(281)).await;
+    assert_eq!(start(&cluster), 1);
+    assert_eq!(cluster.log_at("t", 0, 3 - leader).unwrap().log_start_offset, 1);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    cluster.apply_retention();
+    assert_eq!(start(&cluster), 2, "what has no time stays");
+}
+
+#[tokio::test]
+async fn partitions_are_added_and_usable_at_once() {
+    let cluster = cluster(3).await;
+    cluster.create_topic("t", 1, 2).unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let topics = vec![CreatePartitionsTopic { name: "t".to_owned(), count: 4, assignments: None }];
+    let request = CreatePartitionsRequest { topics, timeout_ms: 1000, validate_only: false };
+    assert_eq!(only(client.call(3, &request).await.results).error_code, ErrorCode::NONE);
+    let again = only(client.call(3, &request).await.results);
+    assert_eq!(again.error_code, ErrorCode::INVALID_PARTITIONS);
+    assert_eq!(again.error_message.as_deref(), Some("Topic already has 4 partition(s)."));
+    let metadata = client.call(9, &MetadataRequest { topics: None, ..Default::default() }).await;
+    let partitions = only(metadata.topics).partitions;
+    assert!(partitions.len() == 4 && partitions.iter().all(|one| one.replica_nodes.len() == 2));
+    let leader = cluster.leader("t", 3).unwrap().unwrap();
+    let mut client = RawClient::pipe(&cluster, leader).await;
+    assert_eq!(produce(&mut client, &topic(&cluster, "t"), 3, batch(["a"])).await.base_offset, 0);
+}
+
+fn describe(resource_type: i8, name: &str, key: &str) -> DescribeConfigsRequest {
+    let resource = DescribeConfigsResource {
+        resource_type,
+        resource_name: name.to_owned(),
+        configuration_keys: Some(vec![key.to_owned()]),
+    };
+    DescribeConfigsRequest { resources: vec![resource], include_synonyms: true, include_documentation: false }
+}
+
+fn set(resource_type: i8, resource: &str, name: &str, value: &str) -> IncrementalAlterConfigsRequest {
+    let change =
+        AlterableConfig { name: name.to_owned(), config_operation: SET, value: Some(value.to_owned()) };
+    let resource =
+        AlterConfigsResource { resource_type, resource_name: resource.to_owned(), configs: vec![change] };
+    IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false }
+}
+
+#[tokio::test]
+async fn configs_are_described_and_changed_and_take_effect() {
+    let builder = FakeCluster::builder().config("producer.id.expiration.ms", "5000").in_memory();
+    let cluster = builder.start().await.unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let topic = topic(&cluster, "t");
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let request = describe(2, "t", "max.message.bytes");
+    let before = only(only(client.call(4, &request).await.results).configs);
+    assert_eq!((before.value.as_deref(), before.config_source), (Some("1048588"), 5));
+    let altered = only(client.call(1, &set(2, "t", "max.message.bytes", "100")).await.responses);
+    assert_eq!(altered.error_code, ErrorCode::NONE);
+    let after = only(only(client.call(4, &request).await.results).configs);
+    assert_eq!((after.value.as_deref(), after.config_source), (Some("100"), 1));
+    let answer = produce(&mut client, &topic, 0, batch([vec![0; 200]])).await;
+    assert_eq!(answer.error_code, ErrorCode::MESSAGE_TOO_LARGE);
+
+    let request = describe(4, "1", "producer.id.expiration.ms");
+    let fixed = only(only(client.call(4, &request).await.results).configs);
+    assert_eq!((fixed.value.as_deref(), fixed.config_source), (Some("5000"), 4));
+    client.call(1, &set(4, "", "producer.id.expiration.ms", "6000")).await;
+    client.call(1, &set(4, "1", "producer.id.expiration.ms", "7000")).await;
+    let dynamic = only(only(client.call(4, &request).await.results).configs);
+    let sources: Vec<_> =
+        dynamic.synonyms.iter().map(|one| (one.value.clone().unwrap(), one.source)).collect();
+    let expected = [("7000", 2), ("6000", 3), ("5000", 4), ("86400000", 5)];
+    assert_eq!(sources, expected.map(|(value, source)| (value.to_owned(), source)));
+    let refused = client.call(1, &set(4, "1", "transactional.id.expiration.ms", "1")).await;
+    assert_eq!(only(refused.responses).error_code, ErrorCode::INVALID_REQUEST);
+
+    for (name, value) in [("no.such", "1"), ("num.partitions", "x")] {
+        let error = FakeCluster::builder().config(name, value).start().await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_controller_of_kafka_2_8_creates_topics() {
+    for profile in Profile::ALL {
+        let cluster = FakeCluster::builder().profile(profile).brokers(2).in_memory().start().await.unwrap();
+        let mut client = RawClient::pipe(&cluster, 2).await;
+        assert_eq!(client.call(1, &MetadataRequest::default()).await.controller_id, 1);
+        let new = CreatableTopic {
+            name: "t".to_owned(),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![new], ..Default::default() };
+        let expected = match profile {
+            Profile::Kafka2_8 => ErrorCode::NOT_CONTROLLER,
+            _ => ErrorCode::NONE,
+        };
+        assert_eq!(only(client.call(2, &request).await.topics).error_code, expected, "{profile}");
+        let mut controller = RawClient::pipe(&cluster, 1).await;
+        controller.call(2, &request).await;
+        cluster.topic_id("t").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn event_hubs_gives_no_topic_ids_takes_gzip_only_and_hangs_up_on_new_versions() {
+    let cluster = FakeCluster::builder().profile(Profile::EventHubs).in_memory().start().await.unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let topic = topic(&cluster, "t");
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    for (compression, code) in [
+        (Compression::None, ErrorCode::NONE),
+        (Compression::Gzip, ErrorCode::NONE),
+        (Compression::Lz4, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
+        (Compression::Zstd, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
+    ] {
+        let mut builder = rskafka_protocol::records::RecordBatchBuilder::new();
+        builder.set_compression(compression);
+        builder.push(rskafka_protocol::records::NewRecord::new(WALL_MS, None, None)).unwrap();
+        let records = builder.build().unwrap().into_bytes();
+        let answer = produced(client.call(7, &produce_request(&topic, 0, -1, Some(records))).await);
+        assert_eq!(answer.error_code, code, "{compression}");
+    }
+    client.send(9, &MetadataRequest::default()).await;
+    assert!(client.is_closed().await, "a version that it does not speak");
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    client.send(4, &rskafka_protocol::messages::api_versions::ApiVersionsRequest::default()).await;
+    assert!(client.is_closed().await, "not even of ApiVersions");
+    // A version with ids, which it would not have: the id is zero.
+    let builder = FakeCluster::builder().profile(Profile::EventHubs);
+    let builder = builder.advertise(rskafka_protocol::ApiKey::METADATA, 1..=12).in_memory();
+    let cluster = builder.start().await.unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let metadata = client.call(12, &MetadataRequest { topics: None, ..Default::default() }).await;
+    assert!(only(metadata.topics).topic_id.is_zero());
+}
+
+#[tokio::test]
+async fn brokers_that_do_not_run_are_described_as_fenced_on_request() {
+    let cluster = cluster(2).await;
+    cluster.stop_broker(2).await.unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    for (include_fenced_brokers, expected) in [(false, vec![(1, false)]), (true, vec![(1, false), (2, true)])]
+    {
+        let request = DescribeClusterRequest { include_fenced_brokers, ..Default::default() };
+        let brokers = client.call(2, &request).await.brokers;
+        let found: Vec<_> = brokers.iter().map(|broker| (broker.broker_id, broker.is_fenced)).collect();
+        assert_eq!(found, expected);
+    }
+}
