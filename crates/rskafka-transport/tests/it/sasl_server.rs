@@ -1,5 +1,7 @@
 //! The broker's side of SASL, as Kafka was measured to behave.
 
+use std::time::Duration;
+
 use rskafka_protocol::messages::sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 use rskafka_protocol::messages::sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};
 use rskafka_protocol::scram::{Mechanism, ServerStart, StoredCredential};
@@ -21,6 +23,8 @@ pub(crate) struct SaslServer {
     pub(crate) secret: String,
     pub(crate) mechanisms: &'static [&'static str],
     pub(crate) lifetime_ms: i64,
+    /// How long it takes to answer.
+    pub(crate) delay: Duration,
     /// The highest version of SaslAuthenticate.
     pub(crate) max_version: i16,
 }
@@ -32,6 +36,7 @@ impl Default for SaslServer {
             secret: "s3cret-w0rd".to_owned(),
             mechanisms: &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"],
             lifetime_ms: 0,
+            delay: Duration::ZERO,
             max_version: 2,
         }
     }
@@ -124,6 +129,7 @@ impl SaslServer {
         header: &RequestHeader,
         bytes: &[u8],
     ) {
+        tokio::time::sleep(self.delay).await;
         let response = SaslAuthenticateResponse {
             auth_bytes: bytes.to_vec().into(),
             session_lifetime_ms: self.lifetime_ms,
