@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use rskafka_protocol::{Frame, RequestHeader};
+use rskafka_protocol::{ApiKey, Frame, RequestHeader};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::api::{Call, Exchange, Reply};
 use crate::authentication::Authentication;
+use crate::bug::{self, Planted, Treatment};
 use crate::fault::{Action, Strike};
 use crate::received::Arrival;
 use crate::shared::{Listed, Shared};
@@ -208,6 +209,15 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
             if !self.authentication.admits(header.api_key, now) {
                 return Ok(());
             }
+            if header.api_key == ApiKey::PRODUCE
+                && let Some(bug) = self.listed.shared.take_bug()
+            {
+                let reply = self.mistreat(bug, &header, body).await;
+                if self.reply(sequence, reply).await? {
+                    continue;
+                }
+                return Ok(());
+            }
             let Some(exchange) = self.listed.shared.versions.decode(&header, &body) else {
                 return Ok(());
             };
@@ -260,6 +270,33 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
                 Ok(!tampered.closes && !is_last)
             }
         }
+    }
+
+    /// Serves an append as a bug has it.
+    async fn mistreat(&mut self, bug: Planted, header: &RequestHeader, body: Bytes) -> Reply {
+        let shared = &self.listed.shared;
+        let (treatment, left) = bug.treat(header, &body);
+        let Treatment::Wrong { bodies, reply, moved } = treatment else {
+            let Some(exchange) = shared.versions.decode(header, &body) else {
+                return Reply::Close;
+            };
+            let reply = self.apply(header, exchange).await;
+            if let Some(mut bug) = left {
+                bug.answered(header, &body, &reply);
+                self.listed.shared.plant(bug);
+            }
+            return reply;
+        };
+        left.into_iter().for_each(|bug| shared.plant(bug));
+        let mut first = None;
+        for body in bodies {
+            let Some(exchange) = self.listed.shared.versions.decode(header, &body) else {
+                return Reply::Close;
+            };
+            let reply = self.apply(header, exchange).await;
+            first.get_or_insert(reply);
+        }
+        bug::moved(header, reply.or(first).unwrap_or(Reply::NoAnswer), moved)
     }
 
     /// Lets the cluster serve the request, however long that waits.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rskafka_protocol::Uuid;
 
+use crate::bug::{Bug, Planted};
 use crate::cluster::FakeCluster;
 use crate::fault::{ByteFault, Fault, FaultId};
 use crate::received::ReceivedRequest;
@@ -280,6 +281,14 @@ impl FakeCluster {
     pub fn clear_faults(&self) {
         self.shared.with(|state, _| state.faults.clear());
         self.shared.byte_faults_changed();
+    }
+}
+
+/// Bugs.
+impl FakeCluster {
+    /// Has the cluster break its promises once: see [`Bug`].
+    pub fn plant(&self, bug: Bug) {
+        self.shared.plant(Planted::new(bug));
     }
 }
 

@@ -52,6 +52,7 @@
 mod api;
 mod authentication;
 mod broker;
+mod bug;
 mod builder;
 mod clock;
 mod cluster;
@@ -71,6 +72,7 @@ mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub use bug::{BUGS, Bug};
 pub use builder::FakeClusterBuilder;
 pub use cluster::FakeCluster;
 pub use fault::{ByteFault, Fault, FaultId};

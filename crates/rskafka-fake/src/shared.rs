@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::api::Versions;
 use crate::authentication::Authentication;
+use crate::bug::Planted;
 use crate::clock::{Clock, Now};
 use crate::fault::{ByteFault, Direction, FaultId, Reached};
 use crate::state::{ConnectionId, State};
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) security: Security,
     pub(crate) arrivals: Notify,
+    bug: Mutex<Option<Planted>>,
     clock: Clock,
 }
 
@@ -110,6 +112,7 @@ impl Shared {
             limits,
             security,
             arrivals: Notify::new(),
+            bug: Mutex::default(),
             clock,
         }
     }
@@ -133,6 +136,15 @@ impl Shared {
             }
         }
         result
+    }
+
+    /// Takes the bug out that is planted.
+    pub(crate) fn take_bug(&self) -> Option<Planted> {
+        lock(&self.bug).take()
+    }
+
+    pub(crate) fn plant(&self, bug: Planted) {
+        *lock(&self.bug) = Some(bug);
     }
 
     /// Lists a new connection until its [`Listed`] is dropped.

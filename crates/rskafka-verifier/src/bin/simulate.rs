@@ -51,7 +51,7 @@ fn run(flags: flags::Simulate) -> Result<bool> {
             let numbers: Result<BTreeSet<usize>, _> = numbers.split(',').map(str::parse).collect();
             plan = plan.only(&numbers.context("--only takes numbers of faults, e.g. 2,7")?);
         }
-        return one(Setup { seed, profile, plan, keeps_trace: flags.trace }, flags.shrink);
+        return one(Setup { seed, profile, plan, bug: None, keeps_trace: flags.trace }, flags.shrink);
     }
     let seeds = flags.seeds.as_deref().unwrap_or("0..2000");
     let (from, to) = seeds.split_once("..").context("--seeds takes A..B")?;
@@ -66,7 +66,7 @@ fn run(flags: flags::Simulate) -> Result<bool> {
     }
     if let Some(first) = some.first() {
         let plan = Plan::of_seed(first.seed, &profile);
-        one(Setup { seed: first.seed, profile, plan, keeps_trace: false }, flags.shrink)?;
+        one(Setup { seed: first.seed, profile, plan, bug: None, keeps_trace: false }, flags.shrink)?;
     }
     ensure!(rare.is_empty(), "too rare to have been tried: {}", rare.join(", "));
     println!("{failed} of {} seeds failed", sweep.runs);

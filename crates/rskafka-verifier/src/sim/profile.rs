@@ -13,6 +13,8 @@ pub struct Profile {
     pub writers: usize,
     /// Writers that send again what they cannot tell to be written: they may show duplicates.
     pub resenders: usize,
+    /// Whether the copies that those show are no findings.
+    pub forgives_copies: bool,
     /// Readers that follow the log while it grows. Another one reads it whole at the end.
     pub readers: usize,
     /// Partitions; writers and readers are spread over them.
@@ -24,17 +26,25 @@ pub struct Profile {
 impl Profile {
     /// One writer, nothing sent again.
     pub fn readers() -> Self {
-        Self { name: "readers", writers: 1, resenders: 0, readers: 1, partitions: 1, appends: 300 }
+        Self {
+            name: "readers",
+            writers: 1,
+            resenders: 0,
+            forgives_copies: true,
+            readers: 1,
+            partitions: 1,
+            appends: 300,
+        }
     }
 
     /// Several writers and readers on two partitions, nothing sent again.
     pub fn writers() -> Self {
-        Self { name: "writers", writers: 3, resenders: 0, readers: 2, partitions: 2, appends: 300 }
+        Self { name: "writers", writers: 3, readers: 2, partitions: 2, ..Self::readers() }
     }
 
     /// A writer that sends again what may be written.
     pub fn resenders() -> Self {
-        Self { name: "resenders", writers: 1, resenders: 1, readers: 1, partitions: 1, appends: 300 }
+        Self { name: "resenders", resenders: 1, ..Self::readers() }
     }
 
     /// All profiles.

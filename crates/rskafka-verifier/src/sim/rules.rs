@@ -77,13 +77,16 @@ pub(super) struct Rules {
 #[derive(Debug, Default)]
 struct Writer {
     sends_again: bool,
+    is_forgiven: bool,
     /// By the record's number.
     fates: Vec<Fate>,
 }
 
 impl Rules {
-    pub(super) fn writer(&mut self, writer: u32, sends_again: bool) {
-        self.writers.insert(writer, Writer { sends_again, fates: Vec::new() });
+    /// A writer that `sends_again` gives up the order of its records; the copies that it shows are no
+    /// findings if that is forgiven.
+    pub(super) fn writer(&mut self, writer: u32, sends_again: bool, is_forgiven: bool) {
+        self.writers.insert(writer, Writer { sends_again, is_forgiven, fates: Vec::new() });
     }
 
     /// A record is sent. Numbers of a writer begin at 0 and have no gaps.
@@ -143,18 +146,19 @@ impl Rules {
             let Value::Record(id) = *value else {
                 continue;
             };
-            let Some((sends_again, fate)) = self.fate(id) else {
+            let Some((sends_again, is_forgiven, fate)) = self.fate(id) else {
                 let what = format!("offset {offset} has {id}");
                 self.findings.push(Finding { wrong: Wrong::NeverSent, what });
                 continue;
             };
             if let Some(first) = at.insert(id, offset) {
-                if sends_again {
+                if is_forgiven {
                     self.resent += 1;
                     continue;
                 }
                 let what = format!("offsets {first} and {offset} both have {id}");
                 self.findings.push(Finding { wrong: Wrong::Duplicated, what });
+                continue;
             }
             if fate == Fate::NotWritten {
                 let what = format!("offset {offset} has {id}, which was reported as not written");
@@ -221,9 +225,9 @@ impl Rules {
         }
     }
 
-    fn fate(&self, id: Id) -> Option<(bool, Fate)> {
+    fn fate(&self, id: Id) -> Option<(bool, bool, Fate)> {
         let writer = self.writers.get(&id.writer)?;
-        Some((writer.sends_again, *writer.fates.get(id.number as usize)?))
+        Some((writer.sends_again, writer.is_forgiven, *writer.fates.get(id.number as usize)?))
     }
 }
 
@@ -240,7 +244,7 @@ mod tests {
     #[test]
     fn a_copy_that_is_not_written_says_nothing_of_an_earlier_one() {
         let mut rules = Rules::default();
-        rules.writer(WRITER, true);
+        rules.writer(WRITER, true, true);
         rules.sent(id(0));
         rules.settled(id(0), Fate::Unknown);
         rules.settled(id(0), Fate::NotWritten);
@@ -255,7 +259,7 @@ mod tests {
 
     fn findings_of(log: &[u32], sends_again: bool, change: impl FnOnce(&mut Rules)) -> Vec<Wrong> {
         let mut rules = Rules::default();
-        rules.writer(WRITER, sends_again);
+        rules.writer(WRITER, sends_again, sends_again);
         for number in 0..10 {
             rules.sent(id(number));
         }
@@ -292,7 +296,7 @@ mod tests {
     #[test]
     fn an_acknowledged_record_below_the_start_of_the_log_was_deleted() {
         let mut rules = Rules::default();
-        rules.writer(WRITER, false);
+        rules.writer(WRITER, false, false);
         rules.sent(id(0));
         rules.settled(id(0), Fate::Acked(4));
         assert_eq!(rules.finish(5).0, []);

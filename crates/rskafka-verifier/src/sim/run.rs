@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rskafka::client::{Client, OffsetAt, PartitionClient};
-use rskafka_fake::FakeCluster;
+use rskafka_fake::{Bug, FakeCluster};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -41,6 +41,8 @@ pub struct Setup {
     pub profile: Profile,
     /// What goes wrong.
     pub plan: Plan,
+    /// A bug of the cluster, to see it found.
+    pub bug: Option<Bug>,
     /// Whether the trace is kept as lines.
     pub keeps_trace: bool,
 }
@@ -148,6 +150,7 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
         .await
         .context("the cluster does not start")?;
     cluster.create_topic(TOPIC, profile.partitions as i32, BROKERS as i16).context("no topic")?;
+    setup.bug.into_iter().for_each(|bug| cluster.plant(bug));
     let network = Network::new(cluster.clone(), plan, *seed, *keeps_trace);
     let rules = (0..profile.partitions).map(|_| Rules::default()).collect();
     let stage = Arc::new(Stage { network, rules: Mutex::new(rules), counts: Mutex::default() });
@@ -208,7 +211,8 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
             random: random.fork(),
             stage: stage.clone(),
         };
-        stage.rules(partition, |rules| rules.writer(number as u32, sends_again));
+        let is_forgiven = sends_again && profile.forgives_copies;
+        stage.rules(partition, |rules| rules.writer(number as u32, sends_again, is_forgiven));
         writers.spawn(writer.run());
     }
     let (all_written, is_all_written) = tokio::sync::watch::channel(false);

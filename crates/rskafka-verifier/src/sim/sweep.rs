@@ -138,7 +138,7 @@ fn given_bytes(outcome: &Outcome) -> i64 {
 
 fn setup(seed: u64, profile: &Profile) -> Setup {
     let plan = Plan::of_seed(seed, profile);
-    Setup { seed, profile: profile.clone(), plan, keeps_trace: false }
+    Setup { seed, profile: profile.clone(), plan, bug: None, keeps_trace: false }
 }
 
 /// Leaves out faults, as long as the same thing goes wrong without them.

@@ -101,7 +101,8 @@ impl Writer {
             }
             Some(Err(_)) | None => vec![Fate::Unknown; call.ids.len()],
         };
-        let is_unknown = fates.contains(&Fate::Unknown);
+        // What was dropped was not wanted.
+        let is_unknown = result.is_some() && fates.contains(&Fate::Unknown);
         self.stage.rules(self.partition, |rules| {
             for (id, fate) in call.ids.iter().zip(fates) {
                 rules.settled(*id, fate);
