@@ -12,7 +12,7 @@ use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, Fault, FaultId, 
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use crate::common::{SLACK, new_topic, read_all, record, values};
+use crate::common::{SLACK, new_topic, read_all, record, served, values};
 use crate::environment::Environment;
 
 /// Far below the time after which a cluster takes a silent broker for dead.
@@ -90,7 +90,7 @@ impl Frozen {
         let topic = new_topic("frozen");
         let created = client.create_topic(&topic, 1, 1).config("max.message.bytes", (2 * HUGE).to_string());
         created.await.unwrap();
-        let log = client.partition_client(&topic, 0).await.unwrap();
+        let log = served(&client, &topic, 0).await;
         log.produce([record("first")]).await.unwrap();
         let mut faults = Vec::new();
         for (index, proxy) in proxies.iter().enumerate() {

@@ -5,7 +5,7 @@ use rskafka::record::{Headers, Record};
 use rskafka_verifier::proxy::Proxy;
 use rskafka_verifier::socks5::Socks5Server;
 
-use crate::common::{new_topic, now, read_all};
+use crate::common::{new_topic, now, read_all, served};
 use crate::environment::{Environment, run, sasl};
 
 /// Enough that each broker leads one.
@@ -108,7 +108,7 @@ async fn appended_records_are_read_back(client: ClientBuilder) {
     let topic = new_topic("listeners");
     client.create_topic(&topic, PARTITIONS, 1).await.unwrap();
     for partition in 0..PARTITIONS {
-        let log = client.partition_client(&topic, partition).await.unwrap();
+        let log = served(&client, &topic, partition).await;
         let mut written = Vec::new();
         for size in [0, 1, 100, 16 * 1024, 300_000] {
             let mut headers = Headers::new();

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::common::{new_topic, read_all, record, values};
+use crate::common::{new_topic, read_all, record, served, values};
 use crate::environment::{Environment, run, sasl};
 
 /// What a broker logs, with the request, when one comes on a session that has ended; then it closes the connection.
@@ -80,7 +80,7 @@ async fn append_and_tail(mechanism: &'static str, environment: Environment, unti
     let client = client.build().await.unwrap();
     let topic = new_topic("sessions");
     client.create_topic(&topic, 1, 1).await.unwrap();
-    let log = client.partition_client(&topic, 0).await.unwrap();
+    let log = served(&client, &topic, 0).await;
     let mut written = Vec::new();
     let mut next = 0;
     while Instant::now() < until {

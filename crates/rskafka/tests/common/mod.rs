@@ -12,7 +12,7 @@ pub mod waiting;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rskafka::client::{Client, PartitionClient};
+use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::record::{Record, RecordAndOffset};
 use time::OffsetDateTime;
 
@@ -38,8 +38,24 @@ pub async fn new_log(brokers: &Brokers, case: &str) -> (Client, PartitionClient)
     let client = Client::new_plain(brokers.clone()).await.unwrap();
     let topic = new_topic(case);
     client.create_topic(&topic, 1, 1).await.unwrap();
-    let log = client.partition_client(&topic, 0).await.unwrap();
+    let log = served(&client, &topic, 0).await;
     (client, log)
+}
+
+/// A partition client whose leader takes requests. With ZooKeeper, other brokers name a leader of a new topic before it knows that
+/// it is one; a produce in between is refused with a code that leaves its outcome open.
+pub async fn served(client: &Client, topic: &str, partition: i32) -> PartitionClient {
+    let asking = async {
+        loop {
+            if let Ok(log) = client.partition_client(topic, partition).await
+                && log.get_offset(OffsetAt::Latest).await.is_ok()
+            {
+                return log;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("nobody leads the new topic")
 }
 
 /// A record with a value only.
@@ -55,7 +71,6 @@ pub fn now() -> OffsetDateTime {
 
 /// Reads the whole log from its first offset.
 pub async fn read_all(log: &PartitionClient) -> Vec<RecordAndOffset> {
-    use rskafka::client::OffsetAt;
     let end = log.get_offset(OffsetAt::Latest).await.unwrap().offset;
     let mut next = log.get_offset(OffsetAt::Earliest).await.unwrap().offset;
     let mut all = Vec::new();

@@ -7,7 +7,7 @@ use rskafka::client::{Client, OffsetAt};
 use rskafka::protocol::ErrorCode;
 use rskafka::record::Record;
 
-use super::{Brokers, SLACK, new_log, new_topic, read_all, record, values};
+use super::{Brokers, SLACK, new_log, new_topic, read_all, record, served, values};
 
 /// A topic that was just created is not known everywhere at once: the client asks again for a second.
 const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(1);
@@ -103,9 +103,9 @@ pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
         assert!(rounds < 100, "cannot be created again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let second = served(&client, log.topic(), 0).await;
     let error = log.get_offset(OffsetAt::Latest).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error}");
-    let second = client.partition_client(log.topic(), 0).await.unwrap();
     second.produce([record("of the second")]).await.unwrap();
     // What the first client does is not done to the second topic.
     let mut rounds = 0;
