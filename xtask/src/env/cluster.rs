@@ -139,10 +139,9 @@ impl Kafka {
     }
 
     /// Gives every node its cluster id and its initial metadata, and controllers the users.
-    fn format(&self, nodes: &[Node]) -> Result<()> {
+    fn format(&mut self, nodes: &[Node]) -> Result<()> {
         let cluster_id = cluster_id();
-        let mut tools = Vec::new();
-        for node in nodes {
+        let tool = |node: &Node| {
             let folder = self.folder.join(node.name());
             let mut tool = self.java.command(CONTROLLER_HEAP_MIB, "WARN", "kafka.tools.StorageTool");
             tool.args(["format", "--cluster-id", &cluster_id, "--config"])
@@ -152,19 +151,44 @@ impl Kafka {
                     tool.args(["--add-scram", &format!("{mechanism}=[name={USER},password={PASSWORD}]")]);
                 }
             }
-            tools.push(Tool::start(&mut tool, &folder.join("format.log"))?);
-        }
-        tools.into_iter().try_for_each(Tool::wait)
+            (folder.join("format.log"), tool)
+        };
+        let tools: Vec<(PathBuf, Command)> = nodes.iter().map(tool).collect();
+        self.run_tools(tools)
     }
 
     /// What versions with ZooKeeper have instead; its tool waits until ZooKeeper listens.
-    fn add_users(&self, zookeeper: &Node) -> Result<()> {
+    fn add_users(&mut self, zookeeper: &Node) -> Result<()> {
         let address = zookeeper.address(ZOOKEEPER.name).context("ZooKeeper has no port")?;
         let secrets = SCRAM.map(|mechanism| format!("{mechanism}=[password={PASSWORD}]")).join(",");
         let mut tool = self.java.command(CONTROLLER_HEAP_MIB, "WARN", "kafka.admin.ConfigCommand");
         tool.args(["--zookeeper", &address, "--alter", "--add-config", &secrets]);
         tool.args(["--entity-type", "users", "--entity-name", USER]);
-        Tool::start(&mut tool, &self.folder.join(zookeeper.name()).join("users.log"))?.wait()
+        self.run_tools(vec![(self.folder.join(zookeeper.name()).join("users.log"), tool)])
+    }
+
+    /// Runs command line tools at the same time, each with its log. While they run they belong to the environment, so that none is left
+    /// if this command is killed.
+    fn run_tools(&mut self, tools: Vec<(PathBuf, Command)>) -> Result<()> {
+        let servers = self.state.nodes.len();
+        let mut running = Vec::new();
+        for (log, mut tool) in tools {
+            let file = File::create(&log)?;
+            let owned = Owned::spawn(tool.stdout(file.try_clone()?).stderr(file), Duration::ZERO)?;
+            self.state.nodes.push(("tool".to_owned(), owned.process));
+            self.state.write(&self.folder)?;
+            running.push((log, owned));
+        }
+        for (log, tool) in running {
+            let status = tool.wait()?;
+            ensure!(
+                status.success(),
+                "setting up the log folders or users failed ({status}): {}",
+                tail(&log)
+            );
+        }
+        self.state.nodes.truncate(servers);
+        self.state.write(&self.folder)
     }
 
     fn spawn(&mut self, node: &Node) -> Result<()> {
@@ -285,30 +309,6 @@ pub(crate) fn end_abandoned() -> Result<()> {
 fn remove_data(folder: &Path, state: &State) {
     for (name, _) in &state.nodes {
         let _ = fs::remove_dir_all(folder.join(name).join("data"));
-    }
-}
-
-/// One of Kafka's command line tools while it runs.
-struct Tool {
-    process: Owned,
-    log: PathBuf,
-}
-
-impl Tool {
-    fn start(command: &mut Command, log: &Path) -> Result<Tool> {
-        let file = File::create(log)?;
-        command.stdout(file.try_clone()?).stderr(file);
-        Ok(Tool { process: Owned::spawn(command, Duration::ZERO)?, log: log.to_owned() })
-    }
-
-    fn wait(self) -> Result<()> {
-        let status = self.process.wait()?;
-        ensure!(
-            status.success(),
-            "setting up the log folders or users failed ({status}): {}",
-            tail(&self.log)
-        );
-        Ok(())
     }
 }
 
