@@ -49,6 +49,10 @@ pub(crate) struct Quirks {
     pub(crate) only_gzip: bool,
     /// An ApiVersions request that is too new gets an answer.
     pub(crate) answers_new_api_versions: bool,
+    /// The least that `segment.bytes` may be.
+    pub(crate) min_segment_bytes: i64,
+    /// ListOffsets answers a partition that the request has twice once.
+    pub(crate) list_offsets_merges: bool,
     pub(crate) producers: Rules,
 }
 
@@ -59,10 +63,12 @@ const KAFKA: Quirks = Quirks {
     aborted_in_order: true,
     only_gzip: false,
     answers_new_api_versions: true,
+    min_segment_bytes: 1_048_576,
+    list_offsets_merges: true,
     producers: Rules { fences: true, wraps: true },
 };
-const KAFKA_3_9: Quirks = Quirks { min_isr_capped: false, ..KAFKA };
-const KAFKA_2_8: Quirks = Quirks { only_controller: true, min_isr_capped: false, ..KAFKA };
+const KAFKA_3_9: Quirks = Quirks { min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
+const KAFKA_2_8: Quirks = Quirks { only_controller: true, min_isr_capped: false, ..KAFKA_3_9 };
 const REDPANDA: Quirks =
     Quirks { aborted_in_order: false, producers: Rules { fences: false, wraps: false }, ..KAFKA };
 const EVENT_HUBS: Quirks =

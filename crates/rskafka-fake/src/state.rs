@@ -21,7 +21,7 @@ mod waiting;
 pub(crate) use self::batch::{Received as ReceivedBatch, Refusal};
 pub(crate) use self::broker::{Broker, Endpoint};
 pub(crate) use self::broker_configs::{BROKER_CONFIGS, BrokerConfigs, Source};
-pub(crate) use self::configs::{CONFIGS, ConfigValue, TopicConfig, TopicSettings, topic_config};
+pub(crate) use self::configs::{ConfigValue, TopicConfig, TopicSettings, topic_config, topic_configs};
 pub use self::control::ControlError;
 pub(crate) use self::control::Life;
 pub(crate) use self::coordinator::{Coordinator, Identity, partition_of};
@@ -187,7 +187,7 @@ impl State {
 
     /// What a topic with these configs of its own is to do.
     fn settings(&self, configs: &BTreeMap<String, String>) -> Result<TopicSettings, String> {
-        let mut settings = TopicSettings::parse(configs)?;
+        let mut settings = TopicSettings::parse(configs, self.profile)?;
         if settings.retention_bytes.is_none() {
             settings.retention_bytes = self.defaults.retained_bytes;
         }

@@ -16,7 +16,8 @@ use rskafka_protocol::messages::create_topics::{
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{CONFIGS, NewTopic, TopicConfig, TopicRef, TopicRequest};
+use crate::profile::Profile;
+use crate::state::{NewTopic, TopicConfig, TopicRef, TopicRequest, topic_configs};
 
 /// Where a config's value comes from (Kafka class `ConfigSource`).
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
@@ -72,7 +73,7 @@ fn create(topic: CreatableTopic, validate_only: bool, call: &mut Call<'_>) -> Cr
         error_message: None,
         num_partitions: new.assignments.len() as i32,
         replication_factor: new.assignments.first().map_or(-1, |brokers| brokers.len() as i16),
-        configs: Some(configs(&new.configs)),
+        configs: Some(configs(&new.configs, call.state.profile)),
         ..Default::default()
     };
     // A check only gets an id too, of a topic that never is.
@@ -99,11 +100,11 @@ fn parse(topic: CreatableTopic) -> Result<TopicRequest, (ErrorCode, String)> {
     })
 }
 
-fn configs(own: &BTreeMap<String, String>) -> Vec<CreatableTopicConfigs> {
-    let entry = |config: &TopicConfig| {
+fn configs(own: &BTreeMap<String, String>, profile: Profile) -> Vec<CreatableTopicConfigs> {
+    let entry = |(config, default): (&TopicConfig, &str)| {
         let (value, config_source) = match own.get(config.name) {
             Some(value) => (value.as_str(), DYNAMIC_TOPIC_CONFIG),
-            None => (config.default, DEFAULT_CONFIG),
+            None => (default, DEFAULT_CONFIG),
         };
         CreatableTopicConfigs {
             name: config.name.to_owned(),
@@ -112,7 +113,7 @@ fn configs(own: &BTreeMap<String, String>) -> Vec<CreatableTopicConfigs> {
             ..Default::default()
         }
     };
-    CONFIGS.iter().map(entry).collect()
+    topic_configs(profile).map(entry).collect()
 }
 
 fn refused(name: String, error_code: ErrorCode, error_message: Option<String>) -> CreatableTopicResult {

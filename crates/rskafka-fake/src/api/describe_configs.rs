@@ -13,7 +13,7 @@ use rskafka_protocol::messages::describe_configs::{
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{BROKER_CONFIGS, CONFIGS, Source, State, TopicRef, is_valid_name};
+use crate::state::{BROKER_CONFIGS, Source, State, TopicRef, is_valid_name, topic_configs};
 
 /// What has configs.
 pub(super) const TOPIC: i8 = 2;
@@ -98,16 +98,16 @@ fn of_topic(name: &str, state: &State) -> Result<Vec<DescribeConfigsResourceResu
     let Some(topic) = state.topic(name) else {
         return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic {name} does not exist.")));
     };
-    let describe = |config: &crate::state::TopicConfig| {
+    let describe = |(config, default): (&crate::state::TopicConfig, &str)| {
         let own = topic.configs.get(config.name);
         let mut synonyms = Vec::new();
         synonyms.extend(own.map(|value| synonym(config.name, value, DYNAMIC_TOPIC_CONFIG)));
         if !config.broker_config.is_empty() {
-            synonyms.push(synonym(config.broker_config, config.default, Source::Default as i8));
+            synonyms.push(synonym(config.broker_config, default, Source::Default as i8));
         }
         DescribeConfigsResourceResult {
             name: config.name.to_owned(),
-            value: Some(own.map_or(config.default, String::as_str).to_owned()),
+            value: Some(own.map_or(default, String::as_str).to_owned()),
             config_source: if own.is_some() { DYNAMIC_TOPIC_CONFIG } else { Source::Default as i8 },
             synonyms,
             config_type: config.form.wire_type(),
@@ -115,7 +115,7 @@ fn of_topic(name: &str, state: &State) -> Result<Vec<DescribeConfigsResourceResu
             ..Default::default()
         }
     };
-    Ok(CONFIGS.iter().map(describe).collect())
+    Ok(topic_configs(state.profile).map(describe).collect())
 }
 
 /// The configs of a broker; of -1, those set for all brokers.

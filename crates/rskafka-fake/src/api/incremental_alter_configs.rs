@@ -16,6 +16,7 @@ use rskafka_protocol::messages::incremental_alter_configs::{
 use super::describe_configs::{BROKER, TOPIC};
 use super::exchange::Api;
 use super::{Call, Outcome};
+use crate::profile::Profile;
 use crate::state::{TopicRef, is_valid_name, topic_config};
 
 type Refused = (ErrorCode, String);
@@ -93,7 +94,7 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
                 let why = format!("The topic '{name}' does not exist.");
                 return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
             };
-            let changed = changed(topic.configs.clone(), configs)?;
+            let changed = changed(call.state.profile, topic.configs.clone(), configs)?;
             call.state
                 .set_topic_configs(name, changed, validate_only)
                 .map_err(|why| (ErrorCode::INVALID_CONFIG, why))
@@ -129,6 +130,7 @@ fn not_a_list(config: &AlterableConfig) -> Refused {
 
 /// A topic's own configs after the changes.
 fn changed(
+    profile: Profile,
     mut own: BTreeMap<String, String>,
     changes: &[AlterableConfig],
 ) -> Result<BTreeMap<String, String>, Refused> {
@@ -142,9 +144,9 @@ fn changed(
                 own.remove(&config.name);
             }
             APPEND | SUBTRACT => {
-                let known = topic_config(&config.name).filter(|known| known.form.is_list());
-                let known = known.ok_or_else(|| not_a_list(config))?;
-                let before = own.get(&config.name).map_or(known.default, String::as_str);
+                let known = topic_config(profile, &config.name).filter(|(known, _)| known.form.is_list());
+                let (_, default) = known.ok_or_else(|| not_a_list(config))?;
+                let before = own.get(&config.name).map_or(default, String::as_str);
                 let mut words: Vec<&str> = before.split(',').filter(|word| !word.is_empty()).collect();
                 for word in value.split(',') {
                     match config.config_operation {

@@ -8,7 +8,7 @@
 //! - OFFSET_NOT_AVAILABLE, before version 5 LEADER_NOT_AVAILABLE, while a new leader does not know how far
 //!   the other replicas have come (KIP-207).
 //! - FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION.
-//! - A partition that the request has twice has one entry, with INVALID_REQUEST.
+//! - A partition that the request has twice has one entry, before Kafka 4 two, with INVALID_REQUEST.
 //! - In batches whose compression this build cannot read, times are those of the whole batch.
 
 use rskafka_protocol::ErrorCode;
@@ -41,7 +41,8 @@ impl Api for ListOffsetsRequest {
             let mut partitions: Vec<ListOffsetsPartitionResponse> = Vec::new();
             for asked in &topic.partitions {
                 let index = asked.partition_index;
-                if partitions.iter().any(|entry| entry.partition_index == index) {
+                let is_known = partitions.iter().any(|entry| entry.partition_index == index);
+                if is_known && call.state.profile.quirks().list_offsets_merges {
                     continue;
                 }
                 let count = topic.partitions.iter().filter(|other| other.partition_index == index).count();

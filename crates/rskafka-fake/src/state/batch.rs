@@ -278,7 +278,7 @@ mod tests {
     }
 
     fn stored(records: Bytes, log_append_time: Option<i64>) -> Stored {
-        let settings = TopicSettings::parse(&BTreeMap::new()).unwrap();
+        let settings = TopicSettings::parse(&BTreeMap::new(), Default::default()).unwrap();
         let received = Received::parse(Some(records), 9).unwrap();
         received.check_topic(&settings, 1000).unwrap().store(70, 5, log_append_time)
     }

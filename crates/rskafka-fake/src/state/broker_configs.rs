@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::configs::ConfigValue;
+use crate::profile::Profile;
 
 /// Who set a value (Kafka class `ConfigSource`), by its number on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +116,7 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     let Some((.., form, _)) = BROKER_CONFIGS.iter().find(|(known, ..)| *known == name) else {
         return Err(format!("the fake has no broker config {name}"));
     };
-    match form.accepts(value) {
+    match form.accepts(value, Profile::default()) {
         true => Ok(()),
         false => Err(format!("Invalid value {value} for configuration {name}")),
     }

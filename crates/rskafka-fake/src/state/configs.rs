@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::profile::Profile;
+
 /// What a config's value may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ConfigValue {
@@ -12,10 +14,14 @@ pub(crate) enum ConfigValue {
     Bool,
     /// A whole number of 32 bits, not below the given one.
     Int(i64),
+    /// A whole number of 32 bits, not below what a segment must have at least.
+    SegmentBytes,
     /// A whole number of 64 bits, not below the given one.
     Long(i64),
     /// A decimal number from 0 to 1.
     Ratio,
+    /// Any text.
+    Text,
     /// Any comma-separated list.
     List,
     /// A comma-separated list of some of these.
@@ -28,78 +34,135 @@ pub(crate) enum ConfigValue {
 #[derive(Debug)]
 pub(crate) struct TopicConfig {
     pub(crate) name: &'static str,
-    /// In 4.x.
-    pub(crate) default: &'static str,
+    defaults: Defaults,
     pub(crate) form: ConfigValue,
     /// The broker config that it has its value from; empty if there are several or none.
     pub(crate) broker_config: &'static str,
 }
 
+/// In Kafka 2.8, 3.9 and 4.x; `None` where there is no such config.
+type Defaults = [Option<&'static str>; 3];
+
+const fn same(default: &'static str) -> Defaults {
+    [Some(default); 3]
+}
+
+const fn since_3_9(default: &'static str) -> Defaults {
+    [None, Some(default), Some(default)]
+}
+
+const fn until_3_9(default: &'static str) -> Defaults {
+    [Some(default), Some(default), None]
+}
+
 const fn config(
     name: &'static str,
-    default: &'static str,
+    defaults: Defaults,
     form: ConfigValue,
     broker_config: &'static str,
 ) -> TopicConfig {
-    TopicConfig { name, default, form, broker_config }
+    TopicConfig { name, defaults, form, broker_config }
+}
+
+impl TopicConfig {
+    /// `None` if brokers of that profile have no such config.
+    pub(crate) fn default(&self, profile: Profile) -> Option<&'static str> {
+        match profile {
+            Profile::Kafka2_8 => self.defaults[0],
+            Profile::Kafka3_9 => self.defaults[1],
+            Profile::Kafka4_3 | Profile::Redpanda | Profile::EventHubs => self.defaults[2],
+        }
+    }
 }
 
 /// Kafka's topic configs, in the order of their names.
-pub(crate) const CONFIGS: &[TopicConfig] = &[
-    config("cleanup.policy", "delete", ConfigValue::AnyOf(&["compact", "delete"]), "log.cleanup.policy"),
-    config("compression.gzip.level", "-1", ConfigValue::Int(-1), "compression.gzip.level"),
-    config("compression.lz4.level", "9", ConfigValue::Int(1), "compression.lz4.level"),
-    config("compression.type", "producer", COMPRESSION_TYPES, "compression.type"),
-    config("compression.zstd.level", "3", ConfigValue::Int(-131_072), "compression.zstd.level"),
-    config("delete.retention.ms", "86400000", ConfigValue::Long(0), "log.cleaner.delete.retention.ms"),
-    config("file.delete.delay.ms", "60000", ConfigValue::Long(0), "log.segment.delete.delay.ms"),
-    config("flush.messages", "9223372036854775807", ConfigValue::Long(1), "log.flush.interval.messages"),
-    config("flush.ms", "9223372036854775807", ConfigValue::Long(0), ""),
-    config("follower.replication.throttled.replicas", "", ConfigValue::List, ""),
-    config("index.interval.bytes", "4096", ConfigValue::Int(0), "log.index.interval.bytes"),
-    config("leader.replication.throttled.replicas", "", ConfigValue::List, ""),
-    config("local.retention.bytes", "-2", ConfigValue::Long(-2), "log.local.retention.bytes"),
-    config("local.retention.ms", "-2", ConfigValue::Long(-2), "log.local.retention.ms"),
+const CONFIGS: &[TopicConfig] = &[
+    config(
+        "cleanup.policy",
+        same("delete"),
+        ConfigValue::AnyOf(&["compact", "delete"]),
+        "log.cleanup.policy",
+    ),
+    config("compression.gzip.level", since_3_9("-1"), ConfigValue::Int(-1), "compression.gzip.level"),
+    config("compression.lz4.level", since_3_9("9"), ConfigValue::Int(1), "compression.lz4.level"),
+    config("compression.type", same("producer"), COMPRESSION_TYPES, "compression.type"),
+    config("compression.zstd.level", since_3_9("3"), ConfigValue::Int(-131_072), "compression.zstd.level"),
+    config("delete.retention.ms", same("86400000"), ConfigValue::Long(0), "log.cleaner.delete.retention.ms"),
+    config("file.delete.delay.ms", same("60000"), ConfigValue::Long(0), "log.segment.delete.delay.ms"),
+    config(
+        "flush.messages",
+        same("9223372036854775807"),
+        ConfigValue::Long(1),
+        "log.flush.interval.messages",
+    ),
+    config("flush.ms", same("9223372036854775807"), ConfigValue::Long(0), ""),
+    config("follower.replication.throttled.replicas", same(""), ConfigValue::List, ""),
+    config("index.interval.bytes", same("4096"), ConfigValue::Int(0), "log.index.interval.bytes"),
+    config("leader.replication.throttled.replicas", same(""), ConfigValue::List, ""),
+    config("local.retention.bytes", since_3_9("-2"), ConfigValue::Long(-2), "log.local.retention.bytes"),
+    config("local.retention.ms", since_3_9("-2"), ConfigValue::Long(-2), "log.local.retention.ms"),
     config(
         "max.compaction.lag.ms",
-        "9223372036854775807",
+        same("9223372036854775807"),
         ConfigValue::Long(1),
         "log.cleaner.max.compaction.lag.ms",
     ),
-    config("max.message.bytes", "1048588", ConfigValue::Int(0), "message.max.bytes"),
+    config("max.message.bytes", same("1048588"), ConfigValue::Int(0), "message.max.bytes"),
+    config(
+        "message.downconversion.enable",
+        until_3_9("true"),
+        ConfigValue::Bool,
+        "log.message.downconversion.enable",
+    ),
+    config(
+        "message.format.version",
+        [Some("2.8-IV1"), Some("3.0-IV1"), None],
+        ConfigValue::Text,
+        "log.message.format.version",
+    ),
     config(
         "message.timestamp.after.max.ms",
-        "3600000",
+        [None, Some("9223372036854775807"), Some("3600000")],
         ConfigValue::Long(0),
         "log.message.timestamp.after.max.ms",
     ),
     config(
         "message.timestamp.before.max.ms",
-        "9223372036854775807",
+        since_3_9("9223372036854775807"),
         ConfigValue::Long(0),
         "log.message.timestamp.before.max.ms",
     ),
     config(
+        "message.timestamp.difference.max.ms",
+        until_3_9("9223372036854775807"),
+        ConfigValue::Long(0),
+        "log.message.timestamp.difference.max.ms",
+    ),
+    config(
         "message.timestamp.type",
-        "CreateTime",
+        same("CreateTime"),
         ConfigValue::OneOf(&["CreateTime", "LogAppendTime"]),
         "log.message.timestamp.type",
     ),
-    config("min.cleanable.dirty.ratio", "0.5", ConfigValue::Ratio, "log.cleaner.min.cleanable.ratio"),
-    config("min.compaction.lag.ms", "0", ConfigValue::Long(0), "log.cleaner.min.compaction.lag.ms"),
-    config("min.insync.replicas", "1", ConfigValue::Int(1), "min.insync.replicas"),
-    config("preallocate", "false", ConfigValue::Bool, "log.preallocate"),
-    config("remote.log.copy.disable", "false", ConfigValue::Bool, ""),
-    config("remote.log.delete.on.disable", "false", ConfigValue::Bool, ""),
-    config("remote.storage.enable", "false", ConfigValue::Bool, ""),
-    config("retention.bytes", "-1", ConfigValue::Long(-1), "log.retention.bytes"),
-    config("retention.ms", "604800000", ConfigValue::Long(-1), ""),
-    // Kafka 4 refuses less than 1 MiB.
-    config("segment.bytes", "1073741824", ConfigValue::Int(1_048_576), "log.segment.bytes"),
-    config("segment.index.bytes", "10485760", ConfigValue::Int(4), "log.index.size.max.bytes"),
-    config("segment.jitter.ms", "0", ConfigValue::Long(0), ""),
-    config("segment.ms", "604800000", ConfigValue::Long(1), ""),
-    config("unclean.leader.election.enable", "false", ConfigValue::Bool, "unclean.leader.election.enable"),
+    config("min.cleanable.dirty.ratio", same("0.5"), ConfigValue::Ratio, "log.cleaner.min.cleanable.ratio"),
+    config("min.compaction.lag.ms", same("0"), ConfigValue::Long(0), "log.cleaner.min.compaction.lag.ms"),
+    config("min.insync.replicas", same("1"), ConfigValue::Int(1), "min.insync.replicas"),
+    config("preallocate", same("false"), ConfigValue::Bool, "log.preallocate"),
+    config("remote.log.copy.disable", since_3_9("false"), ConfigValue::Bool, ""),
+    config("remote.log.delete.on.disable", since_3_9("false"), ConfigValue::Bool, ""),
+    config("remote.storage.enable", since_3_9("false"), ConfigValue::Bool, ""),
+    config("retention.bytes", same("-1"), ConfigValue::Long(-1), "log.retention.bytes"),
+    config("retention.ms", same("604800000"), ConfigValue::Long(-1), ""),
+    config("segment.bytes", same("1073741824"), ConfigValue::SegmentBytes, "log.segment.bytes"),
+    config("segment.index.bytes", same("10485760"), ConfigValue::Int(4), "log.index.size.max.bytes"),
+    config("segment.jitter.ms", same("0"), ConfigValue::Long(0), ""),
+    config("segment.ms", same("604800000"), ConfigValue::Long(1), ""),
+    config(
+        "unclean.leader.election.enable",
+        same("false"),
+        ConfigValue::Bool,
+        "unclean.leader.election.enable",
+    ),
 ];
 
 const COMPRESSION_TYPES: ConfigValue =
@@ -110,8 +173,8 @@ impl ConfigValue {
     pub(crate) fn wire_type(self) -> i8 {
         match self {
             Self::Bool => 1,
-            Self::OneOf(_) => 2,
-            Self::Int(_) => 3,
+            Self::Text | Self::OneOf(_) => 2,
+            Self::Int(_) | Self::SegmentBytes => 3,
             Self::Long(_) => 5,
             Self::Ratio => 6,
             Self::List | Self::AnyOf(_) => 7,
@@ -122,22 +185,28 @@ impl ConfigValue {
         matches!(self, Self::List | Self::AnyOf(_))
     }
 
-    pub(super) fn accepts(self, value: &str) -> bool {
+    pub(super) fn accepts(self, value: &str, profile: Profile) -> bool {
         match self {
             Self::Bool => matches!(value, "true" | "false"),
             Self::Int(least) => value.parse::<i32>().is_ok_and(|number| i64::from(number) >= least),
             Self::Long(least) => value.parse::<i64>().is_ok_and(|number| number >= least),
             Self::Ratio => value.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
-            Self::List => true,
+            Self::SegmentBytes => Self::Int(profile.quirks().min_segment_bytes).accepts(value, profile),
+            Self::Text | Self::List => true,
             Self::AnyOf(words) => value.split(',').all(|word| words.contains(&word.trim())),
             Self::OneOf(words) => words.contains(&value),
         }
     }
 }
 
+/// The configs that brokers of a profile have, with their defaults.
+pub(crate) fn topic_configs(profile: Profile) -> impl Iterator<Item = (&'static TopicConfig, &'static str)> {
+    CONFIGS.iter().filter_map(move |config| Some((config, config.default(profile)?)))
+}
+
 /// A config by its name.
-pub(crate) fn topic_config(name: &str) -> Option<&'static TopicConfig> {
-    CONFIGS.iter().find(|config| config.name == name)
+pub(crate) fn topic_config(profile: Profile, name: &str) -> Option<(&'static TopicConfig, &'static str)> {
+    topic_configs(profile).find(|(config, _)| config.name == name)
 }
 
 /// The configs that the fake acts on.
@@ -164,21 +233,23 @@ impl TopicSettings {
     /// # Errors
     ///
     /// Says in words which config is not known or has a value that cannot be.
-    pub(crate) fn parse(configs: &BTreeMap<String, String>) -> Result<Self, String> {
+    pub(crate) fn parse(configs: &BTreeMap<String, String>, profile: Profile) -> Result<Self, String> {
         for (name, value) in configs {
-            let Some(config) = topic_config(name) else {
+            let Some((config, _)) = topic_config(profile, name) else {
                 return Err(format!("Unknown topic config name: {name}"));
             };
-            if !config.form.accepts(value) {
+            if !config.form.accepts(value, profile) {
                 return Err(format!("Invalid value {value} for configuration {name}"));
             }
         }
-        let values = Values(configs);
+        let values = Values { own: configs, profile };
+        // Until 3.9 one bound was for both sides.
+        let difference = values.bound("message.timestamp.difference.max.ms");
         Ok(Self {
             max_message_bytes: values.number("max.message.bytes").try_into().unwrap_or(usize::MAX),
             log_append_time: values.text("message.timestamp.type") == "LogAppendTime",
-            timestamp_before_max_ms: values.number("message.timestamp.before.max.ms"),
-            timestamp_after_max_ms: values.number("message.timestamp.after.max.ms"),
+            timestamp_before_max_ms: difference.min(values.bound("message.timestamp.before.max.ms")),
+            timestamp_after_max_ms: difference.min(values.bound("message.timestamp.after.max.ms")),
             min_insync_replicas: values.number("min.insync.replicas").try_into().unwrap_or(usize::MAX),
             retention_bytes: usize::try_from(values.number("retention.bytes")).ok(),
             retention_ms: Some(values.number("retention.ms")).filter(|time| *time >= 0),
@@ -190,16 +261,25 @@ impl TopicSettings {
 }
 
 /// A topic's configs over the defaults.
-struct Values<'a>(&'a BTreeMap<String, String>);
+struct Values<'a> {
+    own: &'a BTreeMap<String, String>,
+    profile: Profile,
+}
 
 impl Values<'_> {
+    /// Empty for a config that the profile does not have.
     fn text(&self, name: &str) -> &str {
-        let default = topic_config(name).map_or("", |config| config.default);
-        self.0.get(name).map_or(default, String::as_str)
+        let default = topic_config(self.profile, name).map_or("", |(_, default)| default);
+        self.own.get(name).map_or(default, String::as_str)
     }
 
     fn number(&self, name: &str) -> i64 {
         self.text(name).parse().unwrap_or_default()
+    }
+
+    /// A number that bounds something; without such a config nothing is.
+    fn bound(&self, name: &str) -> i64 {
+        self.text(name).parse().unwrap_or(i64::MAX)
     }
 }
 
@@ -209,8 +289,10 @@ mod tests {
 
     #[test]
     fn the_defaults_have_the_form_that_their_row_states() {
-        for TopicConfig { name, default, form, .. } in CONFIGS {
-            assert!(form.accepts(default), "{name}");
+        for profile in Profile::ALL {
+            for (TopicConfig { name, form, .. }, default) in topic_configs(profile) {
+                assert!(form.accepts(default, profile), "{name} {profile}");
+            }
         }
         assert!(CONFIGS.windows(2).all(|pair| pair[0].name < pair[1].name));
     }
@@ -218,7 +300,7 @@ mod tests {
     #[test]
     fn configs_that_kafka_would_refuse_are_refused() {
         let parse = |name: &str, value: &str| {
-            TopicSettings::parse(&BTreeMap::from([(name.to_owned(), value.to_owned())]))
+            TopicSettings::parse(&BTreeMap::from([(name.to_owned(), value.to_owned())]), Profile::Kafka4_3)
         };
         assert!(parse("retention.msec", "1").unwrap_err().contains("retention.msec"));
         assert!(parse("min.insync.replicas", "0").is_err());

@@ -103,14 +103,14 @@ async fn too_few_in_sync_are_told_before_the_append_or_after_it() {
 }
 
 #[tokio::test]
-async fn min_insync_replicas_above_the_number_of_replicas_is_capped_by_kafka_4_only() {
+async fn min_insync_replicas_above_the_number_of_replicas_is_capped_but_not_by_kafka_2_8() {
     for profile in Profile::ALL {
         let cluster = FakeCluster::builder().profile(profile).in_memory().start().await.unwrap();
         cluster.create_topic_with("t", 1, 1, [("min.insync.replicas", "2")]).unwrap();
         let mut client = RawClient::pipe(&cluster, 1).await;
         let topic = topic(&cluster, "t");
         let answer = produced(client.call(7, &produce_request(&topic, 0, -1, Some(batch(["a"])))).await);
-        let is_old = matches!(profile, Profile::Kafka2_8 | Profile::Kafka3_9);
+        let is_old = profile == Profile::Kafka2_8;
         let expected = if is_old { ErrorCode::NOT_ENOUGH_REPLICAS } else { ErrorCode::NONE };
         assert_eq!(answer.error_code, expected, "{profile}");
     }

@@ -154,7 +154,11 @@ pub(crate) async fn by_config(target: &mut Target) {
     let stamped = target.create("stamped", 1, &[("message.timestamp.type", "LogAppendTime")]).await;
     let small = target.create("small", 1, &[("max.message.bytes", "200")]).await;
     let strict = target.create("strict", 1, &[("min.insync.replicas", "2")]).await;
-    let past = target.create("past", 1, &[("message.timestamp.before.max.ms", "1000")]).await;
+    let bound = match target.at_most::<ProduceRequest>(13) {
+        ..10 => "message.timestamp.difference.max.ms",
+        _ => "message.timestamp.before.max.ms",
+    };
+    let past = target.create("past", 1, &[(bound, "1000")]).await;
     let far = now_ms() + 2 * 3_600_000;
     let keyless = built(&[(now_ms(), Some("a")), (now_ms(), None)]).into_bytes();
     let large = built(&[(now_ms(), Some("a")); 9]).into_bytes();

@@ -224,6 +224,8 @@ pub(crate) async fn init_errors(target: &mut Target) {
     let id = target.name("errors");
     let coordinator = coordinator(target, &id).await;
     let other = target.brokers().into_iter().find(|broker| *broker != coordinator);
+    // Until its coordinator has loaded what it knows.
+    init(target, "before the errors", 1, &id, (-1, -1)).await;
     let base = InitProducerIdRequest {
         transactional_id: None,
         transaction_timeout_ms: 60_000,

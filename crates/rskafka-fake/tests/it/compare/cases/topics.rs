@@ -108,7 +108,7 @@ pub(crate) async fn metadata(target: &mut Target) {
 }
 
 pub(crate) async fn create(target: &mut Target) {
-    let broker = target.any_broker();
+    let broker = target.controller().await;
     let existing = target.create("existing", 1, &[]).await.name;
     let count = target.broker_count() as i16;
     let config = |name: &str, value: Option<&str>| CreatableTopicConfig {
@@ -212,6 +212,14 @@ pub(crate) async fn create(target: &mut Target) {
             target.ask(case, broker, version, &request).await;
         }
     }
+    if let Some(other) = target.brokers().into_iter().find(|other| *other != broker) {
+        for version in target.versions::<CreateTopicsRequest>() {
+            for topics in [vec![base.clone()], vec![base.clone(), base.clone()]] {
+                let request = CreateTopicsRequest { topics, timeout_ms: 5000, validate_only: true };
+                target.ask("not the controller", other, version, &request).await;
+            }
+        }
+    }
     let request = CreateTopicsRequest { topics: vec![base.clone()], timeout_ms: 5000, validate_only: false };
     target.ask("in earnest", broker, 7, &request).await;
     let request =
@@ -220,7 +228,7 @@ pub(crate) async fn create(target: &mut Target) {
 }
 
 pub(crate) async fn delete(target: &mut Target) {
-    let broker = target.any_broker();
+    let broker = target.controller().await;
     let unknown = target.name("unknown");
     for version in 1..=5 {
         let name = target.create(&format!("deleted-{version}"), 1, &[]).await.name;
@@ -236,6 +244,13 @@ pub(crate) async fn delete(target: &mut Target) {
         ] {
             let request = DeleteTopicsRequest { topic_names: names, timeout_ms: 5000, ..Default::default() };
             target.ask(case, broker, version, &request).await;
+        }
+    }
+    if let Some(other) = target.brokers().into_iter().find(|other| *other != broker) {
+        for version in target.versions::<DeleteTopicsRequest>().filter(|version| *version < 6) {
+            let topic_names = vec![unknown.clone(), unknown.clone()];
+            let request = DeleteTopicsRequest { topic_names, timeout_ms: 5000, ..Default::default() };
+            target.ask("not the controller", other, version, &request).await;
         }
     }
     let by_id = target.create("deleted-by-id", 1, &[]).await;
