@@ -1,0 +1,119 @@
+//! The memory and the connections that idle partition clients may hold, measured for `cargo xtask bench`.
+//!
+//! Invariant: what is measured is a process that has only the client in it; the cluster is another one.
+
+use std::process::Command;
+use std::time::Duration;
+
+use rskafka_client::api::{Client, PartitionClient};
+use rskafka_client::records::Record;
+use rskafka_fake::FakeCluster;
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::runtime::Builder;
+
+const TOPICS: usize = 1000;
+const PARTITIONS: i32 = 10;
+const CLIENTS: usize = TOPICS * PARTITIONS as usize;
+
+/// What a partition client may hold, in bytes.
+const LIMIT: u64 = 2048;
+
+/// How many are in use at once, before they are left alone. The process keeps the memory that these need
+/// while they are active, which counts as growth too.
+const WAVE: usize = 100;
+const IDLE: Duration = Duration::from_millis(100);
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    match args.iter().position(|arg| arg == "--client") {
+        Some(place) => measure(args[place + 1].split(',').map(str::to_owned).collect()),
+        None => serve(),
+    }
+}
+
+/// Runs the cluster, and this program again as its client.
+fn serve() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let builder = FakeCluster::builder().brokers(3).recorded_requests(0);
+    let cluster = runtime.block_on(builder.start()).expect("a cluster");
+    for topic in 0..TOPICS {
+        cluster.create_topic(&name(topic), PARTITIONS, 3).expect("a topic");
+    }
+    let program = std::env::current_exe().expect("this program's file");
+    let brokers = cluster.bootstrap_servers().join(",");
+    let status = Command::new(program).args(["--client", &brokers]).status().expect("a client");
+    assert!(status.success(), "the client failed");
+}
+
+fn measure(brokers: Vec<String>) {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = Client::builder(brokers).connections_max_idle(IDLE).build().await.expect("a client");
+        // What is there once is not there for each.
+        use_all(&[open(&client, 0).await]).await;
+
+        let before = resident_bytes();
+        let mut idle = Vec::with_capacity(CLIENTS);
+        for index in 0..CLIENTS {
+            idle.push(open(&client, index).await);
+        }
+        let each = (resident_bytes() - before) / CLIENTS as u64;
+        row("idle-client-memory", "bytes of a partition client that was not used yet", LIMIT, each);
+        row("idle-client-connections", "connections of 10,000 that were not used yet", 3, sockets());
+
+        for wave in idle.chunks(WAVE) {
+            use_all(wave).await;
+        }
+        tokio::time::sleep(5 * IDLE).await;
+        let each = (resident_bytes() - before) / CLIENTS as u64;
+        row("used-client-memory", "bytes of a partition client that was used and left alone", LIMIT, each);
+        row("used-client-connections", "connections of 10,000 that were used and left alone", 3, sockets());
+    });
+}
+
+async fn open(client: &Client, index: usize) -> PartitionClient {
+    let partition = (index % PARTITIONS as usize) as i32;
+    client.partition_client(name(index / PARTITIONS as usize), partition).await.expect("a partition client")
+}
+
+/// Uses all of them at once, and leaves them alone until their connections are closed.
+async fn use_all(logs: &[PartitionClient]) {
+    let tasks = logs.iter().cloned().map(|log| tokio::spawn(async move { use_of(&log).await }));
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.expect("each of them works");
+    }
+    tokio::time::sleep(2 * IDLE).await;
+}
+
+async fn use_of(log: &PartitionClient) {
+    let record =
+        Record { key: (), value: b"value".to_vec(), headers: (), timestamp: OffsetDateTime::now_utc() };
+    log.produce([record]).await.expect("an append");
+    let (records, _) = log.fetch_records(0, 1..1000, 1000).await.expect("a fetch");
+    assert!(!records.is_empty());
+}
+
+fn name(topic: usize) -> String {
+    format!("topic-{topic}")
+}
+
+/// A line for a count and its limit.
+fn row(name: &str, what: &str, limit: u64, measured: u64) {
+    println!("{}", json!({ "name": name, "what": what, "allocations": [limit, measured] }));
+}
+
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the kernel tells of this process");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+    let kib: u64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
+    kib * 1024
+}
+
+/// The sockets of this process.
+fn sockets() -> u64 {
+    let files = std::fs::read_dir("/proc/self/fd").expect("the kernel tells of this process");
+    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let is_tcp = |link: &std::path::PathBuf| link.to_string_lossy().starts_with("socket:");
+    links.filter(is_tcp).count() as u64
+}
