@@ -22,6 +22,9 @@ pub enum BuildError {
     /// It has no records.
     #[snafu(display("a batch needs at least one record"))]
     Empty,
+    /// A record's headers gave something else when they were written than when they were measured.
+    #[snafu(display("the headers of a record changed while it was encoded"))]
+    Headers,
     /// The codec asked for cannot be used.
     #[snafu(display("unsupported: {what}"))]
     Unsupported {
@@ -71,6 +74,8 @@ pub struct RecordBatchBuilder {
     header: BatchHeader,
     /// The compression level; `None` for the codec's own.
     level: Option<i32>,
+    /// Whether a record's headers were not those that had been measured.
+    is_torn: bool,
 }
 
 impl Default for RecordBatchBuilder {
@@ -98,7 +103,7 @@ impl RecordBatchBuilder {
         if buffer.len() < HEADER_SIZE {
             buffer.resize(HEADER_SIZE, 0);
         }
-        Self { buffer, end: HEADER_SIZE, header: BatchHeader::default(), level: None }
+        Self { buffer, end: HEADER_SIZE, header: BatchHeader::default(), level: None, is_torn: false }
     }
 
     /// Takes over what a header says, for brokers and tools.
@@ -147,9 +152,13 @@ impl RecordBatchBuilder {
     {
         let fields = Fields::of(&record);
         let mut room = self.put_fields(&fields)?;
+        let mut header_count = 0;
         for (key, value) in record.headers {
+            header_count += 1;
             room.put_header(key, value);
         }
+        let is_as_measured = room.is_filled() && fields.has_headers(header_count);
+        self.is_torn |= !is_as_measured;
         Ok(())
     }
 
@@ -191,9 +200,13 @@ impl RecordBatchBuilder {
     ///
     /// # Errors
     ///
-    /// There are no records, or the codec is not supported, does not have the level, or fails.
+    /// There are no records, a record's headers changed while it was pushed, or the codec is not supported,
+    /// does not have the level, or fails.
     pub fn build(mut self) -> Result<RecordBatch, BuildError> {
         self.buffer.truncate(self.end);
+        if self.is_torn {
+            return Err(BuildError::Headers);
+        }
         if self.is_empty() {
             return Err(BuildError::Empty);
         }

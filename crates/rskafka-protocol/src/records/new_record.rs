@@ -18,7 +18,7 @@ pub struct NewRecord<'a, H = HeadersView<'a>> {
     /// The value, or null.
     pub value: Option<&'a [u8]>,
     /// The headers in order: an iterator of key and value. It is cloned to be run twice, once for the
-    /// size and once for the bytes, and must give the same both times.
+    /// size and once for the bytes, and must give the same both times; if not, the batch is not built.
     pub headers: H,
 }
 
@@ -111,10 +111,16 @@ impl<'a> Fields<'a> {
         Place { raw_timestamp_delta, raw_offset_delta, length, size }
     }
 
+    /// Whether so many headers were measured.
+    #[inline]
+    pub(super) fn has_headers(&self, count: usize) -> bool {
+        self.raw_header_count == raw_length(count)
+    }
+
     /// Writes the record up to its headers; gives the room for those.
     #[inline(always)]
     pub(super) fn write<'r>(&self, place: &Place, room: &'r mut [u8]) -> Room<'r> {
-        let mut room = Room(room);
+        let mut room = Room { rest: room, fits: true };
         room.put_unsigned(raw_length(place.length));
         room.put(&ATTRIBUTES);
         room.put_unsigned(place.raw_timestamp_delta);
@@ -128,10 +134,19 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The bytes of a record that are not written yet. What does not fit is left out.
-pub(super) struct Room<'r>(&'r mut [u8]);
+/// The bytes of a record that are not written yet. What does not fit is left out, and noted.
+pub(super) struct Room<'r> {
+    rest: &'r mut [u8],
+    fits: bool,
+}
 
 impl Room<'_> {
+    /// Whether all that was put had its place, and no place is left.
+    #[inline]
+    pub(super) fn is_filled(&self) -> bool {
+        self.fits && self.rest.is_empty()
+    }
+
     #[inline]
     pub(super) fn put_header(&mut self, key: &[u8], value: Option<&[u8]>) {
         for bytes in [Some(key), value] {
@@ -147,9 +162,12 @@ impl Room<'_> {
 
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        if let Some((room, rest)) = std::mem::take(&mut self.0).split_at_mut_checked(bytes.len()) {
-            room.copy_from_slice(bytes);
-            self.0 = rest;
+        match std::mem::take(&mut self.rest).split_at_mut_checked(bytes.len()) {
+            Some((room, rest)) => {
+                room.copy_from_slice(bytes);
+                self.rest = rest;
+            }
+            None => self.fits = false,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Builder against reader, and the reader against damage.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::option;
@@ -310,6 +312,43 @@ fn plain() -> Owned {
 #[test]
 fn an_empty_batch_is_not_built() {
     assert_eq!(RecordBatchBuilder::new().build().unwrap_err(), BuildError::Empty);
+}
+
+type Header = (&'static [u8], Option<&'static [u8]>);
+
+/// Headers of which a clone gives others.
+struct Changing {
+    headers: VecDeque<Header>,
+    of_clones: VecDeque<Header>,
+}
+
+impl Clone for Changing {
+    fn clone(&self) -> Self {
+        Self { headers: self.of_clones.clone(), of_clones: self.of_clones.clone() }
+    }
+}
+
+impl Iterator for Changing {
+    type Item = Header;
+
+    fn next(&mut self) -> Option<Header> {
+        self.headers.pop_front()
+    }
+}
+
+#[test]
+fn headers_that_change_while_they_are_encoded_make_no_batch() {
+    let (long, short): (Header, Header) = ((b"key", Some(b"value")), (b"k", None));
+    let as_many_bytes: [&[Header]; 2] =
+        [&[(b"key", Some(b"val"))], &[(b"", Some(b"v")), (b"", Some(b"wxy"))]];
+    for [measured, written] in
+        [[&[short][..], &[long]], [&[long], &[short]], [&[long], &[]], [&[], &[short]], as_many_bytes]
+    {
+        let headers = Changing { headers: written.to_vec().into(), of_clones: measured.to_vec().into() };
+        let mut builder = RecordBatchBuilder::new();
+        builder.push(NewRecord::new(0, None, None).headers(headers)).unwrap();
+        assert_eq!(builder.build().unwrap_err(), BuildError::Headers);
+    }
 }
 
 #[test]
