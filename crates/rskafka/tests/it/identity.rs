@@ -1,7 +1,7 @@
 //! Who is at the other end: another cluster, another broker, or the same cluster at other addresses.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -290,12 +290,14 @@ async fn a_broker_that_sends_the_client_back_to_the_start_is_obeyed() {
         }
     };
     let is_required = Switch::default();
+    let refused = Arc::new(AtomicUsize::new(0));
     let meddle = {
-        let is_required = is_required.clone();
+        let (is_required, refused) = (is_required.clone(), refused.clone());
         move |asked: &Asked, frame: Bytes| {
             if !is_required.is_on() || asked.api != ApiKey::METADATA || asked.host == "bootstrap" {
                 return frame;
             }
+            refused.fetch_add(1, Ordering::Relaxed);
             change(asked, &frame, |answer: &mut MetadataResponse| {
                 *answer = MetadataResponse {
                     error_code: ErrorCode::REBOOTSTRAP_REQUIRED,
@@ -310,6 +312,7 @@ async fn a_broker_that_sends_the_client_back_to_the_start_is_obeyed() {
     is_required.turn(true);
     // The known brokers say so; the one at the first address knows where things are.
     client.partition_client(TOPIC, 0).await.unwrap();
+    assert_eq!(refused.load(Ordering::Relaxed), 1, "once one has said so, no other known broker is asked");
     is_required.turn(false);
     assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
     is_required.turn(true);
