@@ -30,32 +30,45 @@ pub async fn a_fetch_without_records_ends_with_its_wait(brokers: Brokers) {
     assert!(elapsed <= Duration::from_millis(500) + SLACK, "{elapsed:?}");
 }
 
-/// The median of 20 appends, one after the other: the longest shows how busy the machine is.
-async fn typical_append(log: &PartitionClient) -> Duration {
-    let mut times = Vec::new();
+/// The slowest of 20 appends, one after the other.
+async fn slowest_append(log: &PartitionClient) -> Duration {
+    let mut slowest = Duration::ZERO;
     for number in 0..20 {
         let started = Instant::now();
         log.produce([record(number.to_string())]).await.unwrap();
-        times.push(started.elapsed());
+        slowest = slowest.max(started.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    times.sort();
-    times[times.len() / 2]
+    slowest
 }
 
-pub async fn a_long_poll_delays_no_produce(brokers: Brokers) {
-    let (_, log) = new_log(&brokers, "lanes").await;
-    log.produce([record("first")]).await.unwrap();
-    let alone = typical_append(&log).await;
+/// By how much appends are slower beside a poll than alone.
+async fn delay_by_a_long_poll(log: &PartitionClient) -> Duration {
+    let alone = slowest_append(log).await;
     // The poll stays open because it asks for more than is written.
     let reader = log.clone();
     let poll =
         tokio::spawn(async move { reader.fetch_records(0, 1_000_000..2_000_000, 5_000).await.unwrap() });
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let beside_the_poll = typical_append(&log).await;
+    let beside_the_poll = slowest_append(log).await;
     assert!(!poll.is_finished(), "the poll was over before the appends");
-    assert!(beside_the_poll <= alone + Duration::from_millis(50), "{beside_the_poll:?}, alone {alone:?}");
     poll.abort();
+    beside_the_poll.saturating_sub(alone)
+}
+
+pub async fn a_long_poll_delays_no_produce(brokers: Brokers) {
+    let (_, log) = new_log(&brokers, "lanes").await;
+    log.produce([record("first")]).await.unwrap();
+    // A poll in the way would be in the way each time; what else the machine does is not.
+    let mut delays = Vec::new();
+    for _ in 0..3 {
+        let delay = delay_by_a_long_poll(&log).await;
+        if delay <= Duration::from_millis(50) {
+            return;
+        }
+        delays.push(delay);
+    }
+    panic!("appends are slower beside a poll by {delays:?}");
 }
 
 pub async fn many_partitions_at_once(brokers: Brokers) {
