@@ -57,7 +57,9 @@ impl Replica {
             }
         }
         if self.log.end_offset() < leader.log.start_offset() {
-            self.log.restart_at(leader.log.start_offset());
+            // The leader's log may begin within a batch, which is taken whole.
+            let first = leader.log.batches().next();
+            self.log.restart_at(first.map_or(leader.log.start_offset(), |batch| batch.base_offset));
             self.producers.clear();
         }
         for batch in leader.log.batches_from(self.log.end_offset()) {

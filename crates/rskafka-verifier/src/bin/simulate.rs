@@ -82,7 +82,8 @@ fn one(mut setup: Setup, shrinks: bool) -> Result<bool> {
     if let Some(trace) = &outcome.trace {
         print!("{trace}");
     }
-    println!("seed {}, profile {}:\n{}", setup.seed, setup.profile.name, setup.plan);
+    let Setup { seed, profile, plan, .. } = &setup;
+    println!("seed {seed}, profile {}, brokers like {}:\n{plan}", profile.name, setup.broker());
     println!("{} frames, digest {:016x}", outcome.frames, outcome.digest);
     outcome.findings.iter().for_each(|finding| println!("  {finding}"));
     if !outcome.findings.is_empty() {

@@ -73,9 +73,12 @@ impl Director {
         let mut is_struck = true;
         match kind {
             Kind::MoveLeader => is_struck = self.move_leader(broker),
-            Kind::Crash(time) => {
+            Kind::Crash(time) | Kind::ShutDown(time) => {
                 // Fails only for a broker that is not there.
-                let _ = self.cluster.stop_broker(broker).await;
+                let _ = match kind {
+                    Kind::Crash(_) => self.cluster.stop_broker(broker).await,
+                    _ => self.cluster.shut_down_broker(broker).await,
+                };
                 let cluster = self.cluster.clone();
                 self.heal_after(time, async move {
                     let _ = cluster.start_broker(broker).await;
@@ -110,13 +113,17 @@ impl Director {
 
     /// Takes a partition from the broker that leads it.
     fn move_leader(&self, broker: i32) -> bool {
-        let leads =
-            |partition: &i32| self.cluster.leader(TOPIC, *partition).is_ok_and(|it| it == Some(broker));
-        let Some(partition) = (0..self.partitions).find(leads) else {
+        let Some(partition) = self.partition_led_by(broker) else {
             return false;
         };
         let others = [broker % BROKERS + 1, (broker + 1) % BROKERS + 1];
         others.into_iter().any(|other| self.cluster.move_leader(TOPIC, partition, other).is_ok())
+    }
+
+    fn partition_led_by(&self, broker: i32) -> Option<i32> {
+        let leads =
+            |partition: &i32| self.cluster.leader(TOPIC, *partition).is_ok_and(|it| it == Some(broker));
+        (0..self.partitions).find(leads)
     }
 
     fn delete_records(&self, percent: u8) -> bool {

@@ -81,6 +81,8 @@ pub enum Kind {
     MoveLeader,
     /// The broker stops and starts again.
     Crash(Duration),
+    /// The broker shuts down as it should, and starts again.
+    ShutDown(Duration),
     /// All connections to the broker end.
     CutConnections,
     /// Nothing reaches the broker, and nothing comes back.
@@ -116,7 +118,7 @@ pub enum Kind {
 }
 
 /// All names of kinds, as [`Kind::name`] gives them.
-pub const NAMES: [&str; 26] = [
+pub const NAMES: [&str; 27] = [
     "leader moved",
     "broker crashed",
     "connections cut",
@@ -141,13 +143,14 @@ pub const NAMES: [&str; 26] = [
     "answer's bytes stalled",
     "request's bytes trickle",
     "answer's bytes trickle",
+    "broker shut down",
     "produce dropped",
     "fetch dropped",
 ];
 
 /// The names of what actors do on their own account: drop a call's future.
-pub(super) const PRODUCE_DROPPED: &str = NAMES[24];
-pub(super) const FETCH_DROPPED: &str = NAMES[25];
+pub(super) const PRODUCE_DROPPED: &str = NAMES[25];
+pub(super) const FETCH_DROPPED: &str = NAMES[26];
 
 impl Kind {
     /// Its row in the table.
@@ -177,6 +180,7 @@ impl Kind {
             Self::Stall(Way::Answer, ..) => 21,
             Self::Trickle(Way::Request, ..) => 22,
             Self::Trickle(Way::Answer, ..) => 23,
+            Self::ShutDown(_) => 24,
         };
         NAMES[row]
     }
@@ -189,7 +193,7 @@ impl Kind {
         let way = if random.bool() { Way::Request } else { Way::Answer };
         // The first bytes are a header's.
         let bytes = if random.bool() { random.u64(..20) } else { random.u64(..2_000) };
-        match random.u8(..24) {
+        match random.u8(..25) {
             0 | 1 => Self::MoveLeader,
             2 => Self::Crash(time),
             3 => Self::CutConnections,
@@ -211,6 +215,7 @@ impl Kind {
                     if random.bool() { random.u64(1..10) } else { random.u64(1_000..50_000) };
                 Self::Trickle(way, bytes, bytes_per_second, time)
             }
+            23 => Self::ShutDown(time),
             _ => Self::DeleteRecords(random.u8(..=100)),
         }
     }
