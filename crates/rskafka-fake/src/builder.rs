@@ -193,7 +193,7 @@ impl FakeClusterBuilder {
         for (api_key, range) in self.advertised {
             versions.set(api_key, range).map_err(invalid)?;
         }
-        let configs = BrokerConfigs::new(self.configs).map_err(invalid)?;
+        let configs = BrokerConfigs::new(self.configs, self.profile).map_err(invalid)?;
         let mut brokers = Vec::with_capacity(self.brokers);
         let mut ports = Vec::with_capacity(self.brokers);
         for id in (1..).take(self.brokers) {

@@ -38,8 +38,9 @@ pub enum Profile {
 /// In what a profile is unlike the newest Apache Kafka.
 #[derive(Debug)]
 pub(crate) struct Quirks {
-    /// Only the controller changes topics; others answer NOT_CONTROLLER.
-    pub(crate) only_controller: bool,
+    /// Kafka with ZooKeeper: only the controller changes topics, others answer NOT_CONTROLLER; and whoever
+    /// changes topics or configs checks less, and in another order.
+    pub(crate) zookeeper: bool,
     /// Metadata gives topics an id.
     pub(crate) topic_ids: bool,
     /// A topic with fewer replicas than it should have in sync is content with those (KIP-966).
@@ -53,11 +54,15 @@ pub(crate) struct Quirks {
     pub(crate) min_segment_bytes: i64,
     /// ListOffsets answers a partition that the request has twice once.
     pub(crate) list_offsets_merges: bool,
+    /// A batch that says it is of log append time is taken, and taken back to create time.
+    pub(crate) takes_log_append_time: bool,
+    /// ListOffsets takes negative numbers that it does not know for times.
+    pub(crate) negative_times: bool,
     pub(crate) producers: Rules,
 }
 
 const KAFKA: Quirks = Quirks {
-    only_controller: false,
+    zookeeper: false,
     topic_ids: true,
     min_isr_capped: true,
     aborted_in_order: true,
@@ -65,10 +70,18 @@ const KAFKA: Quirks = Quirks {
     answers_new_api_versions: true,
     min_segment_bytes: 1_048_576,
     list_offsets_merges: true,
+    takes_log_append_time: true,
+    negative_times: false,
     producers: Rules { fences: true, wraps: true },
 };
 const KAFKA_3_9: Quirks = Quirks { min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
-const KAFKA_2_8: Quirks = Quirks { only_controller: true, min_isr_capped: false, ..KAFKA_3_9 };
+const KAFKA_2_8: Quirks = Quirks {
+    zookeeper: true,
+    min_isr_capped: false,
+    takes_log_append_time: false,
+    negative_times: true,
+    ..KAFKA_3_9
+};
 const REDPANDA: Quirks =
     Quirks { aborted_in_order: false, producers: Rules { fences: false, wraps: false }, ..KAFKA };
 const EVENT_HUBS: Quirks =

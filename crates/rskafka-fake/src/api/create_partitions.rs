@@ -25,6 +25,7 @@ impl Api for CreatePartitionsRequest {
         if !call.may_change_topics() {
             return Outcome::Answer(request.refuse(ErrorCode::NOT_CONTROLLER, call.version));
         }
+        let zookeeper = call.state.profile.quirks().zookeeper;
         let mut response = CreatePartitionsResponse::default();
         for topic in &request.topics {
             if response.results.iter().any(|result| result.name == topic.name) {
@@ -38,7 +39,7 @@ impl Api for CreatePartitionsRequest {
             };
             let (error_code, error_message) = match outcome {
                 Ok(()) => (ErrorCode::NONE, None),
-                Err((code @ ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, _)) => (code, None),
+                Err((code @ ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, _)) if !zookeeper => (code, None),
                 Err((code, why)) => (code, Some(why)),
             };
             let name = topic.name.clone();

@@ -9,10 +9,10 @@
 
 use std::collections::BTreeMap;
 
-use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
+use rskafka_protocol::{ErrorCode, Uuid};
 
 use super::exchange::Api;
 use super::{Call, Outcome};
@@ -32,14 +32,18 @@ impl Api for CreateTopicsRequest {
 
     fn serve(request: Self, call: &mut Call<'_>) -> Outcome<CreateTopicsResponse> {
         if !call.may_change_topics() {
-            return Outcome::Answer(request.refuse(ErrorCode::NOT_CONTROLLER, call.version));
+            let mut response = request.refuse(ErrorCode::NOT_CONTROLLER, call.version);
+            let why = "This is not the correct controller for this cluster.".to_owned();
+            response.topics.iter_mut().for_each(|topic| topic.error_message = Some(why.clone()));
+            return Outcome::Answer(response);
         }
+        let zookeeper = call.state.profile.quirks().zookeeper;
         let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let is_repeated = |name: &str| names.iter().filter(|other| *other == name).count() > 1;
         let mut response = CreateTopicsResponse::default();
         for topic in request.topics {
-            // One entry for a name, however often the request has it.
-            if response.topics.iter().any(|result| result.name == topic.name) {
+            // One entry for a name, however often the request has it; with ZooKeeper each is answered.
+            if !zookeeper && response.topics.iter().any(|result| result.name == topic.name) {
                 continue;
             }
             let result = if is_repeated(&topic.name) {
@@ -64,7 +68,8 @@ impl Api for CreateTopicsRequest {
 
 fn create(topic: CreatableTopic, validate_only: bool, call: &mut Call<'_>) -> CreatableTopicResult {
     let name = topic.name.clone();
-    let new = match parse(topic).and_then(|request| NewTopic::check(request, call.state)) {
+    let zookeeper = call.state.profile.quirks().zookeeper;
+    let new = match parse(topic, zookeeper).and_then(|request| NewTopic::check(request, call.state)) {
         Ok(new) => new,
         Err((code, why)) => return refused(name, code, Some(why)),
     };
@@ -76,17 +81,22 @@ fn create(topic: CreatableTopic, validate_only: bool, call: &mut Call<'_>) -> Cr
         configs: Some(configs(&new.configs, call.state.profile)),
         ..Default::default()
     };
-    // A check only gets an id too, of a topic that never is.
-    result.topic_id = if validate_only { call.state.new_id() } else { call.state.insert_topic(new) };
+    // With KRaft a check only gets an id too, of a topic that never is.
+    result.topic_id = match validate_only {
+        true if zookeeper => Uuid::ZERO,
+        true => call.state.new_id(),
+        false => call.state.insert_topic(new),
+    };
     result
 }
 
-fn parse(topic: CreatableTopic) -> Result<TopicRequest, (ErrorCode, String)> {
+fn parse(topic: CreatableTopic, zookeeper: bool) -> Result<TopicRequest, (ErrorCode, String)> {
     let mut configs = BTreeMap::new();
     for config in topic.configs {
         let Some(value) = config.value else {
             let why = format!("Null value not supported for topic configs: {}", config.name);
-            return Err((ErrorCode::INVALID_CONFIG, why));
+            let code = if zookeeper { ErrorCode::INVALID_REQUEST } else { ErrorCode::INVALID_CONFIG };
+            return Err((code, why));
         };
         configs.insert(config.name, value);
     }

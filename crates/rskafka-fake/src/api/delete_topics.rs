@@ -1,7 +1,8 @@
 //! DeleteTopics (key 20), versions 1 to 6: topics are gone when the answer is out.
 //!
 //! - By name, from version 6 on also by id: UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID.
-//! - INVALID_REQUEST for an entry with both name and id, and for a topic that the request has twice.
+//! - INVALID_REQUEST for an entry with both name and id, and for a topic that the request has twice; with
+//!   ZooKeeper that is deleted twice.
 //! - Any broker takes the request, as with KRaft; with ZooKeeper only the controller (NOT_CONTROLLER).
 
 use rskafka_protocol::messages::delete_topics::{
@@ -30,6 +31,10 @@ impl Api for DeleteTopicsRequest {
                 result(entry.name.clone(), entry.topic_id, ErrorCode::NOT_CONTROLLER)
             };
             response.responses = entries.iter().map(refused).collect();
+            return Outcome::Answer(response);
+        }
+        if call.state.profile.quirks().zookeeper {
+            response.responses = delete_each(&entries, call.state);
             return Outcome::Answer(response);
         }
         // First all topics are found, so that one named in two ways is seen to be one.
@@ -112,6 +117,26 @@ fn delete(
         }
         Err(code) => refused(*code, "This server does not host this topic."),
     }
+}
+
+/// With ZooKeeper each entry stands for itself, topics are gone a moment later, and nothing is explained.
+fn delete_each(entries: &[DeleteTopicState], state: &mut State) -> Vec<DeletableTopicResult> {
+    let answer = |entry: &DeleteTopicState| {
+        let found = match (&entry.name, entry.topic_id.is_zero()) {
+            (None, true) => Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+            _ => find(entry, state),
+        };
+        let id = entry.topic_id;
+        match found {
+            Ok((name, _)) => result(Some(name), id, ErrorCode::NONE),
+            Err(code) => result(entry.name.clone(), id, code),
+        }
+    };
+    let answers: Vec<_> = entries.iter().map(answer).collect();
+    for answer in answers.iter().filter(|answer| answer.error_code.is_ok()) {
+        state.remove_topic(answer.name.as_deref().unwrap_or_default());
+    }
+    answers
 }
 
 fn result(name: Option<String>, topic_id: Uuid, error_code: ErrorCode) -> DeletableTopicResult {

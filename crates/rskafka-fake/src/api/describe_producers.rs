@@ -71,7 +71,8 @@ fn describe(
         return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, Some("The topic name is invalid.")));
     }
     if call.state.topic(topic).is_none() {
-        return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some("There is no such topic.")));
+        let says_why = !call.state.profile.quirks().zookeeper;
+        return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, says_why.then_some("There is no such topic.")));
     }
     let found = call.state.find_partition(&TopicRef::Name(topic.to_owned()), index);
     let leader = found.and_then(|(partition, _)| partition.led_by(call.broker));

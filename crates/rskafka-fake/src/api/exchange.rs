@@ -50,7 +50,7 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// Whether the broker may change topics.
     pub(crate) fn may_change_topics(&self) -> bool {
-        !self.state.profile.quirks().only_controller || self.state.controller() == self.broker
+        !self.state.profile.quirks().zookeeper || self.state.controller() == self.broker
     }
 }
 

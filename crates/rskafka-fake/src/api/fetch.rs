@@ -25,7 +25,7 @@ use rskafka_protocol::{ErrorCode, Uuid};
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::profile::Quirks;
+use crate::profile::{Profile, Quirks};
 use crate::state::{Replica, Span, State, TopicRef};
 
 /// The version from which on topics are named by id.
@@ -72,10 +72,11 @@ impl Api for FetchRequest {
     }
 
     fn refuse(&self, code: ErrorCode, _: i16) -> FetchResponse {
+        let quirks = Profile::default().quirks();
         let of_topic = |topic: &FetchTopic| FetchableTopicResponse {
             topic: topic.topic.clone(),
             topic_id: topic.topic_id,
-            partitions: topic.partitions.iter().map(|asked| failure(asked.partition, code)).collect(),
+            partitions: topic.partitions.iter().map(|asked| failure(asked.partition, code, quirks)).collect(),
         };
         FetchResponse { responses: self.topics.iter().map(of_topic).collect(), ..Default::default() }
     }
@@ -169,7 +170,7 @@ impl Fetch {
                         room = room.saturating_sub(records.len());
                         self.success(asked, readable, (records, end), quirks)
                     }
-                    Err(code) => failure(asked.partition, code),
+                    Err(code) => failure(asked.partition, code, quirks),
                 };
                 if call.version >= LEADER_FROM {
                     name_leader(call.state, name, &mut data, &mut response.node_endpoints);
@@ -277,13 +278,14 @@ fn bytes_of(max_bytes: i32) -> usize {
     usize::try_from(max_bytes).unwrap_or(0)
 }
 
-fn failure(partition_index: i32, error_code: ErrorCode) -> PartitionData {
+fn failure(partition_index: i32, error_code: ErrorCode, quirks: &Quirks) -> PartitionData {
     PartitionData {
         partition_index,
         error_code,
         high_watermark: -1,
         // Kafka's replica manager, which knows the partition, says null, and what comes before it says none.
         aborted_transactions: match error_code {
+            _ if quirks.zookeeper => None,
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => Some(Vec::new()),
             _ => None,
         },

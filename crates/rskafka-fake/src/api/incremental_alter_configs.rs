@@ -33,9 +33,14 @@ impl Api for IncrementalAlterConfigsRequest {
             (one.resource_type, &one.resource_name) == (other.resource_type, &other.resource_name)
         };
         let mut responses: Vec<AlterConfigsResourceResponse> = Vec::new();
-        for resource in &request.resources {
+        let zookeeper = call.state.profile.quirks().zookeeper;
+        for (place, resource) in request.resources.iter().enumerate() {
+            // With ZooKeeper the last of several for a resource counts.
+            if zookeeper && request.resources[place + 1..].iter().any(|other| is_same(resource, other)) {
+                continue;
+            }
             let count = request.resources.iter().filter(|other| is_same(resource, other)).count();
-            let outcome = match count > 1 {
+            let outcome = match count > 1 && !zookeeper {
                 true => Err(invalid("Each resource must appear at most once.")),
                 false => alter(resource, request.validate_only, call),
             };
@@ -86,7 +91,7 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
     }
     match *resource_type {
         TOPIC if name.is_empty() => Err(invalid("Default topic resources are not allowed.")),
-        TOPIC if !is_valid_name(name) => {
+        TOPIC if !is_valid_name(name) && !call.state.profile.quirks().zookeeper => {
             Err((ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {name}")))
         }
         TOPIC => {
@@ -94,10 +99,19 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
                 let why = format!("The topic '{name}' does not exist.");
                 return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
             };
-            let changed = changed(call.state.profile, topic.configs.clone(), configs)?;
-            call.state
-                .set_topic_configs(name, changed, validate_only)
-                .map_err(|why| (ErrorCode::INVALID_CONFIG, why))
+            let profile = call.state.profile;
+            let is_known = |config: &AlterableConfig| topic_config(profile, &config.name).is_some();
+            // With ZooKeeper a wrong value is a wrong request.
+            let wrong = match profile.quirks().zookeeper && configs.iter().all(is_known) {
+                true => ErrorCode::INVALID_REQUEST,
+                false => ErrorCode::INVALID_CONFIG,
+            };
+            let changed = changed(profile, topic.configs.clone(), configs);
+            let changed = changed.map_err(|(code, why)| match code {
+                ErrorCode::INVALID_CONFIG => (wrong, why),
+                _ => (code, why),
+            })?;
+            call.state.set_topic_configs(name, changed, validate_only).map_err(|why| (wrong, why))
         }
         BROKER => {
             let broker = match name.parse() {

@@ -2,7 +2,8 @@
 //!
 //! - -1 latest, -2 earliest; from version 7 on -3, the record with the largest timestamp; from 8 on -4,
 //!   earliest on the broker's disk, which is the earliest; from 9 on -5 and from 11 on -6, which ask about
-//!   tiered storage and find nothing. Before, such a number gets UNSUPPORTED_VERSION.
+//!   tiered storage and find nothing. Before, such a number gets UNSUPPORTED_VERSION; from Kafka 2.8 it is
+//!   taken for a time.
 //! - By time: the first record whose timestamp is not below; -1 for timestamp and offset if there is none.
 //! - With isolation level 1 the end is the last stable offset.
 //! - OFFSET_NOT_AVAILABLE, before version 5 LEADER_NOT_AVAILABLE, while a new leader does not know how far
@@ -81,7 +82,6 @@ fn look_up(
     asked: &ListOffsetsPartition,
     isolation_level: i8,
 ) -> Result<Option<Found>, ErrorCode> {
-    let (partition, _) = call.state.find_partition(topic, asked.partition_index)?;
     let first_version = match asked.timestamp {
         MAX_TIMESTAMP => 7,
         EARLIEST_LOCAL_TIMESTAMP => 8,
@@ -90,9 +90,11 @@ fn look_up(
         ..EARLIEST_PENDING_UPLOAD_TIMESTAMP => i16::MAX,
         _ => 1,
     };
-    if call.version < first_version {
+    if call.version < first_version && !call.state.profile.quirks().negative_times {
         return Err(ErrorCode::UNSUPPORTED_VERSION);
     }
+    let is_time = call.version < first_version;
+    let (partition, _) = call.state.find_partition(topic, asked.partition_index)?;
     partition.check_epoch(call.broker, asked.current_leader_epoch)?;
     let leader = partition.led_by(call.broker)?;
     let log = &leader.log;
@@ -111,6 +113,7 @@ fn look_up(
         found => Ok(found),
     };
     match asked.timestamp {
+        timestamp if is_time => committed(log.find_timestamp(timestamp)),
         LATEST_TIMESTAMP if may_lack => Err(unavailable),
         LATEST_TIMESTAMP => {
             Ok(Some(Found { timestamp: -1, offset: end, leader_epoch: partition.leader_epoch }))

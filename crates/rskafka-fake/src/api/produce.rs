@@ -203,14 +203,17 @@ fn append(
     }
     let leader = partition.led_by(call.broker)?;
     if acks == -1 && partition.isr.len() < min_insync_replicas(partition, settings, quirks) {
-        return Err(ErrorCode::NOT_ENOUGH_REPLICAS.into());
+        return Err(Refused {
+            refusal: ErrorCode::NOT_ENOUGH_REPLICAS.into(),
+            log_start_offset: leader.log.start_offset(),
+        });
     }
     let log_start_offset = leader.log.start_offset();
     let with_start = |refusal: Refusal| match refusal.by_validator {
         true => Refused { refusal, log_start_offset },
         false => refusal.into(),
     };
-    let batch = batch.check_topic(settings, now_ms).map_err(with_start)?;
+    let batch = batch.check_topic(settings, quirks, now_ms).map_err(with_start)?;
     let leader_epoch = partition.leader_epoch;
     let place = |end_offset| Place { topic_id, leader_epoch, end_offset };
     if let Some(origin) = batch.origin() {

@@ -12,6 +12,7 @@ use rskafka_protocol::records::{
 use super::TopicSettings;
 use super::log::Stored;
 use super::producers::Origin;
+use crate::profile::Quirks;
 
 /// Zstandard came with this version of Produce (KIP-110).
 const ZSTD_FROM_PRODUCE: i16 = 7;
@@ -113,7 +114,12 @@ impl Received {
     }
 
     /// Checks the batch against its topic's configs, in Kafka's order: base offset, size, CRC, records.
-    pub(crate) fn check_topic(self, settings: &TopicSettings, now_ms: i64) -> Result<Checked, Refusal> {
+    pub(crate) fn check_topic(
+        self,
+        settings: &TopicSettings,
+        quirks: &Quirks,
+        now_ms: i64,
+    ) -> Result<Checked, Refusal> {
         if self.base_offset != 0 {
             return Err(Refusal::by_validator(ErrorCode::INVALID_RECORD));
         }
@@ -121,7 +127,7 @@ impl Received {
             return Err(ErrorCode::MESSAGE_TOO_LARGE.into());
         }
         let checked = self.checked?;
-        checked.check_topic(settings, now_ms)?;
+        checked.check_topic(settings, quirks, now_ms)?;
         Ok(checked)
     }
 }
@@ -165,7 +171,7 @@ impl Checked {
         Ok(checked)
     }
 
-    fn check_topic(&self, settings: &TopicSettings, now_ms: i64) -> Result<(), Refusal> {
+    fn check_topic(&self, settings: &TopicSettings, quirks: &Quirks, now_ms: i64) -> Result<(), Refusal> {
         if settings.compacted && !self.has_keys {
             let why = "Compacted topic cannot accept message without key";
             let records = self.places(|record| record.key.is_none(), why);
@@ -173,6 +179,11 @@ impl Checked {
         }
         if settings.log_append_time {
             return Ok(());
+        }
+        if self.batch.timestamp_type() == TimestampType::LogAppendTime && !quirks.takes_log_append_time {
+            let why = "Invalid timestamp type: producers must not set LogAppendTime";
+            let records = self.places(|_| true, why);
+            return Err(Refusal::of_records(ErrorCode::INVALID_TIMESTAMP, records));
         }
         let earliest_allowed = now_ms.saturating_sub(settings.timestamp_before_max_ms);
         let latest_allowed = now_ms.saturating_add(settings.timestamp_after_max_ms);
@@ -268,6 +279,7 @@ mod tests {
     use rskafka_protocol::records::NewRecord;
 
     use super::*;
+    use crate::profile::Profile;
 
     fn batch() -> Bytes {
         let mut builder = RecordBatchBuilder::new();
@@ -278,9 +290,13 @@ mod tests {
     }
 
     fn stored(records: Bytes, log_append_time: Option<i64>) -> Stored {
-        let settings = TopicSettings::parse(&BTreeMap::new(), Default::default()).unwrap();
+        let settings = TopicSettings::parse(&BTreeMap::new(), Profile::Kafka4_3).unwrap();
         let received = Received::parse(Some(records), 9).unwrap();
-        received.check_topic(&settings, 1000).unwrap().store(70, 5, log_append_time)
+        received.check_topic(&settings, Profile::Kafka4_3.quirks(), 1000).unwrap().store(
+            70,
+            5,
+            log_append_time,
+        )
     }
 
     #[test]

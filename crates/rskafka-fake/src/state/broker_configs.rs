@@ -35,10 +35,14 @@ pub(crate) const BROKER_CONFIGS: &[(&str, &str, ConfigValue, bool)] = &[
     ("transactional.id.expiration.ms", "604800000", ConfigValue::Int(1), false),
 ];
 
+/// Came with Kafka 3.4; before, `transactional.id.expiration.ms` is for producers too.
+const PRODUCER_ID_EXPIRATION: &str = "producer.id.expiration.ms";
+
 type Values = BTreeMap<String, String>;
 
 #[derive(Debug, Default)]
 pub(crate) struct BrokerConfigs {
+    profile: Profile,
     fixed: Values,
     all: Values,
     each: BTreeMap<i32, Values>,
@@ -50,15 +54,18 @@ impl BrokerConfigs {
     /// # Errors
     ///
     /// Says in words which config is not known or has a value that cannot be.
-    pub(crate) fn new(fixed: Values) -> Result<Self, String> {
+    pub(crate) fn new(fixed: Values, profile: Profile) -> Result<Self, String> {
         for (name, value) in &fixed {
             check(name, value)?;
         }
-        Ok(Self { fixed, ..Self::default() })
+        Ok(Self { profile, fixed, ..Self::default() })
     }
 
     /// The values that a config has at a broker, the one in force first, and who set them.
     pub(crate) fn values(&self, broker: i32, name: &str) -> Vec<(String, Source)> {
+        if !self.has(name) {
+            return Vec::new();
+        }
         let own = self.each.get(&broker).and_then(|values| values.get(name));
         let default = BROKER_CONFIGS.iter().find(|(known, ..)| *known == name);
         let layers = [
@@ -70,8 +77,13 @@ impl BrokerConfigs {
         layers.into_iter().flatten().collect()
     }
 
+    fn has(&self, name: &str) -> bool {
+        name != PRODUCER_ID_EXPIRATION || self.profile != Profile::Kafka2_8
+    }
+
     /// A number that is in force at a broker.
     pub(crate) fn number(&self, broker: i32, name: &str) -> i64 {
+        let name = if self.has(name) { name } else { "transactional.id.expiration.ms" };
         let value = self.values(broker, name).into_iter().next();
         value.and_then(|(value, _)| value.parse().ok()).unwrap_or_default()
     }
@@ -88,6 +100,10 @@ impl BrokerConfigs {
         validate_only: bool,
     ) -> Result<(), String> {
         for (name, value) in changes {
+            // With ZooKeeper a config that is not known is taken.
+            if self.profile.quirks().zookeeper && !self.has(name) {
+                continue;
+            }
             if let Some(value) = value {
                 check(name, value)?;
             }

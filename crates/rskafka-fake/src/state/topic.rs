@@ -54,22 +54,28 @@ pub(crate) struct NewTopic {
 }
 
 impl NewTopic {
-    /// Checks a request in the order of Kafka's controller (Kafka class `ReplicationControlManager`).
+    /// Checks a request in the order of Kafka's controller (Kafka class `ReplicationControlManager`; with
+    /// ZooKeeper `ZkAdminManager`).
     pub(crate) fn check(request: TopicRequest, state: &State) -> Result<Self, TopicRefused> {
         let TopicRequest { name, num_partitions, replication_factor, assignments, configs } = request;
-        if let Err(why) = check_name(&name) {
-            return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why));
+        let quirks = state.profile.quirks();
+        let name_is_valid = check_name(&name).map_err(|why| (ErrorCode::INVALID_TOPIC_EXCEPTION, why));
+        if !quirks.zookeeper {
+            name_is_valid.clone()?;
         }
         if state.topic(&name).is_some() {
             return Err((ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
         }
-        let settings = state.settings(&configs).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
+        let settings = state.settings(&configs).map_err(|why| (ErrorCode::INVALID_CONFIG, why));
+        // With ZooKeeper name and configs are looked at last (Kafka class `AdminZkClient`).
+        let settings = if quirks.zookeeper { settings } else { Ok(settings?) };
         let assignments = if assignments.is_empty() {
             place(num_partitions, replication_factor, state)?
         } else {
             check_assignments(num_partitions, replication_factor, assignments, state)?
         };
-        Ok(Self { name, assignments, configs, settings })
+        name_is_valid?;
+        Ok(Self { name, assignments, configs, settings: settings? })
     }
 }
 
@@ -122,6 +128,12 @@ const MAX_PARTITIONS: i32 = 10_000;
 fn place(partitions: i32, replicas: i16, state: &State) -> Result<Vec<Vec<i32>>, TopicRefused> {
     let partitions = if partitions == -1 { state.defaults.num_partitions } else { partitions };
     let replicas = if replicas == -1 { state.defaults.replication_factor } else { replicas };
+    if partitions <= 0 && state.profile.quirks().zookeeper {
+        return Err((
+            ErrorCode::INVALID_PARTITIONS,
+            "Number of partitions must be larger than 0.".to_owned(),
+        ));
+    }
     if replicas <= 0 {
         let why = "Replication factor must be larger than 0, or -1 to use the default value.";
         return Err((ErrorCode::INVALID_REPLICATION_FACTOR, why.to_owned()));

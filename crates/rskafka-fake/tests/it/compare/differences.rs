@@ -7,6 +7,8 @@
 //! - Fetch: the id of a session that the client asks for; the fake has no sessions.
 //! - CreateTopics and DescribeConfigs: the values, and where they come from, of the three configs that the
 //!   properties of a test cluster set or that Kafka 4 calls dynamic, and the order of configs.
+//! - CreateTopics of Kafka 2.8 with partitions assigned to nobody or to a broker that does not exist: with
+//!   ZooKeeper that is created and never works, the fake refuses it.
 //! - Produce without a records field, which Kafka never answers.
 //! - What is stored of a producer's batch that says it is of log append time: Kafka takes that back, the
 //!   fake leaves it.
