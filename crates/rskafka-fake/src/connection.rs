@@ -77,7 +77,7 @@ async fn serve_over<S: AsyncRead + AsyncWrite>(stream: S, listed: &Listed) {
         hung_up.notify_one();
     };
     let authentication = shared.security.authentication();
-    let mut server = Server { write, listed, hung_up: &hung_up, authentication };
+    let mut server = Server { write, listed, hung_up: &hung_up, authentication, throttle: Duration::ZERO };
     tokio::pin!(reading);
     let mut more = true;
     let mut serving = Box::pin(server.run(requests));
@@ -200,6 +200,8 @@ struct Server<'a, W> {
     /// The client sends nothing more.
     hung_up: &'a Notify,
     authentication: Authentication,
+    /// How long the client is to be silent after the present request.
+    throttle: Duration,
 }
 
 impl<W: AsyncWrite + Unpin> Server<'_, W> {
@@ -222,8 +224,13 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
                 return Ok(());
             };
             drop(body);
+            self.throttle = Duration::ZERO;
             if !self.serve(sequence, &header, exchange).await? {
                 return Ok(());
+            }
+            // The answer is out, and nothing more is taken meanwhile (KIP-219).
+            if self.throttle > Duration::ZERO {
+                sleep(self.throttle).await;
             }
         }
         Ok(())
@@ -241,11 +248,12 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
             state.received.taken(sequence, now.instant);
             state.strike(header.api_key, connected.broker, || exchange.targets())
         });
-        let Some(Strike { action, applies, delay }) = strike else {
+        let Some(Strike { action, applies, delay, throttle }) = strike else {
             let reply = self.apply(header, exchange).await;
             return self.reply(sequence, reply).await;
         };
         tracing::debug!(?header, ?action, applies, ?delay, "fault");
+        self.throttle = throttle;
         let refusal = match &action {
             Action::Code(code) => Some(exchange.refuse(*code)),
             _ => None,
@@ -315,7 +323,7 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
     }
 
     fn call(&mut self, header: &RequestHeader, exchange: &mut dyn Exchange) -> Reply {
-        let Self { listed: Listed { id, connected, shared }, authentication, .. } = self;
+        let Self { listed: Listed { id, connected, shared }, authentication, throttle, .. } = self;
         shared.with(|state, now| {
             let mut call = Call {
                 state,
@@ -324,9 +332,12 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
                 broker: connected.broker,
                 connection: *id,
                 version: header.api_version,
+                client_id: header.client_id.as_deref(),
                 authentication,
+                throttle: *throttle,
             };
             let reply = exchange.run(&mut call);
+            *throttle = call.throttle;
             if !matches!(reply, Reply::Wait(_)) {
                 call.state.waiting.leave(*id);
             }

@@ -12,11 +12,13 @@ mod epochs;
 mod log;
 mod partition;
 mod producers;
+mod quotas;
 mod replica;
 mod time;
 mod topic;
 mod transactions;
 mod waiting;
+mod writing;
 
 pub(crate) use self::batch::{Received as ReceivedBatch, Refusal};
 pub(crate) use self::broker::{Broker, Endpoint};
@@ -28,6 +30,7 @@ pub(crate) use self::coordinator::{Coordinator, Identity, partition_of};
 pub(crate) use self::log::{Found, Span};
 pub(crate) use self::partition::Partition;
 pub(crate) use self::producers::{Producer, Rules, Sequenced};
+pub(crate) use self::quotas::{Limited, Quotas};
 pub(crate) use self::replica::Replica;
 pub(crate) use self::topic::{NewTopic, Topic, TopicRequest, is_valid_name};
 pub(crate) use self::transactions::Aborted;
@@ -66,6 +69,7 @@ pub(crate) struct State {
     pub(crate) waiting: Waiting,
     pub(crate) configs: BrokerConfigs,
     pub(crate) coordinator: Coordinator,
+    pub(crate) quotas: Quotas,
     upkeep: time::Upkeep,
     topics: BTreeMap<String, Topic>,
     names: BTreeMap<Uuid, String>,
@@ -92,6 +96,7 @@ impl State {
             waiting: Waiting::default(),
             configs,
             coordinator: Coordinator::default(),
+            quotas: Quotas::default(),
             upkeep: time::Upkeep::default(),
             topics: BTreeMap::new(),
             names: BTreeMap::new(),

@@ -25,6 +25,8 @@ use crate::{ApiKey, VersionRange};
 pub(crate) trait Struct: Wire + Default + Clone + std::fmt::Debug + PartialEq + 'static {
     /// The field of that name, if there is one.
     fn throttle_time_ms(&self) -> Option<i32>;
+
+    fn throttle_time_ms_mut(&mut self) -> Option<&mut i32>;
 }
 
 /// The fields of a struct of the listing, in the order of the wire; tagged ones last.
@@ -85,6 +87,9 @@ pub trait Message: Sized + Default + Clone + PartialEq + std::fmt::Debug + Send 
     /// For how long the client should stay silent on the connection after this answer (KIP-219), in ms;
     /// `None` for messages that never say so.
     fn throttle_time_ms(&self) -> Option<i32>;
+
+    /// The same, to be set by a broker.
+    fn throttle_time_ms_mut(&mut self) -> Option<&mut i32>;
 
     /// Whether `version` has compact lengths and tagged fields.
     fn is_flexible(version: i16) -> bool {
@@ -169,6 +174,10 @@ macro_rules! schema {
         impl $crate::schema::Struct for $name {
             fn throttle_time_ms(&self) -> Option<i32> {
                 None $(.or($crate::schema::throttle_time_ms!(self, $field)))*
+            }
+
+            fn throttle_time_ms_mut(&mut self) -> Option<&mut i32> {
+                None $(.or($crate::schema::throttle_time_ms!(mut self, $field)))*
             }
         }
 
@@ -322,6 +331,10 @@ macro_rules! message {
                 $crate::schema::Struct::throttle_time_ms(self)
             }
 
+            fn throttle_time_ms_mut(&mut self) -> Option<&mut i32> {
+                $crate::schema::Struct::throttle_time_ms_mut(self)
+            }
+
             #[cfg(feature = "json")]
             fn to_json(&self, version: i16) -> serde_json::Value {
                 $crate::wire::Wire::json(self, $crate::schema::layout_of::<Self>(version))
@@ -331,6 +344,12 @@ macro_rules! message {
 }
 
 macro_rules! throttle_time_ms {
+    (mut $message:expr, throttle_time_ms) => {
+        Some(&mut $message.throttle_time_ms)
+    };
+    (mut $message:expr, $other:ident) => {
+        None
+    };
     ($message:expr, throttle_time_ms) => {
         Some($message.throttle_time_ms)
     };

@@ -44,7 +44,10 @@ pub(crate) struct Call<'a> {
     pub(crate) broker: i32,
     pub(crate) connection: ConnectionId,
     pub(crate) version: i16,
+    pub(crate) client_id: Option<&'a str>,
     pub(crate) authentication: &'a mut Authentication,
+    /// How long the client is to be silent after the answer (KIP-219).
+    pub(crate) throttle: Duration,
 }
 
 impl Call<'_> {
@@ -141,7 +144,7 @@ impl<A: Api> Exchange for Decoded<A> {
     fn refuse(&self, code: ErrorCode) -> Reply {
         match &self.stage {
             Stage::Request(request) if request.is_answered() => {
-                answer(&request.refuse(code, self.version), self.version, self.correlation_id)
+                answer(request.refuse(code, self.version), self.version, self.correlation_id, Duration::ZERO)
             }
             _ => Reply::Close,
         }
@@ -162,9 +165,9 @@ impl<A: Api> Exchange for Decoded<A> {
             Stage::Request(_) | Stage::Done => Outcome::Close,
         };
         match outcome {
-            Outcome::Answer(response) => answer(&response, self.version, self.correlation_id),
+            Outcome::Answer(response) => answer(response, self.version, self.correlation_id, call.throttle),
             Outcome::LastAnswer { response, delay } => {
-                match answer(&response, self.version, self.correlation_id) {
+                match answer(response, self.version, self.correlation_id, call.throttle) {
                     Reply::Answer(frame) => Reply::LastAnswer(frame, delay),
                     other => other,
                 }
@@ -192,18 +195,21 @@ impl<M: Message> Exchange for Settled<M> {
     }
 
     fn refuse(&self, _: ErrorCode) -> Reply {
-        answer(&self.response, self.version, self.correlation_id)
+        answer(self.response.clone(), self.version, self.correlation_id, Duration::ZERO)
     }
 
     fn check(&mut self) {}
 
-    fn run(&mut self, _: &mut Call<'_>) -> Reply {
-        answer(&self.response, self.version, self.correlation_id)
+    fn run(&mut self, call: &mut Call<'_>) -> Reply {
+        answer(self.response.clone(), self.version, self.correlation_id, call.throttle)
     }
 }
 
-fn answer<M: Message>(response: &M, version: i16, correlation_id: i32) -> Reply {
-    match encode_response(response, version, correlation_id) {
+fn answer<M: Message>(mut response: M, version: i16, correlation_id: i32, throttle: Duration) -> Reply {
+    if let Some(time) = response.throttle_time_ms_mut().filter(|_| throttle > Duration::ZERO) {
+        *time = i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX);
+    }
+    match encode_response(&response, version, correlation_id) {
         Ok(frame) => Reply::Answer(frame),
         Err(error) => {
             tracing::error!(message = M::NAME, version, %error, "answer does not encode");

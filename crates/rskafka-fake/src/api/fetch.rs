@@ -11,6 +11,7 @@
 //! - From version 12 on `last_fetched_epoch` is compared with the log (KIP-595): where they part comes with
 //!   NONE and no records; an epoch that the log cannot place is OFFSET_OUT_OF_RANGE.
 //! - From version 11 on a reader that names its rack is sent to a replica there, if brokers have racks.
+//! - Whoever reads more than the quota gets an answer without topics, and is throttled (KIP-219).
 //! - No fetch sessions: every answer has session id 0, and an id that the client brings is unknown
 //!   (FETCH_SESSION_ID_NOT_FOUND).
 
@@ -26,7 +27,7 @@ use rskafka_protocol::{ErrorCode, Uuid};
 use super::exchange::Api;
 use super::{Call, Outcome};
 use crate::profile::{Profile, Quirks};
-use crate::state::{Replica, Span, State, TopicRef};
+use crate::state::{Limited, Replica, Span, State, TopicRef};
 
 /// The version from which on topics are named by id.
 const IDS_FROM: i16 = 13;
@@ -87,7 +88,18 @@ fn attempt(fetch: Fetch, call: &mut Call<'_>, until: tokio::time::Instant) -> Ou
     let ready = fetch.readiness(call);
     let enough = usize::try_from(fetch.request.min_bytes).unwrap_or(0);
     if ready.at_once || ready.bytes >= enough || ready.partitions.is_empty() || call.now.instant >= until {
-        return Outcome::Answer(fetch.answer(call));
+        let response = fetch.answer(call);
+        let of_topic = |topic: &FetchableTopicResponse| {
+            topic.partitions.iter().map(|data| data.records.as_ref().map_or(0, Bytes::len)).sum::<usize>()
+        };
+        let bytes = response.responses.iter().map(of_topic).sum();
+        let client = (call.broker, call.client_id);
+        let quota = call.state.quotas.charge(Limited::Fetch, client, bytes, call.now.instant);
+        call.throttle = call.throttle.max(quota);
+        return Outcome::Answer(match quota {
+            Duration::ZERO => response,
+            _ => FetchResponse::default(),
+        });
     }
     call.state.waiting.enter(call.connection, ready.partitions);
     Outcome::Wait { until, again: Box::new(move |call| attempt(fetch, call, until)) }

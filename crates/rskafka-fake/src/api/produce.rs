@@ -14,6 +14,7 @@
 //! - A producer's batch that is among its last five is answered with the offset that it got before;
 //!   OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH. A producer that is not known is taken at any
 //!   sequence.
+//! - Whoever sends more than the quota is throttled: the records are appended all the same (KIP-219).
 //! - For a batch of a transaction TRANSACTIONAL_ID_AUTHORIZATION_FAILED without transactional id, and
 //!   INVALID_TXN_STATE with one: no transaction can be begun by request.
 
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 use super::exchange::Api;
 use super::{Call, Outcome};
 use crate::profile::Quirks;
-use crate::state::{Partition, ReceivedBatch, Refusal, Sequenced, TopicRef, TopicSettings};
+use crate::state::{Limited, Partition, ReceivedBatch, Refusal, Sequenced, TopicRef, TopicSettings};
 
 /// The version from which on topics are named by id.
 const IDS_FROM: i16 = 13;
@@ -41,6 +42,8 @@ const LEADER_FROM: i16 = 10;
 pub(crate) struct CheckedProduce {
     acks: i16,
     is_transactional: bool,
+    /// Of all records.
+    bytes: usize,
     timeout: Duration,
     topics: Vec<CheckedTopic>,
 }
@@ -91,6 +94,8 @@ impl Api for ProduceRequest {
     type Checked = CheckedProduce;
 
     fn check(self, version: i16) -> CheckedProduce {
+        let sizes = self.topic_data.iter().flat_map(|data| &data.partition_data);
+        let bytes = sizes.map(|data| data.records.as_ref().map_or(0, bytes::Bytes::len)).sum();
         let mut topics: Vec<CheckedTopic> = Vec::new();
         for data in self.topic_data {
             let topic = TopicRef::of(&data.name, data.topic_id, version, IDS_FROM);
@@ -112,11 +117,14 @@ impl Api for ProduceRequest {
         }
         let timeout = Duration::from_millis(self.timeout_ms.try_into().unwrap_or(0));
         let is_transactional = self.transactional_id.is_some();
-        CheckedProduce { acks: self.acks, is_transactional, timeout, topics }
+        CheckedProduce { acks: self.acks, is_transactional, bytes, timeout, topics }
     }
 
     fn serve(checked: CheckedProduce, call: &mut Call<'_>) -> Outcome<ProduceResponse> {
         let acks = checked.acks;
+        let client = (call.broker, call.client_id);
+        let quota = call.state.quotas.charge(Limited::Produce, client, checked.bytes, call.now.instant);
+        call.throttle = call.throttle.max(quota);
         // A request without transactional id may have no batch of a transaction, of whatever partition.
         let mut batches = checked.topics.iter().flat_map(|topic| &topic.partitions);
         let is_transactional =

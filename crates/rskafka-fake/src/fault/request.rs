@@ -30,6 +30,7 @@ pub struct Fault {
     action: Action,
     applies: bool,
     delay: Duration,
+    throttle: Duration,
     api_key: Option<ApiKey>,
     broker: Option<i32>,
     topic: Option<String>,
@@ -71,6 +72,7 @@ impl Fault {
             action,
             applies,
             delay: Duration::ZERO,
+            throttle: Duration::ZERO,
             api_key: None,
             broker: None,
             topic: None,
@@ -98,6 +100,12 @@ impl Fault {
     /// The answer comes `delay` late; meanwhile the connection serves nothing else.
     pub fn delay(delay: Duration) -> Self {
         Self::new(Action::Truth, true).delayed_by(delay)
+    }
+
+    /// The answer says that the client is throttled for that time, and the broker takes nothing from the
+    /// connection meanwhile (KIP-219). The request is applied.
+    pub fn throttle(time: Duration) -> Self {
+        Self { throttle: time, ..Self::new(Action::Truth, true) }
     }
 
     /// One byte of the answer has the bits of `mask` turned over. Position 0 is the first byte of the
@@ -222,6 +230,7 @@ pub(crate) struct Strike {
     pub(crate) action: Action,
     pub(crate) applies: bool,
     pub(crate) delay: Duration,
+    pub(crate) throttle: Duration,
 }
 
 /// The faults that are injected, oldest first.
@@ -274,8 +283,9 @@ impl RequestFaults {
                 continue;
             }
             injected.struck += 1;
-            let Fault { action, applies, delay, .. } = &injected.fault;
-            return Some(Strike { action: action.clone(), applies: *applies, delay: *delay });
+            let Fault { action, applies, delay, throttle, .. } = &injected.fault;
+            let (applies, delay, throttle) = (*applies, *delay, *throttle);
+            return Some(Strike { action: action.clone(), applies, delay, throttle });
         }
         None
     }

@@ -95,6 +95,9 @@ pub enum ControlError {
         /// The partition's index.
         partition: i32,
     },
+    /// There is nothing to append.
+    #[snafu(display("there are no records to append"))]
+    NoRecords,
     /// The topic cannot be created.
     #[snafu(display("cannot create topic {topic}: {code}: {reason}"))]
     TopicRefused {
@@ -140,7 +143,7 @@ impl State {
     }
 
     /// Changes a partition and wakes what waits for it.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         topic: &str,
         partition: i32,

@@ -174,6 +174,18 @@ impl Log {
         }
     }
 
+    /// Replaces each batch by what `change` makes of it, or drops it; the offsets stay.
+    pub(super) fn rewrite(&mut self, change: impl Fn(&Stored) -> Option<Bytes>) {
+        self.batches.retain_mut(|batch| match change(batch) {
+            Some(bytes) => {
+                batch.bytes = bytes;
+                true
+            }
+            None => false,
+        });
+        self.size = self.batches.iter().map(|batch| batch.bytes.len()).sum();
+    }
+
     /// Drops everything and begins at `offset`.
     pub(super) fn restart_at(&mut self, offset: i64) {
         *self = Self { start_offset: offset, end_offset: offset, ..Self::default() };

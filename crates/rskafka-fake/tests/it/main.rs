@@ -15,6 +15,8 @@ mod replication;
 #[cfg(feature = "sasl")]
 mod sasl;
 mod support;
+mod throttling;
 #[cfg(feature = "tls")]
 mod tls;
 mod topics;
+mod transactions;

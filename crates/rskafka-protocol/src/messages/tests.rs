@@ -162,6 +162,9 @@ fn the_throttle_time_is_given_by_every_message_that_has_it() {
     visit_all(&mut Fields);
     let response = produce::ProduceResponse { throttle_time_ms: 70, ..Default::default() };
     assert_eq!(response.throttle_time_ms(), Some(70));
+    let mut response = response;
+    *response.throttle_time_ms_mut().unwrap() = 71;
+    assert_eq!(response.throttle_time_ms(), Some(71));
 }
 
 #[test]

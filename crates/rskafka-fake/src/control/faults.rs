@@ -1,0 +1,106 @@
+//! Commands on faults, quotas and the record of requests.
+
+use std::sync::atomic::Ordering;
+
+use crate::bug::{Bug, Planted};
+use crate::cluster::FakeCluster;
+use crate::fault::{ByteFault, Fault, FaultId};
+use crate::received::ReceivedRequest;
+use crate::state::Limited;
+
+/// Faults.
+impl FakeCluster {
+    /// Has something go wrong with requests to come: see [`Fault`].
+    pub fn inject(&self, fault: Fault) -> FaultId {
+        self.shared.with(|state, _| {
+            let id = state.faults.next_id();
+            state.faults.requests.inject(id, fault);
+            id
+        })
+    }
+
+    /// Has something go wrong with the bytes of connections: see [`ByteFault`].
+    pub fn inject_bytes(&self, fault: ByteFault) -> FaultId {
+        self.shared.inject_bytes(fault)
+    }
+
+    /// How many requests, or connections, a fault has struck; 0 after it was taken back.
+    pub fn struck(&self, fault: FaultId) -> u64 {
+        self.shared.with(|state, _| state.faults.struck(fault))
+    }
+
+    /// Takes a fault back. What it holds or slows goes on; what it has ended stays so.
+    pub fn remove_fault(&self, fault: FaultId) {
+        self.shared.with(|state, _| state.faults.remove(fault));
+        self.shared.byte_faults_changed();
+    }
+
+    /// Takes all faults back.
+    pub fn clear_faults(&self) {
+        self.shared.with(|state, _| state.faults.clear());
+        self.shared.byte_faults_changed();
+    }
+}
+
+/// Bugs.
+impl FakeCluster {
+    /// Has the cluster break its promises once: see [`Bug`].
+    pub fn plant(&self, bug: Bug) {
+        self.shared.plant(Planted::new(bug));
+    }
+
+    /// How many bytes of records each client may send to a broker in a second, on average over ten; `None`
+    /// for no limit. Clients are told apart by their ids. Whoever sends more is throttled (KIP-219).
+    pub fn set_produce_quota(&self, bytes_per_second: Option<u64>) {
+        self.shared.with(|state, _| state.quotas.set(Limited::Produce, bytes_per_second));
+    }
+
+    /// How many bytes of records each client may read from a broker in a second, on average over ten;
+    /// `None` for no limit. Whoever reads more gets an empty answer and is throttled (KIP-219).
+    pub fn set_fetch_quota(&self, bytes_per_second: Option<u64>) {
+        self.shared.with(|state, _| state.quotas.set(Limited::Fetch, bytes_per_second));
+    }
+}
+
+/// The record of requests.
+impl FakeCluster {
+    /// The requests received so far at all brokers, in the order of their arrival; of many, the newest.
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.shared.with(|state, _| state.received.iter().cloned().collect())
+    }
+
+    /// How many requests were begun and not finished by clients that then ended the connection, since the
+    /// cluster's start. What the cluster itself ended does not count.
+    pub fn partial_frames(&self) -> u64 {
+        self.shared.partial_frames.load(Ordering::Relaxed)
+    }
+
+    /// Forgets the requests received so far.
+    pub fn clear_requests(&self) {
+        self.shared.with(|state, _| state.received.clear());
+    }
+
+    /// Waits until `count` requests like that have arrived, counting those that are remembered, and gives
+    /// them.
+    ///
+    /// It waits for ever if they do not come; dropping the future is safe.
+    pub async fn requests_like(
+        &self,
+        count: usize,
+        mut is_like: impl FnMut(&ReceivedRequest) -> bool,
+    ) -> Vec<ReceivedRequest> {
+        loop {
+            let arrival = self.shared.arrivals.notified();
+            tokio::pin!(arrival);
+            // From here on no arrival is missed.
+            arrival.as_mut().enable();
+            let found: Vec<_> = self.shared.with(|state, _| {
+                state.received.iter().filter(|request| is_like(request)).take(count).cloned().collect()
+            });
+            if found.len() >= count {
+                return found;
+            }
+            arrival.await;
+        }
+    }
+}
