@@ -127,6 +127,17 @@ async fn the_leader_goes_while_an_append_waits() {
     assert_eq!(answer.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
     assert_eq!(values(&cluster, 3), ["a"], "and yet it is written");
 
+    // It goes and comes back before the append looks again.
+    let (cluster, topic, mut client) = three().await;
+    cluster.hold_replica("t", 0, 2).unwrap();
+    let id = client.send(12, &produce_request(&topic, 0, -1, Some(batch(["a"])))).await;
+    cluster.requests_like(1, |request| request.taken.is_some()).await;
+    cluster.move_leader("t", 0, 3).unwrap();
+    cluster.move_leader("t", 0, 1).unwrap();
+    cluster.release_replica("t", 0, 2).unwrap();
+    let answer = produced(client.receive::<ProduceRequest>(12, id).await);
+    assert_eq!(answer.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+
     let (cluster, topic, mut client) = three().await;
     cluster.hold_replica("t", 0, 2).unwrap();
     let id = client.send(12, &produce_request(&topic, 0, -1, Some(batch(["a"])))).await;
