@@ -184,7 +184,7 @@ async fn init(
     }
 }
 
-/// The table of `KAFKA.md`, row by row.
+/// The fence that a claim of a transactional id is, step by step.
 pub(crate) async fn fence(target: &mut Target) {
     let topic = target.create("fenced", 1, &[]).await;
     let id = target.name("owner");
