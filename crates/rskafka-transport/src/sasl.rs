@@ -88,7 +88,7 @@ impl Sasl {
     /// ```
     /// # use rskafka_transport::{OauthToken, Sasl};
     /// # use std::time::Duration;
-    /// # async fn fetch() -> Result<(String, u64), std::io::Error> { unimplemented!() }
+    /// # async fn fetch() -> Result<(String, u64), std::io::Error> { Ok((String::new(), 3600)) }
     /// let sasl = Sasl::oauth_bearer(async || {
     ///     let (access_token, seconds) = fetch().await?;
     ///     Ok::<_, std::io::Error>(OauthToken::new(access_token).expires_in(Duration::from_secs(seconds)))
