@@ -16,6 +16,7 @@ const SAMPLE: Duration = Duration::from_millis(4);
 
 /// What a check's subject may take.
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "each crate's limits use what they need")]
 pub(crate) enum Limit {
     /// This many times the baseline.
     Times(f64),
@@ -33,12 +34,9 @@ pub(crate) enum Clock {
     /// kernel does parts of one end's work in the other end's time, by chance; so what a subject's process
     /// takes more than its baseline's is the subject's, whichever thread took it. Instructions say nothing.
     CpuOfBothEnds,
-    /// The median of the passes' time from start to end, waits included.
-    P50,
+    /// The median time of so many passes from start to end, waits included.
+    P50(u32),
 }
-
-/// How many passes a median is taken of.
-const PASSES_OF_P50: u32 = 200;
 
 /// A subject and what it is compared with. Each call is one pass.
 pub(crate) struct Check {
@@ -91,11 +89,11 @@ fn measure(check: Check) {
     let (mut subject, mut baseline) = (subject, baseline);
     let mut renew: Box<dyn FnMut()> = renew.unwrap_or_else(|| Box::new(|| {}));
     let passes = |pass: &mut dyn FnMut()| match clock {
-        Clock::P50 => PASSES_OF_P50,
+        Clock::P50(passes) => passes,
         Clock::Cpu | Clock::CpuOfBothEnds => passes(pass),
     };
     let sample = |pass: &mut dyn FnMut(), passes| match clock {
-        Clock::P50 => Sample { own: p50(pass, passes), whole: 0.0 },
+        Clock::P50(_) => Sample { own: p50(pass, passes), whole: 0.0 },
         Clock::Cpu | Clock::CpuOfBothEnds => mean(pass, passes),
     };
     renew();
@@ -113,7 +111,7 @@ fn measure(check: Check) {
             };
             match clock {
                 Clock::CpuOfBothEnds => (baseline.own + subject.whole - baseline.whole, baseline.own),
-                Clock::Cpu | Clock::P50 => (subject.own, baseline.own),
+                Clock::Cpu | Clock::P50(_) => (subject.own, baseline.own),
             }
         })
         .collect();

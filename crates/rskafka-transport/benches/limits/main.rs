@@ -56,7 +56,7 @@ fn main() {
             check(
                 "latency-100B",
                 "a request and an answer of 100 B, p50",
-                Clock::P50,
+                Clock::P50(200),
                 beyond,
                 one_thread(),
                 small(),
@@ -64,7 +64,7 @@ fn main() {
             check(
                 "latency-100B-2-threads",
                 "a request and an answer of 100 B, p50, on a runtime of two threads",
-                Clock::P50,
+                Clock::P50(200),
                 beyond,
                 two_threads(),
                 small(),
