@@ -137,6 +137,44 @@ fn errors_name_message_version_path_and_offset() {
 }
 
 #[test]
+fn bytes_left_over_are_named_by_their_place_in_what_was_given() {
+    let response = delete_records::DeleteRecordsResponse::default();
+    let body = encode(&response, 2);
+    let longer = Bytes::from([&body[..], &[7; 3]].concat());
+    let error = delete_records::DeleteRecordsResponse::decode(2, &longer).unwrap_err();
+    assert_eq!((error.kind(), error.offset()), (&crate::DecodeErrorKind::TrailingBytes(3), body.len()));
+
+    // A whole frame has its header in front.
+    let frame = crate::encode_response(&response, 2, 1).unwrap().to_bytes().slice(4..);
+    let longer = Bytes::from([&frame[..], &[7; 3]].concat());
+    let error = crate::decode_response::<delete_records::DeleteRecordsResponse>(2, &longer).unwrap_err();
+    assert_eq!(error.offset(), frame.len());
+}
+
+#[test]
+fn a_string_that_kafka_does_not_read_is_neither_written_nor_read() {
+    let request = |length| metadata::MetadataRequest {
+        topics: Some(vec![metadata::MetadataRequestTopic {
+            name: Some("x".repeat(length)),
+            ..Default::default()
+        }]),
+        ..Default::default()
+    };
+    // Lengths of two bytes, and compact ones.
+    for version in [8, 9] {
+        let error = request(0x8000).encode(version, &mut Encoder::new()).unwrap_err();
+        assert_eq!(error, crate::EncodeError::TooLong { length: 0x8000 });
+        let longest = encode(&request(0x7fff), version);
+        assert_eq!(metadata::MetadataRequest::decode(version, &longest), Ok(request(0x7fff)));
+    }
+    // One topic, its name with a compact length, no tagged fields, and what follows the topics.
+    let body = [&[2, 0x81, 0x80, 2][..], &[b'x'; 0x8000], &[0; 5]].concat();
+    let error = metadata::MetadataRequest::decode(9, &body.into()).unwrap_err();
+    assert_eq!(error.kind(), &crate::DecodeErrorKind::InvalidLength(0x8000));
+    assert_eq!(error.path(), "topics[0].name");
+}
+
+#[test]
 fn an_array_length_that_the_bytes_cannot_hold_is_refused_before_memory_is_asked_for() {
     // Topics: 2^31 - 1 elements, then nothing.
     let bytes = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff]);
