@@ -1,6 +1,7 @@
 //! Frames: the length in front of every request and response.
 //!
-//! Invariant: no more memory is asked for than the configured limit, whatever length is claimed.
+//! Invariant: whatever length is claimed, a buffer grows to no more than twice the configured limit, as
+//! growing may double it.
 
 use bytes::{Buf, Bytes, BytesMut};
 use snafu::Snafu;

@@ -37,28 +37,6 @@ fn large() -> impl Strategy<Value = Vec<Owned>> {
     })
 }
 
-fn owned_by_payload(batch: &Batch) -> Vec<Owned> {
-    let mut next = batch.base_offset();
-    let own = |record: Result<RecordView<'_>, BatchError>| {
-        let record = record.unwrap();
-        let gap = u32::try_from(record.offset - next).unwrap();
-        next = record.offset + 1;
-        let own = |bytes: &[u8]| {
-            let shared = batch.slice(bytes);
-            assert!(bytes.is_empty() || shared.as_ptr() == bytes.as_ptr(), "a copy was made");
-            shared.to_vec()
-        };
-        Owned {
-            gap,
-            timestamp: record.timestamp,
-            key: record.key.map(own),
-            value: record.value.map(own),
-            headers: record.headers.map(|(key, value)| (own(key), value.map(own))).collect(),
-        }
-    };
-    batch.records().map(own).collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -72,7 +50,7 @@ proptest! {
         let batch = compressed(header, &records, codec);
         let read = read_one(batch.bytes());
         prop_assert_eq!(read.compression(), codec.0);
-        prop_assert_eq!(owned_by_payload(&read), records);
+        prop_assert_eq!(owned(&read), records);
         prop_assert_eq!(read.decompressed_size(), Some(plain.size_in_bytes() - header::HEADER_SIZE));
         let attributes = plain.header().attributes.with_compression(codec.0);
         prop_assert_eq!(read.header(), &BatchHeader { attributes, ..*plain.header() });
@@ -83,7 +61,7 @@ proptest! {
         let batch = compressed(BatchHeader::default(), &records, codec);
         let size = build(BatchHeader::default(), &records).size_in_bytes() - header::HEADER_SIZE;
         let read = |limit| batches(batch.bytes()).with_decompression_limit(limit).next().unwrap().unwrap();
-        prop_assert_eq!(owned_by_payload(&read(size)), records.clone());
+        prop_assert_eq!(owned(&read(size)), records.clone());
         if codec.0 != Compression::None {
             let limit = size.saturating_sub(short);
             let batch = read(limit);
@@ -217,7 +195,7 @@ fn bytes_that_do_not_compress_grow_by_little() {
     for codec in supported() {
         let batch = compressed(BatchHeader::default(), &record, (codec, None));
         assert!(batch.size_in_bytes() < size + 200, "{codec}: {} for {size}", batch.size_in_bytes());
-        assert_eq!(owned_by_payload(&read_one(batch.bytes())), record);
+        assert_eq!(owned(&read_one(batch.bytes())), record);
     }
 }
 
