@@ -256,6 +256,32 @@ mod lz4 {
     const TWICE: BatchErrorKind = BatchErrorKind::Corrupt(Corruption::TrailingBytes(201));
 
     #[test]
+    fn a_block_refers_to_nothing_before_its_own_frame() {
+        let frames = |blocks: [&[u8]; 2]| {
+            // Linked blocks, and no checksums.
+            let descriptor = [0x40, 0x40];
+            let start = [b"\x04\x22\x4d\x18", &descriptor[..]].concat();
+            let checksum = (XxHash32::oneshot(0, &descriptor) >> 8) as u8;
+            let frame = |block: &[u8]| {
+                let size = (block.len() as u32).to_le_bytes();
+                [&start[..], &[checksum], &size, block, &[0; 4]].concat()
+            };
+            blocks.map(frame).concat()
+        };
+        let value = b"0123456789abcdef".repeat(12);
+        let (header, payload) = one_record(&[Owned { value: Some(value), ..plain() }]);
+        let header =
+            BatchHeader { attributes: header.attributes.with_compression(Compression::Lz4), ..header };
+        let (first, second) = payload.split_at(100);
+        let alone = lz4_flex::block::compress(second);
+        let referring = lz4_flex::block::compress_with_dict(second, first);
+        let first = lz4_flex::block::compress(first);
+        assert_eq!(read_all(&sealed(header, &frames([&first, &alone]))), Ok(1));
+        let damaged = BatchErrorKind::Corrupt(Corruption::Stream(Compression::Lz4));
+        assert_eq!(error_of(&sealed(header, &frames([&first, &referring]))), damaged);
+    }
+
+    #[test]
     fn a_frame_with_checksums_has_no_byte_that_can_be_changed() {
         let (header, frame) = frame(CONTENT_SIZE | CHECKSUMS | INDEPENDENT);
         for at in 0..frame.len() {
