@@ -252,6 +252,18 @@ mod lz4 {
         }
     }
 
+    #[test]
+    fn frames_of_another_version_or_with_a_dictionary_are_refused() {
+        const DICTIONARY: u8 = 1;
+        const RESERVED: u8 = 1 << 1;
+        const VERSION: u8 = 1 << 7;
+        for flag in [DICTIONARY, RESERVED, VERSION] {
+            let (header, frame) = frame(flag | INDEPENDENT);
+            let damaged = BatchErrorKind::Corrupt(Corruption::Stream(Compression::Lz4));
+            assert_eq!(error_of(&sealed(header, &frame)), damaged, "{flag:#x}");
+        }
+    }
+
     /// Two frames hold the record of 201 bytes twice, and the header counts it once.
     const TWICE: BatchErrorKind = BatchErrorKind::Corrupt(Corruption::TrailingBytes(201));
 
