@@ -210,6 +210,12 @@ mod lz4 {
     const CHECKSUMS: u8 = 1 << 4 | 1 << 2;
     const INDEPENDENT: u8 = 1 << 5;
 
+    /// What a frame begins with.
+    fn start(descriptor: &[u8]) -> Vec<u8> {
+        let checksum = (XxHash32::oneshot(0, descriptor) >> 8) as u8;
+        [b"\x04\x22\x4d\x18", descriptor, &[checksum]].concat()
+    }
+
     /// A record whose value is 12 times "0123456789abcdef", in two blocks of one frame: the second only
     /// repeats what the first has.
     fn frame(flags: u8) -> (BatchHeader, Vec<u8>) {
@@ -224,9 +230,7 @@ mod lz4 {
         if flags & CONTENT_SIZE != 0 {
             descriptor.extend((payload.len() as u64).to_le_bytes());
         }
-        let mut frame = b"\x04\x22\x4d\x18".to_vec();
-        frame.extend(&descriptor);
-        frame.push((XxHash32::oneshot(0, &descriptor) >> 8) as u8);
+        let mut frame = start(&descriptor);
         for block in [lz4_flex::block::compress(first), second] {
             frame.extend((block.len() as u32).to_le_bytes());
             frame.extend(&block);
@@ -253,6 +257,24 @@ mod lz4 {
     }
 
     #[test]
+    fn a_block_is_no_larger_than_its_frame_says() {
+        let (header, payload) = one_record(&[Owned { value: Some(vec![7; 70_000]), ..plain() }]);
+        let header =
+            BatchHeader { attributes: header.attributes.with_compression(Compression::Lz4), ..header };
+        let (stored, compressed) = (payload.clone(), lz4_flex::block::compress(&payload));
+        for (block, flag) in [(stored, 1u32 << 31), (compressed, 0)] {
+            // Blocks of up to 64 KiB, and of up to 256 KiB.
+            let read = [0x40, 0x50].map(|block_size| {
+                let size = (block.len() as u32 | flag).to_le_bytes();
+                let start = start(&[0x40 | INDEPENDENT, block_size]);
+                read_all(&sealed(header, &[&start[..], &size, &block, &[0; 4]].concat()))
+            });
+            assert!(read[0].as_ref().is_err_and(BatchError::is_corrupt), "{:?}", read[0]);
+            assert_eq!(read[1], Ok(1));
+        }
+    }
+
+    #[test]
     fn frames_of_another_version_or_with_a_dictionary_are_refused() {
         const DICTIONARY: u8 = 1;
         const RESERVED: u8 = 1 << 1;
@@ -270,13 +292,10 @@ mod lz4 {
     #[test]
     fn a_block_refers_to_nothing_before_its_own_frame() {
         let frames = |blocks: [&[u8]; 2]| {
-            // Linked blocks, and no checksums.
-            let descriptor = [0x40, 0x40];
-            let start = [b"\x04\x22\x4d\x18", &descriptor[..]].concat();
-            let checksum = (XxHash32::oneshot(0, &descriptor) >> 8) as u8;
             let frame = |block: &[u8]| {
+                // Linked blocks, and no checksums.
                 let size = (block.len() as u32).to_le_bytes();
-                [&start[..], &[checksum], &size, block, &[0; 4]].concat()
+                [&start(&[0x40, 0x40])[..], &size, block, &[0; 4]].concat()
             };
             blocks.map(frame).concat()
         };
