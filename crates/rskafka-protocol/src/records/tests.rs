@@ -413,6 +413,33 @@ fn record_counts_and_offsets_must_fit_the_records() {
 }
 
 #[test]
+fn offsets_that_repeat_and_lengths_below_null_are_refused() {
+    let (header, payload) = one_record(&[plain(), plain()]);
+    let changed = |at: usize, byte| {
+        let mut payload = payload.clone();
+        payload[at] = byte;
+        error_of(&sealed(header, &payload))
+    };
+    // A record is its length, attributes, timestamp and offset, then key, value and headers.
+    let second = payload.len() / 2;
+    let repeated = Corruption::RecordOffset { index: 1, offset_delta: 0 };
+    assert_eq!(changed(second + 3, 0), repeated.into());
+    let invalid = crate::DecodeErrorKind::InvalidLength(-2);
+    assert_eq!(changed(second + 4, 3), Corruption::Record { index: 1, kind: invalid }.into());
+    assert_eq!(changed(5, 3), Corruption::Record { index: 0, kind: invalid }.into());
+}
+
+#[test]
+fn a_length_that_no_batch_of_its_format_has_is_no_cut_off_tail() {
+    for (magic, least) in [(0u8, 14i32), (1, 22), (2, 49)] {
+        // Base offset, length, leader epoch or CRC, magic.
+        let cut = |length: i32| Bytes::from([&[0; 8][..], &length.to_be_bytes(), &[0; 4], &[magic]].concat());
+        assert_eq!(read_all(&cut(least)), Ok(0));
+        assert_eq!(error_of(&cut(least - 1)), Corruption::Length(least - 1).into());
+    }
+}
+
+#[test]
 fn an_error_names_the_batch_and_ends_the_iteration() {
     let good = build(BatchHeader { base_offset: 7, ..BatchHeader::default() }, &[plain()]);
     let (header, mut payload) = one_record(&[plain()]);
