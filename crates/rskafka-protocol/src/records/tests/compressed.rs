@@ -290,6 +290,18 @@ mod lz4 {
     const TWICE: BatchErrorKind = BatchErrorKind::Corrupt(Corruption::TrailingBytes(201));
 
     #[test]
+    fn the_content_has_the_size_that_its_frame_says() {
+        let (header, frame) = frame(CONTENT_SIZE | INDEPENDENT);
+        let (descriptor, blocks) = (&frame[4..14], &frame[15..]);
+        for (change, is_right) in [(0, true), (1, false)] {
+            let mut descriptor = descriptor.to_vec();
+            descriptor[2] ^= change;
+            let outcome = read_all(&sealed(header, &[&start(&descriptor), blocks].concat()));
+            assert_eq!(outcome.is_ok(), is_right, "{outcome:?}");
+        }
+    }
+
+    #[test]
     fn a_block_refers_to_nothing_before_its_own_frame() {
         let frames = |blocks: [&[u8]; 2]| {
             let frame = |block: &[u8]| {
