@@ -175,6 +175,20 @@ fn a_string_that_kafka_does_not_read_is_neither_written_nor_read() {
 }
 
 #[test]
+fn a_tagged_field_is_as_long_as_it_says() {
+    let response = api_versions::ApiVersionsResponse { finalized_features_epoch: 5, ..Default::default() };
+    let bytes = encode(&response, 3);
+    // One tagged field: its tag, its size, and eight bytes.
+    let (start, value) = bytes.split_at(bytes.len() - 8);
+    assert_eq!(start[start.len() - 3..], [1, 1, 8]);
+    for (size, value) in [(9, [value, &[0]].concat()), (7, value[..7].to_vec())] {
+        let changed = [&start[..start.len() - 1], &[size], &value].concat();
+        let error = api_versions::ApiVersionsResponse::decode(3, &changed.into()).unwrap_err();
+        assert_eq!(error.path(), "tagged_fields.finalized_features_epoch", "{error}");
+    }
+}
+
+#[test]
 fn an_array_length_that_the_bytes_cannot_hold_is_refused_before_memory_is_asked_for() {
     // Topics: 2^31 - 1 elements, then nothing.
     let bytes = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff]);

@@ -174,6 +174,18 @@ fn an_empty_salt_is_refused() {
     assert_eq!(stored.map(|_| ()).unwrap_err(), ScramError::InvalidSalt);
 }
 
+#[test]
+fn extensions_are_ignored_unless_they_are_malformed() {
+    let answer = |extensions: &str| {
+        let message = format!("r={NONCE}x,s=MTIz,i=4096{extensions}");
+        client(Mechanism::Sha256).server_first(message.as_bytes()).is_ok()
+    };
+    assert!(answer(",a=1,tokenauth=x=y"));
+    for malformed in [",", ",a", ",a=", ",=1", ",1=2", ",a=1,", ",a=\0"] {
+        assert!(!answer(malformed), "{malformed}");
+    }
+}
+
 /// A client that knows the password proves what it sends; the server still takes only its own exchange.
 #[test]
 fn a_right_proof_of_another_header_or_nonce_is_refused() {
