@@ -100,6 +100,15 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_as_large_as_the_limit_is_taken_into_room_made_at_once() {
+        let mut buffer = BytesMut::from(&[0, 0, 3, 0xe8][..]);
+        assert_eq!(take_frame(&mut buffer, 1000), Ok(None));
+        assert!(buffer.capacity() >= 1004);
+        buffer.resize(1004, 7);
+        assert_eq!(take_frame(&mut buffer, 1000), Ok(Some(vec![7; 1000].into())));
+    }
+
+    #[test]
     fn impossible_lengths_are_errors_that_name_the_likely_peer() {
         let error = |prefix: &[u8]| take_frame(&mut BytesMut::from(prefix), 1000).unwrap_err();
         assert_eq!(error(&[0xff; 4]), FrameError::InvalidLength { length: -1 });

@@ -179,6 +179,8 @@ mod tests {
         assert_eq!((error.path(), error.offset()), ("request_api_version", 2));
 
         let short = Bytes::from_static(&[0, 0, 0, 7]);
+        assert_eq!(ResponseHeader::peek_correlation_id(&short), Some(7));
+        assert_eq!(ResponseHeader::peek_correlation_id(&short[1..]), None);
         assert_eq!(ResponseHeader::decode::<MetadataResponse>(8, &short).unwrap().0.correlation_id, 7);
         let error = ResponseHeader::decode::<MetadataResponse>(9, &short).unwrap_err();
         assert_eq!((error.message(), error.version()), ("ResponseHeader", 1));

@@ -166,6 +166,15 @@ fn iterations_out_of_bounds_are_refused_before_anything_is_hashed() {
 }
 
 #[test]
+fn a_server_adds_to_the_clients_nonce() {
+    for nonce in [NONCE, &NONCE[1..], "x"] {
+        let message = format!("r={nonce},s=MTIz,i=4096");
+        let outcome = client(Mechanism::Sha256).server_first(message.as_bytes()).map(|_| ());
+        assert_eq!(outcome, Err(ScramError::NonceMismatch), "{nonce}");
+    }
+}
+
+#[test]
 fn an_empty_salt_is_refused() {
     let message = format!("r={NONCE}x,s=,i=4096");
     let error = client(Mechanism::Sha256).server_first(message.as_bytes()).map(|_| ()).unwrap_err();
