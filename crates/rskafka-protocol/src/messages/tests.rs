@@ -189,6 +189,25 @@ fn a_tagged_field_is_as_long_as_it_says() {
 }
 
 #[test]
+fn a_tag_of_a_later_version_is_skipped_like_any_unknown_one() {
+    let response = produce::ProduceResponse::default();
+    let bytes = encode(&response, 9);
+    // In the place of no tagged fields: the tag of `node_endpoints`, which version 10 has, with another content.
+    let tagged = [&bytes[..bytes.len() - 1], &[1, 0, 2, 0xff, 0xff]].concat();
+    assert_eq!(produce::ProduceResponse::decode(9, &tagged.clone().into()), Ok(response));
+    assert!(produce::ProduceResponse::decode(10, &tagged.into()).is_err());
+}
+
+#[test]
+fn a_length_below_that_of_null_is_refused() {
+    for (length, kind) in
+        [(-1i32, crate::DecodeErrorKind::UnexpectedNull), (-2, crate::DecodeErrorKind::InvalidLength(-2))]
+    {
+        assert_eq!(list_offsets_topics(&length.to_be_bytes().to_vec().into()).kind(), &kind);
+    }
+}
+
+#[test]
 fn an_array_length_that_the_bytes_cannot_hold_is_refused_before_memory_is_asked_for() {
     // Topics: 2^31 - 1 elements, then nothing.
     let bytes = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff]);
