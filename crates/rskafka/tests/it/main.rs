@@ -10,6 +10,7 @@ mod bad_input;
 mod broken_peers;
 mod dropping;
 mod endings;
+mod event_hubs;
 mod guard;
 mod identity;
 mod kit;
