@@ -81,6 +81,24 @@ async fn every_mechanism_authenticates_with_every_version_of_the_api() {
     }
 }
 
+#[tokio::test]
+async fn hashing_a_password_holds_up_no_other_task() {
+    // One thread for all: what it hashes, it does not do beside other things.
+    let server = SaslServer { iterations: 200_000, ..Default::default() };
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let others = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    open_sasl(&Sasl::scram_sha_512("alice", SECRET), &server).await.unwrap();
+    others.abort();
+    let turns = turns.load(Ordering::Relaxed);
+    assert!(turns > 1000, "{turns}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wrong_password_and_an_unknown_user_are_refused_with_the_brokers_words() {
     let server = SaslServer::default();

@@ -27,6 +27,8 @@ pub(crate) struct SaslServer {
     pub(crate) delay: Duration,
     /// The highest version of SaslAuthenticate.
     pub(crate) max_version: i16,
+    /// How long hashing takes.
+    pub(crate) iterations: u32,
 }
 
 impl Default for SaslServer {
@@ -38,6 +40,7 @@ impl Default for SaslServer {
             lifetime_ms: 0,
             delay: Duration::ZERO,
             max_version: 2,
+            iterations: 4096,
         }
     }
 }
@@ -101,7 +104,7 @@ impl SaslServer {
             self.refuse(peer, &header, invalid).await;
             return None;
         }
-        let stored = StoredCredential::new(mechanism, &self.secret, b"salt", 4096).unwrap();
+        let stored = StoredCredential::new(mechanism, &self.secret, b"salt", self.iterations).unwrap();
         let server = server.answer(&stored, "brokers-nonce").unwrap();
         self.accept(peer, &header, server.message()).await;
         let (header, message) = self.message(peer).await?;
