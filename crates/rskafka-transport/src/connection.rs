@@ -114,7 +114,7 @@ impl Connection {
         deadline: Deadline,
         progress: &mut Progress,
     ) -> Result<Self, OpenErrorKind> {
-        let mut negotiation = Negotiation::new(history.begin_with());
+        let mut negotiation = Negotiation::new(history.taken());
         let (link, versions) = loop {
             *progress = Progress::new();
             let (stream, witness) = config.security.dial(env, endpoint, progress).await?;

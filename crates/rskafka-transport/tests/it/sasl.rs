@@ -117,6 +117,16 @@ async fn a_wrong_password_and_an_unknown_user_are_refused_with_the_brokers_words
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_does_not_know_the_password_is_not_believed() {
+    let server = SaslServer { secret: "guessed".to_owned(), is_impostor: true, ..Default::default() };
+    for sasl in [Sasl::scram_sha_256("alice", SECRET), Sasl::scram_sha_512("alice", SECRET)] {
+        let error = refused(&sasl, &server).await;
+        assert!(matches!(sasl_error(&error), SaslError::Scram { .. }), "{error:?}");
+        assert_says(&error, &["the broker did not pass SCRAM-SHA-"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_token_is_an_error_although_the_broker_answers_error_0() {
     let error = refused(&token("expired"), &SaslServer::default()).await;
     assert!(matches!(sasl_error(&error), SaslError::Refused { .. }));
