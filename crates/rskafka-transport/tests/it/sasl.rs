@@ -86,7 +86,7 @@ fn a_password_is_hashed_where_blocking_is_allowed() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
         let holding = tokio::task::spawn_blocking(move || held.recv());
         let opening = tokio::spawn(async {
             open_sasl(&Sasl::scram_sha_512("alice", SECRET), &SaslServer::default()).await.unwrap();
