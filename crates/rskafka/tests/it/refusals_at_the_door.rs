@@ -6,12 +6,12 @@ use std::time::Duration;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{ClientBuilder, ClientCertificate, Credentials, OauthToken, Sasl, Socks5, Tls};
 use rskafka::protocol::ApiKey;
-use rskafka_fake::{FakeCluster, FakeClusterBuilder, FakeSasl, FakeTls, FakeToken, SaslMechanism};
+use rskafka_fake::{FakeCluster, FakeClusterBuilder, FakeSasl, FakeTls, FakeToken, Fault, SaslMechanism};
 use rskafka_verifier::socks5::{ReplyCode, Socks5Server};
 use tokio::time::Instant;
 
 use super::common::SLACK;
-use super::kit::{TIMEOUT, assert_says, builder};
+use super::kit::{TIMEOUT, assert_says, builder, failure};
 
 const PASSWORD: &str = "alice-secret";
 
@@ -145,6 +145,24 @@ async fn no_sasl_on_a_port_with_sasl() {
     let fake = FakeTls::new().unwrap();
     let over_tls = |client: ClientBuilder| client.tls(trusting(&fake));
     refused(sasl(&SaslMechanism::ALL).tls(fake.clone()), MayPass, over_tls, &says).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sasl_is_not_suspected_where_it_is_used_or_where_nothing_was_closed() {
+    let with_sasl = |client: ClientBuilder| client.sasl(Sasl::plain("alice", PASSWORD));
+    let plain = |client: ClientBuilder| client;
+    let closed = Fault::close().on(ApiKey::METADATA).always();
+    let silent = Fault::swallow().on(ApiKey::METADATA).always();
+    let cases: [(FakeClusterBuilder, fn(ClientBuilder) -> ClientBuilder, Fault); 2] =
+        [(sasl(&SaslMechanism::ALL), with_sasl, closed), (FakeCluster::builder(), plain, silent)];
+    for (fake, change, fault) in cases {
+        let cluster = fake.in_memory().start().await.unwrap();
+        cluster.inject(fault);
+        let client = change(builder(&cluster)).api_timeout(TIMEOUT);
+        let error = failure(TIMEOUT, client.build()).await;
+        assert_says(&error, &["no answer to which cluster it belongs"]);
+        assert!(!format!("{error:?}").contains("SASL"), "{error:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
