@@ -4,6 +4,7 @@ mod deny;
 mod directions;
 mod lines;
 mod readme;
+mod scenarios;
 
 use std::process::Command;
 use std::time::Instant;
@@ -23,6 +24,7 @@ pub(crate) fn command() -> Result<()> {
     checks.run("format", || succeed(cmd!(sh, "cargo fmt --all --check").into()));
     checks.run("crate directions", || directions::check(&packages));
     checks.run("README example", || readme::check(&workspace::root()));
+    checks.run("tests of the scenarios", || scenarios::check(&workspace::root()));
     checks.run("lines of the library crates", || lines::check(&workspace::root(), &packages));
     checks.run("licences, bans, sources", || deny::check(&sh));
     checks

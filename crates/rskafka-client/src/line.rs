@@ -60,6 +60,8 @@ impl<T> Line<T> {
     pub(crate) fn next(&mut self) -> Option<(usize, T)> {
         let Some(entry) = self.entries.pop_front() else {
             self.is_served = false;
+            // What an idle line keeps, each of thousands keeps.
+            self.entries = VecDeque::new();
             return None;
         };
         if !entry.has_place {
@@ -115,6 +117,19 @@ mod tests {
             2 => Just(Event::Next),
             2 => Just(Event::Done),
         ]
+    }
+
+    #[test]
+    fn a_line_that_is_idle_holds_no_memory() {
+        let mut line = Line::new(100);
+        for bytes in 0..50 {
+            line.join(bytes, ());
+        }
+        while let Some((bytes, ())) = line.next() {
+            line.done(bytes);
+        }
+        assert_eq!(line.entries.capacity(), 0);
+        assert!(line.join(1, ()).needs_server);
     }
 
     proptest! {

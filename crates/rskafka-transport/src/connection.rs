@@ -114,7 +114,7 @@ impl Connection {
         deadline: Deadline,
         progress: &mut Progress,
     ) -> Result<Self, OpenErrorKind> {
-        let mut negotiation = Negotiation::new(history.begin_with());
+        let mut negotiation = Negotiation::new(history.taken());
         let (link, versions) = loop {
             *progress = Progress::new();
             let (stream, witness) = config.security.dial(env, endpoint, progress).await?;
@@ -123,7 +123,9 @@ impl Connection {
             let negotiated = negotiate(&link, &witness, &mut negotiation, deadline).await;
             match negotiated.inspect_err(|_| history.forget())? {
                 Some(versions) => break (link, versions),
-                None => debug!(broker = %endpoint, version = negotiation.version(), "asking in a lower version"),
+                None => {
+                    debug!(broker = %endpoint, version = negotiation.version(), "asking in a lower version")
+                }
             }
         };
         history.learn(negotiation.began_with());

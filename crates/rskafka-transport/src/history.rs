@@ -8,24 +8,22 @@ use std::sync::atomic::{AtomicI16, Ordering};
 
 use crate::counters::Counters;
 use crate::endpoint::Endpoint;
-use crate::negotiation::Negotiation;
+
+const NOTHING: i16 = -1;
 
 /// What the connections to one address share: their counters, and in which version the broker there can be
 /// asked for its versions.
 #[derive(Debug)]
 pub struct History {
     counters: Arc<Counters>,
-    /// The version of ApiVersions to begin with.
-    begin_with: AtomicI16,
+    /// The version of ApiVersions that the broker has taken at the start of a connection.
+    taken: AtomicI16,
 }
 
 impl History {
     /// No connection to `endpoint` was opened yet.
     pub fn new(endpoint: &Endpoint) -> Self {
-        Self {
-            counters: Arc::new(Counters::new(endpoint)),
-            begin_with: AtomicI16::new(Negotiation::LATEST),
-        }
+        Self { counters: Arc::new(Counters::new(endpoint)), taken: AtomicI16::new(NOTHING) }
     }
 
     /// What the connections have done.
@@ -33,17 +31,18 @@ impl History {
         &self.counters
     }
 
-    pub(crate) fn begin_with(&self) -> i16 {
-        self.begin_with.load(Ordering::Relaxed)
+    /// The version of ApiVersions to begin with, if one is known to be taken.
+    pub(crate) fn taken(&self) -> Option<i16> {
+        Some(self.taken.load(Ordering::Relaxed)).filter(|version| *version != NOTHING)
     }
 
-    /// Notes that a broker takes a connection that begins with this version.
+    /// Notes that the broker has taken a connection that began with this version.
     pub(crate) fn learn(&self, version: i16) {
-        self.begin_with.store(version, Ordering::Relaxed);
+        self.taken.store(version, Ordering::Relaxed);
     }
 
     /// Has the next connection begin as if it were the first: another broker may listen there by now.
     pub(crate) fn forget(&self) {
-        self.learn(Negotiation::LATEST);
+        self.learn(NOTHING);
     }
 }

@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use rskafka_protocol::frame::{FrameError, LENGTH_PREFIX, take_frame};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Room for a read when nothing is known of what comes: many small answers, or the head of a large one.
-const READ_AHEAD: usize = 16 * 1024;
+/// Room for a read when nothing is known of what comes: the answers to as many appends as may be in flight, or
+/// the head of a large one. Each of a thousand connections that are in use at once has it.
+const READ_AHEAD: usize = 4 * 1024;
 
 /// A buffer that grew beyond this for one answer is not kept for the next ones. Below it, memory that the
 /// decoded answer has given back is used again, which saves page faults.
@@ -90,6 +91,19 @@ mod tests {
         assert_eq!(second.as_ptr(), address);
         let third = read_frame(&mut reader, &frame_of(1 << 20)).await;
         assert_ne!(third.as_ptr(), address, "the second is still in use");
+    }
+
+    #[tokio::test]
+    async fn many_small_answers_are_read_at_once_and_a_connection_holds_no_more_than_that() {
+        let mut reader = FrameReader::new(usize::MAX);
+        let many = frame_of(56).repeat(10 * 64);
+        let (mut stream, mut reads) = (&many[..], 0);
+        while reader.fill(&mut stream).await.unwrap() > 0 {
+            reads += 1;
+            assert!(reader.buffer.capacity() <= READ_AHEAD);
+            while reader.next_frame().unwrap().is_some() {}
+        }
+        assert!(reads <= 11, "{reads}");
     }
 
     #[tokio::test]

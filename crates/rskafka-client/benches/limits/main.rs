@@ -1,6 +1,7 @@
-//! The memory and the connections that idle partition clients may hold, measured for `cargo xtask bench`.
+//! The memory and the connections that partition clients may hold, measured for `cargo xtask bench`.
 //!
-//! Invariant: what is measured is a process that has only the client in it; the cluster is another one.
+//! Invariant: what is measured is a process that has only the client in it; the cluster is another one. All of
+//! it happens on one thread, whose allocations are counted.
 
 use std::process::Command;
 use std::time::Duration;
@@ -19,10 +20,16 @@ const CLIENTS: usize = TOPICS * PARTITIONS as usize;
 /// What a partition client may hold, in bytes.
 const LIMIT: u64 = 2048;
 
-/// How many are in use at once, before they are left alone. The process keeps the memory that these need
-/// while they are active, which counts as growth too.
-const WAVE: usize = 100;
-const IDLE: Duration = Duration::from_millis(100);
+/// How many are in use at once, before they are left alone. The process keeps some of the memory that these
+/// need while they are active, which counts as growth too.
+const WAVE: usize = 500;
+/// Longer than this process may have to wait for a processor: a connection that is idle for as long between its
+/// opening and its first request is closed again.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How many connections 500 active clients may have: one to produce and one to fetch for each, and one to each
+/// broker for all else.
+const ACTIVE_CONNECTIONS: u64 = 2 * WAVE as u64 + 3;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -48,28 +55,47 @@ fn serve() {
 
 fn measure(brokers: Vec<String>) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    let client = runtime.block_on(async {
         let client = Client::builder(brokers).connections_max_idle(IDLE).build().await.expect("a client");
         // What is there once is not there for each.
         use_all(&[open(&client, 0).await]).await;
-
-        let before = resident_bytes();
-        let mut idle = Vec::with_capacity(CLIENTS);
-        for index in 0..CLIENTS {
-            idle.push(open(&client, index).await);
-        }
-        let each = (resident_bytes() - before) / CLIENTS as u64;
-        row("idle-client-memory", "bytes of a partition client that was not used yet", LIMIT, each);
-        row("idle-client-connections", "connections of 10,000 that were not used yet", 3, sockets());
-
-        for wave in idle.chunks(WAVE) {
-            use_all(wave).await;
-        }
-        tokio::time::sleep(5 * IDLE).await;
-        let each = (resident_bytes() - before) / CLIENTS as u64;
-        row("used-client-memory", "bytes of a partition client that was used and left alone", LIMIT, each);
-        row("used-client-connections", "connections of 10,000 that were used and left alone", 3, sockets());
+        tokio::time::sleep(2 * IDLE).await;
+        client
     });
+
+    let before = resident_bytes();
+    let mut idle = Vec::with_capacity(CLIENTS);
+    let opened = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            for index in 0..CLIENTS {
+                idle.push(open(&client, index).await);
+            }
+        });
+    });
+    let growth = || each(resident_bytes().saturating_sub(before));
+    row("idle-client-memory", "bytes of a partition client that was not used yet", LIMIT, growth());
+    let live = opened.bytes_current.cast_unsigned();
+    row("idle-client-heap", "bytes of those that are allocated", LIMIT, each(live));
+    row("idle-client-connections", "connections of 10,000 that were not used yet", 3, sockets());
+
+    let mut most = 0;
+    let used = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            for wave in idle.chunks(WAVE) {
+                use_all(wave).await;
+                most = most.max(sockets());
+                tokio::time::sleep(2 * IDLE).await;
+            }
+            tokio::time::sleep(2 * IDLE).await;
+        });
+    });
+    let what = "connections of 500 that are active at once, to 3 brokers";
+    row("active-client-connections", what, ACTIVE_CONNECTIONS, most);
+    let what = "bytes of a partition client that was used and left alone, after 500 at once";
+    row("used-client-memory", what, LIMIT, growth());
+    let live = opened.bytes_current.saturating_add(used.bytes_current).cast_unsigned();
+    row("used-client-heap", "bytes of those that are allocated", LIMIT, each(live));
+    row("used-client-connections", "connections of 10,000 that were used and left alone", 0, sockets());
 }
 
 async fn open(client: &Client, index: usize) -> PartitionClient {
@@ -77,13 +103,12 @@ async fn open(client: &Client, index: usize) -> PartitionClient {
     client.partition_client(name(index / PARTITIONS as usize), partition).await.expect("a partition client")
 }
 
-/// Uses all of them at once, and leaves them alone until their connections are closed.
+/// Uses all of them at once.
 async fn use_all(logs: &[PartitionClient]) {
     let tasks = logs.iter().cloned().map(|log| tokio::spawn(async move { use_of(&log).await }));
     for task in tasks.collect::<Vec<_>>() {
         task.await.expect("each of them works");
     }
-    tokio::time::sleep(2 * IDLE).await;
 }
 
 async fn use_of(log: &PartitionClient) {
@@ -96,6 +121,11 @@ async fn use_of(log: &PartitionClient) {
 
 fn name(topic: usize) -> String {
     format!("topic-{topic}")
+}
+
+/// What one of the clients has of so many bytes.
+fn each(bytes: u64) -> u64 {
+    bytes / CLIENTS as u64
 }
 
 /// A line for a count and its limit.

@@ -46,6 +46,16 @@ pub enum TlsError {
     /// The broker's certificate is signed by nobody who is trusted.
     #[snafu(display("the broker's certificate is signed by an unknown CA: trust the CA that signed it"))]
     UnknownCa,
+    /// The broker's certificate is signed in the name of a CA that is trusted, but with another key: the CA was
+    /// made anew.
+    #[snafu(display(
+        "the broker's certificate is signed by a CA that has the name of a trusted one, but another key: \
+        trust the CA that signed it"
+    ))]
+    OtherCa {
+        /// What the verifier says.
+        source: BoxError,
+    },
     /// The broker's certificate is not acceptable for another reason.
     #[snafu(display("the broker's certificate is not acceptable"))]
     InvalidCertificate {

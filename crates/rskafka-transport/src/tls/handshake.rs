@@ -138,6 +138,7 @@ fn failed(error: io::Error, name: &ServerName<'_>, watched: &Watched) -> TlsErro
                 TlsError::NotValidYet { source: source() }
             }
             CertificateError::UnknownIssuer => TlsError::UnknownCa,
+            CertificateError::BadSignature => TlsError::OtherCa { source: source() },
             _ => TlsError::InvalidCertificate { source: source() },
         },
         Error::InvalidMessage(_) => TlsError::NotTls { source: source() },

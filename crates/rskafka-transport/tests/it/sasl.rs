@@ -81,6 +81,26 @@ async fn every_mechanism_authenticates_with_every_version_of_the_api() {
     }
 }
 
+#[test]
+fn a_password_is_hashed_where_blocking_is_allowed() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+        let holding = tokio::task::spawn_blocking(move || held.recv());
+        let opening = tokio::spawn(async {
+            open_sasl(&Sasl::scram_sha_512("alice", SECRET), &SaslServer::default()).await.unwrap();
+        });
+        for _ in 0..20 {
+            settle().await;
+        }
+        assert!(!opening.is_finished(), "the one thread for blocking is taken, so it was hashed elsewhere");
+        release.send(()).unwrap();
+        holding.await.unwrap().unwrap();
+        opening.await.unwrap();
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wrong_password_and_an_unknown_user_are_refused_with_the_brokers_words() {
     let server = SaslServer::default();
@@ -95,6 +115,16 @@ async fn a_wrong_password_and_an_unknown_user_are_refused_with_the_brokers_words
             &["SASL_AUTHENTICATION_FAILED", "Authentication failed", "check user and password"],
         );
         assert_says(&error, &[sasl.mechanism()]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_does_not_know_the_password_is_not_believed() {
+    let server = SaslServer { secret: "guessed".to_owned(), is_impostor: true, ..Default::default() };
+    for sasl in [Sasl::scram_sha_256("alice", SECRET), Sasl::scram_sha_512("alice", SECRET)] {
+        let error = refused(&sasl, &server).await;
+        assert!(matches!(sasl_error(&error), SaslError::Scram { .. }), "{error:?}");
+        assert_says(&error, &["the broker did not pass SCRAM-SHA-"]);
     }
 }
 

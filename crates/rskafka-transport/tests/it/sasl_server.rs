@@ -27,6 +27,8 @@ pub(crate) struct SaslServer {
     pub(crate) delay: Duration,
     /// The highest version of SaslAuthenticate.
     pub(crate) max_version: i16,
+    /// Whether it does not know the password and says that it is right.
+    pub(crate) is_impostor: bool,
 }
 
 impl Default for SaslServer {
@@ -38,6 +40,7 @@ impl Default for SaslServer {
             lifetime_ms: 0,
             delay: Duration::ZERO,
             max_version: 2,
+            is_impostor: false,
         }
     }
 }
@@ -105,6 +108,10 @@ impl SaslServer {
         let server = server.answer(&stored, "brokers-nonce").unwrap();
         self.accept(peer, &header, server.message()).await;
         let (header, message) = self.message(peer).await?;
+        if self.is_impostor {
+            self.accept(peer, &header, b"v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").await;
+            return Some(());
+        }
         let Ok(server) = server.client_final(&message) else {
             self.refuse(peer, &header, invalid).await;
             return None;

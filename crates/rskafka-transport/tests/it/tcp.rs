@@ -45,7 +45,11 @@ async fn broker() -> SocketAddr {
 
 /// A broker that answers requests only once so many have come.
 async fn broker_that_answers_together(together: usize) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    broker_at("127.0.0.1:0", together).await
+}
+
+async fn broker_at(address: &str, together: usize) -> SocketAddr {
+    let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -104,6 +108,32 @@ async fn a_connection_to_localhost_works() {
         Connection::open(&Env::system(), &endpoint, &ConnectionConfig::default(), deadline).await.unwrap();
     ask(&connection, "topic").await;
     connection.close().await;
+}
+
+#[tokio::test]
+async fn addresses_of_both_families_are_connected_to_as_they_are() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let address = broker_at(address, 1).await;
+        let endpoint: Endpoint = address.to_string().parse().unwrap();
+        let deadline = Deadline::after(Instant::now(), seconds(5));
+        let config = ConnectionConfig::default();
+        let connection = Connection::open(&Env::system(), &endpoint, &config, deadline).await.unwrap();
+        ask(&connection, "topic").await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_ends_with_a_dot_is_looked_up_with_it() {
+    let address = broker().await;
+    let resolve = move |host: String, port: u16| async move {
+        assert_eq!((host.as_str(), port), ("kafka.example.com.", 9092));
+        Ok(vec![address])
+    };
+    let env = Env::builder().resolver(resolve).build();
+    let deadline = Deadline::after(Instant::now(), seconds(5));
+    let endpoint = "kafka.example.com.:9092".parse().unwrap();
+    let connection = Connection::open(&env, &endpoint, &ConnectionConfig::default(), deadline).await.unwrap();
+    ask(&connection, "topic").await;
 }
 
 #[tokio::test]

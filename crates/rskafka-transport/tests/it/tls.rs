@@ -155,6 +155,10 @@ async fn a_certificate_of_an_unknown_ca_is_refused() {
         assert!(matches!(tls_error(&error), TlsError::UnknownCa));
         assert_says(&error, &["signed by an unknown CA: trust the CA that signed it"]);
     }
+    // A CA that was made anew under the old name.
+    let error = refused(&with_tls(Tls::ca_pem(Ca::new("theirs").pem()).unwrap()), &acceptor).await;
+    assert!(matches!(tls_error(&error), TlsError::OtherCa { .. }));
+    assert_says(&error, &["has the name of a trusted one, but another key: trust the CA that signed it"]);
 }
 
 #[tokio::test(start_paused = true)]

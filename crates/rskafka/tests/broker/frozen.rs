@@ -204,3 +204,53 @@ fn an_answer_that_a_frozen_broker_has_begun_is_given_up_at_the_deadline_and_the_
         assert_eq!(frozen.append("second".to_owned()).await[..2], ["first", "second"]);
     });
 }
+
+#[test]
+#[ignore = "needs an environment of `cargo xtask`"]
+fn every_other_call_to_a_frozen_broker_ends_at_the_deadline() {
+    crate::alone(|environment| async move {
+        let advertised = listener(&environment, "advertised.PROXY");
+        let mut proxies = Vec::new();
+        for (advertised, target) in advertised.iter().zip(listener(&environment, "listener.PROXY")) {
+            proxies.push(Proxy::listen(advertised.parse().unwrap(), target).await.unwrap());
+        }
+        let topic = new_topic("frozen");
+        let patient = Client::builder(advertised.clone()).build().await.unwrap();
+        patient.create_topic(&topic, 1, 1).await.unwrap();
+        served(&patient, &topic, 0).await.produce([record("first")]).await.unwrap();
+
+        let client = Client::builder(advertised).api_timeout(DEADLINE).build().await.unwrap();
+        let log = client.partition_client(&topic, 0).await.unwrap();
+        let apis = ["Metadata", "ListOffsets", "Fetch", "CreateTopics", "DeleteTopics"];
+        let keys = [
+            ApiKey::METADATA,
+            ApiKey::LIST_OFFSETS,
+            ApiKey::FETCH,
+            ApiKey::CREATE_TOPICS,
+            ApiKey::DELETE_TOPICS,
+        ];
+        for (api, key) in apis.into_iter().zip(keys) {
+            for moment in [Moment::Request(key), Moment::EndOfRequest(key)] {
+                // Whichever is asked first, and those that are asked instead.
+                let stop = |(index, proxy): (usize, &Proxy)| {
+                    proxy.inject(Fault::at(moment, Action::Stop(process(&environment, index))));
+                };
+                proxies.iter().enumerate().for_each(stop);
+                let error = match api {
+                    "Metadata" => overdue(client.list_topics()).await,
+                    "ListOffsets" => overdue(log.get_offset(OffsetAt::Latest)).await,
+                    "Fetch" => overdue(log.fetch_records(0, 1..1_000_000, 10)).await,
+                    "CreateTopics" => {
+                        overdue(client.create_topic(new_topic("frozen"), 1, 1).into_future()).await
+                    }
+                    _ => overdue(client.delete_topic(&topic)).await,
+                };
+                assert!(error.to_string().starts_with(api), "{moment:?}: {error:?}");
+                proxies.iter().for_each(Proxy::clear_faults);
+                proxies.iter().for_each(Proxy::thaw);
+                let next = async { while client.list_topics().await.is_err() {} };
+                timeout(Duration::from_secs(20), next).await.unwrap();
+            }
+        }
+    });
+}

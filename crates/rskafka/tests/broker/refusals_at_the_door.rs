@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{ClientBuilder, OauthToken, Sasl, Socks5, Tls};
 
+use rskafka_verifier::socks5::{ReplyCode, Socks5Server};
+
 use crate::common::SLACK;
 use crate::environment::{Environment, oauth_bearer, run, sasl};
 
@@ -67,7 +69,16 @@ refused! {
         says ["check that the port expects TLS"];
     no_sasl_on_a_port_with_sasl: "SASL_PLAINTEXT", MayPass,
         |_, client| client,
-        says ["closed by the broker"];
+        says ["the broker may ask for SASL", "closed by the broker"];
+    tls_but_no_sasl_on_a_port_with_sasl: "SASL_SSL", MayPass,
+        |e, client| client.tls(e.tls()),
+        says ["the broker may ask for SASL", "closed by the broker"];
+    sasl_but_no_tls_on_a_port_with_both: "SASL_SSL", Final,
+        |e, client| client.sasl(sasl("SCRAM-SHA-256", e.login())),
+        says ["the port expects TLS: connect with TLS"];
+    tls_to_a_port_with_sasl_alone: "SASL_PLAINTEXT", MayPass,
+        |e, client| client.tls(e.tls()).sasl(sasl("PLAIN", e.login())),
+        says ["check that the port expects TLS"];
     sasl_on_a_port_without: "PLAINTEXT", Authentication,
         |e, client| client.sasl(sasl("PLAIN", e.login())),
         says ["the port does not expect SASL"];
@@ -107,6 +118,40 @@ refused! {
         says ["while asking the proxy for the way"];
 }
 
+/// A proxy that lets nobody through, each for a reason of its own.
+#[test]
+#[ignore = "needs an environment of `cargo xtask`"]
+fn a_proxy_that_refuses() {
+    run(|environment, _| async move {
+        let closed = || Socks5Server::builder().password("proxy-user", "proxy-secret");
+        let no_login: fn(Socks5) -> Socks5 = |proxy| proxy;
+        let wrong: fn(Socks5) -> Socks5 = |proxy| proxy.login("proxy-user", "wrong");
+        let cases = [
+            (closed(), no_login, Final, "the proxy wants authentication that it was not given"),
+            (closed(), wrong, Final, "the proxy refuses user and password"),
+            (
+                Socks5Server::builder().refuse(ReplyCode::NotAllowed),
+                no_login,
+                Final,
+                "the proxy's rules do not allow a connection to the broker",
+            ),
+            (
+                Socks5Server::builder().refuse(ReplyCode::HostUnreachable),
+                no_login,
+                MayPass,
+                "the proxy cannot connect to the broker",
+            ),
+        ];
+        for (server, login, refusal, said) in cases {
+            let server = server.start().await.unwrap();
+            let proxy = login(Socks5::new(&server.address().to_string()).unwrap());
+            let says = [&format!("no way through proxy {}", server.address()), said];
+            let address = &environment.list("listener.PLAINTEXT")[0];
+            cannot_connect(environment.client("PLAINTEXT").socks5(proxy), refusal, address, &says).await;
+        }
+    });
+}
+
 async fn cannot_connect(client: ClientBuilder, refusal: Refusal, address: &str, says: &[&str]) {
     let timeout = if refusal == MayPass { SHORT_TIMEOUT } else { TIMEOUT };
     let started = Instant::now();
@@ -126,7 +171,7 @@ async fn cannot_connect(client: ClientBuilder, refusal: Refusal, address: &str, 
     assert_eq!(error.kind(), &kind);
     let limit = if refusal == MayPass { timeout + SLACK } else { timeout / 2 };
     assert!(elapsed < limit, "{elapsed:?}: {text}");
-    for secret in ["alice-secret", "wrong", "no-jwt"] {
+    for secret in ["alice-secret", "wrong", "no-jwt", "proxy-secret"] {
         assert!(!text.contains(secret), "{text}");
     }
 }

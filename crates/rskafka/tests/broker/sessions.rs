@@ -28,14 +28,21 @@ fn no_call_fails_and_no_request_meets_the_end_of_its_session() {
     run(|environment, _| async move {
         let session = Duration::from_millis(environment.fact("sasl.session.ms").parse().unwrap());
         let until = Instant::now() + session * SESSIONS + session / 2;
+        // Not one of an earlier run on the same brokers.
+        let client_id = new_topic(IN_TIME);
         let mut clients = Vec::new();
         for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] {
-            clients.push(tokio::spawn(append_and_tail(mechanism, Environment::get(), until)));
+            clients.push(tokio::spawn(append_and_tail(
+                mechanism,
+                client_id.clone(),
+                Environment::get(),
+                until,
+            )));
         }
         for client in clients {
             client.await.unwrap();
         }
-        assert_eq!(expired_requests(&environment, IN_TIME), Vec::<String>::new());
+        assert_eq!(expired_requests(&environment, &client_id), Vec::<String>::new());
     });
 }
 
@@ -74,9 +81,14 @@ async fn ask<R: Request>(stream: &mut TcpStream, version: i16, request: &R) -> O
 }
 
 /// Appends one record after the other and reads what is there, until the time has come; then all must be there once.
-async fn append_and_tail(mechanism: &'static str, environment: Environment, until: Instant) {
+async fn append_and_tail(
+    mechanism: &'static str,
+    client_id: String,
+    environment: Environment,
+    until: Instant,
+) {
     let client =
-        environment.client("SASL_REAUTH").client_id(IN_TIME).sasl(sasl(mechanism, environment.login()));
+        environment.client("SASL_REAUTH").client_id(client_id).sasl(sasl(mechanism, environment.login()));
     let client = client.build().await.unwrap();
     let topic = new_topic("sessions");
     client.create_topic(&topic, 1, 1).await.unwrap();

@@ -19,6 +19,7 @@ mod leaders;
 mod observing;
 mod outcomes;
 mod reconnecting;
+mod refusals_at_the_door;
 mod relay;
 mod resending;
 mod sessions;
