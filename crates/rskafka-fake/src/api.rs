@@ -90,6 +90,16 @@ impl Versions {
         Self { ranges: profile.versions().collect(), answers_new_api_versions }
     }
 
+    pub(crate) fn advertised(&self) -> impl Iterator<Item = (ApiKey, VersionRange)> {
+        self.ranges.iter().copied()
+    }
+
+    /// Whether a request is of a version that is advertised.
+    pub(crate) fn has(&self, header: &RequestHeader) -> bool {
+        self.advertised()
+            .any(|(api_key, range)| api_key == header.api_key && range.contains(header.api_version))
+    }
+
     /// Has an API advertise other versions than the profile; an empty range takes it away.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Who stands at the other end of a connection, and what may be asked before that is known.
 //!
 //! Invariant: on a listener with SASL no request is served for a client that has not authenticated, or
-//! whose session is over; only ApiVersions is, once, before it.
+//! whose session is over; only ApiVersions is, until it has been answered in full, before it.
 
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ impl Authentication {
     }
 
     /// Whether a request is served at all; if not, the connection ends.
-    pub(crate) fn admits(&mut self, api_key: ApiKey, now: Now) -> bool {
+    pub(crate) fn admits(&mut self, api_key: ApiKey, is_spoken: bool, now: Now) -> bool {
         #[cfg(feature = "sasl")]
         if let Some(session) = &mut self.session {
-            return session.admits(api_key, now);
+            return session.admits(api_key, is_spoken, now);
         }
-        let _ = (api_key, now);
+        let _ = (api_key, is_spoken, now);
         true
     }
 
@@ -117,10 +117,13 @@ mod session {
             Self { sasl, stage, principal, expires: None, reauthenticated: None }
         }
 
-        pub(super) fn admits(&mut self, api_key: ApiKey, now: Now) -> bool {
+        pub(super) fn admits(&mut self, api_key: ApiKey, is_spoken: bool, now: Now) -> bool {
             match self.stage {
                 Stage::Start if api_key == ApiKey::API_VERSIONS => {
-                    self.stage = Stage::Versions;
+                    // In a version that is too new it is refused, and may be asked again.
+                    if is_spoken {
+                        self.stage = Stage::Versions;
+                    }
                     true
                 }
                 Stage::Start | Stage::Versions => api_key == ApiKey::SASL_HANDSHAKE,

@@ -208,7 +208,8 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
     async fn run(&mut self, mut requests: mpsc::Receiver<Arrived>) -> io::Result<()> {
         while let Some(Arrived { sequence, header, body }) = requests.recv().await {
             let now = self.listed.shared.now();
-            if !self.authentication.admits(header.api_key, now) {
+            let is_spoken = self.listed.shared.versions.has(&header);
+            if !self.authentication.admits(header.api_key, is_spoken, now) {
                 return Ok(());
             }
             if header.api_key == ApiKey::PRODUCE

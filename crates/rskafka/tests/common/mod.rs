@@ -3,6 +3,8 @@
 //! Each case makes its own topics, so that any number can run at once on a cluster that is in use.
 
 pub mod append;
+pub mod closing;
+pub mod dropped;
 pub mod offsets;
 pub mod readme;
 pub mod refusals;
@@ -13,8 +15,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rskafka::client::{Client, OffsetAt, PartitionClient};
+use rskafka::protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use rskafka::protocol::{ApiKey, decode_response, encode_request};
 use rskafka::record::{Record, RecordAndOffset};
 use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// The clusters' addresses, as a client takes them.
 pub type Brokers = Vec<String>;
@@ -56,6 +62,19 @@ pub async fn served(client: &Client, topic: &str, partition: i32) -> PartitionCl
         }
     };
     tokio::time::timeout(PATIENCE, asking).await.expect("nobody leads the new topic")
+}
+
+/// Whether the brokers' metadata tells a topic from another one of the same name.
+pub async fn has_topic_ids(brokers: &Brokers) -> bool {
+    const SINCE_METADATA: i16 = 10;
+    let mut stream = TcpStream::connect(&brokers[0]).await.unwrap();
+    let request = encode_request(&ApiVersionsRequest::default(), 0, 1, None).unwrap();
+    stream.write_all(&request.to_bytes()).await.unwrap();
+    let mut frame = vec![0; stream.read_u32().await.unwrap() as usize];
+    stream.read_exact(&mut frame).await.unwrap();
+    let (_, answer) = decode_response::<ApiVersionsResponse>(0, &frame.into()).unwrap();
+    let metadata = answer.api_keys.iter().find(|api| api.api_key == ApiKey::METADATA.0).unwrap();
+    metadata.max_version >= SINCE_METADATA
 }
 
 /// A record with a value only.
@@ -119,6 +138,8 @@ macro_rules! all_cases {
                 clients_can_be_used_from_another_runtime,
                 close_waits_for_what_is_in_line,
             };
+            dropped::{calls_dropped_at_every_poll_hurt_nothing};
+            closing::{a_close_ends_a_long_poll, limits_without_end_are_limits};
             offsets::{
                 offsets_of_an_empty_log,
                 offsets_by_end_and_by_time,
@@ -134,6 +155,9 @@ macro_rules! all_cases {
                 a_produce_to_a_deleted_topic_is_not_written,
                 a_recreated_topic_is_reported,
                 what_is_called_not_written_is_not_in_the_log,
+                an_answer_larger_than_the_limit_is_refused_unread,
+                a_fetch_asks_for_no_more_than_the_largest_frame_holds,
+                a_new_partition_client_looks_at_what_is_there_now,
             };
             topics::{
                 a_created_topic_is_listed_with_its_partitions,

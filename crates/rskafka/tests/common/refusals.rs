@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use rskafka::client::error::{ErrorKind, Outcome};
-use rskafka::client::{Client, OffsetAt};
+use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::protocol::ErrorCode;
 use rskafka::record::Record;
 
-use super::{Brokers, SLACK, new_log, new_topic, read_all, record, served, values};
+use super::{Brokers, SLACK, has_topic_ids, new_log, new_topic, read_all, record, served, values};
 
 /// A topic that was just created is not known everywhere at once: the client asks again for a second.
 const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(1);
@@ -95,15 +95,17 @@ pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
     let (_, log) = new_log(&brokers, "recreated").await;
     log.produce([record("of the first")]).await.unwrap();
     // Somebody else does it: nothing tells the first client.
-    let client = Client::new_plain(brokers).await.unwrap();
+    let client = Client::new_plain(brokers.clone()).await.unwrap();
     client.delete_topic(log.topic()).await.unwrap();
-    let mut rounds = 0;
-    while client.create_topic(log.topic(), 1, 1).await.is_err() {
-        rounds += 1;
-        assert!(rounds < 100, "cannot be created again");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    create_again(&client, log.topic()).await;
     let second = served(&client, log.topic(), 0).await;
+    if !has_topic_ids(&brokers).await {
+        // Nothing tells the one topic from the other: the first client goes on with the second one.
+        assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 0);
+        assert_eq!(log.produce([record("of the first client")]).await.unwrap().base_offset, 0);
+        assert_eq!(values(&read_all(&second).await), ["of the first client"]);
+        return;
+    }
     let error = log.get_offset(OffsetAt::Latest).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error}");
     second.produce([record("of the second")]).await.unwrap();
@@ -121,6 +123,16 @@ pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
     let error = log.fetch_records(0, 1..1_000_000, 10).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error}");
     assert_eq!(values(&read_all(&second).await), ["of the second"]);
+}
+
+/// Creates a topic whose namesake is being deleted.
+async fn create_again(client: &Client, topic: &str) {
+    let mut rounds = 0;
+    while client.create_topic(topic, 1, 1).await.is_err() {
+        rounds += 1;
+        assert!(rounds < 100, "cannot be created again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Asks for what brokers refuse, between appends that they take, and reads the log back.
@@ -164,4 +176,57 @@ pub async fn what_is_called_not_written_is_not_in_the_log(brokers: Brokers) {
 
 fn keyless(value: Vec<u8>) -> Record<Option<Vec<u8>>, Vec<u8>, ()> {
     Record { key: None, value, headers: (), timestamp: super::now() }
+}
+
+pub async fn an_answer_larger_than_the_limit_is_refused_unread(brokers: Brokers) {
+    let (client, log) = limited(&brokers, 2_000).await;
+    log.produce([record(vec![1u8; 5_000])]).await.unwrap();
+    let error = log.fetch_records(0, 1..1_000_000, 1).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::InvalidAnswer);
+    let text = format!("{error:?}");
+    let place = format!("Fetch on topic {} partition 0 at broker ", log.topic());
+    assert!(text.contains(&place) && text.contains("larger than the limit of 2000"), "{text}");
+    // Only that connection has ended.
+    log.produce([record("next")]).await.unwrap();
+    client.close().await;
+}
+
+pub async fn a_fetch_asks_for_no_more_than_the_largest_frame_holds(brokers: Brokers) {
+    let (_, log) = limited(&brokers, 4_000).await;
+    for _ in 0..6 {
+        log.produce([record(vec![1u8; 1_000])]).await.unwrap();
+    }
+    let (records, _) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    assert!(!records.is_empty());
+}
+
+/// A client that takes no larger frames, and a new log.
+async fn limited(brokers: &Brokers, max_frame_bytes: usize) -> (Client, PartitionClient) {
+    let (_, log) = new_log(brokers, "frames").await;
+    let client = Client::builder(brokers.clone()).max_frame_bytes(max_frame_bytes).build().await.unwrap();
+    let log = client.partition_client(log.topic(), 0).await.unwrap();
+    (client, log)
+}
+
+pub async fn a_new_partition_client_looks_at_what_is_there_now(brokers: Brokers) {
+    let (client, log) = new_log(&brokers, "now").await;
+    log.produce([record("of the first")]).await.unwrap();
+    // Another client deletes the topic, and makes it again.
+    let other = Client::new_plain(brokers).await.unwrap();
+    other.delete_topic(log.topic()).await.unwrap();
+    let mut rounds = 0;
+    let error = loop {
+        match client.partition_client(log.topic(), 0).await {
+            // A broker that has not heard of it yet may have been asked.
+            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => break error,
+        }
+        rounds += 1;
+        assert!(rounds < 100, "it is still there");
+    };
+    assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
+    create_again(&other, log.topic()).await;
+    let log = served(&client, log.topic(), 0).await;
+    assert_eq!(log.produce([record("of the second")]).await.unwrap().base_offset, 0);
+    assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 1);
 }

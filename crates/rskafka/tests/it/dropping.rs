@@ -10,31 +10,12 @@ use rskafka::client::{Client, ClientBuilder, OffsetAt, PartitionClient};
 use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, Fault};
 
+use super::common::dropped::poll_times;
 use super::common::{read_all, record, values};
-use super::kit::{TOPIC, builder, start};
+use super::kit::{TOPIC, builder, fake, start};
 
 /// More than any call takes without waiting; only then time goes on.
 const BUSY_TURNS: usize = 100;
-
-/// Polls a future whenever it wants to be, up to `polls` times, and drops it: for odd numbers at once, for even
-/// ones after everybody else has gone on as far as possible. Gives whether it completed.
-async fn poll_times<F: Future>(polls: usize, future: F) -> bool {
-    let mut future = Box::pin(future);
-    let mut left = polls.div_ceil(2);
-    let done = poll_fn(|cx| {
-        left -= 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if left == 0 => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await;
-    if polls.is_multiple_of(2) {
-        tokio::time::sleep(Duration::from_micros(50)).await;
-    }
-    done
-}
 
 /// Polls a future once for each of so many turns of the other tasks, and drops it: also while what it has begun,
 /// on tasks of its own, is under way. Gives whether it completed.
@@ -184,7 +165,7 @@ async fn a_large_produce_through_a_narrow_pipe_dropped_at_every_poll_leaves_whol
     // The request is 50 times what the pipe holds: it is dropped while a part of it is written.
     let value = "x".repeat(50_000);
     for polls in 1.. {
-        let cluster = FakeCluster::builder().in_memory().pipe_bytes(1000).start().await.unwrap();
+        let cluster = fake().in_memory().pipe_bytes(1000).start().await.unwrap();
         cluster.create_topic(TOPIC, 1, 1).unwrap();
         let client = builder(&cluster).build().await.unwrap();
         let log = client.partition_client(TOPIC, 0).await.unwrap();

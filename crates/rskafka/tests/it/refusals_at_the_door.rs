@@ -11,7 +11,7 @@ use rskafka_verifier::socks5::{ReplyCode, Socks5Server};
 use tokio::time::Instant;
 
 use super::common::SLACK;
-use super::kit::{TIMEOUT, assert_says, builder, failure};
+use super::kit::{self, TIMEOUT, assert_says, builder, failure};
 
 const PASSWORD: &str = "alice-secret";
 
@@ -28,13 +28,13 @@ enum Refusal {
 use Refusal::{Authentication, Final, MayPass};
 
 fn tls(tls: &FakeTls) -> FakeClusterBuilder {
-    FakeCluster::builder().tls(tls.clone())
+    kit::fake().tls(tls.clone())
 }
 
 fn sasl(mechanisms: &[SaslMechanism]) -> FakeClusterBuilder {
     let sasl = FakeSasl::new(mechanisms.iter().copied()).user("alice", PASSWORD);
     let sasl = sasl.accept_tokens(|token| (token == "good").then(|| FakeToken::of("alice")));
-    FakeCluster::builder().sasl(sasl)
+    kit::fake().sasl(sasl)
 }
 
 fn trusting(tls: &FakeTls) -> Tls {
@@ -133,7 +133,7 @@ async fn plaintext_to_a_tls_port() {
 #[tokio::test(start_paused = true)]
 async fn tls_to_a_plaintext_port() {
     let says = ["closed the connection during the handshake: check that the port expects TLS"];
-    for fake in [FakeCluster::builder(), sasl(&SaslMechanism::ALL)] {
+    for fake in [kit::fake(), sasl(&SaslMechanism::ALL)] {
         refused(fake, MayPass, |client| client.tls(Tls::webpki_roots()), &says).await;
     }
 }
@@ -150,7 +150,7 @@ async fn no_sasl_on_a_port_with_sasl() {
 #[tokio::test(start_paused = true)]
 async fn sasl_is_not_suspected_where_it_is_used_or_where_nothing_was_closed() {
     let silent = Fault::swallow().on(ApiKey::METADATA).always();
-    not_suspected(FakeCluster::builder(), silent, |client| client).await;
+    not_suspected(kit::fake(), silent, |client| client).await;
     let closed = Fault::close().on(ApiKey::METADATA).always();
     let with_sasl = |client: ClientBuilder| client.sasl(Sasl::plain("alice", PASSWORD));
     not_suspected(sasl(&SaslMechanism::ALL), closed, with_sasl).await;
@@ -172,7 +172,7 @@ async fn not_suspected(
 async fn sasl_on_a_port_without() {
     let says = ["the port does not expect SASL: choose another port, or connect without SASL"];
     let with_sasl = |client: ClientBuilder| client.sasl(Sasl::plain("alice", PASSWORD));
-    refused(FakeCluster::builder(), Authentication, with_sasl, &says).await;
+    refused(kit::fake(), Authentication, with_sasl, &says).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +219,7 @@ async fn a_callback_that_fails() {
 
 /// Over TCP and in real time, as the proxy is.
 async fn refused_by_proxy(refusal: Refusal, proxy: Socks5, says: &[&str]) {
-    let cluster = FakeCluster::builder().start().await.unwrap();
+    let cluster = kit::fake().start().await.unwrap();
     let client = rskafka::client::Client::builder(cluster.bootstrap_servers()).socks5(proxy);
     let timeout = Duration::from_secs(2);
     let started = std::time::Instant::now();
