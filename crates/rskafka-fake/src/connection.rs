@@ -21,9 +21,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::api::{Call, Exchange, Reply};
 use crate::authentication::Authentication;
 use crate::bug::{self, Planted, Treatment};
-use crate::fault::{Action, Strike};
+use crate::fault::{Action, Direction, Strike};
 use crate::received::Arrival;
-use crate::shared::{Listed, Shared};
+use crate::shared::Listed;
 use crate::stream::{Raw, Stream};
 
 /// How many requests are read ahead of the one being served, where Kafka leaves them in the socket's
@@ -44,11 +44,11 @@ struct Arrived {
 }
 
 /// Serves a connection until either side ends it.
-pub(crate) async fn serve(raw: Raw, broker: i32, shared: Arc<Shared>) {
-    let listed = Arc::new(shared.connected(broker));
+pub(crate) async fn serve(raw: Raw, listed: Listed) {
+    let listed = Arc::new(listed);
     let stream = Stream::new(raw, listed.clone());
     #[cfg(feature = "tls")]
-    if let Some(acceptor) = &shared.security.tls {
+    if let Some(acceptor) = &listed.shared.security.tls {
         let stream = tokio::select! {
             biased;
             () = listed.connected.cut.notified() => return,
@@ -56,7 +56,7 @@ pub(crate) async fn serve(raw: Raw, broker: i32, shared: Arc<Shared>) {
         };
         match stream {
             Ok(stream) => serve_over(stream, &listed).await,
-            Err(error) => tracing::debug!(broker, connection = listed.id, %error, "no TLS"),
+            Err(error) => tracing::debug!(connection = listed.id, %error, "no TLS"),
         }
         return;
     }
@@ -77,7 +77,11 @@ async fn serve_over<S: AsyncRead + AsyncWrite>(stream: S, listed: &Listed) {
         hung_up.notify_one();
     };
     let authentication = shared.security.authentication();
-    let mut server = Server { write, listed, hung_up: &hung_up, authentication, throttle: Duration::ZERO };
+    let idle = shared.with(|state, _| state.configs.number(connected.broker, "connections.max.idle.ms"));
+    // Kafka takes a negative time for none.
+    let idle = u64::try_from(idle).ok().map(Duration::from_millis);
+    let (hung_up, throttle) = (&hung_up, Duration::ZERO);
+    let mut server = Server { write, listed, hung_up, authentication, throttle, idle };
     tokio::pin!(reading);
     let mut more = true;
     let mut serving = Box::pin(server.run(requests));
@@ -202,11 +206,13 @@ struct Server<'a, W> {
     authentication: Authentication,
     /// How long the client is to be silent after the present request.
     throttle: Duration,
+    /// How long it may send nothing; `None` for ever.
+    idle: Option<Duration>,
 }
 
 impl<W: AsyncWrite + Unpin> Server<'_, W> {
     async fn run(&mut self, mut requests: mpsc::Receiver<Arrived>) -> io::Result<()> {
-        while let Some(Arrived { sequence, header, body }) = requests.recv().await {
+        while let Some(Arrived { sequence, header, body }) = self.next(&mut requests).await {
             let now = self.listed.shared.now();
             if !self.authentication.admits(header.api_key, now) {
                 return Ok(());
@@ -234,6 +240,22 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
             }
         }
         Ok(())
+    }
+
+    /// The next request; `None` when no more comes, or nothing came for too long.
+    async fn next(&self, requests: &mut mpsc::Receiver<Arrived>) -> Option<Arrived> {
+        let Some(idle) = self.idle else {
+            return requests.recv().await;
+        };
+        loop {
+            let received = || self.listed.connected.passed(Direction::Received);
+            let before = received();
+            match timeout(idle, requests.recv()).await {
+                Ok(request) => return request,
+                Err(_) if received() == before => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Serves one request; gives whether the connection goes on.

@@ -26,7 +26,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { requests: RequestFaults::default(), bytes: ByteFaults::new(seed), next_id: 0 }
+        Self { requests: RequestFaults::new(seed), bytes: ByteFaults::new(seed), next_id: 0 }
     }
 
     pub(crate) fn next_id(&mut self) -> FaultId {

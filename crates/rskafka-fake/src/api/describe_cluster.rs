@@ -36,13 +36,13 @@ impl Api for DescribeClusterRequest {
                 return Outcome::Answer(refused);
             }
         }
-        let named = call.state.brokers.iter().filter(|one| one.alive || request.include_fenced_brokers);
+        let named = call.state.brokers.iter().filter(|one| one.is_listed() || request.include_fenced_brokers);
         let brokers = named.map(|broker| DescribeClusterBroker {
             broker_id: broker.id,
-            host: broker.endpoint.host.clone(),
-            port: broker.endpoint.wire_port(),
+            host: broker.advertised.host.clone(),
+            port: broker.advertised.wire_port(),
             rack: broker.rack.clone(),
-            is_fenced: !broker.alive && request.include_fenced_brokers,
+            is_fenced: !broker.is_listed() && request.include_fenced_brokers,
         });
         let mut response = DescribeClusterResponse {
             brokers: brokers.collect(),

@@ -149,6 +149,29 @@ impl ByteFault {
     }
 }
 
+impl ByteFault {
+    pub(crate) fn broker(&self) -> Option<i32> {
+        self.broker
+    }
+
+    /// Whether it could strike something and change it. The error says in words why not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let changes_something = match self.action {
+            ByteAction::Hold(Some(time)) => !time.is_zero(),
+            ByteAction::Flip(mask) => mask != 0,
+            ByteAction::End { .. } | ByteAction::Hold(None) | ByteAction::Slow { .. } => true,
+        };
+        if !changes_something {
+            return Err("a fault that changes nothing".to_owned());
+        } else if self.times == Some(0) {
+            return Err("a fault that strikes 0 times".to_owned());
+        } else if self.place.is_empty() {
+            return Err(format!("a fault at a byte within {:?}", self.place));
+        }
+        Ok(())
+    }
+}
+
 /// How far a direction of a connection has come.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reached {

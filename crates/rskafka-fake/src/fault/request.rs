@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use rskafka_protocol::{ApiKey, ErrorCode, Frame, ResponseHeader};
 
 use super::FaultId;
+use crate::random::Random;
 use crate::state::{State, TopicRef};
 
 /// Something to go wrong, given to [`FakeCluster::inject`](crate::FakeCluster::inject).
@@ -38,6 +39,8 @@ pub struct Fault {
     skip: u64,
     /// `None` without end.
     times: Option<u64>,
+    /// How likely it strikes a request that matches.
+    chance: f64,
 }
 
 /// What becomes of the answer.
@@ -79,6 +82,7 @@ impl Fault {
             partition: None,
             skip: 0,
             times: Some(1),
+            chance: 1.0,
         }
     }
 
@@ -201,12 +205,72 @@ impl Fault {
         self
     }
 
+    /// Not each request that matches is struck, but each with this chance, above 0 and at most 1; which they
+    /// are follows from the cluster's seed.
+    pub fn by_chance(mut self, chance: f64) -> Self {
+        self.chance = chance;
+        self
+    }
+
+    pub(crate) fn broker(&self) -> Option<i32> {
+        self.broker
+    }
+
+    /// Whether it could strike something and change it. The error says in words why not; `speaks` knows the
+    /// APIs of the cluster.
+    pub(crate) fn check(&self, speaks: impl Fn(ApiKey) -> bool) -> Result<(), String> {
+        let changes_something = match &self.action {
+            Action::Truth => !self.delay.is_zero() || !self.throttle.is_zero(),
+            Action::Tamper(tamper) => tamper.changes_something(),
+            Action::Code(_) | Action::Swallow | Action::Close => true,
+        };
+        if !changes_something {
+            return Err("a fault that changes nothing".to_owned());
+        } else if self.times == Some(0) {
+            return Err("a fault that strikes 0 times".to_owned());
+        } else if !(self.chance > 0.0 && self.chance <= 1.0) {
+            return Err(format!("a fault with a chance of {}", self.chance));
+        } else if self.partition.is_some_and(|index| index < 0) {
+            return Err(format!("a fault of partition {:?}", self.partition));
+        }
+        let Some(api_key) = self.api_key else {
+            return Ok(());
+        };
+        if !speaks(api_key) {
+            return Err(format!("a fault of {api_key}, which these brokers do not speak"));
+        } else if self.topic.is_some() && WITHOUT_TOPICS.contains(&api_key) {
+            return Err(format!("a fault of a topic, on {api_key}, which names none"));
+        } else if self.partition.is_some() && !WITH_PARTITIONS.contains(&api_key) {
+            return Err(format!("a fault of a partition, on {api_key}, which names none"));
+        }
+        Ok(())
+    }
+
     fn matches(&self, request: &Candidate<'_>) -> bool {
         self.api_key.is_none_or(|api_key| api_key == request.api_key)
             && self.broker.is_none_or(|broker| broker == request.broker)
             && self.topic.as_ref().is_none_or(|topic| request.names(topic, self.partition))
     }
 }
+
+/// APIs whose requests name no topics.
+const WITHOUT_TOPICS: [ApiKey; 6] = [
+    ApiKey::FIND_COORDINATOR,
+    ApiKey::SASL_HANDSHAKE,
+    ApiKey::API_VERSIONS,
+    ApiKey::INIT_PRODUCER_ID,
+    ApiKey::SASL_AUTHENTICATE,
+    ApiKey::DESCRIBE_CLUSTER,
+];
+/// APIs whose requests name partitions.
+const WITH_PARTITIONS: [ApiKey; 6] = [
+    ApiKey::PRODUCE,
+    ApiKey::FETCH,
+    ApiKey::LIST_OFFSETS,
+    ApiKey::DELETE_RECORDS,
+    ApiKey::OFFSET_FOR_LEADER_EPOCH,
+    ApiKey::DESCRIBE_PRODUCERS,
+];
 
 /// A request that may be struck.
 pub(crate) struct Candidate<'a> {
@@ -234,9 +298,10 @@ pub(crate) struct Strike {
 }
 
 /// The faults that are injected, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RequestFaults {
     injected: Vec<Injected>,
+    random: Random,
 }
 
 #[derive(Debug)]
@@ -253,6 +318,10 @@ impl Injected {
 }
 
 impl RequestFaults {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { injected: Vec::new(), random: Random::new(seed) }
+    }
+
     pub(crate) fn inject(&mut self, id: FaultId, fault: Fault) {
         self.injected.push(Injected { id, fault, struck: 0 });
     }
@@ -276,6 +345,9 @@ impl RequestFaults {
     fn strike(&mut self, request: &Candidate<'_>) -> Option<Strike> {
         for injected in &mut self.injected {
             if injected.is_spent() || !injected.fault.matches(request) {
+                continue;
+            }
+            if injected.fault.chance < 1.0 && self.random.next_f64() >= injected.fault.chance {
                 continue;
             }
             if injected.fault.skip > 0 {
@@ -318,6 +390,16 @@ pub(crate) struct Tampered {
 }
 
 impl Tamper {
+    fn changes_something(&self) -> bool {
+        match self {
+            Self::Flip { mask, .. } => *mask != 0,
+            Self::Shorten { bytes } => *bytes != 0,
+            Self::Lengthen { bytes } => !bytes.is_empty(),
+            Self::CorrelationId { by } => *by != 0,
+            Self::CutAt { .. } | Self::Raw { .. } => true,
+        }
+    }
+
     pub(crate) fn apply(self, frame: &Frame) -> Tampered {
         let mut bytes = BytesMut::from(&frame.to_bytes()[..]);
         let mut closes = false;

@@ -1,6 +1,6 @@
 //! A partition: who holds it, who leads it, and how far they have come.
 //!
-//! Invariant: the leader is in sync and runs; its epoch grows by one with each change of leader; what is
+//! Invariant: the leader is in sync and runs, as far as the cluster knows; its epoch grows by one with each change of leader; what is
 //! below the high watermark is in every log in sync, unless a log was damaged on command.
 
 use rskafka_protocol::ErrorCode;
@@ -50,7 +50,7 @@ impl Partition {
     }
 
     pub(crate) fn leading_mut(&mut self) -> Option<&mut Replica> {
-        self.replica_mut(self.leader?)
+        self.replica_mut(self.leader?).filter(|leader| leader.alive)
     }
 
     /// The leader's copy; without a leader that of the last one in sync.
@@ -90,6 +90,9 @@ impl Partition {
         let Some(place) = self.replicas.iter().position(|replica| Some(replica.broker) == self.leader) else {
             return;
         };
+        if !self.replicas[place].alive {
+            return;
+        }
         let (before, rest) = self.replicas.split_at_mut(place);
         let Some((leader, after)) = rest.split_first_mut() else {
             return;
@@ -149,12 +152,18 @@ impl Partition {
         self.begin_epoch();
     }
 
+    /// A broker ends: its copy follows no more, and nothing is appended to it.
+    pub(crate) fn broker_stopped(&mut self, broker: i32, cleanly: bool) {
+        if let Some(replica) = self.replica_mut(broker) {
+            replica.stop(cleanly);
+        }
+    }
+
     /// Takes a broker that stopped out of the ISR; if it led, the next in sync takes over.
-    pub(crate) fn broker_stopped(&mut self, broker: i32, cleanly: bool, unclean_election: bool) -> bool {
-        let Some(replica) = self.replica_mut(broker) else {
+    pub(crate) fn broker_missed(&mut self, broker: i32, unclean_election: bool) -> bool {
+        if self.replica(broker).is_none() {
             return false;
-        };
-        replica.stop(cleanly);
+        }
         // The last one in sync stays listed: only it may lead again without losing records.
         if self.isr.len() > 1 {
             self.isr.retain(|&id| id != broker);

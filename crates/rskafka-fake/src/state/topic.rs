@@ -161,7 +161,7 @@ fn place(partitions: i32, replicas: i16, state: &State) -> Result<Vec<Vec<i32>>,
     let replicas_of = |partition: usize| {
         let mut nodes: Vec<&Broker> =
             (0..brokers.len()).map(|n| &brokers[(first + partition + n) % brokers.len()]).collect();
-        nodes.sort_by_key(|broker| !broker.alive);
+        nodes.sort_by_key(|broker| !broker.is_listed());
         nodes.truncate(replicas);
         nodes.iter().map(|broker| broker.id).collect()
     };
