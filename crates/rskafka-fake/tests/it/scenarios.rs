@@ -3,10 +3,14 @@
 //! `docs/fake.md` says which test shows which. Each test runs in every profile; where a broker lacks the
 //! API, the test says so.
 
+mod appends;
+mod connections;
 mod faults;
 mod leaders;
 mod metadata;
 mod network;
+mod offsets;
+mod records;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
 use rskafka_protocol::messages::api_versions::ApiVersionsRequest;
+use rskafka_protocol::messages::fetch::{FetchRequest, PartitionData};
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use rskafka_protocol::messages::produce::{PartitionProduceResponse, ProduceRequest};
 use rskafka_protocol::records::{NewRecord, RecordBatchBuilder};
@@ -42,6 +47,11 @@ impl Stage {
             false => RawClient::tcp(&address).await,
         };
         let answer = client.call(0, &ApiVersionsRequest::default()).await;
+        drop(client);
+        // So that a fault of bytes does not strike it.
+        while cluster.open_connections(1).unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
         let newest = answer.api_keys.iter().map(|api| (api.api_key, api.max_version)).collect();
         Self { cluster, newest }
     }
@@ -91,6 +101,16 @@ impl Stage {
         let id = self.send_append(client, topic, records).await;
         let answer = self.appended(client, id).await;
         answer.error_code.ok().map(|()| answer.base_offset)
+    }
+
+    pub(crate) async fn fetch(
+        &self,
+        client: &mut RawClient,
+        topic: &TopicName,
+        offset: i64,
+    ) -> PartitionData {
+        let version = self.newest::<FetchRequest>().unwrap();
+        fetched(client.call(version, &fetch_request(topic, 0, offset)).await)
     }
 
     pub(crate) async fn metadata(&self, client: &mut RawClient) -> MetadataResponse {
