@@ -11,6 +11,7 @@ mod metadata;
 mod network;
 mod offsets;
 mod records;
+mod table;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
