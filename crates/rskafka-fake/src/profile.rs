@@ -45,6 +45,9 @@ pub(crate) struct Quirks {
     pub(crate) topic_ids: bool,
     /// A topic with fewer replicas than it should have in sync is content with those (KIP-966).
     pub(crate) min_isr_capped: bool,
+    /// With fewer in sync than the topic wants nothing more is committed, and without a leader none is in
+    /// sync (KIP-966).
+    pub(crate) eligible_leaders: bool,
     /// Aborted transactions come in the order of their end.
     pub(crate) aborted_in_order: bool,
     pub(crate) only_gzip: bool,
@@ -65,6 +68,7 @@ const KAFKA: Quirks = Quirks {
     zookeeper: false,
     topic_ids: true,
     min_isr_capped: true,
+    eligible_leaders: true,
     aborted_in_order: true,
     only_gzip: false,
     answers_new_api_versions: true,
@@ -74,7 +78,8 @@ const KAFKA: Quirks = Quirks {
     negative_times: false,
     producers: Rules { fences: true, wraps: true },
 };
-const KAFKA_3_9: Quirks = Quirks { min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
+const KAFKA_3_9: Quirks =
+    Quirks { eligible_leaders: false, min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
 const KAFKA_2_8: Quirks = Quirks {
     zookeeper: true,
     min_isr_capped: false,
@@ -82,10 +87,19 @@ const KAFKA_2_8: Quirks = Quirks {
     negative_times: true,
     ..KAFKA_3_9
 };
-const REDPANDA: Quirks =
-    Quirks { aborted_in_order: false, producers: Rules { fences: false, wraps: false }, ..KAFKA };
-const EVENT_HUBS: Quirks =
-    Quirks { topic_ids: false, only_gzip: true, answers_new_api_versions: false, ..KAFKA };
+const REDPANDA: Quirks = Quirks {
+    eligible_leaders: false,
+    aborted_in_order: false,
+    producers: Rules { fences: false, wraps: false },
+    ..KAFKA
+};
+const EVENT_HUBS: Quirks = Quirks {
+    eligible_leaders: false,
+    topic_ids: false,
+    only_gzip: true,
+    answers_new_api_versions: false,
+    ..KAFKA
+};
 
 type Range = Option<(i16, i16)>;
 const NONE: Range = None;

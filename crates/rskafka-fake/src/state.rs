@@ -180,7 +180,8 @@ impl State {
     pub(crate) fn insert_topic(&mut self, new: NewTopic) -> Uuid {
         let id = self.new_id();
         self.names.insert(id, new.name.clone());
-        let topic = Topic::new(id, new, &self.brokers);
+        let mut topic = Topic::new(id, new, &self.brokers);
+        topic.apply_settings(self.profile.quirks());
         self.topics.insert(topic.name.clone(), topic);
         id
     }
@@ -199,6 +200,8 @@ impl State {
         let settings = self.settings(&configs)?;
         if let Some(topic) = self.topics.get_mut(name).filter(|_| !validate_only) {
             (topic.configs, topic.settings) = (configs, settings);
+            topic.apply_settings(self.profile.quirks());
+            (0..topic.partitions.len()).for_each(|index| self.waiting.wake(topic.id, index as i32));
         }
         Ok(())
     }
@@ -219,6 +222,7 @@ impl State {
         if let Some(topic) = self.topics.get_mut(name) {
             let new = |brokers| Partition::new(brokers, |id| alive.contains(&id));
             topic.partitions.extend(assignments.into_iter().map(new));
+            topic.apply_settings(self.profile.quirks());
         }
     }
 

@@ -5,6 +5,7 @@
 //!   INVALID_TOPIC_EXCEPTION for a name that cannot; topics are never created here.
 //! - Only brokers that run are named, and those whose crash the cluster has not noticed. A partition without leader has LEADER_NOT_AVAILABLE and leader -1.
 //! - A broker may be told to answer from an earlier image of the cluster.
+//! - With Kafka 4 no replica is in sync while there is no leader (KIP-966).
 //! - Any broker that runs may be named as the controller, as with KRaft: here the one with the lowest id.
 
 use rskafka_protocol::messages::metadata::{
@@ -181,7 +182,10 @@ fn describe_partition(
         leader_id: partition.leader_id(),
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.brokers().collect(),
-        isr_nodes: partition.isr.clone(),
+        isr_nodes: match partition.leader {
+            None if state.profile.quirks().eligible_leaders => Vec::new(),
+            _ => partition.isr.clone(),
+        },
         offline_replicas: partition.brokers().filter(is_offline).collect(),
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Partition {
     pub(crate) replicas: Vec<Replica>,
     /// The brokers in sync.
     pub(crate) isr: Vec<i32>,
+    /// With fewer in sync nothing more is committed.
+    pub(crate) commits_with: usize,
 }
 
 impl Partition {
@@ -25,7 +27,8 @@ impl Partition {
         let alive: Vec<i32> = brokers.iter().copied().filter(|&id| is_alive(id)).collect();
         let isr = if alive.is_empty() { brokers.clone() } else { alive.clone() };
         let replicas = brokers.into_iter().map(|id| Replica::new(id, is_alive(id))).collect();
-        let mut partition = Self { leader: alive.first().copied(), leader_epoch: 0, replicas, isr };
+        let mut partition =
+            Self { leader: alive.first().copied(), leader_epoch: 0, replicas, isr, commits_with: 0 };
         if let Some(leader) = partition.leading_mut() {
             leader.log.begin_epoch(0);
         }
@@ -109,7 +112,9 @@ impl Partition {
                 committed = committed.min(follower.fetched_to());
             }
         }
-        leader.high_watermark = leader.high_watermark.max(committed);
+        if self.isr.len() >= self.commits_with {
+            leader.high_watermark = leader.high_watermark.max(committed);
+        }
         for follower in before.iter_mut().chain(after) {
             if follower.alive && !follower.held {
                 follower.high_watermark = leader.high_watermark.min(follower.log.end_offset());

@@ -3,6 +3,7 @@
 mod admin;
 mod appends;
 mod epochs;
+mod frozen;
 mod producers;
 mod reads;
 mod topics;
@@ -34,6 +35,7 @@ pub(crate) async fn run(target: &mut Target) -> Vec<(String, Value)> {
     admin::create_partitions(target).await;
     admin::configs(target).await;
     admin::describe_cluster(target).await;
+    frozen::broker(target).await;
     target.clean_up().await;
     std::mem::take(&mut target.answers)
 }

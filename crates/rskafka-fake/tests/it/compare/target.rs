@@ -10,6 +10,7 @@ use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic
 use rskafka_protocol::{ErrorCode, Message, Request, decode_response};
 use serde_json::{Value, json};
 
+use super::control::{Control, Stopped};
 use super::records;
 use crate::support::{RawClient, TopicName};
 
@@ -18,18 +19,25 @@ pub(crate) struct Target {
     versions: BTreeMap<i16, (i16, i16)>,
     /// Producer ids in the order in which they were first seen.
     producer_ids: Vec<i64>,
-    addresses: BTreeMap<i32, String>,
+    pub(super) control: Control,
+    pub(super) stopped: Option<Stopped>,
+    pub(super) bootstrap: Vec<String>,
+    pub(super) addresses: BTreeMap<i32, String>,
     clients: BTreeMap<i32, RawClient>,
     /// Makes names of topics unique; taken out of answers.
     suffix: String,
-    leaders: BTreeMap<String, i32>,
-    topics: Vec<String>,
+    pub(super) leaders: BTreeMap<String, i32>,
+    pub(super) topics: Vec<String>,
     pub(crate) answers: Vec<(String, Value)>,
 }
 
 impl Target {
     /// A cluster at these addresses, to be asked in those versions of each API.
-    pub(crate) async fn new(bootstrap: Vec<String>, versions: BTreeMap<i16, (i16, i16)>) -> Self {
+    pub(crate) async fn new(
+        bootstrap: Vec<String>,
+        versions: BTreeMap<i16, (i16, i16)>,
+        control: Control,
+    ) -> Self {
         let mut client = RawClient::tcp(&bootstrap[0]).await;
         let metadata = client.call(9, &MetadataRequest::default()).await;
         let mut addresses = BTreeMap::new();
@@ -45,6 +53,9 @@ impl Target {
         Self {
             versions,
             producer_ids,
+            control,
+            stopped: None,
+            bootstrap,
             addresses,
             clients,
             suffix,
@@ -243,7 +254,7 @@ impl Target {
         }
     }
 
-    async fn reconnect(&mut self, broker: i32) {
+    pub(crate) async fn reconnect(&mut self, broker: i32) {
         let client = RawClient::tcp(&self.addresses[&broker]).await;
         self.clients.insert(broker, client);
     }
@@ -301,7 +312,9 @@ impl Target {
                                 "some"
                             })
                         }
-                        ("replicaNodes" | "isrNodes", Value::Array(list)) => json!(list.len()),
+                        ("replicaNodes" | "isrNodes" | "offlineReplicas", Value::Array(list)) => {
+                            json!(list.len())
+                        }
                         ("errorMessage" | "batchIndexErrorMessage", Value::String(_)) => json!("some"),
                         ("records", Value::String(base64)) => records::describe(base64),
                         (_, Value::String(text)) if text.contains(&self.suffix) => {

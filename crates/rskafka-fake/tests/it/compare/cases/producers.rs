@@ -13,7 +13,7 @@ use super::Target;
 use crate::support::{TopicName, produce_request};
 
 /// So many records of now, as the producer's.
-fn batch(id: i64, epoch: i16, sequence: i32, records: usize) -> Bytes {
+pub(super) fn batch(id: i64, epoch: i16, sequence: i32, records: usize) -> Bytes {
     let mut batch = built(&vec![(now_ms(), Some("k")); records]);
     batch.set_producer(id, epoch, sequence);
     batch.into_bytes()
@@ -32,7 +32,7 @@ async fn remembered(target: &mut Target, topic: &TopicName, partition: i32) {
     target.ask("what is remembered", leader, 0, &request).await;
 }
 
-async fn new_id(target: &mut Target) -> i64 {
+pub(super) async fn new_id(target: &mut Target) -> i64 {
     let broker = target.any_broker();
     let request =
         InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: 1000, ..Default::default() };
