@@ -21,6 +21,10 @@ const GOLDEN: &str = "golden";
 const BEHAVIOUR: &str = "it";
 const BROKER: &str = "broker";
 
+/// The brokers that the fake can be, as its `Profile` names them, and the variable that has its tests choose one.
+const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.3", "redpanda", "event-hubs"];
+const PROFILE: &str = "RSKAFKA_FAKE_PROFILE";
+
 /// The test that sends the same requests to the fake and to a broker.
 const SAME_ANSWERS: &str = "the_fake_answers_what_kafka_answers";
 
@@ -46,7 +50,11 @@ pub(crate) fn command(env: Option<&str>, version: Option<&str>) -> Result<()> {
     levels.run("unit, property", || cargo_test(&unit_args(&packages)));
     levels.run("golden", || cargo_test(&["--test", GOLDEN, "--", "--nocapture"]));
     levels.run("docs", || cargo_test(&["--doc"]));
-    levels.run("behaviour", || cargo_test(&["--test", BEHAVIOUR]));
+    for profile in PROFILES {
+        levels.run(&format!("behaviour, {profile}"), || {
+            counted(test_command(&["--test", BEHAVIOUR]).env(PROFILE, profile))
+        });
+    }
     levels.run("examples build", || build_examples(&packages));
     levels.run("fuzz, a moment", fuzz::short);
     levels.run("a user's crate", outside::test);
@@ -103,7 +111,7 @@ fn unit_args(packages: &[Package]) -> Vec<&str> {
 fn test_command(args: &[&str]) -> Command {
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--workspace"]).args(args);
-    for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE] {
+    for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE, PROFILE] {
         cargo.env_remove(variable);
     }
     cargo
@@ -115,13 +123,16 @@ fn cargo_test(args: &[&str]) -> Result<u64> {
 
 fn counted(command: &mut Command) -> Result<u64> {
     let (status, output) = children::run_shown(command)?;
-    let Summary { passed, failed, ignored } = Summary::of(&output);
+    let Summary { passed, failed, ignored, skipped } = Summary::of(&output);
     ensure!(status.success() || failed > 0, "cargo test failed ({status}) after {passed} tests");
     ensure!(status.success(), "{failed} of {} tests failed", passed + failed);
     if ignored > 0 {
         println!("{ignored} tests are ignored");
     }
-    Ok(passed)
+    if skipped > 0 {
+        println!("{skipped} tests are skipped, each with its reason above");
+    }
+    Ok(passed - skipped)
 }
 
 fn build_examples(packages: &[Package]) -> Result<u64> {
@@ -185,6 +196,14 @@ mod tests {
         assert_eq!(levels.failed(), ["none (no test ran)"]);
         let expected = "level    tests  seconds\nsome        3      0.0\nnone   FAILED      0.0\n";
         assert_eq!(levels.table(), expected);
+    }
+
+    #[test]
+    fn the_behaviour_tests_run_with_every_profile_of_the_fake() {
+        let source = include_str!("../../crates/rskafka-fake/src/profile.rs");
+        let (_, names) = source.split_once("pub fn name(self)").unwrap();
+        let (names, _) = names.split_once("\n    }\n").unwrap();
+        assert_eq!(names.split('"').skip(1).step_by(2).collect::<Vec<_>>(), PROFILES);
     }
 
     #[test]

@@ -121,7 +121,11 @@ impl Cluster {
     ) -> Result<(), Failure> {
         self.ask_on(&no_topics(), connection, deadline).await.map_err(|failure| match failure {
             // Of the request that the connection is for, nothing was sent yet.
-            Failure::Call { source } => Failure::Identity { source },
+            Failure::Call { source } => {
+                let may_want_sasl =
+                    !self.config().connection.security.has_sasl() && source.is_closed_by_broker();
+                Failure::Identity { may_want_sasl, source }
+            }
             failure => failure,
         })?;
         let metadata = self.metadata();

@@ -154,9 +154,10 @@ impl Cluster {
         let ids: BTreeMap<_, _> =
             self.metadata().brokers().map(|broker| (broker.endpoint.clone(), broker.id)).collect();
         let peers = self.lock_peers();
-        let stats = peers
-            .values()
-            .map(|peer| (ids.get(&peer.endpoint).copied(), peer.endpoint.clone(), peer.counters.snapshot()));
+        let stats = peers.values().map(|peer| {
+            let id = ids.get(&peer.endpoint).copied();
+            (id, peer.endpoint.clone(), peer.history.counters().snapshot())
+        });
         stats.collect()
     }
 

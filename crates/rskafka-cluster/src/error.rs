@@ -27,8 +27,13 @@ pub enum Failure {
         source: CallError,
     },
     /// A new connection broke before it was known where it leads.
-    #[snafu(display("no answer to which cluster it belongs: check whether the port expects SASL"))]
+    #[snafu(display("no answer to which cluster it belongs{}", match may_want_sasl {
+        true => ": the broker may ask for SASL, which this client does not use; configure it, or choose another port",
+        false => "",
+    }))]
     Identity {
+        /// Whether the broker closed the connection on a client without SASL, as it does where it asks for it.
+        may_want_sasl: bool,
         /// What went wrong.
         source: CallError,
     },
@@ -122,7 +127,7 @@ impl Failure {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Open { source } => source.is_transient(),
-            Self::Call { source } | Self::Identity { source } => source.is_transient(),
+            Self::Call { source } | Self::Identity { source, .. } => source.is_transient(),
             // From now on the first brokers are asked (KIP-1102).
             Self::Code { code, .. } | Self::Metadata { code } => {
                 code.is_retriable() || *code == ErrorCode::REBOOTSTRAP_REQUIRED
@@ -150,7 +155,7 @@ impl Failure {
                 OpenErrorKind::Negotiate { source } => source.is_invalid_answer(),
                 _ => false,
             },
-            Self::Call { source } | Self::Identity { source } => source.is_invalid_answer(),
+            Self::Call { source } | Self::Identity { source, .. } => source.is_invalid_answer(),
             Self::MissingInAnswer => true,
             _ => false,
         }
@@ -171,7 +176,7 @@ impl Failure {
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Open { source } => source.is_timeout(),
-            Self::Call { source } | Self::Identity { source } => source.is_timeout(),
+            Self::Call { source } | Self::Identity { source, .. } => source.is_timeout(),
             Self::Waited => true,
             _ => false,
         }
@@ -180,7 +185,7 @@ impl Failure {
     /// Whether the broker asks for a silence that lasts beyond the deadline.
     pub fn is_throttled(&self) -> bool {
         match self {
-            Self::Call { source } | Self::Identity { source } => {
+            Self::Call { source } | Self::Identity { source, .. } => {
                 matches!(source.kind(), CallErrorKind::Throttled { .. })
             }
             Self::NoReachableBroker { causes } => {

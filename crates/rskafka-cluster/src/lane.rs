@@ -100,7 +100,7 @@ impl Lane {
             state.failure = Some(Box::new((endpoint.clone(), failure.clone())));
         })?;
         if has_opened.swap(true, Ordering::Relaxed) {
-            peer.counters.reconnected();
+            peer.history.counters().reconnected();
         } else {
             cluster.note_opened(&self.slot);
         }
@@ -192,7 +192,7 @@ async fn open(
 ) -> Result<Connection, Failure> {
     let (env, config) = (cluster.env(), &cluster.config().connection);
     let deadline = deadline.min(Deadline::after(env.now(), config.connect_timeout));
-    let opened = Connection::open_counted(env, &peer.endpoint, config, &peer.counters, deadline).await;
+    let opened = Connection::open_after(env, &peer.endpoint, config, &peer.history, deadline).await;
     let connection = opened.map_err(|source| Failure::Open { source })?;
     cluster.check_identity(&connection, broker, deadline).await?;
     Ok(connection)

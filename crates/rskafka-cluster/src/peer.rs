@@ -1,10 +1,9 @@
-//! What is kept for one broker's address: the lanes that its users share, the way to it, its counters.
+//! What is kept for one broker's address: the lanes that its users share, the way to it, what was
+//! done and learnt there.
 //!
 //! Invariant: there is one for each address in use, and none for long of an address that no broker has.
 
-use std::sync::Arc;
-
-use rskafka_transport::{Counters, Endpoint};
+use rskafka_transport::{Endpoint, History};
 
 use crate::Lane;
 use crate::gate::Gate;
@@ -17,7 +16,7 @@ pub(crate) struct Peer {
     /// The lane of appends by partition clients that share one.
     pub(crate) produce: Lane,
     pub(crate) gate: Gate,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) history: History,
 }
 
 impl Peer {
@@ -27,7 +26,7 @@ impl Peer {
             control: Lane::new(),
             produce: Lane::new(),
             gate: Gate::default(),
-            counters: Arc::new(Counters::new(endpoint)),
+            history: History::new(endpoint),
         }
     }
 }

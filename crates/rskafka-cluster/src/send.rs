@@ -208,7 +208,7 @@ impl Cluster {
             place.endpoint = Some(route.broker.endpoint.clone());
             attempts += 1;
             if attempts > 1 {
-                self.peer(&route.broker.endpoint).counters.retried();
+                self.peer(&route.broker.endpoint).history.counters().retried();
             }
             let outcome = self.attempt(&call, &route, build(&route)).await;
             let reference = outcome.as_ref().map(|reply| &reply.response);

@@ -90,6 +90,10 @@ impl Versions {
         Self { ranges: profile.versions().collect(), answers_new_api_versions }
     }
 
+    pub(crate) fn advertised(&self) -> impl Iterator<Item = (ApiKey, VersionRange)> {
+        self.ranges.iter().copied()
+    }
+
     /// Has an API advertise other versions than the profile; an empty range takes it away.
     ///
     /// # Errors

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use rskafka_protocol::ApiKey;
 use tokio::io::DuplexStream;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -60,6 +62,11 @@ impl FakeCluster {
     /// The cluster's id, as Metadata answers it.
     pub fn cluster_id(&self) -> String {
         self.shared.with(|state, _| state.cluster_id.clone())
+    }
+
+    /// What the brokers advertise: each API with its versions.
+    pub fn advertised(&self) -> Vec<(ApiKey, RangeInclusive<i16>)> {
+        self.shared.versions.advertised().map(|(api_key, range)| (api_key, range.min..=range.max)).collect()
     }
 
     /// Connects to a broker by an in-memory pipe, under its address. It waits for as long as the broker is

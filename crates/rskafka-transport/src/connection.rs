@@ -11,7 +11,6 @@ use tokio::time::timeout_at;
 use tracing::debug;
 
 use crate::config::{CallOptions, ConnectionConfig};
-use crate::counters::Counters;
 use crate::deadline::Deadline;
 use crate::dial::Progress;
 use crate::endpoint::Endpoint;
@@ -19,6 +18,7 @@ use crate::env::Env;
 #[cfg(feature = "sasl")]
 use crate::error::SaslError;
 use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase};
+use crate::history::History;
 use crate::link::Link;
 use crate::negotiation::{Negotiation, Step};
 use crate::pipeline::Patience;
@@ -66,21 +66,21 @@ impl Connection {
         config: &ConnectionConfig,
         deadline: Deadline,
     ) -> Result<Self, OpenError> {
-        Self::open_counted(env, endpoint, config, &Arc::new(Counters::new(endpoint)), deadline).await
+        Self::open_after(env, endpoint, config, &History::new(endpoint), deadline).await
     }
 
-    /// The same, with counters that the connection shares with others to the same broker.
-    pub async fn open_counted(
+    /// The same, after other connections to the same address.
+    pub async fn open_after(
         env: &Env,
         endpoint: &Endpoint,
         config: &ConnectionConfig,
-        counters: &Arc<Counters>,
+        history: &History,
         deadline: Deadline,
     ) -> Result<Self, OpenError> {
         let started = env.now();
         let deadline = deadline.min(Deadline::after(started, config.connect_timeout));
-        let opened = Self::try_open(env, endpoint, config, counters, deadline).await;
-        counters.opened(opened.is_ok());
+        let opened = Self::try_open(env, endpoint, config, history, deadline).await;
+        history.counters().opened(opened.is_ok());
         let kind = match opened {
             Ok(connection) => return Ok(connection),
             Err(kind) => kind,
@@ -95,11 +95,11 @@ impl Connection {
         env: &Env,
         endpoint: &Endpoint,
         config: &ConnectionConfig,
-        counters: &Arc<Counters>,
+        history: &History,
         deadline: Deadline,
     ) -> Result<Self, OpenErrorKind> {
         let mut progress = Progress::new();
-        let opening = Self::steps(env, endpoint, config, counters, deadline, &mut progress);
+        let opening = Self::steps(env, endpoint, config, history, deadline, &mut progress);
         match timeout_at(deadline.instant(), opening).await {
             Ok(opened) => opened,
             Err(_) => Err(OpenErrorKind::timed_out(progress.phase, progress.into_failures())),
@@ -110,14 +110,25 @@ impl Connection {
         env: &Env,
         endpoint: &Endpoint,
         config: &ConnectionConfig,
-        counters: &Arc<Counters>,
+        history: &History,
         deadline: Deadline,
         progress: &mut Progress,
     ) -> Result<Self, OpenErrorKind> {
-        let (stream, witness) = config.security.dial(env, endpoint, progress).await?;
-        let link = Link::start(env, endpoint, config, counters, stream);
-        progress.phase = Phase::Negotiate;
-        let versions = negotiate(&link, &witness, deadline).await?;
+        let mut negotiation = Negotiation::new(history.begin_with());
+        let (link, versions) = loop {
+            *progress = Progress::new();
+            let (stream, witness) = config.security.dial(env, endpoint, progress).await?;
+            let link = Link::start(env, endpoint, config, history.counters(), stream);
+            progress.phase = Phase::Negotiate;
+            let negotiated = negotiate(&link, &witness, &mut negotiation, deadline).await;
+            match negotiated.inspect_err(|_| history.forget())? {
+                Some(versions) => break (link, versions),
+                None => {
+                    debug!(broker = %endpoint, version = negotiation.version(), "asking in a lower version")
+                }
+            }
+        };
+        history.learn(negotiation.began_with());
         progress.phase = Phase::Sasl;
         let session = authenticate(&link, &versions, config, deadline).await?;
         if let Some(session) = session {
@@ -245,23 +256,30 @@ async fn authenticate(
     Ok(None)
 }
 
+/// The broker's versions; `None` if another connection is needed to ask for them.
 async fn negotiate(
     link: &Link,
     witness: &Witness,
+    negotiation: &mut Negotiation,
     deadline: Deadline,
-) -> Result<BrokerVersions, OpenErrorKind> {
-    let mut negotiation = Negotiation::new();
+) -> Result<Option<BrokerVersions>, OpenErrorKind> {
     let request = Negotiation::request();
     loop {
         let version = negotiation.version();
         let mut encode = |id| encode_request(&request, version, id, Some(link.client_id()));
-        let answer = link.exchange(ApiKey::API_VERSIONS, deadline, &mut encode).await;
-        let frame = answer.map_err(|source| match source.kind() {
-            CallErrorKind::TimedOut { .. } => OpenErrorKind::timed_out(Phase::Negotiate, Vec::new()),
-            _ => witness.explain(&source).unwrap_or(OpenErrorKind::Negotiate { source }),
-        })?;
+        let frame = match link.exchange(ApiKey::API_VERSIONS, deadline, &mut encode).await {
+            Ok(frame) => frame,
+            Err(source) if source.is_timeout() => {
+                return Err(OpenErrorKind::timed_out(Phase::Negotiate, Vec::new()));
+            }
+            Err(source) => match witness.explain(&source) {
+                Some(explained) => return Err(explained),
+                None if source.is_closed_by_broker() && negotiation.closed() => return Ok(None),
+                None => return Err(OpenErrorKind::Negotiate { source }),
+            },
+        };
         match negotiation.answered(&frame) {
-            Ok(Step::Done(versions)) => return Ok(versions),
+            Ok(Step::Done(versions)) => return Ok(Some(versions)),
             Ok(Step::Again) => {}
             Ok(Step::Refused(code)) => return Err(OpenErrorKind::Refused { code }),
             Err(source) => {

@@ -14,6 +14,7 @@ mod dial;
 mod endpoint;
 mod env;
 mod error;
+mod history;
 mod link;
 mod negotiation;
 mod pipeline;
@@ -41,6 +42,7 @@ pub use error::{
     BoxError, CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase, ProxyError, SaslError,
     TlsError,
 };
+pub use history::History;
 #[cfg(feature = "sasl")]
 pub use rskafka_protocol::scram::Credentials;
 #[cfg(feature = "tls")]

@@ -1,6 +1,11 @@
 //! Which version of ApiVersions to ask, until the broker's versions are known (KIP-511).
 //!
-//! Invariant: each version asked is lower than the one before, so the negotiation ends.
+//! A broker that does not know the version says so, in the answer's version 0. Azure Event Hubs, and others that
+//! are no Apache Kafka, close the connection instead; then the next lower one of [`AFTER_A_CLOSE`] is asked, over
+//! another connection.
+//!
+//! Invariant: each version asked is lower than the one before, so the negotiation ends; and after at most
+//! three connections.
 
 use bytes::Bytes;
 use rskafka_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
@@ -8,10 +13,16 @@ use rskafka_protocol::{ApiKey, DecodeError, ErrorCode, Message, decode_response}
 
 use crate::versions::BrokerVersions;
 
+/// What is asked after a close: the version before the latest, which has the same layout and is known since
+/// 2019, and the one that all know.
+const AFTER_A_CLOSE: [i16; 2] = [3, 0];
+
 /// A negotiation under way.
 #[derive(Debug)]
 pub(crate) struct Negotiation {
     version: i16,
+    /// The version that the connection in use began with.
+    began_with: i16,
 }
 
 /// What follows from an answer.
@@ -24,8 +35,28 @@ pub(crate) enum Step {
 }
 
 impl Negotiation {
-    pub(crate) fn new() -> Self {
-        Self { version: ApiVersionsRequest::VERSIONS.max }
+    /// What a connection begins with, if nothing is known of the broker.
+    pub(crate) const LATEST: i16 = ApiVersionsRequest::VERSIONS.max;
+
+    pub(crate) fn new(version: i16) -> Self {
+        Self { version, began_with: version }
+    }
+
+    /// The version that the connection in use began with.
+    pub(crate) fn began_with(&self) -> i16 {
+        self.began_with
+    }
+
+    /// Whether to ask again over another connection, in [`Self::version`], after one has ended without a byte
+    /// of an answer.
+    pub(crate) fn closed(&mut self) -> bool {
+        // A broker that has answered on it was not put off by the version.
+        let is_first = self.version == self.began_with;
+        let Some(lower) = AFTER_A_CLOSE.into_iter().find(|lower| is_first && *lower < self.version) else {
+            return false;
+        };
+        *self = Self::new(lower);
+        true
     }
 
     /// The version to ask in.
@@ -95,7 +126,7 @@ mod tests {
         for version in ApiVersionsRequest::VERSIONS.iter() {
             let frame =
                 answer(version, ErrorCode::NONE, &[(3, 0, 13), (-7, 1, 2), (30_000, 0, 0), (1, 9, 4)]);
-            let Ok(Step::Done(versions)) = (Negotiation { version }).answered(&frame) else { panic!() };
+            let Ok(Step::Done(versions)) = Negotiation::new(version).answered(&frame) else { panic!() };
             assert_eq!(versions.range(ApiKey(3)), Some(VersionRange { min: 0, max: 13 }));
             assert_eq!(versions.range(ApiKey(30_000)), Some(VersionRange { min: 0, max: 0 }));
             assert_eq!(versions.range(ApiKey(1)), None);
@@ -105,7 +136,7 @@ mod tests {
     #[test]
     fn a_refusal_in_version_0_leads_to_the_version_that_it_names() {
         let refused = |keys: &[_]| {
-            let mut negotiation = Negotiation::new();
+            let mut negotiation = Negotiation::new(Negotiation::LATEST);
             let step = negotiation.answered(&answer(0, ErrorCode::UNSUPPORTED_VERSION, keys));
             assert_eq!(step, Ok(Step::Again));
             negotiation.version()
@@ -120,11 +151,34 @@ mod tests {
     }
 
     #[test]
+    fn after_a_close_a_lower_version_is_asked_at_most_twice() {
+        for (first, expected) in [(4, &[3, 0][..]), (3, &[0]), (2, &[0]), (1, &[0]), (0, &[])] {
+            let mut negotiation = Negotiation::new(first);
+            for lower in expected {
+                assert!(negotiation.closed());
+                assert_eq!((negotiation.version(), negotiation.began_with()), (*lower, *lower));
+            }
+            assert!(!negotiation.closed());
+        }
+    }
+
+    #[test]
+    fn a_close_after_an_answer_has_another_reason_than_the_version() {
+        let mut negotiation = Negotiation::new(4);
+        let step = negotiation.answered(&answer(0, ErrorCode::UNSUPPORTED_VERSION, &[(18, 0, 3)]));
+        assert_eq!(step, Ok(Step::Again));
+        assert!(!negotiation.closed());
+    }
+
+    #[test]
     fn another_error_is_a_refusal() {
         let frame = answer(4, ErrorCode::INVALID_REQUEST, &[]);
-        assert_eq!(Negotiation::new().answered(&frame), Ok(Step::Refused(ErrorCode::INVALID_REQUEST)));
+        assert_eq!(
+            Negotiation::new(Negotiation::LATEST).answered(&frame),
+            Ok(Step::Refused(ErrorCode::INVALID_REQUEST))
+        );
         let frame = answer(0, ErrorCode::UNSUPPORTED_VERSION, &[]);
-        let step = Negotiation { version: 0 }.answered(&frame);
+        let step = Negotiation::new(0).answered(&frame);
         assert_eq!(step, Ok(Step::Refused(ErrorCode::UNSUPPORTED_VERSION)));
     }
 
@@ -134,7 +188,7 @@ mod tests {
             frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 6),
             refuse in prop::collection::vec(any::<bool>(), 6),
         ) {
-            let mut negotiation = Negotiation::new();
+            let mut negotiation = Negotiation::new(Negotiation::LATEST);
             let mut asked = vec![negotiation.version()];
             for (frame, refuse) in frames.into_iter().zip(refuse) {
                 let mut frame = [&[0; 4], frame.as_slice()].concat();

@@ -30,6 +30,14 @@ pub struct Security {
 }
 
 impl Security {
+    /// Whether clients prove who they are by SASL.
+    pub fn has_sasl(&self) -> bool {
+        #[cfg(feature = "sasl")]
+        return self.sasl.is_some();
+        #[cfg(not(feature = "sasl"))]
+        return false;
+    }
+
     /// The stream to `endpoint`, by way of the proxy and TLS. `progress` tells how far it got.
     pub(crate) async fn dial(
         &self,

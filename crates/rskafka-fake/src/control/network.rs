@@ -88,7 +88,7 @@ impl FakeCluster {
     /// # Errors
     ///
     /// There is no such broker.
-    pub fn advertise(&self, broker: i32, host: &str, port: u16) -> Result<(), ControlError> {
+    pub fn advertise_address(&self, broker: i32, host: &str, port: u16) -> Result<(), ControlError> {
         let endpoint = Endpoint { host: host.to_owned(), port };
         self.shared.with(|state, _| state.advertise(broker, endpoint))
     }

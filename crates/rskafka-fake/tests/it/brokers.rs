@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rskafka_fake::{ControlError, FakeCluster};
+use rskafka_fake::ControlError;
 use rskafka_protocol::messages::metadata::MetadataRequest;
 use rskafka_protocol::{ApiKey, ErrorCode};
 use tokio::net::TcpStream;
@@ -13,14 +13,14 @@ use crate::support::*;
 
 #[tokio::test]
 async fn a_cluster_on_loopback_ports_appends_and_reads() {
-    let cluster = FakeCluster::builder().brokers(3).start().await.unwrap();
+    let cluster = fake().brokers(3).start().await.unwrap();
     let addresses = cluster.bootstrap_servers();
     assert_eq!(addresses.len(), 3);
     cluster.create_topic("t", 3, 1).unwrap();
     let topic = topic(&cluster, "t");
     for partition in 0..3 {
         let leader = cluster.leader("t", partition).unwrap().unwrap();
-        let mut client = RawClient::tcp(&addresses[leader as usize - 1]).await;
+        let mut client = RawClient::tcp(&addresses[leader as usize - 1]).await.of(&cluster);
         let brokers = client.call(9, &MetadataRequest::default()).await.brokers;
         let advertised: Vec<_> =
             brokers.iter().map(|broker| format!("{}:{}", broker.host, broker.port)).collect();
@@ -44,7 +44,7 @@ async fn three_brokers_start_in_a_moment() {
     let mut best = Duration::MAX;
     for _ in 0..5 {
         let start = Instant::now();
-        let cluster = FakeCluster::builder().brokers(3).start().await.unwrap();
+        let cluster = fake().brokers(3).start().await.unwrap();
         best = best.min(start.elapsed());
         cluster.shutdown().await;
     }
@@ -53,12 +53,12 @@ async fn three_brokers_start_in_a_moment() {
 
 #[tokio::test]
 async fn a_stopped_broker_cuts_its_connections_and_refuses_new_ones() {
-    let cluster = FakeCluster::builder().brokers(3).start().await.unwrap();
+    let cluster = fake().brokers(3).start().await.unwrap();
     let address = cluster.bootstrap_servers()[1].clone();
     cluster.create_topic("t", 1, 3).unwrap();
     let topic = topic(&cluster, "t");
     cluster.move_leader("t", 0, 2).unwrap();
-    let mut client = RawClient::tcp(&address).await;
+    let mut client = RawClient::tcp(&address).await.of(&cluster);
     produce(&mut client, &topic, 0, batch(["kept"])).await;
 
     cluster.stop_broker(2).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_stopped_broker_cuts_its_connections_and_refuses_new_ones() {
     assert_eq!(TcpStream::connect(&address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     let leader = cluster.leader("t", 0).unwrap().unwrap();
     assert_ne!(leader, 2);
-    let mut other = RawClient::tcp(&cluster.bootstrap_servers()[leader as usize - 1]).await;
+    let mut other = RawClient::tcp(&cluster.bootstrap_servers()[leader as usize - 1]).await.of(&cluster);
     let metadata = other.call(9, &MetadataRequest { topics: None, ..Default::default() }).await;
     assert_eq!(metadata.brokers.len(), 2);
     let partition = only(only(metadata.topics).partitions);
@@ -75,7 +75,7 @@ async fn a_stopped_broker_cuts_its_connections_and_refuses_new_ones() {
     cluster.start_broker(2).await.unwrap();
     assert_eq!(cluster.bootstrap_servers()[1], address);
     cluster.move_leader("t", 0, 2).unwrap();
-    let mut client = RawClient::tcp(&address).await;
+    let mut client = RawClient::tcp(&address).await.of(&cluster);
     let data = fetch(&mut client, &topic, 0, 0).await;
     assert_eq!(records(&data), [(0, Bytes::from("kept"))]);
 }
@@ -115,9 +115,9 @@ async fn connections_are_counted_and_can_be_cut() {
 
 #[tokio::test]
 async fn the_end_of_the_last_handle_is_the_end_of_the_cluster() {
-    let cluster = FakeCluster::builder().start().await.unwrap();
+    let cluster = fake().start().await.unwrap();
     let address = cluster.bootstrap_servers().remove(0);
-    let mut client = RawClient::tcp(&address).await;
+    let mut client = RawClient::tcp(&address).await.of(&cluster);
     let clone = cluster.clone();
     drop(cluster);
     client.call(9, &MetadataRequest::default()).await;
@@ -128,8 +128,8 @@ async fn the_end_of_the_last_handle_is_the_end_of_the_cluster() {
 
 #[tokio::test]
 async fn after_shutdown_nothing_is_left_running() {
-    let cluster = FakeCluster::builder().brokers(3).start().await.unwrap();
-    let mut client = RawClient::tcp(&cluster.bootstrap_servers()[0]).await;
+    let cluster = fake().brokers(3).start().await.unwrap();
+    let mut client = RawClient::tcp(&cluster.bootstrap_servers()[0]).await.of(&cluster);
     client.call(9, &MetadataRequest::default()).await;
     cluster.shutdown().await;
     assert!(client.is_closed().await);

@@ -57,7 +57,8 @@ async fn every_api_can_answer_a_code() {
     assert_eq!(by_id.error_code, code, "a topic is known by its id too");
     cluster.clear_faults();
     cluster.inject(Fault::answer(code).on(ApiKey::METADATA));
-    assert_eq!(client.call(13, &MetadataRequest::default()).await.error_code, code);
+    let said = if client.spoken::<MetadataRequest>(13) >= 13 { code } else { ErrorCode::NONE };
+    assert_eq!(client.call(13, &MetadataRequest::default()).await.error_code, said);
     assert_eq!(client.call(13, &MetadataRequest::default()).await.error_code, ErrorCode::NONE);
 }
 
@@ -100,36 +101,37 @@ async fn a_late_answer_keeps_its_connection_busy_and_no_other() {
 
 #[tokio::test]
 async fn answers_are_changed_on_their_way() {
+    const VERSION: i16 = 5;
     let (cluster, _, mut client) = with_topic().await;
     let request = MetadataRequest::default();
-    let id = client.send(9, &request).await;
+    let id = client.send(VERSION, &request).await;
     let truth = client.frame().await.unwrap();
-    let decodes = |frame: &Bytes| decode_response::<MetadataResponse>(9, frame).is_ok();
+    let decodes = |frame: &Bytes| decode_response::<MetadataResponse>(VERSION, frame).is_ok();
     assert!(decodes(&truth));
 
     cluster.inject(Fault::wrong_correlation_id(1000));
-    let sent = client.send(9, &request).await;
+    let sent = client.send(VERSION, &request).await;
     let frame = client.frame().await.unwrap();
     assert_eq!(ResponseHeader::peek_correlation_id(&frame), Some(sent + 1000));
     assert!(sent > id);
 
     cluster.inject(Fault::shorten(3));
-    client.send(9, &request).await;
+    client.send(VERSION, &request).await;
     let frame = client.frame().await.unwrap();
     assert_eq!((frame.len(), decodes(&frame)), (truth.len() - 3, false));
 
     cluster.inject(Fault::lengthen("more"));
-    client.send(9, &request).await;
+    client.send(VERSION, &request).await;
     let frame = client.frame().await.unwrap();
     assert_eq!((&frame[truth.len()..], decodes(&frame)), (&b"more"[..], false));
 
     cluster.inject(Fault::flip(4 + 9, 0x80));
-    client.send(9, &request).await;
+    client.send(VERSION, &request).await;
     let frame = client.frame().await.unwrap();
     assert_eq!((frame.len(), frame[9]), (truth.len(), truth[9] ^ 0x80));
 
     cluster.inject(Fault::cut_at(10));
-    client.send(9, &request).await;
+    client.send(VERSION, &request).await;
     assert!(client.is_closed().await);
 }
 

@@ -21,7 +21,7 @@ fn alice() -> FakeSasl {
 }
 
 async fn start(sasl: FakeSasl) -> FakeCluster {
-    FakeCluster::builder().in_memory().sasl(sasl).start().await.unwrap()
+    fake().in_memory().sasl(sasl).start().await.unwrap()
 }
 
 async fn handshake(client: &mut RawClient, mechanism: &str) -> SaslHandshakeResponse {

@@ -1,10 +1,13 @@
-//! A client that knows frames and nothing else.
+//! A client that knows frames and nothing else, and clusters for it.
+//!
+//! A cluster behaves like the broker that `RSKAFKA_FAKE_PROFILE` names; `cargo xtask test` runs all tests with each.
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rskafka_fake::FakeCluster;
+use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
 use rskafka_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
@@ -12,7 +15,7 @@ use rskafka_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 use rskafka_protocol::records::{NewRecord, RecordBatchBuilder, batches};
-use rskafka_protocol::{ErrorCode, Request, Uuid, decode_response, encode_request, frame};
+use rskafka_protocol::{ApiKey, ErrorCode, Request, Uuid, decode_response, encode_request, frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -22,12 +25,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// The wall clock of test clusters at their start, in ms.
 pub(crate) const WALL_MS: i64 = 1_700_000_000_000;
 
+/// The broker that clusters behave like.
+pub(crate) fn profile() -> Profile {
+    std::env::var("RSKAFKA_FAKE_PROFILE").map_or(Profile::default(), |name| name.parse().unwrap())
+}
+
+/// Where clusters begin that are not of one profile in particular.
+pub(crate) fn fake() -> FakeClusterBuilder {
+    FakeCluster::builder().profile(profile())
+}
+
+/// Ends a test that needs a version of an API which the profile does not have, and says so, past libtest's capture:
+/// `cargo xtask test` counts these lines.
+macro_rules! needs {
+    ($request:ty, $version:expr, $why:expr) => {
+        if !$crate::support::speaks::<$request>($version).await {
+            let profile = $crate::support::profile();
+            let thread = std::thread::current();
+            let test = thread.name().unwrap_or_default();
+            let line = format!("\nskipped under {profile}: {test}: {}\n", $why);
+            std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
+            return;
+        }
+    };
+}
+pub(crate) use needs;
+
+/// Whether the profile's brokers have this version of an API.
+pub(crate) async fn speaks<R: Request>(version: i16) -> bool {
+    let advertised = fake().in_memory().start().await.unwrap().advertised();
+    advertised.iter().any(|(api_key, versions)| *api_key == R::API_KEY && versions.contains(&version))
+}
+
 pub(crate) async fn cluster(brokers: usize) -> FakeCluster {
     let wall = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(WALL_MS as u64);
-    FakeCluster::builder().brokers(brokers).in_memory().wall_clock(wall).start().await.unwrap()
+    fake().brokers(brokers).in_memory().wall_clock(wall).start().await.unwrap()
 }
 
 pub(crate) struct RawClient {
+    /// The newest versions that are spoken: none newer is asked in.
+    newest: Vec<(ApiKey, i16)>,
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     next_correlation_id: i32,
@@ -35,12 +72,35 @@ pub(crate) struct RawClient {
 
 impl RawClient {
     pub(crate) fn over(stream: impl Stream + 'static) -> Self {
-        Self { stream: Box::new(stream), buffer: BytesMut::new(), next_correlation_id: 100 }
+        Self {
+            newest: Vec::new(),
+            stream: Box::new(stream),
+            buffer: BytesMut::new(),
+            next_correlation_id: 100,
+        }
     }
 
     /// Through a pipe to a broker of an in-memory cluster.
     pub(crate) async fn pipe(cluster: &FakeCluster, broker: i32) -> Self {
-        Self::over(cluster.connect(&format!("broker-{broker}"), 9092).await.unwrap())
+        Self::over(cluster.connect(&format!("broker-{broker}"), 9092).await.unwrap()).of(cluster)
+    }
+
+    /// Has requests and answers be of no newer version than the cluster speaks, whichever is asked for.
+    pub(crate) fn of(self, cluster: &FakeCluster) -> Self {
+        let advertised = cluster.advertised().into_iter();
+        let newest = advertised.map(|(api_key, versions)| (api_key, *versions.end())).collect();
+        Self { newest, ..self }
+    }
+
+    /// Through a pipe, and in whatever version is asked for.
+    pub(crate) async fn unbound(cluster: &FakeCluster, broker: i32) -> Self {
+        Self { newest: Vec::new(), ..Self::pipe(cluster, broker).await }
+    }
+
+    /// The version in which a request of this version is made.
+    pub(crate) fn spoken<R: Request>(&self, version: i16) -> i16 {
+        let newest = self.newest.iter().find(|(api_key, _)| *api_key == R::API_KEY);
+        newest.map_or(version, |(_, newest)| version.min(*newest))
     }
 
     /// Over TCP to an address.
@@ -48,11 +108,16 @@ impl RawClient {
         Self::over(tokio::net::TcpStream::connect(address).await.unwrap())
     }
 
+    /// Those of these versions that are spoken.
+    pub(crate) fn versions<R: Request>(&self, versions: RangeInclusive<i16>) -> RangeInclusive<i16> {
+        *versions.start()..=self.spoken::<R>(*versions.end())
+    }
+
     /// Sends a request; gives its correlation id.
     pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
         let id = self.next_correlation_id;
         self.next_correlation_id += 1;
-        let frame = encode_request(request, version, id, Some("raw")).unwrap();
+        let frame = encode_request(request, self.spoken::<R>(version), id, Some("raw")).unwrap();
         self.send_bytes(&frame.to_bytes()).await;
         id
     }
@@ -77,7 +142,7 @@ impl RawClient {
 
     pub(crate) async fn receive<R: Request>(&mut self, version: i16, correlation_id: i32) -> R::Response {
         let frame = self.frame().await.expect("the connection ended");
-        let (header, response) = decode_response::<R::Response>(version, &frame).unwrap();
+        let (header, response) = decode_response::<R::Response>(self.spoken::<R>(version), &frame).unwrap();
         assert_eq!(header.correlation_id, correlation_id);
         response
     }

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{AlertDescription, CertificateError, ClientConfig, Err
 use crate::support::*;
 
 async fn start(tls: &FakeTls) -> FakeCluster {
-    FakeCluster::builder().brokers(2).in_memory().tls(tls.clone()).start().await.unwrap()
+    fake().brokers(2).in_memory().tls(tls.clone()).start().await.unwrap()
 }
 
 /// Shakes hands over any stream, trusting one CA.
@@ -52,7 +52,7 @@ async fn over_pipe(
     identity: Option<FakeIdentity>,
 ) -> io::Result<RawClient> {
     let pipe = cluster.connect("broker-2", 9092).await.unwrap();
-    Ok(RawClient::over(shake(pipe, "broker-2", ca, identity).await?))
+    Ok(RawClient::over(shake(pipe, "broker-2", ca, identity).await?).of(cluster))
 }
 
 fn tls_error(error: &io::Error) -> Error {
@@ -71,11 +71,11 @@ async fn requests_are_served_over_pipes_and_ports() {
     assert_eq!(produce(&mut client, &topic, 0, batch([&large])).await.error_code, ErrorCode::NONE);
     assert_eq!(records(&fetch(&mut client, &topic, 0, 0).await)[0].1, large);
 
-    let cluster = FakeCluster::builder().tls(tls.clone()).start().await.unwrap();
+    let cluster = fake().tls(tls.clone()).start().await.unwrap();
     let address = cluster.bootstrap_servers().remove(0);
     for name in ["localhost", "127.0.0.1"] {
         let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-        let mut client = RawClient::over(shake(stream, name, &tls, None).await.unwrap());
+        let mut client = RawClient::over(shake(stream, name, &tls, None).await.unwrap()).of(&cluster);
         client.call(9, &MetadataRequest::default()).await;
     }
     assert_eq!(cluster.partial_frames(), 0);

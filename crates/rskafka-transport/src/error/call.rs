@@ -83,6 +83,20 @@ impl CallError {
         }
     }
 
+    /// Whether the broker closed the connection after the request, without a byte of an answer.
+    pub fn is_closed_by_broker(&self) -> bool {
+        use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+        self.inner.sent
+            && self.close_cause().is_some_and(|cause| match &**cause {
+                CloseCause::ByBroker { .. } => true,
+                // The last is the end of TLS without a word.
+                CloseCause::Read { source } => {
+                    matches!(source.kind(), ConnectionReset | ConnectionAborted | UnexpectedEof)
+                }
+                _ => false,
+            })
+    }
+
     /// Why the connection ended, if that is the reason.
     pub fn close_cause(&self) -> Option<&Arc<CloseCause>> {
         match &self.inner.kind {

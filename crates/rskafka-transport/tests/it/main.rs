@@ -3,6 +3,7 @@
 mod broken_peers;
 mod deadlines;
 mod dropping;
+mod hanging_up;
 mod opening;
 mod phases;
 mod pipelining;

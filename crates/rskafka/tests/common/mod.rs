@@ -13,8 +13,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rskafka::client::{Client, OffsetAt, PartitionClient};
+use rskafka::protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use rskafka::protocol::{ApiKey, decode_response, encode_request};
 use rskafka::record::{Record, RecordAndOffset};
 use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// The clusters' addresses, as a client takes them.
 pub type Brokers = Vec<String>;
@@ -56,6 +60,19 @@ pub async fn served(client: &Client, topic: &str, partition: i32) -> PartitionCl
         }
     };
     tokio::time::timeout(PATIENCE, asking).await.expect("nobody leads the new topic")
+}
+
+/// Whether the brokers' metadata tells a topic from another one of the same name.
+pub async fn has_topic_ids(brokers: &Brokers) -> bool {
+    const SINCE_METADATA: i16 = 10;
+    let mut stream = TcpStream::connect(&brokers[0]).await.unwrap();
+    let request = encode_request(&ApiVersionsRequest::default(), 0, 1, None).unwrap();
+    stream.write_all(&request.to_bytes()).await.unwrap();
+    let mut frame = vec![0; stream.read_u32().await.unwrap() as usize];
+    stream.read_exact(&mut frame).await.unwrap();
+    let (_, answer) = decode_response::<ApiVersionsResponse>(0, &frame.into()).unwrap();
+    let metadata = answer.api_keys.iter().find(|api| api.api_key == ApiKey::METADATA.0).unwrap();
+    metadata.max_version >= SINCE_METADATA
 }
 
 /// A record with a value only.

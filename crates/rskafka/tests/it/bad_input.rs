@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::common::record;
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, builder, failure, start};
+use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, builder, failure, fake, start};
 
 /// A peer on a port of its own that answers the first bytes with `answer` and closes.
 async fn peer(answer: &'static [u8]) -> String {
@@ -48,7 +48,7 @@ async fn no_reachable_broker_lists_each_address_with_its_own_cause() {
 async fn a_silent_peer_does_not_use_up_the_time_of_the_others() {
     // The kernel accepts, nobody reads.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let cluster = rskafka_fake::FakeCluster::builder().start().await.unwrap();
+    let cluster = fake().start().await.unwrap();
     let brokers = vec![silent.local_addr().unwrap().to_string(), cluster.bootstrap_servers()[0].clone()];
     let timeout = Duration::from_secs(2);
     Client::builder(brokers).api_timeout(timeout).build().await.unwrap();

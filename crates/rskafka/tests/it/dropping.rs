@@ -10,7 +10,7 @@ use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, Fault};
 
 use super::common::{read_all, record, values};
-use super::kit::{TOPIC, builder, start};
+use super::kit::{TOPIC, builder, fake, start};
 
 /// Polls a future whenever it wants to be, up to `polls` times, and drops it: for odd numbers at once, for even
 /// ones after everybody else has gone on as far as possible. Gives whether it completed.
@@ -119,7 +119,7 @@ async fn a_large_produce_through_a_narrow_pipe_dropped_at_every_poll_leaves_whol
     // The request is 50 times what the pipe holds: it is dropped while a part of it is written.
     let value = "x".repeat(50_000);
     for polls in 1.. {
-        let cluster = FakeCluster::builder().in_memory().pipe_bytes(1000).start().await.unwrap();
+        let cluster = fake().in_memory().pipe_bytes(1000).start().await.unwrap();
         cluster.create_topic(TOPIC, 1, 1).unwrap();
         let client = builder(&cluster).build().await.unwrap();
         let log = client.partition_client(TOPIC, 0).await.unwrap();

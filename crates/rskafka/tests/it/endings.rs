@@ -6,18 +6,18 @@ use std::time::Duration;
 use rskafka::client::OffsetAt;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::protocol::{ApiKey, ErrorCode};
-use rskafka_fake::{FakeCluster, Fault};
+use rskafka_fake::Fault;
 use tokio::time::{Instant, timeout};
 
 use super::common::{read_all, record, values};
-use super::kit::{TIMEOUT, TOPIC, builder, env, failure, start};
+use super::kit::{TIMEOUT, TOPIC, builder, env, failure, fake, start};
 
 #[test]
 fn appends_in_line_end_with_the_runtime_of_the_client() {
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
     let (brokers, home, other) = (runtime(), runtime(), runtime());
-    let cluster = brokers.block_on(FakeCluster::builder().start()).unwrap();
+    let cluster = brokers.block_on(fake().start()).unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     let log = home.block_on(async {
         let client = rskafka::client::Client::new_plain(cluster.bootstrap_servers()).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_new_partition_client_looks_at_what_is_there_now() {
 
 #[tokio::test(start_paused = true)]
 async fn a_frozen_broker_stalls_no_look_at_leaders_for_long() {
-    let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
+    let cluster = fake().brokers(3).in_memory().start().await.unwrap();
     cluster.create_topic(TOPIC, 1, 3).unwrap();
     let client = rskafka::client::Client::builder(cluster.bootstrap_servers())
         .env(env(&cluster))

@@ -14,7 +14,7 @@ use rskafka_fake::FakeCluster;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::time::Instant;
 
-use super::relay::{read_frame, write_frame};
+use super::relay::{is_too_new, read_frame, write_frame};
 
 /// The guard of all connections of a client.
 #[derive(Clone, Default)]
@@ -81,12 +81,18 @@ impl Guard {
         let (mut from_client, mut to_client) = split(client);
         let (mut from_broker, mut to_broker) = split(broker);
 
-        let frame = read_frame(&mut from_client).await?;
-        let header = RequestHeader::decode(&frame).unwrap().0;
-        assert_eq!(header.api_key, ApiKey::API_VERSIONS);
-        write_frame(&mut to_broker, &frame).await;
-        let answer = read_frame(&mut from_broker).await?;
-        write_frame(&mut to_client, &with_sasl(header.api_version, &answer)).await;
+        loop {
+            let frame = read_frame(&mut from_client).await?;
+            let header = RequestHeader::decode(&frame).unwrap().0;
+            assert_eq!(header.api_key, ApiKey::API_VERSIONS);
+            write_frame(&mut to_broker, &frame).await;
+            let answer = read_frame(&mut from_broker).await?;
+            if !is_too_new(&answer) {
+                write_frame(&mut to_client, &with_sasl(header.api_version, &answer)).await;
+                break;
+            }
+            write_frame(&mut to_client, &answer).await;
+        }
 
         let header = RequestHeader::decode(&read_frame(&mut from_client).await?).unwrap().0;
         assert_eq!(header.api_key, ApiKey::SASL_HANDSHAKE);

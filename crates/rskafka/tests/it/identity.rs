@@ -10,11 +10,11 @@ use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{Client, ClientBuilder};
 use rskafka::protocol::messages::metadata::MetadataResponse;
 use rskafka::protocol::{ApiKey, ErrorCode};
-use rskafka_fake::{FakeCluster, FakeClusterBuilder};
+use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
 use tokio::time::Instant;
 
 use super::common::{read_all, record, values};
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure};
+use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, profile};
 use super::relay::{Asked, change, env_meddling, env_relaying};
 
 /// A switch that a test turns while others look at it.
@@ -33,7 +33,10 @@ impl Switch {
 
 /// Brokers that take appends by the topic's name, whatever cluster they are of.
 fn by_name() -> FakeClusterBuilder {
-    FakeCluster::builder().in_memory().advertise(ApiKey::PRODUCE, 3..=12)
+    match profile() {
+        Profile::Kafka4_3 => fake().in_memory().advertise(ApiKey::PRODUCE, 3..=12),
+        _ => fake().in_memory(),
+    }
 }
 
 async fn with_topic(builder: FakeClusterBuilder, replicas: i16) -> FakeCluster {
@@ -281,7 +284,8 @@ async fn an_advertised_host_that_cannot_be_reached_is_named() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_sends_the_client_back_to_the_start_is_obeyed() {
-    let cluster = with_topic(by_name().brokers(3), 3).await;
+    // Only this version can say it.
+    let cluster = with_topic(by_name().advertise(ApiKey::METADATA, 1..=13).brokers(3), 3).await;
     let route = {
         let cluster = cluster.clone();
         move |host: &str| {
@@ -326,7 +330,7 @@ async fn a_broker_that_sends_the_client_back_to_the_start_is_obeyed() {
 
 #[tokio::test]
 async fn a_name_with_two_addresses_works_while_one_is_dead() {
-    let cluster = FakeCluster::builder().start().await.unwrap();
+    let cluster = fake().start().await.unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     let port: u16 = cluster.bootstrap_servers()[0].rsplit_once(':').unwrap().1.parse().unwrap();
     let resolver = |host: String, port: u16| async move {

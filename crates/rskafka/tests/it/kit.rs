@@ -1,11 +1,13 @@
 //! Clients of a cluster in memory, on paused time: a deadline that holds is held to the millisecond.
+//!
+//! The cluster behaves like the broker that `RSKAFKA_FAKE_PROFILE` names; `cargo xtask test` runs all tests with each.
 
 use std::time::Duration;
 
 use rskafka::client::env::Env;
 use rskafka::client::error::Error;
 use rskafka::client::{Client, ClientBuilder, PartitionClient};
-use rskafka_fake::FakeCluster;
+use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
 use tokio::time::Instant;
 
 use super::common::SLACK;
@@ -17,6 +19,26 @@ pub const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// One attempt of it, within this.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The broker that clusters behave like.
+pub fn profile() -> Profile {
+    std::env::var("RSKAFKA_FAKE_PROFILE").map_or(Profile::default(), |name| name.parse().unwrap())
+}
+
+/// Whether metadata tells a topic from another one of the same name.
+pub fn has_topic_ids() -> bool {
+    !matches!(profile(), Profile::Redpanda | Profile::EventHubs)
+}
+
+/// How many connections to a broker end before it is known in which version to ask for its versions.
+pub fn hang_ups() -> usize {
+    usize::from(profile() == Profile::EventHubs)
+}
+
+/// Where every cluster of these tests begins.
+pub fn fake() -> FakeClusterBuilder {
+    FakeCluster::builder().profile(profile())
+}
 
 /// An environment that dials into the cluster.
 pub fn env(cluster: &FakeCluster) -> Env {
@@ -38,7 +60,7 @@ pub fn builder(cluster: &FakeCluster) -> ClientBuilder {
 
 /// A cluster in memory with one topic of one partition, replicated to all brokers, and a client of it.
 pub async fn start(brokers: usize) -> (FakeCluster, Client, PartitionClient) {
-    let cluster = FakeCluster::builder().brokers(brokers).in_memory().start().await.unwrap();
+    let cluster = fake().brokers(brokers).in_memory().start().await.unwrap();
     cluster.create_topic(TOPIC, 1, brokers as i16).unwrap();
     let client = builder(&cluster).build().await.unwrap();
     let log = client.partition_client(TOPIC, 0).await.unwrap();

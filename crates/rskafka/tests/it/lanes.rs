@@ -8,7 +8,7 @@ use rskafka::protocol::ApiKey;
 use rskafka_fake::Fault;
 
 use super::common::record;
-use super::kit::{TOPIC, builder, start};
+use super::kit::{TOPIC, builder, fake, hang_ups, start};
 
 #[tokio::test(start_paused = true)]
 async fn two_requests_are_on_the_wire_before_the_first_answer() {
@@ -85,10 +85,9 @@ async fn dropping_the_last_handle_ends_the_connections() {
 
 #[tokio::test(start_paused = true)]
 async fn old_brokers_are_spoken_to_in_their_versions() {
-    use rskafka_fake::FakeCluster;
     // The lowest versions of each, and those of a broker without topic ids.
     for (produce, fetch, list, metadata) in [(3, 4, 1, 4), (7, 10, 4, 8), (9, 12, 6, 11), (13, 18, 10, 9)] {
-        let cluster = FakeCluster::builder()
+        let cluster = fake()
             .in_memory()
             .advertise(ApiKey::PRODUCE, 3..=produce)
             .advertise(ApiKey::FETCH, 4..=fetch)
@@ -124,12 +123,11 @@ async fn closing_the_client_ends_the_connections_of_its_partition_clients() {
 
 #[test]
 fn connections_live_on_the_runtime_of_the_client() {
-    use rskafka_fake::FakeCluster;
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
     let (home, other) = (runtime(), runtime());
     let (cluster, log) = home.block_on(async {
-        let cluster = FakeCluster::builder().start().await.unwrap();
+        let cluster = fake().start().await.unwrap();
         cluster.create_topic(TOPIC, 1, 1).unwrap();
         let client = rskafka::client::Client::new_plain(cluster.bootstrap_servers()).await.unwrap();
         (cluster, client.partition_client(TOPIC, 0).await.unwrap())
@@ -169,9 +167,8 @@ fn produce_connections(cluster: &rskafka_fake::FakeCluster) -> BTreeSet<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn partition_clients_can_share_a_connection_per_broker_for_their_appends() {
-    use rskafka_fake::FakeCluster;
     for (shares, connections) in [(true, 3), (false, 30)] {
-        let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
+        let cluster = fake().brokers(3).in_memory().start().await.unwrap();
         cluster.create_topic(TOPIC, 30, 3).unwrap();
         let builder = builder(&cluster);
         let builder = if shares { builder.share_produce_connections() } else { builder };
@@ -229,9 +226,8 @@ async fn partition_clients_beyond_the_places_of_a_shared_connection_wait_for_one
 
 #[tokio::test(start_paused = true)]
 async fn five_hundred_active_clients_of_three_brokers_stay_within_their_connections() {
-    use rskafka_fake::FakeCluster;
     const CLIENTS: usize = 500;
-    let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
+    let cluster = fake().brokers(3).in_memory().start().await.unwrap();
     cluster.create_topic(TOPIC, CLIENTS as i32, 3).unwrap();
     let client = builder(&cluster).build().await.unwrap();
     let mut active = Vec::new();
@@ -251,5 +247,6 @@ async fn five_hundred_active_clients_of_three_brokers_stay_within_their_connecti
     let requests = cluster.requests();
     let used: BTreeSet<u64> = requests.iter().map(|request| request.connection).collect();
     // One to produce and one to fetch for each, and one to each broker for all else.
-    assert!(open <= 2 * CLIENTS + 3 && used.len() <= 2 * CLIENTS + 3, "{open} open, {} used", used.len());
+    let most = 2 * CLIENTS + 3;
+    assert!(open <= most && used.len() <= most + 3 * hang_ups(), "{open} open, {} used", used.len());
 }

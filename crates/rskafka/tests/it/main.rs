@@ -10,6 +10,7 @@ mod bad_input;
 mod broken_peers;
 mod dropping;
 mod endings;
+mod event_hubs;
 mod guard;
 mod identity;
 mod kit;
@@ -24,13 +25,13 @@ mod sessions;
 mod throttling;
 
 use common::Brokers;
-use rskafka_fake::FakeCluster;
+use kit::fake;
 
 /// The cases of `common` run over TCP and in real time, as on a real broker.
 fn run<F: Future<Output = ()>>(case: fn(Brokers) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
     runtime.block_on(async {
-        let cluster = FakeCluster::builder().brokers(3).start().await.unwrap();
+        let cluster = fake().brokers(3).start().await.unwrap();
         case(cluster.bootstrap_servers()).await;
     });
 }

@@ -10,7 +10,7 @@ use rskafka_fake::FakeCluster;
 use tokio::time::Instant;
 
 use super::common::{read_all, record, values};
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, failure, start};
+use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, failure, fake, start};
 
 /// When each connection was asked for.
 type Dials = Arc<Mutex<Vec<Instant>>>;
@@ -28,7 +28,7 @@ fn counting_env(cluster: &FakeCluster) -> (Env, Dials) {
 
 /// A cluster of one broker, and many writers with a connection each.
 async fn writers(count: usize) -> (FakeCluster, Client, Vec<PartitionClient>, Dials) {
-    let cluster = FakeCluster::builder().in_memory().start().await.unwrap();
+    let cluster = fake().in_memory().start().await.unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     let (env, dials) = counting_env(&cluster);
     let client = Client::builder(cluster.bootstrap_servers())
@@ -108,7 +108,7 @@ async fn a_connection_that_the_broker_closed_while_idle_costs_no_error_and_no_pa
 
 #[tokio::test(start_paused = true)]
 async fn one_writer_at_a_broken_address_does_not_hold_up_another_address() {
-    let cluster = FakeCluster::builder().brokers(2).in_memory().start().await.unwrap();
+    let cluster = fake().brokers(2).in_memory().start().await.unwrap();
     cluster.create_topic(TOPIC, 2, 1).unwrap();
     let (env, _) = counting_env(&cluster);
     let client = Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();

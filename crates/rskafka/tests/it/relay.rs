@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rskafka::client::env::{Env, EnvBuilder};
-use rskafka::protocol::{ApiKey, Message, RequestHeader, decode_response, encode_response};
+use rskafka::protocol::{ApiKey, ErrorCode, Message, RequestHeader, decode_response, encode_response};
 use rskafka_fake::FakeCluster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
@@ -49,11 +49,19 @@ pub fn env_relaying(
     Env::builder().connector(connector).random_seed(1)
 }
 
-/// Changes an answer of type `M`.
+/// Changes an answer of type `M`, if it is one: a version of ApiVersions that is too new is refused in version 0.
 pub fn change<M: Message>(asked: &Asked, frame: &Bytes, change: impl FnOnce(&mut M)) -> Bytes {
+    if asked.api == ApiKey::API_VERSIONS && is_too_new(frame) {
+        return frame.clone();
+    }
     let (header, mut answer) = decode_response::<M>(asked.version, frame).unwrap();
     change(&mut answer);
     encode_response(&answer, asked.version, header.correlation_id).unwrap().to_bytes().slice(4..)
+}
+
+/// Whether an answer to ApiVersions is that there is no such version.
+pub fn is_too_new(frame: &Bytes) -> bool {
+    frame[4..6] == ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes()
 }
 
 async fn relay(client: DuplexStream, broker: DuplexStream, host: String, meddle: Arc<Mutex<impl Meddle>>) {

@@ -68,7 +68,7 @@ async fn commands_on_the_network_and_on_metadata_that_cannot_be_are_errors() {
     unknown(cluster.hold_metadata(7));
     unknown(cluster.hold_metadata_for(7, 1));
     unknown(cluster.release_metadata(7));
-    unknown(cluster.advertise(7, "elsewhere", 1));
+    unknown(cluster.advertise_address(7, "elsewhere", 1));
     unknown(cluster.swap_addresses(1, 7).await);
     unknown(cluster.swap_addresses(7, 1).await);
     assert!(matches!(cluster.swap_addresses(2, 2).await, Err(ControlError::NoSense { .. })));

@@ -150,8 +150,8 @@ async fn brokers_can_be_advertised_where_they_are_not() {
         let topic = stage.topic(2);
         // Each under the other's address, and then where nobody is.
         for (first, second) in [("broker-2", "broker-1"), ("nowhere", "broker-2")] {
-            stage.cluster.advertise(1, first, 9092).unwrap();
-            stage.cluster.advertise(2, second, 9092).unwrap();
+            stage.cluster.advertise_address(1, first, 9092).unwrap();
+            stage.cluster.advertise_address(2, second, 9092).unwrap();
             let metadata = stage.metadata(&mut stage.client(1).await).await;
             let expected = [(1, format!("{first}:9092")), (2, format!("{second}:9092"))];
             assert_eq!(hosts(&metadata), expected, "{profile}");
