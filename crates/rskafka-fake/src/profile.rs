@@ -45,9 +45,10 @@ pub(crate) struct Quirks {
     pub(crate) topic_ids: bool,
     /// A topic with fewer replicas than it should have in sync is content with those (KIP-966).
     pub(crate) min_isr_capped: bool,
-    /// With fewer in sync than the topic wants nothing more is committed, and without a leader none is in
-    /// sync (KIP-966).
-    pub(crate) eligible_leaders: bool,
+    /// With fewer in sync than the topic wants nothing more is committed (KIP-966).
+    pub(crate) commits_min_isr_only: bool,
+    /// While there is no leader no replica is in sync (KIP-966).
+    pub(crate) isr_may_be_empty: bool,
     /// Aborted transactions come in the order of their end.
     pub(crate) aborted_in_order: bool,
     pub(crate) only_gzip: bool,
@@ -68,7 +69,8 @@ const KAFKA: Quirks = Quirks {
     zookeeper: false,
     topic_ids: true,
     min_isr_capped: true,
-    eligible_leaders: true,
+    commits_min_isr_only: true,
+    isr_may_be_empty: true,
     aborted_in_order: true,
     only_gzip: false,
     answers_new_api_versions: true,
@@ -79,22 +81,25 @@ const KAFKA: Quirks = Quirks {
     producers: Rules { fences: true, wraps: true },
 };
 const KAFKA_3_9: Quirks =
-    Quirks { eligible_leaders: false, min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
+    Quirks { isr_may_be_empty: false, min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
 const KAFKA_2_8: Quirks = Quirks {
     zookeeper: true,
     min_isr_capped: false,
+    commits_min_isr_only: false,
     takes_log_append_time: false,
     negative_times: true,
     ..KAFKA_3_9
 };
 const REDPANDA: Quirks = Quirks {
-    eligible_leaders: false,
+    commits_min_isr_only: false,
+    isr_may_be_empty: false,
     aborted_in_order: false,
     producers: Rules { fences: false, wraps: false },
     ..KAFKA
 };
 const EVENT_HUBS: Quirks = Quirks {
-    eligible_leaders: false,
+    commits_min_isr_only: false,
+    isr_may_be_empty: false,
     topic_ids: false,
     only_gzip: true,
     answers_new_api_versions: false,

@@ -2,7 +2,8 @@
 //!
 //! - Only brokers are described: for controllers (`endpoint_type` 2) MISMATCHED_ENDPOINT_TYPE, for anything
 //!   else UNSUPPORTED_ENDPOINT_TYPE.
-//! - From version 2 on brokers that do not run are named on request, as fenced.
+//! - Brokers whose crash the cluster has not noticed are named like others. From version 2 on those that do
+//!   not run are named on request, as fenced.
 
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::describe_cluster::{

@@ -3,7 +3,8 @@
 //! - Null asks for all topics, an empty list for none; by id from version 12 on.
 //! - UNKNOWN_TOPIC_OR_PARTITION for a name and UNKNOWN_TOPIC_ID for an id that do not exist,
 //!   INVALID_TOPIC_EXCEPTION for a name that cannot; topics are never created here.
-//! - Only brokers that run are named, and those whose crash the cluster has not noticed. A partition without leader has LEADER_NOT_AVAILABLE and leader -1.
+//! - Only brokers that run are named, and those whose crash the cluster has not noticed. A partition without
+//!   leader has LEADER_NOT_AVAILABLE and leader -1.
 //! - A broker may be told to answer from an earlier image of the cluster.
 //! - With Kafka 4 no replica is in sync while there is no leader (KIP-966).
 //! - Any broker that runs may be named as the controller, as with KRaft: here the one with the lowest id.
@@ -183,7 +184,7 @@ fn describe_partition(
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.brokers().collect(),
         isr_nodes: match partition.leader {
-            None if state.profile.quirks().eligible_leaders => Vec::new(),
+            None if state.profile.quirks().isr_may_be_empty => Vec::new(),
             _ => partition.isr.clone(),
         },
         offline_replicas: partition.brokers().filter(is_offline).collect(),

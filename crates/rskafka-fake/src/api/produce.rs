@@ -5,9 +5,10 @@
 //! - Only at the leader: NOT_LEADER_OR_FOLLOWER, from version 10 on with leader and address (KIP-951).
 //! - acks -1, 0 or 1, else INVALID_REQUIRED_ACKS; with -1 at least `min.insync.replicas` are in sync, else
 //!   NOT_ENOUGH_REPLICAS. With 0 there is no answer, and an error ends the connection.
-//! - With acks -1 the answer waits until the batch is in every replica in sync. REQUEST_TIMED_OUT,
-//!   NOT_ENOUGH_REPLICAS_AFTER_APPEND and, if the leader or the topic goes meanwhile,
-//!   NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION say that it may be written.
+//! - With acks -1 the answer waits until the batch is in every replica in sync. REQUEST_TIMED_OUT (since
+//!   Kafka 3.7 also while too few are in sync, KIP-966), NOT_ENOUGH_REPLICAS_AFTER_APPEND (before) and, if the
+//!   leader or the topic goes meanwhile, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION say that it may
+//!   be written.
 //! - MESSAGE_TOO_LARGE, CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP by the batch itself and its
 //!   topic's configs. Compressed records are taken at their header's word if this build cannot read them.
 //!   No records at all (null) are INVALID_RECORD, where Kafka never answers.

@@ -1,7 +1,8 @@
 //! A partition: who holds it, who leads it, and how far they have come.
 //!
-//! Invariant: the leader is in sync and runs, as far as the cluster knows; its epoch grows by one with each change of leader; what is
-//! below the high watermark is in every log in sync, unless a log was damaged on command.
+//! Invariant: the leader is in sync and runs, as far as the cluster knows; its epoch grows by one with each
+//! change of leader; what is below the high watermark is in every log in sync, unless a log was damaged on
+//! command.
 
 use rskafka_protocol::ErrorCode;
 

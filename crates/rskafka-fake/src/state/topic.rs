@@ -29,7 +29,7 @@ impl Topic {
 
     /// Tells the partitions what they have to know of the settings.
     pub(super) fn apply_settings(&mut self, quirks: &Quirks) {
-        let wanted = if quirks.eligible_leaders { self.settings.min_insync_replicas } else { 0 };
+        let wanted = if quirks.commits_min_isr_only { self.settings.min_insync_replicas } else { 0 };
         for partition in &mut self.partitions {
             partition.commits_with = wanted.min(partition.replicas.len());
             partition.replicate();
