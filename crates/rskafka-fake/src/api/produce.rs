@@ -296,7 +296,7 @@ fn state_of(call: &mut Call<'_>, place: &Place, index: i32) -> Option<ErrorCode>
     let Ok(leader) = partition.led_by(call.broker) else {
         return Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     };
-    if partition.leader_epoch != place.leader_epoch {
+    if place.leader_epoch < partition.led_since {
         return Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
     if leader.high_watermark < place.end_offset {

@@ -346,7 +346,10 @@ impl State {
         if let Some(broker) = self.brokers.iter_mut().find(|broker| broker.id == id) {
             broker.missed_at = None;
         }
-        self.change_all(|partition, settings| partition.broker_missed(id, settings.unclean_election));
+        let zookeeper = self.profile.quirks().zookeeper;
+        self.change_all(|partition, settings| {
+            partition.broker_missed(id, settings.unclean_election, zookeeper)
+        });
     }
 
     /// Changes partitions, and wakes what waits for those that say they changed.

@@ -14,6 +14,8 @@ pub(crate) struct Partition {
     /// `None` while no replica in sync runs.
     pub(crate) leader: Option<i32>,
     pub(crate) leader_epoch: i32,
+    /// The epoch with which the present leader began.
+    pub(crate) led_since: i32,
     /// The preferred leader first.
     pub(crate) replicas: Vec<Replica>,
     /// The brokers in sync.
@@ -28,8 +30,14 @@ impl Partition {
         let alive: Vec<i32> = brokers.iter().copied().filter(|&id| is_alive(id)).collect();
         let isr = if alive.is_empty() { brokers.clone() } else { alive.clone() };
         let replicas = brokers.into_iter().map(|id| Replica::new(id, is_alive(id))).collect();
-        let mut partition =
-            Self { leader: alive.first().copied(), leader_epoch: 0, replicas, isr, commits_with: 0 };
+        let mut partition = Self {
+            leader: alive.first().copied(),
+            leader_epoch: 0,
+            led_since: 0,
+            replicas,
+            isr,
+            commits_with: 0,
+        };
         if let Some(leader) = partition.leading_mut() {
             leader.log.begin_epoch(0);
         }
@@ -141,6 +149,7 @@ impl Partition {
     /// The leader begins another epoch, and its followers compare their logs with its.
     pub(crate) fn begin_epoch(&mut self) {
         self.leader_epoch += 1;
+        self.led_since = self.leader_epoch;
         let (epoch, leader) = (self.leader_epoch, self.leader);
         for replica in &mut self.replicas {
             match Some(replica.broker) == leader {
@@ -165,14 +174,21 @@ impl Partition {
         }
     }
 
-    /// Takes a broker that stopped out of the ISR; if it led, the next in sync takes over.
-    pub(crate) fn broker_missed(&mut self, broker: i32, unclean_election: bool) -> bool {
+    /// Takes a broker that stopped out of the ISR; if it led, the next in sync takes over. With ZooKeeper
+    /// another leader goes on under another epoch too.
+    pub(crate) fn broker_missed(&mut self, broker: i32, unclean_election: bool, zookeeper: bool) -> bool {
         if self.replica(broker).is_none() {
             return false;
         }
         // The last one in sync stays listed: only it may lead again without losing records.
+        let was_in_sync = self.isr.contains(&broker);
         if self.isr.len() > 1 {
             self.isr.retain(|&id| id != broker);
+        }
+        if zookeeper && was_in_sync && self.leader.is_some_and(|leader| leader != broker) {
+            let led_since = self.led_since;
+            self.begin_epoch();
+            self.led_since = led_since;
         }
         if self.leader == Some(broker) {
             let alive = |replica: &&Replica| replica.alive;

@@ -44,7 +44,10 @@ async fn the_fake_answers_what_kafka_answers() {
     };
     let mut real = Target::new(bootstrap, versions.clone(), Control::of_environment()).await;
 
+    // As the environments of `xtask` have it.
+    let interval = ("log.retention.check.interval.ms", "1000");
     let builder = FakeCluster::builder().profile(profile).brokers(real.broker_count());
+    let builder = builder.config(interval.0, interval.1);
     let cluster = builder.start().await.unwrap();
     let mut fake = Target::new(cluster.bootstrap_servers(), versions, Control::Fake(cluster.clone())).await;
 

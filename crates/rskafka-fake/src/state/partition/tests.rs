@@ -36,7 +36,7 @@ fn append(partition: &mut Partition, content: u8) -> i64 {
 /// A broker ends, which is noticed at once.
 fn end(partition: &mut Partition, broker: i32, cleanly: bool) {
     partition.broker_stopped(broker, cleanly);
-    partition.broker_missed(broker, false);
+    partition.broker_missed(broker, false, false);
 }
 
 fn content(partition: &Partition, broker: i32) -> Vec<u8> {
@@ -246,16 +246,16 @@ proptest! {
                     partition.broker_stopped(broker, clean);
                     missing.insert(broker);
                     if clean {
-                        partition.broker_missed(broker, false);
+                        partition.broker_missed(broker, false, false);
                         missing.remove(&broker);
                     }
                 }
                 Event::Miss(broker) if missing.remove(&broker) => {
-                    partition.broker_missed(broker, false);
+                    partition.broker_missed(broker, false, false);
                 }
                 Event::Start(broker) if !partition.replica(broker).unwrap().alive => {
                     if missing.remove(&broker) {
-                        partition.broker_missed(broker, false);
+                        partition.broker_missed(broker, false, false);
                     }
                     partition.broker_started(broker, 1000, 1000);
                 }
@@ -283,7 +283,7 @@ proptest! {
         }
         for broker in 1..=3 {
             if missing.remove(&broker) {
-                partition.broker_missed(broker, false);
+                partition.broker_missed(broker, false, false);
             }
             if !partition.replica(broker).unwrap().alive {
                 partition.broker_started(broker, 1000, 1000);

@@ -4,6 +4,7 @@ mod admin;
 mod appends;
 mod epochs;
 mod frozen;
+mod gone;
 mod producers;
 mod reads;
 mod topics;
@@ -25,6 +26,8 @@ pub(crate) async fn run(target: &mut Target) -> Vec<(String, Value)> {
     reads::fetch(target).await;
     reads::fetch_limits(target).await;
     reads::list_offsets(target).await;
+    gone::recreated(target).await;
+    gone::expired(target).await;
     producers::coordinators(target).await;
     producers::init_errors(target).await;
     producers::sequences(target).await;

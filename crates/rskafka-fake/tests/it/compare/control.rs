@@ -147,6 +147,13 @@ impl Target {
         }
     }
 
+    /// Waits until no broker knows a topic.
+    pub(crate) async fn wait_until_unknown(&mut self, topic: &TopicName) {
+        for broker in self.brokers() {
+            self.wait_for(broker, topic, |metadata| !metadata.topics[0].error_code.is_ok()).await;
+        }
+    }
+
     async fn wait_for(&mut self, broker: i32, topic: &TopicName, is_so: impl Fn(&MetadataResponse) -> bool) {
         let asked = MetadataRequestTopic { name: Some(topic.name.clone()), ..Default::default() };
         let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };

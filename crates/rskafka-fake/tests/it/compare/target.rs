@@ -140,7 +140,12 @@ impl Target {
         };
         let request = CreateTopicsRequest { topics: vec![new], ..Default::default() };
         let broker = self.controller().await;
-        let response = self.client(broker).call(7, &request).await;
+        let mut response = self.client(broker).call(7, &request).await;
+        // With ZooKeeper it may take a moment until a topic of that name is gone.
+        while response.topics[0].error_code == ErrorCode::TOPIC_ALREADY_EXISTS {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            response = self.client(broker).call(7, &request).await;
+        }
         assert_eq!(response.topics[0].error_code, ErrorCode::NONE, "{response:?}");
         self.topics.push(name.clone());
         let asked = MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };

@@ -278,3 +278,23 @@ async fn an_append_waits_for_a_follower_whose_crash_is_not_noticed_and_goes_on_w
         timeout(Duration::from_secs(10), noticed).await.expect("it is noticed");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn when_a_follower_dies_the_leader_goes_on_and_with_zookeeper_under_another_epoch() {
+    for profile in Profile::ALL {
+        let stage = Stage::new(profile, 3).await;
+        let topic = stage.topic(3);
+        let epoch = stage.cluster.leader_epoch("t", 0).unwrap();
+        let mut client = stage.client(1).await;
+        stage.cluster.miss_crashes_after(Duration::from_millis(500));
+        stage.cluster.stop_broker(3).await.unwrap();
+        // What waits meanwhile is not disturbed by that.
+        assert_eq!(stage.append(&mut client, &topic, numbered(7, 0, 0)).await, Ok(0), "{profile}");
+        let grows_by = if profile == Profile::Kafka2_8 { 1 } else { 0 };
+        assert_eq!(stage.cluster.leader_epoch("t", 0).unwrap(), epoch + grows_by, "{profile}");
+        assert_eq!(stage.cluster.leader("t", 0).unwrap(), Some(1), "{profile}");
+        stage.cluster.start_broker(3).await.unwrap();
+        assert_eq!(stage.cluster.leader_epoch("t", 0).unwrap(), epoch + grows_by, "{profile}");
+        assert_eq!(stage.append(&mut client, &topic, numbered(7, 0, 1)).await, Ok(1), "{profile}");
+    }
+}

@@ -120,6 +120,8 @@ async fn without_it(target: &mut Target, scene: &Scene, id: i64) {
     }
     let request = produce_request(&scene.strict, 0, -1, Some(batch(id, 0, 6, 1)));
     target.ask("sent again, not enough in sync", scene.leader, newest, &request).await;
+    // What the other follower takes is committed, or not, when it has asked for more.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     for version in target.versions::<FetchRequest>() {
         target.ask("no leader", scene.leader, version, &fetch_request(&scene.alone, 0, 0)).await;
         target.ask("not enough in sync", scene.leader, version, &fetch_request(&scene.strict, 0, 5)).await;
