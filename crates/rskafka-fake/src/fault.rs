@@ -4,6 +4,7 @@
 
 mod bytes;
 mod request;
+mod sense;
 
 pub use self::bytes::ByteFault;
 pub(crate) use self::bytes::{ByteAction, ByteFaults, Direction, Reached};

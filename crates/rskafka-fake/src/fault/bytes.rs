@@ -32,13 +32,13 @@ use crate::state::ConnectionId;
 #[derive(Debug, Clone)]
 #[must_use = "a fault does nothing until it is injected"]
 pub struct ByteFault {
-    action: ByteAction,
-    direction: Direction,
-    place: Range<u64>,
-    broker: Option<i32>,
-    skip: u64,
+    pub(super) action: ByteAction,
+    pub(super) direction: Direction,
+    pub(super) place: Range<u64>,
+    pub(super) broker: Option<i32>,
+    pub(super) skip: u64,
     /// `None` without end.
-    times: Option<u64>,
+    pub(super) times: Option<u64>,
 }
 
 /// Which of a connection's two ways, as the broker sees them.
@@ -146,29 +146,6 @@ impl ByteFault {
     pub fn always(mut self) -> Self {
         self.times = None;
         self
-    }
-}
-
-impl ByteFault {
-    pub(crate) fn broker(&self) -> Option<i32> {
-        self.broker
-    }
-
-    /// Whether it could strike something and change it. The error says in words why not.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let changes_something = match self.action {
-            ByteAction::Hold(Some(time)) => !time.is_zero(),
-            ByteAction::Flip(mask) => mask != 0,
-            ByteAction::End { .. } | ByteAction::Hold(None) | ByteAction::Slow { .. } => true,
-        };
-        if !changes_something {
-            return Err("a fault that changes nothing".to_owned());
-        } else if self.times == Some(0) {
-            return Err("a fault that strikes 0 times".to_owned());
-        } else if self.place.is_empty() {
-            return Err(format!("a fault at a byte within {:?}", self.place));
-        }
-        Ok(())
     }
 }
 

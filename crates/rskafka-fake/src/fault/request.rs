@@ -28,19 +28,19 @@ use crate::state::{State, TopicRef};
 #[derive(Debug, Clone)]
 #[must_use = "a fault does nothing until it is injected"]
 pub struct Fault {
-    action: Action,
-    applies: bool,
-    delay: Duration,
-    throttle: Duration,
-    api_key: Option<ApiKey>,
-    broker: Option<i32>,
-    topic: Option<String>,
-    partition: Option<i32>,
-    skip: u64,
+    pub(super) action: Action,
+    pub(super) applies: bool,
+    pub(super) delay: Duration,
+    pub(super) throttle: Duration,
+    pub(super) api_key: Option<ApiKey>,
+    pub(super) broker: Option<i32>,
+    pub(super) topic: Option<String>,
+    pub(super) partition: Option<i32>,
+    pub(super) skip: u64,
     /// `None` without end.
-    times: Option<u64>,
+    pub(super) times: Option<u64>,
     /// How likely it strikes a request that matches.
-    chance: f64,
+    pub(super) chance: f64,
 }
 
 /// What becomes of the answer.
@@ -212,65 +212,12 @@ impl Fault {
         self
     }
 
-    pub(crate) fn broker(&self) -> Option<i32> {
-        self.broker
-    }
-
-    /// Whether it could strike something and change it. The error says in words why not; `speaks` knows the
-    /// APIs of the cluster.
-    pub(crate) fn check(&self, speaks: impl Fn(ApiKey) -> bool) -> Result<(), String> {
-        let changes_something = match &self.action {
-            Action::Truth => !self.delay.is_zero() || !self.throttle.is_zero(),
-            Action::Tamper(tamper) => tamper.changes_something(),
-            Action::Code(_) | Action::Swallow | Action::Close => true,
-        };
-        if !changes_something {
-            return Err("a fault that changes nothing".to_owned());
-        } else if self.times == Some(0) {
-            return Err("a fault that strikes 0 times".to_owned());
-        } else if !(self.chance > 0.0 && self.chance <= 1.0) {
-            return Err(format!("a fault with a chance of {}", self.chance));
-        } else if self.partition.is_some_and(|index| index < 0) {
-            return Err(format!("a fault of partition {:?}", self.partition));
-        }
-        let Some(api_key) = self.api_key else {
-            return Ok(());
-        };
-        if !speaks(api_key) {
-            return Err(format!("a fault of {api_key}, which these brokers do not speak"));
-        } else if self.topic.is_some() && WITHOUT_TOPICS.contains(&api_key) {
-            return Err(format!("a fault of a topic, on {api_key}, which names none"));
-        } else if self.partition.is_some() && !WITH_PARTITIONS.contains(&api_key) {
-            return Err(format!("a fault of a partition, on {api_key}, which names none"));
-        }
-        Ok(())
-    }
-
     fn matches(&self, request: &Candidate<'_>) -> bool {
         self.api_key.is_none_or(|api_key| api_key == request.api_key)
             && self.broker.is_none_or(|broker| broker == request.broker)
             && self.topic.as_ref().is_none_or(|topic| request.names(topic, self.partition))
     }
 }
-
-/// APIs whose requests name no topics.
-const WITHOUT_TOPICS: [ApiKey; 6] = [
-    ApiKey::FIND_COORDINATOR,
-    ApiKey::SASL_HANDSHAKE,
-    ApiKey::API_VERSIONS,
-    ApiKey::INIT_PRODUCER_ID,
-    ApiKey::SASL_AUTHENTICATE,
-    ApiKey::DESCRIBE_CLUSTER,
-];
-/// APIs whose requests name partitions.
-const WITH_PARTITIONS: [ApiKey; 6] = [
-    ApiKey::PRODUCE,
-    ApiKey::FETCH,
-    ApiKey::LIST_OFFSETS,
-    ApiKey::DELETE_RECORDS,
-    ApiKey::OFFSET_FOR_LEADER_EPOCH,
-    ApiKey::DESCRIBE_PRODUCERS,
-];
 
 /// A request that may be struck.
 pub(crate) struct Candidate<'a> {
@@ -390,16 +337,6 @@ pub(crate) struct Tampered {
 }
 
 impl Tamper {
-    fn changes_something(&self) -> bool {
-        match self {
-            Self::Flip { mask, .. } => *mask != 0,
-            Self::Shorten { bytes } => *bytes != 0,
-            Self::Lengthen { bytes } => !bytes.is_empty(),
-            Self::CorrelationId { by } => *by != 0,
-            Self::CutAt { .. } | Self::Raw { .. } => true,
-        }
-    }
-
     pub(crate) fn apply(self, frame: &Frame) -> Tampered {
         let mut bytes = BytesMut::from(&frame.to_bytes()[..]);
         let mut closes = false;

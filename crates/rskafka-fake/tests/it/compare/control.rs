@@ -115,6 +115,7 @@ impl Target {
         let topic = TopicName { name, id: response.topics[0].topic_id };
         self.wait_for_isr(&topic, brokers.len()).await;
         self.leaders.insert(topic.name.clone(), brokers[0]);
+        self.wait_until_served(&topic).await;
         topic
     }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use rskafka_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use rskafka_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use rskafka_protocol::messages::list_offsets::{
+    EARLIEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use rskafka_protocol::{ErrorCode, Message, Request, decode_response};
 use serde_json::{Value, json};
@@ -156,7 +159,20 @@ impl Target {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        TopicName { name, id: response.topics[0].topic_id }
+        let topic = TopicName { name, id: response.topics[0].topic_id };
+        self.wait_until_served(&topic).await;
+        topic
+    }
+
+    /// Waits until the leader serves a topic: that may be a moment after Metadata names it.
+    pub(super) async fn wait_until_served(&mut self, topic: &TopicName) {
+        let asked = ListOffsetsPartition { timestamp: EARLIEST_TIMESTAMP, ..Default::default() };
+        let listed = ListOffsetsTopic { name: topic.name.clone(), partitions: vec![asked] };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![listed], ..Default::default() };
+        let leader = self.leader(topic);
+        while !self.client(leader).call(1, &request).await.topics[0].partitions[0].error_code.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn knows(&mut self, broker: i32, request: &MetadataRequest, replicas: i16) -> bool {

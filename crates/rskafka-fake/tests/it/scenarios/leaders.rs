@@ -298,3 +298,27 @@ async fn when_a_follower_dies_the_leader_goes_on_and_with_zookeeper_under_anothe
         assert_eq!(stage.append(&mut client, &topic, numbered(7, 0, 1)).await, Ok(1), "{profile}");
     }
 }
+
+#[tokio::test]
+async fn a_dead_leader_gives_its_followers_nothing_though_its_crash_is_not_noticed() {
+    for profile in Profile::ALL {
+        let stage = Stage::new(profile, 2).await;
+        let topic = stage.topic(2);
+        let mut client = stage.client(1).await;
+        stage.cluster.hold_replica("t", 0, 2).unwrap();
+        let version = stage.newest::<ProduceRequest>().unwrap();
+        let request = produce_request(&topic, 0, 1, Some(batch(["only here"])));
+        assert_eq!(produced(client.call(version, &request).await).base_offset, 0, "{profile}");
+        stage.cluster.miss_crashes_after(Duration::from_secs(60));
+        stage.cluster.stop_broker(1).await.unwrap();
+        stage.cluster.release_replica("t", 0, 2).unwrap();
+        let values = |broker| stage.cluster.log_at("t", 0, broker).unwrap().values().unwrap();
+        assert_eq!((values(1).len(), values(2).len()), (1, 0), "{profile}");
+        let gone = stage.cluster.delete_records("t", 0, 0);
+        assert!(matches!(gone, Err(rskafka_fake::ControlError::NoLeader { .. })), "{profile}");
+        // Who takes over does not have it, and so the dead one loses it.
+        stage.cluster.move_leader("t", 0, 2).unwrap();
+        stage.cluster.start_broker(1).await.unwrap();
+        assert_eq!((values(1).len(), values(2).len()), (0, 0), "{profile}");
+    }
+}
