@@ -12,6 +12,7 @@ impl FakeCluster {
     /// stays on its way, no connection ends, and [`FakeCluster::connect`] waits. Its fellows reach it.
     ///
     /// The kernel of this machine completes connections to a port all the same; nothing comes through them.
+    /// Stopping an isolated broker ends its connections, which a real network would not tell the clients.
     ///
     /// # Errors
     ///
