@@ -25,6 +25,9 @@ const BROKER: &str = "broker";
 const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.3", "redpanda", "event-hubs"];
 const PROFILE: &str = "RSKAFKA_FAKE_PROFILE";
 
+/// Those of the broker tests that hold the cluster to the rules of the simulation.
+const RULES: &str = "rules::";
+
 /// The test that sends the same requests to the fake and to a broker.
 const SAME_ANSWERS: &str = "the_fake_answers_what_kafka_answers";
 
@@ -83,18 +86,26 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
     levels.run(&level, || {
         let kafka = kafka.insert(Kafka::temporary("test", version, 3)?);
         // The ignored ones are those that need to know more than an address.
-        let mut command = test_command(&["--test", BROKER, "--", "--include-ignored"]);
-        command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect());
-        counted(command.env(facts::VARIABLE, kafka.facts()))
+        broker_tests(kafka, &["--skip", RULES])
     });
     if let Some(kafka) = &kafka {
+        levels.run("the simulation's rules, Kafka", || broker_tests(kafka, &[RULES]));
         levels.run("fake beside Kafka", || {
             // A test of rskafka-fake's own, which has nothing to compare with unless it is told of a broker.
-            let mut command = test_command(&["--test", BEHAVIOUR, "--", SAME_ANSWERS]);
-            counted(command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect()))
+            counted(told_of(kafka, &mut test_command(&["--test", BEHAVIOUR, "--", SAME_ANSWERS])))
         });
         levels.run("demo, Kafka and Java", || demo::on_kafka(kafka, demo::Options::default()).map(|()| 2));
     }
+}
+
+fn broker_tests(kafka: &Kafka, which: &[&str]) -> Result<u64> {
+    // The ignored ones are those that need to know more than an address.
+    let args = [&["--test", BROKER, "--", "--include-ignored"], which].concat();
+    counted(told_of(kafka, &mut test_command(&args)).env(facts::VARIABLE, kafka.facts()))
+}
+
+fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
+    command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect())
 }
 
 /// All but the targets with a level of their own. Always `--workspace`, so that every level uses the same build of the

@@ -4,11 +4,13 @@
 //! the client; rules (Jepsen's queue rules, deadlines, no task or memory left) say what is wrong. The same
 //! seed gives the same [`Outcome`], down to every frame.
 //!
-//! Invariant: nothing in a run depends on anything but its [`Setup`].
+//! Invariant: nothing in a run depends on anything but its [`Setup`]. [`Live`] is no run: it holds the same rules against
+//! a cluster that is real.
 
 mod director;
 mod drop;
 mod frames;
+mod live;
 mod network;
 mod plan;
 mod profile;
@@ -22,6 +24,7 @@ mod writer;
 
 use time::{Duration, OffsetDateTime};
 
+pub use self::live::{Live, LiveOutcome};
 pub use self::plan::{Applied, Kind, Moment, NAMES, Plan, PlannedFault, Stage, Way, What};
 pub use self::profile::Profile;
 pub use self::rules::{Finding, Wrong};

@@ -12,6 +12,7 @@ mod frozen;
 mod java;
 mod listeners;
 mod refusals_at_the_door;
+mod rules;
 mod sessions;
 
 use std::sync::{PoisonError, RwLock};

@@ -3,6 +3,8 @@
 //! Each case makes its own topics, so that any number can run at once on a cluster that is in use.
 
 pub mod append;
+pub mod closing;
+pub mod dropped;
 pub mod offsets;
 pub mod readme;
 pub mod refusals;
@@ -136,6 +138,8 @@ macro_rules! all_cases {
                 clients_can_be_used_from_another_runtime,
                 close_waits_for_what_is_in_line,
             };
+            dropped::{calls_dropped_at_every_poll_hurt_nothing};
+            closing::{a_close_ends_a_long_poll, limits_without_end_are_limits};
             offsets::{
                 offsets_of_an_empty_log,
                 offsets_by_end_and_by_time,
@@ -151,6 +155,9 @@ macro_rules! all_cases {
                 a_produce_to_a_deleted_topic_is_not_written,
                 a_recreated_topic_is_reported,
                 what_is_called_not_written_is_not_in_the_log,
+                an_answer_larger_than_the_limit_is_refused_unread,
+                a_fetch_asks_for_no_more_than_the_largest_frame_holds,
+                a_new_partition_client_looks_at_what_is_there_now,
             };
             topics::{
                 a_created_topic_is_listed_with_its_partitions,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rskafka::client::error::{ErrorKind, Outcome};
-use rskafka::client::{Client, OffsetAt};
+use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::protocol::ErrorCode;
 use rskafka::record::Record;
 
@@ -171,4 +171,57 @@ pub async fn what_is_called_not_written_is_not_in_the_log(brokers: Brokers) {
 
 fn keyless(value: Vec<u8>) -> Record<Option<Vec<u8>>, Vec<u8>, ()> {
     Record { key: None, value, headers: (), timestamp: super::now() }
+}
+
+pub async fn an_answer_larger_than_the_limit_is_refused_unread(brokers: Brokers) {
+    let (client, log) = limited(&brokers, 2_000).await;
+    log.produce([record(vec![1u8; 5_000])]).await.unwrap();
+    let error = log.fetch_records(0, 1..1_000_000, 1).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::InvalidAnswer);
+    let text = format!("{error:?}");
+    let place = format!("Fetch on topic {} partition 0 at broker ", log.topic());
+    assert!(text.contains(&place) && text.contains("larger than the limit of 2000"), "{text}");
+    // Only that connection has ended.
+    log.produce([record("next")]).await.unwrap();
+    client.close().await;
+}
+
+pub async fn a_fetch_asks_for_no_more_than_the_largest_frame_holds(brokers: Brokers) {
+    let (_, log) = limited(&brokers, 4_000).await;
+    for _ in 0..6 {
+        log.produce([record(vec![1u8; 1_000])]).await.unwrap();
+    }
+    let (records, _) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    assert!(!records.is_empty());
+}
+
+/// A client that takes no larger frames, and a new log.
+async fn limited(brokers: &Brokers, max_frame_bytes: usize) -> (Client, PartitionClient) {
+    let (_, log) = new_log(brokers, "frames").await;
+    let client = Client::builder(brokers.clone()).max_frame_bytes(max_frame_bytes).build().await.unwrap();
+    let log = client.partition_client(log.topic(), 0).await.unwrap();
+    (client, log)
+}
+
+pub async fn a_new_partition_client_looks_at_what_is_there_now(brokers: Brokers) {
+    let (client, log) = new_log(&brokers, "now").await;
+    log.produce([record("of the first")]).await.unwrap();
+    // Another client deletes the topic, and makes it again.
+    let other = Client::new_plain(brokers).await.unwrap();
+    other.delete_topic(log.topic()).await.unwrap();
+    let mut rounds = 0;
+    let error = loop {
+        match client.partition_client(log.topic(), 0).await {
+            // A broker that has not heard of it yet may have been asked.
+            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => break error,
+        }
+        rounds += 1;
+        assert!(rounds < 100, "it is still there");
+    };
+    assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
+    other.create_topic(log.topic(), 1, 1).await.unwrap();
+    let log = served(&client, log.topic(), 0).await;
+    assert_eq!(log.produce([record("of the second")]).await.unwrap().base_offset, 0);
+    assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 1);
 }

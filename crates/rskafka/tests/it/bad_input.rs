@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::common::record;
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, builder, failure, fake, start};
+use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, start};
 
 /// A peer on a port of its own that answers the first bytes with `answer` and closes.
 async fn peer(answer: &'static [u8]) -> String {
@@ -75,19 +75,6 @@ async fn a_peer_that_sends_garbage_is_no_broker() {
     let error = cannot_connect(vec![peer(&[0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9]).await]).await;
     assert_eq!(error.kind(), &ErrorKind::NoReachableBroker);
     assert_says(&error, &["correlation id 16909060"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_larger_than_the_limit_is_refused_unread() {
-    let (cluster, _, _) = start(1).await;
-    let client = builder(&cluster).max_frame_bytes(2000).build().await.unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
-    log.produce([record(vec![1u8; 5000])]).await.unwrap();
-    let error = failure(TIMEOUT, log.fetch_records(0, 1..1_000_000, 1)).await;
-    assert_eq!(error.kind(), &ErrorKind::InvalidAnswer);
-    assert_says(&error, &["Fetch on topic wal partition 0 at broker 1 (", "larger than the limit of 2000"]);
-    // Only that connection has ended.
-    log.produce([record("next")]).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,18 +168,6 @@ async fn intact_batches_before_a_corrupt_one_are_given() {
     cluster.inject(Fault::flip(280, 1).on(ApiKey::FETCH));
     let (records, _) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
     assert_eq!(super::common::values(&records), ["first", "second"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fetch_asks_for_no_more_than_the_largest_frame_holds() {
-    let (cluster, _, _) = start(1).await;
-    let client = builder(&cluster).max_frame_bytes(4000).build().await.unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
-    for _ in 0..6 {
-        log.produce([record(vec![1u8; 1000])]).await.unwrap();
-    }
-    let (records, _) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
-    assert!(!records.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

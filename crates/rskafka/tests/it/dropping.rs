@@ -1,7 +1,5 @@
 //! Futures dropped at every await: nothing is hurt.
 
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 use rskafka::client::error::Outcome;
@@ -9,28 +7,9 @@ use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, Fault};
 
+use super::common::dropped::poll_times;
 use super::common::{read_all, record, values};
 use super::kit::{TOPIC, builder, fake, start};
-
-/// Polls a future whenever it wants to be, up to `polls` times, and drops it: for odd numbers at once, for even
-/// ones after everybody else has gone on as far as possible. Gives whether it completed.
-async fn poll_times<F: Future>(polls: usize, future: F) -> bool {
-    let mut future = Box::pin(future);
-    let mut left = polls.div_ceil(2);
-    let done = poll_fn(|cx| {
-        left -= 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if left == 0 => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await;
-    if polls.is_multiple_of(2) {
-        tokio::time::sleep(Duration::from_micros(50)).await;
-    }
-    done
-}
 
 /// Waits until all connections have ended.
 async fn settle(cluster: &FakeCluster) {

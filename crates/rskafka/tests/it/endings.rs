@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rskafka::client::OffsetAt;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::Fault;
 use tokio::time::{Instant, timeout};
 
-use super::common::{read_all, record, values};
-use super::kit::{TIMEOUT, TOPIC, builder, env, failure, fake, start};
+use super::common::record;
+use super::kit::{TIMEOUT, TOPIC, env, failure, fake, start};
 
 #[test]
 fn appends_in_line_end_with_the_runtime_of_the_client() {
@@ -81,39 +80,6 @@ async fn close_ends_what_is_under_way_and_nothing_is_opened_again() {
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(cluster.open_connections(1).unwrap(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn limits_without_end_are_limits() {
-    let (cluster, _, _) = start(1).await;
-    let client = builder(&cluster)
-        .connect_timeout(Duration::MAX)
-        .request_timeout(Duration::MAX)
-        .delivery_timeout(Duration::MAX)
-        .api_timeout(Duration::MAX)
-        .backoff(Duration::MAX, Duration::MAX)
-        .buffer_memory(usize::MAX)
-        .max_frame_bytes(usize::MAX)
-        .build()
-        .await
-        .unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
-    log.produce([record("one")]).await.unwrap();
-    assert_eq!(values(&read_all(&log).await), ["one"]);
-    client.close().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_partition_client_looks_at_what_is_there_now() {
-    let (cluster, client, _) = start(1).await;
-    // Another client deletes the topic, and makes it again.
-    cluster.delete_topic(TOPIC).unwrap();
-    let error = failure(TIMEOUT, async { client.partition_client(TOPIC, 0).await }).await;
-    assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
-    cluster.create_topic(TOPIC, 1, 1).unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
-    assert_eq!(log.produce([record("one")]).await.unwrap().base_offset, 0);
-    assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 1);
 }
 
 #[tokio::test(start_paused = true)]
