@@ -16,6 +16,7 @@ const SAMPLE: Duration = Duration::from_millis(4);
 
 /// What a check's subject may take.
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "each crate's limits use what they need")]
 pub(crate) enum Limit {
     /// This many times the baseline.
     Times(f64),
@@ -27,17 +28,15 @@ pub(crate) enum Limit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code, reason = "each crate's limits use what they need")]
 pub(crate) enum Clock {
-    /// The fastest pass by the time in its thread. What other threads and processes take is not in it, but
-    /// that they share caches and units of the processor only ever adds to it.
+    /// The mean time of a pass in its thread. What other threads and processes take is not in it.
     Cpu,
-    /// The mean of such passes, where most of it are system calls: their instructions say nothing.
-    CpuAndKernel,
-    /// The median of the passes' time from start to end, waits included.
-    P50,
+    /// The mean time of a pass in its thread, where most of it are system calls to a peer in this process. The
+    /// kernel does parts of one end's work in the other end's time, by chance; so what a subject's process
+    /// takes more than its baseline's is the subject's, whichever thread took it. Instructions say nothing.
+    CpuOfBothEnds,
+    /// The median time of so many passes from start to end, waits included.
+    P50(u32),
 }
-
-/// How many passes a median is taken of.
-const PASSES_OF_P50: u32 = 200;
 
 /// A subject and what it is compared with. Each call is one pass.
 pub(crate) struct Check {
@@ -46,6 +45,8 @@ pub(crate) struct Check {
     pub(crate) baseline_is: &'static str,
     pub(crate) limit: Limit,
     pub(crate) clock: Clock,
+    /// Makes what the passes use anew before each pair, where chance is in what they use.
+    pub(crate) renew: Option<Box<dyn FnMut()>>,
     /// In one pass.
     pub(crate) records: usize,
     /// In one pass.
@@ -75,6 +76,7 @@ pub(crate) fn run(checks: Vec<Check>, allocations: Vec<Allocations>) {
         }
         ["--passes", name, side, count] => {
             let check = checks.into_iter().find(|check| check.name == *name).expect("a check of that name");
+            check.renew.into_iter().for_each(|mut renew| renew());
             let mut pass = if *side == "subject" { check.subject } else { check.baseline };
             (0..count.parse().expect("a number of passes")).for_each(|_| pass());
         }
@@ -83,26 +85,33 @@ pub(crate) fn run(checks: Vec<Check>, allocations: Vec<Allocations>) {
 }
 
 fn measure(check: Check) {
-    let Check { name, what, baseline_is, limit, clock, records, bytes, mut subject, mut baseline } = check;
+    let Check { name, what, baseline_is, limit, clock, renew, records, bytes, subject, baseline } = check;
+    let (mut subject, mut baseline) = (subject, baseline);
+    let mut renew: Box<dyn FnMut()> = renew.unwrap_or_else(|| Box::new(|| {}));
     let passes = |pass: &mut dyn FnMut()| match clock {
-        Clock::P50 => PASSES_OF_P50,
-        Clock::Cpu | Clock::CpuAndKernel => passes(pass),
+        Clock::P50(passes) => passes,
+        Clock::Cpu | Clock::CpuOfBothEnds => passes(pass),
     };
     let sample = |pass: &mut dyn FnMut(), passes| match clock {
-        Clock::P50 => p50(pass, passes),
-        Clock::Cpu => (0..passes).map(|_| mean(pass, 1)).fold(f64::INFINITY, f64::min),
-        Clock::CpuAndKernel => mean(pass, passes),
+        Clock::P50(_) => Sample { own: p50(pass, passes), whole: 0.0 },
+        Clock::Cpu | Clock::CpuOfBothEnds => mean(pass, passes),
     };
+    renew();
     let (subject_passes, baseline_passes) = (passes(&mut subject), passes(&mut baseline));
     let pairs: Vec<(f64, f64)> = (0..PAIRS)
         .map(|pair| {
+            renew();
             // Neither side is always the first.
-            if pair % 2 == 0 {
+            let (subject, baseline) = if pair % 2 == 0 {
                 let subject = sample(&mut subject, subject_passes);
                 (subject, sample(&mut baseline, baseline_passes))
             } else {
                 let baseline = sample(&mut baseline, baseline_passes);
                 (sample(&mut subject, subject_passes), baseline)
+            };
+            match clock {
+                Clock::CpuOfBothEnds => (baseline.own + subject.whole - baseline.whole, baseline.own),
+                Clock::Cpu | Clock::P50(_) => (subject.own, baseline.own),
             }
         })
         .collect();
@@ -124,22 +133,32 @@ fn measure(check: Check) {
     println!("{line}");
 }
 
+/// The time of a pass in ns.
+struct Sample {
+    /// In its thread.
+    own: f64,
+    /// In the whole process.
+    whole: f64,
+}
+
 /// How often a pass is repeated for one sample, found while it is warmed up.
 fn passes(pass: &mut dyn FnMut()) -> u32 {
     let mut passes = 1;
     loop {
-        if mean(pass, passes) * f64::from(passes) >= SAMPLE.as_secs_f64() * 1e9 {
+        if mean(pass, passes).own * f64::from(passes) >= SAMPLE.as_secs_f64() * 1e9 {
             return passes;
         }
         passes = passes.saturating_mul(2);
     }
 }
 
-/// The mean time of a pass in ns.
-fn mean(pass: &mut dyn FnMut(), passes: u32) -> f64 {
-    let since = thread_time();
+/// The mean time of a pass.
+fn mean(pass: &mut dyn FnMut(), passes: u32) -> Sample {
+    let (own, whole) = (time(ClockId::CLOCK_THREAD_CPUTIME_ID), time(ClockId::CLOCK_PROCESS_CPUTIME_ID));
     (0..passes).for_each(|_| pass());
-    (thread_time() - since).as_secs_f64() * 1e9 / f64::from(passes)
+    let each = |clock, since: Duration| (time(clock) - since).as_secs_f64() * 1e9 / f64::from(passes);
+    let own = each(ClockId::CLOCK_THREAD_CPUTIME_ID, own);
+    Sample { own, whole: each(ClockId::CLOCK_PROCESS_CPUTIME_ID, whole) }
 }
 
 /// The median time of a pass in ns, from its start to its end.
@@ -155,9 +174,9 @@ fn p50(pass: &mut dyn FnMut(), passes: u32) -> f64 {
     times[times.len() / 2].as_secs_f64() * 1e9
 }
 
-/// The time that this thread ran. What other threads and processes take meanwhile is not in it.
-fn thread_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the kernel counts the thread's time").into()
+/// How long the thread or the process ran. What others take meanwhile is not in it.
+fn time(clock: ClockId) -> Duration {
+    clock_gettime(clock).expect("the kernel counts this time").into()
 }
 
 fn count(allocations: Allocations) {

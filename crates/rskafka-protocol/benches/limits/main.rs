@@ -40,6 +40,7 @@ fn build(name: &'static str, what: &'static str, limit: Limit, values: &Values) 
         baseline_is: "memcpy and CRC-32C of its bytes",
         limit,
         clock: Clock::Cpu,
+        renew: None,
         records: count,
         bytes,
         subject: Box::new(move || {
@@ -63,6 +64,7 @@ fn borrowed(name: &'static str, what: &'static str, values: &Values) -> Check {
         baseline_is: "CRC-32C of its bytes",
         limit: Limit::PerRecord(1.2, 15.0),
         clock: Clock::Cpu,
+        renew: None,
         records: values.count(),
         bytes: set.len(),
         subject: Box::new(move || iterate(black_box(&set))),
@@ -82,6 +84,7 @@ fn owned(name: &'static str, what: &'static str, values: &Values) -> Check {
         baseline_is: "the same, borrowed",
         limit: Limit::PerRecord(1.0, 40.0),
         clock: Clock::Cpu,
+        renew: None,
         records: values.count(),
         bytes: set.len(),
         subject: Box::new(move || {

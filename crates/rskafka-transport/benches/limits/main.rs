@@ -8,6 +8,7 @@ mod harness;
 mod peer;
 mod raw;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,6 +36,10 @@ const NO_HURRY: Duration = Duration::from_secs(3600);
 /// How many connections each side takes in turn.
 const CONNECTIONS: usize = 8;
 
+/// How many exchanges a new connection has behind it when it is measured: the kernel gives it larger buffers
+/// with time.
+const WARM_UP: usize = 4;
+
 fn main() {
     // Where the scheduler puts the peers, and how long another processor takes to wake, would be measured
     // otherwise.
@@ -51,7 +56,7 @@ fn main() {
             check(
                 "latency-100B",
                 "a request and an answer of 100 B, p50",
-                Clock::P50,
+                Clock::P50(200),
                 beyond,
                 one_thread(),
                 small(),
@@ -59,7 +64,7 @@ fn main() {
             check(
                 "latency-100B-2-threads",
                 "a request and an answer of 100 B, p50, on a runtime of two threads",
-                Clock::P50,
+                Clock::P50(200),
                 beyond,
                 two_threads(),
                 small(),
@@ -67,7 +72,7 @@ fn main() {
             check(
                 "request-1MiB",
                 "CPU of a request of 1 MiB",
-                Clock::CpuAndKernel,
+                Clock::CpuOfBothEnds,
                 Limit::Times(1.3),
                 one_thread(),
                 large_request(),
@@ -75,7 +80,7 @@ fn main() {
             check(
                 "answer-1MiB",
                 "CPU of an answer of 1 MiB",
-                Clock::CpuAndKernel,
+                Clock::CpuOfBothEnds,
                 Limit::Times(1.3),
                 one_thread(),
                 large_answer(),
@@ -105,33 +110,61 @@ fn check<R: Request + 'static>(
     let sent = bytes_of(encode_request(&request, version, 0, Some("rskafka")));
     let bytes = sent.len() + answer.len();
 
-    // Each socket has buffers that grow by what the kernel has seen of it: several even that out.
-    let peers: Vec<_> = (0..2 * CONNECTIONS).map(|_| Peer::start(answer.clone())).collect();
-    let (ours, theirs) = peers.split_at(CONNECTIONS);
-    let mut connections = ours.iter().map(|peer| runtime.block_on(open(peer))).collect::<VecDeque<_>>();
-    let connect = |peer: &Peer| runtime.block_on(RawClient::connect(peer.endpoint(), sent.clone()));
-    let mut raw = theirs.iter().map(connect).collect::<VecDeque<_>>();
+    // Each socket has buffers that grow by what the kernel has seen of it: several, and others for each pair,
+    // even that out.
     let runtime = Rc::new(runtime);
-    let same = runtime.clone();
+    let sides =
+        Rc::new(RefCell::new(Sides { runtime, request, ours: VecDeque::new(), raw: VecDeque::new() }));
+    let (subject, baseline, renew) = (sides.clone(), sides.clone(), sides);
     Check {
         name,
         what,
         baseline_is: "a raw tokio client's with the same bytes",
         limit,
         clock,
+        renew: Some(Box::new(move || renew.borrow_mut().renew(&answer, &sent))),
         records: 1,
         bytes,
-        subject: Box::new(move || {
-            connections.rotate_left(1);
-            runtime.block_on(async {
-                let options = CallOptions::new(Deadline::after(Instant::now(), NO_HURRY));
-                connections[0].call(&request, options).await.expect("an answer");
-            });
-        }),
-        baseline: Box::new(move || {
-            raw.rotate_left(1);
-            same.block_on(raw[0].exchange());
-        }),
+        subject: Box::new(move || subject.borrow_mut().exchange()),
+        baseline: Box::new(move || baseline.borrow_mut().exchange_raw()),
+    }
+}
+
+/// The connections of both, and where they run.
+struct Sides<R> {
+    runtime: Rc<Runtime>,
+    request: R,
+    ours: VecDeque<Connection>,
+    raw: VecDeque<RawClient>,
+}
+
+impl<R: Request> Sides<R> {
+    /// Other connections, to other peers.
+    fn renew(&mut self, answer: &Bytes, sent: &Bytes) {
+        (self.ours, self.raw) = (VecDeque::new(), VecDeque::new());
+        let runtime = self.runtime.clone();
+        for _ in 0..CONNECTIONS {
+            self.ours.push_back(runtime.block_on(open(&Peer::start(answer.clone()))));
+            let peer = Peer::start(answer.clone());
+            self.raw.push_back(runtime.block_on(RawClient::connect(peer.endpoint(), sent.clone())));
+        }
+        for _ in 0..CONNECTIONS * WARM_UP {
+            self.exchange();
+            self.exchange_raw();
+        }
+    }
+
+    fn exchange(&mut self) {
+        self.ours.rotate_left(1);
+        self.runtime.block_on(async {
+            let options = CallOptions::new(Deadline::after(Instant::now(), NO_HURRY));
+            self.ours[0].call(&self.request, options).await.expect("an answer");
+        });
+    }
+
+    fn exchange_raw(&mut self) {
+        self.raw.rotate_left(1);
+        self.runtime.block_on(self.raw[0].exchange());
     }
 }
 
