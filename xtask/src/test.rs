@@ -89,12 +89,13 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
         broker_tests(kafka, &["--skip", RULES])
     });
     if let Some(kafka) = &kafka {
-        levels.run("the simulation's rules, Kafka", || broker_tests(kafka, &[RULES]));
         levels.run("fake beside Kafka", || {
             // A test of rskafka-fake's own, which has nothing to compare with unless it is told of a broker.
             counted(told_of(kafka, &mut test_command(&["--test", BEHAVIOUR, "--", SAME_ANSWERS])))
         });
         levels.run("demo, Kafka and Java", || demo::on_kafka(kafka, demo::Options::default()).map(|()| 2));
+        // The last, because a broker stands still in it.
+        levels.run("the simulation's rules, Kafka", || broker_tests(kafka, &[RULES]));
     }
 }
 

@@ -123,9 +123,7 @@ impl Connection {
             let negotiated = negotiate(&link, &witness, &mut negotiation, deadline).await;
             match negotiated.inspect_err(|_| history.forget())? {
                 Some(versions) => break (link, versions),
-                None => {
-                    debug!(broker = %endpoint, version = negotiation.version(), "asking in a lower version")
-                }
+                None => debug!(broker = %endpoint, version = negotiation.version(), "asking in a lower version"),
             }
         };
         history.learn(negotiation.began_with());

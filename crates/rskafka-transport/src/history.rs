@@ -22,7 +22,10 @@ pub struct History {
 impl History {
     /// No connection to `endpoint` was opened yet.
     pub fn new(endpoint: &Endpoint) -> Self {
-        Self { counters: Arc::new(Counters::new(endpoint)), begin_with: AtomicI16::new(Negotiation::LATEST) }
+        Self {
+            counters: Arc::new(Counters::new(endpoint)),
+            begin_with: AtomicI16::new(Negotiation::LATEST),
+        }
     }
 
     /// What the connections have done.

@@ -173,10 +173,7 @@ mod tests {
     #[test]
     fn another_error_is_a_refusal() {
         let frame = answer(4, ErrorCode::INVALID_REQUEST, &[]);
-        assert_eq!(
-            Negotiation::new(Negotiation::LATEST).answered(&frame),
-            Ok(Step::Refused(ErrorCode::INVALID_REQUEST))
-        );
+        assert_eq!(Negotiation::new(Negotiation::LATEST).answered(&frame), Ok(Step::Refused(ErrorCode::INVALID_REQUEST)));
         let frame = answer(0, ErrorCode::UNSUPPORTED_VERSION, &[]);
         let step = Negotiation::new(0).answered(&frame);
         assert_eq!(step, Ok(Step::Refused(ErrorCode::UNSUPPORTED_VERSION)));

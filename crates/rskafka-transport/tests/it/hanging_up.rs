@@ -159,10 +159,7 @@ async fn a_peer_that_closes_on_every_version_is_left_after_three_connections() {
             CloseCause::ByBroker { unanswered: 1, received_any: false } => {
                 assert_eq!(end, End::Close);
                 let said = chain(&error);
-                assert!(
-                    said.contains("before its first byte: check that the port is a Kafka listener"),
-                    "{said}"
-                );
+                assert!(said.contains("before its first byte: check that the port is a Kafka listener"), "{said}");
             }
             cause => assert!(end != End::Close && matches!(cause, CloseCause::Read { .. }), "{cause:?}"),
         }

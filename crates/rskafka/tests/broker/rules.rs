@@ -9,7 +9,7 @@ use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, Fault, FaultId, 
 use rskafka_verifier::sim::Live;
 use tokio::time::{Instant, sleep};
 
-use crate::common::{new_topic, served};
+use crate::common::{PATIENCE, new_topic, served};
 use crate::environment::Environment;
 
 const PARTITIONS: usize = 3;
@@ -112,5 +112,17 @@ fn whatever_breaks_on_the_way_the_rules_of_the_simulation_hold() {
         // What stands still is replaced, where there is somebody to do it. Kafka begins with epoch 0.
         assert!(brokers == 1 || epochs.iter().any(|epoch| *epoch > Some(0)), "{epochs:?}");
         client.delete_topic(&topic).await.unwrap();
+        is_whole(&client, brokers).await;
     });
+}
+
+/// Waits until topics can be made on all brokers again: with ZooKeeper, one that stood still and was the controller
+/// takes a while to see that it is not.
+async fn is_whole(client: &Client, brokers: i16) {
+    let asking = async {
+        while client.create_topic(new_topic("whole"), 1, brokers).await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("the cluster is not whole again");
 }

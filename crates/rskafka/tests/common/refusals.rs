@@ -97,12 +97,7 @@ pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
     // Somebody else does it: nothing tells the first client.
     let client = Client::new_plain(brokers.clone()).await.unwrap();
     client.delete_topic(log.topic()).await.unwrap();
-    let mut rounds = 0;
-    while client.create_topic(log.topic(), 1, 1).await.is_err() {
-        rounds += 1;
-        assert!(rounds < 100, "cannot be created again");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    create_again(&client, log.topic()).await;
     let second = served(&client, log.topic(), 0).await;
     if !has_topic_ids(&brokers).await {
         // Nothing tells the one topic from the other: the first client goes on with the second one.
@@ -128,6 +123,16 @@ pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
     let error = log.fetch_records(0, 1..1_000_000, 10).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error}");
     assert_eq!(values(&read_all(&second).await), ["of the second"]);
+}
+
+/// Creates a topic whose namesake is being deleted.
+async fn create_again(client: &Client, topic: &str) {
+    let mut rounds = 0;
+    while client.create_topic(topic, 1, 1).await.is_err() {
+        rounds += 1;
+        assert!(rounds < 100, "cannot be created again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Asks for what brokers refuse, between appends that they take, and reads the log back.
@@ -220,7 +225,7 @@ pub async fn a_new_partition_client_looks_at_what_is_there_now(brokers: Brokers)
         assert!(rounds < 100, "it is still there");
     };
     assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
-    other.create_topic(log.topic(), 1, 1).await.unwrap();
+    create_again(&other, log.topic()).await;
     let log = served(&client, log.topic(), 0).await;
     assert_eq!(log.produce([record("of the second")]).await.unwrap().base_offset, 0);
     assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 1);
