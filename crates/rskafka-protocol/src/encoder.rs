@@ -152,3 +152,29 @@ impl fmt::Debug for Frame {
         f.debug_struct("Frame").field("len", &self.len).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_payloads_are_linked_and_small_ones_copied() {
+        for (size, is_linked) in [(LINK_FROM - 1, false), (LINK_FROM, true)] {
+            let payload = Bytes::from(vec![7; size]);
+            let mut within = Encoder::new();
+            within.put_slice(b"c");
+            within.put_bytes(&payload);
+            let mut encoder = Encoder::for_frame();
+            encoder.put_slice(b"ab");
+            encoder.append(within);
+            encoder.put_slice(b"d");
+            assert_eq!(encoder.len(), 4 + 4 + size);
+
+            let frame = encoder.into_frame().unwrap();
+            let length = (4 + size as u32).to_be_bytes();
+            assert_eq!(frame.to_bytes(), [&length[..], b"abc", &payload, b"d"].concat());
+            let shares = |chunk: &Bytes| chunk.as_ptr() == payload.as_ptr();
+            assert_eq!(frame.into_chunks().iter().any(shares), is_linked);
+        }
+    }
+}

@@ -44,9 +44,15 @@ impl DecodeError {
         message: &'static str,
         version: i16,
         input: &[u8],
+        at: &[u8],
         kind: DecodeErrorKind,
     ) -> Self {
-        Self::new(message, version, input, WireError { input, path: Vec::new(), kind })
+        Self::new(message, version, input, WireError { input: at, path: Vec::new(), kind })
+    }
+
+    /// The same of bytes that stand behind so many others.
+    pub(crate) fn behind(self, bytes: usize) -> Self {
+        Self { offset: self.offset.saturating_add(bytes), ..self }
     }
 
     /// The message's name in Kafka's schema, e.g. `ProduceResponse`.
@@ -60,7 +66,7 @@ impl DecodeError {
         ApiKey::ALL.iter().copied().find(|api_key| api_key.name() == Some(api))
     }
 
-    /// The message version that was being decoded.
+    /// The version that was being decoded: of the message, or of the header.
     pub fn version(&self) -> i16 {
         self.version
     }

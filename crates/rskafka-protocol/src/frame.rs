@@ -1,6 +1,7 @@
 //! Frames: the length in front of every request and response.
 //!
-//! Invariant: no more memory is asked for than the configured limit, whatever length is claimed.
+//! Invariant: whatever length is claimed, a buffer grows to no more than twice the configured limit, as
+//! growing may double it.
 
 use bytes::{Buf, Bytes, BytesMut};
 use snafu::Snafu;
@@ -96,6 +97,15 @@ mod tests {
             prop_assert_eq!(found, bodies);
             prop_assert!(buffer.is_empty());
         }
+    }
+
+    #[test]
+    fn a_frame_as_large_as_the_limit_is_taken_into_room_made_at_once() {
+        let mut buffer = BytesMut::from(&[0, 0, 3, 0xe8][..]);
+        assert_eq!(take_frame(&mut buffer, 1000), Ok(None));
+        assert!(buffer.capacity() >= 1004);
+        buffer.resize(1004, 7);
+        assert_eq!(take_frame(&mut buffer, 1000), Ok(Some(vec![7; 1000].into())));
     }
 
     #[test]

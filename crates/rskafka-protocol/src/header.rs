@@ -8,7 +8,7 @@ use nom::Parser;
 use nom::number::complete::{be_i16, be_i32};
 
 use crate::encoder::{Encoder, Frame};
-use crate::error::{DecodeError, EncodeError, Parsed, into_wire_error};
+use crate::error::{DecodeError, EncodeError, Parsed, PathSegment, at, into_wire_error};
 use crate::schema::{Message, Request, TaggedFields, decode_tagged};
 use crate::wire::text::{nullable_string_i16, put_nullable_string_i16};
 use crate::wire::{Cx, Layout};
@@ -34,7 +34,7 @@ impl RequestHeader {
         out.put_slice(&self.api_version.to_be_bytes());
         out.put_slice(&self.correlation_id.to_be_bytes());
         put_nullable_string_i16(self.client_id.as_deref(), out)?;
-        TaggedFields::new(header_layout(flexible)).encode(out);
+        TaggedFields::new(Self::layout(flexible)).encode(out);
         Ok(())
     }
 
@@ -42,18 +42,25 @@ impl RequestHeader {
     ///
     /// For an API or version that this crate does not know, the oldest form is taken.
     pub fn decode(frame: &Bytes) -> Result<(Self, Bytes), DecodeError> {
-        whole("RequestHeader", frame, Self::parse(frame, frame))
+        let flexible = match (be_i16::<_, ()>, be_i16).parse(frame.as_ref()) {
+            Ok((_, (api_key, api_version))) => messages::request_is_flexible(ApiKey(api_key), api_version),
+            Err(_) => false,
+        };
+        let cx = Cx { frame, layout: Self::layout(flexible) };
+        whole("RequestHeader", &cx, Self::parse(&cx, frame))
     }
-}
 
-impl RequestHeader {
-    fn parse<'i>(frame: &Bytes, input: &'i [u8]) -> Parsed<'i, Self> {
-        let (rest, (api_key, api_version, correlation_id)) = (be_i16, be_i16, be_i32).parse(input)?;
-        let (rest, client_id) = nullable_string_i16(rest)?;
-        let api_key = ApiKey(api_key);
-        let layout = header_layout(messages::request_is_flexible(api_key, api_version));
-        let (rest, ()) = decode_tagged(&Cx { frame, layout }, rest, &mut |_, _| Ok(()))?;
-        Ok((rest, Self { api_key, api_version, correlation_id, client_id }))
+    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
+        let (rest, api_key) = named("request_api_key", be_i16(input))?;
+        let (rest, api_version) = named("request_api_version", be_i16(rest))?;
+        let (rest, correlation_id) = named("correlation_id", be_i32(rest))?;
+        let (rest, client_id) = named("client_id", nullable_string_i16(rest))?;
+        let (rest, ()) = decode_tagged(cx, rest, &mut |_, _| Ok(()))?;
+        Ok((rest, Self { api_key: ApiKey(api_key), api_version, correlation_id, client_id }))
+    }
+
+    fn layout(flexible: bool) -> Layout {
+        Layout { version: if flexible { 2 } else { 1 }, flexible }
     }
 }
 
@@ -68,20 +75,25 @@ impl ResponseHeader {
     /// Appends the header of a response of type `M`.
     pub fn encode<M: Message>(&self, version: i16, out: &mut Encoder) {
         out.put_slice(&self.correlation_id.to_be_bytes());
-        TaggedFields::new(header_layout(Self::is_flexible::<M>(version))).encode(out);
+        TaggedFields::new(Self::layout::<M>(version)).encode(out);
     }
 
     /// Reads the header of a response of type `M` from the front of a frame (without its length) and
     /// gives it with the body.
     pub fn decode<M: Message>(version: i16, frame: &Bytes) -> Result<(Self, Bytes), DecodeError> {
-        let layout = header_layout(Self::is_flexible::<M>(version));
-        whole("ResponseHeader", frame, Self::parse(&Cx { frame, layout }, frame))
+        let cx = Cx { frame, layout: Self::layout::<M>(version) };
+        whole("ResponseHeader", &cx, Self::parse(&cx, frame))
     }
 
     fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
-        let (rest, correlation_id) = be_i32(input)?;
+        let (rest, correlation_id) = named("correlation_id", be_i32(input))?;
         let (rest, ()) = decode_tagged(cx, rest, &mut |_, _| Ok(()))?;
         Ok((rest, Self { correlation_id }))
+    }
+
+    fn layout<M: Message>(version: i16) -> Layout {
+        let flexible = Self::is_flexible::<M>(version);
+        Layout { version: i16::from(flexible), flexible }
     }
 
     /// The correlation id of a response whose type is not known yet; `None` if the frame is too short.
@@ -129,16 +141,49 @@ pub fn encode_response<M: Message>(
 /// Reads a whole response frame (without its length).
 pub fn decode_response<M: Message>(version: i16, frame: &Bytes) -> Result<(ResponseHeader, M), DecodeError> {
     let (header, body) = ResponseHeader::decode::<M>(version, frame)?;
-    Ok((header, M::decode(version, &body)?))
+    let message = M::decode(version, &body);
+    Ok((header, message.map_err(|error| error.behind(frame.len().saturating_sub(body.len())))?))
 }
 
-fn header_layout(flexible: bool) -> Layout {
-    Layout { version: if flexible { 1 } else { 0 }, flexible }
+/// Puts a field's name into the error.
+fn named<'i, T>(name: &'static str, parsed: Parsed<'i, T>) -> Parsed<'i, T> {
+    parsed.map_err(|error| at(error, PathSegment::Field(name)))
 }
 
-fn whole<T>(name: &'static str, frame: &Bytes, parsed: Parsed<'_, T>) -> Result<(T, Bytes), DecodeError> {
+/// The header that was parsed, and the body behind it.
+fn whole<T>(name: &'static str, cx: &Cx<'_>, parsed: Parsed<'_, T>) -> Result<(T, Bytes), DecodeError> {
+    let Cx { frame, layout } = cx;
     match parsed {
         Ok((rest, value)) => Ok((value, frame.slice_ref(rest))),
-        Err(error) => Err(DecodeError::new(name, 0, frame, into_wire_error(error, frame))),
+        Err(error) => Err(DecodeError::new(name, layout.version, frame, into_wire_error(error, frame))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DecodeErrorKind;
+    use crate::messages::metadata::MetadataResponse;
+
+    #[test]
+    fn errors_of_headers_name_version_field_and_place() {
+        // Metadata in versions 8 and 9, of which the second has tagged fields in its header.
+        for (version, header_version) in [(8, 1), (9, 2)] {
+            let frame = Bytes::from(vec![0, 3, 0, version, 0, 0, 0, 7, 0, 2, b'a']);
+            let error = RequestHeader::decode(&frame).unwrap_err();
+            assert_eq!((error.message(), error.version()), ("RequestHeader", header_version));
+            assert_eq!((error.path(), error.offset()), ("client_id", 10));
+            assert_eq!((error.kind(), error.api_key()), (&DecodeErrorKind::Truncated, None));
+        }
+        let error = RequestHeader::decode(&Bytes::from_static(&[0, 3, 0])).unwrap_err();
+        assert_eq!((error.path(), error.offset()), ("request_api_version", 2));
+
+        let short = Bytes::from_static(&[0, 0, 0, 7]);
+        assert_eq!(ResponseHeader::peek_correlation_id(&short), Some(7));
+        assert_eq!(ResponseHeader::peek_correlation_id(&short[1..]), None);
+        assert_eq!(ResponseHeader::decode::<MetadataResponse>(8, &short).unwrap().0.correlation_id, 7);
+        let error = ResponseHeader::decode::<MetadataResponse>(9, &short).unwrap_err();
+        assert_eq!((error.message(), error.version()), ("ResponseHeader", 1));
+        assert_eq!((error.path(), error.offset()), ("tagged_fields", 4));
     }
 }

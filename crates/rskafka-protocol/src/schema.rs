@@ -119,14 +119,14 @@ pub(crate) fn encode_message<M: Message + Wire>(
 }
 
 pub(crate) fn decode_message<M: Message + Wire>(version: i16, body: &Bytes) -> Result<M, DecodeError> {
-    let error = |kind| DecodeError::of_message(M::NAME, version, body, kind);
+    let error = |at, kind| DecodeError::of_message(M::NAME, version, body, at, kind);
     if !M::VERSIONS.contains(version) {
-        return Err(error(DecodeErrorKind::UnsupportedVersion));
+        return Err(error(body, DecodeErrorKind::UnsupportedVersion));
     }
     let cx = Cx { frame: body, layout: layout_of::<M>(version) };
     match <M as Wire>::parse(&cx, body) {
         Ok(([], message)) => Ok(message),
-        Ok((rest, _)) => Err(error(DecodeErrorKind::TrailingBytes(rest.len()))),
+        Ok((rest, _)) => Err(error(rest, DecodeErrorKind::TrailingBytes(rest.len()))),
         Err(failure) => Err(DecodeError::new(M::NAME, version, body, into_wire_error(failure, body))),
     }
 }

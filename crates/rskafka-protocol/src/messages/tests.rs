@@ -137,6 +137,77 @@ fn errors_name_message_version_path_and_offset() {
 }
 
 #[test]
+fn bytes_left_over_are_named_by_their_place_in_what_was_given() {
+    let response = delete_records::DeleteRecordsResponse::default();
+    let body = encode(&response, 2);
+    let longer = Bytes::from([&body[..], &[7; 3]].concat());
+    let error = delete_records::DeleteRecordsResponse::decode(2, &longer).unwrap_err();
+    assert_eq!((error.kind(), error.offset()), (&crate::DecodeErrorKind::TrailingBytes(3), body.len()));
+
+    // A whole frame has its header in front.
+    let frame = crate::encode_response(&response, 2, 1).unwrap().to_bytes().slice(4..);
+    let longer = Bytes::from([&frame[..], &[7; 3]].concat());
+    let error = crate::decode_response::<delete_records::DeleteRecordsResponse>(2, &longer).unwrap_err();
+    assert_eq!(error.offset(), frame.len());
+}
+
+#[test]
+fn a_string_that_kafka_does_not_read_is_neither_written_nor_read() {
+    let request = |length| metadata::MetadataRequest {
+        topics: Some(vec![metadata::MetadataRequestTopic {
+            name: Some("x".repeat(length)),
+            ..Default::default()
+        }]),
+        ..Default::default()
+    };
+    // Lengths of two bytes, and compact ones.
+    for version in [8, 9] {
+        let error = request(0x8000).encode(version, &mut Encoder::new()).unwrap_err();
+        assert_eq!(error, crate::EncodeError::TooLong { length: 0x8000 });
+        let longest = encode(&request(0x7fff), version);
+        assert_eq!(metadata::MetadataRequest::decode(version, &longest), Ok(request(0x7fff)));
+    }
+    // One topic, its name with a compact length, no tagged fields, and what follows the topics.
+    let body = [&[2, 0x81, 0x80, 2][..], &[b'x'; 0x8000], &[0; 5]].concat();
+    let error = metadata::MetadataRequest::decode(9, &body.into()).unwrap_err();
+    assert_eq!(error.kind(), &crate::DecodeErrorKind::InvalidLength(0x8000));
+    assert_eq!(error.path(), "topics[0].name");
+}
+
+#[test]
+fn a_tagged_field_is_as_long_as_it_says() {
+    let response = api_versions::ApiVersionsResponse { finalized_features_epoch: 5, ..Default::default() };
+    let bytes = encode(&response, 3);
+    // One tagged field: its tag, its size, and eight bytes.
+    let (start, value) = bytes.split_at(bytes.len() - 8);
+    assert_eq!(start[start.len() - 3..], [1, 1, 8]);
+    for (size, value) in [(9, [value, &[0]].concat()), (7, value[..7].to_vec())] {
+        let changed = [&start[..start.len() - 1], &[size], &value].concat();
+        let error = api_versions::ApiVersionsResponse::decode(3, &changed.into()).unwrap_err();
+        assert_eq!(error.path(), "tagged_fields.finalized_features_epoch", "{error}");
+    }
+}
+
+#[test]
+fn a_tag_of_a_later_version_is_skipped_like_any_unknown_one() {
+    let response = produce::ProduceResponse::default();
+    let bytes = encode(&response, 9);
+    // In the place of no tagged fields: the tag of `node_endpoints`, which version 10 has, with another content.
+    let tagged = [&bytes[..bytes.len() - 1], &[1, 0, 2, 0xff, 0xff]].concat();
+    assert_eq!(produce::ProduceResponse::decode(9, &tagged.clone().into()), Ok(response));
+    assert!(produce::ProduceResponse::decode(10, &tagged.into()).is_err());
+}
+
+#[test]
+fn a_length_below_that_of_null_is_refused() {
+    for (length, kind) in
+        [(-1i32, crate::DecodeErrorKind::UnexpectedNull), (-2, crate::DecodeErrorKind::InvalidLength(-2))]
+    {
+        assert_eq!(list_offsets_topics(&length.to_be_bytes().to_vec().into()).kind(), &kind);
+    }
+}
+
+#[test]
 fn an_array_length_that_the_bytes_cannot_hold_is_refused_before_memory_is_asked_for() {
     // Topics: 2^31 - 1 elements, then nothing.
     let bytes = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff]);

@@ -21,7 +21,8 @@ pub struct RecordBatch {
 
 impl RecordBatch {
     /// A batch without records, of which compaction left the header so that the producer's sequence
-    /// is not forgotten. Brokers write it, producers do not.
+    /// is not forgotten. Brokers write it, producers do not. It covers the offsets up to `last_offset_delta`,
+    /// of which the default header has none: readers refuse that.
     pub fn without_records(header: BatchHeader) -> Self {
         let mut buffer = BytesMut::with_capacity(HEADER_SIZE);
         buffer.put_bytes(0, HEADER_SIZE);

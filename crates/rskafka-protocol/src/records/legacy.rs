@@ -29,10 +29,8 @@ const NO_TIMESTAMP: i64 = -1;
 /// Reads the message or wrapper that `bytes` is, of a set in which it stands at `position`.
 pub(super) fn parse(bytes: Bytes, position: usize, limit: usize) -> Result<Batch, BatchError> {
     let error = |kind: BatchErrorKind| BatchError::new(position, offset_of(&bytes), kind);
-    let (rest, message) = Message::parse(&bytes, 0).map_err(error)?;
-    if !rest.is_empty() {
-        return Err(error(Corruption::TrailingBytes(rest.len()).into()));
-    }
+    // The bytes are as many as the message says.
+    let (_, message) = Message::parse(&bytes, 0).map_err(error)?;
     let compression = message.compression().map_err(error)?;
     let (header, payload) = match compression {
         Compression::None => copy(message.offset, std::iter::once(Ok(message.clone()))),

@@ -22,7 +22,8 @@ use crate::error::Parsed;
 /// [`Batch::magic`].
 ///
 /// A compressed batch is decompressed when its records are asked for: up to [`Decompressor::DEFAULT_LIMIT`]
-/// bytes, or to another [limit](Batches::with_decompression_limit), or by [`Batch::decompress`].
+/// bytes, or to another [limit](Batches::with_decompression_limit), or by [`Batch::decompress`]. A compressed
+/// message of the older formats is decompressed at once, up to the same limit, and then copied.
 pub fn batches(records: &Bytes) -> Batches {
     Batches { set: records.clone(), position: 0, failed: false, limit: Decompressor::DEFAULT_LIMIT }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no allocation per record; a record is given only if all of it, headers included, is right.
 
+use std::fmt;
 use std::iter::FusedIterator;
 
 use super::{Batch, BatchError, BatchErrorKind, Corruption, TimestampType};
@@ -10,7 +11,7 @@ use crate::error::{Failure, Parsed, WireError, fail, into_wire_error};
 use crate::wire::varint::{varint, varlong};
 
 /// A record, borrowed from its batch. [`Batch::slice`] makes its parts owned without a copy.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RecordView<'a> {
     /// The offset in the partition.
     pub offset: i64,
@@ -26,7 +27,7 @@ pub struct RecordView<'a> {
 
 /// The headers of a record, key and value, in order and with repeats. Keys are bytes: they should be
 /// UTF-8, but no broker checks that.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct HeadersView<'a> {
     rest: &'a [u8],
     count: usize,
@@ -60,6 +61,33 @@ impl<'a> HeadersView<'a> {
 impl ExactSizeIterator for HeadersView<'_> {}
 
 impl FusedIterator for HeadersView<'_> {}
+
+impl fmt::Debug for RecordView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordView")
+            .field("offset", &self.offset)
+            .field("timestamp", &self.timestamp)
+            .field("key", &self.key.map(Text))
+            .field("value", &self.value.map(Text))
+            .field("headers", &self.headers)
+            .finish()
+    }
+}
+
+impl fmt::Debug for HeadersView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone().map(|(key, value)| (Text(key), value.map(Text)))).finish()
+    }
+}
+
+/// Bytes that are text most of the time.
+struct Text<'a>(&'a [u8]);
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.0.escape_ascii())
+    }
+}
 
 /// An iterator over the records of a batch: see [`Batch::records`].
 #[derive(Debug, Clone)]

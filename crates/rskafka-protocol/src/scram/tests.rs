@@ -166,6 +166,61 @@ fn iterations_out_of_bounds_are_refused_before_anything_is_hashed() {
 }
 
 #[test]
+fn a_server_adds_to_the_clients_nonce() {
+    for nonce in [NONCE, &NONCE[1..], "x"] {
+        let message = format!("r={nonce},s=MTIz,i=4096");
+        let outcome = client(Mechanism::Sha256).server_first(message.as_bytes()).map(|_| ());
+        assert_eq!(outcome, Err(ScramError::NonceMismatch), "{nonce}");
+    }
+}
+
+#[test]
+fn an_empty_salt_is_refused() {
+    let message = format!("r={NONCE}x,s=,i=4096");
+    let error = client(Mechanism::Sha256).server_first(message.as_bytes()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, ScramError::InvalidMessage { .. }), "{error}");
+    let stored = StoredCredential::new(Mechanism::Sha256, PASSWORD, b"", 4096);
+    assert_eq!(stored.map(|_| ()).unwrap_err(), ScramError::InvalidSalt);
+}
+
+#[test]
+fn extensions_are_ignored_unless_they_are_malformed() {
+    let answer = |extensions: &str| {
+        let message = format!("r={NONCE}x,s=MTIz,i=4096{extensions}");
+        client(Mechanism::Sha256).server_first(message.as_bytes()).is_ok()
+    };
+    assert!(answer(",a=1,tokenauth=x=y"));
+    for malformed in [",", ",a", ",a=", ",=1", ",1=2", ",a=1,", ",a=\0"] {
+        assert!(!answer(malformed), "{malformed}");
+    }
+}
+
+/// A client that knows the password proves what it sends; the server still takes only its own exchange.
+#[test]
+fn a_right_proof_of_another_header_or_nonce_is_refused() {
+    let mechanism = Mechanism::Sha256;
+    let client = client(mechanism);
+    let bare = std::str::from_utf8(client.message()).unwrap().strip_prefix("n,,").unwrap();
+    let salted_password = keys::salted_password(mechanism, PASSWORD, SALT, 4096).unwrap();
+    let client_key = keys::client_key(mechanism, &salted_password);
+    let stored_key = keys::stored_key(mechanism, &client_key);
+    let (server, _) = last_states(mechanism);
+    let server_first = std::str::from_utf8(server.message()).unwrap();
+    let outcome = |binding: &str, nonce: &str| {
+        let without_proof = format!("c={},r={nonce}", message::encode_base64(binding.as_bytes()));
+        let auth_message = format!("{bare},{server_first},{without_proof}");
+        let signature = keys::signature(mechanism, &stored_key, &auth_message);
+        let proof = message::encode_base64(client_key.xor(signature.as_bytes()).unwrap().as_bytes());
+        server.clone().client_final(format!("{without_proof},p={proof}").as_bytes()).map(|_| ())
+    };
+    let nonce = format!("{NONCE}{SERVER_NONCE}");
+    assert_eq!(outcome("n,,", &nonce), Ok(()));
+    assert_eq!(outcome("y,,", &nonce), Err(ScramError::ChannelBinding));
+    assert_eq!(outcome("n,,", NONCE), Err(ScramError::NonceMismatch));
+    assert_eq!(outcome("n,,", &format!("{nonce}x")), Err(ScramError::NonceMismatch));
+}
+
+#[test]
 fn the_server_takes_only_what_kafka_has() {
     let error = |message: &str| ServerStart::new(message.as_bytes()).map(|_| ()).unwrap_err();
     assert_eq!(error("p=tls-unique,,n=user,r=abc"), ScramError::ChannelBinding);

@@ -1,6 +1,7 @@
 //! Arrays and nullable structs.
 //!
-//! Invariant: an array reserves at most what the bytes left could hold of its smallest element.
+//! Invariant: an array reserves at most what the bytes left could hold of its smallest element, and of the
+//! same bytes no array within it reserves again.
 
 use nom::number::complete::be_i8;
 
@@ -51,16 +52,18 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> NullableWire for Vec<T> {
         let Some(length) = length else {
             return Ok((rest, None));
         };
-        let at_most = rest.len() / T::min_size(cx.layout).max(1);
-        if length > at_most {
+        let least = T::min_size(cx.layout).max(1);
+        if length > rest.len() / least {
             return fail(input, DecodeErrorKind::InvalidLength(i64::try_from(length).unwrap_or(i64::MAX)));
         }
         let mut elements = Self::with_capacity(length);
         for index in 0..length {
-            let (after, element) =
-                T::parse(cx, rest).map_err(|error| at(error, PathSegment::Index(index)))?;
+            // What the elements behind it take at least is not this one's.
+            let others = (length - index - 1) * least;
+            let own = rest.get(..rest.len().saturating_sub(others)).unwrap_or_default();
+            let (after, element) = T::parse(cx, own).map_err(|error| at(error, PathSegment::Index(index)))?;
             elements.push(element);
-            rest = after;
+            rest = rest.get(own.len().saturating_sub(after.len())..).unwrap_or_default();
         }
         Ok((rest, Some(elements)))
     }

@@ -1,6 +1,6 @@
 //! Strings and byte strings, plain and compact, with their nullable forms.
 //!
-//! Invariant: byte strings are slices of the frame, never copies.
+//! Invariant: byte strings are slices of the frame, never copies; no string is longer than Kafka takes.
 
 use bytes::Bytes;
 use nom::bytes::complete::take;
@@ -10,6 +10,10 @@ use super::varint::{put_unsigned, unsigned_varint};
 use super::{Cx, Layout, NullableWire, Wire};
 use crate::encoder::Encoder;
 use crate::error::{DecodeErrorKind, EncodeError, Parsed, fail};
+
+/// The longest string in bytes, also where a compact length could say more: Kafka reads no longer one, but
+/// closes the connection.
+const MAX_STRING: usize = 0x7fff;
 
 /// Reads the length of bytes or of an array: four bytes, or compact. `None` is null.
 pub(super) fn length(layout: Layout, input: &[u8]) -> Parsed<'_, Option<usize>> {
@@ -76,6 +80,9 @@ fn string_of(input: &[u8], length: Option<usize>) -> Parsed<'_, Option<String>> 
     let Some(length) = length else {
         return Ok((input, None));
     };
+    if length > MAX_STRING {
+        return fail(input, DecodeErrorKind::InvalidLength(i64::try_from(length).unwrap_or(i64::MAX)));
+    }
     let (rest, bytes) = take(length)(input)?;
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok((rest, Some(text.to_owned()))),
@@ -123,6 +130,9 @@ impl NullableWire for String {
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
         if !layout.flexible {
             return put_nullable_string_i16(value.map(String::as_str), out);
+        }
+        if let Some(length) = value.map(String::len).filter(|length| *length > MAX_STRING) {
+            return Err(EncodeError::TooLong { length });
         }
         put_compact_length(value.map(String::len), out);
         out.put_slice(value.map(String::as_bytes).unwrap_or_default());

@@ -1,5 +1,7 @@
 //! Decompression bombs: they end in an error at the limit, and hold no more than it on the way.
 
+use std::io::Write;
+
 use bytes::{Bytes, BytesMut};
 use rskafka_protocol::records::{
     Attributes, BatchErrorKind, BatchHeader, Compression, Decompressor, NewRecord, RecordBatch,
@@ -112,4 +114,46 @@ fn claims_of_streams_take_no_memory() {
         let limit = if compression == Compression::Zstd { Decompressor::DEFAULT_LIMIT as u64 } else { 0 };
         assert!(taken <= limit + CODEC, "{compression}: {taken} bytes for {} of input", stream.len());
     }
+}
+
+/// A message of magic 0 with this value, compressed or not.
+fn message(attributes: u8, value: &[u8]) -> Vec<u8> {
+    let covered = [&[0, attributes][..], &[0xff; 4], &(value.len() as u32).to_be_bytes(), value].concat();
+    let mut crc = flate2::Crc::new();
+    crc.update(&covered);
+    let length = (covered.len() as u32 + 4).to_be_bytes();
+    [&[0; 8][..], &length, &crc.sum().to_be_bytes(), &covered].concat()
+}
+
+/// The set compressed into one message.
+fn wrapper(set: &[u8]) -> Bytes {
+    const GZIP: u8 = 1;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(set).and_then(|()| encoder.try_finish()).expect("memory takes all");
+    message(GZIP, encoder.get_ref()).into()
+}
+
+#[test]
+fn compressed_messages_take_no_more_than_their_copy_besides() {
+    for size in [0, 10, 1000, LIMIT / 2] {
+        // The offsets of a set have to grow.
+        let one = message(0, &vec![0; size]);
+        let mut set = one.repeat(LIMIT / one.len());
+        for (index, message) in set.chunks_mut(one.len()).enumerate() {
+            message[..8].copy_from_slice(&(index as u64).to_be_bytes());
+        }
+        let count = set.len() / one.len();
+        let set = wrapper(&set);
+        let mut read = None;
+        let taken = peak(|| read = batches(&set).with_decompression_limit(LIMIT).next());
+        let batch = read.expect("a batch").expect("a right one");
+        assert_eq!(batch.record_count(), count);
+        assert!(taken <= decompressing(LIMIT) + LIMIT as u64, "{taken} bytes for messages of {size}");
+    }
+    let bomb = wrapper(&message(0, &vec![0; 32 * LIMIT]));
+    let mut error = None;
+    let taken = peak(|| error = batches(&bomb).with_decompression_limit(LIMIT).next());
+    let error = error.expect("a batch").expect_err("it is refused");
+    assert_eq!(error.kind(), &BatchErrorKind::TooLarge(LIMIT));
+    assert!(taken <= decompressing(LIMIT), "{taken} bytes");
 }

@@ -22,6 +22,9 @@ pub(crate) enum Large {
     Nested(usize),
     /// An array that claims this many elements, and then these bytes.
     Claim(u32, Vec<u8>),
+    /// Every array on the way, and the one at its end, claims as many of the smallest elements as fit into
+    /// this many bytes, which then are no elements.
+    Claims(usize),
 }
 
 impl Layout {
@@ -150,8 +153,13 @@ impl Layout {
                 self.put_length(*count as usize, out);
                 out.extend(filler);
             }
-            Some(_) => {
-                self.put_length(1, out);
+            Some(([], Large::Claims(room))) => {
+                self.put_length(room / size(0), out);
+                out.resize(out.len() + room, 0xff);
+            }
+            Some((_, large)) => {
+                let count = if let Large::Claims(room) = large { room / size(0) } else { 1 };
+                self.put_length(count, out);
                 self.put_value(field, element, way, inner, out);
             }
         }

@@ -104,6 +104,19 @@ fn arrays_that_claim_more_than_there_is_stay_within_the_limit() {
 }
 
 #[test]
+fn arrays_that_claim_the_same_bytes_at_each_level_stay_within_the_limit() {
+    each_version(|message, layout| {
+        let arrays = layout.arrays(message.schema);
+        for path in &arrays {
+            let body = layout.write(message.schema, path, &Large::Claims(8 * ROOM));
+            let is_decoded = decode(message, layout, body, &format!("claims on the way to {path:?}"));
+            assert!(!is_decoded, "{} {}: {path:?} is a message", message.name, layout.version);
+        }
+        arrays.len()
+    });
+}
+
+#[test]
 fn tagged_fields_stay_within_the_limit() {
     each_version(|message, layout| {
         if !layout.is_flexible {

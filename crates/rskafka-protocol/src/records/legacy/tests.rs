@@ -10,6 +10,7 @@ use super::super::{
     BatchError, BatchErrorKind, Compression, Corruption, TimestampType, Unsupported, batches,
 };
 use super::crc32;
+use crate::DecodeErrorKind;
 
 const LOG_APPEND_TIME: i64 = 77;
 
@@ -174,6 +175,29 @@ fn a_wrapper_without_an_offset_counts_from_zero() {
         let set: Vec<u8> = (0..3).flat_map(|n| message(1, 0, &(n, 5, None, None))).collect();
         let read = decode(&wrapper(1, codec, &[], 0, &set).freeze()).unwrap();
         assert_eq!(read.iter().map(|record| record.0).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+}
+
+#[test]
+fn messages_of_magic_0_have_their_own_offsets_whatever_the_wrapper_says() {
+    for codec in codecs().into_iter().filter(|codec| *codec != Compression::None) {
+        let set: Vec<u8> = (3..5).flat_map(|n| message(0, 0, &(n, -1, None, None))).collect();
+        let read = decode(&wrapper(0, codec, &[(100, -1, None, None)], 0, &set).freeze()).unwrap();
+        assert_eq!(read.iter().map(|record| record.0).collect::<Vec<_>>(), [3, 4]);
+    }
+}
+
+#[test]
+fn bytes_behind_a_message_in_its_own_length_are_refused() {
+    for magic in 0..=1 {
+        let mut longer = message(magic, 0, &(0, 5, None, None));
+        longer.put_u8(0);
+        let length = longer.len() as i32 - 12;
+        longer[8..12].copy_from_slice(&length.to_be_bytes());
+        let crc = crc32::of(&longer[16..]);
+        longer[12..16].copy_from_slice(&crc.to_be_bytes());
+        let kind = DecodeErrorKind::TrailingBytes(1);
+        assert_eq!(kind_of(&longer), Corruption::Record { index: 0, kind }.into());
     }
 }
 

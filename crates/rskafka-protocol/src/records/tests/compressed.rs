@@ -37,28 +37,6 @@ fn large() -> impl Strategy<Value = Vec<Owned>> {
     })
 }
 
-fn owned_by_payload(batch: &Batch) -> Vec<Owned> {
-    let mut next = batch.base_offset();
-    let own = |record: Result<RecordView<'_>, BatchError>| {
-        let record = record.unwrap();
-        let gap = u32::try_from(record.offset - next).unwrap();
-        next = record.offset + 1;
-        let own = |bytes: &[u8]| {
-            let shared = batch.slice(bytes);
-            assert!(bytes.is_empty() || shared.as_ptr() == bytes.as_ptr(), "a copy was made");
-            shared.to_vec()
-        };
-        Owned {
-            gap,
-            timestamp: record.timestamp,
-            key: record.key.map(own),
-            value: record.value.map(own),
-            headers: record.headers.map(|(key, value)| (own(key), value.map(own))).collect(),
-        }
-    };
-    batch.records().map(own).collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -72,7 +50,7 @@ proptest! {
         let batch = compressed(header, &records, codec);
         let read = read_one(batch.bytes());
         prop_assert_eq!(read.compression(), codec.0);
-        prop_assert_eq!(owned_by_payload(&read), records);
+        prop_assert_eq!(owned(&read), records);
         prop_assert_eq!(read.decompressed_size(), Some(plain.size_in_bytes() - header::HEADER_SIZE));
         let attributes = plain.header().attributes.with_compression(codec.0);
         prop_assert_eq!(read.header(), &BatchHeader { attributes, ..*plain.header() });
@@ -83,7 +61,7 @@ proptest! {
         let batch = compressed(BatchHeader::default(), &records, codec);
         let size = build(BatchHeader::default(), &records).size_in_bytes() - header::HEADER_SIZE;
         let read = |limit| batches(batch.bytes()).with_decompression_limit(limit).next().unwrap().unwrap();
-        prop_assert_eq!(owned_by_payload(&read(size)), records.clone());
+        prop_assert_eq!(owned(&read(size)), records.clone());
         if codec.0 != Compression::None {
             let limit = size.saturating_sub(short);
             let batch = read(limit);
@@ -217,7 +195,7 @@ fn bytes_that_do_not_compress_grow_by_little() {
     for codec in supported() {
         let batch = compressed(BatchHeader::default(), &record, (codec, None));
         assert!(batch.size_in_bytes() < size + 200, "{codec}: {} for {size}", batch.size_in_bytes());
-        assert_eq!(owned_by_payload(&read_one(batch.bytes())), record);
+        assert_eq!(owned(&read_one(batch.bytes())), record);
     }
 }
 
@@ -231,6 +209,12 @@ mod lz4 {
     const CONTENT_SIZE: u8 = 1 << 3;
     const CHECKSUMS: u8 = 1 << 4 | 1 << 2;
     const INDEPENDENT: u8 = 1 << 5;
+
+    /// What a frame begins with.
+    fn start(descriptor: &[u8]) -> Vec<u8> {
+        let checksum = (XxHash32::oneshot(0, descriptor) >> 8) as u8;
+        [b"\x04\x22\x4d\x18", descriptor, &[checksum]].concat()
+    }
 
     /// A record whose value is 12 times "0123456789abcdef", in two blocks of one frame: the second only
     /// repeats what the first has.
@@ -246,9 +230,7 @@ mod lz4 {
         if flags & CONTENT_SIZE != 0 {
             descriptor.extend((payload.len() as u64).to_le_bytes());
         }
-        let mut frame = b"\x04\x22\x4d\x18".to_vec();
-        frame.extend(&descriptor);
-        frame.push((XxHash32::oneshot(0, &descriptor) >> 8) as u8);
+        let mut frame = start(&descriptor);
         for block in [lz4_flex::block::compress(first), second] {
             frame.extend((block.len() as u32).to_le_bytes());
             frame.extend(&block);
@@ -274,8 +256,73 @@ mod lz4 {
         }
     }
 
+    #[test]
+    fn a_block_is_no_larger_than_its_frame_says() {
+        let (header, payload) = one_record(&[Owned { value: Some(vec![7; 70_000]), ..plain() }]);
+        let header =
+            BatchHeader { attributes: header.attributes.with_compression(Compression::Lz4), ..header };
+        let (stored, compressed) = (payload.clone(), lz4_flex::block::compress(&payload));
+        for (block, flag) in [(stored, 1u32 << 31), (compressed, 0)] {
+            // Blocks of up to 64 KiB, and of up to 256 KiB.
+            let read = [0x40, 0x50].map(|block_size| {
+                let size = (block.len() as u32 | flag).to_le_bytes();
+                let start = start(&[0x40 | INDEPENDENT, block_size]);
+                read_all(&sealed(header, &[&start[..], &size, &block, &[0; 4]].concat()))
+            });
+            assert!(read[0].as_ref().is_err_and(BatchError::is_corrupt), "{:?}", read[0]);
+            assert_eq!(read[1], Ok(1));
+        }
+    }
+
+    #[test]
+    fn frames_of_another_version_or_with_a_dictionary_are_refused() {
+        const DICTIONARY: u8 = 1;
+        const RESERVED: u8 = 1 << 1;
+        const VERSION: u8 = 1 << 7;
+        for flag in [DICTIONARY, RESERVED, VERSION] {
+            let (header, frame) = frame(flag | INDEPENDENT);
+            let damaged = BatchErrorKind::Corrupt(Corruption::Stream(Compression::Lz4));
+            assert_eq!(error_of(&sealed(header, &frame)), damaged, "{flag:#x}");
+        }
+    }
+
     /// Two frames hold the record of 201 bytes twice, and the header counts it once.
     const TWICE: BatchErrorKind = BatchErrorKind::Corrupt(Corruption::TrailingBytes(201));
+
+    #[test]
+    fn the_content_has_the_size_that_its_frame_says() {
+        let (header, frame) = frame(CONTENT_SIZE | INDEPENDENT);
+        let (descriptor, blocks) = (&frame[4..14], &frame[15..]);
+        for (change, is_right) in [(0, true), (1, false)] {
+            let mut descriptor = descriptor.to_vec();
+            descriptor[2] ^= change;
+            let outcome = read_all(&sealed(header, &[&start(&descriptor), blocks].concat()));
+            assert_eq!(outcome.is_ok(), is_right, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_refers_to_nothing_before_its_own_frame() {
+        let frames = |blocks: [&[u8]; 2]| {
+            let frame = |block: &[u8]| {
+                // Linked blocks, and no checksums.
+                let size = (block.len() as u32).to_le_bytes();
+                [&start(&[0x40, 0x40])[..], &size, block, &[0; 4]].concat()
+            };
+            blocks.map(frame).concat()
+        };
+        let value = b"0123456789abcdef".repeat(12);
+        let (header, payload) = one_record(&[Owned { value: Some(value), ..plain() }]);
+        let header =
+            BatchHeader { attributes: header.attributes.with_compression(Compression::Lz4), ..header };
+        let (first, second) = payload.split_at(100);
+        let alone = lz4_flex::block::compress(second);
+        let referring = lz4_flex::block::compress_with_dict(second, first);
+        let first = lz4_flex::block::compress(first);
+        assert_eq!(read_all(&sealed(header, &frames([&first, &alone]))), Ok(1));
+        let damaged = BatchErrorKind::Corrupt(Corruption::Stream(Compression::Lz4));
+        assert_eq!(error_of(&sealed(header, &frames([&first, &referring]))), damaged);
+    }
 
     #[test]
     fn a_frame_with_checksums_has_no_byte_that_can_be_changed() {
