@@ -17,7 +17,7 @@ mod find_coordinator;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
-mod metadata;
+pub(crate) mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod sasl_authenticate;

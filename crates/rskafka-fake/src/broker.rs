@@ -39,10 +39,13 @@ impl Port {
     }
 }
 
+/// The broker's end of a pipe, and who has the other.
+pub(crate) type NewPipe = (DuplexStream, Option<String>);
+
 /// A running broker. Dropping it ends its task at once.
 #[derive(Debug)]
 pub(crate) struct RunningBroker {
-    pipes: mpsc::Sender<DuplexStream>,
+    pipes: mpsc::Sender<NewPipe>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -58,7 +61,7 @@ impl RunningBroker {
     }
 
     /// Where to send the broker's end of a new pipe.
-    pub(crate) fn pipes(&self) -> mpsc::Sender<DuplexStream> {
+    pub(crate) fn pipes(&self) -> mpsc::Sender<NewPipe> {
         self.pipes.clone()
     }
 
@@ -79,7 +82,7 @@ impl Drop for RunningBroker {
 async fn run(
     id: i32,
     listener: Option<TcpListener>,
-    mut pipes: mpsc::Receiver<DuplexStream>,
+    mut pipes: mpsc::Receiver<NewPipe>,
     mut stopped: oneshot::Receiver<()>,
     shared: Arc<Shared>,
 ) {
@@ -88,11 +91,11 @@ async fn run(
         tokio::select! {
             biased;
             _ = &mut stopped => break,
-            Some(stream) = pipes.recv() => {
-                connections.spawn(connection::serve(Raw::Pipe(stream), id, shared.clone()));
+            Some((stream, client)) = pipes.recv() => {
+                connections.spawn(connection::serve(Raw::Pipe(stream), shared.connected(id, client)));
             }
             stream = accept(listener.as_ref()) => {
-                connections.spawn(connection::serve(Raw::Tcp(stream), id, shared.clone()));
+                connections.spawn(connection::serve(Raw::Tcp(stream), shared.connected(id, None)));
             }
             Some(_) = connections.join_next() => {}
         }

@@ -186,6 +186,11 @@ impl FakeClusterBuilder {
         if !(1..=MAX_BROKERS).contains(&self.brokers) {
             return Err(invalid(format!("{} brokers: 1 to {MAX_BROKERS} can be had", self.brokers)));
         }
+        let Defaults { num_partitions, replication_factor, .. } = self.defaults;
+        if num_partitions < 1 || replication_factor < 1 {
+            let defaults = format!("{num_partitions} partitions and {replication_factor} replicas");
+            return Err(invalid(format!("topics cannot have {defaults} by default: it takes at least one")));
+        }
         if self.limits.pipe_bytes == 0 {
             return Err(invalid("a pipe needs room for at least one byte".to_owned()));
         }
@@ -203,7 +208,7 @@ impl FakeClusterBuilder {
                 None => Endpoint { host: format!("broker-{id}"), port: PIPE_PORT },
             };
             let rack = self.racks.get(brokers.len() % self.racks.len().max(1)).cloned();
-            brokers.push(Broker { id, endpoint, alive: true, rack });
+            brokers.push(Broker::new(id, endpoint, rack));
             ports.push((id, port));
         }
         let received = Received::new(self.recorded_requests);

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use rskafka_protocol::ApiKey;
 use tokio::io::DuplexStream;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 
 use crate::broker::{Port, RunningBroker};
 use crate::builder::FakeClusterBuilder;
@@ -22,6 +24,8 @@ pub struct FakeCluster {
     pub(crate) shared: Arc<Shared>,
     in_memory: bool,
     brokers: Arc<Mutex<BTreeMap<i32, Slot>>>,
+    /// What waits until the cluster notices a crash.
+    missing: Arc<Mutex<JoinSet<()>>>,
 }
 
 /// A broker's place.
@@ -47,7 +51,7 @@ impl FakeCluster {
         for (id, port) in ports {
             brokers.insert(id, Slot::Running(RunningBroker::start(id, port, shared.clone())?));
         }
-        Ok(Self { shared, in_memory, brokers: Arc::new(Mutex::new(brokers)) })
+        Ok(Self { shared, in_memory, brokers: Arc::new(Mutex::new(brokers)), missing: Arc::default() })
     }
 
     /// The brokers' addresses, `host:port`, also of those that do not run.
@@ -65,13 +69,27 @@ impl FakeCluster {
         self.shared.versions.advertised().map(|(api_key, range)| (api_key, range.min..=range.max)).collect()
     }
 
-    /// Connects to a broker by an in-memory pipe, under the address that it advertises.
+    /// Connects to a broker by an in-memory pipe, under its address. It waits for as long as the broker is
+    /// isolated ([`FakeCluster::isolate_broker`]).
     ///
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) if no broker has that address,
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if it does not run.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<DuplexStream> {
+        self.connect_from(None, host, port).await
+    }
+
+    /// As [`FakeCluster::connect`], for a client that [`FakeCluster::isolate_client`] can name.
+    ///
+    /// # Errors
+    ///
+    /// As [`FakeCluster::connect`].
+    pub async fn connect_as(&self, client: &str, host: &str, port: u16) -> io::Result<DuplexStream> {
+        self.connect_from(Some(client.to_owned()), host, port).await
+    }
+
+    async fn connect_from(&self, client: Option<String>, host: &str, port: u16) -> io::Result<DuplexStream> {
         let broker = self.shared.with(|state, _| {
             let at_address = |endpoint: &Endpoint| endpoint.host == host && endpoint.port == port;
             state.brokers.iter().find(|broker| at_address(&broker.endpoint)).map(|broker| broker.id)
@@ -79,18 +97,20 @@ impl FakeCluster {
         let Some(broker) = broker else {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("no broker at {host}:{port}")));
         };
+        self.shared.let_through(broker, client.as_deref()).await;
         let pipes = match self.brokers.lock().await.get(&broker) {
             Some(Slot::Running(running)) => running.pipes(),
             _ => return Err(io::ErrorKind::ConnectionRefused.into()),
         };
-        let (client, server) = tokio::io::duplex(self.shared.limits.pipe_bytes);
-        pipes.send(server).await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-        Ok(client)
+        let (pipe, server) = tokio::io::duplex(self.shared.limits.pipe_bytes);
+        pipes.send((server, client)).await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+        Ok(pipe)
     }
 
     /// Stops a broker as `kill -9` would: its connections are cut and its port refuses new ones. Partitions
-    /// that it led go to another replica in sync, or have no leader. When it starts again it learns from
-    /// its logs who wrote what.
+    /// that it led go to another replica in sync, or have no leader, at once or some time later
+    /// ([`FakeCluster::miss_crashes_after`]). When it starts again, it remembers only
+    /// the last batch of each producer, while replicas that never stopped remember five.
     ///
     /// # Errors
     ///
@@ -99,8 +119,8 @@ impl FakeCluster {
         self.end_broker(id, Life::Crashed).await
     }
 
-    /// Stops a broker as `SIGTERM` would. When it starts again, it remembers only the last batch of each
-    /// producer: that is what a broker writes down of them.
+    /// Stops a broker as `SIGTERM` would. Unlike after [`FakeCluster::stop_broker`], it also remembers
+    /// producers of which no batch is left in its log.
     ///
     /// # Errors
     ///
@@ -118,7 +138,21 @@ impl FakeCluster {
             // If somebody else was faster, starting the broker again will say so.
             *slot = Slot::Stopped(self.reserve_port(id).unwrap_or_default());
         }
-        self.shared.with(|state, now| state.set_alive(id, life, now))
+        let missed_at = self.shared.with(|state, now| {
+            state.set_alive(id, life, now)?;
+            Ok(state.broker(id).and_then(|broker| broker.missed_at))
+        })?;
+        if let Some(missed_at) = missed_at {
+            let shared = Arc::downgrade(&self.shared);
+            let mut missing = self.missing.lock().await;
+            while missing.try_join_next().is_some() {}
+            missing.spawn(async move {
+                sleep_until(missed_at).await;
+                // Whoever looks finds what is due.
+                shared.upgrade().inspect(|shared| shared.with(|_, _| ()));
+            });
+        }
+        Ok(())
     }
 
     /// Starts a broker that was stopped, at the same address and with its records. It does not take
@@ -140,6 +174,38 @@ impl FakeCluster {
             *slot = Slot::Running(running);
         }
         self.shared.with(|state, now| state.set_alive(id, Life::Runs, now))
+    }
+
+    /// Has two brokers exchange their addresses, as machines do that get each other's name: whoever
+    /// connects to one gets to the other, and Metadata says so. All of their connections end.
+    ///
+    /// # Errors
+    ///
+    /// There is no such broker, they are the same, or a port is taken.
+    pub async fn swap_addresses(&self, one: i32, other: i32) -> Result<(), ControlError> {
+        let mut brokers = self.brokers.lock().await;
+        self.check_broker(one).and(self.check_broker(other))?;
+        if one == other {
+            return Err(ControlError::NoSense { reason: format!("broker {one} has its own address") });
+        }
+        let mut running = Vec::new();
+        for id in [one, other] {
+            if let Some(Slot::Running(broker)) = brokers.insert(id, Slot::Stopped(None)) {
+                broker.stop().await;
+                running.push(id);
+            }
+        }
+        self.shared.with(|state, _| state.swap_addresses(one, other));
+        for id in [one, other] {
+            let failed = |source| ControlError::NotStarted { broker: id, source };
+            let port = self.reserve_port(id).map_err(failed)?;
+            let slot = match running.contains(&id) {
+                true => Slot::Running(RunningBroker::start(id, port, self.shared.clone()).map_err(failed)?),
+                false => Slot::Stopped(port),
+            };
+            brokers.insert(id, slot);
+        }
+        Ok(())
     }
 
     /// Ends all connections of a broker, which goes on.
@@ -183,6 +249,7 @@ impl FakeCluster {
     /// Stops all brokers, and waits until every task has ended.
     pub async fn shutdown(&self) {
         let mut brokers = self.brokers.lock().await;
+        self.missing.lock().await.shutdown().await;
         for slot in brokers.values_mut() {
             if let Slot::Running(running) = std::mem::replace(slot, Slot::Stopped(None)) {
                 running.stop().await;
@@ -199,10 +266,7 @@ impl FakeCluster {
         Port::reserve(number).map(Some)
     }
 
-    fn check_broker(&self, id: i32) -> Result<(), ControlError> {
-        match self.shared.with(|state, _| state.broker(id).is_some()) {
-            true => Ok(()),
-            false => Err(ControlError::UnknownBroker { broker: id }),
-        }
+    pub(crate) fn check_broker(&self, id: i32) -> Result<(), ControlError> {
+        self.shared.with(|state, _| state.check_broker(id))
     }
 }

@@ -3,52 +3,42 @@
 //! Invariant: answers go out in the order of the requests, and a request is taken only when the answer
 //! before it is out; what is read ahead is bounded.
 
+mod reading;
+
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use rskafka_protocol::{ApiKey, Frame, RequestHeader};
-use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use self::reading::{Arrived, End, read_requests};
 use crate::api::{Call, Exchange, Reply};
 use crate::authentication::Authentication;
 use crate::bug::{self, Planted, Treatment};
-use crate::fault::{Action, Strike};
-use crate::received::Arrival;
-use crate::shared::{Listed, Shared};
+use crate::fault::{Action, Direction, Strike};
+use crate::shared::Listed;
 use crate::stream::{Raw, Stream};
 
 /// How many requests are read ahead of the one being served, where Kafka leaves them in the socket's
 /// buffer: so that the record can tell when a request arrived.
 const READ_AHEAD: usize = 8;
-/// Enough for a small request in one read; larger bodies go past it into their own memory.
-const READ_BUFFER: usize = 4096;
 /// How long the end of a connection may take.
 const FAREWELL: Duration = Duration::from_millis(100);
 /// The most chunks of a frame in one write.
 const MAX_SLICES: usize = 16;
 
-/// A request that is there and not yet taken.
-struct Arrived {
-    sequence: u64,
-    header: RequestHeader,
-    body: Bytes,
-}
-
 /// Serves a connection until either side ends it.
-pub(crate) async fn serve(raw: Raw, broker: i32, shared: Arc<Shared>) {
-    let listed = Arc::new(shared.connected(broker));
+pub(crate) async fn serve(raw: Raw, listed: Listed) {
+    let listed = Arc::new(listed);
     let stream = Stream::new(raw, listed.clone());
     #[cfg(feature = "tls")]
-    if let Some(acceptor) = &shared.security.tls {
+    if let Some(acceptor) = &listed.shared.security.tls {
         let stream = tokio::select! {
             biased;
             () = listed.connected.cut.notified() => return,
@@ -56,7 +46,7 @@ pub(crate) async fn serve(raw: Raw, broker: i32, shared: Arc<Shared>) {
         };
         match stream {
             Ok(stream) => serve_over(stream, &listed).await,
-            Err(error) => tracing::debug!(broker, connection = listed.id, %error, "no TLS"),
+            Err(error) => tracing::debug!(connection = listed.id, %error, "no TLS"),
         }
         return;
     }
@@ -77,7 +67,11 @@ async fn serve_over<S: AsyncRead + AsyncWrite>(stream: S, listed: &Listed) {
         hung_up.notify_one();
     };
     let authentication = shared.security.authentication();
-    let mut server = Server { write, listed, hung_up: &hung_up, authentication, throttle: Duration::ZERO };
+    let idle = shared.with(|state, _| state.configs.number(connected.broker, "connections.max.idle.ms"));
+    // Kafka takes a negative time for none.
+    let idle = u64::try_from(idle).ok().map(Duration::from_millis);
+    let (hung_up, throttle) = (&hung_up, Duration::ZERO);
+    let mut server = Server { write, listed, hung_up, authentication, throttle, idle };
     tokio::pin!(reading);
     let mut more = true;
     let mut serving = Box::pin(server.run(requests));
@@ -106,94 +100,6 @@ async fn serve_over<S: AsyncRead + AsyncWrite>(stream: S, listed: &Listed) {
     }
 }
 
-/// Why no more requests come.
-#[derive(Debug)]
-enum End {
-    /// The client ended between two requests.
-    Clean,
-    /// The client ended within a request.
-    Partial,
-    /// What came cannot be a request, or a fault ended the connection.
-    Broken(io::Error),
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Clean => f.write_str("end of stream"),
-            Self::Partial => f.write_str("end of stream within a request"),
-            Self::Broken(error) => error.fmt(f),
-        }
-    }
-}
-
-async fn read_requests<R>(read: R, sender: mpsc::Sender<Arrived>, listed: &Listed) -> End
-where
-    R: AsyncRead + Unpin,
-{
-    let Listed { id, connected, shared } = listed;
-    let mut read = BufReader::with_capacity(READ_BUFFER, read);
-    loop {
-        let frame = match read_frame(&mut read, shared.limits.max_request_bytes).await {
-            Ok(frame) => frame,
-            Err(end) => return end,
-        };
-        let (header, body) = match RequestHeader::decode(&frame) {
-            Ok(decoded) => decoded,
-            Err(error) => return End::Broken(io::Error::other(error)),
-        };
-        let sequence = shared.with(|state, now| {
-            state.received.arrived(Arrival {
-                broker: connected.broker,
-                connection: *id,
-                header: &header,
-                size: rskafka_protocol::frame::LENGTH_PREFIX + frame.len(),
-                at: now.instant,
-            })
-        });
-        shared.arrivals.notify_waiters();
-        // The body is now the only part of the frame that is held.
-        drop(frame);
-        // If nobody serves it any more, it is read all the same, to see how the stream ends.
-        let _ = sender.send(Arrived { sequence, header, body }).await;
-    }
-}
-
-/// Reads one frame into memory of its size.
-async fn read_frame<R>(read: &mut R, limit: usize) -> Result<Bytes, End>
-where
-    R: AsyncBufRead + Unpin,
-{
-    // The stream's own error is that of a fault (see `Stream`): then it is not the client that ended.
-    let within = |error: io::Error| match error.kind() {
-        io::ErrorKind::ConnectionAborted => End::Broken(error),
-        _ => End::Partial,
-    };
-    match read.fill_buf().await {
-        Ok([]) => return Err(End::Clean),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Err(End::Broken(error)),
-        Err(_) => return Err(End::Clean),
-    }
-    let length = read.read_i32().await.map_err(within)?;
-    let length = match usize::try_from(length) {
-        Ok(length) if length <= limit => length,
-        _ => {
-            let error = io::Error::new(io::ErrorKind::InvalidData, format!("frame length {length}"));
-            return Err(End::Broken(error));
-        }
-    };
-    let mut frame = BytesMut::with_capacity(length);
-    while frame.len() < length {
-        let missing = length - frame.len();
-        let mut room = (&mut frame).limit(missing);
-        if read.read_buf(&mut room).await.map_err(within)? == 0 {
-            return Err(End::Partial);
-        }
-    }
-    Ok(frame.freeze())
-}
-
 struct Server<'a, W> {
     write: W,
     listed: &'a Listed,
@@ -202,11 +108,13 @@ struct Server<'a, W> {
     authentication: Authentication,
     /// How long the client is to be silent after the present request.
     throttle: Duration,
+    /// How long it may send nothing; `None` for ever.
+    idle: Option<Duration>,
 }
 
 impl<W: AsyncWrite + Unpin> Server<'_, W> {
     async fn run(&mut self, mut requests: mpsc::Receiver<Arrived>) -> io::Result<()> {
-        while let Some(Arrived { sequence, header, body }) = requests.recv().await {
+        while let Some(Arrived { sequence, header, body }) = self.next(&mut requests).await {
             let now = self.listed.shared.now();
             let is_spoken = self.listed.shared.versions.has(&header);
             if !self.authentication.admits(header.api_key, is_spoken, now) {
@@ -235,6 +143,22 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
             }
         }
         Ok(())
+    }
+
+    /// The next request; `None` when no more comes, or nothing came for too long.
+    async fn next(&self, requests: &mut mpsc::Receiver<Arrived>) -> Option<Arrived> {
+        let Some(idle) = self.idle else {
+            return requests.recv().await;
+        };
+        loop {
+            let received = || self.listed.connected.passed(Direction::Received);
+            let before = received();
+            match timeout(idle, requests.recv()).await {
+                Ok(request) => return request,
+                Err(_) if received() == before => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Serves one request; gives whether the connection goes on.

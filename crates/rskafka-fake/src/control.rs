@@ -3,6 +3,7 @@
 //! Invariant: a command takes effect before it returns; requests served later see it.
 
 mod faults;
+mod network;
 mod partitions;
 mod records;
 mod topics;

@@ -4,6 +4,7 @@
 
 mod bytes;
 mod request;
+mod sense;
 
 pub use self::bytes::ByteFault;
 pub(crate) use self::bytes::{ByteAction, ByteFaults, Direction, Reached};
@@ -26,7 +27,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { requests: RequestFaults::default(), bytes: ByteFaults::new(seed), next_id: 0 }
+        Self { requests: RequestFaults::new(seed), bytes: ByteFaults::new(seed), next_id: 0 }
     }
 
     pub(crate) fn next_id(&mut self) -> FaultId {

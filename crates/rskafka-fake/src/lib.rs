@@ -6,6 +6,10 @@
 //! addresses, which work under tokio's paused time. It keeps topics, leaders and logs like Kafka, goes
 //! wrong on command ([`Fault`], [`ByteFault`]) and remembers what it was asked and when ([`ReceivedRequest`]).
 //!
+//! It behaves like one of several brokers ([`Profile`]), down to what each remembers of those who write. It
+//! has no disk, no consumer groups and no transactions by request; `docs/fake.md` of the repository has the
+//! whole list, and the situations that its tests show under every profile.
+//!
 //! Its sources of time and randomness are tokio's clock, a wall clock's time at the start and a seed; so
 //! a test on one thread under paused time runs the same way every time.
 //!

@@ -45,6 +45,10 @@ pub(crate) struct Quirks {
     pub(crate) topic_ids: bool,
     /// A topic with fewer replicas than it should have in sync is content with those (KIP-966).
     pub(crate) min_isr_capped: bool,
+    /// With fewer in sync than the topic wants nothing more is committed (KIP-966).
+    pub(crate) commits_min_isr_only: bool,
+    /// While there is no leader no replica is in sync (KIP-966).
+    pub(crate) isr_may_be_empty: bool,
     /// Aborted transactions come in the order of their end.
     pub(crate) aborted_in_order: bool,
     pub(crate) only_gzip: bool,
@@ -65,6 +69,8 @@ const KAFKA: Quirks = Quirks {
     zookeeper: false,
     topic_ids: true,
     min_isr_capped: true,
+    commits_min_isr_only: true,
+    isr_may_be_empty: true,
     aborted_in_order: true,
     only_gzip: false,
     answers_new_api_versions: true,
@@ -74,18 +80,31 @@ const KAFKA: Quirks = Quirks {
     negative_times: false,
     producers: Rules { fences: true, wraps: true },
 };
-const KAFKA_3_9: Quirks = Quirks { min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
+const KAFKA_3_9: Quirks =
+    Quirks { isr_may_be_empty: false, min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
 const KAFKA_2_8: Quirks = Quirks {
     zookeeper: true,
     min_isr_capped: false,
+    commits_min_isr_only: false,
     takes_log_append_time: false,
     negative_times: true,
     ..KAFKA_3_9
 };
-const REDPANDA: Quirks =
-    Quirks { aborted_in_order: false, producers: Rules { fences: false, wraps: false }, ..KAFKA };
-const EVENT_HUBS: Quirks =
-    Quirks { topic_ids: false, only_gzip: true, answers_new_api_versions: false, ..KAFKA };
+const REDPANDA: Quirks = Quirks {
+    commits_min_isr_only: false,
+    isr_may_be_empty: false,
+    aborted_in_order: false,
+    producers: Rules { fences: false, wraps: false },
+    ..KAFKA
+};
+const EVENT_HUBS: Quirks = Quirks {
+    commits_min_isr_only: false,
+    isr_may_be_empty: false,
+    topic_ids: false,
+    only_gzip: true,
+    answers_new_api_versions: false,
+    ..KAFKA
+};
 
 type Range = Option<(i16, i16)>;
 const NONE: Range = None;

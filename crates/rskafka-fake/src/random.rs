@@ -23,6 +23,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// From 0 to below 1.
+    pub(crate) fn next_f64(&mut self) -> f64 {
+        // As many bits as fit.
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// A random UUID (version 4). Like Kafka's, its text never begins with a dash, which tools would
     /// take for an option.
     pub(crate) fn uuid(&mut self) -> Uuid {

@@ -15,7 +15,7 @@ use crate::authentication::Authentication;
 use crate::bug::Planted;
 use crate::clock::{Clock, Now};
 use crate::fault::{ByteFault, Direction, FaultId, Reached};
-use crate::state::{ConnectionId, State};
+use crate::state::{ConnectionId, ControlError, State};
 
 /// Limits of the connections.
 #[derive(Debug, Clone)]
@@ -51,13 +51,14 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     connections: Mutex<BTreeMap<ConnectionId, Arc<Connected>>>,
     next_connection: AtomicU64,
-    /// Grows whenever byte faults are injected or taken back.
+    /// Grows whenever byte faults are injected or taken back, and brokers isolated.
     pub(crate) byte_faults: AtomicU64,
     pub(crate) partial_frames: AtomicU64,
     pub(crate) versions: Versions,
     pub(crate) limits: Limits,
     pub(crate) security: Security,
     pub(crate) arrivals: Notify,
+    rejoined: Notify,
     bug: Mutex<Option<Planted>>,
     clock: Clock,
 }
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) broker: i32,
+    /// Who connected, if it said so.
+    pub(crate) client: Option<String>,
     /// Something happened to what its request waits for.
     pub(crate) woken: Notify,
     /// It shall end.
@@ -76,9 +79,13 @@ pub(crate) struct Connected {
 }
 
 impl Connected {
-    fn new(broker: i32) -> Self {
+    fn new(broker: i32, client: Option<String>) -> Self {
         let (passed, wakers) = Default::default();
-        Self { broker, woken: Notify::new(), cut: Notify::new(), passed, wakers }
+        Self { broker, client, woken: Notify::new(), cut: Notify::new(), passed, wakers }
+    }
+
+    pub(crate) fn passed(&self, direction: Direction) -> u64 {
+        self.passed[direction as usize].load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_passed(&self, direction: Direction, bytes: u64) {
@@ -112,6 +119,7 @@ impl Shared {
             limits,
             security,
             arrivals: Notify::new(),
+            rejoined: Notify::new(),
             bug: Mutex::default(),
             clock,
         }
@@ -148,9 +156,9 @@ impl Shared {
     }
 
     /// Lists a new connection until its [`Listed`] is dropped.
-    pub(crate) fn connected(self: &Arc<Self>, broker: i32) -> Listed {
+    pub(crate) fn connected(self: &Arc<Self>, broker: i32, client: Option<String>) -> Listed {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connected = Arc::new(Connected::new(broker));
+        let connected = Arc::new(Connected::new(broker, client));
         lock(&self.connections).insert(id, connected.clone());
         Listed { id, connected, shared: self.clone() }
     }
@@ -164,7 +172,7 @@ impl Shared {
                 .iter()
                 .flat_map(|&direction| {
                     connections.iter().map(move |(&connection, connected)| {
-                        let bytes = connected.passed[direction as usize].load(Ordering::Relaxed);
+                        let bytes = connected.passed(direction);
                         Reached { connection, broker: connected.broker, direction, bytes }
                     })
                 })
@@ -176,6 +184,35 @@ impl Shared {
         });
         self.byte_faults_changed();
         id
+    }
+
+    /// Cuts a broker off from a client, or from all, or lets everybody reach it again.
+    pub(crate) fn isolate(&self, broker: i32, client: Option<Option<&str>>) -> Result<(), ControlError> {
+        self.with(|state, _| {
+            state.check_broker(broker)?;
+            match client {
+                Some(client) => state.isolated.add(broker, client),
+                None => state.isolated.remove(broker),
+            }
+            Ok(())
+        })?;
+        self.byte_faults_changed();
+        self.rejoined.notify_waiters();
+        Ok(())
+    }
+
+    /// Waits until a client and a broker can reach each other.
+    pub(crate) async fn let_through(&self, broker: i32, client: Option<&str>) {
+        loop {
+            let rejoined = self.rejoined.notified();
+            tokio::pin!(rejoined);
+            // From here on no change is missed.
+            rejoined.as_mut().enable();
+            if !self.with(|state, _| state.isolated.holds(broker, client)) {
+                return;
+            }
+            rejoined.await;
+        }
     }
 
     /// Has every connection look at the byte faults again.

@@ -9,7 +9,10 @@ mod configs;
 mod control;
 mod coordinator;
 mod epochs;
+mod isolated;
+mod life;
 mod log;
+mod old_metadata;
 mod partition;
 mod producers;
 mod quotas;
@@ -25,9 +28,11 @@ pub(crate) use self::broker::{Broker, Endpoint};
 pub(crate) use self::broker_configs::{BROKER_CONFIGS, BrokerConfigs, Source};
 pub(crate) use self::configs::{ConfigValue, TopicConfig, TopicSettings, topic_config, topic_configs};
 pub use self::control::ControlError;
-pub(crate) use self::control::Life;
 pub(crate) use self::coordinator::{Coordinator, Identity, partition_of};
+pub(crate) use self::isolated::Isolated;
+pub(crate) use self::life::Life;
 pub(crate) use self::log::{Found, Span};
+pub(crate) use self::old_metadata::OldMetadata;
 pub(crate) use self::partition::Partition;
 pub(crate) use self::producers::{Producer, Rules, Sequenced};
 pub(crate) use self::quotas::{Limited, Quotas};
@@ -37,6 +42,7 @@ pub(crate) use self::transactions::Aborted;
 pub(crate) use self::waiting::Waiting;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rskafka_protocol::{ErrorCode, Uuid};
 
@@ -70,6 +76,10 @@ pub(crate) struct State {
     pub(crate) configs: BrokerConfigs,
     pub(crate) coordinator: Coordinator,
     pub(crate) quotas: Quotas,
+    /// How long the cluster takes a crashed broker for alive.
+    pub(crate) crashes_missed_after: Duration,
+    pub(crate) old_metadata: OldMetadata,
+    pub(crate) isolated: Isolated,
     upkeep: time::Upkeep,
     topics: BTreeMap<String, Topic>,
     names: BTreeMap<Uuid, String>,
@@ -97,6 +107,9 @@ impl State {
             configs,
             coordinator: Coordinator::default(),
             quotas: Quotas::default(),
+            crashes_missed_after: Duration::ZERO,
+            old_metadata: OldMetadata::default(),
+            isolated: Isolated::default(),
             upkeep: time::Upkeep::default(),
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -108,23 +121,24 @@ impl State {
         self.brokers.iter().find(|broker| broker.id == id)
     }
 
-    /// The brokers that run.
-    pub(crate) fn alive(&self) -> impl Iterator<Item = &Broker> {
-        self.brokers.iter().filter(|broker| broker.alive)
+    /// The brokers that the cluster takes for alive.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.iter().filter(|broker| broker.is_listed())
     }
 
-    /// The broker that is named as the controller; with KRaft any may be. -1 if none runs.
+    /// The broker that is named as the controller; with KRaft any may be. -1 if there is none.
     pub(crate) fn controller(&self) -> i32 {
-        self.alive().next().map_or(-1, |broker| broker.id)
+        self.listed().next().map_or(-1, |broker| broker.id)
     }
 
-    /// The broker that looks after a transactional id or a group; `None` if none runs.
+    /// The broker that looks after a transactional id or a group; `None` if
+    /// there is none.
     pub(crate) fn coordinator_of(&self, id: &str) -> Option<i32> {
         /// Of `__transaction_state`, and of `__consumer_offsets` too.
         const PARTITIONS: usize = 50;
         let first = partition_of(id, PARTITIONS) % self.brokers.len().max(1);
         let (before, after) = self.brokers.split_at_checked(first)?;
-        after.iter().chain(before).find(|broker| broker.alive).map(|broker| broker.id)
+        after.iter().chain(before).find(|broker| broker.is_listed()).map(|broker| broker.id)
     }
 
     /// The topics, in the order of their names.
@@ -167,7 +181,8 @@ impl State {
     pub(crate) fn insert_topic(&mut self, new: NewTopic) -> Uuid {
         let id = self.new_id();
         self.names.insert(id, new.name.clone());
-        let topic = Topic::new(id, new, &self.brokers);
+        let mut topic = Topic::new(id, new, &self.brokers);
+        topic.apply_settings(self.profile.quirks());
         self.topics.insert(topic.name.clone(), topic);
         id
     }
@@ -186,6 +201,8 @@ impl State {
         let settings = self.settings(&configs)?;
         if let Some(topic) = self.topics.get_mut(name).filter(|_| !validate_only) {
             (topic.configs, topic.settings) = (configs, settings);
+            topic.apply_settings(self.profile.quirks());
+            (0..topic.partitions.len()).for_each(|index| self.waiting.wake(topic.id, index as i32));
         }
         Ok(())
     }
@@ -201,10 +218,12 @@ impl State {
 
     /// Adds partitions that [`State::new_partitions`] found to be right.
     pub(crate) fn add_partitions(&mut self, name: &str, assignments: Vec<Vec<i32>>) {
-        let alive: Vec<i32> = self.alive().map(|broker| broker.id).collect();
+        let alive: Vec<i32> =
+            self.brokers.iter().filter(|broker| broker.alive).map(|broker| broker.id).collect();
         if let Some(topic) = self.topics.get_mut(name) {
             let new = |brokers| Partition::new(brokers, |id| alive.contains(&id));
             topic.partitions.extend(assignments.into_iter().map(new));
+            topic.apply_settings(self.profile.quirks());
         }
     }
 

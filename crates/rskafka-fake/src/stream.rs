@@ -80,7 +80,16 @@ impl Stream {
                 return Poll::Ready(Ok((usize::try_from(free).unwrap_or(usize::MAX), None)));
             }
             gate.generation = generation;
-            let step = listed.shared.with(|state, now| gate.line.step(now.instant, &mut state.faults.bytes));
+            let step = listed.shared.with(|state, now| {
+                let is_isolated =
+                    state.isolated.holds(listed.connected.broker, listed.connected.client.as_deref());
+                (!is_isolated).then(|| gate.line.step(now.instant, &mut state.faults.bytes))
+            });
+            let Some(step) = step else {
+                // What the line allowed before is not to be used when it is asked again.
+                gate.generation = u64::MAX;
+                return Poll::Pending;
+            };
             let until = match step {
                 Step::Pass(room) => {
                     return Poll::Ready(Ok((usize::try_from(room).unwrap_or(usize::MAX), None)));

@@ -4,8 +4,8 @@
 //!   INVALID_REPLICATION_FACTOR, INVALID_REPLICA_ASSIGNMENT; INVALID_REQUEST for a name that the request
 //!   has twice, and for an assignment beside numbers.
 //! - -1 partitions or replicas: the cluster's defaults. `validate_only` checks and creates nothing.
-//! - Any broker takes the request, as with KRaft; with ZooKeeper only the controller (NOT_CONTROLLER). From version 5 on all configs are answered, from 7 on
-//!   the topic's id.
+//! - Any broker takes the request, as with KRaft; with ZooKeeper only the controller (NOT_CONTROLLER).
+//! - From version 5 on all configs are answered, from 7 on the topic's id.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,8 @@
 //!
 //! - Only brokers are described: for controllers (`endpoint_type` 2) MISMATCHED_ENDPOINT_TYPE, for anything
 //!   else UNSUPPORTED_ENDPOINT_TYPE.
-//! - From version 2 on brokers that do not run are named on request, as fenced.
+//! - Brokers whose crash the cluster has not noticed are named like others. From version 2 on those that do
+//!   not run are named on request, as fenced.
 
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::describe_cluster::{
@@ -36,13 +37,13 @@ impl Api for DescribeClusterRequest {
                 return Outcome::Answer(refused);
             }
         }
-        let named = call.state.brokers.iter().filter(|one| one.alive || request.include_fenced_brokers);
+        let named = call.state.brokers.iter().filter(|one| one.is_listed() || request.include_fenced_brokers);
         let brokers = named.map(|broker| DescribeClusterBroker {
             broker_id: broker.id,
-            host: broker.endpoint.host.clone(),
-            port: broker.endpoint.wire_port(),
+            host: broker.advertised.host.clone(),
+            port: broker.advertised.wire_port(),
             rack: broker.rack.clone(),
-            is_fenced: !broker.alive && request.include_fenced_brokers,
+            is_fenced: !broker.is_listed() && request.include_fenced_brokers,
         });
         let mut response = DescribeClusterResponse {
             brokers: brokers.collect(),

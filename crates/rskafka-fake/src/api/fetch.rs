@@ -326,8 +326,8 @@ fn name_leader(
     if endpoints.iter().all(|endpoint| endpoint.node_id != leader_id) {
         endpoints.push(NodeEndpoint {
             node_id: leader_id,
-            host: broker.endpoint.host.clone(),
-            port: broker.endpoint.wire_port(),
+            host: broker.advertised.host.clone(),
+            port: broker.advertised.wire_port(),
             rack: broker.rack.clone(),
         });
     }

@@ -61,8 +61,8 @@ fn find(request: &FindCoordinatorRequest, key: &str, call: &Call<'_>) -> Coordin
     Coordinator {
         key: key.to_owned(),
         node_id: broker.id,
-        host: broker.endpoint.host.clone(),
-        port: broker.endpoint.wire_port(),
+        host: broker.advertised.host.clone(),
+        port: broker.advertised.wire_port(),
         error_code: ErrorCode::NONE,
         error_message: Some("NONE".to_owned()),
     }

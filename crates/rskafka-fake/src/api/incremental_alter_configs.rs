@@ -1,8 +1,8 @@
 //! IncrementalAlterConfigs (key 44), versions 0 and 1: changes single configs (KIP-339).
 //!
-//! - UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION; INVALID_CONFIG for a name or value that cannot be, and for an operation on
-//!   lists that is asked of something else; INVALID_REQUEST for a resource or a config that the request has
-//!   twice, for a null value to be set and for things that are neither topic nor broker.
+//! - UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION; INVALID_CONFIG for a name or value that cannot be,
+//!   and for an operation on lists that is asked of something else; INVALID_REQUEST for a resource or a config
+//!   that the request has twice, for a null value to be set and for things that are neither topic nor broker.
 //! - A topic's changes take effect at once; `validate_only` makes none.
 
 use std::collections::BTreeMap;

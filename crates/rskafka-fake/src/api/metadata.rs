@@ -3,7 +3,10 @@
 //! - Null asks for all topics, an empty list for none; by id from version 12 on.
 //! - UNKNOWN_TOPIC_OR_PARTITION for a name and UNKNOWN_TOPIC_ID for an id that do not exist,
 //!   INVALID_TOPIC_EXCEPTION for a name that cannot; topics are never created here.
-//! - Only brokers that run are named. A partition without leader has LEADER_NOT_AVAILABLE and leader -1.
+//! - Only brokers that run are named, and those whose crash the cluster has not noticed. A partition without
+//!   leader has LEADER_NOT_AVAILABLE and leader -1.
+//! - A broker may be told to answer from an earlier image of the cluster.
+//! - With Kafka 4 no replica is in sync while there is no leader (KIP-966).
 //! - Any broker that runs may be named as the controller, as with KRaft: here the one with the lowest id.
 
 use rskafka_protocol::messages::metadata::{
@@ -14,7 +17,7 @@ use rskafka_protocol::{ErrorCode, Uuid};
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{Partition, State, Topic, TopicRef, is_valid_name};
+use crate::state::{Broker, Partition, State, Topic, TopicRef, is_valid_name};
 
 /// The version from which on topics are looked up by id.
 const IDS_FROM: i16 = 12;
@@ -30,24 +33,25 @@ impl Api for MetadataRequest {
     }
 
     fn serve(request: Self, call: &mut Call<'_>) -> Outcome<MetadataResponse> {
-        let state = &*call.state;
         let asked = request.topics.as_deref().unwrap_or_default();
         if asked.iter().any(|topic| topic.name.is_none() && topic.topic_id.is_zero()) {
             return Outcome::Answer(request.refuse(ErrorCode::UNKNOWN_SERVER_ERROR, call.version));
         }
+        let old = call.state.old_metadata.take(call.broker);
+        let view = View { state: &*call.state, old: old.as_deref() };
         let mut topics: Vec<_> = match &request.topics {
-            None => state.topics().map(|topic| describe(topic, state)).collect(),
+            None => view.topics(),
             Some(asked) => {
                 // One entry for a topic, however often the request has it.
                 let is_first = |(place, topic): &(usize, &_)| !asked[..*place].contains(topic);
                 let asked = asked.iter().enumerate().filter(is_first);
-                asked.map(|(_, topic)| look_up(topic, state, call.version)).collect()
+                asked.map(|(_, topic)| view.look_up(topic, call.version)).collect()
             }
         };
         if request.include_topic_authorized_operations {
             topics.iter_mut().for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
         }
-        let mut response = MetadataResponse { topics, ..of_cluster(state) };
+        let mut response = MetadataResponse { topics, ..view.of_cluster() };
         if request.include_cluster_authorized_operations {
             response.cluster_authorized_operations = CLUSTER_OPERATIONS;
         }
@@ -70,18 +74,79 @@ impl Api for MetadataRequest {
     }
 }
 
-fn of_cluster(state: &State) -> MetadataResponse {
-    let brokers = state.alive().map(|broker| MetadataResponseBroker {
-        node_id: broker.id,
-        host: broker.endpoint.host.clone(),
-        port: broker.endpoint.wire_port(),
-        rack: broker.rack.clone(),
-    });
-    MetadataResponse {
-        brokers: brokers.collect(),
-        cluster_id: Some(state.cluster_id.clone()),
-        controller_id: state.controller(),
-        ..Default::default()
+/// The cluster as a broker answers it that knows everything.
+pub(crate) fn image(state: &State) -> MetadataResponse {
+    let view = View { state, old: None };
+    MetadataResponse { topics: view.topics(), ..view.of_cluster() }
+}
+
+/// The cluster as a broker sees it.
+struct View<'a> {
+    state: &'a State,
+    /// What it sees if that is not the present.
+    old: Option<&'a MetadataResponse>,
+}
+
+impl View<'_> {
+    fn of_cluster(&self) -> MetadataResponse {
+        if let Some(MetadataResponse { brokers, cluster_id, controller_id, .. }) = self.old {
+            let (brokers, cluster_id) = (brokers.clone(), cluster_id.clone());
+            return MetadataResponse {
+                brokers,
+                cluster_id,
+                controller_id: *controller_id,
+                ..Default::default()
+            };
+        }
+        let brokers = self.state.listed().map(|broker| MetadataResponseBroker {
+            node_id: broker.id,
+            host: broker.advertised.host.clone(),
+            port: broker.advertised.wire_port(),
+            rack: broker.rack.clone(),
+        });
+        MetadataResponse {
+            brokers: brokers.collect(),
+            cluster_id: Some(self.state.cluster_id.clone()),
+            controller_id: self.state.controller(),
+            ..Default::default()
+        }
+    }
+
+    fn topics(&self) -> Vec<MetadataResponseTopic> {
+        match self.old {
+            Some(old) => old.topics.clone(),
+            None => self.state.topics().map(|topic| describe(topic, self.state)).collect(),
+        }
+    }
+
+    fn find(&self, topic: &TopicRef) -> Result<MetadataResponseTopic, ErrorCode> {
+        let Some(old) = self.old else {
+            return self.state.find(topic).map(|topic| describe(topic, self.state));
+        };
+        let (is_same, unknown): (&dyn Fn(&&MetadataResponseTopic) -> bool, _) = match topic {
+            TopicRef::Name(name) => {
+                (&|known| known.name.as_ref() == Some(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+            }
+            TopicRef::Id(id) => (&|known| known.topic_id == *id, ErrorCode::UNKNOWN_TOPIC_ID),
+        };
+        old.topics.iter().find(is_same).cloned().ok_or(unknown)
+    }
+
+    fn look_up(&self, asked: &MetadataRequestTopic, version: i16) -> MetadataResponseTopic {
+        let topic = topic_ref(asked, version);
+        self.find(&topic).unwrap_or_else(|error_code| match topic {
+            TopicRef::Name(name) => {
+                let error_code = match is_valid_name(&name) {
+                    true => error_code,
+                    false => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                };
+                let name = Some(name);
+                MetadataResponseTopic { error_code, name, topic_id: Uuid::ZERO, ..Default::default() }
+            }
+            TopicRef::Id(topic_id) => {
+                MetadataResponseTopic { error_code, name: None, topic_id, ..Default::default() }
+            }
+        })
     }
 }
 
@@ -89,30 +154,6 @@ fn topic_ref(topic: &MetadataRequestTopic, version: i16) -> TopicRef {
     match &topic.name {
         Some(name) if version < IDS_FROM || topic.topic_id.is_zero() => TopicRef::Name(name.clone()),
         _ => TopicRef::Id(topic.topic_id),
-    }
-}
-
-fn look_up(asked: &MetadataRequestTopic, state: &State, version: i16) -> MetadataResponseTopic {
-    let topic = topic_ref(asked, version);
-    match state.find(&topic) {
-        Ok(topic) => describe(topic, state),
-        Err(error_code) => match topic {
-            TopicRef::Name(name) => {
-                let error_code = match is_valid_name(&name) {
-                    true => error_code,
-                    false => ErrorCode::INVALID_TOPIC_EXCEPTION,
-                };
-                MetadataResponseTopic {
-                    error_code,
-                    name: Some(name),
-                    topic_id: Uuid::ZERO,
-                    ..Default::default()
-                }
-            }
-            TopicRef::Id(topic_id) => {
-                MetadataResponseTopic { error_code, name: None, topic_id, ..Default::default() }
-            }
-        },
     }
 }
 
@@ -132,7 +173,7 @@ fn describe_partition(
     partition: &Partition,
     state: &State,
 ) -> MetadataResponsePartition {
-    let is_offline = |id: &i32| !state.broker(*id).is_some_and(|broker| broker.alive);
+    let is_offline = |id: &i32| !state.broker(*id).is_some_and(Broker::is_listed);
     MetadataResponsePartition {
         error_code: match partition.leader {
             Some(_) => ErrorCode::NONE,
@@ -142,7 +183,10 @@ fn describe_partition(
         leader_id: partition.leader_id(),
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.brokers().collect(),
-        isr_nodes: partition.isr.clone(),
+        isr_nodes: match partition.leader {
+            None if state.profile.quirks().isr_may_be_empty => Vec::new(),
+            _ => partition.isr.clone(),
+        },
         offline_replicas: partition.brokers().filter(is_offline).collect(),
     }
 }

@@ -5,9 +5,10 @@
 //! - Only at the leader: NOT_LEADER_OR_FOLLOWER, from version 10 on with leader and address (KIP-951).
 //! - acks -1, 0 or 1, else INVALID_REQUIRED_ACKS; with -1 at least `min.insync.replicas` are in sync, else
 //!   NOT_ENOUGH_REPLICAS. With 0 there is no answer, and an error ends the connection.
-//! - With acks -1 the answer waits until the batch is in every replica in sync. REQUEST_TIMED_OUT,
-//!   NOT_ENOUGH_REPLICAS_AFTER_APPEND and, if the leader or the topic goes meanwhile,
-//!   NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION say that it may be written.
+//! - With acks -1 the answer waits until the batch is in every replica in sync. REQUEST_TIMED_OUT (since
+//!   Kafka 3.7 also while too few are in sync, KIP-966), NOT_ENOUGH_REPLICAS_AFTER_APPEND (before) and, if the
+//!   leader or the topic goes meanwhile, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION say that it may
+//!   be written.
 //! - MESSAGE_TOO_LARGE, CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP by the batch itself and its
 //!   topic's configs. Compressed records are taken at their header's word if this build cannot read them.
 //!   No records at all (null) are INVALID_RECORD, where Kafka never answers.
@@ -295,7 +296,7 @@ fn state_of(call: &mut Call<'_>, place: &Place, index: i32) -> Option<ErrorCode>
     let Ok(leader) = partition.led_by(call.broker) else {
         return Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     };
-    if partition.leader_epoch != place.leader_epoch {
+    if place.leader_epoch < partition.led_since {
         return Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
     if leader.high_watermark < place.end_offset {
@@ -351,8 +352,8 @@ fn name_leader(
     if endpoints.iter().all(|endpoint| endpoint.node_id != leader_id) {
         endpoints.push(NodeEndpoint {
             node_id: leader_id,
-            host: broker.endpoint.host.clone(),
-            port: broker.endpoint.wire_port(),
+            host: broker.advertised.host.clone(),
+            port: broker.advertised.wire_port(),
             rack: broker.rack.clone(),
         });
     }

@@ -6,22 +6,55 @@ use crate::bug::{Bug, Planted};
 use crate::cluster::FakeCluster;
 use crate::fault::{ByteFault, Fault, FaultId};
 use crate::received::ReceivedRequest;
-use crate::state::Limited;
+use crate::state::{ControlError, Limited};
 
 /// Faults.
 impl FakeCluster {
     /// Has something go wrong with requests to come: see [`Fault`].
+    ///
+    /// # Panics
+    ///
+    /// The fault makes no sense: see [`FakeCluster::try_inject`], which says so by an error.
+    #[track_caller]
     pub fn inject(&self, fault: Fault) -> FaultId {
+        self.try_inject(fault).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Has something go wrong with requests to come: see [`Fault`].
+    ///
+    /// # Errors
+    ///
+    /// There is no such broker, or the fault makes no sense: it could never strike, or would change nothing.
+    pub fn try_inject(&self, fault: Fault) -> Result<FaultId, ControlError> {
         self.shared.with(|state, _| {
+            fault.broker().map_or(Ok(()), |broker| state.check_broker(broker))?;
+            let speaks = |api_key| self.shared.versions.of(api_key).is_some();
+            fault.check(speaks).map_err(|reason| ControlError::NoSense { reason })?;
             let id = state.faults.next_id();
             state.faults.requests.inject(id, fault);
-            id
+            Ok(id)
         })
     }
 
     /// Has something go wrong with the bytes of connections: see [`ByteFault`].
+    ///
+    /// # Panics
+    ///
+    /// The fault makes no sense: see [`FakeCluster::try_inject_bytes`], which says so by an error.
+    #[track_caller]
     pub fn inject_bytes(&self, fault: ByteFault) -> FaultId {
-        self.shared.inject_bytes(fault)
+        self.try_inject_bytes(fault).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Has something go wrong with the bytes of connections: see [`ByteFault`].
+    ///
+    /// # Errors
+    ///
+    /// There is no such broker, or the fault makes no sense: it could never strike, or would change nothing.
+    pub fn try_inject_bytes(&self, fault: ByteFault) -> Result<FaultId, ControlError> {
+        fault.broker().map_or(Ok(()), |broker| self.check_broker(broker))?;
+        fault.check().map_err(|reason| ControlError::NoSense { reason })?;
+        Ok(self.shared.inject_bytes(fault))
     }
 
     /// How many requests, or connections, a fault has struck; 0 after it was taken back.

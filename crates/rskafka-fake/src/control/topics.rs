@@ -52,6 +52,16 @@ impl FakeCluster {
         self.shared.with(|state, _| state.delete_topic(name))
     }
 
+    /// Deletes a topic and creates it again, empty, with as many partitions at the same brokers and the same
+    /// configs. Gives its new id.
+    ///
+    /// # Errors
+    ///
+    /// There is no such topic.
+    pub fn recreate_topic(&self, name: &str) -> Result<Uuid, ControlError> {
+        self.shared.with(|state, _| state.recreate_topic(name))
+    }
+
     /// A topic's id.
     ///
     /// # Errors

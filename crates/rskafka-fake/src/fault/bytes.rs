@@ -32,13 +32,13 @@ use crate::state::ConnectionId;
 #[derive(Debug, Clone)]
 #[must_use = "a fault does nothing until it is injected"]
 pub struct ByteFault {
-    action: ByteAction,
-    direction: Direction,
-    place: Range<u64>,
-    broker: Option<i32>,
-    skip: u64,
+    pub(super) action: ByteAction,
+    pub(super) direction: Direction,
+    pub(super) place: Range<u64>,
+    pub(super) broker: Option<i32>,
+    pub(super) skip: u64,
     /// `None` without end.
-    times: Option<u64>,
+    pub(super) times: Option<u64>,
 }
 
 /// Which of a connection's two ways, as the broker sees them.

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use rskafka_protocol::{ApiKey, ErrorCode, Frame, ResponseHeader};
 
 use super::FaultId;
+use crate::random::Random;
 use crate::state::{State, TopicRef};
 
 /// Something to go wrong, given to [`FakeCluster::inject`](crate::FakeCluster::inject).
@@ -27,17 +28,19 @@ use crate::state::{State, TopicRef};
 #[derive(Debug, Clone)]
 #[must_use = "a fault does nothing until it is injected"]
 pub struct Fault {
-    action: Action,
-    applies: bool,
-    delay: Duration,
-    throttle: Duration,
-    api_key: Option<ApiKey>,
-    broker: Option<i32>,
-    topic: Option<String>,
-    partition: Option<i32>,
-    skip: u64,
+    pub(super) action: Action,
+    pub(super) applies: bool,
+    pub(super) delay: Duration,
+    pub(super) throttle: Duration,
+    pub(super) api_key: Option<ApiKey>,
+    pub(super) broker: Option<i32>,
+    pub(super) topic: Option<String>,
+    pub(super) partition: Option<i32>,
+    pub(super) skip: u64,
     /// `None` without end.
-    times: Option<u64>,
+    pub(super) times: Option<u64>,
+    /// How likely it strikes a request that matches.
+    pub(super) chance: f64,
 }
 
 /// What becomes of the answer.
@@ -79,6 +82,7 @@ impl Fault {
             partition: None,
             skip: 0,
             times: Some(1),
+            chance: 1.0,
         }
     }
 
@@ -201,6 +205,13 @@ impl Fault {
         self
     }
 
+    /// Not each request that matches is struck, but each with this chance, above 0 and at most 1; which they
+    /// are follows from the cluster's seed.
+    pub fn by_chance(mut self, chance: f64) -> Self {
+        self.chance = chance;
+        self
+    }
+
     fn matches(&self, request: &Candidate<'_>) -> bool {
         self.api_key.is_none_or(|api_key| api_key == request.api_key)
             && self.broker.is_none_or(|broker| broker == request.broker)
@@ -234,9 +245,10 @@ pub(crate) struct Strike {
 }
 
 /// The faults that are injected, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RequestFaults {
     injected: Vec<Injected>,
+    random: Random,
 }
 
 #[derive(Debug)]
@@ -253,6 +265,10 @@ impl Injected {
 }
 
 impl RequestFaults {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { injected: Vec::new(), random: Random::new(seed) }
+    }
+
     pub(crate) fn inject(&mut self, id: FaultId, fault: Fault) {
         self.injected.push(Injected { id, fault, struck: 0 });
     }
@@ -276,6 +292,9 @@ impl RequestFaults {
     fn strike(&mut self, request: &Candidate<'_>) -> Option<Strike> {
         for injected in &mut self.injected {
             if injected.is_spent() || !injected.fault.matches(request) {
+                continue;
+            }
+            if injected.fault.chance < 1.0 && self.random.next_f64() >= injected.fault.chance {
                 continue;
             }
             if injected.fault.skip > 0 {

@@ -1,6 +1,8 @@
-//! A broker: its address and whether it runs.
+//! A broker: its addresses and whether it runs.
 //!
-//! Invariant: id and address do not change while the cluster lives.
+//! Invariant: the id does not change while the cluster lives; a broker that runs is listed.
+
+use tokio::time::Instant;
 
 /// Where a broker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +27,23 @@ impl std::fmt::Display for Endpoint {
 #[derive(Debug)]
 pub(crate) struct Broker {
     pub(crate) id: i32,
+    /// Where it listens.
     pub(crate) endpoint: Endpoint,
+    /// Where clients are told that it listens.
+    pub(crate) advertised: Endpoint,
     pub(crate) alive: bool,
+    /// It has crashed, and the cluster takes it for alive until then.
+    pub(crate) missed_at: Option<Instant>,
     pub(crate) rack: Option<String>,
+}
+
+impl Broker {
+    pub(crate) fn new(id: i32, endpoint: Endpoint, rack: Option<String>) -> Self {
+        Self { id, advertised: endpoint.clone(), endpoint, alive: true, missed_at: None, rack }
+    }
+
+    /// Whether the cluster takes it for alive.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.alive || self.missed_at.is_some()
+    }
 }

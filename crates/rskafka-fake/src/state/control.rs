@@ -7,7 +7,6 @@ use snafu::Snafu;
 
 use super::topic::TopicRequest;
 use super::{NewTopic, Partition, Replica, State, Topic};
-use crate::clock::Now;
 
 /// A command to the cluster that cannot be carried out.
 #[derive(Debug, Snafu)]
@@ -94,6 +93,12 @@ pub enum ControlError {
         topic: String,
         /// The partition's index.
         partition: i32,
+    },
+    /// What is asked for could never strike, or would change nothing.
+    #[snafu(display("it makes no sense: {reason}"))]
+    NoSense {
+        /// Why.
+        reason: String,
     },
     /// There is nothing to append.
     #[snafu(display("there are no records to append"))]
@@ -305,42 +310,17 @@ impl State {
         })
     }
 
-    /// Marks a broker as running or not, and lets the leaders follow.
-    pub(crate) fn set_alive(&mut self, id: i32, life: Life, now: Now) -> Result<(), ControlError> {
-        let Some(broker) = self.brokers.iter_mut().find(|broker| broker.id == id) else {
-            return Err(ControlError::UnknownBroker { broker: id });
-        };
-        let alive = life == Life::Runs;
-        if broker.alive == alive {
-            return Ok(());
-        }
-        broker.alive = alive;
-        if !alive {
-            self.coordinator.broker_stopped(id);
-        }
-        let expiration = self.configs.number(id, "producer.id.expiration.ms");
-        for topic in self.topics.values_mut() {
-            for (index, partition) in (0..).zip(&mut topic.partitions) {
-                let is_clean = life == Life::ShutDown;
-                let changed = match alive {
-                    true => partition.broker_started(id, now.wall_ms, expiration),
-                    false => partition.broker_stopped(id, is_clean, topic.settings.unclean_election),
-                };
-                if changed {
-                    self.waiting.wake(topic.id, index);
-                }
-            }
-        }
-        Ok(())
+    /// Deletes a topic and creates it again, with as many partitions at the same brokers and the same
+    /// configs. Gives its new id.
+    pub(crate) fn recreate_topic(&mut self, name: &str) -> Result<Uuid, ControlError> {
+        let unknown = || ControlError::UnknownTopic { topic: name.to_owned() };
+        let Topic { name, partitions, configs, settings, .. } =
+            self.remove_topic(name).ok_or_else(unknown)?;
+        let assignments = partitions.iter().map(|partition| partition.brokers().collect()).collect();
+        Ok(self.insert_topic(NewTopic { name, assignments, configs, settings }))
     }
-}
 
-/// What becomes of a broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
-    Runs,
-    /// It ended at once.
-    Crashed,
-    /// It had the time to write down what it knew.
-    ShutDown,
+    pub(crate) fn check_broker(&self, id: i32) -> Result<(), ControlError> {
+        self.broker(id).map(drop).ok_or(ControlError::UnknownBroker { broker: id })
+    }
 }

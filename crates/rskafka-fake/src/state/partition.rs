@@ -1,7 +1,8 @@
 //! A partition: who holds it, who leads it, and how far they have come.
 //!
-//! Invariant: the leader is in sync and runs; its epoch grows by one with each change of leader; what is
-//! below the high watermark is in every log in sync, unless a log was damaged on command.
+//! Invariant: the leader is in sync and runs, as far as the cluster knows; its epoch grows by one with each
+//! change of leader; what is below the high watermark is in every log in sync, unless a log was damaged on
+//! command.
 
 use rskafka_protocol::ErrorCode;
 
@@ -13,10 +14,14 @@ pub(crate) struct Partition {
     /// `None` while no replica in sync runs.
     pub(crate) leader: Option<i32>,
     pub(crate) leader_epoch: i32,
+    /// The epoch with which the present leader began.
+    pub(crate) led_since: i32,
     /// The preferred leader first.
     pub(crate) replicas: Vec<Replica>,
     /// The brokers in sync.
     pub(crate) isr: Vec<i32>,
+    /// With fewer in sync nothing more is committed.
+    pub(crate) commits_with: usize,
 }
 
 impl Partition {
@@ -25,7 +30,14 @@ impl Partition {
         let alive: Vec<i32> = brokers.iter().copied().filter(|&id| is_alive(id)).collect();
         let isr = if alive.is_empty() { brokers.clone() } else { alive.clone() };
         let replicas = brokers.into_iter().map(|id| Replica::new(id, is_alive(id))).collect();
-        let mut partition = Self { leader: alive.first().copied(), leader_epoch: 0, replicas, isr };
+        let mut partition = Self {
+            leader: alive.first().copied(),
+            leader_epoch: 0,
+            led_since: 0,
+            replicas,
+            isr,
+            commits_with: 0,
+        };
         if let Some(leader) = partition.leading_mut() {
             leader.log.begin_epoch(0);
         }
@@ -50,7 +62,7 @@ impl Partition {
     }
 
     pub(crate) fn leading_mut(&mut self) -> Option<&mut Replica> {
-        self.replica_mut(self.leader?)
+        self.replica_mut(self.leader?).filter(|leader| leader.alive)
     }
 
     /// The leader's copy; without a leader that of the last one in sync.
@@ -90,6 +102,9 @@ impl Partition {
         let Some(place) = self.replicas.iter().position(|replica| Some(replica.broker) == self.leader) else {
             return;
         };
+        if !self.replicas[place].alive {
+            return;
+        }
         let (before, rest) = self.replicas.split_at_mut(place);
         let Some((leader, after)) = rest.split_first_mut() else {
             return;
@@ -106,7 +121,9 @@ impl Partition {
                 committed = committed.min(follower.fetched_to());
             }
         }
-        leader.high_watermark = leader.high_watermark.max(committed);
+        if self.isr.len() >= self.commits_with {
+            leader.high_watermark = leader.high_watermark.max(committed);
+        }
         for follower in before.iter_mut().chain(after) {
             if follower.alive && !follower.held {
                 follower.high_watermark = leader.high_watermark.min(follower.log.end_offset());
@@ -132,6 +149,7 @@ impl Partition {
     /// The leader begins another epoch, and its followers compare their logs with its.
     pub(crate) fn begin_epoch(&mut self) {
         self.leader_epoch += 1;
+        self.led_since = self.leader_epoch;
         let (epoch, leader) = (self.leader_epoch, self.leader);
         for replica in &mut self.replicas {
             match Some(replica.broker) == leader {
@@ -149,15 +167,28 @@ impl Partition {
         self.begin_epoch();
     }
 
-    /// Takes a broker that stopped out of the ISR; if it led, the next in sync takes over.
-    pub(crate) fn broker_stopped(&mut self, broker: i32, cleanly: bool, unclean_election: bool) -> bool {
-        let Some(replica) = self.replica_mut(broker) else {
+    /// A broker ends: its copy follows no more, and nothing is appended to it.
+    pub(crate) fn broker_stopped(&mut self, broker: i32, cleanly: bool) {
+        if let Some(replica) = self.replica_mut(broker) {
+            replica.stop(cleanly);
+        }
+    }
+
+    /// Takes a broker that stopped out of the ISR; if it led, the next in sync takes over. With ZooKeeper
+    /// another leader goes on under another epoch too.
+    pub(crate) fn broker_missed(&mut self, broker: i32, unclean_election: bool, zookeeper: bool) -> bool {
+        if self.replica(broker).is_none() {
             return false;
-        };
-        replica.stop(cleanly);
+        }
         // The last one in sync stays listed: only it may lead again without losing records.
+        let was_in_sync = self.isr.contains(&broker);
         if self.isr.len() > 1 {
             self.isr.retain(|&id| id != broker);
+        }
+        if zookeeper && was_in_sync && self.leader.is_some_and(|leader| leader != broker) {
+            let led_since = self.led_since;
+            self.begin_epoch();
+            self.led_since = led_since;
         }
         if self.leader == Some(broker) {
             let alive = |replica: &&Replica| replica.alive;

@@ -16,7 +16,7 @@ pub(crate) struct Replica {
     pub(crate) high_watermark: i64,
     pub(crate) log: Log,
     pub(crate) producers: Producers,
-    /// What a clean shutdown left on disk, and the log's end at that time.
+    /// What its broker's last end or start left on disk, and the log's end at that time.
     snapshot: Option<(i64, Producers)>,
     /// It has followed another leader, or none, since it last compared its log.
     is_strange: bool,
@@ -92,14 +92,15 @@ impl Replica {
         }
     }
 
-    /// Its broker starts, and reads what is on disk.
+    /// Its broker starts, and reads what is on disk. After a crash too that ends in a snapshot, written when
+    /// the log is recovered and then read (Kafka class `LogLoader`).
     pub(super) fn start(&mut self, now_ms: i64, expiration_ms: i64) {
         self.alive = true;
         self.is_strange = true;
-        if let Some((_, producers)) = &mut self.snapshot {
-            producers.expire(now_ms, expiration_ms);
-        }
         self.reload();
+        self.producers = self.producers.snapshot();
+        self.producers.expire(now_ms, expiration_ms);
+        self.snapshot = Some((self.log.end_offset(), self.producers.clone()));
     }
 
     /// Learns the producers anew: from the snapshot, if it is of what the log still has, and from the

@@ -1,4 +1,5 @@
-//! What brokers do from time to time: retention, and forgetting who wrote long ago.
+//! What the cluster does from time to time: retention, forgetting who wrote long ago, and missing brokers
+//! that crashed.
 //!
 //! Invariant: it happens when somebody next looks after its time has come, and not before.
 
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::State;
+use super::{Broker, State};
 use crate::clock::Now;
 
 /// When each is due next; `None` before the first look.
@@ -20,6 +21,10 @@ pub(super) struct Upkeep {
 impl State {
     /// Does what is due.
     pub(crate) fn keep_up(&mut self, now: Now) {
+        let is_missed = |broker: &&Broker| broker.missed_at.is_some_and(|at| at <= now.instant);
+        while let Some(id) = self.brokers.iter().find(is_missed).map(|broker| broker.id) {
+            self.miss(id);
+        }
         if self.is_due(now, "log.retention.check.interval.ms", |upkeep| &mut upkeep.retention) {
             self.apply_retention(now);
         }

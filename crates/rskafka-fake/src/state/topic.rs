@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rskafka_protocol::{ErrorCode, Uuid};
 
 use super::{Broker, Partition, State, TopicSettings};
+use crate::profile::Quirks;
 
 #[derive(Debug)]
 pub(crate) struct Topic {
@@ -24,6 +25,15 @@ impl Topic {
         let NewTopic { name, assignments, configs, settings } = new;
         let partitions = assignments.into_iter().map(|brokers| Partition::new(brokers, is_alive)).collect();
         Self { id, name, partitions, configs, settings }
+    }
+
+    /// Tells the partitions what they have to know of the settings.
+    pub(super) fn apply_settings(&mut self, quirks: &Quirks) {
+        let wanted = if quirks.commits_min_isr_only { self.settings.min_insync_replicas } else { 0 };
+        for partition in &mut self.partitions {
+            partition.commits_with = wanted.min(partition.replicas.len());
+            partition.replicate();
+        }
     }
 }
 
@@ -161,7 +171,7 @@ fn place(partitions: i32, replicas: i16, state: &State) -> Result<Vec<Vec<i32>>,
     let replicas_of = |partition: usize| {
         let mut nodes: Vec<&Broker> =
             (0..brokers.len()).map(|n| &brokers[(first + partition + n) % brokers.len()]).collect();
-        nodes.sort_by_key(|broker| !broker.alive);
+        nodes.sort_by_key(|broker| !broker.is_listed());
         nodes.truncate(replicas);
         nodes.iter().map(|broker| broker.id).collect()
     };

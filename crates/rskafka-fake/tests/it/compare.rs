@@ -2,9 +2,11 @@
 //! wrong.
 //!
 //! Runs with `TEST_INTEGRATION=1 KAFKA_CONNECT=host:port`; the cluster may have any number of brokers. The
-//! fake has the profile that advertises what the broker does; another broker is not compared.
+//! fake has the profile that advertises what the broker does; another broker is not compared. With
+//! `KAFKA_ENVIRONMENT` and three brokers of `cargo xtask env`, one of them is also frozen.
 
 mod cases;
+mod control;
 mod differences;
 mod records;
 mod target;
@@ -14,6 +16,7 @@ use std::collections::BTreeMap;
 use rskafka_fake::{FakeCluster, Profile};
 use rskafka_protocol::messages::api_versions::ApiVersionsRequest;
 
+use self::control::Control;
 use self::differences::differences;
 use self::target::Target;
 use crate::support::RawClient;
@@ -39,11 +42,14 @@ async fn the_fake_answers_what_kafka_answers() {
         eprintln!("not compared: no profile advertises what the broker does: {versions:?}");
         return;
     };
-    let mut real = Target::new(bootstrap, versions.clone()).await;
+    let mut real = Target::new(bootstrap, versions.clone(), Control::of_environment()).await;
 
+    // As the environments of `xtask` have it.
+    let interval = ("log.retention.check.interval.ms", "1000");
     let builder = FakeCluster::builder().profile(profile).brokers(real.broker_count());
+    let builder = builder.config(interval.0, interval.1);
     let cluster = builder.start().await.unwrap();
-    let mut fake = Target::new(cluster.bootstrap_servers(), versions).await;
+    let mut fake = Target::new(cluster.bootstrap_servers(), versions, Control::Fake(cluster.clone())).await;
 
     let expected = cases::run(&mut real).await;
     let found = cases::run(&mut fake).await;

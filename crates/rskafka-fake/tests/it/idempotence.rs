@@ -115,19 +115,18 @@ async fn a_new_leader_knows_the_batches_that_the_old_one_had() {
 }
 
 #[tokio::test]
-async fn after_a_shutdown_only_the_last_batch_is_remembered_and_after_a_kill_all_five() {
-    let mut fixture = Fixture::new(fake(), 1).await;
-    for sequence in 0..6 {
-        fixture.append(0, sequence).await.unwrap();
+async fn after_a_shutdown_and_after_a_kill_only_the_last_batch_is_remembered() {
+    for cleanly in [false, true] {
+        let mut fixture = Fixture::new(fake(), 1).await;
+        for sequence in 0..6 {
+            fixture.append(0, sequence).await.unwrap();
+        }
+        fixture.restart(cleanly).await;
+        assert_eq!(fixture.append(0, 5).await, Ok(5));
+        assert_eq!(fixture.append(0, 4).await, OUT_OF_ORDER, "it was written, and is forgotten");
+        assert_eq!(fixture.append(0, 6).await, Ok(6));
+        assert_eq!(fixture.append(0, 5).await, Ok(5), "more are remembered again");
     }
-    fixture.restart(false).await;
-    assert_eq!(fixture.append(0, 1).await, Ok(1));
-    assert_eq!(fixture.append(0, 0).await, OUT_OF_ORDER);
-    fixture.restart(true).await;
-    assert_eq!(fixture.append(0, 5).await, Ok(5));
-    assert_eq!(fixture.append(0, 4).await, OUT_OF_ORDER, "it was written, and is forgotten");
-    assert_eq!(fixture.append(0, 6).await, Ok(6));
-    assert_eq!(fixture.append(0, 5).await, Ok(5), "more are remembered again");
 }
 
 #[tokio::test]
@@ -162,14 +161,18 @@ async fn a_producer_expires_by_the_time_of_its_last_batch_at_the_next_check() {
     let mut fixture = Fixture::new(builder, 1).await;
     fixture.append(1, 0).await.unwrap();
     tokio::time::sleep(Duration::from_secs(3599)).await;
+    // The broker has closed the connection, which was idle.
+    fixture.client = RawClient::pipe(&fixture.cluster, 1).await;
     assert_eq!(fixture.append(0, 0).await, old_epoch(Ok(0)));
     tokio::time::sleep(Duration::from_secs(600)).await;
+    fixture.client = RawClient::pipe(&fixture.cluster, 1).await;
     assert_eq!(fixture.append(0, 17).await, Ok(1), "an old epoch, and any sequence");
 
     // A batch that is older than that, as with CreateTime: it is forgotten at once by the next check.
     fixture.append_at(2, 0, WALL_MS - 3_600_000).await.unwrap();
     assert_eq!(fixture.append(1, 0).await, old_epoch(Ok(2)));
     tokio::time::sleep(Duration::from_secs(601)).await;
+    fixture.client = RawClient::pipe(&fixture.cluster, 1).await;
     assert_eq!(fixture.append(1, 5).await, Ok(3));
 }
 

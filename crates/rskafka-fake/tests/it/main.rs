@@ -14,6 +14,7 @@ mod produce;
 mod replication;
 #[cfg(feature = "sasl")]
 mod sasl;
+mod scenarios;
 mod support;
 mod throttling;
 #[cfg(feature = "tls")]

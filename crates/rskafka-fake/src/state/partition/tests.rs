@@ -1,4 +1,6 @@
 use bytes::Bytes;
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::super::log::Span;
@@ -29,6 +31,12 @@ fn append(partition: &mut Partition, content: u8) -> i64 {
         bytes: Bytes::from(vec![content]),
     });
     base_offset
+}
+
+/// A broker ends, which is noticed at once.
+fn end(partition: &mut Partition, broker: i32, cleanly: bool) {
+    partition.broker_stopped(broker, cleanly);
+    partition.broker_missed(broker, false, false);
 }
 
 fn content(partition: &Partition, broker: i32) -> Vec<u8> {
@@ -103,18 +111,18 @@ fn an_unclean_election_loses_what_the_new_leader_has_not() {
 }
 
 #[test]
-fn a_broker_that_was_killed_learns_the_producers_from_its_log_and_one_that_was_shut_down_the_last_batch() {
-    for (cleanly, known) in [(false, 3), (true, 1)] {
+fn a_broker_that_restarts_knows_of_each_producer_the_last_batch_only_and_then_what_is_written() {
+    for cleanly in [false, true] {
         let mut partition = Partition::new(vec![1], |_| true);
         for n in 0..3 {
             append(&mut partition, n);
         }
-        partition.broker_stopped(1, cleanly, false);
+        end(&mut partition, 1, cleanly);
         assert_eq!(partition.leader, None);
         partition.broker_started(1, 1000, 1000);
         assert_eq!(partition.leader, Some(1));
-        let producers = &partition.latest().unwrap().producers;
-        let is_known = |sequence: i32| {
+        let is_known = |partition: &Partition, sequence: i32| {
+            let producers = &partition.latest().unwrap().producers;
             let origin = Origin {
                 producer_id: 7,
                 epoch: 0,
@@ -126,7 +134,16 @@ fn a_broker_that_was_killed_learns_the_producers_from_its_log_and_one_that_was_s
             let rules = crate::state::Rules { fences: true, wraps: true };
             matches!(producers.check(&origin, rules), Ok(crate::state::Sequenced::Duplicate(_)))
         };
-        assert_eq!((0..3).filter(|sequence| is_known(*sequence)).count(), known, "cleanly: {cleanly}");
+        let known = |partition: &Partition| -> Vec<_> {
+            (0..10).filter(|sequence| is_known(partition, *sequence)).collect()
+        };
+        assert_eq!(known(&partition), [2], "cleanly: {cleanly}");
+        append(&mut partition, 3);
+        assert_eq!(known(&partition), [2, 3]);
+        // Truncated while it runs, it reads the snapshot and what is behind it.
+        append(&mut partition, 4);
+        partition.leading_mut().unwrap().truncate(4);
+        assert_eq!(known(&partition), [2, 3]);
     }
 }
 
@@ -138,17 +155,17 @@ fn a_snapshot_is_no_use_when_its_batches_are_gone_or_too_old() {
         append(&mut partition, n);
     }
     partition.leading_mut().unwrap().log.delete_before(2);
-    partition.broker_stopped(1, true, false);
+    end(&mut partition, 1, true);
     partition.broker_started(1, 1000, 1000);
     assert_eq!(known(&partition), 1, "the last batch is there");
     partition.leading_mut().unwrap().log.delete_before(3);
     assert_eq!(known(&partition), 1, "a running broker forgets nothing");
-    partition.broker_stopped(1, true, false);
+    end(&mut partition, 1, true);
     partition.broker_started(1, 1000, 1000);
     assert_eq!(known(&partition), 0);
 
     append(&mut partition, 3);
-    partition.broker_stopped(1, true, false);
+    end(&mut partition, 1, true);
     partition.broker_started(1, 2000, 1000);
     assert_eq!(known(&partition), 0, "expired by its own timestamp");
 }
@@ -175,6 +192,7 @@ enum Event {
     Hold(i32, bool),
     Shrink(i32),
     Stop(i32, bool),
+    Miss(i32),
     Start(i32),
     Move(i32),
     DeleteHalf,
@@ -187,6 +205,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (broker.clone(), any::<bool>()).prop_map(|(broker, held)| Event::Hold(broker, held)),
         1 => broker.clone().prop_map(Event::Shrink),
         2 => (broker.clone(), any::<bool>()).prop_map(|(broker, clean)| Event::Stop(broker, clean)),
+        1 => broker.clone().prop_map(Event::Miss),
         3 => broker.clone().prop_map(Event::Start),
         2 => broker.prop_map(Event::Move),
         1 => Just(Event::DeleteHalf),
@@ -201,8 +220,10 @@ proptest! {
         let mut partition = partition();
         let mut acknowledged: Vec<(i64, u8)> = Vec::new();
         let mut next = 0;
+        // Ended, and not yet noticed.
+        let mut missing = BTreeSet::new();
         for event in events {
-            let has_leader = partition.leader.is_some();
+            let has_leader = partition.leading_mut().is_some();
             match event {
                 Event::Append if has_leader => {
                     let offset = append(&mut partition, next);
@@ -221,10 +242,21 @@ proptest! {
                         partition.replicate();
                     }
                 }
-                Event::Stop(broker, clean) => {
-                    partition.broker_stopped(broker, clean, false);
+                Event::Stop(broker, clean) if partition.replica(broker).unwrap().alive => {
+                    partition.broker_stopped(broker, clean);
+                    missing.insert(broker);
+                    if clean {
+                        partition.broker_missed(broker, false, false);
+                        missing.remove(&broker);
+                    }
+                }
+                Event::Miss(broker) if missing.remove(&broker) => {
+                    partition.broker_missed(broker, false, false);
                 }
                 Event::Start(broker) if !partition.replica(broker).unwrap().alive => {
+                    if missing.remove(&broker) {
+                        partition.broker_missed(broker, false, false);
+                    }
                     partition.broker_started(broker, 1000, 1000);
                 }
                 Event::Move(broker) => {
@@ -245,10 +277,14 @@ proptest! {
             if let Some(leader) = partition.leader {
                 prop_assert!(partition.isr.contains(&leader));
                 let leader = partition.replica(leader).unwrap();
-                prop_assert!(leader.alive && leader.high_watermark <= leader.log.end_offset());
+                prop_assert!(leader.alive || missing.contains(&leader.broker));
+                prop_assert!(leader.high_watermark <= leader.log.end_offset());
             }
         }
         for broker in 1..=3 {
+            if missing.remove(&broker) {
+                partition.broker_missed(broker, false, false);
+            }
             if !partition.replica(broker).unwrap().alive {
                 partition.broker_started(broker, 1000, 1000);
             }

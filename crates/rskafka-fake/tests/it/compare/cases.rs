@@ -3,6 +3,8 @@
 mod admin;
 mod appends;
 mod epochs;
+mod frozen;
+mod gone;
 mod producers;
 mod reads;
 mod topics;
@@ -24,6 +26,8 @@ pub(crate) async fn run(target: &mut Target) -> Vec<(String, Value)> {
     reads::fetch(target).await;
     reads::fetch_limits(target).await;
     reads::list_offsets(target).await;
+    gone::recreated(target).await;
+    gone::expired(target).await;
     producers::coordinators(target).await;
     producers::init_errors(target).await;
     producers::sequences(target).await;
@@ -34,6 +38,7 @@ pub(crate) async fn run(target: &mut Target) -> Vec<(String, Value)> {
     admin::create_partitions(target).await;
     admin::configs(target).await;
     admin::describe_cluster(target).await;
+    frozen::broker(target).await;
     target.clean_up().await;
     std::mem::take(&mut target.answers)
 }

@@ -12,6 +12,16 @@
 //! - Produce without a records field, which Kafka never answers.
 //! - What is stored of a producer's batch that says it is of log append time: Kafka takes that back, the
 //!   fake leaves it.
+//!
+//! Not asked, as raw requests of this project cannot bring a real broker there:
+//! - Transactions that were begun, and so aborted ones: `tests/it/transactions.rs` has what the fake does.
+//! - Throttling: quotas are set by AlterClientQuotas.
+//! - Idle connections, which the test clusters keep for ten minutes.
+//! - What a broker remembers of producers after it was killed and started again, and truncation by an
+//!   unclean election: a broker is only frozen here, which loses nothing.
+//! - OFFSET_NOT_AVAILABLE and COORDINATOR_LOAD_IN_PROGRESS, which last for moments; the comparison waits
+//!   until the coordinators of Kafka are there.
+//! - SASL beyond what a listener without it answers: the comparison uses a plaintext listener.
 
 use serde_json::Value;
 

@@ -6,10 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use rskafka_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use rskafka_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use rskafka_protocol::messages::list_offsets::{
+    EARLIEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use rskafka_protocol::{ErrorCode, Message, Request, decode_response};
 use serde_json::{Value, json};
 
+use super::control::{Control, Stopped};
 use super::records;
 use crate::support::{RawClient, TopicName};
 
@@ -18,18 +22,25 @@ pub(crate) struct Target {
     versions: BTreeMap<i16, (i16, i16)>,
     /// Producer ids in the order in which they were first seen.
     producer_ids: Vec<i64>,
-    addresses: BTreeMap<i32, String>,
+    pub(super) control: Control,
+    pub(super) stopped: Option<Stopped>,
+    pub(super) bootstrap: Vec<String>,
+    pub(super) addresses: BTreeMap<i32, String>,
     clients: BTreeMap<i32, RawClient>,
     /// Makes names of topics unique; taken out of answers.
     suffix: String,
-    leaders: BTreeMap<String, i32>,
-    topics: Vec<String>,
+    pub(super) leaders: BTreeMap<String, i32>,
+    pub(super) topics: Vec<String>,
     pub(crate) answers: Vec<(String, Value)>,
 }
 
 impl Target {
     /// A cluster at these addresses, to be asked in those versions of each API.
-    pub(crate) async fn new(bootstrap: Vec<String>, versions: BTreeMap<i16, (i16, i16)>) -> Self {
+    pub(crate) async fn new(
+        bootstrap: Vec<String>,
+        versions: BTreeMap<i16, (i16, i16)>,
+        control: Control,
+    ) -> Self {
         let mut client = RawClient::tcp(&bootstrap[0]).await;
         let metadata = client.call(9, &MetadataRequest::default()).await;
         let mut addresses = BTreeMap::new();
@@ -45,6 +56,9 @@ impl Target {
         Self {
             versions,
             producer_ids,
+            control,
+            stopped: None,
+            bootstrap,
             addresses,
             clients,
             suffix,
@@ -129,7 +143,12 @@ impl Target {
         };
         let request = CreateTopicsRequest { topics: vec![new], ..Default::default() };
         let broker = self.controller().await;
-        let response = self.client(broker).call(7, &request).await;
+        let mut response = self.client(broker).call(7, &request).await;
+        // With ZooKeeper it may take a moment until a topic of that name is gone.
+        while response.topics[0].error_code == ErrorCode::TOPIC_ALREADY_EXISTS {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            response = self.client(broker).call(7, &request).await;
+        }
         assert_eq!(response.topics[0].error_code, ErrorCode::NONE, "{response:?}");
         self.topics.push(name.clone());
         let asked = MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
@@ -140,7 +159,20 @@ impl Target {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        TopicName { name, id: response.topics[0].topic_id }
+        let topic = TopicName { name, id: response.topics[0].topic_id };
+        self.wait_until_served(&topic).await;
+        topic
+    }
+
+    /// Waits until the leader serves a topic: that may be a moment after Metadata names it.
+    pub(super) async fn wait_until_served(&mut self, topic: &TopicName) {
+        let asked = ListOffsetsPartition { timestamp: EARLIEST_TIMESTAMP, ..Default::default() };
+        let listed = ListOffsetsTopic { name: topic.name.clone(), partitions: vec![asked] };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![listed], ..Default::default() };
+        let leader = self.leader(topic);
+        while !self.client(leader).call(1, &request).await.topics[0].partitions[0].error_code.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn knows(&mut self, broker: i32, request: &MetadataRequest, replicas: i16) -> bool {
@@ -243,7 +275,7 @@ impl Target {
         }
     }
 
-    async fn reconnect(&mut self, broker: i32) {
+    pub(crate) async fn reconnect(&mut self, broker: i32) {
         let client = RawClient::tcp(&self.addresses[&broker]).await;
         self.clients.insert(broker, client);
     }
@@ -301,7 +333,9 @@ impl Target {
                                 "some"
                             })
                         }
-                        ("replicaNodes" | "isrNodes", Value::Array(list)) => json!(list.len()),
+                        ("replicaNodes" | "isrNodes" | "offlineReplicas", Value::Array(list)) => {
+                            json!(list.len())
+                        }
                         ("errorMessage" | "batchIndexErrorMessage", Value::String(_)) => json!("some"),
                         ("records", Value::String(base64)) => records::describe(base64),
                         (_, Value::String(text)) if text.contains(&self.suffix) => {

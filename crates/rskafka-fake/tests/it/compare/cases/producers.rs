@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rskafka_protocol::Uuid;
 use rskafka_protocol::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
-use rskafka_protocol::messages::find_coordinator::{FindCoordinatorRequest, TRANSACTION};
+use rskafka_protocol::messages::find_coordinator::{FindCoordinatorRequest, GROUP, TRANSACTION};
 use rskafka_protocol::messages::init_producer_id::InitProducerIdRequest;
 use rskafka_protocol::messages::produce::ProduceRequest;
 use rskafka_protocol::{ApiKey, ErrorCode};
@@ -13,7 +13,7 @@ use super::Target;
 use crate::support::{TopicName, produce_request};
 
 /// So many records of now, as the producer's.
-fn batch(id: i64, epoch: i16, sequence: i32, records: usize) -> Bytes {
+pub(super) fn batch(id: i64, epoch: i16, sequence: i32, records: usize) -> Bytes {
     let mut batch = built(&vec![(now_ms(), Some("k")); records]);
     batch.set_producer(id, epoch, sequence);
     batch.into_bytes()
@@ -25,14 +25,14 @@ async fn append(target: &mut Target, case: &str, topic: &TopicName, records: Byt
     target.ask(case, leader, version, &produce_request(topic, 0, -1, Some(records))).await;
 }
 
-async fn remembered(target: &mut Target, topic: &TopicName, partition: i32) {
+pub(super) async fn remembered(target: &mut Target, topic: &TopicName, partition: i32) {
     let leader = target.leader(topic);
     let topic = TopicRequest { name: topic.name.clone(), partition_indexes: vec![partition] };
     let request = DescribeProducersRequest { topics: vec![topic] };
     target.ask("what is remembered", leader, 0, &request).await;
 }
 
-async fn new_id(target: &mut Target) -> i64 {
+pub(super) async fn new_id(target: &mut Target) -> i64 {
     let broker = target.any_broker();
     let request =
         InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: 1000, ..Default::default() };
@@ -144,9 +144,9 @@ pub(crate) async fn duplicates(target: &mut Target) {
     append(target, "of a transaction that nobody began", &topic, transactional.into_bytes()).await;
 }
 
-/// Asks the coordinator of a transactional id, once there is one.
-async fn coordinator(target: &mut Target, id: &str) -> i32 {
-    let request = FindCoordinatorRequest { key: id.to_owned(), key_type: TRANSACTION, ..Default::default() };
+/// Asks the coordinator of a transactional id or a group, once there is one.
+async fn coordinator(target: &mut Target, key_type: i8, id: &str) -> i32 {
+    let request = FindCoordinatorRequest { key: id.to_owned(), key_type, ..Default::default() };
     let broker = target.any_broker();
     loop {
         let answer = target.client(broker).call(2, &request).await;
@@ -171,7 +171,7 @@ async fn init(
         producer_id: own.0,
         producer_epoch: own.1,
     };
-    let broker = coordinator(target, transactional_id).await;
+    let broker = coordinator(target, TRANSACTION, transactional_id).await;
     loop {
         let answer = target.client(broker).call(version, &request).await;
         if answer.error_code != ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
@@ -222,7 +222,7 @@ pub(crate) async fn init_errors(target: &mut Target) {
     let broker = target.any_broker();
     new_id(target).await;
     let id = target.name("errors");
-    let coordinator = coordinator(target, &id).await;
+    let coordinator = coordinator(target, TRANSACTION, &id).await;
     let other = target.brokers().into_iter().find(|broker| *broker != coordinator);
     // Until its coordinator has loaded what it knows.
     init(target, "before the errors", 1, &id, (-1, -1)).await;
@@ -265,9 +265,10 @@ pub(crate) async fn init_errors(target: &mut Target) {
 
 pub(crate) async fn coordinators(target: &mut Target) {
     let broker = target.any_broker();
-    coordinator(target, "some").await;
+    coordinator(target, TRANSACTION, "some").await;
+    coordinator(target, GROUP, "some").await;
     for version in target.versions::<FindCoordinatorRequest>() {
-        for key_type in [TRANSACTION, 3, -1] {
+        for key_type in [TRANSACTION, GROUP, 3, -1] {
             for key in ["some", ""] {
                 let request = FindCoordinatorRequest {
                     key: if version < 4 { key.to_owned() } else { String::new() },
