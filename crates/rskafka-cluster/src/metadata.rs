@@ -232,10 +232,16 @@ impl Metadata {
 
     /// Takes in a leader that a broker named instead of itself. Returns whether it was news; if not,
     /// the topic is marked stale, so that the next lookup asks.
-    pub(crate) fn apply_hint(&mut self, topic: &str, partition: i32, hint: &LeaderHint) -> bool {
+    pub(crate) fn apply_hint(
+        &mut self,
+        topic: &str,
+        topic_id: Uuid,
+        partition: i32,
+        hint: &LeaderHint,
+    ) -> bool {
         if let Some(endpoint) = hint.endpoint.clone().filter(|_| hint.leader_id >= 0) {
             let rack = self.brokers.get(&hint.leader_id).and_then(|broker| broker.rack.clone());
-            let is_news = self.set_leader(topic, partition, hint);
+            let is_news = self.set_leader(topic, topic_id, partition, hint);
             if is_news {
                 self.brokers.insert(hint.leader_id, Broker { id: hint.leader_id, endpoint, rack });
                 return true;
@@ -245,10 +251,10 @@ impl Metadata {
         false
     }
 
-    fn set_leader(&mut self, topic: &str, partition: i32, hint: &LeaderHint) -> bool {
-        let Some(known) =
-            self.topics.get_mut(topic).and_then(|entry| entry.topic.partitions.get_mut(&partition))
-        else {
+    fn set_leader(&mut self, topic: &str, topic_id: Uuid, partition: i32, hint: &LeaderHint) -> bool {
+        // Of a topic that was made anew meanwhile, the hint's epoch says nothing.
+        let entry = self.topics.get_mut(topic).filter(|entry| entry.topic.id == topic_id);
+        let Some(known) = entry.and_then(|entry| entry.topic.partitions.get_mut(&partition)) else {
             return false;
         };
         if known.leader_epoch.is_none_or(|epoch| epoch >= hint.leader_epoch) {

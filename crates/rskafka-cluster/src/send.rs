@@ -113,7 +113,9 @@ impl News {
     /// An error code of an answer.
     pub fn of_code(code: ErrorCode, message: Option<&str>, leader: Option<LeaderHint>) -> Self {
         let why = Some(Failure::Code { code, message: message.map(str::to_owned) });
-        Self { why, is_stale: code.is_stale_metadata(), leader }
+        // An epoch that the broker has not come to may be one of a topic that was made anew since.
+        let is_stale = code.is_stale_metadata() || code == ErrorCode::UNKNOWN_LEADER_EPOCH;
+        Self { why, is_stale, leader }
     }
 
     /// An attempt without an answer: the broker may be gone, and another lead.
@@ -223,7 +225,7 @@ impl Cluster {
             };
             let failure = news.why.clone().or(outcome.err()).unwrap_or(Failure::MissingInAnswer);
             may_repeat |= failure.may_have_taken_effect();
-            let knows_where = self.take_in(call.target, &news);
+            let knows_where = self.take_in(call.target, &route, &news);
             if !may_retry {
                 return Err(error(&place, attempts, false, may_repeat, failure));
             }
@@ -243,11 +245,12 @@ impl Cluster {
     }
 
     /// Takes in what an attempt has shown; whether the next one knows better where to go.
-    fn take_in(&self, target: Target<'_>, news: &News) -> bool {
+    fn take_in(&self, target: Target<'_>, route: &Route, news: &News) -> bool {
         let mut metadata = self.metadata();
         match (target, &news.leader) {
             (Target::Leader { topic, partition, .. }, Some(hint)) => {
-                metadata.apply_hint(topic, partition, hint)
+                let topic_id = route.leader.as_ref().map(|leader| leader.topic_id).unwrap_or_default();
+                metadata.apply_hint(topic, topic_id, partition, hint)
             }
             (Target::Leader { topic, .. }, None) if news.is_stale => {
                 metadata.mark_stale(topic);

@@ -30,6 +30,9 @@ fn answer(id: u8, leader_id: i32, leader_epoch: i32) -> MetadataResponse {
     }
 }
 
+/// The id of the topic in an answer with id 1.
+const ID: Uuid = Uuid([1; 16]);
+
 fn hint(leader_id: i32, leader_epoch: i32) -> LeaderHint {
     let endpoint = Endpoint { host: format!("broker-{leader_id}"), port: 9092 };
     LeaderHint { leader_id, leader_epoch, endpoint: Some(endpoint) }
@@ -49,7 +52,7 @@ proptest! {
         let mut highest = -1;
         for (leader, epoch, is_hint) in news {
             if is_hint {
-                metadata.apply_hint("wal", 0, &hint(leader, epoch));
+                metadata.apply_hint("wal", ID, 0, &hint(leader, epoch));
             } else {
                 metadata.apply(12, &answer(1, leader, epoch));
             }
@@ -90,13 +93,23 @@ fn epochs_below_version_nine_are_not_judged_by() {
 fn a_hint_is_taken_if_its_epoch_is_newer_and_otherwise_makes_the_topic_stale() {
     let mut metadata = Metadata::default();
     metadata.apply(12, &answer(1, 1, 5));
-    assert!(metadata.apply_hint("wal", 0, &hint(2, 6)));
+    assert!(metadata.apply_hint("wal", ID, 0, &hint(2, 6)));
     assert_eq!(leader_of(&metadata), Some((2, Some(6))));
     for useless in [hint(3, 6), hint(-1, 7), LeaderHint { endpoint: None, ..hint(3, 7) }] {
-        assert!(!metadata.apply_hint("wal", 0, &useless));
+        assert!(!metadata.apply_hint("wal", ID, 0, &useless));
         assert_eq!(metadata.leader("wal", 0), LeaderLookup::Ask);
         metadata.apply(12, &answer(1, 2, 6));
     }
+}
+
+#[test]
+fn a_hint_for_a_topic_that_was_made_anew_since_says_nothing_of_its_epochs() {
+    let mut metadata = Metadata::default();
+    metadata.apply(12, &answer(1, 1, 5));
+    metadata.apply(12, &answer(2, 2, 0));
+    assert!(!metadata.apply_hint("wal", ID, 0, &hint(3, 6)));
+    metadata.apply(12, &answer(2, 2, 0));
+    assert_eq!(leader_of(&metadata), Some((2, Some(0))));
 }
 
 #[test]
