@@ -90,17 +90,25 @@ impl FakeCluster {
     }
 
     async fn connect_from(&self, client: Option<String>, host: &str, port: u16) -> io::Result<DuplexStream> {
-        let broker = self.shared.with(|state, _| {
-            let at_address = |endpoint: &Endpoint| endpoint.host == host && endpoint.port == port;
-            state.brokers.iter().find(|broker| at_address(&broker.endpoint)).map(|broker| broker.id)
-        });
-        let Some(broker) = broker else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("no broker at {host}:{port}")));
+        let at_address = || {
+            let is_it = |endpoint: &Endpoint| endpoint.host == host && endpoint.port == port;
+            let found = self.shared.with(|state, _| {
+                state.brokers.iter().find(|broker| is_it(&broker.endpoint)).map(|broker| broker.id)
+            });
+            found
+                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no broker at {host}:{port}")))
         };
-        self.shared.let_through(broker, client.as_deref()).await;
-        let pipes = match self.brokers.lock().await.get(&broker) {
-            Some(Slot::Running(running)) => running.pipes(),
-            _ => return Err(io::ErrorKind::ConnectionRefused.into()),
+        let pipes = loop {
+            let broker = at_address()?;
+            self.shared.let_through(broker, client.as_deref()).await;
+            let brokers = self.brokers.lock().await;
+            // Meanwhile the address may have become another broker's.
+            if at_address()? == broker {
+                match brokers.get(&broker) {
+                    Some(Slot::Running(running)) => break running.pipes(),
+                    _ => return Err(io::ErrorKind::ConnectionRefused.into()),
+                }
+            }
         };
         let (pipe, server) = tokio::io::duplex(self.shared.limits.pipe_bytes);
         pipes.send((server, client)).await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
