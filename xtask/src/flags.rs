@@ -48,10 +48,12 @@ xflags::xflags! {
             optional --seed seed: String
             /// Shows every frame of the one seed.
             optional --trace
-            /// readers (the default), writers or resenders.
+            /// readers (the default), writers, resenders or truncators.
             optional --profile profile: String
             /// Looks for fewer faults with which the seed, or the first that fails, fails too.
             optional --shrink
+            /// Fails if a core makes fewer than 200 runs in a second.
+            optional --check
             /// N[,N]: only these faults of the one seed's plan.
             optional --only numbers: String
         }

@@ -51,6 +51,7 @@ fn run(flags: Xtask) -> Result<()> {
             trace: sim.trace,
             profile: sim.profile,
             shrink: sim.shrink,
+            check: sim.check,
             only: sim.only,
         }),
         XtaskCmd::Fuzz(fuzz) => fuzz::command(fuzz.target.as_deref(), fuzz.seconds),

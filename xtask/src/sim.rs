@@ -6,7 +6,8 @@ use crate::children;
 use crate::workspace;
 
 /// What every `cargo xtask test` runs, each profile with its seeds.
-const TESTED: [(&str, u64); 3] = [("readers", 2_000), ("writers", 500), ("resenders", 500)];
+const TESTED: [(&str, u64); 4] =
+    [("readers", 2_000), ("writers", 500), ("resenders", 500), ("truncators", 500)];
 
 /// As they are on the command line.
 pub(crate) struct Options {
@@ -15,18 +16,19 @@ pub(crate) struct Options {
     pub(crate) trace: bool,
     pub(crate) profile: Option<String>,
     pub(crate) shrink: bool,
+    pub(crate) check: bool,
     pub(crate) only: Option<String>,
 }
 
 /// The command.
 pub(crate) fn command(options: Options) -> Result<()> {
-    let Options { seeds, seed, trace, profile, shrink, only } = options;
+    let Options { seeds, seed, trace, profile, shrink, check, only } = options;
     let mut args = Vec::new();
     for (name, value) in [("--seeds", seeds), ("--seed", seed), ("--profile", profile), ("--only", only)] {
         args.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
     }
     args.extend(
-        [("--trace", trace), ("--shrink", shrink)]
+        [("--trace", trace), ("--shrink", shrink), ("--check", check)]
             .iter()
             .filter(|(_, is_set)| *is_set)
             .map(|(name, _)| (*name).to_owned()),

@@ -10,7 +10,9 @@
 mod director;
 mod drop;
 mod frames;
+mod kind;
 mod live;
+mod mistake;
 mod network;
 mod plan;
 mod profile;
@@ -18,14 +20,17 @@ mod reader;
 mod rules;
 mod run;
 mod sweep;
+mod tap;
 mod trace;
 mod value;
 mod writer;
 
 use time::{Duration, OffsetDateTime};
 
+pub use self::kind::{Applied, DROPPED, Kind, LOSING, NAMES, Way};
 pub use self::live::{Live, LiveOutcome};
-pub use self::plan::{Applied, Kind, Moment, NAMES, Plan, PlannedFault, Stage, Way, What};
+pub use self::mistake::{MISTAKES, Mistake};
+pub use self::plan::{Moment, Plan, PlannedFault, Stage, What};
 pub use self::profile::Profile;
 pub use self::rules::{Finding, Wrong};
 pub use self::run::{Outcome, Setup, run};

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use rskafka_fake::Bug;
-use rskafka_verifier::sim::{Kind, Outcome, Plan, Profile, Setup, Wrong, run, shrink};
+use rskafka_fake::{Bug, Profile as BrokerProfile};
+use rskafka_verifier::sim::{
+    DROPPED, Kind, MISTAKES, Mistake, Outcome, Profile, Setup, Sweep, Wrong, run, run_measured, shrink, sweep,
+};
 
 fn setup(seed: u64, profile: Profile) -> Setup {
-    let plan = Plan::of_seed(seed, &profile);
-    Setup { seed, profile, plan, bug: None, keeps_trace: true }
+    Setup { keeps_trace: true, ..Setup::of_seed(seed, &profile) }
 }
 
 fn clean(setup: &Setup) -> Outcome {
@@ -48,10 +49,40 @@ fn every_profile_is_clean_and_makes_its_appends() {
 }
 
 #[test]
+fn every_kind_of_broker_takes_part() {
+    let brokers: Vec<BrokerProfile> =
+        (0..5).map(|seed| Setup::of_seed(seed, &Profile::readers()).broker()).collect();
+    assert!(BrokerProfile::ALL.iter().all(|broker| brokers.contains(broker)), "{brokers:?}");
+}
+
+fn measure(run: &mut dyn FnMut()) -> i64 {
+    allocation_counter::measure(run).bytes_current
+}
+
+#[test]
+fn a_sweep_says_what_it_tried_too_little() {
+    let profile = Profile { appends: 200, ..Profile::readers() };
+    let swept: Sweep = sweep(0..4, &profile, measure).unwrap();
+    assert_eq!(swept.failed.0, 0);
+    assert_eq!(swept.too_little(), ["a run with 200 appends"]);
+    let mut swept: Sweep = sweep(0..4, &Profile::readers(), measure).unwrap();
+    assert_eq!(swept.too_little(), [""; 0]);
+    swept.faults.1 = 9;
+    assert!(swept.too_little()[0].ends_with("had 9 faults"), "{:?}", swept.too_little());
+    // Of so many seeds, every kind strikes in one of twenty.
+    swept.faults.1 = 10;
+    swept.runs = 500;
+    assert_eq!(swept.too_little().len(), Profile::readers().kinds().count());
+}
+
+#[test]
 fn without_faults_every_call_but_dropped_ones_succeeds() {
     let setup = setup(1, Profile::readers());
     let outcome = clean(&Setup { plan: setup.plan.only(&BTreeSet::new()), ..setup });
-    assert_eq!(outcome.struck.keys().copied().collect::<Vec<_>>(), ["fetch dropped", "produce dropped"]);
+    assert!(outcome.struck.is_empty(), "{:?}", outcome.struck);
+    let dropped: u64 = outcome.dropped.values().sum();
+    assert!(outcome.dropped.keys().all(|name| DROPPED.contains(name)) && dropped > 0);
+    assert!(outcome.acknowledged >= outcome.appends - dropped, "{outcome:?}");
 }
 
 #[test]
@@ -120,4 +151,42 @@ fn a_failing_seed_shrinks_to_a_few_faults_with_which_it_fails_too() {
         count += 1;
     }
     assert_eq!(count, 3);
+}
+
+/// What the rules find of a mistake of the client's, in each of some seeds.
+fn found_of(mistake: Mistake) -> BTreeSet<Wrong> {
+    // What a thread allocates once and for all.
+    clean(&setup(0, Profile::readers()));
+    let mut found = BTreeSet::new();
+    for seed in 0..2 {
+        let mistaken = Setup { mistake: Some(mistake), ..Setup::of_seed(seed, &Profile::readers()) };
+        let outcome = run_measured(&mistaken, measure).unwrap();
+        assert!(!outcome.findings.is_empty(), "{mistake:?} is not found with seed {seed}");
+        found.extend(outcome.findings.iter().map(|finding| finding.wrong));
+    }
+    found
+}
+
+#[test]
+fn every_mistake_of_a_client_is_found() {
+    for mistake in MISTAKES {
+        let found = found_of(mistake);
+        let expected = match mistake {
+            Mistake::LeaksMemory | Mistake::LeaksTask => Wrong::Leaked,
+            Mistake::ReturnsLate | Mistake::NeverReturns => Wrong::Overdue,
+            Mistake::ReportsNotWritten => Wrong::NotWritten,
+            Mistake::LeavesOut | Mistake::GivesTwice => Wrong::Skipped,
+            Mistake::MixesUp => Wrong::TwoValues,
+        };
+        assert!(found.contains(&expected), "{mistake:?}: {found:?}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_well_leaves_nothing_behind() {
+    clean(&setup(0, Profile::readers()));
+    for profile in Profile::all() {
+        let outcome = run_measured(&Setup::of_seed(1, &profile), measure).unwrap();
+        assert!(outcome.findings.is_empty(), "{}: {:#?}", profile.name, outcome.findings);
+    }
 }

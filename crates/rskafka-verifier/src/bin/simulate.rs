@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use rskafka_verifier::sim::{self, Plan, Profile, Setup};
+use rskafka_verifier::sim::{self, Profile, Setup};
 
 /// The command line.
 mod flags {
@@ -22,15 +22,20 @@ mod flags {
             optional --seed seed: u64
             /// Shows every frame of the one seed.
             optional --trace
-            /// readers (the default), writers or resenders.
+            /// readers (the default), writers, resenders or truncators.
             optional --profile profile: Profile
             /// Looks for fewer faults with which the seed, or the first that fails, fails too.
             optional --shrink
+            /// Fails if a core makes fewer than 200 runs in a second.
+            optional --check
             /// N[,N]: only these faults of the one seed's plan.
             optional --only numbers: String
         }
     }
 }
+
+/// Runs per second of a core that `--check` asks for.
+const LEAST_RATE: f64 = 200.0;
 
 fn main() -> ExitCode {
     match run(flags::Simulate::from_env_or_exit()) {
@@ -46,30 +51,31 @@ fn main() -> ExitCode {
 fn run(flags: flags::Simulate) -> Result<bool> {
     let profile = flags.profile.unwrap_or_else(Profile::readers);
     if let Some(seed) = flags.seed {
-        let mut plan = Plan::of_seed(seed, &profile);
+        let mut setup = Setup { keeps_trace: flags.trace, ..Setup::of_seed(seed, &profile) };
         if let Some(numbers) = flags.only {
             let numbers: Result<BTreeSet<usize>, _> = numbers.split(',').map(str::parse).collect();
-            plan = plan.only(&numbers.context("--only takes numbers of faults, e.g. 2,7")?);
+            setup.plan = setup.plan.only(&numbers.context("--only takes numbers of faults, e.g. 2,7")?);
         }
-        return one(Setup { seed, profile, plan, bug: None, keeps_trace: flags.trace }, flags.shrink);
+        return one(setup, flags.shrink);
     }
     let seeds = flags.seeds.as_deref().unwrap_or("0..2000");
     let (from, to) = seeds.split_once("..").context("--seeds takes A..B")?;
     let seeds = from.parse().context("--seeds takes A..B")?..to.parse().context("--seeds takes A..B")?;
     let sweep = sim::sweep(seeds, &profile, measure)?;
     println!("profile {}\n{sweep}", profile.name);
-    let rare = sweep.too_rare();
     let (failed, some) = &sweep.failed;
     for failed in some {
         println!("\nseed {} fails:", failed.seed);
         failed.findings.iter().take(10).for_each(|finding| println!("  {finding}"));
     }
     if let Some(first) = some.first() {
-        let plan = Plan::of_seed(first.seed, &profile);
-        one(Setup { seed: first.seed, profile, plan, bug: None, keeps_trace: false }, flags.shrink)?;
+        one(Setup::of_seed(first.seed, &profile), flags.shrink)?;
     }
-    ensure!(rare.is_empty(), "too rare to have been tried: {}", rare.join(", "));
     println!("{failed} of {} seeds failed", sweep.runs);
+    let missing = sweep.too_little();
+    ensure!(missing.is_empty(), "too little was tried: {}", missing.join(", "));
+    let rate = sweep.rate();
+    ensure!(!flags.check || rate >= LEAST_RATE, "{rate:.0} runs per second of a core, not {LEAST_RATE}");
     Ok(*failed == 0)
 }
 
@@ -84,6 +90,8 @@ fn one(mut setup: Setup, shrinks: bool) -> Result<bool> {
     }
     let Setup { seed, profile, plan, .. } = &setup;
     println!("seed {seed}, profile {}, brokers like {}:\n{plan}", profile.name, setup.broker());
+    let struck: Vec<String> = outcome.struck.iter().map(|(name, times)| format!("{name} {times}")).collect();
+    println!("struck: {}", struck.join(", "));
     println!("{} frames, digest {:016x}", outcome.frames, outcome.digest);
     outcome.findings.iter().for_each(|finding| println!("  {finding}"));
     if !outcome.findings.is_empty() {

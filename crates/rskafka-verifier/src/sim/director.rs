@@ -2,15 +2,17 @@
 //!
 //! Invariant: whatever waits for a fault goes on when the fault has happened, also if it could not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rskafka::protocol::ApiKey;
-use rskafka_fake::{ByteFault, FakeCluster, Fault, FaultId};
+use rskafka_fake::{ByteFault, ControlError, FakeCluster, Fault, FaultId};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::kind::{Applied, Kind, Way};
 use super::network::Fired;
-use super::plan::{Applied, Kind, Plan, PlannedFault, Way, What};
+use super::plan::{Plan, What};
 use super::run::{BROKERS, Setup, Stage, TOPIC};
 
 pub(super) struct Director {
@@ -18,8 +20,8 @@ pub(super) struct Director {
     stage: Arc<Stage>,
     plan: Plan,
     partitions: i32,
-    /// Faults of requests, which strike when the broker takes the request.
-    injected: Vec<(FaultId, &'static str)>,
+    /// Faults that the cluster strikes with when requests or bytes come.
+    injected: Arc<Mutex<Vec<(FaultId, &'static str)>>>,
     /// What ends a fault some time later.
     healing: JoinSet<()>,
 }
@@ -27,65 +29,101 @@ pub(super) struct Director {
 impl Director {
     pub(super) fn new(cluster: FakeCluster, stage: Arc<Stage>, setup: &Setup) -> Self {
         let (plan, partitions) = (setup.plan.clone(), setup.profile.partitions as i32);
-        Self { cluster, stage, plan, partitions, injected: Vec::new(), healing: JoinSet::new() }
+        Self { cluster, stage, plan, partitions, injected: Arc::default(), healing: JoinSet::new() }
     }
 
-    /// Directs until it is dropped.
-    pub(super) async fn run(mut self) {
+    /// Directs until all is over; what it is about to do it does to the end.
+    pub(super) async fn run(mut self, mut is_over: oneshot::Receiver<()>) {
         loop {
-            let Fired { index, broker } = self.stage.network.fired().await;
+            let Fired { index, broker, what } = tokio::select! {
+                biased;
+                _ = &mut is_over => return,
+                fired = self.stage.network.fired() => fired,
+            };
             let planned = self.plan.faults().find(|(number, _)| *number == index).map(|(_, fault)| *fault);
             if let Some(fault) = planned {
                 self.stage.network.note(|| format!("fault {index} at broker {broker}: {:?}", fault.kind));
-                self.strike(fault, broker).await;
+                self.strike(fault.kind, what, broker).await;
             }
             self.stage.network.done(index);
         }
     }
 
-    async fn strike(&mut self, fault: PlannedFault, broker: i32) {
-        let PlannedFault { moment, kind } = fault;
+    async fn strike(&mut self, kind: Kind, what: What, broker: i32) {
         if let Some(fault) = request_fault(kind) {
-            let fault = match moment.what {
+            let fault = match what {
                 What::Produce => fault.on(ApiKey::PRODUCE),
                 What::Fetch => fault.on(ApiKey::FETCH),
                 What::Other => fault,
             };
-            self.injected.push((self.cluster.inject(fault.at_broker(broker)), kind.name()));
+            self.injected(self.cluster.inject(fault.at_broker(broker)), kind);
             return;
         }
         if let Some(fault) = byte_fault(kind) {
             let id = self.cluster.inject_bytes(fault.at_broker(broker));
-            match kind {
-                Kind::Trickle(.., time) => {
-                    let (cluster, stage) = (self.cluster.clone(), self.stage.clone());
-                    self.heal_after(time, async move {
-                        stage.struck(kind.name(), cluster.struck(id));
-                        cluster.remove_fault(id);
-                    });
-                }
-                _ => self.injected.push((id, kind.name())),
+            self.injected(id, kind);
+            if let Kind::Trickle(.., time) = kind {
+                let (cluster, stage, injected) =
+                    (self.cluster.clone(), self.stage.clone(), self.injected.clone());
+                self.heal_after(time, async move {
+                    injected.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != id);
+                    stage.struck(kind.name(), cluster.struck(id));
+                    cluster.remove_fault(id);
+                });
             }
             return;
         }
         // The request whose moment it is waits, and so is in flight.
-        let network = self.stage.network.clone();
-        let mut is_struck = true;
+        if self.happen(kind, broker).await.is_ok() {
+            self.stage.struck(kind.name(), 1);
+        }
+    }
+
+    fn injected(&self, fault: FaultId, kind: Kind) {
+        self.injected.lock().unwrap_or_else(PoisonError::into_inner).push((fault, kind.name()));
+    }
+
+    /// Has something happen to the cluster or the network; an error says that it cannot be at the moment.
+    async fn happen(&mut self, kind: Kind, broker: i32) -> Result<(), ControlError> {
+        let (cluster, network) = (self.cluster.clone(), self.stage.network.clone());
         match kind {
-            Kind::MoveLeader => is_struck = self.move_leader(broker),
-            Kind::Crash(time) | Kind::ShutDown(time) => {
-                // Fails only for a broker that is not there.
-                let _ = match kind {
-                    Kind::Crash(_) => self.cluster.stop_broker(broker).await,
-                    _ => self.cluster.shut_down_broker(broker).await,
-                };
-                let cluster = self.cluster.clone();
+            Kind::MoveLeader => self.move_leader(broker)?,
+            Kind::Crash(time)
+            | Kind::CrashLosingTail(time, _)
+            | Kind::CrashUnnoticed(time, _)
+            | Kind::ShutDown(time) => {
+                match kind {
+                    Kind::ShutDown(_) => cluster.shut_down_broker(broker).await?,
+                    Kind::CrashUnnoticed(_, unnoticed) => {
+                        cluster.miss_crashes_after(unnoticed);
+                        let stopped = cluster.stop_broker(broker).await;
+                        cluster.miss_crashes_after(Duration::ZERO);
+                        stopped?;
+                    }
+                    _ => cluster.stop_broker(broker).await?,
+                }
+                if let Kind::CrashLosingTail(_, batches) = kind {
+                    self.lose_tail(broker, batches)?;
+                }
                 self.heal_after(time, async move {
+                    // Fails only for a broker that is not there.
                     let _ = cluster.start_broker(broker).await;
                 });
             }
-            Kind::CutConnections => {
-                let _ = self.cluster.cut_connections(broker);
+            Kind::CutConnections => cluster.cut_connections(broker)?,
+            Kind::SwapAddresses => {
+                let [other, _] = others(broker);
+                cluster.swap_addresses(broker, other).await?;
+            }
+            Kind::StaleMetadata(time) => {
+                for other in others(broker) {
+                    cluster.hold_metadata(other)?;
+                }
+                self.heal_after(time, async move {
+                    // Fails only if there is no such broker.
+                    others(broker).map(|other| cluster.release_metadata(other)).into_iter().for_each(drop);
+                });
+                self.move_leader(broker)?;
             }
             Kind::Unreachable(time) => {
                 network.set_unreachable(broker, true);
@@ -93,15 +131,72 @@ impl Director {
             }
             Kind::Refused(time) => {
                 network.set_refusing(broker, true);
-                let _ = self.cluster.cut_connections(broker);
                 self.heal_after(time, async move { network.set_refusing(broker, false) });
+                cluster.cut_connections(broker)?;
             }
-            Kind::DeleteRecords(percent) => is_struck = self.delete_records(percent),
+            Kind::Quota(way, bytes_per_second, time) => {
+                let set = move |quota| match way {
+                    Way::Request => cluster.set_produce_quota(quota),
+                    Way::Answer => cluster.set_fetch_quota(quota),
+                };
+                set(Some(bytes_per_second));
+                self.heal_after(time, async move { set(None) });
+            }
+            Kind::DeleteRecords(percent) => {
+                let partition = self.partition(broker);
+                let log = cluster.log(TOPIC, partition)?;
+                let before = share(percent, log.log_start_offset, log.high_watermark);
+                cluster.delete_records(TOPIC, partition, before)?;
+            }
+            Kind::ForgetProducers => cluster.forget_producers(TOPIC, self.partition(broker))?,
+            Kind::ReplicaLags(time) => {
+                let partition = self.partition(broker);
+                let [follower, _] = others(broker);
+                cluster.hold_replica(TOPIC, partition, follower)?;
+                self.release_after(time, partition, [follower]);
+            }
+            Kind::TooFewReplicas(time) => {
+                let partition = self.partition(broker);
+                self.release_after(time, partition, others(broker));
+                for follower in others(broker) {
+                    cluster.hold_replica(TOPIC, partition, follower)?;
+                    cluster.shrink_isr(TOPIC, partition, follower)?;
+                }
+            }
+            Kind::Truncate(percent) => {
+                let partition = self.partition(broker);
+                let log = cluster.log(TOPIC, partition)?;
+                let at = share(percent, log.log_start_offset, log.end_offset);
+                for replica in 1..=BROKERS {
+                    // One in sync that stands still would lead with all of it.
+                    cluster.release_replica(TOPIC, partition, replica)?;
+                }
+                cluster.truncate(TOPIC, partition, at)?;
+                cut(&cluster, &self.stage, partition);
+            }
+            Kind::ElectUnclean(time) => {
+                let partition = self.partition(broker);
+                let [follower, _] = others(broker);
+                cluster.hold_replica(TOPIC, partition, follower)?;
+                cluster.shrink_isr(TOPIC, partition, follower)?;
+                let stage = self.stage.clone();
+                self.heal_after(time, async move {
+                    if has_only_lost(&cluster, partition, follower)
+                        && cluster.elect_unclean(TOPIC, partition, follower).is_ok()
+                    {
+                        cut(&cluster, &stage, partition);
+                    }
+                    let _ = cluster.release_replica(TOPIC, partition, follower);
+                });
+            }
+            Kind::RecreateTopic => {
+                cluster.recreate_topic(TOPIC)?;
+                (0..self.partitions).for_each(|partition| cut(&cluster, &self.stage, partition));
+            }
+            // All others were injected.
             _ => {}
         }
-        if is_struck {
-            self.stage.struck(kind.name(), 1);
-        }
+        Ok(())
     }
 
     fn heal_after(&mut self, time: Duration, heal: impl Future<Output = ()> + Send + 'static) {
@@ -111,35 +206,71 @@ impl Director {
         });
     }
 
-    /// Takes a partition from the broker that leads it.
-    fn move_leader(&self, broker: i32) -> bool {
-        let Some(partition) = self.partition_led_by(broker) else {
-            return false;
-        };
-        let others = [broker % BROKERS + 1, (broker + 1) % BROKERS + 1];
-        others.into_iter().any(|other| self.cluster.move_leader(TOPIC, partition, other).is_ok())
+    fn release_after<const N: usize>(&mut self, time: Duration, partition: i32, followers: [i32; N]) {
+        let cluster = self.cluster.clone();
+        self.heal_after(time, async move {
+            for follower in followers {
+                // Fails only if there is no such replica.
+                let _ = cluster.release_replica(TOPIC, partition, follower);
+            }
+        });
     }
 
-    fn partition_led_by(&self, broker: i32) -> Option<i32> {
+    /// Takes a partition from the broker that leads it.
+    fn move_leader(&self, broker: i32) -> Result<(), ControlError> {
+        let partition = self.partition(broker);
+        let [first, second] = others(broker);
+        let moved = self.cluster.move_leader(TOPIC, partition, first);
+        moved.or_else(|_| self.cluster.move_leader(TOPIC, partition, second)).map(drop)
+    }
+
+    /// A partition that the broker leads, or else the first.
+    fn partition(&self, broker: i32) -> i32 {
         let leads =
             |partition: &i32| self.cluster.leader(TOPIC, *partition).is_ok_and(|it| it == Some(broker));
-        (0..self.partitions).find(leads)
+        (0..self.partitions).find(leads).unwrap_or_default()
     }
 
-    fn delete_records(&self, percent: u8) -> bool {
-        let partition = i32::from(percent) % self.partitions;
-        let Ok(log) = self.cluster.log(TOPIC, partition) else {
-            return false;
-        };
-        let (start, end) = (log.log_start_offset, log.high_watermark);
-        let before = start + (end - start) * i64::from(percent) / 100;
-        self.cluster.delete_records(TOPIC, partition, before).is_ok()
+    /// Has the copies of a stopped broker lose batches, where another one in sync leads on with them.
+    fn lose_tail(&self, broker: i32, batches: usize) -> Result<(), ControlError> {
+        for partition in 0..self.partitions {
+            if self.cluster.leader(TOPIC, partition)?.is_some() {
+                self.cluster.lose_tail(TOPIC, partition, broker, batches)?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// The log of a partition has lost its end: it has only just been cut.
+fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32) {
+    let end = cluster.log(TOPIC, partition).map_or(0, |log| log.end_offset);
+    stage.rules(partition as usize, |rules| rules.cut(end));
+}
+
+/// Whether a follower's log is the beginning of the partition's: otherwise what was cut off meanwhile
+/// would be back if it led.
+fn has_only_lost(cluster: &FakeCluster, partition: i32, follower: i32) -> bool {
+    let logs = (cluster.log_at(TOPIC, partition, follower), cluster.log(TOPIC, partition));
+    let (Ok(short), Ok(long)) = logs else {
+        return false;
+    };
+    let is_old = |last| long.batches.contains(last);
+    short.end_offset >= long.log_start_offset && short.batches.last().is_none_or(is_old)
+}
+
+/// The brokers but one.
+fn others(broker: i32) -> [i32; 2] {
+    [broker % BROKERS + 1, (broker + 1) % BROKERS + 1]
+}
+
+fn share(percent: u8, start: i64, end: i64) -> i64 {
+    start + (end - start) * i64::from(percent) / 100
 }
 
 impl Drop for Director {
     fn drop(&mut self) {
-        for (fault, name) in &self.injected {
+        for (fault, name) in self.injected.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             self.stage.struck(name, self.cluster.struck(*fault));
         }
     }
@@ -170,6 +301,7 @@ fn request_fault(kind: Kind) -> Option<Fault> {
         Kind::Swallow(is_applied) => applied(Fault::swallow(), is_applied),
         Kind::Close(is_applied) => applied(Fault::close(), is_applied),
         Kind::Late(time) => Fault::delay(time),
+        Kind::Throttle(time) => Fault::throttle(time),
         Kind::WrongCorrelationId(by) => Fault::wrong_correlation_id(by),
         Kind::Shortened(bytes) => Fault::shorten(bytes),
         Kind::Lengthened(bytes) => Fault::lengthen(vec![7; bytes]),

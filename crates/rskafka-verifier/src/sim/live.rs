@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::drop::{Dropped, dropped_after};
-use super::rules::{Fate, Finding, Rules, Wrong};
+use super::rules::{Fate, Finding, Place, Rules, Wrong};
 use super::value::{Id, Value};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -135,7 +135,7 @@ impl Stage {
     fn take(&self, partition: usize, name: &str, mut next: i64, records: &[RecordAndOffset]) -> i64 {
         let mut rules = self.rules(partition);
         for RecordAndOffset { offset, record } in records {
-            rules.read(name, next, *offset, Value::of(record.value.as_ref()));
+            rules.read(name, Place { next, cuts: 0 }, *offset, Value::of(record.value.as_ref()));
             next = offset + 1;
         }
         next

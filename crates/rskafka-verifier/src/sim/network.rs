@@ -1,31 +1,32 @@
-//! What lies between a client and the cluster: it traces frames, takes its time, and stops at the moments
-//! that the plan names.
+//! What lies between a client and the cluster: it takes its time, and stops at the moments that the plan
+//! names.
 //!
-//! Invariant: bytes are passed on unchanged and in order; whatever it waits for is virtual time, or the
-//! director, which always comes back.
+//! Invariant: whatever it waits for is virtual time, or the director, which always comes back.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use rskafka::client::env::Env;
 use rskafka::protocol::ApiKey;
 use rskafka_fake::FakeCluster;
 use time::OffsetDateTime;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
-use super::frames::{Frames, HEADER, Request};
 use super::plan::{Moment, Plan, Stage, What};
-use super::trace::{Trace, Traced};
+use super::run::TOPIC;
+use super::tap::Tap;
+use super::trace::Trace;
 
 /// More frames than any run needs: somebody asks without a pause.
 const STORM: u64 = 200_000;
+
+/// When so many more produce calls are over, any request will do: the actor that would make the right one
+/// may wait for long while others are done.
+const OVERDUE: u64 = 20;
 
 /// A planned moment has come; the connection waits for [`Network::done`].
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,8 @@ pub(super) struct Fired {
     pub(super) index: usize,
     /// The broker asked.
     pub(super) broker: i32,
+    /// The request.
+    pub(super) what: What,
 }
 
 /// Shared by the connections of a run.
@@ -46,13 +49,14 @@ pub(super) struct Network {
 }
 
 #[derive(Debug)]
-struct State {
-    trace: Trace,
+pub(super) struct State {
+    pub(super) trace: Trace,
     random: fastrand::Rng,
     latency: Duration,
-    /// How many requests of each kind were made.
-    seen: BTreeMap<What, u64>,
-    moments: BTreeMap<Moment, Vec<usize>>,
+    /// How many produce calls are over.
+    over: u64,
+    /// What is planned for each kind of requests: after how many produce calls, and which fault.
+    moments: BTreeMap<(What, Stage), VecDeque<(u64, usize)>>,
     fired: VecDeque<Fired>,
     done: BTreeSet<usize>,
     /// Whether nothing goes wrong any more.
@@ -60,17 +64,7 @@ struct State {
     unreachable: BTreeSet<i32>,
     refusing: BTreeSet<i32>,
     waiting: Vec<Waker>,
-    /// What was asked over each connection and not answered, by correlation id.
-    connections: BTreeMap<u64, BTreeMap<u32, Asked>>,
     next_connection: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    key: i16,
-    version: i16,
-    what: What,
-    nth: u64,
 }
 
 impl Network {
@@ -78,15 +72,17 @@ impl Network {
         let mut random = fastrand::Rng::with_seed(seed);
         let latency =
             Duration::from_micros([0, random.u64(1..100), random.u64(100..20_000)][random.usize(..3)]);
-        let mut moments: BTreeMap<Moment, Vec<usize>> = BTreeMap::new();
-        for (index, fault) in plan.faults() {
-            moments.entry(fault.moment).or_default().push(index);
+        let mut moments: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+        let mut planned: Vec<_> = plan.faults().map(|(index, fault)| (fault.moment, index)).collect();
+        planned.sort_unstable();
+        for (Moment { after, what, stage }, index) in planned {
+            moments.entry((what, stage)).or_default().push_back((after, index));
         }
         let state = State {
             trace: Trace::new(keeps_lines),
             random,
             latency,
-            seen: BTreeMap::new(),
+            over: 0,
             moments,
             fired: VecDeque::new(),
             done: BTreeSet::new(),
@@ -94,7 +90,6 @@ impl Network {
             unreachable: BTreeSet::new(),
             refusing: BTreeSet::new(),
             waiting: Vec::new(),
-            connections: BTreeMap::new(),
             next_connection: 0,
         };
         let state = Mutex::new(state);
@@ -115,7 +110,12 @@ impl Network {
     }
 
     pub(super) fn wall_clock(&self) -> OffsetDateTime {
-        super::EPOCH + self.started.elapsed()
+        super::EPOCH + self.elapsed()
+    }
+
+    /// Where a partition's log begins by now.
+    pub(super) fn log_start(&self, partition: usize) -> i64 {
+        self.cluster.log(TOPIC, partition as i32).map_or(0, |log| log.log_start_offset)
     }
 
     /// The next moment that has come, as soon as there is one.
@@ -126,6 +126,11 @@ impl Network {
             }
             self.has_fired.notified().await;
         }
+    }
+
+    /// A produce call is over.
+    pub(super) fn produce_is_over(&self) {
+        self.state().over += 1;
     }
 
     /// A fault has happened: what waited for it goes on.
@@ -171,7 +176,7 @@ impl Network {
         self.state().trace.frames() > STORM
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -181,34 +186,31 @@ impl Network {
     }
 
     async fn connect(self: Arc<Self>, host: String, port: u16) -> io::Result<Tap> {
-        let broker = host.rsplit('-').next().and_then(|id| id.parse().ok()).unwrap_or(-1);
         let latency = self.state().latency();
         tokio::time::sleep(latency).await;
+        let address = format!("{host}:{port}");
+        let broker = self.broker_at(&address);
         std::future::poll_fn(|cx| self.poll_reachable(broker, cx)).await;
         if self.state().refusing.contains(&broker) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let pipe = self.cluster.connect(&host, port).await?;
-        let mut state = self.state();
-        let id = state.next_connection;
-        state.next_connection += 1;
-        state.connections.insert(id, BTreeMap::new());
-        drop(state);
-        Ok(Tap {
-            network: self,
-            id,
-            broker,
-            pipe,
-            to_broker: Frames::default(),
-            to_client: Frames::default(),
-            is_announced: false,
-            gate: None,
-            arrived: None,
-            sleep: None,
-        })
+        let broker = self.broker_at(&address);
+        let id = {
+            let mut state = self.state();
+            state.next_connection += 1;
+            state.next_connection - 1
+        };
+        Ok(Tap::new(self, id, broker, pipe))
     }
 
-    fn poll_reachable(&self, broker: i32, cx: &mut Context<'_>) -> Poll<()> {
+    /// The broker that has an address at the moment; -1 if none has.
+    fn broker_at(&self, address: &str) -> i32 {
+        let found = self.cluster.bootstrap_servers().iter().position(|known| known == address);
+        found.map_or(-1, |place| place as i32 + 1)
+    }
+
+    pub(super) fn poll_reachable(&self, broker: i32, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
         if !state.unreachable.contains(&broker) {
             return Poll::Ready(());
@@ -217,7 +219,7 @@ impl Network {
         Poll::Pending
     }
 
-    fn poll_done(&self, index: usize, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_done(&self, index: usize, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
         if state.done.contains(&index) || state.is_healed {
             return Poll::Ready(());
@@ -227,34 +229,42 @@ impl Network {
     }
 
     /// A request is about to go out; gives the fault to wait for.
-    fn announce(&self, connection: u64, broker: i32, request: Request) -> Option<usize> {
-        let mut state = self.state();
-        let what = What::of(ApiKey(request.key));
-        let seen = state.seen.entry(what).or_default();
-        let nth = *seen;
-        *seen += 1;
-        let asked = Asked { key: request.key, version: request.version, what, nth };
-        if let Some(unanswered) = state.connections.get_mut(&connection) {
-            unanswered.insert(request.correlation_id, asked);
-        }
-        let fired = state.fire(Moment { what, nth, stage: Stage::Request }, broker);
-        drop(state);
-        fired.inspect(|_| self.has_fired.notify_one())
+    pub(super) fn announce(&self, broker: i32, api: ApiKey) -> Option<usize> {
+        let fired = self.state().fire(What::of(api), Stage::Request, broker);
+        fired.inspect(|_| self.has_fired())
+    }
+
+    /// Has the director look at what has fired.
+    pub(super) fn has_fired(&self) {
+        self.has_fired.notify_one();
+    }
+
+    /// How much time has gone by.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 }
 
 impl State {
-    fn latency(&mut self) -> Duration {
+    pub(super) fn latency(&mut self) -> Duration {
         match self.latency.as_micros() as u64 {
             0 => Duration::ZERO,
             most => Duration::from_micros(self.random.u64(..=most)),
         }
     }
 
-    fn fire(&mut self, moment: Moment, broker: i32) -> Option<usize> {
-        let indices = self.moments.remove(&moment)?;
-        self.fired.extend(indices.iter().map(|&index| Fired { index, broker }));
-        indices.last().copied()
+    /// The next fault whose moment a request is, if there is one.
+    pub(super) fn fire(&mut self, what: What, stage: Stage, broker: i32) -> Option<usize> {
+        let over = self.over;
+        let due = self.moments.iter_mut().find_map(|((planned, at), faults)| {
+            let grace = if *planned == what { 0 } else { OVERDUE };
+            let is_due = |(after, _): &&(u64, usize)| *at == stage && after + grace <= over;
+            faults.front().filter(is_due)?;
+            faults.pop_front()
+        });
+        let (_, index) = due?;
+        self.fired.push_back(Fired { index, broker, what });
+        Some(index)
     }
 }
 
@@ -263,172 +273,4 @@ fn set(brokers: &mut BTreeSet<i32>, broker: i32, is_member: bool) {
         true => brokers.insert(broker),
         false => brokers.remove(&broker),
     };
-}
-
-/// The client's end of a connection.
-struct Tap {
-    network: Arc<Network>,
-    id: u64,
-    broker: i32,
-    pipe: DuplexStream,
-    to_broker: Frames,
-    to_client: Frames,
-    /// Whether the request that is going out was announced.
-    is_announced: bool,
-    /// The fault that is waited for before more goes out.
-    gate: Option<usize>,
-    arrived: Option<Arrived>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-/// Bytes from the broker that the client does not see yet.
-struct Arrived {
-    bytes: Bytes,
-    at: Instant,
-    gate: Option<usize>,
-}
-
-impl Tap {
-    /// Takes bytes that came from the broker: when the client is to see them, and after which fault.
-    fn received(&mut self, bytes: &[u8]) -> (Duration, Option<usize>) {
-        let Self { network, id, broker, to_client, .. } = self;
-        let mut state = network.state();
-        let at = network.started.elapsed();
-        let mut gate = None;
-        to_client.take(bytes, |frame| {
-            let correlation_id = frame.answers();
-            let unanswered = state.connections.get_mut(id);
-            let asked = unanswered.and_then(|unanswered| unanswered.remove(&correlation_id));
-            state.trace.frame(Traced {
-                at,
-                connection: *id,
-                broker: *broker,
-                is_answer: true,
-                api: asked.map(|asked| ApiKey(asked.key)),
-                version: asked.map_or(-1, |asked| asked.version),
-                correlation_id,
-                size: frame.size,
-                hash: frame.hash,
-            });
-            if let Some(Asked { what, nth, .. }) = asked {
-                gate = gate.or(state.fire(Moment { what, nth, stage: Stage::Answer }, *broker));
-            }
-        });
-        let latency = state.latency();
-        drop(state);
-        if gate.is_some() {
-            network.has_fired.notify_one();
-        }
-        (latency, gate)
-    }
-
-    fn sent(&mut self, bytes: &[u8]) {
-        let Self { network, id, broker, to_broker, is_announced, .. } = self;
-        let at = network.started.elapsed();
-        to_broker.take(bytes, |frame| {
-            let request = frame.request();
-            if !std::mem::take(is_announced) {
-                // Its first bytes came in pieces: nothing can wait for it any more.
-                network.announce(*id, *broker, request);
-            }
-            network.state().trace.frame(Traced {
-                at,
-                connection: *id,
-                broker: *broker,
-                is_answer: false,
-                api: Some(ApiKey(request.key)),
-                version: request.version,
-                correlation_id: request.correlation_id,
-                size: frame.size,
-                hash: frame.hash,
-            });
-        });
-    }
-
-    fn poll_slept(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if until <= Instant::now() {
-            return Poll::Ready(());
-        }
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        if sleep.deadline() != until {
-            sleep.as_mut().reset(until);
-        }
-        sleep.as_mut().poll(cx)
-    }
-}
-
-impl AsyncRead for Tap {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        loop {
-            if let Some(Arrived { at, gate, .. }) = this.arrived {
-                if let Some(index) = gate {
-                    ready!(this.network.poll_done(index, cx));
-                }
-                ready!(this.poll_slept(at, cx));
-                ready!(this.network.poll_reachable(this.broker, cx));
-                if let Some(Arrived { bytes, .. }) = &mut this.arrived {
-                    let count = bytes.len().min(buf.remaining());
-                    buf.put_slice(&bytes[..count]);
-                    bytes.advance(count);
-                    if bytes.is_empty() {
-                        this.arrived = None;
-                    }
-                }
-                return Poll::Ready(Ok(()));
-            }
-            let before = buf.filled().len();
-            ready!(Pin::new(&mut this.pipe).poll_read(cx, buf))?;
-            let bytes = &buf.filled()[before..];
-            if bytes.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            let (latency, gate) = this.received(bytes);
-            let is_reachable = this.network.poll_reachable(this.broker, cx).is_ready();
-            if latency.is_zero() && gate.is_none() && is_reachable {
-                return Poll::Ready(Ok(()));
-            }
-            let bytes = Bytes::copy_from_slice(bytes);
-            buf.set_filled(before);
-            this.arrived = Some(Arrived { bytes, at: Instant::now() + latency, gate });
-        }
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.network.is_storm() {
-            return Poll::Ready(Err(io::Error::other("a storm of requests")));
-        }
-        if this.to_broker.is_between()
-            && !this.is_announced
-            && let Some(header) = buf.first_chunk::<HEADER>()
-        {
-            this.is_announced = true;
-            this.gate = this.network.announce(this.id, this.broker, Request::of(header));
-        }
-        if let Some(index) = this.gate {
-            ready!(this.network.poll_done(index, cx));
-            this.gate = None;
-        }
-        ready!(this.network.poll_reachable(this.broker, cx));
-        let written = ready!(Pin::new(&mut this.pipe).poll_write(cx, buf))?;
-        this.sent(&buf[..written]);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().pipe).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().pipe).poll_shutdown(cx)
-    }
-}
-
-impl Drop for Tap {
-    fn drop(&mut self) {
-        self.network.state().connections.remove(&self.id);
-    }
 }

@@ -4,6 +4,8 @@
 
 use std::str::FromStr;
 
+use super::kind::{LOSING, NAMES};
+
 /// The actors of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -21,6 +23,8 @@ pub struct Profile {
     pub partitions: usize,
     /// Produce calls of all writers together, at least.
     pub appends: u64,
+    /// Whether faults lose the end of the log, or all of it; what they took is not missed.
+    pub loses: bool,
 }
 
 impl Profile {
@@ -34,6 +38,7 @@ impl Profile {
             readers: 1,
             partitions: 1,
             appends: 300,
+            loses: false,
         }
     }
 
@@ -47,9 +52,20 @@ impl Profile {
         Self { name: "resenders", resenders: 1, ..Self::readers() }
     }
 
+    /// Writers and readers whose log is truncated, or begins anew.
+    pub fn truncators() -> Self {
+        Self { name: "truncators", writers: 2, readers: 2, loses: true, ..Self::readers() }
+    }
+
     /// All profiles.
-    pub fn all() -> [Self; 3] {
-        [Self::readers(), Self::writers(), Self::resenders()]
+    pub fn all() -> [Self; 4] {
+        [Self::readers(), Self::writers(), Self::resenders(), Self::truncators()]
+    }
+
+    /// The names of the kinds of faults that strike in its runs.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        let losing: &[&str] = if self.loses { &LOSING } else { &[] };
+        NAMES.iter().chain(losing).copied()
     }
 }
 
@@ -58,6 +74,6 @@ impl FromStr for Profile {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let known = Self::all().into_iter().find(|profile| profile.name == name);
-        known.ok_or_else(|| format!("{name:?} is none of readers, writers, resenders"))
+        known.ok_or_else(|| format!("{name:?} is none of readers, writers, resenders, truncators"))
     }
 }

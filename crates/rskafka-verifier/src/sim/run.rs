@@ -7,18 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use rskafka::client::error::{Error, ErrorKind};
 use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka_fake::{Bug, FakeCluster, Profile as BrokerProfile};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::EPOCH;
 use super::director::Director;
+use super::mistake::{Mistake, Mistaken};
 use super::network::Network;
 use super::plan::Plan;
 use super::profile::Profile;
 use super::reader::{Reader, read_whole};
-use super::rules::{Finding, Rules, Wrong};
+use super::rules::{Finding, Place, Rules, Wrong};
 use super::writer::Writer;
 
 pub(super) const TOPIC: &str = "wal";
@@ -30,7 +33,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(8);
 /// How late a call may return: timers have milliseconds.
 const SLACK: Duration = Duration::from_millis(10);
 /// Longer than any run takes that goes on at all.
-const LONGEST_RUN: Duration = Duration::from_secs(60 * 60);
+const LONGEST_RUN: Duration = Duration::from_secs(20 * 60);
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -43,19 +46,22 @@ pub struct Setup {
     pub plan: Plan,
     /// A bug of the cluster, to see it found.
     pub bug: Option<Bug>,
+    /// A mistake of the client, likewise.
+    pub mistake: Option<Mistake>,
     /// Whether the trace is kept as lines.
     pub keeps_trace: bool,
 }
 
-/// Without Event Hubs, which ends a connection that begins with ApiVersions version 4: the client does so, and
-/// does not come back with an older one.
-const BROKERS_LIKE: [BrokerProfile; 4] =
-    [BrokerProfile::Kafka4_3, BrokerProfile::Kafka3_9, BrokerProfile::Kafka2_8, BrokerProfile::Redpanda];
-
 impl Setup {
+    /// A seed as a profile has it.
+    pub fn of_seed(seed: u64, profile: &Profile) -> Self {
+        let plan = Plan::of_seed(seed, profile);
+        Self { seed, profile: profile.clone(), plan, bug: None, mistake: None, keeps_trace: false }
+    }
+
     /// The broker that the cluster behaves like: another one with each seed.
     pub fn broker(&self) -> BrokerProfile {
-        BROKERS_LIKE[(self.seed % BROKERS_LIKE.len() as u64) as usize]
+        BrokerProfile::ALL[(self.seed % BrokerProfile::ALL.len() as u64) as usize]
     }
 }
 
@@ -66,8 +72,12 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// Faults that struck while a request was in flight, by name.
     pub struck: BTreeMap<&'static str, u64>,
+    /// Calls whose future was dropped, by name.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// Produce calls that were made.
     pub appends: u64,
+    /// Those that succeeded.
+    pub acknowledged: u64,
     /// Frames that went over the wire.
     pub frames: u64,
     /// Copies of records of a writer that sends again.
@@ -99,6 +109,7 @@ pub fn run(setup: &Setup) -> Result<Outcome> {
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) network: Arc<Network>,
+    pub(super) mistaken: Mistaken,
     rules: Mutex<Vec<Rules>>,
     counts: Mutex<Counts>,
 }
@@ -106,7 +117,9 @@ pub(super) struct Stage {
 #[derive(Debug, Default)]
 struct Counts {
     struck: BTreeMap<&'static str, u64>,
+    dropped: BTreeMap<&'static str, u64>,
     appends: u64,
+    acknowledged: u64,
 }
 
 impl Stage {
@@ -123,8 +136,32 @@ impl Stage {
         *self.counts().struck.entry(name).or_default() += times;
     }
 
+    /// A call's future was dropped.
+    pub(super) fn dropped(&self, name: &'static str) {
+        *self.counts().dropped.entry(name).or_default() += 1;
+    }
+
     pub(super) fn appended(&self) {
         self.counts().appends += 1;
+    }
+
+    pub(super) fn produce_is_over(&self, is_acknowledged: bool) {
+        self.counts().acknowledged += u64::from(is_acknowledged);
+        self.network.produce_is_over();
+    }
+
+    /// While actors act, their client is open.
+    pub(super) fn check_open(&self, partition: usize, error: &Error) {
+        if *error.kind() == ErrorKind::Closed {
+            self.rules(partition, |rules| rules.add(Wrong::Unfounded, format!("{error:?}")));
+        }
+    }
+
+    /// The place of a reader that is about to ask for `next`.
+    pub(super) fn place(&self, partition: usize, next: i64) -> Place {
+        let mut cuts = 0;
+        self.rules(partition, |rules| cuts = rules.cuts());
+        Place { next, cuts }
     }
 
     /// Holds a call against its deadline.
@@ -162,11 +199,14 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
         .start()
         .await
         .context("the cluster does not start")?;
-    cluster.create_topic(TOPIC, profile.partitions as i32, BROKERS as i16).context("no topic")?;
+    let configs = [("min.insync.replicas", "2")];
+    let created = cluster.create_topic_with(TOPIC, profile.partitions as i32, BROKERS as i16, configs);
+    created.context("no topic")?;
     setup.bug.into_iter().for_each(|bug| cluster.plant(bug));
     let network = Network::new(cluster.clone(), plan, *seed, *keeps_trace);
     let rules = (0..profile.partitions).map(|_| Rules::default()).collect();
-    let stage = Arc::new(Stage { network, rules: Mutex::new(rules), counts: Mutex::default() });
+    let mistaken = Mistaken::new(setup.mistake);
+    let stage = Arc::new(Stage { network, mistaken, rules: Mutex::new(rules), counts: Mutex::default() });
 
     let acting = tokio::time::timeout(LONGEST_RUN, act(setup, &cluster, &stage)).await;
     let log_starts = match acting {
@@ -187,7 +227,8 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
     {
         let mut counts = stage.counts();
         outcome.struck = std::mem::take(&mut counts.struck);
-        outcome.appends = counts.appends;
+        outcome.dropped = std::mem::take(&mut counts.dropped);
+        (outcome.appends, outcome.acknowledged) = (counts.appends, counts.acknowledged);
     }
     let rules = std::mem::take(&mut *stage.rules.lock().unwrap_or_else(PoisonError::into_inner));
     for (rules, log_start) in rules.into_iter().zip(log_starts) {
@@ -208,7 +249,8 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
     let mut random = fastrand::Rng::with_seed(seed ^ 0x6163_746f_7273);
     let client = new_client(cluster, stage, random.u64(..)).await;
     let director = Director::new(cluster.clone(), stage.clone(), setup);
-    let director = tokio::spawn(director.run());
+    let (over, is_over) = oneshot::channel();
+    let director = tokio::spawn(director.run(is_over));
 
     let mut writers = JoinSet::new();
     let count = profile.writers + profile.resenders;
@@ -216,6 +258,7 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
         let sends_again = number >= profile.writers;
         let partition = number % profile.partitions;
         let writer = Writer {
+            client: client.clone(),
             writer: number as u32,
             sends_again,
             appends: profile.appends.div_ceil(count as u64),
@@ -234,6 +277,7 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
         let partition = number % profile.partitions;
         let reader = Reader {
             name: format!("reader {number}"),
+            client: client.clone(),
             log: partition_client(&client, stage, partition).await,
             partition,
             random: random.fork(),
@@ -245,8 +289,8 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
     while let Some(ended) = writers.join_next().await {
         ended?;
     }
-    director.abort();
-    let _ = director.await;
+    drop(over);
+    director.await?;
     heal(cluster, stage, profile.partitions).await?;
     all_written.send_replace(true);
     while let Some(ended) = readers.join_next().await {
@@ -271,8 +315,11 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
 async fn heal(cluster: &FakeCluster, stage: &Stage, partitions: usize) -> Result<()> {
     stage.network.heal();
     cluster.clear_faults();
+    cluster.set_produce_quota(None);
+    cluster.set_fetch_quota(None);
     for broker in 1..=BROKERS {
         cluster.start_broker(broker).await?;
+        cluster.release_metadata(broker)?;
         for partition in 0..partitions {
             cluster.release_replica(TOPIC, partition as i32, broker)?;
         }
@@ -288,6 +335,8 @@ async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) -> Client {
         .request_timeout(REQUEST_TIMEOUT)
         .delivery_timeout(TIMEOUT)
         .api_timeout(TIMEOUT);
+    let is_sharing = seed.is_multiple_of(2);
+    let builder = if is_sharing { builder.share_produce_connections() } else { builder };
     loop {
         if let Ok(client) = stage.timed(0, "build", TIMEOUT, builder.clone().build()).await {
             return client;
@@ -295,7 +344,7 @@ async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) -> Client {
     }
 }
 
-async fn partition_client(client: &Client, stage: &Stage, partition: usize) -> PartitionClient {
+pub(super) async fn partition_client(client: &Client, stage: &Stage, partition: usize) -> PartitionClient {
     loop {
         let call = client.partition_client(TOPIC, partition as i32).into_future();
         if let Ok(log) = stage.timed(partition, "partition_client", TIMEOUT, call).await {

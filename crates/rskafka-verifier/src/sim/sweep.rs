@@ -13,13 +13,19 @@ use anyhow::Result;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::plan::{NAMES, Plan};
 use super::profile::Profile;
 use super::rules::{Finding, Wrong};
 use super::run::{Outcome, Setup, run};
 
 /// A kind of fault that strikes more rarely is not tried enough: so often in so many seeds.
 const LEAST_STRUCK: (u64, u64) = (100, 2_000);
+/// From so many seeds on it can be told.
+const SEEDS_TO_TELL: u64 = 500;
+/// What every run has.
+const LEAST_APPENDS: u64 = 300;
+const LEAST_FAULTS: u64 = 10;
+/// In percent of all produce calls: that others fail is the faults' doing.
+const LEAST_ACKNOWLEDGED: u64 = 85;
 /// How many failed seeds are told of.
 const KEPT: usize = 5;
 
@@ -28,14 +34,22 @@ const KEPT: usize = 5;
 pub struct Sweep {
     /// How many ran.
     pub runs: u64,
+    /// Kinds of faults that are to strike.
+    kinds: Vec<&'static str>,
     /// Produce calls, of all runs and of the run with the fewest.
     pub appends: (u64, u64),
+    /// Those that succeeded, likewise.
+    pub acknowledged: (u64, u64),
     /// Faults that struck while a request was in flight, of all runs and of the run with the fewest.
     pub faults: (u64, u64),
+    /// The seed of that run.
+    fewest_faults: u64,
     /// Frames of all runs.
     pub frames: u64,
     /// Faults that struck, by name.
     pub struck: BTreeMap<&'static str, u64>,
+    /// Futures that were dropped, by call.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// Copies of records of writers that send again, and the seeds in which there were any.
     pub resent: (u64, Vec<u64>),
     /// How many seeds failed, and the lowest few of them.
@@ -65,16 +79,16 @@ pub fn sweep(seeds: Range<u64>, profile: &Profile, measure: Measure) -> Result<S
     let (since, worked) = (Instant::now(), cpu_time());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicU64::new(seeds.start);
-    let all = Mutex::new(Sweep::default());
+    let all = Mutex::new(Sweep { kinds: profile.kinds().collect(), ..Sweep::default() });
     let work = || -> Result<()> {
         // What a thread allocates once and for all.
-        run(&setup(seeds.start, profile))?;
+        run(&Setup::of_seed(seeds.start, profile))?;
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
                 return Ok(());
             }
-            let outcome = run_measured(&setup(seed, profile), measure)?;
+            let outcome = run_measured(&Setup::of_seed(seed, profile), measure)?;
             all.lock().unwrap_or_else(PoisonError::into_inner).add(seed, outcome);
         }
     };
@@ -109,6 +123,7 @@ pub type Measure = fn(&mut dyn FnMut()) -> i64;
 ///
 /// The run could not begin.
 pub fn run_measured(setup: &Setup, measure: Measure) -> Result<Outcome> {
+    super::value::warm_up();
     let mut result = None;
     let grown = measure(&mut || {
         // What it gives is not left behind.
@@ -134,11 +149,6 @@ fn given_bytes(outcome: &Outcome) -> i64 {
     let trace = outcome.trace.as_ref().map_or(0, String::capacity);
     // A map of this size has a few nodes.
     (findings + trace + 4_096) as i64
-}
-
-fn setup(seed: u64, profile: &Profile) -> Setup {
-    let plan = Plan::of_seed(seed, profile);
-    Setup { seed, profile: profile.clone(), plan, bug: None, keeps_trace: false }
 }
 
 /// Leaves out faults, as long as the same thing goes wrong without them.
@@ -176,17 +186,24 @@ pub fn shrink(setup: &Setup) -> Result<Setup> {
 
 impl Sweep {
     fn add(&mut self, seed: u64, outcome: Outcome) {
-        let Outcome { findings, struck, appends, frames, resent, .. } = outcome;
+        let Outcome { findings, struck, dropped, appends, acknowledged, frames, resent, .. } = outcome;
         let faults = struck.values().sum();
         let least = |(all, least): (u64, u64), new: u64, runs| {
             (all + new, if runs == 0 { new } else { least.min(new) })
         };
         self.appends = least(self.appends, appends, self.runs);
+        if self.runs == 0 || faults < self.faults.1 {
+            self.fewest_faults = seed;
+        }
+        self.acknowledged = least(self.acknowledged, acknowledged, self.runs);
         self.faults = least(self.faults, faults, self.runs);
         self.runs += 1;
         self.frames += frames;
         for (name, times) in struck {
             *self.struck.entry(name).or_default() += times;
+        }
+        for (name, times) in dropped {
+            *self.dropped.entry(name).or_default() += times;
         }
         if resent > 0 {
             self.resent.0 += resent;
@@ -201,11 +218,28 @@ impl Sweep {
         }
     }
 
-    /// The kinds of faults that struck too rarely, if there were enough seeds to tell.
-    pub fn too_rare(&self) -> Vec<&'static str> {
+    /// What the runs had too little of to have tried anything.
+    pub fn too_little(&self) -> Vec<String> {
+        let mut missing = Vec::new();
         let (least, seeds) = LEAST_STRUCK;
-        let is_rare = |name: &&&str| self.struck.get(*name).copied().unwrap_or(0) * seeds < least * self.runs;
-        if self.runs < seeds { Vec::new() } else { NAMES.iter().filter(is_rare).copied().collect() }
+        let struck = |name| self.struck.get(name).copied().unwrap_or(0);
+        let rare = self.kinds.iter().filter(|name| struck(**name) * seeds < least * self.runs);
+        if self.runs >= SEEDS_TO_TELL {
+            missing.extend(rare.map(|name| format!("{name:?} struck {} times", struck(name))));
+        }
+        let (_, appends) = self.appends;
+        if appends < LEAST_APPENDS {
+            missing.push(format!("a run with {appends} appends"));
+        }
+        let (acknowledged, _) = self.acknowledged;
+        if acknowledged * 100 < LEAST_ACKNOWLEDGED * self.appends.0 {
+            missing.push(format!("{acknowledged} of {} appends were acknowledged", self.appends.0));
+        }
+        let (_, faults) = self.faults;
+        if faults < LEAST_FAULTS {
+            missing.push(format!("seed {} had {faults} faults", self.fewest_faults));
+        }
+        missing
     }
 
     /// Runs per second of a core's work, so that others on the machine do not count.
@@ -217,14 +251,18 @@ impl Sweep {
 impl fmt::Display for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>26}  struck in flight", "fault")?;
-        for name in NAMES {
+        for name in &self.kinds {
             writeln!(f, "{name:>26}  {:>16}", self.struck.get(name).copied().unwrap_or(0))?;
         }
-        let Self { runs, appends, faults, frames, resent, took: (took, worked), .. } = self;
+        for (name, times) in &self.dropped {
+            writeln!(f, "{name:>26}  {times:>16}")?;
+        }
+        let Self { runs, appends, acknowledged, faults, frames, resent, took: (took, worked), .. } = self;
         writeln!(
             f,
-            "{runs} runs: {} appends (at least {} each), {} faults (at least {} each), {frames} frames",
-            appends.0, appends.1, faults.0, faults.1
+            "{runs} runs: {} appends (at least {} each), {} of them acknowledged (at least {} each), \
+             {} faults (at least {} each), {frames} frames",
+            appends.0, appends.1, acknowledged.0, acknowledged.1, faults.0, faults.1
         )?;
         if resent.0 > 0 {
             let some: Vec<String> = resent.1.iter().take(10).map(u64::to_string).collect();

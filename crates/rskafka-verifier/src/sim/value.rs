@@ -3,10 +3,24 @@
 //! Invariant: a value that was read either is exactly that of one record, or is damaged.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 const HEAD: usize = 8;
+const LONGEST: usize = 80_000;
+
+/// What values are made of: a value is a head and a piece of this.
+static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut noise = vec![0; 2 * LONGEST];
+    fastrand::Rng::with_seed(0).fill(&mut noise);
+    noise
+});
+
+/// Has all that is allocated once and for all be there.
+pub(super) fn warm_up() {
+    LazyLock::force(&NOISE);
+}
 
 /// A record of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,19 +54,29 @@ impl fmt::Display for Value {
 
 impl Id {
     pub(super) fn value(self) -> Bytes {
-        let mut random = fastrand::Rng::with_seed(u64::from(self.writer) << 32 | u64::from(self.number));
+        let (head, noise) = self.parts();
+        let mut value = BytesMut::with_capacity(HEAD + noise.len());
+        value.put_slice(&head);
+        value.put_slice(noise);
+        value.freeze()
+    }
+
+    fn parts(self) -> ([u8; HEAD], &'static [u8]) {
+        let both = u64::from(self.writer) << 32 | u64::from(self.number);
+        let mut random = fastrand::Rng::with_seed(both);
         // Some values fill a pipe, or more than one fetch.
         let length = match random.u16(..1_000) {
-            0 => random.usize(20_000..80_000),
+            0 => random.usize(20_000..LONGEST),
             1..50 => random.usize(200..3_000),
             _ => random.usize(..200),
         };
-        let mut value = BytesMut::with_capacity(HEAD + length);
-        value.put_u32(self.writer);
-        value.put_u32(self.number);
-        value.resize(HEAD + length, 0);
-        random.fill(&mut value[HEAD..]);
-        value.freeze()
+        let start = random.usize(..LONGEST);
+        (both.to_be_bytes(), &NOISE[start..start + length])
+    }
+
+    fn is_of(self, value: &[u8]) -> bool {
+        let (head, noise) = self.parts();
+        value.split_at_checked(HEAD).is_some_and(|(first, rest)| first == head && rest == noise)
     }
 }
 
@@ -67,7 +91,7 @@ impl Value {
             return Self::Damaged(format!("{} bytes", value.len()));
         };
         let id = Id { writer: u32::from_be_bytes(*writer), number: u32::from_be_bytes(*number) };
-        match id.value() == value {
+        match id.is_of(value) {
             true => Self::Record(id),
             false => Self::Damaged(format!("it says that it is {id}, and is not")),
         }

@@ -7,21 +7,26 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rskafka::client::error::{Error, Outcome};
-use rskafka::client::{PartitionClient, Produce, Produced};
+use rskafka::client::error::{Error, ErrorKind, Outcome};
+use rskafka::client::{Client, PartitionClient, Produce, Produced};
 use rskafka::record::Record;
 use tokio::task::JoinSet;
 
 use super::drop::{Dropped, dropped_after};
-use super::plan::PRODUCE_DROPPED;
+use super::kind::PRODUCE_DROPPED;
+use super::mistake::{Mistake, Mistaken};
 use super::rules::Fate;
-use super::run::{Stage, TIMEOUT};
+use super::run::{Stage, TIMEOUT, partition_client};
 use super::value::Id;
 
 /// How often a produce whose fate is unknown is sent again.
 const RESENDS: u32 = 3;
+/// The longest pause after a failure: without one, calls that fail at once, because the broker wants
+/// silence or the topic is gone, would be all that a run makes.
+const PAUSE_MS: u64 = 3_000;
 
 pub(super) struct Writer {
+    pub(super) client: Client,
     pub(super) writer: u32,
     pub(super) sends_again: bool,
     /// How many produce calls it makes at least.
@@ -61,11 +66,21 @@ impl Writer {
             for call in burst {
                 self.call(&mut calls, call);
             }
+            let (mut has_failed, mut is_recreated) = (false, false);
             while let Some(Ok((call, result))) = calls.join_next().await {
+                if let Some(Err(error)) = &result {
+                    has_failed = true;
+                    self.stage.check_open(self.partition, error);
+                    is_recreated |= *error.kind() == ErrorKind::TopicRecreated;
+                }
                 again.extend(self.settle(call, result));
             }
-            if self.random.u8(..4) == 0 {
-                tokio::time::sleep(Duration::from_millis(self.random.u64(..100))).await;
+            if is_recreated {
+                self.log = partition_client(&self.client, &self.stage, self.partition).await;
+            }
+            let (one_in, longest) = if has_failed { (2, PAUSE_MS) } else { (4, 500) };
+            if self.random.u8(..one_in) == 0 {
+                tokio::time::sleep(Duration::from_millis(self.random.u64(..longest))).await;
             }
         }
     }
@@ -84,10 +99,16 @@ impl Writer {
         let (stage, partition) = (self.stage.clone(), self.partition);
         calls.spawn(async move {
             let produce: Pin<Box<Produce>> = Box::pin(produce);
-            let result = stage.timed(partition, "produce", TIMEOUT, Dropped::new(produce, dropped)).await;
+            let call_over = async {
+                let result = Dropped::new(produce, dropped).await;
+                err_on_purpose(&stage.mistaken).await;
+                result
+            };
+            let result = stage.timed(partition, "produce", TIMEOUT, call_over).await;
             if result.is_none() {
-                stage.struck(PRODUCE_DROPPED, 1);
+                stage.dropped(PRODUCE_DROPPED);
             }
+            stage.produce_is_over(matches!(result, Some(Ok(_))));
             (call, result)
         });
     }
@@ -95,6 +116,9 @@ impl Writer {
     /// Notes what came of a call; gives it back if it is to be made again.
     fn settle(&self, call: Call, result: Option<Result<Produced, Error>>) -> Option<Call> {
         let fates: Vec<Fate> = match &result {
+            Some(Ok(_)) if self.stage.mistaken.makes(Mistake::ReportsNotWritten) => {
+                vec![Fate::NotWritten; call.ids.len()]
+            }
             Some(Ok(produced)) => produced.offsets().map(Fate::Acked).collect(),
             Some(Err(error)) if error.outcome() == Outcome::NotWritten => {
                 vec![Fate::NotWritten; call.ids.len()]
@@ -110,5 +134,22 @@ impl Writer {
         });
         let is_sent_again = self.sends_again && is_unknown && call.left > 0;
         is_sent_again.then(|| Call { left: call.left - 1, ..call })
+    }
+}
+
+/// Makes a produce's mistake, if the run has one.
+async fn err_on_purpose(mistaken: &Mistaken) {
+    if mistaken.makes(Mistake::LeaksMemory) {
+        // Nothing else would use it, and the compiler would leave it out.
+        std::hint::black_box(Box::leak(Box::new([0_u8; 2_048])));
+    }
+    if mistaken.makes(Mistake::LeaksTask) {
+        tokio::spawn(std::future::pending::<()>());
+    }
+    if mistaken.makes(Mistake::ReturnsLate) {
+        tokio::time::sleep(2 * TIMEOUT).await;
+    }
+    if mistaken.makes(Mistake::NeverReturns) {
+        std::future::pending::<()>().await;
     }
 }

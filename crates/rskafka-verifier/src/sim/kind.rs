@@ -1,0 +1,285 @@
+//! What can go wrong: one kind is one row of the table.
+//!
+//! Invariant: a kind that may lose what was acknowledged is drawn only where a profile allows for that.
+
+use std::time::Duration;
+
+use rskafka::protocol::ErrorCode;
+
+use super::plan::What;
+use super::profile::Profile;
+
+/// Whether a request takes effect although something goes wrong with its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the broker.
+    Request,
+    /// To the client.
+    Answer,
+}
+
+/// What goes wrong. A broker is the one that the moment's request was sent to, and a partition is one
+/// that it leads, where it leads one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Another replica becomes the leader of the partition.
+    MoveLeader,
+    /// The broker stops and starts again.
+    Crash(Duration),
+    /// The same, and its copies have lost so many batches; others in sync have them.
+    CrashLosingTail(Duration, usize),
+    /// The broker stops and starts again, and the cluster notices only after the second time.
+    CrashUnnoticed(Duration, Duration),
+    /// The broker shuts down as it should, and starts again.
+    ShutDown(Duration),
+    /// All connections to the broker end.
+    CutConnections,
+    /// The broker and another one exchange their addresses.
+    SwapAddresses,
+    /// The leader moves, and for a time the other brokers do not know that.
+    StaleMetadata(Duration),
+    /// Nothing reaches the broker, and nothing comes back.
+    Unreachable(Duration),
+    /// The broker's port refuses connections, and those that are open end.
+    Refused(Duration),
+    /// The request gets this code.
+    Code(ErrorCode, Applied),
+    /// The request gets no answer, and the connection stays.
+    Swallow(Applied),
+    /// The connection ends instead of an answer.
+    Close(Applied),
+    /// The answer is late.
+    Late(Duration),
+    /// The answer asks for silence (KIP-219).
+    Throttle(Duration),
+    /// A quota of so many bytes in a second, of requests' or of answers' records.
+    Quota(Way, u64, Duration),
+    /// The answer has another correlation id.
+    WrongCorrelationId(i32),
+    /// The answer lacks its last bytes.
+    Shortened(usize),
+    /// The answer has bytes too many.
+    Lengthened(usize),
+    /// The connection ends in the middle of the answer.
+    CutAt(usize),
+    /// Bytes come that are no answer.
+    Garbage,
+    /// The broker's end of a connection ends after so many more bytes.
+    CutBytes(Way, u64),
+    /// Bytes stop for a time after so many more.
+    Stall(Way, u64, Duration),
+    /// Bytes trickle after so many more, for a time: so many in a second.
+    Trickle(Way, u64, u64, Duration),
+    /// Records are deleted, up to this share of the log in percent.
+    DeleteRecords(u8),
+    /// The partition forgets who wrote to it.
+    ForgetProducers,
+    /// A follower that counts as in sync stands still: appends wait for it.
+    ReplicaLags(Duration),
+    /// Only the leader is in sync, fewer than `min.insync.replicas`.
+    TooFewReplicas(Duration),
+    /// The log loses its end, from this share of it in percent.
+    Truncate(u8),
+    /// A follower that stood still for a time becomes the leader.
+    ElectUnclean(Duration),
+    /// The topic is deleted and created again.
+    RecreateTopic,
+}
+
+/// The names of the kinds of every profile, as [`Kind::name`] gives them.
+pub const NAMES: [&str; 35] = [
+    "leader moved",
+    "broker crashed",
+    "broker crashed, tail lost",
+    "crash noticed late",
+    "broker shut down",
+    "connections cut",
+    "addresses swapped",
+    "metadata stale",
+    "broker unreachable",
+    "connections refused",
+    "error code, not applied",
+    "error code, applied",
+    "request swallowed",
+    "answer swallowed",
+    "closed before the answer",
+    "closed, applied",
+    "answer late",
+    "throttled",
+    "quota of requests",
+    "quota of answers",
+    "wrong correlation id",
+    "answer too short",
+    "answer too long",
+    "cut in the answer",
+    "garbage",
+    "cut in a request's bytes",
+    "cut in an answer's bytes",
+    "request's bytes stalled",
+    "answer's bytes stalled",
+    "request's bytes trickle",
+    "answer's bytes trickle",
+    "records deleted",
+    "producers forgotten",
+    "replica lags",
+    "too few replicas in sync",
+];
+
+/// The names of those that lose what was acknowledged.
+pub const LOSING: [&str; 3] = ["log truncated", "unclean election", "topic recreated"];
+
+/// What actors do on their own account: drop a call's future.
+pub const DROPPED: [&str; 2] = [PRODUCE_DROPPED, FETCH_DROPPED];
+pub(super) const PRODUCE_DROPPED: &str = "produce dropped";
+pub(super) const FETCH_DROPPED: &str = "fetch dropped";
+
+impl Kind {
+    /// Its row in the table.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::MoveLeader => "leader moved",
+            Self::Crash(_) => "broker crashed",
+            Self::CrashLosingTail(..) => "broker crashed, tail lost",
+            Self::CrashUnnoticed(..) => "crash noticed late",
+            Self::ShutDown(_) => "broker shut down",
+            Self::CutConnections => "connections cut",
+            Self::SwapAddresses => "addresses swapped",
+            Self::StaleMetadata(_) => "metadata stale",
+            Self::Unreachable(_) => "broker unreachable",
+            Self::Refused(_) => "connections refused",
+            Self::Code(_, Applied::No) => "error code, not applied",
+            Self::Code(_, Applied::Yes) => "error code, applied",
+            Self::Swallow(Applied::No) => "request swallowed",
+            Self::Swallow(Applied::Yes) => "answer swallowed",
+            Self::Close(Applied::No) => "closed before the answer",
+            Self::Close(Applied::Yes) => "closed, applied",
+            Self::Late(_) => "answer late",
+            Self::Throttle(_) => "throttled",
+            Self::Quota(Way::Request, ..) => "quota of requests",
+            Self::Quota(Way::Answer, ..) => "quota of answers",
+            Self::WrongCorrelationId(_) => "wrong correlation id",
+            Self::Shortened(_) => "answer too short",
+            Self::Lengthened(_) => "answer too long",
+            Self::CutAt(_) => "cut in the answer",
+            Self::Garbage => "garbage",
+            Self::CutBytes(Way::Request, _) => "cut in a request's bytes",
+            Self::CutBytes(Way::Answer, _) => "cut in an answer's bytes",
+            Self::Stall(Way::Request, ..) => "request's bytes stalled",
+            Self::Stall(Way::Answer, ..) => "answer's bytes stalled",
+            Self::Trickle(Way::Request, ..) => "request's bytes trickle",
+            Self::Trickle(Way::Answer, ..) => "answer's bytes trickle",
+            Self::DeleteRecords(_) => "records deleted",
+            Self::ForgetProducers => "producers forgotten",
+            Self::ReplicaLags(_) => "replica lags",
+            Self::TooFewReplicas(_) => "too few replicas in sync",
+            Self::Truncate(_) => LOSING[0],
+            Self::ElectUnclean(_) => LOSING[1],
+            Self::RecreateTopic => LOSING[2],
+        }
+    }
+
+    /// Whether the cluster strikes with it when it takes the moment's request.
+    pub(super) fn is_of_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Code(..)
+                | Self::Swallow(_)
+                | Self::Close(_)
+                | Self::Late(_)
+                | Self::Throttle(_)
+                | Self::WrongCorrelationId(_)
+                | Self::Shortened(_)
+                | Self::Lengthened(_)
+                | Self::CutAt(_)
+                | Self::Garbage
+        )
+    }
+
+    pub(super) fn random(random: &mut fastrand::Rng, what: What, profile: &Profile) -> Self {
+        let applied = if random.bool() { Applied::Yes } else { Applied::No };
+        // Most are over soon, some outlast every deadline of a call.
+        let most = [50, 500, 12_000][random.usize(..3)];
+        let time = Duration::from_millis(random.u64(1..=most));
+        let way = if random.bool() { Way::Request } else { Way::Answer };
+        // The first bytes are a header's.
+        let bytes = if random.bool() { random.u64(..20) } else { random.u64(..2_000) };
+        match random.u8(..if profile.loses { 41 } else { 35 }) {
+            0 | 1 => Self::MoveLeader,
+            2 => Self::Crash(time),
+            3 => Self::CrashLosingTail(time, random.usize(1..20)),
+            4 => Self::CrashUnnoticed(time, Duration::from_millis(random.u64(1..=most))),
+            5 => Self::ShutDown(time),
+            6 => Self::CutConnections,
+            7 => Self::SwapAddresses,
+            8 => Self::StaleMetadata(time),
+            9 => Self::Unreachable(time),
+            10 => Self::Refused(time),
+            11 | 12 => random_code(random, what),
+            13 => Self::Swallow(applied),
+            14 | 15 => Self::Close(applied),
+            16 => Self::Late(time),
+            17 => Self::Throttle(time),
+            18 | 19 => Self::Quota(way, random.u64(1_000..10_000), time),
+            20 => Self::WrongCorrelationId(random.i32(1..5)),
+            21 => Self::Shortened(random.usize(1..9)),
+            22 => Self::Lengthened(random.usize(1..9)),
+            23 => Self::CutAt(random.usize(0..100)),
+            24 => Self::Garbage,
+            25 | 26 => Self::CutBytes(way, bytes),
+            27 | 28 => Self::Stall(way, bytes, time),
+            29 | 30 => {
+                let slow = random.bool();
+                Self::Trickle(way, bytes, random.u64(if slow { 1..10 } else { 1_000..50_000 }), time)
+            }
+            31 => Self::DeleteRecords(random.u8(..=100)),
+            32 => Self::ForgetProducers,
+            33 => Self::ReplicaLags(time),
+            34 => Self::TooFewReplicas(time),
+            35 | 36 => Self::Truncate(random.u8(..=100)),
+            37 | 38 => Self::ElectUnclean(time),
+            _ => Self::RecreateTopic,
+        }
+    }
+}
+
+/// Codes with which a broker answers, and whether it may have applied the request.
+fn random_code(random: &mut fastrand::Rng, what: What) -> Kind {
+    use Applied::{No, Yes};
+    let codes: &[(ErrorCode, Applied)] = match what {
+        What::Produce => &[
+            (ErrorCode::NOT_ENOUGH_REPLICAS, No),
+            (ErrorCode::MESSAGE_TOO_LARGE, No),
+            (ErrorCode::INVALID_RECORD, No),
+            (ErrorCode::TOPIC_AUTHORIZATION_FAILED, No),
+            (ErrorCode::NOT_LEADER_OR_FOLLOWER, No),
+            (ErrorCode::NOT_LEADER_OR_FOLLOWER, Yes),
+            (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, No),
+            (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Yes),
+            (ErrorCode::KAFKA_STORAGE_ERROR, Yes),
+            (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, Yes),
+            (ErrorCode::REQUEST_TIMED_OUT, Yes),
+            (ErrorCode::UNKNOWN_SERVER_ERROR, Yes),
+        ],
+        What::Fetch => &[
+            (ErrorCode::NOT_LEADER_OR_FOLLOWER, No),
+            (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, No),
+            (ErrorCode::FENCED_LEADER_EPOCH, No),
+            (ErrorCode::UNKNOWN_LEADER_EPOCH, No),
+            (ErrorCode::OFFSET_NOT_AVAILABLE, No),
+            (ErrorCode::KAFKA_STORAGE_ERROR, No),
+            (ErrorCode::UNKNOWN_SERVER_ERROR, No),
+        ],
+        What::Other => &[(ErrorCode::LEADER_NOT_AVAILABLE, No), (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, No)],
+    };
+    let (code, applied) = codes[random.usize(..codes.len())];
+    Kind::Code(code, applied)
+}

@@ -1,0 +1,59 @@
+//! Mistakes that a client could make, made on its behalf: to see that the rules find each.
+//!
+//! Invariant: without one nothing here runs; one is made now and then, not at every call.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One in so many chances is taken.
+const ONE_IN: u64 = 40;
+
+/// What a client does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mistake {
+    /// Memory of a produce is never freed.
+    LeaksMemory,
+    /// A task of a produce never ends.
+    LeaksTask,
+    /// A produce returns after its deadline.
+    ReturnsLate,
+    /// A produce does not return.
+    NeverReturns,
+    /// What was written is reported as not written.
+    ReportsNotWritten,
+    /// A reader is not given a record.
+    LeavesOut,
+    /// A reader is given a record twice.
+    GivesTwice,
+    /// A reader is given another record's value.
+    MixesUp,
+}
+
+/// All mistakes.
+pub const MISTAKES: [Mistake; 8] = [
+    Mistake::LeaksMemory,
+    Mistake::LeaksTask,
+    Mistake::ReturnsLate,
+    Mistake::NeverReturns,
+    Mistake::ReportsNotWritten,
+    Mistake::LeavesOut,
+    Mistake::GivesTwice,
+    Mistake::MixesUp,
+];
+
+/// The mistake of a run, if it has one.
+#[derive(Debug, Default)]
+pub(super) struct Mistaken {
+    mistake: Option<Mistake>,
+    chances: AtomicU64,
+}
+
+impl Mistaken {
+    pub(super) fn new(mistake: Option<Mistake>) -> Self {
+        Self { mistake, ..Self::default() }
+    }
+
+    /// Whether the mistake is made at this chance.
+    pub(super) fn makes(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake) && self.chances.fetch_add(1, Ordering::Relaxed) % ONE_IN == ONE_IN - 1
+    }
+}

@@ -1,0 +1,201 @@
+//! The client's end of a connection: it traces frames, and holds them until their time, or a fault, has come.
+//!
+//! Invariant: bytes are passed on unchanged and in order.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use rskafka::protocol::ApiKey;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::frames::{Frames, HEADER, Request};
+use super::network::Network;
+use super::plan::{Stage, What};
+use super::trace::Traced;
+
+/// The client's end of a connection.
+pub(super) struct Tap {
+    network: Arc<Network>,
+    id: u64,
+    broker: i32,
+    pipe: DuplexStream,
+    to_broker: Frames,
+    to_client: Frames,
+    /// What was asked and not answered.
+    asked: VecDeque<Request>,
+    /// Whether the request that is going out was announced.
+    is_announced: bool,
+    /// The fault that is waited for before more goes out.
+    gate: Option<usize>,
+    arrived: Option<Arrived>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// Bytes from the broker that the client does not see yet.
+struct Arrived {
+    bytes: Bytes,
+    at: Instant,
+    gate: Option<usize>,
+}
+
+impl Tap {
+    pub(super) fn new(network: Arc<Network>, id: u64, broker: i32, pipe: DuplexStream) -> Self {
+        Self {
+            network,
+            id,
+            broker,
+            pipe,
+            to_broker: Frames::default(),
+            to_client: Frames::default(),
+            asked: VecDeque::new(),
+            is_announced: false,
+            gate: None,
+            arrived: None,
+            sleep: None,
+        }
+    }
+
+    /// Takes bytes that came from the broker: when the client is to see them, and after which fault.
+    fn received(&mut self, bytes: &[u8]) -> (Duration, Option<usize>) {
+        let Self { network, id, broker, to_client, asked, .. } = self;
+        let mut state = network.state();
+        let mut gate = None;
+        to_client.take(bytes, |frame| {
+            let correlation_id = frame.answers();
+            let place = asked.iter().position(|request| request.correlation_id == correlation_id);
+            let request = place.and_then(|place| asked.remove(place));
+            state.trace.frame(Traced {
+                at: network.elapsed(),
+                connection: *id,
+                broker: *broker,
+                is_answer: true,
+                api: request.map(|request| ApiKey(request.key)),
+                version: request.map_or(-1, |request| request.version),
+                correlation_id,
+                size: frame.size,
+                hash: frame.hash,
+            });
+            if let Some(request) = request
+                && gate.is_none()
+            {
+                gate = state.fire(What::of(ApiKey(request.key)), Stage::Answer, *broker);
+            }
+        });
+        let latency = state.latency();
+        drop(state);
+        if gate.is_some() {
+            network.has_fired();
+        }
+        (latency, gate)
+    }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        let Self { network, id, broker, to_broker, asked, is_announced, .. } = self;
+        to_broker.take(bytes, |frame| {
+            let request = frame.request();
+            if !std::mem::take(is_announced) {
+                // Its first bytes came in pieces: nothing can wait for it any more.
+                network.announce(*broker, ApiKey(request.key));
+            }
+            asked.push_back(request);
+            network.state().trace.frame(Traced {
+                at: network.elapsed(),
+                connection: *id,
+                broker: *broker,
+                is_answer: false,
+                api: Some(ApiKey(request.key)),
+                version: request.version,
+                correlation_id: request.correlation_id,
+                size: frame.size,
+                hash: frame.hash,
+            });
+        });
+    }
+
+    fn poll_slept(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if until <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(Arrived { at, gate, .. }) = this.arrived {
+                if let Some(index) = gate {
+                    ready!(this.network.poll_done(index, cx));
+                }
+                ready!(this.poll_slept(at, cx));
+                ready!(this.network.poll_reachable(this.broker, cx));
+                if let Some(Arrived { bytes, .. }) = &mut this.arrived {
+                    let count = bytes.len().min(buf.remaining());
+                    buf.put_slice(&bytes[..count]);
+                    bytes.advance(count);
+                    if bytes.is_empty() {
+                        this.arrived = None;
+                    }
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.pipe).poll_read(cx, buf))?;
+            let bytes = &buf.filled()[before..];
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let (latency, gate) = this.received(bytes);
+            let is_reachable = this.network.poll_reachable(this.broker, cx).is_ready();
+            if latency.is_zero() && gate.is_none() && is_reachable {
+                return Poll::Ready(Ok(()));
+            }
+            let bytes = Bytes::copy_from_slice(bytes);
+            buf.set_filled(before);
+            this.arrived = Some(Arrived { bytes, at: Instant::now() + latency, gate });
+        }
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.network.is_storm() {
+            return Poll::Ready(Err(io::Error::other("a storm of requests")));
+        }
+        if this.to_broker.is_between()
+            && !this.is_announced
+            && let Some(header) = buf.first_chunk::<HEADER>()
+        {
+            this.is_announced = true;
+            this.gate = this.network.announce(this.broker, ApiKey(Request::of(header).key));
+        }
+        if let Some(index) = this.gate {
+            ready!(this.network.poll_done(index, cx));
+            this.gate = None;
+        }
+        ready!(this.network.poll_reachable(this.broker, cx));
+        let written = ready!(Pin::new(&mut this.pipe).poll_write(cx, buf))?;
+        this.sent(&buf[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().pipe).poll_shutdown(cx)
+    }
+}
