@@ -85,7 +85,6 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
     let mut kafka = None;
     levels.run(&level, || {
         let kafka = kafka.insert(Kafka::temporary("test", version, 3)?);
-        // The ignored ones are those that need to know more than an address.
         broker_tests(kafka, &["--skip", RULES])
     });
     if let Some(kafka) = &kafka {
@@ -102,11 +101,12 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
 fn broker_tests(kafka: &Kafka, which: &[&str]) -> Result<u64> {
     // The ignored ones are those that need to know more than an address.
     let args = [&["--test", BROKER, "--", "--include-ignored"], which].concat();
-    counted(told_of(kafka, &mut test_command(&args)).env(facts::VARIABLE, kafka.facts()))
+    counted(told_of(kafka, &mut test_command(&args)))
 }
 
 fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
-    command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect())
+    command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect());
+    command.env(facts::VARIABLE, kafka.facts())
 }
 
 /// All but the targets with a level of their own. Always `--workspace`, so that every level uses the same build of the

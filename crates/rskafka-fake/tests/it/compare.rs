@@ -49,7 +49,8 @@ async fn the_fake_answers_what_kafka_answers() {
     let builder = FakeCluster::builder().profile(profile).brokers(real.broker_count());
     let builder = builder.config(interval.0, interval.1);
     let cluster = builder.start().await.unwrap();
-    let mut fake = Target::new(cluster.bootstrap_servers(), versions, Control::Fake(cluster.clone())).await;
+    let control = Control::Fake { cluster: cluster.clone(), can_freeze: real.can_freeze() };
+    let mut fake = Target::new(cluster.bootstrap_servers(), versions, control).await;
 
     let expected = cases::run(&mut real).await;
     let found = cases::run(&mut fake).await;

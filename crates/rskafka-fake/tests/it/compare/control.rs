@@ -25,7 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How to get hold of a cluster's brokers.
 pub(crate) enum Control {
-    Fake(FakeCluster),
+    Fake {
+        cluster: FakeCluster,
+        /// Whether it does as a cluster whose brokers can be frozen.
+        can_freeze: bool,
+    },
     /// The process ids, in the order of the addresses; empty if they are not known.
     Processes(Vec<u32>),
 }
@@ -59,12 +63,15 @@ fn signal(pid: u32, signal: &str) {
 
 impl Target {
     pub(crate) fn can_freeze(&self) -> bool {
-        !matches!(&self.control, Control::Processes(pids) if pids.is_empty())
+        match &self.control {
+            Control::Fake { can_freeze, .. } => *can_freeze,
+            Control::Processes(pids) => !pids.is_empty(),
+        }
     }
 
     pub(crate) async fn freeze(&mut self, broker: i32) {
         match &self.control {
-            Control::Fake(cluster) => {
+            Control::Fake { cluster, .. } => {
                 cluster.miss_crashes_after(SESSION);
                 cluster.stop_broker(broker).await.unwrap();
             }
@@ -79,7 +86,7 @@ impl Target {
 
     pub(crate) async fn thaw(&mut self, broker: i32) {
         self.stopped = None;
-        if let Control::Fake(cluster) = &self.control {
+        if let Control::Fake { cluster, .. } = &self.control {
             cluster.start_broker(broker).await.unwrap();
         }
     }
