@@ -177,16 +177,23 @@ impl Director {
             Kind::ElectUnclean(time) => {
                 let partition = self.partition(broker);
                 let [follower, _] = others(broker);
-                cluster.hold_replica(TOPIC, partition, follower)?;
+                // The leader is refused here, and so not held.
                 cluster.shrink_isr(TOPIC, partition, follower)?;
+                cluster.hold_replica(TOPIC, partition, follower)?;
                 let stage = self.stage.clone();
                 self.heal_after(time, async move {
-                    if has_only_lost(&cluster, partition, follower)
-                        && cluster.elect_unclean(TOPIC, partition, follower).is_ok()
-                    {
+                    let is_elected = has_only_lost(&cluster, partition, follower)
+                        && cluster.elect_unclean(TOPIC, partition, follower).is_ok();
+                    for replica in 1..=BROKERS {
+                        // One that led and stands still would go on giving what was cut off to readers who
+                        // cannot tell it an epoch, as followers do.
+                        if is_elected || replica == follower {
+                            let _ = cluster.release_replica(TOPIC, partition, replica);
+                        }
+                    }
+                    if is_elected {
                         cut(&cluster, &stage, partition);
                     }
-                    let _ = cluster.release_replica(TOPIC, partition, follower);
                 });
             }
             Kind::RecreateTopic => {

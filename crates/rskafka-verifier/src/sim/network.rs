@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::plan::{Moment, Plan, Stage, What};
-use super::run::TOPIC;
+use super::run::{BROKERS, TOPIC};
 use super::tap::Tap;
 use super::trace::Trace;
 
@@ -113,9 +113,14 @@ impl Network {
         super::EPOCH + self.elapsed()
     }
 
-    /// Where a partition's log begins by now.
+    /// Up to where some copy of a partition's log was deleted by now: a leader that has just taken over may
+    /// not have deleted as much as the one before it.
     pub(super) fn log_start(&self, partition: usize) -> i64 {
-        self.cluster.log(TOPIC, partition as i32).map_or(0, |log| log.log_start_offset)
+        let starts = (1..=BROKERS).filter_map(|broker| {
+            let log = self.cluster.log_at(TOPIC, partition as i32, broker).ok()?;
+            Some(log.log_start_offset)
+        });
+        starts.max().unwrap_or(0)
     }
 
     /// The next moment that has come, as soon as there is one.
