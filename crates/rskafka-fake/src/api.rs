@@ -124,10 +124,6 @@ impl Versions {
         Ok(())
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ApiKey, VersionRange)> {
-        self.ranges.iter().copied()
-    }
-
     pub(crate) fn of(&self, api_key: ApiKey) -> Option<VersionRange> {
         self.ranges.iter().find(|(key, _)| *key == api_key).map(|(_, range)| *range)
     }

@@ -28,7 +28,7 @@ impl Api for ApiVersionsRequest {
         if call.version >= NAMED_FROM && !names.iter().all(|name| is_software_name(name)) {
             return Outcome::Answer(request.refuse(ErrorCode::INVALID_REQUEST, call.version));
         }
-        let api_keys = call.versions.iter().map(|(api_key, range)| entry(api_key, range)).collect();
+        let api_keys = call.versions.advertised().map(|(api_key, range)| entry(api_key, range)).collect();
         Outcome::Answer(ApiVersionsResponse { api_keys, ..Default::default() })
     }
 
