@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use super::exchange::Api;
 use super::{Call, Outcome};
 use crate::profile::Quirks;
-use crate::state::{Limited, Partition, ReceivedBatch, Refusal, Sequenced, TopicRef, TopicSettings};
+use crate::state::{Limited, Partition, ReceivedBatch, Refusal, Sequenced, State, TopicRef, TopicSettings};
 
 /// The version from which on topics are named by id.
 const IDS_FROM: i16 = 13;
@@ -139,25 +139,21 @@ impl Api for ProduceRequest {
                     true => Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()),
                     false => batch,
                 };
-                let mut entry = match append(call, acks, &topic, index, batch) {
+                of_topic.partition_responses.push(match append(call, acks, &topic, index, batch) {
                     Ok(appended) => {
                         let in_answer = (response.responses.len(), of_topic.partition_responses.len());
                         unsettled.places.push((in_answer, appended.place));
                         success(index, &appended)
                     }
                     Err(refused) => failure(index, refused),
-                };
-                if entry.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER && call.version >= LEADER_FROM {
-                    name_leader(call, &topic, &mut entry, &mut response.node_endpoints);
-                }
-                of_topic.partition_responses.push(entry);
+                });
             }
             response.responses.push(of_topic);
         }
         if acks == -1 {
             return settle(unsettled, call, call.now.instant + checked.timeout);
         } else if acks != 0 {
-            return Outcome::Answer(unsettled.response);
+            return answer(unsettled.response, call);
         }
         let mut entries = response.responses.iter().flat_map(|topic| &topic.partition_responses);
         match entries.all(|entry| entry.error_code.is_ok()) {
@@ -248,7 +244,7 @@ fn append(
     let end_offset = stored.last_offset + 1;
     partition.append(stored);
     if let (Some(bytes), Some(leader)) = (settings.retention_bytes, partition.leading_mut()) {
-        leader.log.retain_bytes(bytes);
+        leader.log.retain_bytes(bytes, leader.high_watermark);
         partition.replicate();
     }
     let log_start_offset = partition.latest().map_or(-1, |leader| leader.log.start_offset());
@@ -281,7 +277,7 @@ fn settle(mut unsettled: Unsettled, call: &mut Call<'_>, until: Instant) -> Outc
         settled.is_none()
     });
     if waits_for.is_empty() {
-        return Outcome::Answer(unsettled.response);
+        return answer(unsettled.response, call);
     }
     call.state.waiting.enter(call.connection, waits_for);
     Outcome::Wait { until, again: Box::new(move |call| settle(unsettled, call, until)) }
@@ -335,18 +331,33 @@ fn failure(index: i32, refused: Refused) -> PartitionProduceResponse {
     }
 }
 
+/// The answer, with the leaders of partitions that this broker does not lead, or no longer (KIP-951).
+fn answer(mut response: ProduceResponse, call: &mut Call<'_>) -> Outcome<ProduceResponse> {
+    let ProduceResponse { responses, node_endpoints, .. } = &mut response;
+    for TopicProduceResponse { name, topic_id, partition_responses } in responses {
+        let topic = TopicRef::of(name, *topic_id, call.version, IDS_FROM);
+        let led_elsewhere = |entry: &&mut PartitionProduceResponse| {
+            entry.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER && call.version >= LEADER_FROM
+        };
+        for entry in partition_responses.iter_mut().filter(led_elsewhere) {
+            name_leader(call.state, &topic, entry, node_endpoints);
+        }
+    }
+    Outcome::Answer(response)
+}
+
 fn name_leader(
-    call: &mut Call<'_>,
+    state: &mut State,
     topic: &TopicRef,
     entry: &mut PartitionProduceResponse,
     endpoints: &mut Vec<NodeEndpoint>,
 ) {
-    let Ok((partition, _)) = call.state.find_partition(topic, entry.index) else {
+    let Ok((partition, _)) = state.find_partition(topic, entry.index) else {
         return;
     };
     let (leader_id, leader_epoch) = (partition.leader_id(), partition.leader_epoch);
     entry.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
-    let Some(broker) = call.state.broker(leader_id) else {
+    let Some(broker) = state.broker(leader_id) else {
         return;
     };
     if endpoints.iter().all(|endpoint| endpoint.node_id != leader_id) {

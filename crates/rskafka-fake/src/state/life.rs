@@ -44,7 +44,9 @@ impl State {
             self.miss(id);
         }
         let expiration = self.configs.number(id, "producer.id.expiration.ms");
-        self.change_all(|partition, _| partition.broker_started(id, now.wall_ms, expiration));
+        self.change_all(|partition, settings| {
+            partition.broker_started(id, settings.unclean_election, now.wall_ms, expiration)
+        });
         Ok(())
     }
 

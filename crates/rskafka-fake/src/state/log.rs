@@ -121,9 +121,10 @@ impl Log {
         self.batches.push_back(batch);
     }
 
-    /// Drops the oldest batches until at most `bytes` are kept. The last batch always is.
-    pub(crate) fn retain_bytes(&mut self, bytes: usize) {
-        while self.size > bytes && self.batches.len() > 1 {
+    /// Drops the oldest batches below `end` until at most `bytes` are kept. The last batch always is.
+    pub(crate) fn retain_bytes(&mut self, bytes: usize, end: i64) {
+        let is_below = |batch: &Stored| batch.last_offset < end;
+        while self.size > bytes && self.batches.len() > 1 && self.batches.front().is_some_and(is_below) {
             self.drop_first();
         }
     }

@@ -205,14 +205,22 @@ impl Partition {
     }
 
     /// Brings a broker that started back into the ISR; it leads if no other does.
-    pub(crate) fn broker_started(&mut self, broker: i32, now_ms: i64, expiration_ms: i64) -> bool {
+    pub(crate) fn broker_started(
+        &mut self,
+        broker: i32,
+        unclean_election: bool,
+        now_ms: i64,
+        expiration_ms: i64,
+    ) -> bool {
         let Some(replica) = self.replica_mut(broker) else {
             return false;
         };
         replica.start(now_ms, expiration_ms);
         // Only a replica that was in sync at the end has every record.
-        if self.leader.is_none() && self.isr.contains(&broker) {
-            self.elect(Some(broker));
+        match (self.leader, self.isr.contains(&broker)) {
+            (None, true) => self.elect(Some(broker)),
+            (None, false) if unclean_election => self.elect_unclean(broker),
+            _ => {}
         }
         self.replicate();
         true

@@ -65,7 +65,7 @@ impl State {
                     leader.log.retain_since(now.wall_ms.saturating_sub(age), leader.high_watermark);
                 }
                 if let Some(bytes) = settings.retention_bytes {
-                    leader.log.retain_bytes(bytes);
+                    leader.log.retain_bytes(bytes, leader.high_watermark);
                 }
                 if leader.log.start_offset() > start {
                     partition.replicate();

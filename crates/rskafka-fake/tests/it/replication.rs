@@ -128,9 +128,16 @@ async fn the_leader_goes_while_an_append_waits() {
     cluster.hold_replica("t", 0, 2).unwrap();
     let id = client.send(12, &produce_request(&topic, 0, -1, Some(batch(["a"])))).await;
     cluster.requests_like(1, |request| request.taken.is_some()).await;
-    cluster.move_leader("t", 0, 3).unwrap();
-    let answer = produced(client.receive::<ProduceRequest>(12, id).await);
+    let epoch = cluster.move_leader("t", 0, 3).unwrap();
+    let answer = client.receive::<ProduceRequest>(12, id).await;
+    let endpoints: Vec<_> = answer.node_endpoints.iter().map(|node| node.node_id).collect();
+    let answer = produced(answer);
     assert_eq!(answer.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    let named = (answer.current_leader.leader_id, answer.current_leader.leader_epoch);
+    match client.spoken::<ProduceRequest>(12) >= 10 {
+        true => assert_eq!((named, endpoints), ((3, epoch), vec![3])),
+        false => assert_eq!((named, endpoints), ((-1, -1), vec![])),
+    }
     assert_eq!(values(&cluster, 3), ["a"], "and yet it is written");
 
     // It goes and comes back before the append looks again.
@@ -339,4 +346,43 @@ async fn commands_to_replicas_that_cannot_be_are_errors() {
     assert!(matches!(cluster.truncate("t", 0, 0), Err(ControlError::NoLeader { .. })));
     assert!(matches!(cluster.elect_unclean("t", 0, 2), Err(ControlError::BrokerStopped { broker: 2 })));
     assert_eq!(cluster.requests_like(0, |request| request.api_key == ApiKey::FETCH).await.len(), 0);
+}
+
+#[tokio::test]
+async fn retention_keeps_what_is_not_committed() {
+    let cluster = cluster(2).await;
+    cluster.create_topic_with("t", 1, 2, [("retention.bytes", "1")]).unwrap();
+    cluster.move_leader("t", 0, 1).unwrap();
+    let topic = topic(&cluster, "t");
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    cluster.hold_replica("t", 0, 2).unwrap();
+    for offset in 0..3 {
+        assert_eq!(produce_acks_1(&mut client, &topic).await, offset);
+    }
+    cluster.apply_retention();
+    let log = cluster.log("t", 0).unwrap();
+    assert_eq!((log.log_start_offset, log.high_watermark, log.batches.len()), (0, 0, 3));
+    cluster.release_replica("t", 0, 2).unwrap();
+    cluster.apply_retention();
+    for broker in [1, 2] {
+        let log = cluster.log_at("t", 0, broker).unwrap();
+        assert_eq!((log.log_start_offset, log.high_watermark, log.batches.len()), (2, 3, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_starts_leads_what_has_no_leader_where_unclean_elections_are_allowed() {
+    for (allowed, leader) in [("true", Some(2)), ("false", None)] {
+        let cluster = cluster(2).await;
+        cluster.create_topic_with("t", 1, 2, [("unclean.leader.election.enable", allowed)]).unwrap();
+        cluster.move_leader("t", 0, 1).unwrap();
+        for broker in [2, 1] {
+            cluster.stop_broker(broker).await.unwrap();
+        }
+        assert_eq!(cluster.leader("t", 0).unwrap(), None);
+        cluster.start_broker(2).await.unwrap();
+        assert_eq!(cluster.leader("t", 0).unwrap(), leader, "{allowed}");
+        cluster.start_broker(1).await.unwrap();
+        assert_eq!(cluster.leader("t", 0).unwrap(), leader.or(Some(1)), "{allowed}");
+    }
 }

@@ -64,9 +64,9 @@ fn a_read_within_one_batch_copies_nothing() {
 #[test]
 fn retention_drops_the_oldest_batches_and_moves_the_start() {
     let mut log = log(&[10, 20, 30]);
-    log.retain_bytes(50);
+    log.retain_bytes(50, log.end_offset());
     assert_eq!((log.start_offset(), readable(&log, 0, 1000, true)), (2, 50));
-    log.retain_bytes(0);
+    log.retain_bytes(0, log.end_offset());
     assert_eq!((log.start_offset(), log.end_offset(), readable(&log, 0, 1000, true)), (4, 6, 30));
 }
 

@@ -119,7 +119,7 @@ fn a_broker_that_restarts_knows_of_each_producer_the_last_batch_only_and_then_wh
         }
         end(&mut partition, 1, cleanly);
         assert_eq!(partition.leader, None);
-        partition.broker_started(1, 1000, 1000);
+        partition.broker_started(1, false, 1000, 1000);
         assert_eq!(partition.leader, Some(1));
         let is_known = |partition: &Partition, sequence: i32| {
             let producers = &partition.latest().unwrap().producers;
@@ -156,17 +156,17 @@ fn a_snapshot_is_no_use_when_its_batches_are_gone_or_too_old() {
     }
     partition.leading_mut().unwrap().log.delete_before(2);
     end(&mut partition, 1, true);
-    partition.broker_started(1, 1000, 1000);
+    partition.broker_started(1, false, 1000, 1000);
     assert_eq!(known(&partition), 1, "the last batch is there");
     partition.leading_mut().unwrap().log.delete_before(3);
     assert_eq!(known(&partition), 1, "a running broker forgets nothing");
     end(&mut partition, 1, true);
-    partition.broker_started(1, 1000, 1000);
+    partition.broker_started(1, false, 1000, 1000);
     assert_eq!(known(&partition), 0);
 
     append(&mut partition, 3);
     end(&mut partition, 1, true);
-    partition.broker_started(1, 2000, 1000);
+    partition.broker_started(1, false, 2000, 1000);
     assert_eq!(known(&partition), 0, "expired by its own timestamp");
 }
 
@@ -257,7 +257,7 @@ proptest! {
                     if missing.remove(&broker) {
                         partition.broker_missed(broker, false, false);
                     }
-                    partition.broker_started(broker, 1000, 1000);
+                    partition.broker_started(broker, false, 1000, 1000);
                 }
                 Event::Move(broker) => {
                     let can = partition.isr.contains(&broker) && partition.replica(broker).unwrap().alive;
@@ -286,7 +286,7 @@ proptest! {
                 partition.broker_missed(broker, false, false);
             }
             if !partition.replica(broker).unwrap().alive {
-                partition.broker_started(broker, 1000, 1000);
+                partition.broker_started(broker, false, 1000, 1000);
             }
             partition.replica_mut(broker).unwrap().held = false;
         }
