@@ -19,14 +19,13 @@ use rskafka_protocol::messages::api_versions::ApiVersionsRequest;
 use self::control::Control;
 use self::differences::differences;
 use self::target::Target;
-use crate::support::RawClient;
+use crate::support::{RawClient, skipped};
 
 #[tokio::test]
 async fn the_fake_answers_what_kafka_answers() {
     let integration = std::env::var("TEST_INTEGRATION").is_ok_and(|value| value != "0");
     let Some(addresses) = std::env::var("KAFKA_CONNECT").ok().filter(|_| integration) else {
-        eprintln!("not compared: set TEST_INTEGRATION=1 and KAFKA_CONNECT=host:port");
-        return;
+        return skipped("it takes TEST_INTEGRATION=1 and KAFKA_CONNECT=host:port");
     };
     let bootstrap: Vec<String> = addresses.split(',').map(str::to_owned).collect();
     let versions = versions(&bootstrap[0]).await;
@@ -39,8 +38,7 @@ async fn the_fake_answers_what_kafka_answers() {
         }
     }
     let Some((profile, versions)) = profile else {
-        eprintln!("not compared: no profile advertises what the broker does: {versions:?}");
-        return;
+        return skipped(&format!("no profile advertises what the broker does: {versions:?}"));
     };
     let mut real = Target::new(bootstrap, versions.clone(), Control::of_environment()).await;
 

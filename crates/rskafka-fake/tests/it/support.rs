@@ -35,21 +35,22 @@ pub(crate) fn fake() -> FakeClusterBuilder {
     FakeCluster::builder().profile(profile())
 }
 
-/// Ends a test that needs a version of an API which the profile does not have, and says so, past libtest's capture:
-/// `cargo xtask test` counts these lines.
+/// Ends a test that needs a version of an API which the profile does not have.
 macro_rules! needs {
     ($request:ty, $version:expr, $why:expr) => {
         if !$crate::support::speaks::<$request>($version).await {
-            let profile = $crate::support::profile();
-            let thread = std::thread::current();
-            let test = thread.name().unwrap_or_default();
-            let line = format!("\nskipped under {profile}: {test}: {}\n", $why);
-            std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
-            return;
+            return $crate::support::skipped($why);
         }
     };
 }
 pub(crate) use needs;
+
+/// Says that the present test shows nothing, past libtest's capture: `cargo xtask test` counts these lines.
+pub(crate) fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let line = format!("\nskipped under {}: {}: {why}\n", profile(), thread.name().unwrap_or_default());
+    std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
+}
 
 /// Whether the profile's brokers have this version of an API.
 pub(crate) async fn speaks<R: Request>(version: i16) -> bool {

@@ -67,7 +67,7 @@ async fn committed_reads_stop_where_a_transaction_is_undecided_in_every_profile(
 
 #[tokio::test]
 async fn markers_say_what_became_of_a_transaction_and_epochs_go_on() {
-    let (cluster, topic, mut client) = with_topic(Profile::Kafka4_3).await;
+    let (cluster, topic, mut client) = with_topic(profile()).await;
     for (committed, expected) in [(true, ControlType::Commit), (false, ControlType::Abort)] {
         cluster.append_in_transaction("t", 0, (7, 3), ["value"]).unwrap();
         let marker = cluster.end_transaction("t", 0, (7, 3), committed).unwrap();
@@ -105,7 +105,7 @@ async fn an_end_that_is_not_replicated_decides_nothing() {
 
 #[tokio::test]
 async fn compaction_leaves_offsets_without_records_and_the_next_offset_comes_from_the_batch() {
-    let (cluster, topic, mut client) = with_topic(Profile::Kafka4_3).await;
+    let (cluster, topic, mut client) = with_topic(profile()).await;
     let keyed = |records: &[(&str, &str)], producer: Option<i32>| {
         let mut builder = RecordBatchBuilder::new();
         for (key, value) in records {

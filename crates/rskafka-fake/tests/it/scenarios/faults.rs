@@ -58,7 +58,7 @@ async fn a_fault_that_makes_no_sense_is_refused_and_the_error_says_why() {
 
 #[tokio::test]
 async fn commands_on_the_network_and_on_metadata_that_cannot_be_are_errors() {
-    let cluster = FakeCluster::builder().brokers(2).in_memory().start().await.unwrap();
+    let cluster = crate::support::fake().brokers(2).in_memory().start().await.unwrap();
     let unknown = |result: Result<(), ControlError>| {
         assert!(matches!(result, Err(ControlError::UnknownBroker { broker: 7 })), "{result:?}");
     };
@@ -85,7 +85,7 @@ async fn commands_on_the_network_and_on_metadata_that_cannot_be_are_errors() {
 #[tokio::test]
 #[should_panic(expected = "strikes 0 times")]
 async fn a_fault_that_makes_no_sense_does_not_go_by_unnoticed() {
-    let cluster = FakeCluster::builder().in_memory().start().await.unwrap();
+    let cluster = crate::support::fake().in_memory().start().await.unwrap();
     cluster.inject(Fault::close().times(0));
 }
 

@@ -69,7 +69,7 @@ async fn one_client_is_isolated_from_a_broker_and_others_are_not() {
 
 #[tokio::test]
 async fn over_tcp_nothing_comes_through_to_an_isolated_broker() {
-    let cluster = FakeCluster::builder().start().await.unwrap();
+    let cluster = crate::support::fake().start().await.unwrap();
     let address = cluster.bootstrap_servers()[0].clone();
     let mut open = RawClient::tcp(&address).await;
     open.call(1, &MetadataRequest::default()).await;
@@ -128,7 +128,7 @@ async fn after_a_swap_of_addresses_who_connects_to_one_broker_gets_to_the_other(
 
 #[tokio::test]
 async fn over_tcp_brokers_exchange_their_ports_whether_they_run_or_not() {
-    let cluster = FakeCluster::builder().brokers(2).start().await.unwrap();
+    let cluster = crate::support::fake().brokers(2).start().await.unwrap();
     let before = cluster.bootstrap_servers();
     cluster.stop_broker(2).await.unwrap();
     cluster.swap_addresses(1, 2).await.unwrap();
