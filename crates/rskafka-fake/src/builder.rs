@@ -16,7 +16,7 @@ use crate::cluster::FakeCluster;
 use crate::profile::Profile;
 use crate::received::Received;
 use crate::shared::{Limits, Security, Shared};
-use crate::state::{Broker, BrokerConfigs, Defaults, Endpoint, State};
+use crate::state::{Broker, BrokerConfigs, Endpoint, State};
 
 /// The port of every broker that has no real one.
 const PIPE_PORT: u16 = 9092;
@@ -31,10 +31,10 @@ pub struct FakeClusterBuilder {
     profile: Profile,
     seed: u64,
     wall_clock: Option<SystemTime>,
-    defaults: Defaults,
+    retained_bytes: Option<usize>,
     racks: Vec<String>,
     configs: BTreeMap<String, String>,
-    limits: Limits,
+    pipe_bytes: usize,
     recorded_requests: usize,
     advertised: Vec<(ApiKey, VersionRange)>,
     #[cfg(feature = "tls")]
@@ -51,10 +51,10 @@ impl Default for FakeClusterBuilder {
             profile: Profile::default(),
             seed: 0,
             wall_clock: None,
-            defaults: Defaults { num_partitions: 1, replication_factor: 1, retained_bytes: None },
+            retained_bytes: None,
             racks: Vec::new(),
             configs: BTreeMap::new(),
-            limits: Limits { max_request_bytes: 100 * 1024 * 1024, pipe_bytes: 64 * 1024 },
+            pipe_bytes: 64 * 1024,
             recorded_requests: 10_000,
             advertised: Vec::new(),
             #[cfg(feature = "tls")]
@@ -91,16 +91,14 @@ impl FakeClusterBuilder {
         self
     }
 
-    /// Partitions of a topic that is created without a number. 1 by default.
-    pub fn default_partitions(mut self, partitions: i32) -> Self {
-        self.defaults.num_partitions = partitions;
-        self
+    /// Partitions of a topic that is created without a number (`num.partitions`). 1 by default.
+    pub fn default_partitions(self, partitions: i32) -> Self {
+        self.config("num.partitions", partitions.to_string())
     }
 
-    /// Replicas of a topic that is created without a number. 1 by default.
-    pub fn default_replication_factor(mut self, replicas: i16) -> Self {
-        self.defaults.replication_factor = replicas;
-        self
+    /// Replicas of a topic that is created without a number (`default.replication.factor`). 1 by default.
+    pub fn default_replication_factor(self, replicas: i16) -> Self {
+        self.config("default.replication.factor", replicas.to_string())
     }
 
     /// The racks that the brokers stand in, in the order of their ids and from the beginning again when
@@ -110,7 +108,8 @@ impl FakeClusterBuilder {
         self
     }
 
-    /// A broker config, as in the brokers' properties, e.g. `producer.id.expiration.ms`.
+    /// A broker config, as in the brokers' properties, e.g. `producer.id.expiration.ms` or
+    /// `min.insync.replicas`. One that the fake does not know is an error of [`FakeClusterBuilder::start`].
     pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.configs.insert(name.into(), value.into());
         self
@@ -119,7 +118,7 @@ impl FakeClusterBuilder {
     /// Keeps at most `bytes` bytes per partition, and always the last batch: older ones are dropped and
     /// the log's start moves. Without this, or `retention.bytes` of the topic, everything is kept.
     pub fn retain_bytes_per_partition(mut self, bytes: usize) -> Self {
-        self.defaults.retained_bytes = Some(bytes);
+        self.retained_bytes = Some(bytes);
         self
     }
 
@@ -158,14 +157,13 @@ impl FakeClusterBuilder {
 
     /// The largest request that brokers take, in bytes; a larger one ends the connection. 100 MiB by
     /// default.
-    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
-        self.limits.max_request_bytes = bytes;
-        self
+    pub fn max_request_bytes(self, bytes: usize) -> Self {
+        self.config("socket.request.max.bytes", bytes.to_string())
     }
 
     /// What a pipe holds in each direction before a write waits, in bytes. 64 KiB by default.
     pub fn pipe_bytes(mut self, bytes: usize) -> Self {
-        self.limits.pipe_bytes = bytes;
+        self.pipe_bytes = bytes;
         self
     }
 
@@ -186,12 +184,7 @@ impl FakeClusterBuilder {
         if !(1..=MAX_BROKERS).contains(&self.brokers) {
             return Err(invalid(format!("{} brokers: 1 to {MAX_BROKERS} can be had", self.brokers)));
         }
-        let Defaults { num_partitions, replication_factor, .. } = self.defaults;
-        if num_partitions < 1 || replication_factor < 1 {
-            let defaults = format!("{num_partitions} partitions and {replication_factor} replicas");
-            return Err(invalid(format!("topics cannot have {defaults} by default: it takes at least one")));
-        }
-        if self.limits.pipe_bytes == 0 {
+        if self.pipe_bytes == 0 {
             return Err(invalid("a pipe needs room for at least one byte".to_owned()));
         }
         let mut versions = Versions::of_profile(self.profile);
@@ -212,7 +205,12 @@ impl FakeClusterBuilder {
             ports.push((id, port));
         }
         let received = Received::new(self.recorded_requests);
-        let state = State::new(self.seed, self.profile, brokers, self.defaults, configs, received);
+        let max_request_bytes = configs.number(0, "socket.request.max.bytes").unsigned_abs();
+        let limits = Limits {
+            max_request_bytes: usize::try_from(max_request_bytes).unwrap_or(usize::MAX),
+            pipe_bytes: self.pipe_bytes,
+        };
+        let state = State::new(self.seed, self.profile, brokers, self.retained_bytes, configs, received);
         let clock = Clock::start(self.wall_clock.unwrap_or_else(SystemTime::now));
         let security = Security {
             #[cfg(feature = "tls")]
@@ -224,7 +222,7 @@ impl FakeClusterBuilder {
                 None => None,
             },
         };
-        let shared = Shared::new(state, versions, self.limits, security, clock);
+        let shared = Shared::new(state, versions, limits, security, clock);
         FakeCluster::start(shared, self.in_memory, ports)
     }
 }

@@ -51,17 +51,11 @@ use crate::profile::Profile;
 use crate::random::Random;
 use crate::received::Received;
 
+/// The config that topics have from the brokers, if not their own.
+const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
+
 /// The number of a connection, unique in the life of a cluster.
 pub(crate) type ConnectionId = u64;
-
-/// What a topic gets when its creator leaves it to the broker.
-#[derive(Debug, Clone)]
-pub(crate) struct Defaults {
-    pub(crate) num_partitions: i32,
-    pub(crate) replication_factor: i16,
-    /// How many bytes of records a partition keeps; `None` for all.
-    pub(crate) retained_bytes: Option<usize>,
-}
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -69,7 +63,8 @@ pub(crate) struct State {
     pub(crate) profile: Profile,
     /// In ascending order of their ids.
     pub(crate) brokers: Vec<Broker>,
-    pub(crate) defaults: Defaults,
+    /// How many bytes of records a partition keeps if its topic does not say; `None` for all.
+    retained_bytes: Option<usize>,
     pub(crate) faults: Faults,
     pub(crate) received: Received,
     pub(crate) waiting: Waiting,
@@ -91,7 +86,7 @@ impl State {
         seed: u64,
         profile: Profile,
         brokers: Vec<Broker>,
-        defaults: Defaults,
+        retained_bytes: Option<usize>,
         configs: BrokerConfigs,
         received: Received,
     ) -> Self {
@@ -100,7 +95,7 @@ impl State {
             cluster_id: random.uuid().to_string(),
             profile,
             brokers,
-            defaults,
+            retained_bytes,
             faults: Faults::new(seed),
             received,
             waiting: Waiting::default(),
@@ -207,11 +202,33 @@ impl State {
         Ok(())
     }
 
+    /// Sets configs of one broker, or of all; topics without their own follow.
+    ///
+    /// # Errors
+    ///
+    /// Says in words which cannot be set; then none is.
+    pub(crate) fn set_broker_configs(
+        &mut self,
+        broker: Option<i32>,
+        changes: &[(String, Option<String>)],
+        validate_only: bool,
+    ) -> Result<(), String> {
+        self.configs.alter(broker, changes, validate_only)?;
+        for name in self.topics.keys().cloned().collect::<Vec<_>>() {
+            let configs = self.topics[&name].configs.clone();
+            self.set_topic_configs(&name, configs, validate_only)?;
+        }
+        Ok(())
+    }
+
     /// What a topic with these configs of its own is to do.
     fn settings(&self, configs: &BTreeMap<String, String>) -> Result<TopicSettings, String> {
         let mut settings = TopicSettings::parse(configs, self.profile)?;
+        if !configs.contains_key(MIN_INSYNC_REPLICAS) {
+            settings.min_insync_replicas = self.configs.number(0, MIN_INSYNC_REPLICAS) as usize;
+        }
         if settings.retention_bytes.is_none() {
-            settings.retention_bytes = self.defaults.retained_bytes;
+            settings.retention_bytes = self.retained_bytes;
         }
         Ok(settings)
     }

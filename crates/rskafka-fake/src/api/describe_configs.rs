@@ -73,7 +73,7 @@ fn describe(
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
     let name = &resource.resource_name;
     let mut configs = match resource.resource_type {
-        TOPIC => of_topic(name, call.state)?,
+        TOPIC => of_topic(name, call.broker, call.state)?,
         BROKER if name.is_empty() => of_brokers(-1, call.state),
         BROKER if *name == call.broker.to_string() => of_brokers(call.broker, call.state),
         BROKER => {
@@ -91,7 +91,11 @@ fn describe(
     Ok(configs)
 }
 
-fn of_topic(name: &str, state: &State) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
+fn of_topic(
+    name: &str,
+    broker: i32,
+    state: &State,
+) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
     if !is_valid_name(name) {
         return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {name}")));
     }
@@ -100,15 +104,23 @@ fn of_topic(name: &str, state: &State) -> Result<Vec<DescribeConfigsResourceResu
     };
     let describe = |(config, default): (&crate::state::TopicConfig, &str)| {
         let own = topic.configs.get(config.name);
+        let inherited = state.configs.inherited(broker, config, default);
+        let (value, source) = match (own, inherited.first()) {
+            (Some(value), _) => (value.as_str(), DYNAMIC_TOPIC_CONFIG),
+            (None, Some((value, source))) => (value.as_str(), *source as i8),
+            (None, None) => (default, Source::Default as i8),
+        };
         let mut synonyms = Vec::new();
         synonyms.extend(own.map(|value| synonym(config.name, value, DYNAMIC_TOPIC_CONFIG)));
         if !config.broker_config.is_empty() {
-            synonyms.push(synonym(config.broker_config, default, Source::Default as i8));
+            let of_brokers =
+                |(value, source): &(String, Source)| synonym(config.broker_config, value, *source as i8);
+            synonyms.extend(inherited.iter().map(of_brokers));
         }
         DescribeConfigsResourceResult {
             name: config.name.to_owned(),
-            value: Some(own.map_or(default, String::as_str).to_owned()),
-            config_source: if own.is_some() { DYNAMIC_TOPIC_CONFIG } else { Source::Default as i8 },
+            value: Some(value.to_owned()),
+            config_source: source,
             synonyms,
             config_type: config.form.wire_type(),
             documentation: None,

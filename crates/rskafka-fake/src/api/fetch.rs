@@ -37,8 +37,6 @@ const FOLLOWERS_FROM: i16 = 11;
 const LEADER_FROM: i16 = 16;
 /// The isolation level of readers that skip what was aborted (KIP-98).
 const READ_COMMITTED: i8 = 1;
-/// Kafka's `fetch.max.bytes` on the broker: no answer has more, whatever is asked for.
-const MAX_BYTES: usize = 55 * 1024 * 1024;
 
 /// A fetch, possibly while it waits.
 pub(crate) struct Fetch {
@@ -145,9 +143,15 @@ impl Fetch {
         self.topics.iter().zip(&self.request.topics).flat_map(of_topic)
     }
 
+    /// How many bytes an answer may have: no more than the broker gives, whatever is asked for.
+    fn room(&self, call: &Call<'_>) -> usize {
+        let most = call.state.configs.number(call.broker, "fetch.max.bytes");
+        bytes_of(self.request.max_bytes).min(usize::try_from(most).unwrap_or(0))
+    }
+
     fn readiness(&self, call: &mut Call<'_>) -> Readiness {
         let mut ready = Readiness::default();
-        let mut room = bytes_of(self.request.max_bytes).min(MAX_BYTES);
+        let mut room = self.room(call);
         for (topic, asked) in self.partitions() {
             let readable = self.check(call, topic, asked);
             let Some(readable) = readable.ok().filter(|it| it.diverging.is_none() && it.preferred.is_none())
@@ -166,7 +170,7 @@ impl Fetch {
     fn answer(&self, call: &mut Call<'_>) -> FetchResponse {
         let quirks = call.state.profile.quirks();
         let mut response = FetchResponse::default();
-        let mut room = bytes_of(self.request.max_bytes).min(MAX_BYTES);
+        let mut room = self.room(call);
         let mut is_empty = true;
         for (name, topic) in self.topics.iter().zip(&self.request.topics) {
             let mut of_topic = FetchableTopicResponse {

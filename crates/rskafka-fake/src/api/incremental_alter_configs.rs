@@ -129,7 +129,7 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
                 _ => Err(not_a_list(config)),
             };
             let changes = configs.iter().map(change).collect::<Result<Vec<_>, _>>()?;
-            let altered = call.state.configs.alter(broker, &changes, validate_only);
+            let altered = call.state.set_broker_configs(broker, &changes, validate_only);
             altered.map_err(|why| (ErrorCode::INVALID_REQUEST, why))
         }
         other => Err(invalid(format!("Unexpected resource type {other}"))),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::configs::ConfigValue;
+use super::configs::{ConfigValue, TopicConfig};
 use crate::profile::Profile;
 
 /// Who set a value (Kafka class `ConfigSource`), by its number on the wire.
@@ -75,6 +75,18 @@ impl BrokerConfigs {
             default.map(|(_, value, ..)| ((*value).to_owned(), Source::Default)),
         ];
         layers.into_iter().flatten().collect()
+    }
+
+    /// The values that a topic without its own has from a broker, as [`BrokerConfigs::values`]; the last is
+    /// the default.
+    pub(crate) fn inherited(
+        &self,
+        broker: i32,
+        config: &TopicConfig,
+        default: &str,
+    ) -> Vec<(String, Source)> {
+        let values = self.values(broker, config.broker_config);
+        if values.is_empty() { vec![(default.to_owned(), Source::Default)] } else { values }
     }
 
     fn has(&self, name: &str) -> bool {

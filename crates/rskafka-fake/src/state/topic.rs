@@ -136,8 +136,12 @@ const MAX_PARTITIONS: i32 = 10_000;
 
 /// Spreads partitions over the brokers, those that run first.
 fn place(partitions: i32, replicas: i16, state: &State) -> Result<Vec<Vec<i32>>, TopicRefused> {
-    let partitions = if partitions == -1 { state.defaults.num_partitions } else { partitions };
-    let replicas = if replicas == -1 { state.defaults.replication_factor } else { replicas };
+    let default = |name| state.configs.number(0, name);
+    let partitions = if partitions == -1 { default("num.partitions") as i32 } else { partitions };
+    let replicas = match replicas {
+        -1 => i16::try_from(default("default.replication.factor")).unwrap_or(i16::MAX),
+        replicas => replicas,
+    };
     if partitions <= 0 && state.profile.quirks().zookeeper {
         return Err((
             ErrorCode::INVALID_PARTITIONS,

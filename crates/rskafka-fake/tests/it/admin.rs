@@ -233,3 +233,37 @@ async fn brokers_that_do_not_run_are_described_as_fenced_on_request() {
         assert_eq!(found, expected);
     }
 }
+
+#[tokio::test]
+async fn what_the_brokers_properties_say_holds_for_topics_and_requests() {
+    let builder = fake().brokers(2).in_memory().config("num.partitions", "3");
+    let builder = builder.config("default.replication.factor", "2").config("min.insync.replicas", "2");
+    let builder = builder.config("fetch.max.bytes", "1024").config("socket.request.max.bytes", "10000");
+    let cluster = builder.start().await.unwrap();
+    cluster.create_topic("t", -1, -1).unwrap();
+    cluster.create_topic_with("own", 1, 2, [("min.insync.replicas", "1")]).unwrap();
+    assert!(cluster.leader("t", 2).is_ok() && cluster.leader("t", 3).is_err());
+    assert_eq!(cluster.isr("t", 0).unwrap().len(), 2);
+    cluster.stop_broker(2).await.unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let (t, own) = (topic(&cluster, "t"), topic(&cluster, "own"));
+    let answer = produce(&mut client, &t, 0, batch(["a"])).await;
+    assert_eq!(answer.error_code, ErrorCode::NOT_ENOUGH_REPLICAS);
+    for _ in 0..2 {
+        let answer = produce(&mut client, &own, 0, batch([vec![0; 1000]])).await;
+        assert_eq!(answer.error_code, ErrorCode::NONE, "a topic's own config goes first");
+    }
+    let (read, first) = (fetch(&mut client, &own, 0, 0).await.records.unwrap(), batch([vec![0; 1000]]));
+    assert_eq!(read.len(), first.len().max(1024), "the second batch is cut off, or not given");
+
+    if speaks::<IncrementalAlterConfigsRequest>(1).await {
+        let described = only(client.call(4, &describe(2, "t", "min.insync.replicas")).await.results);
+        let described = only(described.configs);
+        assert_eq!((described.value.as_deref(), described.config_source), (Some("2"), 4));
+        client.call(1, &set(4, "", "min.insync.replicas", "1")).await;
+        let answer = produce(&mut client, &t, 0, batch(["a"])).await;
+        assert_eq!(answer.error_code, ErrorCode::NONE, "it holds at once");
+    }
+    client.send(9, &produce_request(&own, 0, -1, Some(batch([vec![0; 10_000]])))).await;
+    assert!(client.is_closed().await);
+}
