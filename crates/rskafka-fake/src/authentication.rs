@@ -189,7 +189,7 @@ mod session {
                     self.stage = Stage::Authenticated;
                     self.principal = Some((mechanism, principal));
                     let lifetime = [lifetime, self.sasl.session_lifetime].into_iter().flatten().min();
-                    self.expires = lifetime.map(|lifetime| now.instant + lifetime);
+                    self.expires = lifetime.and_then(|lifetime| now.instant.checked_add(lifetime));
                     let lifetime_ms = lifetime.unwrap_or_default().as_millis();
                     let response = SaslAuthenticateResponse {
                         error_message: None,

@@ -92,7 +92,9 @@ impl Line {
             tracing::debug!(?fault, ?action, reached = ?self.reached, "byte fault");
             match action {
                 ByteAction::End { reset } => self.ended = Some(Step::End { reset }),
-                ByteAction::Hold(time) => self.held = Some((fault, time.map(|time| now + time))),
+                ByteAction::Hold(time) => {
+                    self.held = Some((fault, time.and_then(|time| now.checked_add(time))));
+                }
                 ByteAction::Slow { bytes_per_second } => {
                     self.slow = Some(Slow { fault, bytes_per_second, since: now, passed: 0 });
                 }

@@ -1,6 +1,7 @@
 //! Brokers that stop, start and end, over TCP and over pipes.
 
 use std::io::ErrorKind;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -150,6 +151,26 @@ async fn a_client_that_goes_away_while_it_waits_leaves_nothing_behind() {
     while cluster.open_connections(1).unwrap() > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_of_times_means_never() {
+    let cluster = cluster(2).await;
+    cluster.create_topic("t", 1, 2).unwrap();
+    cluster.move_leader("t", 0, 1).unwrap();
+    cluster.miss_crashes_after(Duration::MAX);
+    cluster.stop_broker(1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1_000_000)).await;
+    assert_eq!(cluster.leader("t", 0).unwrap(), Some(1));
+    cluster.start_broker(1).await.unwrap();
+    assert_eq!(cluster.leader("t", 0).unwrap(), Some(2), "it is noticed then");
+    let stall = cluster.inject_bytes(rskafka_fake::ByteFault::stall(Duration::MAX).at_broker(2));
+    let mut client = RawClient::pipe(&cluster, 2).await;
+    let request = MetadataRequest::default();
+    let mut call = pin!(client.call(1, &request));
+    assert!(tokio::time::timeout(Duration::from_secs(60), &mut call).await.is_err());
+    cluster.remove_fault(stall);
+    call.await;
 }
 
 #[tokio::test]
