@@ -270,7 +270,8 @@ impl Fetch {
             first_offset: one.first_offset,
         };
         let aborted_transactions = (self.request.isolation_level == READ_COMMITTED).then(|| {
-            let mut list: Vec<_> = replica.log.aborted(asked.fetch_offset, end).map(aborted).collect();
+            let of_records = replica.log.aborted(asked.fetch_offset, end).filter(|_| !records.is_empty());
+            let mut list: Vec<_> = of_records.map(aborted).collect();
             if !quirks.aborted_in_order {
                 list.reverse();
             }

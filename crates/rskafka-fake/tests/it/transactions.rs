@@ -43,6 +43,12 @@ async fn committed_reads_stop_where_a_transaction_is_undecided_in_every_profile(
         let data = read(&mut client, &topic, 0, 1).await;
         assert_eq!((data.last_stable_offset, aborted(&data)), (2, vec![(1, 0)]), "{profile}");
         assert_eq!(records(&data).len(), 2, "the reader is to drop them");
+        let data = read(&mut client, &topic, 2, 1).await;
+        assert_eq!(
+            (records(&data).len(), aborted(&data)),
+            (0, vec![]),
+            "without records there is none to drop"
+        );
         for (isolation_level, end) in [(0, 4), (1, 2)] {
             let asked = ListOffsetsPartition { timestamp: LATEST_TIMESTAMP, ..Default::default() };
             let asked = ListOffsetsTopic { name: "t".to_owned(), partitions: vec![asked] };
