@@ -120,21 +120,21 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
             if !self.authentication.admits(header.api_key, is_spoken, now) {
                 return Ok(());
             }
-            if header.api_key == ApiKey::PRODUCE
+            self.throttle = Duration::ZERO;
+            let goes_on = if header.api_key == ApiKey::PRODUCE
                 && let Some(bug) = self.listed.shared.take_bug()
             {
+                self.listed.shared.with(|state, now| state.received.taken(sequence, now.instant));
                 let reply = self.mistreat(bug, &header, body).await;
-                if self.reply(sequence, reply).await? {
-                    continue;
-                }
-                return Ok(());
-            }
-            let Some(exchange) = self.listed.shared.versions.decode(&header, &body) else {
-                return Ok(());
+                self.reply(sequence, reply).await?
+            } else {
+                let Some(exchange) = self.listed.shared.versions.decode(&header, &body) else {
+                    return Ok(());
+                };
+                drop(body);
+                self.serve(sequence, &header, exchange).await?
             };
-            drop(body);
-            self.throttle = Duration::ZERO;
-            if !self.serve(sequence, &header, exchange).await? {
+            if !goes_on {
                 return Ok(());
             }
             // The answer is out, and nothing more is taken meanwhile (KIP-219).

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +22,9 @@ pub use self::negotiation::{Destination, REFUSALS, ReplyCode, Stage};
 
 /// How many destinations are remembered, the first ones.
 const REMEMBERED: usize = 10_000;
+
+/// After a connection that could not be accepted: what is lacking may be back then.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A running server. Dropping it ends it and its connections.
 #[derive(Debug)]
@@ -113,7 +117,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                     let shared = shared.clone();
                     connections.spawn(async move { shared.serve(client).await });
                 }
-                Err(_) => tokio::task::yield_now().await,
+                Err(_) => tokio::time::sleep(PAUSE).await,
             },
         }
     }
