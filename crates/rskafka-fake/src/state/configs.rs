@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use self::ConfigValue::{AnyOf, Bool, Int, List, Long, OneOf, Ratio, SegmentBytes, Text};
 use crate::profile::Profile;
 
 /// What a config's value may be.
@@ -75,94 +76,71 @@ impl TopicConfig {
     }
 }
 
+const LONG_MAX: &str = "9223372036854775807";
+
 /// Kafka's topic configs, in the order of their names.
 const CONFIGS: &[TopicConfig] = &[
-    config(
-        "cleanup.policy",
-        same("delete"),
-        ConfigValue::AnyOf(&["compact", "delete"]),
-        "log.cleanup.policy",
-    ),
-    config("compression.gzip.level", since_3_9("-1"), ConfigValue::Int(-1), "compression.gzip.level"),
-    config("compression.lz4.level", since_3_9("9"), ConfigValue::Int(1), "compression.lz4.level"),
+    config("cleanup.policy", same("delete"), AnyOf(&["compact", "delete"]), "log.cleanup.policy"),
+    config("compression.gzip.level", since_3_9("-1"), Int(-1), "compression.gzip.level"),
+    config("compression.lz4.level", since_3_9("9"), Int(1), "compression.lz4.level"),
     config("compression.type", same("producer"), COMPRESSION_TYPES, "compression.type"),
-    config("compression.zstd.level", since_3_9("3"), ConfigValue::Int(-131_072), "compression.zstd.level"),
-    config("delete.retention.ms", same("86400000"), ConfigValue::Long(0), "log.cleaner.delete.retention.ms"),
-    config("file.delete.delay.ms", same("60000"), ConfigValue::Long(0), "log.segment.delete.delay.ms"),
-    config(
-        "flush.messages",
-        same("9223372036854775807"),
-        ConfigValue::Long(1),
-        "log.flush.interval.messages",
-    ),
-    config("flush.ms", same("9223372036854775807"), ConfigValue::Long(0), ""),
-    config("follower.replication.throttled.replicas", same(""), ConfigValue::List, ""),
-    config("index.interval.bytes", same("4096"), ConfigValue::Int(0), "log.index.interval.bytes"),
-    config("leader.replication.throttled.replicas", same(""), ConfigValue::List, ""),
-    config("local.retention.bytes", since_3_9("-2"), ConfigValue::Long(-2), "log.local.retention.bytes"),
-    config("local.retention.ms", since_3_9("-2"), ConfigValue::Long(-2), "log.local.retention.ms"),
-    config(
-        "max.compaction.lag.ms",
-        same("9223372036854775807"),
-        ConfigValue::Long(1),
-        "log.cleaner.max.compaction.lag.ms",
-    ),
-    config("max.message.bytes", same("1048588"), ConfigValue::Int(0), "message.max.bytes"),
-    config(
-        "message.downconversion.enable",
-        until_3_9("true"),
-        ConfigValue::Bool,
-        "log.message.downconversion.enable",
-    ),
+    config("compression.zstd.level", since_3_9("3"), Int(-131_072), "compression.zstd.level"),
+    config("delete.retention.ms", same("86400000"), Long(0), "log.cleaner.delete.retention.ms"),
+    config("file.delete.delay.ms", same("60000"), Long(0), "log.segment.delete.delay.ms"),
+    config("flush.messages", same(LONG_MAX), Long(1), "log.flush.interval.messages"),
+    config("flush.ms", same(LONG_MAX), Long(0), ""),
+    config("follower.replication.throttled.replicas", same(""), List, ""),
+    config("index.interval.bytes", same("4096"), Int(0), "log.index.interval.bytes"),
+    config("leader.replication.throttled.replicas", same(""), List, ""),
+    config("local.retention.bytes", since_3_9("-2"), Long(-2), "log.local.retention.bytes"),
+    config("local.retention.ms", since_3_9("-2"), Long(-2), "log.local.retention.ms"),
+    config("max.compaction.lag.ms", same(LONG_MAX), Long(1), "log.cleaner.max.compaction.lag.ms"),
+    config("max.message.bytes", same("1048588"), Int(0), "message.max.bytes"),
+    config("message.downconversion.enable", until_3_9("true"), Bool, "log.message.downconversion.enable"),
     config(
         "message.format.version",
         [Some("2.8-IV1"), Some("3.0-IV1"), None],
-        ConfigValue::Text,
+        Text,
         "log.message.format.version",
     ),
     config(
         "message.timestamp.after.max.ms",
-        [None, Some("9223372036854775807"), Some("3600000")],
-        ConfigValue::Long(0),
+        [None, Some(LONG_MAX), Some("3600000")],
+        Long(0),
         "log.message.timestamp.after.max.ms",
     ),
     config(
         "message.timestamp.before.max.ms",
-        since_3_9("9223372036854775807"),
-        ConfigValue::Long(0),
+        since_3_9(LONG_MAX),
+        Long(0),
         "log.message.timestamp.before.max.ms",
     ),
     config(
         "message.timestamp.difference.max.ms",
-        until_3_9("9223372036854775807"),
-        ConfigValue::Long(0),
+        until_3_9(LONG_MAX),
+        Long(0),
         "log.message.timestamp.difference.max.ms",
     ),
     config(
         "message.timestamp.type",
         same("CreateTime"),
-        ConfigValue::OneOf(&["CreateTime", "LogAppendTime"]),
+        OneOf(&["CreateTime", "LogAppendTime"]),
         "log.message.timestamp.type",
     ),
-    config("min.cleanable.dirty.ratio", same("0.5"), ConfigValue::Ratio, "log.cleaner.min.cleanable.ratio"),
-    config("min.compaction.lag.ms", same("0"), ConfigValue::Long(0), "log.cleaner.min.compaction.lag.ms"),
-    config("min.insync.replicas", same("1"), ConfigValue::Int(1), "min.insync.replicas"),
-    config("preallocate", same("false"), ConfigValue::Bool, "log.preallocate"),
-    config("remote.log.copy.disable", since_3_9("false"), ConfigValue::Bool, ""),
-    config("remote.log.delete.on.disable", since_3_9("false"), ConfigValue::Bool, ""),
-    config("remote.storage.enable", since_3_9("false"), ConfigValue::Bool, ""),
-    config("retention.bytes", same("-1"), ConfigValue::Long(-1), "log.retention.bytes"),
-    config("retention.ms", same("604800000"), ConfigValue::Long(-1), ""),
-    config("segment.bytes", same("1073741824"), ConfigValue::SegmentBytes, "log.segment.bytes"),
-    config("segment.index.bytes", same("10485760"), ConfigValue::Int(4), "log.index.size.max.bytes"),
-    config("segment.jitter.ms", same("0"), ConfigValue::Long(0), ""),
-    config("segment.ms", same("604800000"), ConfigValue::Long(1), ""),
-    config(
-        "unclean.leader.election.enable",
-        same("false"),
-        ConfigValue::Bool,
-        "unclean.leader.election.enable",
-    ),
+    config("min.cleanable.dirty.ratio", same("0.5"), Ratio, "log.cleaner.min.cleanable.ratio"),
+    config("min.compaction.lag.ms", same("0"), Long(0), "log.cleaner.min.compaction.lag.ms"),
+    config("min.insync.replicas", same("1"), Int(1), "min.insync.replicas"),
+    config("preallocate", same("false"), Bool, "log.preallocate"),
+    config("remote.log.copy.disable", since_3_9("false"), Bool, ""),
+    config("remote.log.delete.on.disable", since_3_9("false"), Bool, ""),
+    config("remote.storage.enable", since_3_9("false"), Bool, ""),
+    config("retention.bytes", same("-1"), Long(-1), "log.retention.bytes"),
+    config("retention.ms", same("604800000"), Long(-1), ""),
+    config("segment.bytes", same("1073741824"), SegmentBytes, "log.segment.bytes"),
+    config("segment.index.bytes", same("10485760"), Int(4), "log.index.size.max.bytes"),
+    config("segment.jitter.ms", same("0"), Long(0), ""),
+    config("segment.ms", same("604800000"), Long(1), ""),
+    config("unclean.leader.election.enable", same("false"), Bool, "unclean.leader.election.enable"),
 ];
 
 const COMPRESSION_TYPES: ConfigValue =
