@@ -115,8 +115,8 @@ impl FakeClusterBuilder {
         self
     }
 
-    /// Keeps at most `bytes` bytes per partition, and always the last batch: older ones are dropped and
-    /// the log's start moves. Without this, or `retention.bytes` of the topic, everything is kept.
+    /// Keeps at most `bytes` bytes per partition, and always the last batch and what is not committed: older
+    /// ones are dropped and the log's start moves. Without this, or `retention.bytes` of the topic, everything is kept.
     pub fn retain_bytes_per_partition(mut self, bytes: usize) -> Self {
         self.retained_bytes = Some(bytes);
         self
