@@ -124,8 +124,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a connection on which nothing is asked stays open. 9 min by default, a little less than
-    /// brokers allow.
+    /// How long a connection on which nothing is asked stays open; a second at least. 9 min by default, a
+    /// little less than brokers allow.
     pub fn connections_max_idle(mut self, idle: Duration) -> Self {
         self.cluster.connection.idle_timeout = idle;
         self

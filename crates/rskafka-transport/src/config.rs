@@ -17,7 +17,7 @@ pub struct ConnectionConfig {
     pub connect_timeout: Duration,
     /// Bounds one call, from entering the queue to the answer. [`CallOptions::wait`] is added to it.
     pub request_timeout: Duration,
-    /// A connection on which nothing was asked for this long is closed.
+    /// A connection on which nothing was asked for this long, and for a second at least, is closed.
     pub idle_timeout: Duration,
     /// The largest answer that is accepted, in bytes.
     pub max_frame_bytes: usize,

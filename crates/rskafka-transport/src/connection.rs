@@ -131,9 +131,7 @@ impl Connection {
         history.learn(negotiation.began_with());
         progress.phase = Phase::Sasl;
         let session = authenticate(&link, &versions, config, deadline).await?;
-        if let Some(session) = session {
-            link.end_session_at(session.ends);
-        }
+        link.opened(session.map(|session| session.ends));
         debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");
         let request_timeout = config.request_timeout;
         Ok(Self { inner: Arc::new(Inner { link, versions, session, request_timeout }) })

@@ -27,10 +27,10 @@ use crate::task::Task;
 pub(crate) struct Shared {
     /// Why the connection ended or is about to; the first cause stays.
     cause: OnceLock<Arc<CloseCause>>,
-    /// From when on no request may begin.
-    pub(crate) session_ends: OnceLock<Deadline>,
-    /// Tells the task that there is a cause, or an end of the session.
-    pub(crate) told_to_end: Notify,
+    /// Set once the connection is open: from when on no request may begin, if its session ends.
+    pub(crate) opened: OnceLock<Option<Deadline>>,
+    /// Tells the task that there is a cause, or that the connection is open.
+    pub(crate) told: Notify,
     pub(crate) places: Arc<Semaphore>,
     /// A permit for each byte that may be queued or on the wire.
     pub(crate) room: Arc<Semaphore>,
@@ -173,8 +173,8 @@ impl Link {
         let room = u32::try_from(config.max_in_flight_bytes.max(1)).unwrap_or(u32::MAX);
         let shared = Arc::new(Shared {
             cause: OnceLock::new(),
-            session_ends: OnceLock::new(),
-            told_to_end: Notify::new(),
+            opened: OnceLock::new(),
+            told: Notify::new(),
             places: Arc::new(Semaphore::new(places)),
             room: Arc::new(Semaphore::new(room as usize)),
             ended: watch::Sender::new(false),
@@ -311,14 +311,15 @@ impl Link {
     /// Tells the task to end. Calls fail from now on.
     pub(crate) fn end(&self, cause: CloseCause) {
         self.shared.end(cause);
-        self.shared.told_to_end.notify_one();
+        self.shared.told.notify_one();
     }
 
-    /// Lets no request begin from `end` on; those in flight are still answered.
-    pub(crate) fn end_session_at(&self, end: Deadline) {
-        // There is one session per connection.
-        let _ = self.shared.session_ends.set(end);
-        self.shared.told_to_end.notify_one();
+    /// Tells the task that the connection is open: from now on it may be idle. No request begins from
+    /// `session_ends` on; those in flight are still answered.
+    pub(crate) fn opened(&self, session_ends: Option<Deadline>) {
+        // A connection is opened once.
+        let _ = self.shared.opened.set(session_ends);
+        self.shared.told.notify_one();
     }
 
     /// Waits until the socket is closed, without holding the connection open.

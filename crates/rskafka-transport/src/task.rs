@@ -36,6 +36,9 @@ const MAX_SLICES: usize = 32;
 /// How long a connection that this side closes may take to finish a request that is partly written.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A connection is never idle sooner, so that whoever opened it gets to use it, however busy the machine is.
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+
 pub(crate) struct Task {
     env: Env,
     endpoint: Endpoint,
@@ -58,7 +61,7 @@ impl Task {
     ) -> Self {
         let pipeline = Pipeline::new(config.max_in_flight);
         let reader = FrameReader::new(config.max_frame_bytes);
-        let idle_timeout = config.idle_timeout;
+        let idle_timeout = config.idle_timeout.max(SHORTEST_IDLE);
         Self { env, endpoint, shared, counters, submitted, pipeline, reader, idle_timeout }
     }
 
@@ -84,14 +87,16 @@ impl Task {
         write: &mut WriteHalf<BoxStream>,
     ) -> CloseCause {
         let Self { env, shared, counters, submitted, pipeline, reader, idle_timeout, .. } = self;
-        let mut told_to_end = pin!(shared.told_to_end.notified());
+        let mut told = pin!(shared.told.notified());
         let mut timer = pin!(sleep_until(env.now()));
         let mut timer_at: Option<Deadline> = None;
         let mut flushed = true;
         let mut idle_until: Option<Deadline> = None;
         loop {
-            let session_ends = shared.session_ends.get().filter(|end| !end.is_over(env.now()));
-            if shared.session_ends.get().is_some() && session_ends.is_none() {
+            let opened = shared.opened.get();
+            let session_ends = opened.copied().flatten();
+            let is_over = session_ends.is_some_and(|end| end.is_over(env.now()));
+            if is_over {
                 // What is in flight is still answered; nothing else begins.
                 let cause = shared.end(CloseCause::SessionExpired);
                 let unsent = pipeline.take_waiting().into_iter();
@@ -102,13 +107,17 @@ impl Task {
                     return CloseCause::SessionExpired;
                 }
             }
-            if !pipeline.is_empty() {
+            // Opening it takes the time that it takes: the caller's function may be asked for a token.
+            if !pipeline.is_empty() || opened.is_none() {
                 idle_until = None;
             } else if idle_until.is_none() {
-                idle_until = Some(Deadline::after(env.now(), *idle_timeout));
+                let now = env.now();
+                let idle_from = pipeline.silent_until().map_or(now, |until| until.max(now));
+                idle_until = Some(Deadline::after(idle_from, *idle_timeout));
             }
             // Deadlines mostly come in ascending order: the timer is touched only when an earlier one comes.
-            let wake_at = [pipeline.wake_at(), idle_until, session_ends.copied()].into_iter().flatten().min();
+            let session_ends = session_ends.filter(|_| !is_over);
+            let wake_at = [pipeline.wake_at(), idle_until, session_ends].into_iter().flatten().min();
             if let Some(wake_at) = wake_at
                 && timer_at.is_none_or(|timer_at| wake_at < timer_at)
             {
@@ -121,11 +130,11 @@ impl Task {
             // Reading comes before writing, so that a request is not sent on a connection that the broker
             // has closed; all that is submitted comes before writing, so that it goes out together.
             tokio::select! { biased;
-                () = &mut told_to_end => {
+                () = &mut told => {
                     if shared.cause().is_some() {
                         return CloseCause::ByClient;
                     }
-                    told_to_end.set(shared.told_to_end.notified());
+                    told.set(shared.told.notified());
                 }
                 () = &mut timer, if timer_at.is_some() => {
                     timer_at = None;
@@ -135,9 +144,11 @@ impl Task {
                     if let Some(ticket) = pipeline.stuck(now) {
                         return CloseCause::Unanswered { api: ticket.api };
                     }
-                    let is_idle =
-                        pipeline.is_empty() && submitted.is_empty() && pipeline.silent_until().is_none();
-                    if is_idle && idle_until.is_some_and(|until| until.is_over(now)) {
+                    // A call that came at this moment is in time.
+                    while let Ok(request) = submitted.try_recv() {
+                        take_in(request, pipeline);
+                    }
+                    if pipeline.is_empty() && idle_until.is_some_and(|until| until.is_over(now)) {
                         return CloseCause::Idle;
                     }
                 }
