@@ -4,12 +4,12 @@
 //! result before asking again.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rskafka_protocol::ErrorCode;
 use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::lane::{self, Slot};
 use crate::metadata::{LeaderLookup, Metadata};
@@ -31,7 +31,7 @@ struct Inner {
     peers: Mutex<BTreeMap<Endpoint, Arc<Peer>>>,
     /// Every lane that has opened a connection and is still in use.
     opened: Mutex<Vec<Weak<Slot>>>,
-    is_closed: AtomicBool,
+    closed: CancellationToken,
     refreshing: tokio::sync::Mutex<()>,
     runtime: Handle,
 }
@@ -47,7 +47,7 @@ impl Cluster {
             metadata: Mutex::default(),
             peers: Mutex::default(),
             opened: Mutex::default(),
-            is_closed: AtomicBool::new(false),
+            closed: CancellationToken::new(),
             refreshing: tokio::sync::Mutex::default(),
             runtime: Handle::current(),
         };
@@ -87,12 +87,13 @@ impl Cluster {
     /// Ends all connections, those of lanes in use among them, and waits for them. None is opened again:
     /// what is under way fails with [`Failure::Closed`]. If the future is dropped, call it again.
     pub async fn close(&self) {
-        self.inner.is_closed.store(true, Ordering::Release);
+        self.inner.closed.cancel();
+        // Before the peers go, which hold the lanes that are shared.
+        let slots: Vec<_> = self.lock_opened().iter().filter_map(Weak::upgrade).collect();
         self.lock_peers().clear();
-        let opened = self.lock_opened().clone();
         let mut endings = Vec::new();
-        for slot in opened.iter().filter_map(Weak::upgrade) {
-            endings.extend(lane::end(&slot).await);
+        for slot in slots {
+            endings.extend(lane::end(self, &slot).await);
         }
         for ending in endings {
             ending.await;
@@ -100,7 +101,12 @@ impl Cluster {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.inner.is_closed.load(Ordering::Acquire)
+        self.inner.closed.is_cancelled()
+    }
+
+    /// Waits until the cluster is closed.
+    pub(crate) async fn closed(&self) {
+        self.inner.closed.cancelled().await;
     }
 
     /// Makes the next look at a topic's leaders ask a broker.

@@ -167,20 +167,33 @@ impl Current {
     }
 }
 
-/// Tells a lane's connection to end; gives what waits for that.
-pub(crate) async fn end(slot: &Slot) -> Option<impl Future<Output = ()> + use<>> {
-    let state = slot.state.lock().await;
-    let connection = &state.current.as_ref()?.connection;
+/// Tells the connections of a lane of a closed cluster to end; gives what waits for that.
+pub(crate) async fn end(cluster: &Cluster, slot: &Slot) -> Vec<impl Future<Output = ()> + use<>> {
+    let mut state = slot.state.lock().await;
+    let Some(Current { connection, successor }) = &mut state.current else { return Vec::new() };
     connection.end();
-    Some(connection.ended())
+    let mut endings = vec![connection.ended()];
+    let none = Successor::NotBefore(Deadline::at(cluster.env().now()));
+    if let Successor::Opening(opening) = std::mem::replace(successor, none)
+        // It may be open already; if not, it ends with the cluster.
+        && let Ok(Ok(connection)) = opening.await
+    {
+        connection.end();
+        endings.push(connection.ended());
+    }
+    endings
 }
 
 /// Opens a connection whose task lives on the cluster's runtime, whichever one the caller is on.
 fn opening(cluster: &Cluster, peer: &Arc<Peer>, broker: Option<i32>, deadline: Deadline) -> Opening {
     let runtime = cluster.runtime().clone();
     let (cluster, peer) = (cluster.clone(), peer.clone());
-    let opening =
-        async move { peer.gate.pass(&cluster, deadline, open(&cluster, &peer, broker, deadline)).await };
+    let opening = async move {
+        tokio::select! { biased;
+            () = cluster.closed() => Err(Failure::Closed),
+            opened = peer.gate.pass(&cluster, deadline, open(&cluster, &peer, broker, deadline)) => opened,
+        }
+    };
     AbortOnDropHandle::new(runtime.spawn(opening))
 }
 

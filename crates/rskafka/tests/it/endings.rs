@@ -1,11 +1,16 @@
 //! How calls, clients and brokers come to an end, and what is said of the data then.
 
 use std::collections::BTreeSet;
+use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rskafka::client::env::Env;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::Fault;
+use tokio::io::{AsyncReadExt, join, split};
 use tokio::time::{Instant, timeout};
 
 use super::common::record;
@@ -80,6 +85,70 @@ async fn close_ends_what_is_under_way_and_nothing_is_opened_again() {
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(cluster.open_connections(1).unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_close_no_socket_is_open() {
+    let cluster = fake().in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    // Each stream holds it for as long as it lives.
+    let held: Arc<[u8]> = Arc::from([]);
+    let (holding, brokers) = (held.clone(), cluster.clone());
+    let connector = move |host: String, port: u16| {
+        let (holding, brokers) = (holding.clone(), brokers.clone());
+        async move {
+            let (read, write) = split(brokers.connect(&host, port).await?);
+            Ok(join(read.chain(Cursor::new(holding)), write))
+        }
+    };
+    let env = Env::builder().connector(connector).random_seed(1).build();
+    let builder = rskafka::client::Client::builder(cluster.bootstrap_servers()).env(env);
+    let others = Arc::strong_count(&held);
+    for (is_used, open) in [(false, 1), (true, 3)] {
+        let client = builder.clone().build().await.unwrap();
+        let log = client.partition_client(TOPIC, 0).await.unwrap();
+        if is_used {
+            log.produce([record("one")]).await.unwrap();
+            log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+        }
+        assert_eq!(Arc::strong_count(&held), others + open);
+        client.close().await;
+        assert_eq!(Arc::strong_count(&held), others);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_does_not_wait_for_a_broker_that_cannot_be_reached() {
+    let cluster = fake().in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let (is_gone, brokers) = (Arc::new(AtomicBool::new(false)), cluster.clone());
+    let gone = is_gone.clone();
+    let connector = move |host: String, port: u16| {
+        let (gone, brokers) = (gone.clone(), brokers.clone());
+        async move {
+            if gone.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            brokers.connect(&host, port).await
+        }
+    };
+    let env = Env::builder().connector(connector).random_seed(1).build();
+    let client =
+        rskafka::client::Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    is_gone.store(true, Ordering::Relaxed);
+    cluster.cut_connections(1).unwrap();
+    let calls = [log.clone(), log]
+        .map(|log| tokio::spawn(async move { log.fetch_records(0, 1..1_000_000, 1).await }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let started = Instant::now();
+    client.close().await;
+    for call in calls {
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Closed, "{error}");
+    }
+    assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
