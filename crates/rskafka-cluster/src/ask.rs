@@ -154,17 +154,22 @@ impl Cluster {
             }
             return Err(Failure::Metadata { code });
         }
-        let applied = self.apply(version, &response);
+        let applied = self.apply(version, &response, request.topics.is_none());
         if applied.is_err() {
             connection.close().await;
         }
         applied
     }
 
-    fn apply(&self, version: i16, response: &MetadataResponse) -> Result<Topics, Failure> {
+    fn apply(
+        &self,
+        version: i16,
+        response: &MetadataResponse,
+        is_list_of_all: bool,
+    ) -> Result<Topics, Failure> {
         let mut metadata = self.metadata();
         metadata.check_cluster(response.cluster_id.as_deref())?;
-        let topics = metadata.apply(version, response);
+        let topics = metadata.apply(version, response, is_list_of_all);
         let brokers: Vec<_> = metadata.brokers().map(|broker| broker.endpoint.clone()).collect();
         drop(metadata);
         // What is kept for addresses that no broker has any more goes.

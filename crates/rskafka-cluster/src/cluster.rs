@@ -114,6 +114,11 @@ impl Cluster {
         self.metadata().mark_stale(topic);
     }
 
+    /// Keeps nothing of a topic that the client has deleted; the next look at it asks a broker.
+    pub fn forget_topic(&self, topic: &str) {
+        self.metadata().forget_topic(topic);
+    }
+
     /// The place, with the broker that was asked for metadata last.
     pub fn asked(&self, place: Place) -> Place {
         let metadata = self.metadata();

@@ -164,6 +164,11 @@ impl Metadata {
         }
     }
 
+    /// Keeps nothing of `topic`, which the client has deleted.
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
+        self.topics.remove(topic);
+    }
+
     /// Makes sure that an answer with this id comes from the cluster that the first answer came from.
     /// Answers below version 2 have none.
     pub(crate) fn check_cluster(&mut self, answered: Option<&str>) -> Result<(), Failure> {
@@ -187,11 +192,13 @@ impl Metadata {
         *self = Self { cluster_id: self.cluster_id.take(), ..Self::default() };
     }
 
-    /// Takes in an answer; gives what it says of each topic.
+    /// Takes in an answer; gives what it says of each topic. A list of all topics brings no new ones in: most
+    /// of them are no concern of this client, and would stay for its life.
     pub(crate) fn apply(
         &mut self,
         version: i16,
         response: &MetadataResponse,
+        is_list_of_all: bool,
     ) -> Vec<(String, Result<Topic, ErrorCode>)> {
         // A broker that has just started may know no broker yet: that is no news of the cluster.
         if !response.brokers.is_empty() {
@@ -199,13 +206,15 @@ impl Metadata {
             self.controller = Some(response.controller_id).filter(|id| *id >= 0);
             self.controller_is_stale = false;
         }
-        response.topics.iter().filter_map(|topic| self.apply_topic(version, topic)).collect()
+        let topics = response.topics.iter();
+        topics.filter_map(|topic| self.apply_topic(version, topic, is_list_of_all)).collect()
     }
 
     fn apply_topic(
         &mut self,
         version: i16,
         answer: &MetadataResponseTopic,
+        only_if_known: bool,
     ) -> Option<(String, Result<Topic, ErrorCode>)> {
         // Asked by id, a topic that does not exist has no name; the asker sees that it is missing.
         let name = answer.name.clone()?;
@@ -226,7 +235,9 @@ impl Metadata {
                 }
             }
         }
-        self.topics.insert(name.clone(), Entry { topic: topic.clone(), is_stale: false });
+        if !only_if_known || self.topics.contains_key(&name) {
+            self.topics.insert(name.clone(), Entry { topic: topic.clone(), is_stale: false });
+        }
         Some((name, Ok(topic)))
     }
 

@@ -54,7 +54,7 @@ proptest! {
             if is_hint {
                 metadata.apply_hint("wal", ID, 0, &hint(leader, epoch));
             } else {
-                metadata.apply(12, &answer(1, leader, epoch));
+                metadata.apply(12, &answer(1, leader, epoch), false);
             }
             let epoch = leader_of(&metadata).and_then(|(_, epoch)| epoch).unwrap_or(highest);
             prop_assert!(epoch >= highest);
@@ -66,39 +66,39 @@ proptest! {
 #[test]
 fn an_older_answer_is_dropped_and_a_newer_one_taken() {
     let mut metadata = Metadata::default();
-    metadata.apply(12, &answer(1, 1, 5));
-    metadata.apply(12, &answer(1, 2, 4));
+    metadata.apply(12, &answer(1, 1, 5), false);
+    metadata.apply(12, &answer(1, 2, 4), false);
     assert_eq!(leader_of(&metadata), Some((1, Some(5))));
-    metadata.apply(12, &answer(1, 3, 6));
+    metadata.apply(12, &answer(1, 3, 6), false);
     assert_eq!(leader_of(&metadata), Some((3, Some(6))));
 }
 
 #[test]
 fn a_recreated_topic_begins_anew() {
     let mut metadata = Metadata::default();
-    metadata.apply(12, &answer(1, 1, 5));
-    metadata.apply(12, &answer(2, 2, 0));
+    metadata.apply(12, &answer(1, 1, 5), false);
+    metadata.apply(12, &answer(2, 2, 0), false);
     assert_eq!(leader_of(&metadata), Some((2, Some(0))));
 }
 
 #[test]
 fn epochs_below_version_nine_are_not_judged_by() {
     let mut metadata = Metadata::default();
-    metadata.apply(8, &answer(1, 1, 5));
-    metadata.apply(8, &answer(1, 2, 4));
+    metadata.apply(8, &answer(1, 1, 5), false);
+    metadata.apply(8, &answer(1, 2, 4), false);
     assert_eq!(leader_of(&metadata), Some((2, None)));
 }
 
 #[test]
 fn a_hint_is_taken_if_its_epoch_is_newer_and_otherwise_makes_the_topic_stale() {
     let mut metadata = Metadata::default();
-    metadata.apply(12, &answer(1, 1, 5));
+    metadata.apply(12, &answer(1, 1, 5), false);
     assert!(metadata.apply_hint("wal", ID, 0, &hint(2, 6)));
     assert_eq!(leader_of(&metadata), Some((2, Some(6))));
     for useless in [hint(3, 6), hint(-1, 7), LeaderHint { endpoint: None, ..hint(3, 7) }] {
         assert!(!metadata.apply_hint("wal", ID, 0, &useless));
         assert_eq!(metadata.leader("wal", 0), LeaderLookup::Ask);
-        metadata.apply(12, &answer(1, 2, 6));
+        metadata.apply(12, &answer(1, 2, 6), false);
     }
 }
 
@@ -116,7 +116,7 @@ fn a_hint_for_a_topic_that_was_made_anew_since_says_nothing_of_its_epochs() {
 fn no_leader_and_no_partition_are_told_apart() {
     let mut metadata = Metadata::default();
     assert_eq!(metadata.leader("wal", 0), LeaderLookup::Ask);
-    metadata.apply(12, &answer(1, -1, 5));
+    metadata.apply(12, &answer(1, -1, 5), false);
     assert_eq!(metadata.leader("wal", 0), LeaderLookup::NoLeader);
     assert_eq!(metadata.leader("wal", 1), LeaderLookup::NoPartition);
 }
@@ -124,7 +124,19 @@ fn no_leader_and_no_partition_are_told_apart() {
 #[test]
 fn an_answer_without_brokers_does_not_empty_the_cluster() {
     let mut metadata = Metadata::default();
-    metadata.apply(12, &answer(1, 1, 5));
-    metadata.apply(12, &MetadataResponse::default());
+    metadata.apply(12, &answer(1, 1, 5), false);
+    metadata.apply(12, &MetadataResponse::default(), false);
     assert_eq!(metadata.brokers().count(), 3);
+}
+
+#[test]
+fn a_list_of_all_topics_brings_news_of_those_in_use_and_no_others() {
+    let mut metadata = Metadata::default();
+    assert_eq!(metadata.apply(12, &answer(1, 1, 5), true).len(), 1);
+    assert_eq!(metadata.leader("wal", 0), LeaderLookup::Ask);
+    metadata.apply(12, &answer(1, 1, 5), false);
+    metadata.apply(12, &answer(1, 2, 6), true);
+    assert_eq!(leader_of(&metadata), Some((2, Some(6))));
+    metadata.forget_topic("wal");
+    assert_eq!((metadata.leader("wal", 0), metadata.topics.len()), (LeaderLookup::Ask, 0));
 }
