@@ -133,6 +133,16 @@ impl PartitionClient {
 }
 
 /// A partition client to be made: `.await` it, after any options.
+///
+/// That makes sure that the partition exists and has a leader, and waits for one until the api timeout; no
+/// connection is opened for it yet. Cancel safe.
+///
+/// # Errors
+///
+/// [`ErrorKind::UnknownTopicOrPartition`], [`ErrorKind::NoLeader`], and what keeps a broker from being asked.
+///
+/// [`ErrorKind::UnknownTopicOrPartition`]: crate::errors::ErrorKind::UnknownTopicOrPartition
+/// [`ErrorKind::NoLeader`]: crate::errors::ErrorKind::NoLeader
 #[derive(Debug)]
 #[must_use = "there is no partition client until this is awaited"]
 pub struct NewPartitionClient {
@@ -153,7 +163,6 @@ impl NewPartitionClient {
         self
     }
 
-    /// Makes sure that the partition exists and has a leader. No connection is opened for it yet.
     async fn connect(self) -> Result<PartitionClient> {
         let Self { client, topic, index, acks } = self;
         client.check_open()?;

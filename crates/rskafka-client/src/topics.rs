@@ -25,6 +25,14 @@ pub use rskafka_cluster::{Partition, Topic};
 const DELETE_BY_NAME: i16 = 5;
 
 /// A topic to be created: `.await` it, after any options.
+///
+/// It is created, and each partition's leader serves it, when that is over. Cancel safe: a dropped future may
+/// still have created it.
+///
+/// # Errors
+///
+/// [`ErrorKind::Broker`] with `TOPIC_ALREADY_EXISTS` and others. If the time runs out, or the client may not
+/// look at the topic, [`Error::outcome`] tells whether it may have been created.
 #[derive(Debug)]
 #[must_use = "nothing is created until this is awaited"]
 pub struct CreateTopic {
@@ -46,12 +54,6 @@ impl CreateTopic {
         self
     }
 
-    /// Creates the topic and waits until each partition's leader serves it.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Broker`] with `TOPIC_ALREADY_EXISTS` and others; when the time runs out, it is not
-    /// known whether the topic was created.
     async fn create(self) -> Result<()> {
         let Self { client, topic } = self;
         client.check_open()?;
@@ -101,6 +103,10 @@ async fn wait_until_served(client: &Client, name: &str, deadline: Deadline) -> R
             Ok(topic) if topic.partitions.values().all(|partition| partition.leader.is_some()) => {
                 break topic;
             }
+            Err(code) if !code.is_retriable() => {
+                // Whoever may create it need not be allowed to look at it.
+                return Err(Error::new(ErrorKind::Broker(code)).with_api(ApiKey::METADATA).with_topic(name));
+            }
             _ => {}
         }
         rounds += 1;
@@ -143,7 +149,7 @@ pub(crate) async fn delete(client: &Client, name: &str) -> Result<()> {
     };
     let call = Call { target: Target::Controller, via: Via::Control, deadline };
     let deleted = client.cluster().send(call, build, decide).await;
-    client.cluster().mark_stale(name);
+    client.cluster().forget_topic(name);
     deleted.map(|_| ()).map_err(|error| admin_error(error, name))
 }
 

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, join, split};
 use tokio::time::{Instant, timeout};
 
 use super::common::record;
-use super::kit::{TIMEOUT, TOPIC, env, failure, fake, start};
+use super::kit::{TIMEOUT, TOPIC, builder, env, failure, fake, start};
 
 #[test]
 fn appends_in_line_end_with_the_runtime_of_the_client() {
@@ -58,6 +58,19 @@ async fn a_creation_that_may_have_happened_is_never_called_undone() {
             .inject(Fault::answer(ErrorCode::REQUEST_TIMED_OUT).after_applying().on(ApiKey::CREATE_TOPICS));
         client.create_topic("third", 1, 1).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_created_topic_that_may_not_be_looked_at_is_reported_at_once() {
+    // In later versions, the fault stands at the answer and not at the topic.
+    let cluster = fake().in_memory().advertise(ApiKey::METADATA, 1..=8).start().await.unwrap();
+    let client = builder(&cluster).build().await.unwrap();
+    let refusal = Fault::answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED).topic("second");
+    cluster.inject(refusal.on(ApiKey::METADATA).always());
+    let error = failure(Duration::ZERO, async { client.create_topic("second", 1, 1).await }).await;
+    let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Broker(code), Outcome::Unknown), "{error}");
+    assert!(!error.is_retriable() && !error.is_timeout() && cluster.topic_id("second").is_ok());
 }
 
 #[tokio::test(start_paused = true)]
