@@ -106,7 +106,8 @@ impl Client {
     /// Ends the client: takes no more calls, waits until what has a place in line is written or its
     /// time is over, at most for the delivery timeout, and ends the connections.
     ///
-    /// Partition clients made from it end with it.
+    /// Partition clients made from it end with it. No socket is open when it returns. If the future is dropped,
+    /// call it again.
     pub async fn close(&self) {
         self.inner.is_closed.store(true, Ordering::Release);
         self.inner.tasks.close();

@@ -4,14 +4,14 @@
 //! result before asking again.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rskafka_protocol::ErrorCode;
 use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::lane::{self, Slot};
 use crate::metadata::{LeaderLookup, Metadata};
 use crate::peer::Peer;
 use crate::{Broker, ClusterConfig, Error, Failure, Place, Topic, ask};
@@ -29,8 +29,8 @@ struct Inner {
     metadata: Mutex<Metadata>,
     /// What is kept for each address in use.
     peers: Mutex<BTreeMap<Endpoint, Arc<Peer>>>,
-    /// Every lane that has opened a connection and is still in use.
-    opened: Mutex<Vec<Weak<Slot>>>,
+    /// A task for each connection that is open.
+    connections: TaskTracker,
     closed: CancellationToken,
     refreshing: tokio::sync::Mutex<()>,
     runtime: Handle,
@@ -46,7 +46,7 @@ impl Cluster {
             config,
             metadata: Mutex::default(),
             peers: Mutex::default(),
-            opened: Mutex::default(),
+            connections: TaskTracker::new(),
             closed: CancellationToken::new(),
             refreshing: tokio::sync::Mutex::default(),
             runtime: Handle::current(),
@@ -88,25 +88,23 @@ impl Cluster {
     /// what is under way fails with [`Failure::Closed`]. If the future is dropped, call it again.
     pub async fn close(&self) {
         self.inner.closed.cancel();
-        // Before the peers go, which hold the lanes that are shared.
-        let slots: Vec<_> = self.lock_opened().iter().filter_map(Weak::upgrade).collect();
         self.lock_peers().clear();
-        let mut endings = Vec::new();
-        for slot in slots {
-            endings.extend(lane::end(self, &slot).await);
-        }
-        for ending in endings {
-            ending.await;
-        }
+        self.inner.connections.close();
+        self.inner.connections.wait().await;
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.closed.is_cancelled()
     }
 
-    /// Waits until the cluster is closed.
-    pub(crate) async fn closed(&self) {
-        self.inner.closed.cancelled().await;
+    /// Tells that the cluster is closed, without keeping what belongs to it.
+    pub(crate) fn closed(&self) -> &CancellationToken {
+        &self.inner.closed
+    }
+
+    /// Runs a task that stands for an open connection.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.connections.spawn_on(task, &self.inner.runtime);
     }
 
     /// Makes the next look at a topic's leaders ask a broker.
@@ -127,20 +125,6 @@ impl Cluster {
         };
         let broker = metadata.brokers().find(|broker| broker.endpoint == endpoint).map(|broker| broker.id);
         Place { broker, endpoint: Some(endpoint), ..place }
-    }
-
-    /// Notes a lane that opens its first connection.
-    pub(crate) fn note_opened(&self, slot: &Arc<Slot>) {
-        let mut opened = self.lock_opened();
-        if opened.len() == opened.capacity() {
-            // Before it grows: what is out of use need not be kept.
-            opened.retain(|slot| slot.strong_count() > 0);
-        }
-        opened.push(Arc::downgrade(slot));
-    }
-
-    fn lock_opened(&self) -> MutexGuard<'_, Vec<Weak<Slot>>> {
-        self.inner.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn metadata(&self) -> MutexGuard<'_, Metadata> {

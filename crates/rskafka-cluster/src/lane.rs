@@ -5,6 +5,7 @@
 //! wait for each other stands on different lanes. A connection whose session ends serves until its
 //! successor is open.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -81,8 +82,8 @@ impl Lane {
         }
         let endpoint = &peer.endpoint;
         if let Some(current) = state.current.as_mut().filter(|it| it.serves(endpoint)) {
-            if current.connection.is_due() && current.succeed(cluster, peer, broker).await {
-                self.watch(cluster, &current.connection);
+            if current.connection.is_due() {
+                current.succeed(cluster, peer, broker, &self.slot).await;
             }
             return Ok(current.connection.clone());
         }
@@ -94,21 +95,15 @@ impl Lane {
             return Err(failed.1.clone());
         }
         *state = State::default();
-        let opened = opening(cluster, peer, broker, deadline).await.unwrap_or(Err(Failure::RuntimeGone));
+        let opened =
+            opening(cluster, peer, broker, &self.slot, deadline).await.unwrap_or(Err(Failure::RuntimeGone));
         let connection = opened.inspect_err(|failure| {
             failures.fetch_add(1, Ordering::Relaxed);
             state.failure = Some(Box::new((endpoint.clone(), failure.clone())));
         })?;
         if has_opened.swap(true, Ordering::Relaxed) {
             peer.history.counters().reconnected();
-        } else {
-            cluster.note_opened(&self.slot);
         }
-        if cluster.is_closed() {
-            // Closing may have looked at the lanes before this one was noted.
-            return Err(Failure::Closed);
-        }
-        self.watch(cluster, &connection);
         Ok(state.current.insert(Current::new(connection, cluster)).connection.clone())
     }
 
@@ -116,17 +111,6 @@ impl Lane {
     pub(crate) fn is_open(&self) -> bool {
         let state = self.slot.state.try_lock();
         state.is_ok_and(|state| state.current.as_ref().is_some_and(|it| !it.connection.is_closed()))
-    }
-
-    /// Frees the memory of a connection when it has ended: a lane that is not used for long holds none.
-    fn watch(&self, cluster: &Cluster, connection: &Connection) {
-        let (ended, slot) = (connection.ended(), Arc::downgrade(&self.slot));
-        cluster.runtime().spawn(async move {
-            ended.await;
-            if let Some(slot) = Weak::upgrade(&slot) {
-                slot.state.lock().await.current.take_if(|current| current.connection.is_closed());
-            }
-        });
     }
 }
 
@@ -139,20 +123,17 @@ impl Current {
         self.connection.endpoint() == endpoint && !self.connection.is_closed()
     }
 
-    /// Goes a step towards another connection in place of this one, without waiting for it; whether it has
-    /// taken its place. What is in flight here has a handle of its own, and ends with its last answer.
-    async fn succeed(&mut self, cluster: &Cluster, peer: &Arc<Peer>, broker: Option<i32>) -> bool {
+    /// Goes a step towards another connection in place of this one, without waiting for it. What is in
+    /// flight here has a handle of its own, and ends with its last answer.
+    async fn succeed(&mut self, cluster: &Cluster, peer: &Arc<Peer>, broker: Option<i32>, slot: &Arc<Slot>) {
         let now = cluster.env().now();
         match &mut self.successor {
             Successor::NotBefore(moment) if moment.is_over(now) => {
                 let deadline = Deadline::after(now, cluster.config().connection.connect_timeout);
-                self.successor = Successor::Opening(opening(cluster, peer, broker, deadline));
+                self.successor = Successor::Opening(opening(cluster, peer, broker, slot, deadline));
             }
             Successor::Opening(opening) if opening.is_finished() => match opening.await {
-                Ok(Ok(connection)) => {
-                    *self = Self::new(connection, cluster);
-                    return true;
-                }
+                Ok(Ok(connection)) => *self = Self::new(connection, cluster),
                 failed => {
                     let failure = failed.unwrap_or(Err(Failure::RuntimeGone)).err();
                     let (broker, failure) = (self.connection.endpoint(), failure.as_ref().map(with_sources));
@@ -163,38 +144,49 @@ impl Current {
             },
             _ => {}
         }
-        false
     }
 }
 
-/// Tells the connections of a lane of a closed cluster to end; gives what waits for that.
-pub(crate) async fn end(cluster: &Cluster, slot: &Slot) -> Vec<impl Future<Output = ()> + use<>> {
-    let mut state = slot.state.lock().await;
-    let Some(Current { connection, successor }) = &mut state.current else { return Vec::new() };
-    connection.end();
-    let mut endings = vec![connection.ended()];
-    let none = Successor::NotBefore(Deadline::at(cluster.env().now()));
-    if let Successor::Opening(opening) = std::mem::replace(successor, none)
-        // It may be open already; if not, it ends with the cluster.
-        && let Ok(Ok(connection)) = opening.await
-    {
-        connection.end();
-        endings.push(connection.ended());
-    }
-    endings
-}
-
-/// Opens a connection whose task lives on the cluster's runtime, whichever one the caller is on.
-fn opening(cluster: &Cluster, peer: &Arc<Peer>, broker: Option<i32>, deadline: Deadline) -> Opening {
+/// Opens a connection whose tasks live on the cluster's runtime, whichever one the caller is on.
+fn opening(
+    cluster: &Cluster,
+    peer: &Arc<Peer>,
+    broker: Option<i32>,
+    slot: &Arc<Slot>,
+    deadline: Deadline,
+) -> Opening {
     let runtime = cluster.runtime().clone();
-    let (cluster, peer) = (cluster.clone(), peer.clone());
+    let (cluster, peer, slot) = (cluster.clone(), peer.clone(), Arc::downgrade(slot));
     let opening = async move {
-        tokio::select! { biased;
-            () = cluster.closed() => Err(Failure::Closed),
+        let opened = tokio::select! { biased;
+            () = cluster.closed().cancelled() => Err(Failure::Closed),
             opened = peer.gate.pass(&cluster, deadline, open(&cluster, &peer, broker, deadline)) => opened,
-        }
+        };
+        opened.inspect(|connection| watch(&cluster, connection, slot))
     };
     AbortOnDropHandle::new(runtime.spawn(opening))
+}
+
+/// Ends a connection when the cluster is closed, also one whose place another has taken; and frees its memory
+/// when it has ended: a lane that is not used for long holds none.
+fn watch(cluster: &Cluster, connection: &Connection, slot: Weak<Slot>) {
+    let (ended, connection) = (connection.ended(), connection.downgrade());
+    let closed = cluster.closed().clone();
+    cluster.spawn(async move {
+        let mut ended = pin!(ended);
+        tokio::select! { biased;
+            () = &mut ended => {}
+            () = closed.cancelled() => {
+                if let Some(connection) = connection.upgrade() {
+                    connection.end();
+                }
+                ended.await;
+            }
+        }
+        if let Some(slot) = slot.upgrade() {
+            slot.state.lock().await.current.take_if(|current| current.connection.is_closed());
+        }
+    });
 }
 
 async fn open(

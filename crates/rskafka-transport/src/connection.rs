@@ -3,7 +3,7 @@
 //! Invariant: an answer that cannot be decoded ends the connection, because nothing after it can be
 //! trusted.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use rskafka_protocol::{ApiKey, Request, decode_response, encode_request};
@@ -33,6 +33,19 @@ use crate::versions::BrokerVersions;
 #[derive(Debug, Clone)]
 pub struct Connection {
     inner: Arc<Inner>,
+}
+
+/// A connection that is not kept open by this.
+#[derive(Debug, Clone)]
+pub struct WeakConnection {
+    inner: Weak<Inner>,
+}
+
+impl WeakConnection {
+    /// The connection, if anybody else still has it.
+    pub fn upgrade(&self) -> Option<Connection> {
+        self.inner.upgrade().map(|inner| Connection { inner })
+    }
 }
 
 #[derive(Debug)]
@@ -193,6 +206,11 @@ impl Connection {
     /// connection open.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         self.inner.link.ended()
+    }
+
+    /// A handle that does not keep the connection open.
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection { inner: Arc::downgrade(&self.inner) }
     }
 
     /// Ends the connection for all handles, without waiting for it. Calls under way fail.

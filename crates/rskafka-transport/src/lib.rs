@@ -32,7 +32,7 @@ mod tls;
 mod versions;
 
 pub use config::{CallOptions, ConnectionConfig};
-pub use connection::{Connection, Reply};
+pub use connection::{Connection, Reply, WeakConnection};
 pub use counters::{BrokerStats, Counters, LATENCY_BOUNDS, Latency};
 pub use deadline::Deadline;
 pub use dial::{AddressFailure, BoxFuture, BoxStream, Connector, Resolver, Stream};

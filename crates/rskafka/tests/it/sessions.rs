@@ -225,3 +225,24 @@ async fn a_client_closes_while_its_sessions_are_renewed() {
         assert_eq!(tokens.guard.state().open, 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_what_is_under_way_on_a_connection_whose_place_another_has_taken() {
+    let (_cluster, client, log, tokens) = start(Duration::from_secs(100)).await;
+    log.fetch_records(0, 0..1_000_000, 0).await.unwrap();
+    sleep(Duration::from_secs(91)).await;
+    // Goes over the old connection, and begins to open the other one.
+    let poll = tokio::spawn({
+        let log = log.clone();
+        async move { log.fetch_records(1, 1..1_000_000, 30_000).await }
+    });
+    sleep(2 * A_TOKEN_TAKES).await;
+    let given = tokens.given.load(Ordering::Relaxed);
+    log.fetch_records(0, 0..1_000_000, 0).await.unwrap();
+    assert_eq!(tokens.given.load(Ordering::Relaxed), given, "it has gone over the other one");
+    let started = Instant::now();
+    client.close().await;
+    let error = poll.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Closed, "{error}");
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
