@@ -59,7 +59,7 @@ impl Cluster {
                 let api = ApiKey::METADATA;
                 return Err(Error { api, place, attempts, gave_up, may_have_taken_effect: false, failure });
             }
-            tokio::time::sleep(pause).await;
+            self.pause(pause).await;
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rskafka_protocol::ErrorCode;
 use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env};
@@ -100,6 +101,11 @@ impl Cluster {
     /// Tells that the cluster is closed, without keeping what belongs to it.
     pub(crate) fn closed(&self) -> &CancellationToken {
         &self.inner.closed
+    }
+
+    /// Pauses before another attempt, at most until the cluster is closed: the attempt finds that out.
+    pub(crate) async fn pause(&self, pause: Duration) {
+        let _ = tokio::time::timeout(pause, self.closed().cancelled()).await;
     }
 
     /// Runs a task that stands for an open connection.

@@ -238,7 +238,7 @@ impl Cluster {
                 if call.deadline.remaining(self.env().now()) <= pause {
                     return Err(error(&place, attempts, true, may_repeat, failure));
                 }
-                tokio::time::sleep(pause).await;
+                self.pause(pause).await;
             }
             last = Some(failure);
         }
@@ -335,7 +335,7 @@ impl Cluster {
             if until.remaining(self.env().now()) <= pause {
                 return Err(failure);
             }
-            tokio::time::sleep(pause).await;
+            self.pause(pause).await;
             self.metadata().mark_stale(topic);
         }
     }

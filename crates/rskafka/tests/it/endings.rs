@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rskafka::client::OffsetAt;
 use rskafka::client::env::Env;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::protocol::{ApiKey, ErrorCode};
@@ -127,6 +128,24 @@ async fn after_close_no_socket_is_open() {
         assert_eq!(Arc::strong_count(&held), others + open);
         client.close().await;
         assert_eq!(Arc::strong_count(&held), others);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_pauses_between_two_attempts_ends_with_its_client() {
+    let pause = Duration::from_secs(5);
+    for api in [ApiKey::LIST_OFFSETS, ApiKey::METADATA] {
+        let (cluster, _, _) = start(1).await;
+        let client = builder(&cluster).backoff(pause, pause).build().await.unwrap();
+        let log = client.partition_client(TOPIC, 0).await.unwrap();
+        cluster.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::LIST_OFFSETS).always());
+        cluster.inject(Fault::close().on(api).always());
+        let call = tokio::spawn(async move { log.get_offset(OffsetAt::Latest).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let started = Instant::now();
+        client.close().await;
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), started.elapsed()), (&ErrorKind::Closed, Duration::ZERO), "{error}");
     }
 }
 
