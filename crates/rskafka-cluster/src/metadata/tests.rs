@@ -105,10 +105,10 @@ fn a_hint_is_taken_if_its_epoch_is_newer_and_otherwise_makes_the_topic_stale() {
 #[test]
 fn a_hint_for_a_topic_that_was_made_anew_since_says_nothing_of_its_epochs() {
     let mut metadata = Metadata::default();
-    metadata.apply(12, &answer(1, 1, 5));
-    metadata.apply(12, &answer(2, 2, 0));
+    metadata.apply(12, &answer(1, 1, 5), false);
+    metadata.apply(12, &answer(2, 2, 0), false);
     assert!(!metadata.apply_hint("wal", ID, 0, &hint(3, 6)));
-    metadata.apply(12, &answer(2, 2, 0));
+    metadata.apply(12, &answer(2, 2, 0), false);
     assert_eq!(leader_of(&metadata), Some((2, Some(0))));
 }
 
