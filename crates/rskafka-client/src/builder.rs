@@ -168,8 +168,10 @@ impl ClientBuilder {
 
     /// Connects to the cluster.
     ///
-    /// Tries the brokers again and again until one answers or `api_timeout` is over. The client's tasks
-    /// live on the runtime that this is awaited on. Cancel safe.
+    /// Tries the brokers again and again until one answers or `api_timeout` is over. Cancel safe.
+    ///
+    /// The client's tasks live on the runtime that this is awaited on. Calls may be made on any other, but they
+    /// end, at their deadline too, only while that one runs: a current-thread runtime runs only in `block_on`.
     ///
     /// # Errors
     ///

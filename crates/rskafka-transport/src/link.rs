@@ -50,6 +50,8 @@ impl Shared {
 }
 
 /// A request on its way to the task.
+///
+/// Boxed, because a channel has room for 32 of them from the beginning, in each of thousands of connections.
 pub(crate) struct Submitted {
     pub(crate) correlation_id: i32,
     pub(crate) frame: Frame,
@@ -152,7 +154,7 @@ pub(crate) struct Link {
     client_id: String,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
-    requests: mpsc::Sender<Submitted>,
+    requests: mpsc::Sender<Box<Submitted>>,
     /// How much room one request takes at most, so that a large one fits when it is alone.
     room: u32,
     next_correlation_id: AtomicI32,
@@ -275,7 +277,7 @@ impl Link {
         let room = self.acquire(&self.shared.room, bytes, deadline).await?;
         let in_flight = InFlight::new(&self.counters);
         let ticket = Ticket { api, started, waiter, in_flight, _held: [place, room] };
-        let submitted = Submitted { correlation_id, frame, patience, ticket };
+        let submitted = Box::new(Submitted { correlation_id, frame, patience, ticket });
         self.requests.try_send(submitted).map_err(|_| Unsubmitted::Failed(self.closed(false)))
     }
 

@@ -44,7 +44,7 @@ pub(crate) struct Task {
     endpoint: Endpoint,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
-    submitted: mpsc::Receiver<Submitted>,
+    submitted: mpsc::Receiver<Box<Submitted>>,
     pipeline: Pipeline<Ticket>,
     reader: FrameReader,
     idle_timeout: Duration,
@@ -57,7 +57,7 @@ impl Task {
         config: &ConnectionConfig,
         shared: Arc<Shared>,
         counters: Arc<Counters>,
-        submitted: mpsc::Receiver<Submitted>,
+        submitted: mpsc::Receiver<Box<Submitted>>,
     ) -> Self {
         let pipeline = Pipeline::new(config.max_in_flight);
         let reader = FrameReader::new(config.max_frame_bytes);
@@ -191,8 +191,8 @@ impl Task {
 }
 
 /// Puts a request in line, or refuses it because the broker has asked for too long a silence.
-fn take_in(request: Submitted, pipeline: &mut Pipeline<Ticket>) {
-    let Submitted { correlation_id, frame, patience, ticket } = request;
+fn take_in(request: Box<Submitted>, pipeline: &mut Pipeline<Ticket>) {
+    let Submitted { correlation_id, frame, patience, ticket } = *request;
     let times = (ticket.started, patience);
     if let Err(ticket) = pipeline.push(correlation_id, frame.into_chunks(), times, ticket)
         && let Some(until) = pipeline.silent_until()

@@ -23,9 +23,8 @@ const LIMIT: u64 = 2048;
 /// How many are in use at once, before they are left alone. The process keeps some of the memory that these
 /// need while they are active, which counts as growth too.
 const WAVE: usize = 500;
-/// Longer than this process may have to wait for a processor: a connection that is idle for as long between its
-/// opening and its first request is closed again.
-const IDLE: Duration = Duration::from_millis(500);
+/// The shortest time after which a connection counts as idle.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// How many connections 500 active clients may have: one to produce and one to fetch for each, and one to each
 /// broker for all else.
