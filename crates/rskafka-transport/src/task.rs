@@ -146,7 +146,7 @@ impl Task {
                     }
                     // A call that came at this moment is in time.
                     while let Ok(request) = submitted.try_recv() {
-                        take_in(request, pipeline);
+                        take_in(*request, pipeline);
                     }
                     if pipeline.is_empty() && idle_until.is_some_and(|until| until.is_over(now)) {
                         return CloseCause::Idle;
@@ -159,7 +159,7 @@ impl Task {
                     }
                 }
                 request = submitted.recv() => match request {
-                    Some(request) => take_in(request, pipeline),
+                    Some(request) => take_in(*request, pipeline),
                     None => return CloseCause::ByClient,
                 },
                 result = poll_fn(|cx| poll_write(pipeline, &mut flushed, write, counters, cx)), if has_output => {
@@ -191,8 +191,8 @@ impl Task {
 }
 
 /// Puts a request in line, or refuses it because the broker has asked for too long a silence.
-fn take_in(request: Box<Submitted>, pipeline: &mut Pipeline<Ticket>) {
-    let Submitted { correlation_id, frame, patience, ticket } = *request;
+fn take_in(request: Submitted, pipeline: &mut Pipeline<Ticket>) {
+    let Submitted { correlation_id, frame, patience, ticket } = request;
     let times = (ticket.started, patience);
     if let Err(ticket) = pipeline.push(correlation_id, frame.into_chunks(), times, ticket)
         && let Some(until) = pipeline.silent_until()
