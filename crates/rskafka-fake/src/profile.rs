@@ -28,7 +28,7 @@ pub enum Profile {
     Kafka4_3,
     /// Redpanda 24.3: no flexible Produce and no DescribeCluster; the epoch of an idempotent batch is not
     /// checked, a batch may not go over the end of the sequence numbers, and aborted transactions come in
-    /// any order.
+    /// any order. That too few replicas are in sync is said late, when the append is at the leader.
     Redpanda,
     /// Azure Event Hubs: no topic ids, no compression but gzip, no leader epochs. An ApiVersions request
     /// that is too new ends the connection.
@@ -47,6 +47,9 @@ pub(crate) struct Quirks {
     pub(crate) min_isr_capped: bool,
     /// With fewer in sync than the topic wants nothing more is committed (KIP-966).
     pub(crate) commits_min_isr_only: bool,
+    /// An append with acks=all for which too few are in sync is refused before it is written. Raft, which
+    /// Redpanda replicates by, writes it at the leader and waits for the others.
+    pub(crate) refuses_below_min_isr: bool,
     /// While there is no leader no replica is in sync (KIP-966).
     pub(crate) isr_may_be_empty: bool,
     /// Aborted transactions come in the order of their end.
@@ -70,6 +73,7 @@ const KAFKA: Quirks = Quirks {
     topic_ids: true,
     min_isr_capped: true,
     commits_min_isr_only: true,
+    refuses_below_min_isr: true,
     isr_may_be_empty: true,
     aborted_in_order: true,
     only_gzip: false,
@@ -91,7 +95,7 @@ const KAFKA_2_8: Quirks = Quirks {
     ..KAFKA_3_9
 };
 const REDPANDA: Quirks = Quirks {
-    commits_min_isr_only: false,
+    refuses_below_min_isr: false,
     isr_may_be_empty: false,
     aborted_in_order: false,
     producers: Rules { fences: false, wraps: false },

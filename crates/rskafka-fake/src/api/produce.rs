@@ -4,7 +4,7 @@
 //! - Exactly one batch of magic 2: INVALID_RECORD; Zstandard before version 7: UNSUPPORTED_COMPRESSION_TYPE.
 //! - Only at the leader: NOT_LEADER_OR_FOLLOWER, from version 10 on with leader and address (KIP-951).
 //! - acks -1, 0 or 1, else INVALID_REQUIRED_ACKS; with -1 at least `min.insync.replicas` are in sync, else
-//!   NOT_ENOUGH_REPLICAS. With 0 there is no answer, and an error ends the connection.
+//!   NOT_ENOUGH_REPLICAS (Redpanda: it waits). With 0 there is no answer, and an error ends the connection.
 //! - With acks -1 the answer waits until the batch is in every replica in sync. REQUEST_TIMED_OUT (since
 //!   Kafka 3.7 also while too few are in sync, KIP-966), NOT_ENOUGH_REPLICAS_AFTER_APPEND (before) and, if the
 //!   leader or the topic goes meanwhile, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION say that it may
@@ -207,7 +207,8 @@ fn append(
         return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
     }
     let leader = partition.led_by(call.broker)?;
-    if acks == -1 && partition.isr.len() < min_insync_replicas(partition, settings, quirks) {
+    let too_few = partition.isr.len() < min_insync_replicas(partition, settings, quirks);
+    if acks == -1 && too_few && quirks.refuses_below_min_isr {
         return Err(Refused {
             refusal: ErrorCode::NOT_ENOUGH_REPLICAS.into(),
             log_start_offset: leader.log.start_offset(),

@@ -198,12 +198,8 @@ async fn topic_configs_bound_batches_and_replicas() {
         let answer = produced(client.call(9, &produce_request(&topic, 0, acks, Some(records))).await);
         refused.push(answer.error_code);
     }
-    let expected = [
-        ErrorCode::MESSAGE_TOO_LARGE,
-        ErrorCode::INVALID_RECORD,
-        ErrorCode::NOT_ENOUGH_REPLICAS,
-        ErrorCode::NONE,
-    ];
+    let expected =
+        [ErrorCode::MESSAGE_TOO_LARGE, ErrorCode::INVALID_RECORD, too_few_in_sync().0, ErrorCode::NONE];
     assert_eq!(refused, expected);
 }
 

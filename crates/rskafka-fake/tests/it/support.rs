@@ -30,6 +30,14 @@ pub(crate) fn profile() -> Profile {
     std::env::var("RSKAFKA_FAKE_PROFILE").map_or(Profile::default(), |name| name.parse().unwrap())
 }
 
+/// What an append with acks=all gets while too few replicas are in sync, and whether it is written all the same.
+pub(crate) fn too_few_in_sync() -> (ErrorCode, bool) {
+    match profile() {
+        Profile::Redpanda => (ErrorCode::REQUEST_TIMED_OUT, true),
+        _ => (ErrorCode::NOT_ENOUGH_REPLICAS, false),
+    }
+}
+
 /// Where clusters begin that are not of one profile in particular.
 pub(crate) fn fake() -> FakeClusterBuilder {
     FakeCluster::builder().profile(profile())
