@@ -1,6 +1,9 @@
 //! What can go wrong: one kind is one row of the table.
 //!
 //! Invariant: a kind that may lose what was acknowledged is drawn only where a profile allows for that.
+//!
+//! Two faults of the cluster are none: over pipes a reset is a cut, and bits that flip on the way can be told by no
+//! client, as nothing in an answer has a checksum but its records.
 
 use std::time::Duration;
 
