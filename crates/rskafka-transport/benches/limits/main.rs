@@ -113,8 +113,13 @@ fn check<R: Request + 'static>(
     // Each socket has buffers that grow by what the kernel has seen of it: several, and others for each pair,
     // even that out.
     let runtime = Rc::new(runtime);
-    let sides =
-        Rc::new(RefCell::new(Sides { runtime, request, ours: VecDeque::new(), raw: VecDeque::new() }));
+    let sides = Rc::new(RefCell::new(Sides {
+        runtime,
+        request,
+        ours: VecDeque::new(),
+        raw: VecDeque::new(),
+        answer: Vec::new(),
+    }));
     let (subject, baseline, renew) = (sides.clone(), sides.clone(), sides);
     Check {
         name,
@@ -136,6 +141,8 @@ struct Sides<R> {
     request: R,
     ours: VecDeque<Connection>,
     raw: VecDeque<RawClient>,
+    /// One for all connections, as what the other side frees is its next answer's: so both are as likely in a cache.
+    answer: Vec<u8>,
 }
 
 impl<R: Request> Sides<R> {
@@ -164,7 +171,7 @@ impl<R: Request> Sides<R> {
 
     fn exchange_raw(&mut self) {
         self.raw.rotate_left(1);
-        self.runtime.block_on(self.raw[0].exchange());
+        self.runtime.block_on(self.raw[0].exchange(&mut self.answer));
     }
 }
 

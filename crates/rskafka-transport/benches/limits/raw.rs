@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 pub(crate) struct RawClient {
     stream: TcpStream,
     request: Bytes,
-    answer: Vec<u8>,
 }
 
 impl RawClient {
@@ -16,24 +15,24 @@ impl RawClient {
     pub(crate) async fn connect(endpoint: &Endpoint, request: Bytes) -> Self {
         let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.expect("a connection");
         stream.set_nodelay(true).expect("it is a socket");
-        Self { stream, request, answer: Vec::new() }
+        Self { stream, request }
     }
 
-    pub(crate) async fn exchange(&mut self) {
+    /// Sends the request, and takes the answer into memory that is used again.
+    pub(crate) async fn exchange(&mut self, answer: &mut Vec<u8>) {
         self.stream.write_all(&self.request).await.expect("the peer reads");
-        self.answer.clear();
-        while self.missing() > 0 {
-            let missing = self.missing();
-            self.answer.reserve(missing);
-            self.stream.read_buf(&mut self.answer).await.expect("the peer answers");
+        answer.clear();
+        while missing(answer) > 0 {
+            answer.reserve(missing(answer));
+            self.stream.read_buf(answer).await.expect("the peer answers");
         }
     }
+}
 
-    /// How many bytes of the answer are missing, as far as is known.
-    fn missing(&self) -> usize {
-        match self.answer.first_chunk() {
-            Some(length) => 4 + u32::from_be_bytes(*length) as usize - self.answer.len(),
-            None => 4,
-        }
+/// How many bytes of an answer are missing, as far as is known.
+fn missing(answer: &[u8]) -> usize {
+    match answer.first_chunk() {
+        Some(length) => 4 + u32::from_be_bytes(*length) as usize - answer.len(),
+        None => 4,
     }
 }
