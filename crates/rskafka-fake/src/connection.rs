@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use rskafka_protocol::{ApiKey, Frame, RequestHeader};
+use rskafka_protocol::{Frame, RequestHeader};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -20,8 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use self::reading::{Arrived, End, read_requests};
 use crate::api::{Call, Exchange, Reply};
 use crate::authentication::Authentication;
-use crate::bug::{self, Planted, Treatment};
-use crate::fault::{Action, Direction, Strike};
+use crate::fault::{Action, Direction, Rewrite, Rewritten, Strike};
 use crate::shared::Listed;
 use crate::stream::{Raw, Stream};
 
@@ -121,20 +120,10 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
                 return Ok(());
             }
             self.throttle = Duration::ZERO;
-            let goes_on = if header.api_key == ApiKey::PRODUCE
-                && let Some(bug) = self.listed.shared.take_bug()
-            {
-                self.listed.shared.with(|state, now| state.received.taken(sequence, now.instant));
-                let reply = self.mistreat(bug, &header, body).await;
-                self.reply(sequence, reply).await?
-            } else {
-                let Some(exchange) = self.listed.shared.versions.decode(&header, &body) else {
-                    return Ok(());
-                };
-                drop(body);
-                self.serve(sequence, &header, exchange).await?
+            let Some(exchange) = self.listed.shared.versions.decode(&header, &body) else {
+                return Ok(());
             };
-            if !goes_on {
+            if !self.serve(sequence, &header, body, exchange).await? {
                 return Ok(());
             }
             // The answer is out, and nothing more is taken meanwhile (KIP-219).
@@ -166,6 +155,7 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
         &mut self,
         sequence: u64,
         header: &RequestHeader,
+        body: Bytes,
         exchange: Box<dyn Exchange>,
     ) -> io::Result<bool> {
         let Listed { connected, shared, .. } = self.listed;
@@ -174,6 +164,7 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
             state.strike(header.api_key, connected.broker, || exchange.targets())
         });
         let Some(Strike { action, applies, delay, throttle }) = strike else {
+            drop(body);
             let reply = self.apply(header, exchange).await;
             return self.reply(sequence, reply).await;
         };
@@ -192,6 +183,12 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
             Action::Code(_) => self.reply(sequence, refusal.unwrap_or(Reply::NoAnswer)).await,
             Action::Swallow => Ok(true),
             Action::Close => Ok(false),
+            Action::Rewrite(rewrite) => {
+                if let Some(answer) = self.rewrite(rewrite, header, &body).await {
+                    self.write(sequence, vec![answer]).await?;
+                }
+                Ok(true)
+            }
             Action::Tamper(tamper) => {
                 let (frame, is_last) = match truth {
                     Reply::Answer(frame) => (frame, false),
@@ -205,31 +202,19 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
         }
     }
 
-    /// Serves an append as a bug has it.
-    async fn mistreat(&mut self, bug: Planted, header: &RequestHeader, body: Bytes) -> Reply {
-        let shared = &self.listed.shared;
-        let (treatment, left) = bug.treat(header, &body);
-        let Treatment::Wrong { bodies, reply, moved } = treatment else {
-            let Some(exchange) = shared.versions.decode(header, &body) else {
-                return Reply::Close;
-            };
-            let reply = self.apply(header, exchange).await;
-            if let Some(mut bug) = left {
-                bug.answered(header, &body, &reply);
-                self.listed.shared.plant(bug);
-            }
-            return reply;
-        };
-        left.into_iter().for_each(|bug| shared.plant(bug));
+    /// Serves other requests in place of one, and gives another answer.
+    async fn rewrite(&mut self, rewrite: Rewrite, header: &RequestHeader, body: &Bytes) -> Option<Bytes> {
+        let Rewritten { bodies, answer } = (rewrite.0)(header, body);
         let mut first = None;
         for body in bodies {
-            let Some(exchange) = self.listed.shared.versions.decode(header, &body) else {
-                return Reply::Close;
-            };
+            let exchange = self.listed.shared.versions.decode(header, &body)?;
             let reply = self.apply(header, exchange).await;
             first.get_or_insert(reply);
         }
-        bug::moved(header, reply.or(first).unwrap_or(Reply::NoAnswer), moved)
+        answer(match first {
+            Some(Reply::Answer(frame)) => Some(frame.to_bytes()),
+            _ => None,
+        })
     }
 
     /// Lets the cluster serve the request, however long that waits.

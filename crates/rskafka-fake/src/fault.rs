@@ -8,8 +8,8 @@ mod sense;
 
 pub use self::bytes::ByteFault;
 pub(crate) use self::bytes::{ByteAction, ByteFaults, Direction, Reached};
-pub use self::request::Fault;
-pub(crate) use self::request::{Action, Strike};
+pub(crate) use self::request::{Action, Rewrite, Strike};
+pub use self::request::{Fault, Rewritten};
 
 use self::request::RequestFaults;
 

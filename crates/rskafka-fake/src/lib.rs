@@ -56,7 +56,6 @@
 mod api;
 mod authentication;
 mod broker;
-mod bug;
 mod builder;
 mod clock;
 mod cluster;
@@ -76,10 +75,9 @@ mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use bug::{BUGS, Bug};
 pub use builder::FakeClusterBuilder;
 pub use cluster::FakeCluster;
-pub use fault::{ByteFault, Fault, FaultId};
+pub use fault::{ByteFault, Fault, FaultId, Rewritten};
 pub use profile::Profile;
 pub use received::ReceivedRequest;
 #[cfg(feature = "sasl")]

@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 
 use crate::api::Versions;
 use crate::authentication::Authentication;
-use crate::bug::Planted;
 use crate::clock::{Clock, Now};
 use crate::fault::{ByteFault, Direction, FaultId, Reached};
 use crate::state::{ConnectionId, ControlError, State};
@@ -59,7 +58,6 @@ pub(crate) struct Shared {
     pub(crate) security: Security,
     pub(crate) arrivals: Notify,
     rejoined: Notify,
-    bug: Mutex<Option<Planted>>,
     clock: Clock,
 }
 
@@ -120,7 +118,6 @@ impl Shared {
             security,
             arrivals: Notify::new(),
             rejoined: Notify::new(),
-            bug: Mutex::default(),
             clock,
         }
     }
@@ -144,15 +141,6 @@ impl Shared {
             }
         }
         result
-    }
-
-    /// Takes the bug out that is planted.
-    pub(crate) fn take_bug(&self) -> Option<Planted> {
-        lock(&self.bug).take()
-    }
-
-    pub(crate) fn plant(&self, bug: Planted) {
-        *lock(&self.bug) = Some(bug);
     }
 
     /// Lists a new connection until its [`Listed`] is dropped.

@@ -7,6 +7,7 @@
 //! Invariant: nothing in a run depends on anything but its [`Setup`]. [`Live`] is no run: it holds the same rules against
 //! a cluster that is real.
 
+mod bug;
 mod director;
 mod drop;
 mod frames;
@@ -27,6 +28,7 @@ mod writer;
 
 use time::{Duration, OffsetDateTime};
 
+pub use self::bug::Bug;
 pub use self::kind::{Applied, DROPPED, Kind, LOSING, NAMES, Way};
 pub use self::live::{Live, LiveOutcome};
 pub use self::mistake::{MISTAKES, Mistake};

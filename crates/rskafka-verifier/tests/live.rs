@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rskafka::client::Client;
 use rskafka::client::env::Env;
-use rskafka_fake::{Bug, FakeCluster};
-use rskafka_verifier::sim::{Live, LiveOutcome, Wrong};
+use rskafka_fake::FakeCluster;
+use rskafka_verifier::sim::{Bug, Live, LiveOutcome, Wrong};
 
 async fn live(bug: Option<Bug>) -> LiveOutcome {
     let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
     cluster.create_topic("wal", 2, 3).unwrap();
-    bug.into_iter().for_each(|bug| cluster.plant(bug));
+    bug.into_iter().for_each(|bug| bug.plant(&cluster));
     let dialled = cluster.clone();
     let connector = move |host: String, port: u16| {
         let cluster = dialled.clone();

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use rskafka_fake::{Bug, Profile as BrokerProfile};
+use rskafka_fake::Profile as BrokerProfile;
 use rskafka_verifier::sim::{
-    DROPPED, Kind, MISTAKES, Mistake, Outcome, Profile, Setup, Sweep, Wrong, run, run_measured, shrink, sweep,
+    Bug, DROPPED, Kind, MISTAKES, Mistake, Outcome, Profile, Setup, Sweep, Wrong, run, run_measured, shrink,
+    sweep,
 };
 
 fn setup(seed: u64, profile: Profile) -> Setup {

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::bug::{Bug, Planted};
 use crate::cluster::FakeCluster;
 use crate::fault::{ByteFault, Fault, FaultId};
 use crate::received::ReceivedRequest;
@@ -75,13 +74,8 @@ impl FakeCluster {
     }
 }
 
-/// Bugs.
+/// Quotas.
 impl FakeCluster {
-    /// Has the cluster break its promises once: see [`Bug`].
-    pub fn plant(&self, bug: Bug) {
-        self.shared.plant(Planted::new(bug));
-    }
-
     /// How many bytes of records each client may send to a broker in a second, on average over ten; `None`
     /// for no limit. Clients are told apart by their ids. Whoever sends more is throttled (KIP-219).
     pub fn set_produce_quota(&self, bytes_per_second: Option<u64>) {

@@ -2,10 +2,12 @@
 //!
 //! Invariant: what goes wrong is decided when a request is taken, before it is applied.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rskafka_protocol::{ApiKey, ErrorCode, Frame, ResponseHeader};
+use rskafka_protocol::{ApiKey, ErrorCode, Frame, RequestHeader, ResponseHeader};
 
 use super::FaultId;
 use crate::random::Random;
@@ -56,6 +58,42 @@ pub(crate) enum Action {
     Close,
     /// It is changed on its way.
     Tamper(Tamper),
+    /// It belongs to other requests.
+    Rewrite(Rewrite),
+}
+
+type RewriteFn = dyn Fn(&RequestHeader, &Bytes) -> Rewritten + Send + Sync;
+
+/// What a test makes of a request.
+#[derive(Clone)]
+pub(crate) struct Rewrite(pub(crate) Arc<RewriteFn>);
+
+impl fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rewrite")
+    }
+}
+
+/// What a broker serves instead of a request, and what it answers: see [`Fault::rewrite`].
+pub struct Rewritten {
+    /// The bodies of the requests that are served, one after the other, under the request's header.
+    pub bodies: Vec<Bytes>,
+    /// Makes the answer that goes out, if any does, of the answer to the first of them, if it has one. An answer
+    /// is a whole frame, with its length and its header.
+    pub answer: Box<dyn FnOnce(Option<Bytes>) -> Option<Bytes> + Send>,
+}
+
+impl Rewritten {
+    /// The request as it came, and its true answer.
+    pub fn honest(body: &Bytes) -> Self {
+        Self { bodies: vec![body.clone()], answer: Box::new(|answer| answer) }
+    }
+}
+
+impl fmt::Debug for Rewritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewritten").field("bodies", &self.bodies).finish_non_exhaustive()
+    }
 }
 
 /// What is changed in an answer. Positions count from the frame's start, its length prefix included.
@@ -142,6 +180,12 @@ impl Fault {
     /// Instead of an answer these bytes go out as they are, e.g. those of another protocol.
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
         Self::new(Action::Tamper(Tamper::Raw { bytes: bytes.into() }), true)
+    }
+
+    /// The broker serves what `rewrite` makes of the request's header and body, and answers what that
+    /// makes of the answer: so that a broker can break any promise, to see that somebody notices.
+    pub fn rewrite(rewrite: impl Fn(&RequestHeader, &Bytes) -> Rewritten + Send + Sync + 'static) -> Self {
+        Self::new(Action::Rewrite(Rewrite(Arc::new(rewrite))), false)
     }
 
     /// The request is applied before it goes wrong: e.g. a batch is written, but its answer lost.

@@ -37,7 +37,7 @@ impl Fault {
         let changes_something = match &self.action {
             Action::Truth => !self.delay.is_zero() || !self.throttle.is_zero(),
             Action::Tamper(tamper) => tamper.changes_something(),
-            Action::Code(_) | Action::Swallow | Action::Close => true,
+            Action::Code(_) | Action::Swallow | Action::Close | Action::Rewrite(_) => true,
         };
         if !changes_something {
             return Err("a fault that changes nothing".to_owned());

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use rskafka_fake::{FakeCluster, Fault};
+use Bytes;
+use rskafka_fake::{FakeCluster, Fault, Rewritten};
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataResponse};
 use rskafka_protocol::messages::produce::ProduceRequest;
 use rskafka_protocol::{ApiKey, ErrorCode, ResponseHeader, decode_response};
@@ -169,4 +169,38 @@ async fn a_fault_strikes_only_what_it_is_narrowed_to() {
     cluster.remove_fault(elsewhere);
     let mut client = RawClient::pipe(&cluster, 2).await;
     client.call(9, &MetadataRequest::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewritten_request_is_served_as_the_test_has_it_and_answered_likewise() {
+    let cluster = cluster(1).await;
+    cluster.create_topic("t", 1, 1).unwrap();
+    let topic = topic(&cluster, "t");
+    let twice = |_: &_, body: &Bytes| Rewritten {
+        bodies: vec![body.clone(), body.clone()],
+        answer: Box::new(|answer| answer),
+    };
+    let unserved = |_: &_, _: &_| Rewritten {
+        bodies: Vec::new(),
+        answer: Box::new(|answer| {
+            assert!(answer.is_none());
+            Some(Bytes::from_static(&[0, 0, 0, 4, 0, 0, 0, 7]))
+        }),
+    };
+    let rewritten = cluster.inject(Fault::rewrite(twice).on(ApiKey::PRODUCE));
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let answer = client.call(9, &produce_request(&topic, 0, -1, Some(batch(["x"])))).await;
+    assert_eq!(answer.responses[0].partition_responses[0].base_offset, 0, "the first one's answer");
+    assert_eq!(cluster.log("t", 0).unwrap().values().unwrap(), ["x", "x"]);
+    assert_eq!(cluster.struck(rewritten), 1);
+
+    cluster.inject(Fault::rewrite(unserved).on(ApiKey::PRODUCE));
+    let mut connection = cluster.connect("broker-1", 9092).await.unwrap();
+    let request = produce_request(&topic, 0, -1, Some(batch(["y"])));
+    let frame = rskafka_protocol::encode_request(&request, 9, 7, None).unwrap().to_bytes();
+    tokio::io::AsyncWriteExt::write_all(&mut connection, &frame).await.unwrap();
+    let mut answer = [0; 8];
+    tokio::io::AsyncReadExt::read_exact(&mut connection, &mut answer).await.unwrap();
+    assert_eq!(answer, [0, 0, 0, 4, 0, 0, 0, 7]);
+    assert_eq!(cluster.log("t", 0).unwrap().end_offset, 2, "it was not served");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rskafka_fake::{Bug, Fault};
+use rskafka_fake::{Fault, Rewritten};
 use rskafka_protocol::messages::fetch::FetchRequest;
 use rskafka_protocol::messages::metadata::MetadataRequest;
 use rskafka_protocol::messages::produce::ProduceRequest;
@@ -79,14 +79,14 @@ async fn versions_without_the_field_are_throttled_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_append_that_a_bug_waits_for_is_throttled_and_recorded_like_any() {
+async fn an_append_that_is_rewritten_is_throttled_and_recorded_like_any() {
     let cluster = cluster(1).await;
     cluster.create_topic("t", 1, 1).unwrap();
     let topic = topic(&cluster, "t");
     let mut client = RawClient::pipe(&cluster, 1).await;
     cluster.inject(Fault::throttle(Duration::from_secs(3)).on(ApiKey::METADATA));
     client.call(1, &MetadataRequest::default()).await;
-    cluster.plant(Bug::AppendsTwice);
+    cluster.inject(Fault::rewrite(|_, body| Rewritten::honest(body)).on(ApiKey::PRODUCE));
     cluster.set_produce_quota(Some(10_000));
     let request = produce_request(&topic, 0, -1, Some(batch([vec![0; 150_000]])));
     let throttle_ms = client.call(9, &request).await.throttle_time_ms;

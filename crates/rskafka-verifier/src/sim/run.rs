@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use rskafka::client::error::{Error, ErrorKind};
 use rskafka::client::{Client, OffsetAt, PartitionClient};
-use rskafka_fake::{Bug, FakeCluster, Profile as BrokerProfile};
+use rskafka_fake::{FakeCluster, Profile as BrokerProfile};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::EPOCH;
+use super::bug::Bug;
 use super::director::Director;
 use super::mistake::{Mistake, Mistaken};
 use super::network::Network;
@@ -202,7 +203,7 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
     let configs = [("min.insync.replicas", "2")];
     let created = cluster.create_topic_with(TOPIC, profile.partitions as i32, BROKERS as i16, configs);
     created.context("no topic")?;
-    setup.bug.into_iter().for_each(|bug| cluster.plant(bug));
+    setup.bug.into_iter().for_each(|bug| bug.plant(&cluster));
     let network = Network::new(cluster.clone(), plan, *seed, *keeps_trace);
     let rules = (0..profile.partitions).map(|_| Rules::default()).collect();
     let mistaken = Mistaken::new(setup.mistake);
