@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use Bytes;
+use bytes::Bytes;
 use rskafka_fake::{FakeCluster, Fault, Rewritten};
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataResponse};
 use rskafka_protocol::messages::produce::ProduceRequest;
