@@ -4,7 +4,9 @@
 
 mod certificates;
 pub(crate) mod cluster;
+pub(crate) mod compose;
 mod config;
+pub(crate) mod docker;
 pub(crate) mod facts;
 pub(crate) mod java;
 mod listeners;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 use crate::env::cluster::Kafka;
+use crate::env::docker::Containers;
 use crate::env::state::State;
 use crate::env::version::{NEWEST, Version};
 
@@ -34,6 +37,11 @@ pub(crate) fn version_or_newest(version: Option<&str>) -> Result<Version> {
 
 /// Starts an environment and leaves it running.
 pub(crate) fn up(name: &str, version: Option<&str>, brokers: Option<u32>) -> Result<()> {
+    if let Some(cluster) = compose::cluster(name) {
+        let fixed = version.is_none() && brokers.is_none();
+        ensure!(fixed, "{name} has the version and the three brokers that {} says", cluster.file);
+        return Containers::of(cluster)?.up();
+    }
     require_kafka(name)?;
     let folder = state::folder(name);
     if let Some(state) = State::read(&folder)? {
@@ -65,6 +73,9 @@ pub(crate) fn up(name: &str, version: Option<&str>, brokers: Option<u32>) -> Res
 
 /// Ends an environment, and what killed commands have left.
 pub(crate) fn down(name: &str) -> Result<()> {
+    if let Some(cluster) = compose::cluster(name) {
+        return Containers::of(cluster)?.down();
+    }
     require_kafka(name)?;
     cluster::end_abandoned()?;
     let folder = state::folder(name);
@@ -81,6 +92,9 @@ pub(crate) fn down(name: &str) -> Result<()> {
 
 /// Says what runs and how to connect to it.
 pub(crate) fn status(name: &str) -> Result<()> {
+    if let Some(cluster) = compose::cluster(name) {
+        return Containers::of(cluster)?.status();
+    }
     require_kafka(name)?;
     let state = State::read(&state::folder(name))?.unwrap_or_default();
     if state.running().is_empty() {
@@ -128,7 +142,7 @@ fn print_connect(connect: &str, folder: &Path) {
 fn require_kafka(name: &str) -> Result<()> {
     match name {
         "kafka" => Ok(()),
-        "docker-kafka" | "docker-redpanda" | "fake" => {
+        "fake" => {
             bail!("the environment {name} is not available yet; `kafka` is (local JVMs, no Docker)")
         }
         _ => bail!(

@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
+use crate::env::compose;
 use crate::workspace::{self, Package};
 use crate::{children, schema};
 
@@ -24,6 +25,7 @@ pub(crate) fn command() -> Result<()> {
     checks.run("format", || succeed(cmd!(sh, "cargo fmt --all --check").into()));
     checks.run("crate directions", || directions::check(&packages));
     checks.run("README example", || readme::check(&workspace::root()));
+    checks.run("compose files", || compose::check(&workspace::root()));
     checks.run("tests of the scenarios", || scenarios::check(&workspace::root()));
     checks.run("lines of the library crates", || lines::check(&workspace::root(), &packages));
     checks.run("licences, bans, sources", || deny::check(&sh));

@@ -1,0 +1,237 @@
+//! Clusters in containers: Docker Compose on the files of `compose.rs`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::children;
+use crate::env::compose::Cluster;
+use crate::env::probe;
+use crate::progress::Step;
+use crate::workspace;
+
+/// What Compose is called: a plugin of Docker's command line, or a program of its own.
+const COMMANDS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
+/// The images are here by then.
+const START_TIMEOUT: Duration = Duration::from_secs(150);
+const POLL: Duration = Duration::from_millis(200);
+
+/// A Docker Compose of this machine.
+pub(crate) struct Compose {
+    words: Vec<PathBuf>,
+}
+
+impl Compose {
+    /// Those that are found; none of them needs an engine yet.
+    pub(crate) fn all() -> Vec<Compose> {
+        COMMANDS.iter().filter_map(|words| Compose::called(words)).collect()
+    }
+
+    fn called(words: &[&str]) -> Option<Compose> {
+        let compose = Compose { words: words.iter().map(PathBuf::from).collect() };
+        let mut version = compose.command();
+        version.arg("version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        version.status().is_ok_and(|status| status.success()).then_some(compose)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]);
+        command
+    }
+
+    fn on(&self, file: &Path, args: &[&str]) -> Command {
+        let mut command = self.command();
+        command.arg("-f").arg(file).args(args);
+        command
+    }
+
+    /// Whether the file is one that Compose takes. No engine is needed.
+    pub(crate) fn check(&self, file: &Path) -> Result<()> {
+        self.quiet(file, &["config", "-q"]).map(drop)
+    }
+
+    /// Runs a command without showing it; the error is the last line of what it says.
+    fn quiet(&self, file: &Path, args: &[&str]) -> Result<String> {
+        let output = self.on(file, args).stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
+        ensure!(output.status.success(), "{}", last.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn shown(&self, file: &Path, args: &[&str]) -> Result<()> {
+        let status = children::run(&mut self.on(file, args))?;
+        ensure!(status.success(), "`compose {}` failed ({status})", args.join(" "));
+        Ok(())
+    }
+}
+
+/// A cluster in containers, and what starts it.
+pub(crate) struct Containers {
+    cluster: &'static Cluster,
+    file: PathBuf,
+    compose: Compose,
+}
+
+impl Containers {
+    /// Fails, in one line, where something is missing.
+    pub(crate) fn of(cluster: &'static Cluster) -> Result<Containers> {
+        Containers::by(cluster, Compose::all().into_iter().next())
+    }
+
+    fn by(cluster: &'static Cluster, compose: Option<Compose>) -> Result<Containers> {
+        let name = cluster.name;
+        let compose = compose.with_context(|| {
+            format!(
+                "{name} needs Docker Compose, and neither `docker compose` nor `docker-compose` is here; \
+                 `cargo xtask env up kafka` and `cargo xtask env up fake` need no Docker"
+            )
+        })?;
+        let file = workspace::root().join(cluster.file);
+        let containers = Containers { cluster, file, compose };
+        let engine = containers.running().map(drop);
+        engine.with_context(|| format!("{name} needs Docker's engine, which does not answer"))?;
+        Ok(containers)
+    }
+
+    /// Ids of its containers that exist.
+    fn running(&self) -> Result<usize> {
+        Ok(self.compose.quiet(&self.file, &["ps", "-q"])?.lines().count())
+    }
+
+    /// Starts it and waits until it is usable; ends it if it does not become so.
+    pub(crate) fn up(&self) -> Result<()> {
+        let name = self.cluster.name;
+        let started = self
+            .compose
+            .shown(&self.file, &["up", "-d"])
+            .and_then(|()| self.wait_until_usable(START_TIMEOUT));
+        if let Err(error) = started {
+            let _ = self.compose.shown(&self.file, &["down", "--volumes"]);
+            return Err(error.context(format!("{name} does not start")));
+        }
+        println!("{name} is up; `cargo xtask env down {name}` ends it");
+        self.print_connect();
+        Ok(())
+    }
+
+    /// Ends it, and removes its data.
+    pub(crate) fn down(&self) -> Result<()> {
+        let name = self.cluster.name;
+        if self.running()? == 0 {
+            println!("{name} does not run");
+            return Ok(());
+        }
+        self.compose.shown(&self.file, &["down", "--volumes"])?;
+        println!("{name} is down");
+        Ok(())
+    }
+
+    /// Says what runs and how to connect to it.
+    pub(crate) fn status(&self) -> Result<()> {
+        let name = self.cluster.name;
+        if self.running()? == 0 {
+            println!("{name} does not run; `cargo xtask env up {name}` starts it");
+            return Ok(());
+        }
+        self.compose.shown(&self.file, &["ps"])?;
+        self.print_connect();
+        Ok(())
+    }
+
+    fn print_connect(&self) {
+        println!("with this variable set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker");
+        println!("KAFKA_CONNECT={}", self.cluster.connect);
+    }
+
+    /// As for a cluster of local processes: every broker says that every broker is alive.
+    fn wait_until_usable(&self, at_most: Duration) -> Result<()> {
+        let step = Step::start(format!("{} becomes usable", self.cluster.name));
+        let deadline = Instant::now() + at_most;
+        for port in self.cluster.ports {
+            loop {
+                let seen = match probe::live_brokers(&format!("127.0.0.1:{port}")) {
+                    Ok(3) => break,
+                    Ok(live) => format!("the broker at port {port} knows {live} live brokers"),
+                    Err(error) => format!("the broker at port {port} {error}"),
+                };
+                step.at(&seen);
+                if Instant::now() >= deadline {
+                    bail!("not usable after {} s: {seen}", at_most.as_secs());
+                }
+                std::thread::sleep(POLL);
+            }
+        }
+        step.done();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::compose::CLUSTERS;
+
+    /// A Compose that does what the script says, and its arguments as they came.
+    fn scripted(name: &str, script: &str) -> (PathBuf, Compose) {
+        let folder = std::env::temp_dir().join(format!("xtask-docker-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let program = folder.join("compose.sh");
+        std::fs::write(&program, format!("echo \"$@\" >> {}\n{script}\n", folder.join("asked").display()))
+            .unwrap();
+        (folder, Compose { words: vec!["sh".into(), program] })
+    }
+
+    fn asked(folder: &Path) -> String {
+        std::fs::read_to_string(folder.join("asked")).unwrap()
+    }
+
+    #[test]
+    fn without_compose_one_line_says_what_is_missing() {
+        assert!(Compose::called(&["no-such-program-as-this"]).is_none());
+        let error = format!("{:#}", Containers::by(&CLUSTERS[0], None).err().unwrap());
+        assert!(error.starts_with("docker-kafka needs Docker Compose, and neither"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+
+    #[test]
+    fn without_an_engine_one_line_says_so() {
+        let (folder, compose) =
+            scripted("engine", "echo 'trouble' >&2; echo 'Cannot connect to the daemon' >&2; exit 1");
+        let error = format!("{:#}", Containers::by(&CLUSTERS[1], Some(compose)).err().unwrap());
+        assert_eq!(
+            error,
+            "docker-redpanda needs Docker's engine, which does not answer: Cannot connect to the daemon"
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_become_usable_is_ended() {
+        let (folder, compose) = scripted("start", "case \"$3\" in up) exit 7;; esac");
+        let containers = Containers::by(&CLUSTERS[0], Some(compose)).unwrap();
+        let error = format!("{:#}", containers.up().unwrap_err());
+        assert!(error.starts_with("docker-kafka does not start: "), "{error}");
+        let asked = asked(&folder);
+        let commands: Vec<&str> = asked.lines().map(|line| line.split_once(".yml ").unwrap().1).collect();
+        assert_eq!(commands, ["ps -q", "up -d", "down --volumes"]);
+        let error = containers.wait_until_usable(Duration::ZERO);
+        // Unless somebody uses that port just now.
+        if let Err(error) = error {
+            assert!(error.to_string().contains("the broker at port 9094 "), "{error}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn down_removes_the_data_of_what_runs() {
+        let (folder, compose) = scripted("down", "case \"$3\" in ps) echo 0123;; esac");
+        let containers = Containers::by(&CLUSTERS[0], Some(compose)).unwrap();
+        containers.down().unwrap();
+        assert!(asked(&folder).ends_with("docker-compose-kafka.yml down --volumes\n"));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
