@@ -6,6 +6,7 @@
 mod builder;
 mod client;
 mod error;
+mod fetch;
 mod line;
 mod offsets;
 mod outcome;
@@ -23,6 +24,7 @@ pub use rskafka_cluster as cluster;
 pub mod api {
     pub use crate::builder::ClientBuilder;
     pub use crate::client::Client;
+    pub use crate::fetch::{Fetch, Fetched};
     pub use crate::offsets::{FoundOffset, OffsetAt};
     pub use crate::partition::{Acks, NewPartitionClient, PartitionClient};
     pub use crate::produce::{Produce, Produced};

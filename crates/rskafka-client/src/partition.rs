@@ -11,6 +11,7 @@ use rskafka_protocol::{ApiKey, Uuid};
 
 use crate::client::Client;
 use crate::error::{Error, Outcome, Result};
+use crate::fetch::Fetch;
 use crate::line::Line;
 use crate::offsets::{self, FoundOffset, OffsetAt};
 use crate::produce::{Append, Produce};
@@ -66,6 +67,10 @@ impl Inner {
     pub(crate) fn line(&self) -> MutexGuard<'_, Line<Append>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    pub(crate) fn located(&self, error: Error, api: ApiKey) -> Error {
+        error.with_api(api).with_place(&self.topic, self.index)
+    }
 }
 
 impl PartitionClient {
@@ -98,12 +103,45 @@ impl PartitionClient {
         Produce::new(&self.inner, records)
     }
 
+    /// Reads from `offset` on, and tells where to read on from. Options chain before `.await`.
+    ///
+    /// This is how to read a log up to a given end: what takes up offsets without being a record, such as
+    /// a transaction's marker, moves [`Fetched::next_offset`] on, also at the log's end.
+    ///
+    /// ```no_run
+    /// # async fn example(log: rskafka_client::api::PartitionClient) -> rskafka_client::errors::Result<()> {
+    /// # use rskafka_client::api::OffsetAt;
+    /// let end = log.get_offset(OffsetAt::Latest).await?.offset;
+    /// let mut next = log.get_offset(OffsetAt::Earliest).await?.offset;
+    /// while next < end {
+    ///     let fetched = log.fetch(next).max_bytes(4 << 20).await?;
+    ///     next = fetched.next_offset();
+    ///     for read in fetched.into_records() {
+    ///         println!("{}: {:?}", read.offset, read.record.value);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Records of aborted transactions, and of those that are not decided yet, are given like all others.
+    ///
+    /// [`Fetched::next_offset`]: crate::api::Fetched::next_offset
+    pub fn fetch(&self, offset: i64) -> Fetch {
+        Fetch::new(self.inner.clone(), offset)
+    }
+
     /// Reads records from `offset` on, in order, without gaps; gives them with the high watermark, the
     /// offset after the last record that all replicas in sync hold.
     ///
     /// Waits up to `max_wait_ms` for `bytes.start` bytes and then gives what there is, perhaps nothing.
     /// At most about `bytes.end` bytes are read, but always a whole batch: also one that is larger.
     /// Cancel safe.
+    ///
+    /// Within its wait it goes on over offsets without records, such as transaction markers. It does not say
+    /// how far it got, so a loop that ends at a given offset needs [`fetch`](Self::fetch): with this call it
+    /// would never end where the log's last offset has no record. Records of aborted transactions, and of
+    /// those that are not decided yet, are given like all others.
     ///
     /// # Errors
     ///
@@ -118,17 +156,13 @@ impl PartitionClient {
         max_wait_ms: i32,
     ) -> Result<(Vec<RecordAndOffset>, i64)> {
         let fetched = read::fetch_records(&self.inner, offset, bytes, max_wait_ms).await;
-        fetched.map_err(|error| self.located(error, ApiKey::FETCH))
+        fetched.map_err(|error| self.inner.located(error, ApiKey::FETCH))
     }
 
     /// An offset of the log: an end of it, or by time. Cancel safe.
     pub async fn get_offset(&self, at: OffsetAt) -> Result<FoundOffset> {
         let found = offsets::find(&self.inner, at).await;
-        found.map_err(|error| self.located(error, ApiKey::LIST_OFFSETS))
-    }
-
-    fn located(&self, error: Error, api: ApiKey) -> Error {
-        error.with_api(api).with_place(&self.inner.topic, self.inner.index)
+        found.map_err(|error| self.inner.located(error, ApiKey::LIST_OFFSETS))
     }
 }
 

@@ -17,6 +17,7 @@ use rskafka_protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMEST
 use rskafka_protocol::records::{Batch, BatchError, Compression, Decompressor, RecordView, batches};
 
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::fetch::Fetched;
 use crate::offsets;
 use crate::partition::{Inner, LAST_VERSION_BY_NAME};
 use crate::record::{Headers, Record, RecordAndOffset};
@@ -36,46 +37,73 @@ struct Ask {
     deadline: Deadline,
 }
 
+impl Ask {
+    fn new(partition: &Inner, offset: i64, bytes: Range<i32>, wait: Duration) -> Result<Self> {
+        partition.client.check_open()?;
+        if offset < 0 {
+            return Err(invalid("an offset is not negative"));
+        }
+        if bytes.start < 0 || bytes.end < 1 || bytes.start > bytes.end {
+            return Err(invalid("min and max bytes make no range"));
+        }
+        let cluster = partition.client.cluster();
+        let timeout = partition.client.limits().api_timeout.saturating_add(wait);
+        let deadline = Deadline::after(cluster.env().now(), timeout);
+        // An answer larger than the largest frame could never be read.
+        let largest = cluster.config().connection.max_frame_bytes.saturating_sub(ANSWER_OVERHEAD);
+        let max_bytes = bytes.end.min(i32::try_from(largest).unwrap_or(i32::MAX)).max(1);
+        Ok(Self { offset, min_bytes: bytes.start.min(max_bytes), max_bytes, wait, deadline })
+    }
+}
+
 pub(crate) async fn fetch_records(
     partition: &Inner,
     offset: i64,
     bytes: Range<i32>,
     max_wait_ms: i32,
 ) -> Result<(Vec<RecordAndOffset>, i64)> {
-    partition.client.check_open()?;
-    if offset < 0 {
-        return Err(invalid("an offset is not negative"));
-    }
-    if bytes.start < 0 || bytes.end < 1 || bytes.start > bytes.end {
-        return Err(invalid("min and max bytes make no range"));
-    }
     let Ok(max_wait_ms) = u64::try_from(max_wait_ms) else {
         return Err(invalid("a wait is not negative"));
     };
+    let mut ask = Ask::new(partition, offset, bytes, Duration::from_millis(max_wait_ms))?;
     let env = partition.client.cluster().env();
-    let wait = Duration::from_millis(max_wait_ms);
-    let wait_until = Deadline::after(env.now(), wait);
-    let deadline = Deadline::after(env.now(), partition.client.limits().api_timeout.saturating_add(wait));
-    // An answer larger than the largest frame could never be read.
-    let largest =
-        partition.client.cluster().config().connection.max_frame_bytes.saturating_sub(ANSWER_OVERHEAD);
-    let max_bytes = bytes.end.min(i32::try_from(largest).unwrap_or(i32::MAX)).max(1);
-    let mut ask = Ask { offset, min_bytes: bytes.start.min(max_bytes), max_bytes, wait, deadline };
+    let wait_until = Deadline::after(env.now(), ask.wait);
     loop {
-        let (data, broker) = fetch(partition, ask).await?;
-        let fetched = read(data.records.unwrap_or_default(), offset, MAX_DECOMPRESSED)
-            .map_err(|error| error.with_broker(&broker))?;
+        let fetched = fetch_once(partition, ask).await?;
         // A region without records (control batches, compaction) is gone over at once: there is more.
         let is_over = !fetched.records.is_empty() || fetched.next_offset <= ask.offset;
         if is_over {
-            return Ok((fetched.records, data.high_watermark));
+            return Ok((fetched.records, fetched.high_watermark));
         }
         ask.offset = fetched.next_offset;
         ask.wait = wait_until.remaining(env.now());
     }
 }
 
-async fn fetch(partition: &Inner, ask: Ask) -> Result<(PartitionData, Broker)> {
+/// One answer, which may hold no records and yet lead on.
+pub(crate) async fn fetch(
+    partition: &Inner,
+    offset: i64,
+    bytes: Range<i32>,
+    wait: Duration,
+) -> Result<Fetched> {
+    fetch_once(partition, Ask::new(partition, offset, bytes, wait)?).await
+}
+
+async fn fetch_once(partition: &Inner, ask: Ask) -> Result<Fetched> {
+    let (data, broker) = ask_leader(partition, ask).await?;
+    let set = data.records.unwrap_or_default();
+    let read = read(set, ask.offset, MAX_DECOMPRESSED).map_err(|error| error.with_broker(&broker))?;
+    Ok(Fetched {
+        records: read.records,
+        next_offset: read.next_offset,
+        high_watermark: data.high_watermark,
+        last_stable_offset: Some(data.last_stable_offset).filter(|offset| *offset >= 0),
+        log_start_offset: Some(data.log_start_offset).filter(|offset| *offset >= 0),
+    })
+}
+
+async fn ask_leader(partition: &Inner, ask: Ask) -> Result<(PartitionData, Broker)> {
     let call =
         Call { target: partition.target(), via: Via::Own(&partition.fetch_lane), deadline: ask.deadline };
     let build = |route: &Route| request(partition, route, ask);
@@ -155,9 +183,9 @@ async fn with_bounds(partition: &Inner, ask: Ask, error: Error) -> Error {
     }
 }
 
-struct Fetched {
+struct Read {
     records: Vec<RecordAndOffset>,
-    /// The offset to read from next; 0 if no whole batch was fetched.
+    /// The offset after what was read: never before the offset asked for.
     next_offset: i64,
 }
 
@@ -166,46 +194,51 @@ struct Fetched {
 const MAX_DECOMPRESSED: usize = Decompressor::DEFAULT_LIMIT;
 
 /// The records at or after `offset`; not all of them, if they are very large when decompressed.
-fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<Fetched> {
-    let mut fetched = Fetched { records: Vec::new(), next_offset: 0 };
+fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<Read> {
+    let mut read = Read { records: Vec::new(), next_offset: offset };
     let mut decompressed = 0;
+    let mut has_whole_batch = false;
     for batch in batches(&set).with_decompression_limit(max_decompressed) {
         let batch = match batch {
             Ok(batch) => batch,
             // What lies before it is good; the fetch that begins with it fails.
-            Err(_) if !fetched.records.is_empty() => break,
+            Err(_) if !read.records.is_empty() => break,
             Err(error) => return Err(corrupt(error)),
         };
-        fetched.next_offset = fetched.next_offset.max(batch.next_offset());
-        if batch.is_control() || batch.next_offset() <= offset {
-            continue;
-        }
-        let before = fetched.records.len();
-        let records = batch.records();
-        fetched.records.reserve(records.size_hint().1.unwrap_or_default());
-        for record in records {
-            match record {
-                Ok(record) if record.offset >= offset => fetched.records.push(owned(&batch, record)),
-                Ok(_) => {}
-                Err(_) if before > 0 => {
-                    fetched.records.truncate(before);
-                    return Ok(fetched);
-                }
-                Err(error) => return Err(corrupt(error)),
+        has_whole_batch = true;
+        if !batch.is_control() && batch.next_offset() > offset {
+            let before = read.records.len();
+            if let Err(error) = take_records(&batch, offset, &mut read.records) {
+                read.records.truncate(before);
+                return if before > 0 { Ok(read) } else { Err(corrupt(error)) };
+            }
+            if batch.compression() != Compression::None {
+                decompressed += batch.decompressed_size().unwrap_or_default();
             }
         }
-        if batch.compression() != Compression::None {
-            decompressed += batch.decompressed_size().unwrap_or_default();
-        }
-        if decompressed >= max_decompressed && !fetched.records.is_empty() {
+        read.next_offset = read.next_offset.max(batch.next_offset());
+        if decompressed >= max_decompressed && !read.records.is_empty() {
             break;
         }
     }
-    if fetched.next_offset == 0 && !set.is_empty() {
+    if !has_whole_batch && !set.is_empty() {
         // Only a broker that knows no KIP-74 cuts off the first batch.
         return Err(Error::new(ErrorKind::CorruptBatch { base_offset: None }));
     }
-    Ok(fetched)
+    Ok(read)
+}
+
+/// Takes a batch's records at or after `offset`, up to one that cannot be read.
+fn take_records(batch: &Batch, offset: i64, into: &mut Vec<RecordAndOffset>) -> Result<(), BatchError> {
+    let records = batch.records();
+    into.reserve(records.size_hint().1.unwrap_or_default());
+    for record in records {
+        let record = record?;
+        if record.offset >= offset {
+            into.push(owned(batch, record));
+        }
+    }
+    Ok(())
 }
 
 /// The lossless form, which shares the memory of the answer.
@@ -269,7 +302,7 @@ mod tests {
         RecordBatch::without_records(header).into_bytes()
     }
 
-    fn read(set: Bytes, offset: i64) -> Result<Fetched> {
+    fn read(set: Bytes, offset: i64) -> Result<Read> {
         super::read(set, offset, MAX_DECOMPRESSED)
     }
 
@@ -277,8 +310,8 @@ mod tests {
         Compression::ALL.into_iter().filter(|compression| compression.is_supported()).collect()
     }
 
-    fn offsets(fetched: &Fetched) -> Vec<i64> {
-        fetched.records.iter().map(|record| record.offset).collect()
+    fn offsets(read: &Read) -> Vec<i64> {
+        read.records.iter().map(|record| record.offset).collect()
     }
 
     #[test]
@@ -299,6 +332,25 @@ mod tests {
         let second = batch(2, 2, false);
         let set = [&whole[..], &second[..second.len() - 1]].concat();
         assert_eq!(offsets(&read(set.into(), 0).unwrap()), [0, 1]);
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_read_is_not_passed() {
+        let good = batch(0, 2, false);
+        let mut damaged = batch(2, 2, false).to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        // Its checksum is right, but it has fewer records than its header says.
+        let mut builder = RecordBatchBuilder::new();
+        builder.push(NewRecord::new(0, None, None)).unwrap();
+        let mut short = builder.build().unwrap();
+        short.update_header(|header| {
+            (header.base_offset, header.record_count, header.last_offset_delta) = (2, 2, 1);
+        });
+        for bad in [Bytes::from(damaged), short.into_bytes()] {
+            let found = read([&good[..], &bad].concat().into(), 0).unwrap();
+            assert_eq!((offsets(&found), found.next_offset), (vec![0, 1], 2));
+            assert!(read(bad, 2).is_err());
+        }
     }
 
     #[test]

@@ -25,11 +25,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let end = offset + 10;
     while offset < end {
-        let (records, _) = log.fetch_records(offset, 1..1_000_000, 1_000).await?;
-        for read in &records {
+        let fetched = log.fetch(offset).await?;
+        offset = fetched.next_offset();
+        for read in fetched.into_records() {
             println!("{}: {:?}", read.offset, read.record.value);
         }
-        offset = records.last().map_or(offset, |last| last.offset + 1);
     }
     appending.await??;
     Ok(())

@@ -38,14 +38,24 @@
 //! - **One deadline** covers a whole operation: waiting in line, connecting, every attempt and pause.
 //! - **Dropping a future is always safe**: no half request, no hurt neighbour.
 //! - **Reads never skip silently**: what cannot be read is an error that names the offset.
+//!
+//! # Reading a log to its end
+//!
+//! After a crash, read what is in the log and then go on from the offset that this gives:
+//!
+#![doc = concat!("```no_run\n", include_str!("../tests/common/recover.rs"), "\n# fn main() {}\n```")]
+//!
+//! [`fetch_records`](client::PartitionClient::fetch_records) is no replacement for
+//! [`fetch`](client::PartitionClient::fetch) here: a log may end in offsets without a record, such as a
+//! transaction's marker, and only `fetch` tells that it is past them.
 
 #![warn(missing_docs)]
 
 /// The client of a cluster, and the clients of its partitions.
 pub mod client {
     pub use rskafka_client::api::{
-        Acks, Client, ClientBuilder, CreateTopic, FoundOffset, NewPartitionClient, OffsetAt, Partition,
-        PartitionClient, Produce, Produced, Topic,
+        Acks, Client, ClientBuilder, CreateTopic, Fetch, Fetched, FoundOffset, NewPartitionClient, OffsetAt,
+        Partition, PartitionClient, Produce, Produced, Topic,
     };
 
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]

@@ -23,12 +23,12 @@ impl Store {
         let mut next = log.get_offset(OffsetAt::Earliest).await?.offset;
         let mut store = Self { log, values: BTreeMap::new(), changes: 0 };
         while next < end {
-            let (records, _) = store.log.fetch_records(next, 1..1_000_000, 1_000).await?;
-            for read in records {
+            let fetched = store.log.fetch(next).await?;
+            next = fetched.next_offset();
+            for read in fetched.into_records() {
                 let (key, value) = (read.record.key.unwrap(), read.record.value.unwrap());
                 store.values.insert(key.to_vec(), value.to_vec());
                 store.changes += 1;
-                next = read.offset + 1;
             }
         }
         Ok(store)

@@ -5,15 +5,16 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rskafka::client::{Client, OffsetAt};
+use rskafka::protocol::ErrorCode;
 use rskafka::protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponseTopic};
 use rskafka::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rskafka::protocol::records::{Compression, NewRecord, RecordBatch, RecordBatchBuilder};
-use rskafka::protocol::{ErrorCode, Request};
-use rskafka_transport::{CallOptions, Connection, ConnectionConfig, Deadline, Endpoint, Env};
+use rskafka_transport::{Connection, Endpoint};
 use tokio::process::Command;
 
-use crate::common::{Brokers, PATIENCE, new_topic, now};
+use crate::common::{Brokers, new_topic, now};
 use crate::environment::{self, Environment};
+use crate::raw::{call, connect};
 
 /// Far more than a JVM needs to start and read a megabyte, on a busy machine.
 const JAVA_TIMEOUT: Duration = Duration::from_secs(120);
@@ -190,19 +191,6 @@ impl Leader {
         assert_eq!(produced.error_code, ErrorCode::NONE, "{codec:?}: {produced:?}");
         assert_eq!(produced.base_offset, base_offset as i64);
     }
-}
-
-async fn connect(endpoint: Endpoint) -> Connection {
-    let config = ConnectionConfig::default();
-    Connection::open(&Env::system(), &endpoint, &config, deadline()).await.unwrap()
-}
-
-async fn call<R: Request>(connection: &Connection, request: &R) -> R::Response {
-    connection.call(request, CallOptions::new(deadline())).await.unwrap().response
-}
-
-fn deadline() -> Deadline {
-    Deadline::after(tokio::time::Instant::now(), PATIENCE)
 }
 
 async fn read_with_java(

@@ -11,9 +11,11 @@ mod environment;
 mod frozen;
 mod java;
 mod listeners;
+mod raw;
 mod refusals_at_the_door;
 mod rules;
 mod sessions;
+mod transactions;
 
 use std::sync::{PoisonError, RwLock};
 
@@ -23,7 +25,7 @@ use environment::Environment;
 /// Held by every test; alone by those that freeze brokers, for which the others would have to wait.
 static BROKERS: RwLock<()> = RwLock::new(());
 
-fn run<F: Future<Output = ()>>(case: fn(Brokers) -> F) {
+fn run<F: Future<Output = ()>>(case: impl FnOnce(Brokers) -> F) {
     if std::env::var_os("TEST_INTEGRATION").is_none() {
         println!("skipped: set TEST_INTEGRATION=1 and KAFKA_CONNECT=host:port to run it on a broker");
         return;

@@ -7,6 +7,7 @@ pub mod closing;
 pub mod dropped;
 pub mod offsets;
 pub mod readme;
+pub mod recover;
 pub mod refusals;
 pub mod topics;
 pub mod waiting;
@@ -90,15 +91,23 @@ pub fn now() -> OffsetDateTime {
 
 /// Reads the whole log from its first offset.
 pub async fn read_all(log: &PartitionClient) -> Vec<RecordAndOffset> {
-    let end = log.get_offset(OffsetAt::Latest).await.unwrap().offset;
-    let mut next = log.get_offset(OffsetAt::Earliest).await.unwrap().offset;
     let mut all = Vec::new();
-    while next < end {
-        let (records, _) = log.fetch_records(next, 1..1_000_000, 1_000).await.unwrap();
-        next = records.last().map_or(next, |last| last.offset + 1);
-        all.extend(records);
-    }
+    recover::recover(log, |read| all.push(read)).await.unwrap();
     all
+}
+
+/// Reads a log that ends in the markers of a committed and of an aborted transaction, of which each wrote one record.
+///
+/// A loop that never gets past the markers ends with `PATIENCE`.
+pub async fn recovers_up_to_the_markers_at_the_end(log: &PartitionClient) {
+    let mut read = Vec::new();
+    let recovering = recover::recover(log, |one| read.push(one));
+    let next = tokio::time::timeout(PATIENCE, recovering).await.expect("it does not end").unwrap();
+    assert_eq!(next, log.get_offset(OffsetAt::Latest).await.unwrap().offset);
+    // Records of aborted transactions are not left out yet.
+    assert_eq!(values(&read), ["committed", "aborted"]);
+    assert_eq!(read.iter().map(|one| one.offset).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(next, 4);
 }
 
 /// The values of records, as text.

@@ -11,6 +11,7 @@ mod broken_peers;
 mod dropping;
 mod endings;
 mod event_hubs;
+mod fetching;
 mod guard;
 mod identity;
 mod kit;

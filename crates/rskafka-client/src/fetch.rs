@@ -1,0 +1,121 @@
+//! One fetch: what may be chosen for it, and what it gives.
+//!
+//! Invariant: where to read on is always given, also where the log has no records.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rskafka_protocol::ApiKey;
+
+use crate::error::Result;
+use crate::partition::Inner;
+use crate::read;
+use crate::record::RecordAndOffset;
+
+/// A fetch to be made: `.await` it, after any options.
+///
+/// It gives one answer of the partition's leader. Cancel safe.
+///
+/// # Errors
+///
+/// [`ErrorKind::OffsetOutOfRange`] with the log's bounds, [`ErrorKind::CorruptBatch`],
+/// [`ErrorKind::InvalidArgument`] for a negative offset or for more bytes at least than at most, and what
+/// keeps the leader from being asked.
+///
+/// [`ErrorKind::OffsetOutOfRange`]: crate::errors::ErrorKind::OffsetOutOfRange
+/// [`ErrorKind::CorruptBatch`]: crate::errors::ErrorKind::CorruptBatch
+/// [`ErrorKind::InvalidArgument`]: crate::errors::ErrorKind::InvalidArgument
+#[derive(Debug)]
+#[must_use = "nothing is fetched until this is awaited"]
+pub struct Fetch {
+    partition: Arc<Inner>,
+    offset: i64,
+    min_bytes: usize,
+    max_bytes: usize,
+    max_wait: Duration,
+}
+
+impl Fetch {
+    pub(crate) fn new(partition: Arc<Inner>, offset: i64) -> Self {
+        let max_wait = Duration::from_millis(500);
+        Self { partition, offset, min_bytes: 1, max_bytes: 1024 * 1024, max_wait }
+    }
+
+    /// How many bytes of batches to wait for. 1 by default; with 0 the broker answers at once.
+    pub fn min_bytes(mut self, bytes: usize) -> Self {
+        self.min_bytes = bytes;
+        self
+    }
+
+    /// About how many bytes of batches to read. 1 MiB by default. A whole batch is read in any case, also
+    /// one that is larger.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// How long to wait for `min_bytes` before giving what there is, perhaps nothing. 500 ms by default.
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = wait;
+        self
+    }
+
+    async fn run(self) -> Result<Fetched> {
+        let Self { partition, offset, min_bytes, max_bytes, max_wait } = self;
+        let [min, max] = [min_bytes, max_bytes].map(|bytes| i32::try_from(bytes).unwrap_or(i32::MAX));
+        let fetched = read::fetch(&partition, offset, min..max, max_wait).await;
+        fetched.map_err(|error| partition.located(error, ApiKey::FETCH))
+    }
+}
+
+impl IntoFuture for Fetch {
+    type Output = Result<Fetched>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// What a fetch gave.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    pub(crate) records: Vec<RecordAndOffset>,
+    pub(crate) next_offset: i64,
+    pub(crate) high_watermark: i64,
+    pub(crate) last_stable_offset: Option<i64>,
+    pub(crate) log_start_offset: Option<i64>,
+}
+
+impl Fetched {
+    /// The records, in the log's order.
+    ///
+    /// There may be none, and still [`next_offset`](Self::next_offset) lies behind the offset asked for:
+    /// transaction markers, and what compaction removed, take up offsets without being records.
+    pub fn into_records(self) -> impl ExactSizeIterator<Item = RecordAndOffset> {
+        self.records.into_iter()
+    }
+
+    /// The offset to read on from: after the last offset that the answer covers, with or without a record.
+    ///
+    /// It is the offset asked for where the log had nothing to give.
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// The offset after the last record that all replicas in sync hold: readers get no further.
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// The offset before which every transaction is decided; `None` if the broker does not say.
+    pub fn last_stable_offset(&self) -> Option<i64> {
+        self.last_stable_offset
+    }
+
+    /// The log's first offset; `None` if the broker does not say.
+    pub fn log_start_offset(&self) -> Option<i64> {
+        self.log_start_offset
+    }
+}
