@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::common::record;
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, start};
+use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, start};
 
 /// A peer on a port of its own that answers the first bytes with `answer` and closes.
 async fn peer(answer: &'static [u8]) -> String {
@@ -99,7 +99,7 @@ async fn a_broker_that_closes_half_way_through_an_answer_is_asked_again() {
 async fn a_broker_that_closes_half_way_through_a_produce_answer_leaves_the_outcome_unknown() {
     let (cluster, _, log) = start(1).await;
     cluster.inject(Fault::cut_at(20).on(ApiKey::PRODUCE));
-    let error = failure(TIMEOUT, log.produce([record("once")])).await;
+    let error = failure(DELIVERY_TIMEOUT, log.produce([record("once")])).await;
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Connection, Outcome::Unknown));
     assert_eq!(error.attempts(), 1);
     assert_says(&error, &["Produce on topic wal partition 0 at broker 1 (", "in the middle of an answer"]);
@@ -117,7 +117,7 @@ async fn an_answer_with_missing_bytes_is_an_error() {
     log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
 
     cluster.inject(Fault::shorten(3).on(ApiKey::PRODUCE));
-    let error = failure(TIMEOUT, log.produce([record("two")])).await;
+    let error = failure(DELIVERY_TIMEOUT, log.produce([record("two")])).await;
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::InvalidAnswer, Outcome::Unknown));
     assert_says(&error, &["Produce on topic wal partition 0 at broker 1 (", "cannot decode ProduceResponse"]);
 }

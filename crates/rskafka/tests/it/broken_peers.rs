@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::common::{SLACK, read_all, record, values};
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, env, failure, fake, start};
+use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, env, failure, fake, start};
 use super::relay::{Asked, change, env_meddling};
 
 /// A cluster, a client, a log whose connections are open, and a long poll on one of its own that goes on
@@ -262,7 +262,7 @@ async fn a_wall_clock_that_steps_by_hours_moves_no_timeout() {
         cluster.inject(
             Fault::answer(rskafka::protocol::ErrorCode::NOT_ENOUGH_REPLICAS).on(ApiKey::PRODUCE).always(),
         );
-        let error = failure(TIMEOUT, log.produce([record("refused")])).await;
+        let error = failure(DELIVERY_TIMEOUT, log.produce([record("refused")])).await;
         assert_eq!(error.outcome(), Outcome::NotWritten);
         cluster.clear_faults();
     }

@@ -102,6 +102,21 @@ async fn close_ends_what_is_under_way_and_nothing_is_opened_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_waits_for_slow_appends_that_have_a_place_in_line() {
+    let (cluster, client, log) = start(1).await;
+    cluster.inject(Fault::delay(Duration::from_secs(2)).on(ApiKey::PRODUCE).always());
+    let calls = ["one", "two", "three"].map(|value| log.produce([record(value)]));
+    let started = Instant::now();
+    client.close().await;
+    assert_eq!(started.elapsed().as_secs(), 6, "{:?}", started.elapsed());
+    for (call, offset) in calls.into_iter().zip(0..) {
+        let appended = timeout(Duration::ZERO, call).await.expect("close has waited for it").unwrap();
+        assert_eq!(appended.base_offset, offset);
+    }
+    assert_eq!(cluster.log(TOPIC, 0).unwrap().values().unwrap(), ["one", "two", "three"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_close_no_socket_is_open() {
     let cluster = fake().in_memory().start().await.unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();

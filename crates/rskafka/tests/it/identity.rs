@@ -14,7 +14,7 @@ use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
 use tokio::time::Instant;
 
 use super::common::{read_all, record, values};
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, profile};
+use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, profile};
 use super::relay::{Asked, change, env_meddling, env_relaying};
 
 /// A switch that a test turns while others look at it.
@@ -49,7 +49,7 @@ fn builder(brokers: &[&str], env: Env) -> ClientBuilder {
     Client::builder(brokers.iter().map(|broker| format!("{broker}:9092")).collect())
         .env(env)
         .request_timeout(REQUEST_TIMEOUT)
-        .delivery_timeout(TIMEOUT)
+        .delivery_timeout(DELIVERY_TIMEOUT)
         .api_timeout(TIMEOUT)
 }
 
@@ -94,7 +94,7 @@ async fn an_address_that_leads_to_another_cluster_gets_no_append() {
 
     leads_astray.turn(true);
     ours.cut_connections(1).unwrap();
-    let error = failure(TIMEOUT, log.produce([record("astray")])).await;
+    let error = failure(DELIVERY_TIMEOUT, log.produce([record("astray")])).await;
     assert_eq!(error.outcome(), Outcome::NotWritten, "{error:?}");
     assert!(error.is_retriable());
     assert_says(
@@ -276,7 +276,7 @@ async fn an_advertised_host_that_cannot_be_reached_is_named() {
     let meddle = |asked: &Asked, frame: Bytes| hosts(asked, frame, |_| "inside-only".to_owned());
     let client = builder(&["bootstrap"], env_relaying(route, meddle).build()).build().await.unwrap();
     let log = client.partition_client(TOPIC, 0).await.unwrap();
-    let error = failure(TIMEOUT, log.produce([record("never")])).await;
+    let error = failure(DELIVERY_TIMEOUT, log.produce([record("never")])).await;
     assert_eq!((error.outcome(), error.is_timeout()), (Outcome::NotWritten, true));
     assert_says(&error, &["Produce on topic wal partition 0 at broker 1 (inside-only:9092)", "refused"]);
     assert!(error.attempts() > 3);

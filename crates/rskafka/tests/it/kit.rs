@@ -14,8 +14,11 @@ use super::common::SLACK;
 
 pub const TOPIC: &str = "wal";
 
-/// Every whole call of a kit's client ends within this time.
+/// Every whole call of a kit's client but a produce ends within this time.
 pub const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Every produce of it, within this.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// One attempt of it, within this.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -54,7 +57,7 @@ pub fn builder(cluster: &FakeCluster) -> ClientBuilder {
     Client::builder(cluster.bootstrap_servers())
         .env(env(cluster))
         .request_timeout(REQUEST_TIMEOUT)
-        .delivery_timeout(TIMEOUT)
+        .delivery_timeout(DELIVERY_TIMEOUT)
         .api_timeout(TIMEOUT)
 }
 

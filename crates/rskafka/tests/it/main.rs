@@ -6,8 +6,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asked;
 mod bad_input;
 mod broken_peers;
+mod creating;
 mod dropping;
 mod endings;
 mod event_hubs;
@@ -18,9 +20,12 @@ mod kit;
 mod lanes;
 mod leaders;
 mod observing;
+mod offset_queries;
+mod options;
 mod outcomes;
 mod reconnecting;
 mod refusals_at_the_door;
+mod regions;
 mod relay;
 mod resending;
 mod sessions;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka::client::env::Env;
-use rskafka::client::error::{Error, Outcome};
+use rskafka::client::error::{Error, ErrorKind, Outcome};
 use rskafka::client::{Client, ClientBuilder, PartitionClient};
 use rskafka::protocol::messages::metadata::MetadataResponse;
 use rskafka::protocol::messages::produce::ProduceResponse;
@@ -102,6 +102,25 @@ async fn a_code_that_the_table_does_not_have_is_unknown() {
         assert_eq!(said(&error), (Outcome::Unknown, code.is_retriable()));
         assert_eq!((appends(&cluster), stored(&cluster).len()), (1, 1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn success_without_an_offset_is_no_success() {
+    let cluster = fake().in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let meddle = |asked: &Asked, frame: Bytes| {
+        if asked.api != ApiKey::PRODUCE {
+            return frame;
+        }
+        change(asked, &frame, |answer: &mut ProduceResponse| {
+            answer.responses[0].partition_responses[0].base_offset = -1;
+        })
+    };
+    let client = with(&cluster, env_meddling(&cluster, meddle).build()).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let error = log.produce([record("the one")]).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (&ErrorKind::InvalidAnswer, Outcome::Unknown), "{error:?}");
+    assert_eq!((appends(&cluster), stored(&cluster).len()), (1, 1), "it is not sent again");
 }
 
 /// What came of a provoked ending: the error, or nothing where the client has made the call good itself.

@@ -10,7 +10,7 @@ use rskafka_fake::FakeCluster;
 use tokio::time::Instant;
 
 use super::common::{read_all, record, values};
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, failure, fake, start};
+use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, failure, fake, start};
 
 /// When each connection was asked for.
 type Dials = Arc<Mutex<Vec<Instant>>>;
@@ -34,7 +34,7 @@ async fn writers(count: usize) -> (FakeCluster, Client, Vec<PartitionClient>, Di
     let client = Client::builder(cluster.bootstrap_servers())
         .env(env)
         .request_timeout(REQUEST_TIMEOUT)
-        .delivery_timeout(TIMEOUT)
+        .delivery_timeout(DELIVERY_TIMEOUT)
         .api_timeout(TIMEOUT)
         .build()
         .await
@@ -82,7 +82,7 @@ async fn every_call_to_a_broker_that_is_down_fails_by_its_own_deadline() {
     let started = Instant::now();
     let calls: Vec<_> = writers.iter().map(|writer| writer.produce([record("never")])).collect();
     for call in calls {
-        let error = failure(TIMEOUT - started.elapsed(), call).await;
+        let error = failure(DELIVERY_TIMEOUT - started.elapsed(), call).await;
         assert_eq!((error.outcome(), error.is_timeout()), (Outcome::NotWritten, true), "{error:?}");
     }
 }

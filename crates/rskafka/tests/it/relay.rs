@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rskafka::client::env::{Env, EnvBuilder};
-use rskafka::protocol::{ApiKey, ErrorCode, Message, RequestHeader, decode_response, encode_response};
+use rskafka::protocol::{
+    ApiKey, ErrorCode, Message, Request, RequestHeader, decode_response, encode_response,
+};
 use rskafka_fake::FakeCluster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
@@ -16,6 +18,15 @@ pub struct Asked {
     pub host: String,
     pub api: ApiKey,
     pub version: i16,
+    /// The request, less its header.
+    pub body: Bytes,
+}
+
+impl Asked {
+    /// The request, if it is one of type `R`.
+    pub fn request<R: Request>(&self) -> Option<R> {
+        (self.api == R::API_KEY).then(|| R::decode(self.version, &self.body).unwrap())
+    }
 }
 
 /// What stands between.
@@ -70,9 +81,9 @@ async fn relay(client: DuplexStream, broker: DuplexStream, host: String, meddle:
     let asked = Mutex::new(VecDeque::new());
     let requests = async {
         while let Some(frame) = read_frame(&mut from_client).await {
-            let (header, _) = RequestHeader::decode(&frame).unwrap();
+            let (header, body) = RequestHeader::decode(&frame).unwrap();
             let (api, version) = (header.api_key, header.api_version);
-            asked.lock().unwrap().push_back(Asked { host: host.clone(), api, version });
+            asked.lock().unwrap().push_back(Asked { host: host.clone(), api, version, body });
             write_frame(&mut to_broker, &frame).await;
         }
         let _ = to_broker.shutdown().await;

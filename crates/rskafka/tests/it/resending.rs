@@ -8,7 +8,7 @@ use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::Fault;
 
 use super::common::{read_all, record, values};
-use super::kit::{TIMEOUT, TOPIC, builder, failure, start};
+use super::kit::{DELIVERY_TIMEOUT, TOPIC, builder, failure, start};
 
 /// How many Produce requests came in.
 async fn produce_requests(cluster: &rskafka_fake::FakeCluster) -> usize {
@@ -24,7 +24,7 @@ async fn too_few_replicas_in_sync_are_waited_for() {
     assert_eq!(values(&read_all(&log).await), ["patient"]);
 
     cluster.inject(Fault::answer(ErrorCode::NOT_ENOUGH_REPLICAS).on(ApiKey::PRODUCE).always());
-    let error = failure(TIMEOUT, log.produce([record("never")])).await;
+    let error = failure(DELIVERY_TIMEOUT, log.produce([record("never")])).await;
     assert_eq!(error.kind(), &ErrorKind::Broker(ErrorCode::NOT_ENOUGH_REPLICAS));
     assert_eq!(
         (error.outcome(), error.is_timeout(), error.is_retriable()),
@@ -45,7 +45,7 @@ async fn codes_that_may_follow_an_append_are_reported_and_not_sent_again() {
     ] {
         let (cluster, _, log) = start(1).await;
         cluster.inject(Fault::answer(code).after_applying().on(ApiKey::PRODUCE));
-        let error = failure(TIMEOUT, log.produce([record("once")])).await;
+        let error = failure(DELIVERY_TIMEOUT, log.produce([record("once")])).await;
         assert_eq!((error.code(), error.outcome()), (Some(code), Outcome::Unknown));
         assert_eq!(error.attempts(), 1, "{code}");
         assert_eq!(produce_requests(&cluster).await, 1);
@@ -59,7 +59,7 @@ async fn codes_that_may_follow_an_append_are_reported_and_not_sent_again() {
 async fn a_lost_answer_leaves_one_copy_and_an_unknown_outcome() {
     let (cluster, _, log) = start(1).await;
     cluster.inject(Fault::close().after_applying().on(ApiKey::PRODUCE));
-    let error = failure(TIMEOUT, log.produce([record("once")])).await;
+    let error = failure(DELIVERY_TIMEOUT, log.produce([record("once")])).await;
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Connection, Outcome::Unknown));
     assert!(error.is_retriable());
     assert_eq!(values(&read_all(&log).await), ["once"]);
@@ -84,10 +84,10 @@ async fn what_cannot_be_sent_by_its_deadline_is_not_written() {
     cluster.stop_broker(1).await.unwrap();
     let (first, second) = (log.produce([record("one")]), log.produce([record("two")]));
     let started = tokio::time::Instant::now();
-    let error = failure(TIMEOUT, first).await;
+    let error = failure(DELIVERY_TIMEOUT, first).await;
     assert_eq!((error.outcome(), error.is_timeout()), (Outcome::NotWritten, true), "{error:?}");
     // Waiting in line counts: both had the same time.
-    let error = failure(TIMEOUT - started.elapsed(), second).await;
+    let error = failure(DELIVERY_TIMEOUT - started.elapsed(), second).await;
     assert_eq!((error.outcome(), error.is_timeout()), (Outcome::NotWritten, true), "{error:?}");
     cluster.start_broker(1).await.unwrap();
     log.produce([record("after")]).await.unwrap();

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::common::{read_all, record, values};
 use super::guard::Guard;
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, hang_ups};
+use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, hang_ups};
 
 /// As long as a request to a slow token server.
 const A_TOKEN_TAKES: Duration = Duration::from_millis(200);
@@ -60,7 +60,7 @@ async fn start(lifetime: Duration) -> (FakeCluster, Client, PartitionClient, Tok
         .env(tokens.guard.env(&cluster).wall_clock(wall_clock).build())
         .sasl(tokens.sasl())
         .request_timeout(REQUEST_TIMEOUT)
-        .delivery_timeout(TIMEOUT)
+        .delivery_timeout(DELIVERY_TIMEOUT)
         .api_timeout(TIMEOUT)
         .build()
         .await

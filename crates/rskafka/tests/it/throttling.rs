@@ -15,7 +15,7 @@ use rskafka_fake::{FakeCluster, Fault, Profile};
 use tokio::time::Instant;
 
 use super::common::{read_all, record, values};
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, profile};
+use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, profile};
 use super::relay::{Asked, Meddle, change, env_meddling};
 
 /// Longer than one attempt may take, shorter than a whole call.
@@ -28,7 +28,7 @@ async fn start(meddle: impl Meddle) -> (FakeCluster, Client, PartitionClient) {
     let client = Client::builder(cluster.bootstrap_servers())
         .env(env_meddling(&cluster, meddle).build())
         .request_timeout(REQUEST_TIMEOUT)
-        .delivery_timeout(TIMEOUT)
+        .delivery_timeout(DELIVERY_TIMEOUT)
         .api_timeout(TIMEOUT)
         .build()
         .await
@@ -87,7 +87,7 @@ async fn a_throttle_longer_than_the_deadline_fails_the_next_produce_unsent() {
     assert_says(&error, &["Produce on topic wal partition 0 at broker 1 (", "throttled", "quota"]);
     assert_eq!(arrivals(&cluster, ApiKey::PRODUCE).len(), 1);
     // Once the silence is nearly over there is time again.
-    tokio::time::sleep(TIMEOUT + Duration::from_secs(1)).await;
+    tokio::time::sleep(TIMEOUT * 2 - DELIVERY_TIMEOUT + Duration::from_secs(1)).await;
     assert_eq!(log.produce([record("later")]).await.unwrap().base_offset, 1);
     assert_eq!(values(&read_all(&log).await), ["throttled", "later"]);
 }

@@ -1,0 +1,106 @@
+//! What brokers are asked: the fields of the requests that they get.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka::client::{Acks, Client, PartitionClient};
+use rskafka::protocol::messages::create_topics::CreateTopicsRequest;
+use rskafka::protocol::messages::delete_topics::DeleteTopicsRequest;
+use rskafka::protocol::messages::fetch::FetchRequest;
+use rskafka::protocol::messages::produce::ProduceRequest;
+use rskafka::protocol::{ApiKey, ErrorCode, Request};
+use rskafka_fake::{FakeCluster, Fault};
+use tokio::time::Instant;
+
+use super::common::{SLACK, record};
+use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, fake};
+use super::relay::{Asked, env_meddling};
+
+/// The requests of one kind that were answered, in order.
+type Requests<R> = Arc<Mutex<Vec<R>>>;
+
+/// As `kit::start`, with the requests of type `R`.
+async fn start<R: Request>() -> (FakeCluster, Client, PartitionClient, Requests<R>) {
+    let cluster = fake().in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let requests = Requests::<R>::default();
+    let noted = requests.clone();
+    let note = move |asked: &Asked, frame: Bytes| {
+        noted.lock().unwrap().extend(asked.request::<R>());
+        frame
+    };
+    let client = builder(&cluster).env(env_meddling(&cluster, note).build()).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    (cluster, client, log, requests)
+}
+
+fn millis(duration: Duration) -> i32 {
+    duration.as_millis() as i32
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_gives_its_replicas_no_more_time_than_it_has_itself() {
+    let (cluster, _client, log, requests) = start::<ProduceRequest>().await;
+    let delay = REQUEST_TIMEOUT - Duration::from_millis(50);
+    cluster.inject(Fault::delay(delay).on(ApiKey::PRODUCE).times(2));
+    let calls = ["first", "second", "third"].map(|value| log.produce([record(value)]));
+    for call in calls {
+        call.await.unwrap();
+    }
+    let told: Vec<_> = requests.lock().unwrap().iter().map(|request| request.timeout_ms).collect();
+    let left = DELIVERY_TIMEOUT - 2 * delay;
+    assert!(left < REQUEST_TIMEOUT);
+    assert_eq!(told[..2], [millis(REQUEST_TIMEOUT); 2], "an attempt's time, where more is left");
+    assert!(told[2] <= millis(left) && told[2] > millis(left - SLACK), "{told:?}: what is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_gets_no_more_time_than_the_call_has() {
+    let started = Instant::now();
+    let (cluster, client, _, requests) = start::<CreateTopicsRequest>().await;
+    // The last of three attempts has less time than one may take.
+    let slow = Fault::answer(ErrorCode::NOT_CONTROLLER).delayed_by(REQUEST_TIMEOUT - SLACK);
+    cluster.inject(slow.clone().on(ApiKey::CREATE_TOPICS).times(2));
+    client.create_topic("second", 1, 1).await.unwrap();
+    let told: Vec<_> = requests.lock().unwrap().iter().map(|request| request.timeout_ms).collect();
+    let left = millis(TIMEOUT - started.elapsed());
+    assert_eq!(told[..2], [millis(REQUEST_TIMEOUT); 2]);
+    assert!(told[2] < millis(REQUEST_TIMEOUT) && told[2] >= left && told[2] < left + 200, "{told:?}, {left}");
+
+    let started = Instant::now();
+    let (cluster, client, _, requests) = start::<DeleteTopicsRequest>().await;
+    cluster.inject(slow.on(ApiKey::DELETE_TOPICS).times(2));
+    client.delete_topic(TOPIC).await.unwrap();
+    let told: Vec<_> = requests.lock().unwrap().iter().map(|request| request.timeout_ms).collect();
+    let left = millis(TIMEOUT - started.elapsed());
+    assert_eq!(told[..2], [millis(REQUEST_TIMEOUT); 2]);
+    assert!(told[2] < millis(REQUEST_TIMEOUT) && told[2] >= left && told[2] < left + 200, "{told:?}, {left}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_says_who_must_hold_it() {
+    let (_, client, log, requests) = start::<ProduceRequest>().await;
+    log.produce([record("all, by default")]).await.unwrap();
+    for acks in [Acks::All, Acks::Leader] {
+        let log = client.partition_client(TOPIC, 0).acks(acks).await.unwrap();
+        log.produce([record("as asked for")]).await.unwrap();
+    }
+    let told: Vec<_> = requests.lock().unwrap().iter().map(|request| request.acks).collect();
+    assert_eq!(told, [-1, -1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_says_from_where_how_much_and_how_long() {
+    let (_, _client, log, requests) = start::<FetchRequest>().await;
+    for number in 0..3 {
+        log.produce([record(number.to_string())]).await.unwrap();
+    }
+    log.fetch_records(2, 17..4_711, 83).await.unwrap();
+    let requests = requests.lock().unwrap();
+    let [fetch] = requests.as_slice() else { panic!("{requests:?}") };
+    let partition = &fetch.topics[0].partitions[0];
+    assert_eq!((fetch.min_bytes, fetch.max_bytes, fetch.max_wait_ms), (17, 4_711, 83));
+    assert_eq!((partition.partition, partition.fetch_offset), (0, 2));
+    assert_eq!(partition.partition_max_bytes, 4_711);
+}

@@ -1,0 +1,71 @@
+//! Creating topics: a topic can be used when the call returns, all of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka::protocol::messages::metadata::MetadataResponse;
+use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka_fake::Fault;
+
+use super::common::record;
+use super::kit::{builder, fake, start};
+use super::relay::{Asked, change, env_meddling};
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_waits_until_each_partition_is_served() {
+    for late in 0..3 {
+        let (cluster, client, _) = start(1).await;
+        let refusal = Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).partition("second", late);
+        let asked = cluster.inject(refusal.clone().on(ApiKey::LIST_OFFSETS).times(3));
+        client.create_topic("second", 3, 1).await.unwrap();
+        assert_eq!(cluster.struck(asked), 3, "partition {late} is not waited for");
+        for partition in 0..3 {
+            let log = client.partition_client("second", partition).await.unwrap();
+            assert_eq!(log.produce([record("first")]).await.unwrap().base_offset, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_waits_until_each_partition_has_a_leader() {
+    const ROUNDS: usize = 3;
+    for late in 0..3 {
+        let cluster = fake().in_memory().start().await.unwrap();
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let counted = rounds.clone();
+        let meddle = move |asked: &Asked, frame: Bytes| {
+            if asked.api != ApiKey::METADATA {
+                return frame;
+            }
+            change(asked, &frame, |answer: &mut MetadataResponse| {
+                let partitions = answer.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                let late = partitions.filter(|partition| partition.partition_index == late);
+                for partition in late {
+                    if counted.fetch_add(1, Ordering::Relaxed) < ROUNDS {
+                        partition.error_code = ErrorCode::LEADER_NOT_AVAILABLE;
+                        partition.leader_id = -1;
+                    }
+                }
+            })
+        };
+        let client = builder(&cluster).env(env_meddling(&cluster, meddle).build()).build().await.unwrap();
+        client.create_topic("second", 3, 1).await.unwrap();
+        assert!(rounds.load(Ordering::Relaxed) > ROUNDS, "partition {late} is not waited for");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_takes_its_time_is_asked_once() {
+    // Longer than a request's time, but not than the time that the controller was given beside it.
+    let slow = Fault::delay(Duration::from_secs(4));
+    let (cluster, client, _) = start(1).await;
+    cluster.inject(slow.clone().on(ApiKey::CREATE_TOPICS));
+    client.create_topic("second", 1, 1).await.unwrap();
+    cluster.inject(slow.on(ApiKey::DELETE_TOPICS));
+    client.delete_topic("second").await.unwrap();
+    for api in [ApiKey::CREATE_TOPICS, ApiKey::DELETE_TOPICS] {
+        assert_eq!(cluster.requests().iter().filter(|request| request.api_key == api).count(), 1, "{api}");
+    }
+}
