@@ -13,8 +13,10 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::error::with_sources;
 use crate::metadata::{LeaderLookup, Metadata};
 use crate::peer::Peer;
+use crate::warnings::Warnings;
 use crate::{Broker, ClusterConfig, Error, Failure, Place, Topic, ask};
 
 /// A cluster of brokers. Clones are the same cluster.
@@ -30,6 +32,7 @@ struct Inner {
     metadata: Mutex<Metadata>,
     /// What is kept for each address in use.
     peers: Mutex<BTreeMap<Endpoint, Arc<Peer>>>,
+    warnings: Mutex<Warnings>,
     /// A task for each connection that is open.
     connections: TaskTracker,
     closed: CancellationToken,
@@ -47,6 +50,7 @@ impl Cluster {
             config,
             metadata: Mutex::default(),
             peers: Mutex::default(),
+            warnings: Mutex::default(),
             connections: TaskTracker::new(),
             closed: CancellationToken::new(),
             refreshing: tokio::sync::Mutex::default(),
@@ -148,6 +152,17 @@ impl Cluster {
             return peer.clone();
         }
         peers.entry(endpoint.clone()).or_insert_with(|| Arc::new(Peer::new(endpoint))).clone()
+    }
+
+    /// Warns of an address that cannot be connected to, if that is due.
+    pub(crate) fn warn_unreachable(&self, endpoint: &Endpoint, failure: &Failure) {
+        if matches!(failure, Failure::Closed | Failure::RuntimeGone) {
+            return;
+        }
+        let mut warnings = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if warnings.is_due(endpoint, self.env().now()) {
+            tracing::warn!(broker = %endpoint, failure = with_sources(failure), "cannot connect");
+        }
     }
 
     /// What the connections to each address in use have done, with the broker there, if one is known.

@@ -99,6 +99,7 @@ impl Lane {
             opening(cluster, peer, broker, &self.slot, deadline).await.unwrap_or(Err(Failure::RuntimeGone));
         let connection = opened.inspect_err(|failure| {
             failures.fetch_add(1, Ordering::Relaxed);
+            cluster.warn_unreachable(endpoint, failure);
             state.failure = Some(Box::new((endpoint.clone(), failure.clone())));
         })?;
         if has_opened.swap(true, Ordering::Relaxed) {

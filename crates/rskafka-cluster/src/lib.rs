@@ -13,6 +13,7 @@ mod lane;
 mod metadata;
 mod peer;
 mod send;
+mod warnings;
 
 pub use backoff::Backoff;
 pub use cluster::Cluster;

@@ -3,12 +3,15 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rskafka::client::env::Env;
-use rskafka::client::{Client, OffsetAt};
+use rskafka::client::error::ErrorKind;
+use rskafka::client::{Client, ClientBuilder, OffsetAt, Tls};
 use rskafka::record::Record;
 use rskafka_fake::FakeCluster;
 use time::OffsetDateTime;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -26,6 +29,12 @@ impl io::Write for Written {
     }
 }
 
+impl Written {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 /// Appends, reads and looks for offsets while everything up to `level` is logged.
 async fn logged(level: LevelFilter) -> String {
     let cluster = FakeCluster::builder().in_memory().start().await.unwrap();
@@ -39,6 +48,17 @@ async fn logged(level: LevelFilter) -> String {
     let client = Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();
     let log = client.partition_client("wal", 0).await.unwrap();
 
+    let (written, _default) = subscribe(level);
+    let record =
+        Record { key: (), value: b"one".to_vec(), headers: (), timestamp: OffsetDateTime::now_utc() };
+    log.produce([record]).await.unwrap();
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    log.get_offset(OffsetAt::Latest).await.unwrap();
+    written.text()
+}
+
+/// Keeps what this thread logs up to `level`, until the guard is dropped.
+fn subscribe(level: LevelFilter) -> (Written, DefaultGuard) {
     let written = Written::default();
     let writer = written.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -47,14 +67,7 @@ async fn logged(level: LevelFilter) -> String {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    let _default = tracing::subscriber::set_default(subscriber);
-    let record =
-        Record { key: (), value: b"one".to_vec(), headers: (), timestamp: OffsetDateTime::now_utc() };
-    log.produce([record]).await.unwrap();
-    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
-    log.get_offset(OffsetAt::Latest).await.unwrap();
-    let text = written.0.lock().unwrap().clone();
-    String::from_utf8(text).unwrap()
+    (written, tracing::subscriber::set_default(subscriber))
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,4 +79,67 @@ async fn each_operation_is_a_span_with_api_topic_partition_and_broker_and_silent
     }
     assert!(text.contains("call{api=\"Metadata\" topic=\"wal\" broker=broker-1:9092}"), "{text}");
     assert_eq!(logged(LevelFilter::INFO).await, "");
+}
+
+/// What is warned of while a client is built in vain.
+async fn warned(builder: ClientBuilder) -> Vec<String> {
+    let (written, _default) = subscribe(LevelFilter::WARN);
+    let error = builder.build().await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NoReachableBroker);
+    written.text().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_no_broker_can_be_reached_each_address_is_warned_of_at_once_and_every_ten_seconds() {
+    let connector = |_, _| async { Err::<tokio::io::DuplexStream, _>(io::Error::other("the cable is cut")) };
+    let env = Env::builder().connector(connector).build();
+    let brokers = ["one:9092", "two:9092"].map(str::to_owned).to_vec();
+    let lines = warned(Client::builder(brokers).env(env).api_timeout(Duration::from_secs(60))).await;
+    for broker in ["broker=one:9092", "broker=two:9092"] {
+        let warnings: Vec<_> = lines.iter().filter(|line| line.contains(broker)).collect();
+        // At 0 s, 10 s, …; the pauses between attempts move them a little.
+        assert!((5..=6).contains(&warnings.len()), "{lines:#?}");
+        let expected = ["WARN", "cannot connect", "the connector failed", "the cable is cut"];
+        assert!(warnings.iter().all(|line| expected.iter().all(|part| line.contains(part))), "{lines:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_goes_away_is_warned_of() {
+    let cluster = FakeCluster::builder().brokers(1).in_memory().start().await.unwrap();
+    cluster.create_topic("wal", 1, 1).unwrap();
+    let dialed = cluster.clone();
+    let connector = move |host: String, port: u16| {
+        let cluster = dialed.clone();
+        async move { cluster.connect(&host, port).await }
+    };
+    let env = Env::builder().connector(connector).build();
+    let client = Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();
+    let log = client.partition_client("wal", 0).await.unwrap();
+    let (written, _default) = subscribe(LevelFilter::WARN);
+    cluster.stop_broker(1).await.unwrap();
+    let reading = tokio::spawn(async move { log.fetch(0).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let text = written.text();
+    assert_eq!(text.matches("cannot connect broker=broker-1:9092 failure=").count(), 1, "{text}");
+    cluster.start_broker(1).await.unwrap();
+    reading.await.unwrap().unwrap();
+    assert_eq!(written.text(), text);
+}
+
+#[tokio::test]
+async fn tls_to_a_plaintext_port_and_an_unknown_host_are_warned_of() {
+    let cluster = FakeCluster::builder().start().await.unwrap();
+    let (brokers, patience) = (cluster.bootstrap_servers(), Duration::from_millis(500));
+    let tls = Client::builder(brokers.clone()).tls(Tls::webpki_roots()).api_timeout(patience);
+    let lines = warned(tls).await;
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let expected = [brokers[0].as_str(), "check that the port expects TLS"];
+    assert!(expected.iter().all(|part| lines[0].contains(part)), "{lines:#?}");
+
+    let unknown = Client::builder(vec!["no-such-host.invalid:9092".to_owned()]).api_timeout(patience);
+    let lines = warned(unknown).await;
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let expected = ["no-such-host.invalid:9092", "the name cannot be resolved"];
+    assert!(expected.iter().all(|part| lines[0].contains(part)), "{lines:#?}");
 }
