@@ -101,7 +101,7 @@ pub enum DecodeErrorKind {
     InvalidUtf8,
     /// A variable-length integer of more bytes than its type can have.
     VarintOverflow,
-    /// Bytes are left over after the last field.
+    /// Bytes are left over after a tagged field's value, or after a record's last field.
     TrailingBytes(usize),
     /// The version is outside of what this crate speaks.
     UnsupportedVersion,

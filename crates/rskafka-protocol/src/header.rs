@@ -138,11 +138,20 @@ pub fn encode_response<M: Message>(
     out.into_frame()
 }
 
-/// Reads a whole response frame (without its length).
+/// Reads a whole response frame (without its length). Bytes behind the message are passed over.
 pub fn decode_response<M: Message>(version: i16, frame: &Bytes) -> Result<(ResponseHeader, M), DecodeError> {
+    decode_response_with_surplus(version, frame).map(|(header, message, _)| (header, message))
+}
+
+/// The same, and how many bytes stand behind the message.
+pub fn decode_response_with_surplus<M: Message>(
+    version: i16,
+    frame: &Bytes,
+) -> Result<(ResponseHeader, M, usize), DecodeError> {
     let (header, body) = ResponseHeader::decode::<M>(version, frame)?;
-    let message = M::decode(version, &body);
-    Ok((header, message.map_err(|error| error.behind(frame.len().saturating_sub(body.len())))?))
+    let (message, surplus) = M::decode_with_surplus(version, &body)
+        .map_err(|error| error.behind(frame.len().saturating_sub(body.len())))?;
+    Ok((header, message, surplus))
 }
 
 /// Puts a field's name into the error.

@@ -38,7 +38,10 @@ pub use bytes;
 pub use encoder::{Encoder, Frame};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use error_code::ErrorCode;
-pub use header::{RequestHeader, ResponseHeader, decode_response, encode_request, encode_response};
+pub use header::{
+    RequestHeader, ResponseHeader, decode_response, decode_response_with_surplus, encode_request,
+    encode_response,
+};
 pub use schema::{FieldSchema, Message, Request, StructSchema};
 pub use uuid::Uuid;
 

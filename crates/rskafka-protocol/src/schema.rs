@@ -77,8 +77,15 @@ pub trait Message: Sized + Default + Clone + PartialEq + std::fmt::Debug + Send 
     /// Appends the message to `out` in the form of `version`.
     fn encode(&self, version: i16, out: &mut Encoder) -> Result<(), EncodeError>;
 
-    /// Reads a whole body; payloads are slices that share its memory.
-    fn decode(version: i16, body: &Bytes) -> Result<Self, DecodeError>;
+    /// Reads a body; payloads are slices that share its memory.
+    ///
+    /// Bytes behind the last field are passed over, as Apache Kafka's brokers and clients do.
+    fn decode(version: i16, body: &Bytes) -> Result<Self, DecodeError> {
+        Self::decode_with_surplus(version, body).map(|(message, _)| message)
+    }
+
+    /// The same, and how many bytes stand behind the last field.
+    fn decode_with_surplus(version: i16, body: &Bytes) -> Result<(Self, usize), DecodeError>;
 
     /// The message in the form of Kafka's `JsonConverter`; a records field is given as base64.
     #[cfg(feature = "json")]
@@ -118,15 +125,17 @@ pub(crate) fn encode_message<M: Message + Wire>(
     Wire::write(message, layout_of::<M>(version), out)
 }
 
-pub(crate) fn decode_message<M: Message + Wire>(version: i16, body: &Bytes) -> Result<M, DecodeError> {
-    let error = |at, kind| DecodeError::of_message(M::NAME, version, body, at, kind);
+pub(crate) fn decode_message<M: Message + Wire>(
+    version: i16,
+    body: &Bytes,
+) -> Result<(M, usize), DecodeError> {
     if !M::VERSIONS.contains(version) {
-        return Err(error(body, DecodeErrorKind::UnsupportedVersion));
+        let kind = DecodeErrorKind::UnsupportedVersion;
+        return Err(DecodeError::of_message(M::NAME, version, body, body, kind));
     }
     let cx = Cx { frame: body, layout: layout_of::<M>(version) };
     match <M as Wire>::parse(&cx, body) {
-        Ok(([], message)) => Ok(message),
-        Ok((rest, _)) => Err(error(rest, DecodeErrorKind::TrailingBytes(rest.len()))),
+        Ok((rest, message)) => Ok((message, rest.len())),
         Err(failure) => Err(DecodeError::new(M::NAME, version, body, into_wire_error(failure, body))),
     }
 }
@@ -323,7 +332,10 @@ macro_rules! message {
                 $crate::schema::encode_message(self, version, out)
             }
 
-            fn decode(version: i16, body: &bytes::Bytes) -> Result<Self, $crate::DecodeError> {
+            fn decode_with_surplus(
+                version: i16,
+                body: &bytes::Bytes,
+            ) -> Result<(Self, usize), $crate::DecodeError> {
                 $crate::schema::decode_message(version, body)
             }
 

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use rskafka_protocol::{ApiKey, Request, decode_response, encode_request};
+use rskafka_protocol::{ApiKey, Request, decode_response_with_surplus, encode_request};
 use tokio::time::timeout_at;
 use tracing::debug;
 
@@ -19,11 +19,12 @@ use crate::env::Env;
 use crate::error::SaslError;
 use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase};
 use crate::history::History;
-use crate::link::Link;
+use crate::link::{Link, Traits};
 use crate::negotiation::{Negotiation, Step};
 use crate::pipeline::Patience;
 use crate::security::Witness;
 use crate::session::Session;
+use crate::task::log_surplus;
 use crate::throttle;
 use crate::versions::BrokerVersions;
 
@@ -236,9 +237,9 @@ pub(crate) async fn exchange<R: Request>(
 ) -> Result<Reply<R::Response>, CallError> {
     let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
     let decode = move |frame: Bytes| {
-        let (_, response) = decode_response::<R::Response>(version, &frame)?;
-        let throttle = throttle::of_response(version, &response);
-        Ok((Reply { response, version, bytes: frame.len() }, throttle))
+        let (_, response, surplus) = decode_response_with_surplus::<R::Response>(version, &frame)?;
+        let traits = Traits { throttle: throttle::of_response(version, &response), surplus };
+        Ok((Reply { response, version, bytes: frame.len() }, traits))
     };
     link.call(R::API_KEY, patience, &mut encode, decode).await
 }
@@ -295,7 +296,12 @@ async fn negotiate(
             },
         };
         match negotiation.answered(&frame) {
-            Ok(Step::Done(versions)) => return Ok(Some(versions)),
+            Ok(Step::Done(versions, surplus)) => {
+                if surplus > 0 {
+                    log_surplus(link.endpoint(), ApiKey::API_VERSIONS, surplus);
+                }
+                return Ok(Some(versions));
+            }
             Ok(Step::Again) => {}
             Ok(Step::Refused(code)) => return Err(OpenErrorKind::Refused { code }),
             Err(source) => {

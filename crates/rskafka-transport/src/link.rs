@@ -93,12 +93,11 @@ impl Ticket {
         self.waiter.is_abandoned()
     }
 
-    /// Gives the answer to the caller, or discards it if nobody waits any more. Gives how long the broker
-    /// wants this connection to be silent.
-    pub(crate) fn answer(self, frame: Bytes, now: Instant) -> Result<Duration, DecodeError> {
-        let throttle = self.waiter.answer(frame)?;
-        self.in_flight.answered(now - self.started, throttle);
-        Ok(throttle)
+    /// Gives the answer to the caller, or discards it if nobody waits any more.
+    pub(crate) fn answer(self, frame: Bytes, now: Instant) -> Result<Traits, DecodeError> {
+        let traits = self.waiter.answer(frame)?;
+        self.in_flight.answered(now - self.started, traits.throttle);
+        Ok(traits)
     }
 
     pub(crate) fn fail(self, failure: Failure) {
@@ -106,10 +105,19 @@ impl Ticket {
     }
 }
 
+/// What the connection needs to know of an answer, whatever its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Traits {
+    /// How long the broker wants the connection to be silent (KIP-219).
+    pub(crate) throttle: Duration,
+    /// How many bytes stand behind its last field.
+    pub(crate) surplus: usize,
+}
+
 /// The caller's end of a request, whatever the type of its answer.
 trait Waiter: Send {
     fn is_abandoned(&self) -> bool;
-    fn answer(self: Box<Self>, frame: Bytes) -> Result<Duration, DecodeError>;
+    fn answer(self: Box<Self>, frame: Bytes) -> Result<Traits, DecodeError>;
     fn fail(self: Box<Self>, failure: Failure);
 }
 
@@ -121,18 +129,18 @@ struct Awaited<T, D> {
 impl<T, D> Waiter for Awaited<T, D>
 where
     T: Send,
-    D: FnOnce(Bytes) -> Result<(T, Duration), DecodeError> + Send,
+    D: FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send,
 {
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
 
-    fn answer(self: Box<Self>, frame: Bytes) -> Result<Duration, DecodeError> {
+    fn answer(self: Box<Self>, frame: Bytes) -> Result<Traits, DecodeError> {
         let Self { reply, decode } = *self;
         match decode(frame) {
-            Ok((answer, throttle)) => {
+            Ok((answer, traits)) => {
                 let _ = reply.send(Ok(answer));
-                Ok(throttle)
+                Ok(traits)
             }
             Err(source) => {
                 let _ = reply.send(Err(Failure::Undecodable { source: source.clone() }));
@@ -217,17 +225,17 @@ impl Link {
         encode: &mut (dyn FnMut(i32) -> Result<Frame, EncodeError> + Send),
     ) -> Result<Bytes, CallError> {
         let patience = Patience { attempt: Duration::MAX, limit: deadline };
-        self.call(api, patience, encode, |frame| Ok((frame, Duration::ZERO))).await
+        self.call(api, patience, encode, |frame| Ok((frame, Traits::default()))).await
     }
 
-    /// One request, one answer. `decode` gives the answer with the time for which it asks for silence; it
-    /// is called by the connection's task, so that nothing behind the answer begins before that is known.
+    /// One request, one answer. `decode` is called by the connection's task, so that nothing behind the
+    /// answer begins before it is known for how long the broker wants silence.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         api: ApiKey,
         patience: Patience,
         encode: &mut (dyn FnMut(i32) -> Result<Frame, EncodeError> + Send),
-        decode: impl FnOnce(Bytes) -> Result<(T, Duration), DecodeError> + Send + 'static,
+        decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<T, CallError> {
         let started = self.env.now();
         let (reply, answer) = oneshot::channel();

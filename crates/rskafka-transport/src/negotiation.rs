@@ -9,7 +9,9 @@
 
 use bytes::Bytes;
 use rskafka_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use rskafka_protocol::{ApiKey, DecodeError, ErrorCode, Message, decode_response};
+use rskafka_protocol::{
+    ApiKey, DecodeError, ErrorCode, Message, decode_response, decode_response_with_surplus,
+};
 
 use crate::versions::BrokerVersions;
 
@@ -32,7 +34,8 @@ pub(crate) struct Negotiation {
 pub(crate) enum Step {
     /// Ask again, in [`Negotiation::version`].
     Again,
-    Done(BrokerVersions),
+    /// The versions, and how many bytes stand behind the answer's last field.
+    Done(BrokerVersions, usize),
     Refused(ErrorCode),
 }
 
@@ -78,9 +81,10 @@ impl Negotiation {
             self.version = self.fallback(frame);
             return Ok(Step::Again);
         }
-        let (_, response) = decode_response::<ApiVersionsResponse>(self.version, frame)?;
+        let (_, response, surplus) =
+            decode_response_with_surplus::<ApiVersionsResponse>(self.version, frame)?;
         match response.error_code.ok() {
-            Ok(()) => Ok(Step::Done(BrokerVersions::from(&response))),
+            Ok(()) => Ok(Step::Done(BrokerVersions::from(&response), surplus)),
             Err(code) => Ok(Step::Refused(code)),
         }
     }
@@ -127,7 +131,9 @@ mod tests {
         for version in ApiVersionsRequest::VERSIONS.iter() {
             let frame =
                 answer(version, ErrorCode::NONE, &[(3, 0, 13), (-7, 1, 2), (30_000, 0, 0), (1, 9, 4)]);
-            let Ok(Step::Done(versions)) = Negotiation::new(Some(version)).answered(&frame) else { panic!() };
+            let Ok(Step::Done(versions, 0)) = Negotiation::new(Some(version)).answered(&frame) else {
+                panic!()
+            };
             assert_eq!(versions.range(ApiKey(3)), Some(VersionRange { min: 0, max: 13 }));
             assert_eq!(versions.range(ApiKey(30_000)), Some(VersionRange { min: 0, max: 0 }));
             assert_eq!(versions.range(ApiKey(1)), None);

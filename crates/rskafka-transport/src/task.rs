@@ -3,7 +3,7 @@
 //!
 //! Invariant: when it ends, there is a cause, and every request it was given has ended.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rskafka_protocol::ResponseHeader;
+use rskafka_protocol::{ApiKey, ResponseHeader};
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -25,7 +25,7 @@ use crate::dial::BoxStream;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
 use crate::error::CloseCause;
-use crate::link::{Failure, Shared, Submitted, Ticket};
+use crate::link::{Failure, Shared, Submitted, Ticket, Traits};
 use crate::pipeline::{Ended, Pipeline};
 use crate::reader::FrameReader;
 
@@ -47,6 +47,8 @@ pub(crate) struct Task {
     submitted: mpsc::Receiver<Box<Submitted>>,
     pipeline: Pipeline<Ticket>,
     reader: FrameReader,
+    /// The APIs in whose answers bytes were passed over, which is logged once for each.
+    surplus_seen: BTreeSet<ApiKey>,
     idle_timeout: Duration,
 }
 
@@ -62,7 +64,8 @@ impl Task {
         let pipeline = Pipeline::new(config.max_in_flight);
         let reader = FrameReader::new(config.max_frame_bytes);
         let idle_timeout = config.idle_timeout.max(SHORTEST_IDLE);
-        Self { env, endpoint, shared, counters, submitted, pipeline, reader, idle_timeout }
+        let surplus_seen = BTreeSet::new();
+        Self { env, endpoint, shared, counters, submitted, pipeline, reader, surplus_seen, idle_timeout }
     }
 
     pub(crate) async fn run(mut self, stream: BoxStream) {
@@ -86,7 +89,7 @@ impl Task {
         read: &mut ReadHalf<BoxStream>,
         write: &mut WriteHalf<BoxStream>,
     ) -> CloseCause {
-        let Self { env, shared, counters, submitted, pipeline, reader, idle_timeout, .. } = self;
+        let Self { env, endpoint, shared, counters, submitted, pipeline, reader, .. } = self;
         let mut told = pin!(shared.told.notified());
         let mut timer = pin!(sleep_until(env.now()));
         let mut timer_at: Option<Deadline> = None;
@@ -113,7 +116,7 @@ impl Task {
             } else if idle_until.is_none() {
                 let now = env.now();
                 let idle_from = pipeline.silent_until().map_or(now, |until| until.max(now));
-                idle_until = Some(Deadline::after(idle_from, *idle_timeout));
+                idle_until = Some(Deadline::after(idle_from, self.idle_timeout));
             }
             // Deadlines mostly come in ascending order: the timer is touched only when an earlier one comes.
             let session_ends = session_ends.filter(|_| !is_over);
@@ -154,7 +157,12 @@ impl Task {
                 }
                 result = reader.fill(read) => {
                     counters.read(result.as_ref().map_or(0, |count| *count));
-                    if let Err(cause) = received(result, reader, pipeline, env.now()) {
+                    let answered = |api, surplus| {
+                        if surplus > 0 && self.surplus_seen.insert(api) {
+                            log_surplus(endpoint, api, surplus);
+                        }
+                    };
+                    if let Err(cause) = received(result, reader, pipeline, env.now(), answered) {
                         return cause;
                     }
                 }
@@ -201,12 +209,18 @@ fn take_in(request: Submitted, pipeline: &mut Pipeline<Ticket>) {
     }
 }
 
-/// Takes what a read gave.
+/// Says that an answer has bytes behind its last field.
+pub(crate) fn log_surplus(broker: &Endpoint, api: ApiKey, bytes: usize) {
+    debug!(%broker, %api, bytes, "bytes behind the last field of an answer are passed over");
+}
+
+/// Takes what a read gave. `answered` is told how many bytes stand behind the last field of each answer.
 fn received(
     result: io::Result<usize>,
     reader: &mut FrameReader,
     pipeline: &mut Pipeline<Ticket>,
     now: Instant,
+    mut answered: impl FnMut(ApiKey, usize),
 ) -> Result<(), CloseCause> {
     match result {
         Err(source) => return Err(CloseCause::Read { source }),
@@ -224,7 +238,9 @@ fn received(
             .answered(received)
             .map_err(|unexpected| CloseCause::UnexpectedAnswer { received, expected: unexpected.expected })?;
         let api = ticket.api;
-        let throttle = ticket.answer(frame, now).map_err(|source| CloseCause::Undecodable { api, source })?;
+        let Traits { throttle, surplus } =
+            ticket.answer(frame, now).map_err(|source| CloseCause::Undecodable { api, source })?;
+        answered(api, surplus);
         if throttle > Duration::ZERO {
             let until = Deadline::after(now, throttle).instant();
             let refused = pipeline.silence(until).into_iter();

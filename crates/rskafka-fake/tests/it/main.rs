@@ -16,6 +16,7 @@ mod replication;
 mod sasl;
 mod scenarios;
 mod support;
+mod surplus;
 mod throttling;
 #[cfg(feature = "tls")]
 mod tls;

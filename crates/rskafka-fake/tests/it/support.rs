@@ -77,6 +77,8 @@ pub(crate) struct RawClient {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     next_correlation_id: i32,
+    /// Stands behind the last field of every request.
+    pub(crate) surplus: &'static [u8],
 }
 
 impl RawClient {
@@ -86,6 +88,7 @@ impl RawClient {
             stream: Box::new(stream),
             buffer: BytesMut::new(),
             next_correlation_id: 100,
+            surplus: &[],
         }
     }
 
@@ -127,7 +130,7 @@ impl RawClient {
         let id = self.next_correlation_id;
         self.next_correlation_id += 1;
         let frame = encode_request(request, self.spoken::<R>(version), id, Some("raw")).unwrap();
-        self.send_bytes(&frame.to_bytes()).await;
+        self.send_bytes(&lengthened(&frame.to_bytes(), self.surplus)).await;
         id
     }
 
@@ -164,6 +167,14 @@ impl RawClient {
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.frame().await.is_none()
     }
+}
+
+/// A frame with bytes behind its last field.
+pub(crate) fn lengthened(frame: &[u8], surplus: &[u8]) -> Vec<u8> {
+    let mut frame = [frame, surplus].concat();
+    let length = frame.len() as i32 - 4;
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    frame
 }
 
 /// A topic as requests name it: by name, and by id where the version has ids.

@@ -15,14 +15,17 @@ fn round_trip<M: Message + Wire>() {
         let mut runner = TestRunner::new(ProptestConfig::with_cases(64));
         let outcome = runner.run(&M::arbitrary(layout), |message| {
             let bytes = encode(&message, version);
-            prop_assert_eq!(M::decode(version, &bytes).unwrap(), message);
             prop_assert!(bytes.len() >= <M as Wire>::min_size(layout));
-            // Every cut is an error, and so is every byte too many.
             for end in 0..bytes.len().min(200) {
-                prop_assert!(M::decode(version, &bytes.slice(..end)).is_err());
+                prop_assert!(M::decode(version, &bytes.slice(..end)).is_err(), "cut at {}", end);
             }
-            let longer = Bytes::from([&bytes[..], &[0]].concat());
-            prop_assert!(M::decode(version, &longer).is_err());
+            for surplus in [&[0][..], &[0xff; 3]] {
+                let longer = Bytes::from([&bytes, surplus].concat());
+                prop_assert_eq!(&M::decode(version, &longer).unwrap(), &message);
+                let decoded = M::decode_with_surplus(version, &longer).unwrap();
+                prop_assert_eq!(decoded, (message.clone(), surplus.len()));
+            }
+            prop_assert_eq!(M::decode_with_surplus(version, &bytes).unwrap(), (message, 0));
             Ok(())
         });
         outcome.unwrap_or_else(|error| panic!("{} version {version}: {error}", M::NAME));
@@ -137,18 +140,27 @@ fn errors_name_message_version_path_and_offset() {
 }
 
 #[test]
-fn bytes_left_over_are_named_by_their_place_in_what_was_given() {
+fn the_offset_of_an_error_in_a_response_counts_its_header() {
     let response = delete_records::DeleteRecordsResponse::default();
     let body = encode(&response, 2);
-    let longer = Bytes::from([&body[..], &[7; 3]].concat());
-    let error = delete_records::DeleteRecordsResponse::decode(2, &longer).unwrap_err();
-    assert_eq!((error.kind(), error.offset()), (&crate::DecodeErrorKind::TrailingBytes(3), body.len()));
+    let cut = body.slice(..body.len() - 1);
+    let error = delete_records::DeleteRecordsResponse::decode(2, &cut).unwrap_err();
+    assert_eq!((error.kind(), error.offset()), (&crate::DecodeErrorKind::Truncated, cut.len()));
 
-    // A whole frame has its header in front.
+    let frame = crate::encode_response(&response, 2, 1).unwrap().to_bytes().slice(4..);
+    let cut = frame.slice(..frame.len() - 1);
+    let error = crate::decode_response::<delete_records::DeleteRecordsResponse>(2, &cut).unwrap_err();
+    assert_eq!(error.offset(), cut.len());
+}
+
+#[test]
+fn bytes_behind_a_response_are_counted_and_passed_over() {
+    let response = delete_records::DeleteRecordsResponse::default();
     let frame = crate::encode_response(&response, 2, 1).unwrap().to_bytes().slice(4..);
     let longer = Bytes::from([&frame[..], &[7; 3]].concat());
-    let error = crate::decode_response::<delete_records::DeleteRecordsResponse>(2, &longer).unwrap_err();
-    assert_eq!(error.offset(), frame.len());
+    let header = crate::ResponseHeader { correlation_id: 1 };
+    assert_eq!(crate::decode_response(2, &longer), Ok((header, response.clone())));
+    assert_eq!(crate::decode_response_with_surplus(2, &longer), Ok((header, response, 3)));
 }
 
 #[test]

@@ -110,7 +110,10 @@ fn arrays_that_claim_the_same_bytes_at_each_level_stay_within_the_limit() {
         for path in &arrays {
             let body = layout.write(message.schema, path, &Large::Claims(8 * ROOM));
             let is_decoded = decode(message, layout, body, &format!("claims on the way to {path:?}"));
-            assert!(!is_decoded, "{} {}: {path:?} is a message", message.name, layout.version);
+            // Any bytes are numbers, and below version 3 this message is an array of them, and at most one
+            // number behind it.
+            let is_numbers = message.name == "ApiVersionsResponse" && layout.version < 3;
+            assert_eq!(is_decoded, is_numbers, "{} {}: {path:?}", message.name, layout.version);
         }
         arrays.len()
     });

@@ -214,29 +214,21 @@ async fn a_failed_write_counts_all_that_it_was_given_as_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_too_short_or_too_long_fails_its_call_and_ends_the_connection() {
+async fn an_answer_that_is_too_short_fails_its_call_and_ends_the_connection() {
     let whole = answer("a", 1);
     let shorter = whole.len() - 5;
     let mut truncated = whole[..whole.len() - 1].to_vec();
     truncated[..4].copy_from_slice(&(shorter as u32).to_be_bytes());
-    let mut longer = whole.clone();
-    longer.extend_from_slice(&[0, 0, 0]);
-    longer[..4].copy_from_slice(&(whole.len() as u32 - 1).to_be_bytes());
-
-    for (bytes, said) in
-        [(truncated, "the bytes end before the field does"), (longer, "3 bytes are left over")]
-    {
-        let (connection, results) = three_under_way(async |mut peer: Peer, _| {
-            peer.send(&bytes).await;
-            peer
-        })
-        .await;
-        let error = results[0].as_ref().unwrap_err();
-        assert!(matches!(error.kind(), CallErrorKind::Decode { .. }), "{error:?}");
-        assert!(error.was_sent());
-        assert!(chain(error).contains(said), "{}", chain(error));
-        assert_all_failed_with(&connection, &results[1..], "an answer to Metadata could not be decoded");
-    }
+    let (connection, results) = three_under_way(async |mut peer: Peer, _| {
+        peer.send(&truncated).await;
+        peer
+    })
+    .await;
+    let error = results[0].as_ref().unwrap_err();
+    assert!(matches!(error.kind(), CallErrorKind::Decode { .. }), "{error:?}");
+    assert!(error.was_sent());
+    assert!(chain(error).contains("the bytes end before the field does"), "{}", chain(error));
+    assert_all_failed_with(&connection, &results[1..], "an answer to Metadata could not be decoded");
 }
 
 #[tokio::test(start_paused = true)]

@@ -154,18 +154,12 @@ async fn a_peer_that_is_not_kafka_is_recognised() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn versions_cut_off_at_any_byte_or_with_bytes_too_many_are_an_error() {
+async fn versions_cut_off_at_any_byte_are_an_error() {
     let whole = response_bytes(&versions(&[(3, 0, 13), (18, 0, 4)]), 4, 0);
     for cut in 1..whole.len() {
         let (text, kind) = answered_with(&whole[..cut]).await;
         assert_eq!(kind, "truncated", "cut at {cut}: {text}");
     }
-    let mut longer = whole.to_vec();
-    longer.push(0);
-    longer[3] += 1;
-    let (text, kind) = answered_with(&longer).await;
-    assert_eq!(kind, "decode");
-    assert!(text.contains("1 bytes are left over"), "{text}");
     let mut other = whole.to_vec();
     other[7] = 9;
     assert_eq!(answered_with(&other).await.1, "unexpected");

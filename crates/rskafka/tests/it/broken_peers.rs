@@ -126,7 +126,6 @@ async fn answers_that_are_none_end_the_connection_and_no_other() {
             ErrorKind::InvalidAnswer,
         ),
         ("bytes missing", Fault::shorten(5), ErrorKind::InvalidAnswer),
-        ("bytes too many", Fault::lengthen(&b"more"[..]), ErrorKind::InvalidAnswer),
         ("cut off", Fault::cut_at(17), ErrorKind::Connection),
         ("no Kafka at all", Fault::raw(&b"HTTP/1.1 200 OK\r\n\r\n"[..]), ErrorKind::InvalidAnswer),
         ("a negative length", Fault::raw(&[0xff; 8][..]), ErrorKind::InvalidAnswer),

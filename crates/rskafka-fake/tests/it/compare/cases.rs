@@ -7,6 +7,7 @@ mod frozen;
 mod gone;
 mod producers;
 mod reads;
+mod surplus;
 mod topics;
 
 use serde_json::Value;
@@ -38,6 +39,7 @@ pub(crate) async fn run(target: &mut Target) -> Vec<(String, Value)> {
     admin::create_partitions(target).await;
     admin::configs(target).await;
     admin::describe_cluster(target).await;
+    surplus::all(target).await;
     frozen::broker(target).await;
     target.clean_up().await;
     std::mem::take(&mut target.answers)
