@@ -50,8 +50,9 @@ pub(crate) struct Quirks {
     /// An append with acks=all for which too few are in sync is refused before it is written. Raft, which
     /// Redpanda replicates by, writes it at the leader and waits for the others.
     pub(crate) refuses_below_min_isr: bool,
-    /// While there is no leader no replica is in sync (KIP-966).
-    pub(crate) isr_may_be_empty: bool,
+    /// Eligible leader replicas are on (KIP-966): while there is no leader no replica is in sync, and
+    /// `min.insync.replicas` is set for all brokers.
+    pub(crate) eligible_leaders: bool,
     /// Aborted transactions come in the order of their end.
     pub(crate) aborted_in_order: bool,
     pub(crate) only_gzip: bool,
@@ -74,7 +75,7 @@ const KAFKA: Quirks = Quirks {
     min_isr_capped: true,
     commits_min_isr_only: true,
     refuses_below_min_isr: true,
-    isr_may_be_empty: true,
+    eligible_leaders: true,
     aborted_in_order: true,
     only_gzip: false,
     answers_new_api_versions: true,
@@ -85,7 +86,7 @@ const KAFKA: Quirks = Quirks {
     producers: Rules { fences: true, wraps: true },
 };
 const KAFKA_3_9: Quirks =
-    Quirks { isr_may_be_empty: false, min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
+    Quirks { eligible_leaders: false, min_segment_bytes: 14, list_offsets_merges: false, ..KAFKA };
 const KAFKA_2_8: Quirks = Quirks {
     zookeeper: true,
     min_isr_capped: false,
@@ -96,14 +97,14 @@ const KAFKA_2_8: Quirks = Quirks {
 };
 const REDPANDA: Quirks = Quirks {
     refuses_below_min_isr: false,
-    isr_may_be_empty: false,
+    eligible_leaders: false,
     aborted_in_order: false,
     producers: Rules { fences: false, wraps: false },
     ..KAFKA
 };
 const EVENT_HUBS: Quirks = Quirks {
     commits_min_isr_only: false,
-    isr_may_be_empty: false,
+    eligible_leaders: false,
     topic_ids: false,
     only_gzip: true,
     answers_new_api_versions: false,

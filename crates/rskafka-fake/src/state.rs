@@ -9,6 +9,7 @@ mod configs;
 mod control;
 mod coordinator;
 mod epochs;
+mod internal;
 mod isolated;
 mod life;
 mod log;
@@ -25,10 +26,11 @@ mod writing;
 
 pub(crate) use self::batch::{Received as ReceivedBatch, Refusal};
 pub(crate) use self::broker::{Broker, Endpoint};
-pub(crate) use self::broker_configs::{BROKER_CONFIGS, BrokerConfigs, Source};
-pub(crate) use self::configs::{ConfigValue, TopicConfig, TopicSettings, topic_config, topic_configs};
+pub(crate) use self::broker_configs::{BrokerConfig, BrokerConfigs, Source, broker_configs};
+pub(crate) use self::configs::{TopicConfig, TopicSettings, topic_config, topic_configs};
 pub use self::control::ControlError;
 pub(crate) use self::coordinator::{Coordinator, Identity, partition_of};
+pub(crate) use self::internal::{CONSUMER_OFFSETS, InternalTopic, TRANSACTION_STATE, is_internal};
 pub(crate) use self::isolated::Isolated;
 pub(crate) use self::life::Life;
 pub(crate) use self::log::{Found, Span};
@@ -37,7 +39,7 @@ pub(crate) use self::partition::Partition;
 pub(crate) use self::producers::{Producer, Rules, Sequenced};
 pub(crate) use self::quotas::{Limited, Quotas};
 pub(crate) use self::replica::Replica;
-pub(crate) use self::topic::{NewTopic, Topic, TopicRequest, is_valid_name};
+pub(crate) use self::topic::{NewTopic, Topic, TopicRefused, TopicRequest, check_name};
 pub(crate) use self::transactions::Aborted;
 pub(crate) use self::waiting::Waiting;
 
@@ -50,9 +52,6 @@ use crate::fault::Faults;
 use crate::profile::Profile;
 use crate::random::Random;
 use crate::received::Received;
-
-/// The config that topics have from the brokers, if not their own.
-const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
 /// The number of a connection, unique in the life of a cluster.
 pub(crate) type ConnectionId = u64;
@@ -124,16 +123,6 @@ impl State {
     /// The broker that is named as the controller; with KRaft any may be. -1 if there is none.
     pub(crate) fn controller(&self) -> i32 {
         self.listed().next().map_or(-1, |broker| broker.id)
-    }
-
-    /// The broker that looks after a transactional id or a group; `None` if
-    /// there is none.
-    pub(crate) fn coordinator_of(&self, id: &str) -> Option<i32> {
-        /// Of `__transaction_state`, and of `__consumer_offsets` too.
-        const PARTITIONS: usize = 50;
-        let first = partition_of(id, PARTITIONS) % self.brokers.len().max(1);
-        let (before, after) = self.brokers.split_at_checked(first)?;
-        after.iter().chain(before).find(|broker| broker.is_listed()).map(|broker| broker.id)
     }
 
     /// The topics, in the order of their names.
@@ -212,21 +201,19 @@ impl State {
         broker: Option<i32>,
         changes: &[(String, Option<String>)],
         validate_only: bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), TopicRefused> {
         self.configs.alter(broker, changes, validate_only)?;
         for name in self.topics.keys().cloned().collect::<Vec<_>>() {
             let configs = self.topics[&name].configs.clone();
-            self.set_topic_configs(&name, configs, validate_only)?;
+            let set = self.set_topic_configs(&name, configs, validate_only);
+            set.map_err(|why| (ErrorCode::INVALID_REQUEST, why))?;
         }
         Ok(())
     }
 
     /// What a topic with these configs of its own is to do.
     fn settings(&self, configs: &BTreeMap<String, String>) -> Result<TopicSettings, String> {
-        let mut settings = TopicSettings::parse(configs, self.profile)?;
-        if !configs.contains_key(MIN_INSYNC_REPLICAS) {
-            settings.min_insync_replicas = self.configs.number(0, MIN_INSYNC_REPLICAS) as usize;
-        }
+        let mut settings = TopicSettings::parse(configs, &self.configs, self.profile)?;
         if settings.retention_bytes.is_none() {
             settings.retention_bytes = self.retained_bytes;
         }

@@ -16,12 +16,10 @@ use rskafka_protocol::{ErrorCode, Uuid};
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::profile::Profile;
-use crate::state::{NewTopic, TopicConfig, TopicRef, TopicRequest, topic_configs};
+use crate::state::{NewTopic, Source, State, TopicConfig, TopicRef, TopicRequest, topic_configs};
 
-/// Where a config's value comes from (Kafka class `ConfigSource`).
+/// Where a topic's own value comes from (Kafka class `ConfigSource`).
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
-const DEFAULT_CONFIG: i8 = 5;
 
 impl Api for CreateTopicsRequest {
     type Checked = Self;
@@ -41,6 +39,7 @@ impl Api for CreateTopicsRequest {
         let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let is_repeated = |name: &str| names.iter().filter(|other| *other == name).count() > 1;
         let mut response = CreateTopicsResponse::default();
+        let mut created = Vec::new();
         for topic in request.topics {
             // One entry for a name, however often the request has it; with ZooKeeper each is answered.
             if !zookeeper && response.topics.iter().any(|result| result.name == topic.name) {
@@ -49,8 +48,11 @@ impl Api for CreateTopicsRequest {
             let result = if is_repeated(&topic.name) {
                 refused(topic.name, ErrorCode::INVALID_REQUEST, Some("Duplicate topic name.".to_owned()))
             } else {
-                create(topic, request.validate_only, call)
+                create(topic, request.validate_only, call, &created)
             };
+            if !zookeeper && result.error_code.is_ok() {
+                created.push(result.name.clone());
+            }
             response.topics.push(result);
         }
         Outcome::Answer(response)
@@ -66,10 +68,16 @@ impl Api for CreateTopicsRequest {
     }
 }
 
-fn create(topic: CreatableTopic, validate_only: bool, call: &mut Call<'_>) -> CreatableTopicResult {
+fn create(
+    topic: CreatableTopic,
+    validate_only: bool,
+    call: &mut Call<'_>,
+    created: &[String],
+) -> CreatableTopicResult {
     let name = topic.name.clone();
     let zookeeper = call.state.profile.quirks().zookeeper;
-    let new = match parse(topic, zookeeper).and_then(|request| NewTopic::check(request, call.state)) {
+    let new = parse(topic, zookeeper).and_then(|request| NewTopic::check(request, call.state, created));
+    let new = match new {
         Ok(new) => new,
         Err((code, why)) => return refused(name, code, Some(why)),
     };
@@ -78,7 +86,7 @@ fn create(topic: CreatableTopic, validate_only: bool, call: &mut Call<'_>) -> Cr
         error_message: None,
         num_partitions: new.assignments.len() as i32,
         replication_factor: new.assignments.first().map_or(-1, |brokers| brokers.len() as i16),
-        configs: Some(configs(&new.configs, call.state.profile)),
+        configs: Some(configs(&new.configs, call.state)),
         ..Default::default()
     };
     // With KRaft a check only gets an id too, of a topic that never is.
@@ -110,20 +118,18 @@ fn parse(topic: CreatableTopic, zookeeper: bool) -> Result<TopicRequest, (ErrorC
     })
 }
 
-fn configs(own: &BTreeMap<String, String>, profile: Profile) -> Vec<CreatableTopicConfigs> {
+fn configs(own: &BTreeMap<String, String>, state: &State) -> Vec<CreatableTopicConfigs> {
     let entry = |(config, default): (&TopicConfig, &str)| {
-        let (value, config_source) = match own.get(config.name) {
-            Some(value) => (value.as_str(), DYNAMIC_TOPIC_CONFIG),
-            None => (default, DEFAULT_CONFIG),
+        let inherited = state.configs.values(-1, config.broker_config).into_iter().next();
+        let (value, config_source) = match (own.get(config.name), inherited) {
+            (Some(value), _) => (value.clone(), DYNAMIC_TOPIC_CONFIG),
+            (None, Some((value, source))) => (value, source as i8),
+            (None, None) => (default.to_owned(), Source::Default as i8),
         };
-        CreatableTopicConfigs {
-            name: config.name.to_owned(),
-            value: Some(value.to_owned()),
-            config_source,
-            ..Default::default()
-        }
+        let name = config.name.to_owned();
+        CreatableTopicConfigs { name, value: Some(value), config_source, ..Default::default() }
     };
-    topic_configs(profile).map(entry).collect()
+    topic_configs(state.profile).map(entry).collect()
 }
 
 fn refused(name: String, error_code: ErrorCode, error_message: Option<String>) -> CreatableTopicResult {

@@ -3,7 +3,7 @@
 //! - -1 stands for the high watermark; OFFSET_OUT_OF_RANGE for any other negative offset and beyond it.
 //! - Answers the first offset that some replica still has, and waits until that is the one asked for:
 //!   REQUEST_TIMED_OUT.
-//! - POLICY_VIOLATION for a topic that is compacted only, NOT_LEADER_OR_FOLLOWER,
+//! - INVALID_TOPIC_EXCEPTION for an internal topic, POLICY_VIOLATION for one that is compacted only, NOT_LEADER_OR_FOLLOWER,
 //!   UNKNOWN_TOPIC_OR_PARTITION.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::TopicRef;
+use crate::state::{TopicRef, is_internal};
 
 /// A deletion that not every replica has made.
 struct Pending {
@@ -72,6 +72,9 @@ fn delete(call: &mut Call<'_>, name: &str, asked: &DeleteRecordsPartition) -> Re
     let topic = TopicRef::Name(name.to_owned());
     let topic_id = call.state.find(&topic)?.id;
     let (partition, settings) = call.state.find_partition(&topic, asked.partition_index)?;
+    if is_internal(name) {
+        return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+    }
     partition.led_by(call.broker)?;
     if !settings.deletes {
         return Err(ErrorCode::POLICY_VIOLATION);

@@ -13,7 +13,9 @@ use rskafka_protocol::messages::describe_configs::{
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{BROKER_CONFIGS, Source, State, TopicRef, is_valid_name, topic_configs};
+use crate::state::{
+    BrokerConfig, Source, State, TopicConfig, TopicRef, broker_configs, check_name, topic_configs,
+};
 
 /// What has configs.
 pub(super) const TOPIC: i8 = 2;
@@ -96,27 +98,22 @@ fn of_topic(
     broker: i32,
     state: &State,
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
-    if !is_valid_name(name) {
-        return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {name}")));
-    }
+    check_name(name).map_err(|why| (ErrorCode::INVALID_TOPIC_EXCEPTION, why))?;
     let Some(topic) = state.topic(name) else {
         return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic {name} does not exist.")));
     };
-    let describe = |(config, default): (&crate::state::TopicConfig, &str)| {
+    let describe = |(config, default): (&TopicConfig, &str)| {
         let own = topic.configs.get(config.name);
-        let inherited = state.configs.inherited(broker, config, default);
+        let inherited = state.configs.values(broker, config.broker_config);
         let (value, source) = match (own, inherited.first()) {
             (Some(value), _) => (value.as_str(), DYNAMIC_TOPIC_CONFIG),
             (None, Some((value, source))) => (value.as_str(), *source as i8),
             (None, None) => (default, Source::Default as i8),
         };
-        let mut synonyms = Vec::new();
-        synonyms.extend(own.map(|value| synonym(config.name, value, DYNAMIC_TOPIC_CONFIG)));
-        if !config.broker_config.is_empty() {
-            let of_brokers =
-                |(value, source): &(String, Source)| synonym(config.broker_config, value, *source as i8);
-            synonyms.extend(inherited.iter().map(of_brokers));
-        }
+        let of_brokers =
+            |(value, source): &(String, Source)| synonym(config.broker_config, value, *source as i8);
+        let own = own.map(|value| synonym(config.name, value, DYNAMIC_TOPIC_CONFIG));
+        let synonyms = own.into_iter().chain(inherited.iter().map(of_brokers)).collect();
         DescribeConfigsResourceResult {
             name: config.name.to_owned(),
             value: Some(value.to_owned()),
@@ -132,15 +129,13 @@ fn of_topic(
 
 /// The configs of a broker; of -1, those set for all brokers.
 fn of_brokers(broker: i32, state: &State) -> Vec<DescribeConfigsResourceResult> {
-    let describe = |(name, _, form, dynamic): &(&str, &str, crate::state::ConfigValue, bool)| {
-        let values = state.configs.values(broker, name);
+    let describe = |BrokerConfig { name, form, dynamic, .. }| {
+        let mut values = state.configs.values(broker, name);
+        values.retain(|(_, source)| broker >= 0 || *source == Source::AllBrokers);
         let (value, source) = values.first()?.clone();
-        if broker < 0 && source != Source::AllBrokers {
-            return None;
-        }
         let synonyms = values.iter().map(|(value, source)| synonym(name, value, *source as i8));
         Some(DescribeConfigsResourceResult {
-            name: (*name).to_owned(),
+            name: name.to_owned(),
             value: Some(value),
             read_only: !dynamic,
             config_source: source as i8,
@@ -150,7 +145,7 @@ fn of_brokers(broker: i32, state: &State) -> Vec<DescribeConfigsResourceResult> 
             ..Default::default()
         })
     };
-    BROKER_CONFIGS.iter().filter_map(describe).collect()
+    broker_configs(state.profile).filter_map(describe).collect()
 }
 
 fn synonym(name: &str, value: &str, source: i8) -> DescribeConfigsSynonym {

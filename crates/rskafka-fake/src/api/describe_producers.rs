@@ -9,7 +9,7 @@ use rskafka_protocol::messages::describe_producers::{
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{TopicRef, is_valid_name};
+use crate::state::{TopicRef, check_name};
 
 impl Api for DescribeProducersRequest {
     type Checked = Self;
@@ -67,7 +67,7 @@ fn describe(
     topic: &str,
     index: i32,
 ) -> Result<Vec<ProducerState>, (ErrorCode, Option<&'static str>)> {
-    if !is_valid_name(topic) {
+    if check_name(topic).is_err() {
         return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, Some("The topic name is invalid.")));
     }
     if call.state.topic(topic).is_none() {

@@ -3,6 +3,8 @@
 //! - From version 4 on for several keys at once. Each key belongs to one of 50 partitions by its hash, as
 //!   with Kafka, and these are spread over the brokers; if one does not run, the next takes its place.
 //! - Groups have coordinators too, which serve none of their requests here.
+//! - The first request creates `__consumer_offsets` or `__transaction_state`, and is answered at once, where
+//!   Kafka says COORDINATOR_NOT_AVAILABLE until the topic is there.
 //! - INVALID_REQUEST for an unknown type of key; COORDINATOR_NOT_AVAILABLE does not happen by itself.
 
 use rskafka_protocol::ErrorCode;
@@ -12,7 +14,7 @@ use rskafka_protocol::messages::find_coordinator::{
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::TopicRef;
+use crate::state::{CONSUMER_OFFSETS, InternalTopic, State, TRANSACTION_STATE, TopicRef};
 
 /// The version from which on keys come in a list (KIP-699).
 const LIST_FROM: i16 = 4;
@@ -25,7 +27,13 @@ impl Api for FindCoordinatorRequest {
     }
 
     fn serve(request: Self, call: &mut Call<'_>) -> Outcome<FindCoordinatorResponse> {
-        Outcome::Answer(answer(&request, call.version, |key| find(&request, key, call)))
+        let topic = match request.key_type {
+            GROUP => &CONSUMER_OFFSETS,
+            TRANSACTION => &TRANSACTION_STATE,
+            _ => return Outcome::Answer(request.refuse(ErrorCode::INVALID_REQUEST, call.version)),
+        };
+        call.state.create_internal(topic);
+        Outcome::Answer(answer(&request, call.version, |key| find(topic, key, call.state)))
     }
 
     fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
@@ -50,12 +58,9 @@ fn answer(
     FindCoordinatorResponse { error_code, error_message, node_id, host, port, ..Default::default() }
 }
 
-fn find(request: &FindCoordinatorRequest, key: &str, call: &Call<'_>) -> Coordinator {
-    if ![GROUP, TRANSACTION].contains(&request.key_type) {
-        return refused(key, ErrorCode::INVALID_REQUEST);
-    }
-    let id = call.state.coordinator_of(key);
-    let Some(broker) = id.and_then(|id| call.state.broker(id)) else {
+fn find(topic: &InternalTopic, key: &str, state: &State) -> Coordinator {
+    let id = state.coordinator_of(topic, key);
+    let Some(broker) = id.and_then(|id| state.broker(id)) else {
         return refused(key, ErrorCode::COORDINATOR_NOT_AVAILABLE);
     };
     Coordinator {

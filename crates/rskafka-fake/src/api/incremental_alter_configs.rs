@@ -5,8 +5,6 @@
 //!   that the request has twice, for a null value to be set and for things that are neither topic nor broker.
 //! - A topic's changes take effect at once; `validate_only` makes none.
 
-use std::collections::BTreeMap;
-
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::incremental_alter_configs::{
     APPEND, AlterConfigsResource, AlterConfigsResourceResponse, AlterableConfig, DELETE,
@@ -16,8 +14,7 @@ use rskafka_protocol::messages::incremental_alter_configs::{
 use super::describe_configs::{BROKER, TOPIC};
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::profile::Profile;
-use crate::state::{TopicRef, is_valid_name, topic_config};
+use crate::state::{TopicRef, check_name, topic_config};
 
 type Refused = (ErrorCode, String);
 
@@ -91,8 +88,8 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
     }
     match *resource_type {
         TOPIC if name.is_empty() => Err(invalid("Default topic resources are not allowed.")),
-        TOPIC if !is_valid_name(name) && !call.state.profile.quirks().zookeeper => {
-            Err((ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {name}")))
+        TOPIC if check_name(name).is_err() && !call.state.profile.quirks().zookeeper => {
+            Err((ErrorCode::INVALID_TOPIC_EXCEPTION, check_name(name).err().unwrap_or_default()))
         }
         TOPIC => {
             let Some(topic) = call.state.topic(name) else {
@@ -106,12 +103,24 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
                 true => ErrorCode::INVALID_REQUEST,
                 false => ErrorCode::INVALID_CONFIG,
             };
-            let changed = changed(profile, topic.configs.clone(), configs);
-            let changed = changed.map_err(|(code, why)| match code {
+            let mut own = topic.configs.clone();
+            let changed = configs.iter().try_for_each(|config| {
+                let name = &config.name;
+                let known = topic_config(profile, name).filter(|(known, _)| known.form.is_list());
+                let list = known.map(|(_, default)| own.get(name).map_or(default, String::as_str));
+                let text =
+                    |operation| format!("Can't {operation} to key {name} because its type is not LIST.");
+                match new_value(config, list, text)? {
+                    Some(value) => own.insert(name.clone(), value),
+                    None => own.remove(name),
+                };
+                Ok(())
+            });
+            changed.map_err(|(code, why)| match code {
                 ErrorCode::INVALID_CONFIG => (wrong, why),
                 _ => (code, why),
             })?;
-            call.state.set_topic_configs(name, changed, validate_only).map_err(|why| (wrong, why))
+            call.state.set_topic_configs(name, own, validate_only).map_err(|why| (wrong, why))
         }
         BROKER => {
             let broker = match name.parse() {
@@ -123,59 +132,44 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
                 Err(_) if name.is_empty() => None,
                 Err(_) => return Err(invalid(format!("Node id must be an integer, but it is: {name}"))),
             };
-            let change = |config: &AlterableConfig| match config.config_operation {
-                SET => Ok((config.name.clone(), config.value.clone())),
-                DELETE => Ok((config.name.clone(), None)),
-                _ => Err(not_a_list(config)),
+            let change = |config: &AlterableConfig| {
+                let name = &config.name;
+                let list = call.state.configs.list(broker, name);
+                let text = |operation: &str| {
+                    let operation = operation.to_lowercase();
+                    format!("Config value {operation} is not allowed for config key: {name}")
+                };
+                Ok((name.clone(), new_value(config, list.as_deref(), text)?))
             };
             let changes = configs.iter().map(change).collect::<Result<Vec<_>, _>>()?;
-            let altered = call.state.set_broker_configs(broker, &changes, validate_only);
-            altered.map_err(|why| (ErrorCode::INVALID_REQUEST, why))
+            call.state.set_broker_configs(broker, &changes, validate_only)
         }
-        other => Err(invalid(format!("Unexpected resource type {other}"))),
+        other => Err(invalid(format!("Unknown resource type {other}"))),
     }
 }
 
-fn not_a_list(config: &AlterableConfig) -> Refused {
-    let operation = if config.config_operation == APPEND { "APPEND" } else { "SUBTRACT" };
-    let why = format!("Can't {operation} to key {} because its type is not LIST.", config.name);
-    (ErrorCode::INVALID_CONFIG, why)
-}
-
-/// A topic's own configs after the changes.
-fn changed(
-    profile: Profile,
-    mut own: BTreeMap<String, String>,
-    changes: &[AlterableConfig],
-) -> Result<BTreeMap<String, String>, Refused> {
-    for config in changes {
-        let value = config.value.clone().unwrap_or_default();
-        match config.config_operation {
-            SET => {
-                own.insert(config.name.clone(), value);
-            }
-            DELETE => {
-                own.remove(&config.name);
-            }
-            APPEND | SUBTRACT => {
-                let known = topic_config(profile, &config.name).filter(|(known, _)| known.form.is_list());
-                let (_, default) = known.ok_or_else(|| not_a_list(config))?;
-                let before = own.get(&config.name).map_or(default, String::as_str);
-                let mut words: Vec<&str> = before.split(',').filter(|word| !word.is_empty()).collect();
-                for word in value.split(',') {
-                    match config.config_operation {
-                        APPEND if !words.contains(&word) => words.push(word),
-                        SUBTRACT => words.retain(|known| *known != word),
-                        _ => {}
-                    }
-                }
-                let words = words.join(",");
-                own.insert(config.name.clone(), words);
-            }
-            other => {
-                return Err((ErrorCode::UNKNOWN_SERVER_ERROR, format!("no operation {other}")));
-            }
+/// The value that a change gives a config; `None` if it takes it back. `list` is what a list is before, and
+/// `not_a_list` the words against adding to something else.
+fn new_value(
+    change: &AlterableConfig,
+    list: Option<&str>,
+    not_a_list: impl Fn(&'static str) -> String,
+) -> Result<Option<String>, Refused> {
+    let value = change.value.as_deref().unwrap_or_default();
+    let (operation, adds) = match change.config_operation {
+        SET => return Ok(Some(value.to_owned())),
+        DELETE => return Ok(None),
+        APPEND => ("APPEND", true),
+        SUBTRACT => ("SUBTRACT", false),
+        other => return Err((ErrorCode::UNKNOWN_SERVER_ERROR, format!("no operation {other}"))),
+    };
+    let list = list.ok_or_else(|| (ErrorCode::INVALID_CONFIG, not_a_list(operation)))?;
+    let mut words: Vec<&str> = list.split(',').filter(|word| !word.is_empty()).collect();
+    for word in value.split(',') {
+        words.retain(|known| adds || *known != word);
+        if adds && !words.contains(&word) {
+            words.push(word);
         }
     }
-    Ok(own)
+    Ok(Some(words.join(",")))
 }

@@ -13,7 +13,7 @@ use rskafka_protocol::messages::init_producer_id::{InitProducerIdRequest, InitPr
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{Identity, TopicRef};
+use crate::state::{Identity, TRANSACTION_STATE, TopicRef};
 
 /// The version from which on a fence is told apart from an epoch that is not valid (KIP-588).
 const FENCED_FROM: i16 = 4;
@@ -63,7 +63,7 @@ fn init(request: &InitProducerIdRequest, call: &mut Call<'_>) -> Result<Identity
     if !(1..=longest).contains(&i64::from(request.transaction_timeout_ms)) {
         return Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT);
     }
-    if call.state.coordinator_of(id) != Some(call.broker) {
+    if call.state.coordinator_of(&TRANSACTION_STATE, id) != Some(call.broker) {
         return Err(ErrorCode::NOT_COORDINATOR);
     }
     call.state.coordinator.init(call.broker, id, own, call.now.wall_ms)

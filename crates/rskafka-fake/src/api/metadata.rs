@@ -17,7 +17,7 @@ use rskafka_protocol::{ErrorCode, Uuid};
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{Broker, Partition, State, Topic, TopicRef, is_valid_name};
+use crate::state::{Broker, Partition, State, Topic, TopicRef, check_name, is_internal};
 
 /// The version from which on topics are looked up by id.
 const IDS_FROM: i16 = 12;
@@ -136,12 +136,12 @@ impl View<'_> {
         let topic = topic_ref(asked, version);
         self.find(&topic).unwrap_or_else(|error_code| match topic {
             TopicRef::Name(name) => {
-                let error_code = match is_valid_name(&name) {
-                    true => error_code,
-                    false => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                let error_code = match check_name(&name) {
+                    Ok(()) => error_code,
+                    Err(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
                 };
-                let name = Some(name);
-                MetadataResponseTopic { error_code, name, topic_id: Uuid::ZERO, ..Default::default() }
+                let (is_internal, name) = (is_internal(&name), Some(name));
+                MetadataResponseTopic { error_code, name, is_internal, ..Default::default() }
             }
             TopicRef::Id(topic_id) => {
                 MetadataResponseTopic { error_code, name: None, topic_id, ..Default::default() }
@@ -162,6 +162,7 @@ fn describe(topic: &Topic, state: &State) -> MetadataResponseTopic {
         (0..).zip(&topic.partitions).map(|(index, partition)| describe_partition(index, partition, state));
     MetadataResponseTopic {
         name: Some(topic.name.clone()),
+        is_internal: is_internal(&topic.name),
         topic_id: if state.profile.quirks().topic_ids { topic.id } else { Uuid::ZERO },
         partitions: partitions.collect(),
         ..Default::default()
@@ -184,7 +185,7 @@ fn describe_partition(
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.brokers().collect(),
         isr_nodes: match partition.leader {
-            None if state.profile.quirks().isr_may_be_empty => Vec::new(),
+            None if state.profile.quirks().eligible_leaders => Vec::new(),
             _ => partition.isr.clone(),
         },
         offline_replicas: partition.brokers().filter(is_offline).collect(),

@@ -1,6 +1,7 @@
 //! Produce (key 0), versions 3 to 13: appends one batch per partition.
 //!
 //! - By name up to version 12 (UNKNOWN_TOPIC_OR_PARTITION), by id from 13 on (UNKNOWN_TOPIC_ID).
+//! - INVALID_TOPIC_EXCEPTION for an internal topic.
 //! - Exactly one batch of magic 2: INVALID_RECORD; Zstandard before version 7: UNSUPPORTED_COMPRESSION_TYPE.
 //! - Only at the leader: NOT_LEADER_OR_FOLLOWER, from version 10 on with leader and address (KIP-951).
 //! - acks -1, 0 or 1, else INVALID_REQUIRED_ACKS; with -1 at least `min.insync.replicas` are in sync, else
@@ -32,12 +33,17 @@ use tokio::time::Instant;
 use super::exchange::Api;
 use super::{Call, Outcome};
 use crate::profile::Quirks;
-use crate::state::{Limited, Partition, ReceivedBatch, Refusal, Sequenced, State, TopicRef, TopicSettings};
+use crate::state::{
+    Limited, Partition, ReceivedBatch, Refusal, Sequenced, State, TopicRef, TopicSettings, is_internal,
+};
 
 /// The version from which on topics are named by id.
 const IDS_FROM: i16 = 13;
 /// The version from which on a refusal names the leader.
 const LEADER_FROM: i16 = 10;
+
+/// The id of the client that may append to internal topics.
+const ADMIN_CLIENT: &str = "__admin_client";
 
 /// A request whose batches were checked.
 pub(crate) struct CheckedProduce {
@@ -200,9 +206,12 @@ fn append(
     }
     let now_ms = call.now.wall_ms;
     let quirks = call.state.profile.quirks();
-    let topic_id = call.state.find(topic)?.id;
+    let (topic_id, is_internal) = call.state.find(topic).map(|topic| (topic.id, is_internal(&topic.name)))?;
     let (partition, settings) = call.state.find_partition(topic, index)?;
     let batch = batch?;
+    if is_internal && call.client_id != Some(ADMIN_CLIENT) {
+        return Err(ErrorCode::INVALID_TOPIC_EXCEPTION.into());
+    }
     if quirks.only_gzip && !matches!(batch.compression(), Compression::None | Compression::Gzip) {
         return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
     }

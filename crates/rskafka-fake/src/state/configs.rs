@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use self::ConfigValue::{AnyOf, Bool, Int, List, Long, OneOf, Ratio, SegmentBytes, Text};
+use super::broker_configs::{ANY_BROKER, BrokerConfigs};
 use crate::profile::Profile;
 
 /// What a config's value may be.
@@ -37,7 +38,7 @@ pub(crate) struct TopicConfig {
     pub(crate) name: &'static str,
     defaults: Defaults,
     pub(crate) form: ConfigValue,
-    /// The broker config that it has its value from; empty if there are several or none.
+    /// The broker config that a topic without its own has its value from; empty if there is none.
     pub(crate) broker_config: &'static str,
 }
 
@@ -88,7 +89,7 @@ const CONFIGS: &[TopicConfig] = &[
     config("delete.retention.ms", same("86400000"), Long(0), "log.cleaner.delete.retention.ms"),
     config("file.delete.delay.ms", same("60000"), Long(0), "log.segment.delete.delay.ms"),
     config("flush.messages", same(LONG_MAX), Long(1), "log.flush.interval.messages"),
-    config("flush.ms", same(LONG_MAX), Long(0), ""),
+    config("flush.ms", same(LONG_MAX), Long(0), "log.flush.interval.ms"),
     config("follower.replication.throttled.replicas", same(""), List, ""),
     config("index.interval.bytes", same("4096"), Int(0), "log.index.interval.bytes"),
     config("leader.replication.throttled.replicas", same(""), List, ""),
@@ -135,11 +136,11 @@ const CONFIGS: &[TopicConfig] = &[
     config("remote.log.delete.on.disable", since_3_9("false"), Bool, ""),
     config("remote.storage.enable", since_3_9("false"), Bool, ""),
     config("retention.bytes", same("-1"), Long(-1), "log.retention.bytes"),
-    config("retention.ms", same("604800000"), Long(-1), ""),
+    config("retention.ms", same("604800000"), Long(-1), "log.retention.ms"),
     config("segment.bytes", same("1073741824"), SegmentBytes, "log.segment.bytes"),
     config("segment.index.bytes", same("10485760"), Int(4), "log.index.size.max.bytes"),
-    config("segment.jitter.ms", same("0"), Long(0), ""),
-    config("segment.ms", same("604800000"), Long(1), ""),
+    config("segment.jitter.ms", same("0"), Long(0), "log.roll.jitter.ms"),
+    config("segment.ms", same("604800000"), Long(1), "log.roll.ms"),
     config("unclean.leader.election.enable", same("false"), Bool, "unclean.leader.election.enable"),
 ];
 
@@ -163,16 +164,38 @@ impl ConfigValue {
         matches!(self, Self::List | Self::AnyOf(_))
     }
 
-    pub(super) fn accepts(self, value: &str, profile: Profile) -> bool {
+    /// Whether a config may have this value.
+    ///
+    /// # Errors
+    ///
+    /// Says why not, as Kafka does.
+    pub(super) fn check(self, name: &str, value: &str, profile: Profile) -> Result<(), String> {
+        let invalid =
+            |shown: &str, why: &str| Err(format!("Invalid value {shown} for configuration {name}: {why}"));
+        let whole = |kind: &str, least: i64, number: Option<i64>| match number {
+            None => invalid(value, &format!("Not a number of type {kind}")),
+            Some(number) if number < least => invalid(value, &format!("Value must be at least {least}")),
+            Some(_) => Ok(()),
+        };
+        let one_of = |words: &[&str], word| match words.contains(&word) {
+            true => Ok(()),
+            false => invalid(word, &format!("String must be one of: {}", words.join(", "))),
+        };
         match self {
-            Self::Bool => matches!(value, "true" | "false"),
-            Self::Int(least) => value.parse::<i32>().is_ok_and(|number| i64::from(number) >= least),
-            Self::Long(least) => value.parse::<i64>().is_ok_and(|number| number >= least),
-            Self::Ratio => value.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
-            Self::SegmentBytes => Self::Int(profile.quirks().min_segment_bytes).accepts(value, profile),
-            Self::Text | Self::List => true,
-            Self::AnyOf(words) => value.split(',').all(|word| words.contains(&word.trim())),
-            Self::OneOf(words) => words.contains(&value),
+            Self::Bool if matches!(value, "true" | "false") => Ok(()),
+            Self::Bool => invalid(value, "Expected value to be either true or false"),
+            Self::Int(least) => whole("INT", least, value.parse::<i32>().ok().map(i64::from)),
+            Self::SegmentBytes => Self::Int(profile.quirks().min_segment_bytes).check(name, value, profile),
+            Self::Long(least) => whole("LONG", least, value.parse().ok()),
+            Self::Ratio => match value.parse::<f64>() {
+                Ok(0.0..=1.0) => Ok(()),
+                Ok(number) if number > 1.0 => invalid(&format!("{number:?}"), "Value must be no more than 1"),
+                Ok(number) => invalid(&format!("{number:?}"), "Value must be at least 0"),
+                Err(_) => invalid(value, "Not a number of type DOUBLE"),
+            },
+            Self::Text | Self::List => Ok(()),
+            Self::AnyOf(words) => value.split(',').try_for_each(|word| one_of(words, word.trim())),
+            Self::OneOf(words) => one_of(words, value),
         }
     }
 }
@@ -211,16 +234,18 @@ impl TopicSettings {
     /// # Errors
     ///
     /// Says in words which config is not known or has a value that cannot be.
-    pub(crate) fn parse(configs: &BTreeMap<String, String>, profile: Profile) -> Result<Self, String> {
+    pub(crate) fn parse(
+        configs: &BTreeMap<String, String>,
+        of_brokers: &BrokerConfigs,
+        profile: Profile,
+    ) -> Result<Self, String> {
         for (name, value) in configs {
             let Some((config, _)) = topic_config(profile, name) else {
                 return Err(format!("Unknown topic config name: {name}"));
             };
-            if !config.form.accepts(value, profile) {
-                return Err(format!("Invalid value {value} for configuration {name}"));
-            }
+            config.form.check(name, value, profile)?;
         }
-        let values = Values { own: configs, profile };
+        let values = Values { own: configs, of_brokers, profile };
         // Until 3.9 one bound was for both sides.
         let difference = values.bound("message.timestamp.difference.max.ms");
         Ok(Self {
@@ -238,17 +263,21 @@ impl TopicSettings {
     }
 }
 
-/// A topic's configs over the defaults.
+/// A topic's configs over those of the brokers, over the defaults.
 struct Values<'a> {
     own: &'a BTreeMap<String, String>,
+    of_brokers: &'a BrokerConfigs,
     profile: Profile,
 }
 
 impl Values<'_> {
     /// Empty for a config that the profile does not have.
-    fn text(&self, name: &str) -> &str {
-        let default = topic_config(self.profile, name).map_or("", |(_, default)| default);
-        self.own.get(name).map_or(default, String::as_str)
+    fn text(&self, name: &str) -> String {
+        let Some((config, default)) = topic_config(self.profile, name) else {
+            return String::new();
+        };
+        let of_brokers = || self.of_brokers.in_force(ANY_BROKER, config.broker_config);
+        self.own.get(name).cloned().or_else(of_brokers).unwrap_or_else(|| default.to_owned())
     }
 
     fn number(&self, name: &str) -> i64 {
@@ -269,7 +298,7 @@ mod tests {
     fn the_defaults_have_the_form_that_their_row_states() {
         for profile in Profile::ALL {
             for (TopicConfig { name, form, .. }, default) in topic_configs(profile) {
-                assert!(form.accepts(default, profile), "{name} {profile}");
+                form.check(name, default, profile).unwrap();
             }
         }
         assert!(CONFIGS.windows(2).all(|pair| pair[0].name < pair[1].name));
@@ -278,7 +307,8 @@ mod tests {
     #[test]
     fn configs_that_kafka_would_refuse_are_refused() {
         let parse = |name: &str, value: &str| {
-            TopicSettings::parse(&BTreeMap::from([(name.to_owned(), value.to_owned())]), Profile::Kafka4_3)
+            let configs = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            TopicSettings::parse(&configs, &BrokerConfigs::default(), Profile::Kafka4_3)
         };
         assert!(parse("retention.msec", "1").unwrap_err().contains("retention.msec"));
         assert!(parse("min.insync.replicas", "0").is_err());

@@ -128,11 +128,8 @@ pub enum ControlError {
 impl State {
     pub(crate) fn create_topic(&mut self, request: TopicRequest) -> Result<Uuid, ControlError> {
         let topic = request.name.clone();
-        let new = NewTopic::check(request, self).map_err(|(code, reason)| ControlError::TopicRefused {
-            topic,
-            code,
-            reason,
-        })?;
+        let new = NewTopic::check(request, self, &[])
+            .map_err(|(code, reason)| ControlError::TopicRefused { topic, code, reason })?;
         Ok(self.insert_topic(new))
     }
 

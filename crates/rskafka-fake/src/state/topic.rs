@@ -37,6 +37,9 @@ impl Topic {
     }
 }
 
+/// The topic in which KRaft keeps the state of the cluster.
+const CLUSTER_METADATA: &str = "__cluster_metadata";
+
 /// What is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct TopicRequest {
@@ -66,15 +69,25 @@ pub(crate) struct NewTopic {
 impl NewTopic {
     /// Checks a request in the order of Kafka's controller (Kafka class `ReplicationControlManager`; with
     /// ZooKeeper `ZkAdminManager`).
-    pub(crate) fn check(request: TopicRequest, state: &State) -> Result<Self, TopicRefused> {
+    /// It may not collide with a topic that is there, unless `created` says that the same request created it.
+    pub(crate) fn check(
+        request: TopicRequest,
+        state: &State,
+        created: &[String],
+    ) -> Result<Self, TopicRefused> {
         let TopicRequest { name, num_partitions, replication_factor, assignments, configs } = request;
         let quirks = state.profile.quirks();
-        let name_is_valid = check_name(&name).map_err(|why| (ErrorCode::INVALID_TOPIC_EXCEPTION, why));
-        if !quirks.zookeeper {
-            name_is_valid.clone()?;
-        }
         if state.topic(&name).is_some() {
             return Err((ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
+        }
+        if name == CLUSTER_METADATA && !quirks.zookeeper {
+            let why = format!("Creation of internal topic {name} is prohibited.");
+            return Err((ErrorCode::INVALID_REQUEST, why));
+        }
+        let name_is_valid = check_name(&name).and_then(|()| check_collisions(&name, state, created));
+        let name_is_valid = name_is_valid.map_err(|why| (ErrorCode::INVALID_TOPIC_EXCEPTION, why));
+        if !quirks.zookeeper {
+            name_is_valid.clone()?;
         }
         let settings = state.settings(&configs).map_err(|why| (ErrorCode::INVALID_CONFIG, why));
         // With ZooKeeper name and configs are looked at last (Kafka class `AdminZkClient`).
@@ -126,7 +139,7 @@ impl State {
             );
             return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
         }
-        check_brokers(&assignments, Some(replicas), self)?;
+        assignments.iter().try_for_each(|brokers| check_brokers(brokers, Some(replicas), self))?;
         Ok(assignments)
     }
 }
@@ -164,7 +177,8 @@ fn place(partitions: i32, replicas: i16, state: &State) -> Result<Vec<Vec<i32>>,
     if replicas > state.brokers.len() {
         let why = format!(
             "Unable to replicate the partition {replicas} time(s): The target replication factor of \
-             {replicas} cannot be reached because only {} broker(s) are registered.",
+             {replicas} cannot be reached because only {} broker(s) are registered or some brokers have all \
+             their log directories cordoned.",
             state.brokers.len()
         );
         return Err((ErrorCode::INVALID_REPLICATION_FACTOR, why));
@@ -185,7 +199,7 @@ fn place(partitions: i32, replicas: i16, state: &State) -> Result<Vec<Vec<i32>>,
 fn check_assignments(
     partitions: i32,
     replicas: i16,
-    mut assignments: Vec<(i32, Vec<i32>)>,
+    assignments: Vec<(i32, Vec<i32>)>,
     state: &State,
 ) -> Result<Vec<Vec<i32>>, TopicRefused> {
     if replicas != -1 {
@@ -196,52 +210,70 @@ fn check_assignments(
         let why = "A manual partition assignment was specified, but numPartitions was not set to -1.";
         return Err((ErrorCode::INVALID_REQUEST, why.to_owned()));
     }
-    assignments.sort_by_key(|(index, _)| *index);
-    if (0..).zip(&assignments).any(|(place, (index, _))| place != *index) {
-        let why = "partitions should be a consecutive 0-based integer sequence";
-        return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why.to_owned()));
+    let invalid = |why: String| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
+    let mut placed = BTreeMap::new();
+    for (index, brokers) in assignments {
+        if placed.contains_key(&index) {
+            return invalid(format!("Found multiple manual partition assignments for partition {index}"));
+        }
+        check_brokers(&brokers, placed.values().next_back().map(Vec::len), state)?;
+        placed.insert(index, brokers);
     }
-    let assignments: Vec<_> = assignments.into_iter().map(|(_, brokers)| brokers).collect();
-    check_brokers(&assignments, None, state)?;
-    Ok(assignments)
+    if placed.keys().copied().ne(0..placed.len() as i32) {
+        return invalid("partitions should be a consecutive 0-based integer sequence".to_owned());
+    }
+    Ok(placed.into_values().collect())
 }
 
-/// Checks who is to hold each partition; `replicas` is how many are expected, or as many as the first has.
-fn check_brokers(
-    assignments: &[Vec<i32>],
-    mut replicas: Option<usize>,
-    state: &State,
-) -> Result<(), TopicRefused> {
-    let invalid = |why: &str| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why.to_owned()));
-    for brokers in assignments {
-        let distinct: BTreeSet<_> = brokers.iter().collect();
-        if brokers.is_empty() {
-            return invalid("The manual partition assignment includes an empty replica list.");
-        } else if distinct.len() != brokers.len() {
-            return invalid("The manual partition assignment includes a broker more than once.");
-        } else if brokers.iter().any(|&id| state.broker(id).is_none()) {
-            return invalid("The manual partition assignment includes an unknown broker.");
-        } else if *replicas.get_or_insert(brokers.len()) != brokers.len() {
-            return invalid(
-                "The manual partition assignment includes partitions with different replica counts.",
-            );
+/// Checks who is to hold a partition; `replicas` is how many are expected.
+fn check_brokers(brokers: &[i32], replicas: Option<usize>, state: &State) -> Result<(), TopicRefused> {
+    let invalid = |why| {
+        Err((
+            ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+            format!("The manual partition assignment includes {why}"),
+        ))
+    };
+    if brokers.is_empty() {
+        return invalid("an empty replica list.".to_owned());
+    }
+    let mut known = BTreeSet::new();
+    let mut sorted = brokers.to_vec();
+    sorted.sort_unstable();
+    for id in sorted {
+        if state.broker(id).is_none() {
+            return invalid(format!("broker {id}, but no such broker is registered."));
+        } else if !known.insert(id) {
+            return invalid(format!("the broker {id} more than once."));
         }
     }
-    Ok(())
+    match replicas.filter(|replicas| *replicas != brokers.len()) {
+        Some(replicas) => invalid(format!(
+            "a partition with {} replica(s), but this is not consistent with previous partitions, which have \
+             {replicas} replica(s).",
+            brokers.len()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Names that differ only in `.` and `_` would collide in the names of Kafka's metrics.
+fn check_collisions(name: &str, state: &State, created: &[String]) -> Result<(), String> {
+    let unified = |name: &str| name.replace('.', "_");
+    let mut known = state.topics().filter(|known| !created.contains(&known.name));
+    match known.find(|known| unified(&known.name) == unified(name)) {
+        Some(known) => Err(format!("Topic '{name}' collides with existing topic: {}", known.name)),
+        None => Ok(()),
+    }
 }
 
 /// Whether a topic may have this name (Kafka class `Topic`).
-pub(crate) fn is_valid_name(name: &str) -> bool {
-    check_name(name).is_ok()
-}
-
-fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     const MAX_LENGTH: usize = 249;
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() {
         Err("Topic name is invalid: the empty string is not allowed".to_owned())
     } else if matches!(name, "." | "..") {
-        Err("Topic name is invalid: '.' or '..' is not allowed".to_owned())
+        Err(format!("Topic name is invalid: '{name}' is not allowed"))
     } else if name.len() > MAX_LENGTH {
         Err(format!(
             "Topic name is invalid: the length of '{name}' is longer than the max allowed length {MAX_LENGTH}"

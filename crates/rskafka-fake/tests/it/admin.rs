@@ -13,7 +13,7 @@ use rskafka_protocol::messages::delete_records::{
 use rskafka_protocol::messages::describe_cluster::DescribeClusterRequest;
 use rskafka_protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use rskafka_protocol::messages::incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, SET,
+    APPEND, AlterConfigsResource, AlterableConfig, DELETE, IncrementalAlterConfigsRequest, SET,
 };
 use rskafka_protocol::messages::metadata::MetadataRequest;
 use rskafka_protocol::records::Compression;
@@ -259,11 +259,102 @@ async fn what_the_brokers_properties_say_holds_for_topics_and_requests() {
     if speaks::<IncrementalAlterConfigsRequest>(1).await {
         let described = only(client.call(4, &describe(2, "t", "min.insync.replicas")).await.results);
         let described = only(described.configs);
-        assert_eq!((described.value.as_deref(), described.config_source), (Some("2"), 4));
+        // With eligible leader replicas the controller has taken it over for all brokers.
+        let source = if profile() == Profile::Kafka4_3 { 3 } else { 4 };
+        assert_eq!((described.value.as_deref(), described.config_source), (Some("2"), source));
         client.call(1, &set(4, "", "min.insync.replicas", "1")).await;
         let answer = produce(&mut client, &t, 0, batch(["a"])).await;
         assert_eq!(answer.error_code, ErrorCode::NONE, "it holds at once");
     }
     client.send(9, &produce_request(&own, 0, -1, Some(batch([vec![0; 10_000]])))).await;
     assert!(client.is_closed().await);
+}
+
+fn change(resource: &str, name: &str, operation: i8, value: Option<&str>) -> IncrementalAlterConfigsRequest {
+    let (name, value) = (name.to_owned(), value.map(str::to_owned));
+    let configs = vec![AlterableConfig { name, config_operation: operation, value }];
+    let resource = AlterConfigsResource { resource_type: 4, resource_name: resource.to_owned(), configs };
+    IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false }
+}
+
+#[tokio::test]
+async fn running_brokers_take_configs_and_give_them_back_and_topics_follow() {
+    needs!(IncrementalAlterConfigsRequest, 1, "there is no IncrementalAlterConfigs");
+    let cluster = cluster(1).await;
+    cluster.create_topic("t", 1, 1).unwrap();
+    let topic = topic(&cluster, "t");
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    for (name, value) in
+        [("log.cleaner.threads", "2"), ("log.retention.ms", "60000"), ("message.max.bytes", "100")]
+    {
+        let answer = only(client.call(1, &change("", name, SET, Some(value))).await.responses);
+        assert_eq!(answer.error_code, ErrorCode::NONE, "{name}: {answer:?}");
+        let described = only(only(client.call(4, &describe(4, "1", name)).await.results).configs);
+        assert_eq!((described.value.as_deref(), described.config_source), (Some(value), 3));
+    }
+    for (name, value) in [("retention.ms", "60000"), ("max.message.bytes", "100")] {
+        let described = only(only(client.call(4, &describe(2, "t", name)).await.results).configs);
+        assert_eq!((described.value.as_deref(), described.config_source), (Some(value), 3));
+    }
+    let large = || batch([vec![0; 200]]);
+    let answer = produce(&mut client, &topic, 0, large()).await;
+    assert_eq!(answer.error_code, ErrorCode::MESSAGE_TOO_LARGE);
+    client.call(1, &change("", "message.max.bytes", DELETE, None)).await;
+    let described = only(only(client.call(4, &describe(2, "t", "max.message.bytes")).await.results).configs);
+    assert_eq!((described.value.as_deref(), described.config_source), (Some("1048588"), 5));
+    assert_eq!(produce(&mut client, &topic, 0, large()).await.error_code, ErrorCode::NONE);
+
+    let retained = |cluster: &FakeCluster| {
+        cluster.apply_retention();
+        cluster.log("t", 0).unwrap().log_start_offset == 0
+    };
+    tokio::time::pause();
+    produce(&mut client, &topic, 0, timed_batch([(WALL_MS, "old")])).await;
+    tokio::time::advance(Duration::from_secs(61)).await;
+    client.call(1, &change("", "log.retention.ms", DELETE, None)).await;
+    assert!(retained(&cluster), "for a week again");
+    client.call(1, &change("", "log.retention.ms", SET, Some("60000"))).await;
+    assert!(!retained(&cluster));
+
+    for (name, operation, value, code) in [
+        ("num.partitions", SET, Some("2"), ErrorCode::INVALID_REQUEST),
+        ("num.partitions", DELETE, None, ErrorCode::NONE),
+        ("log.cleaner.threads", SET, Some("x"), ErrorCode::INVALID_REQUEST),
+        ("log.cleaner.threads", DELETE, None, ErrorCode::NONE),
+        ("a.plugins.own", SET, Some("1"), ErrorCode::NONE),
+        ("log.cleanup.policy", APPEND, Some("compact"), ErrorCode::NONE),
+        ("log.cleaner.threads", APPEND, Some("1"), ErrorCode::INVALID_CONFIG),
+    ] {
+        let answer = only(client.call(1, &change("", name, operation, value)).await.responses);
+        assert_eq!(answer.error_code, code, "{name}: {answer:?}");
+    }
+    let described = only(only(client.call(4, &describe(2, "t", "cleanup.policy")).await.results).configs);
+    assert_eq!(described.value.as_deref(), Some("delete,compact"));
+}
+
+#[tokio::test]
+async fn with_eligible_leader_replicas_min_insync_replicas_is_set_for_all_brokers_and_stays_so() {
+    needs!(IncrementalAlterConfigsRequest, 1, "there is no IncrementalAlterConfigs");
+    let cluster = fake().in_memory().config("min.insync.replicas", "2").start().await.unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let name = "min.insync.replicas";
+    let described = only(only(client.call(4, &describe(4, "1", name)).await.results).configs);
+    let has_elr = profile() == Profile::Kafka4_3;
+    assert_eq!((described.value.as_deref(), described.config_source == 3), (Some("2"), has_elr));
+    for (resource, operation, value, text) in [
+        (
+            "1",
+            SET,
+            Some("1"),
+            Some("Broker-level min.insync.replicas cannot be altered while ELR is enabled."),
+        ),
+        ("1", DELETE, None, Some("Broker-level min.insync.replicas cannot be altered while ELR is enabled.")),
+        ("", DELETE, None, Some("Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")),
+        ("", SET, Some("3"), None),
+    ] {
+        let answer = only(client.call(1, &change(resource, name, operation, value)).await.responses);
+        assert_eq!(answer.error_message.as_deref(), text.filter(|_| has_elr), "{answer:?}");
+    }
+    let described = only(only(client.call(4, &describe(4, "1", name)).await.results).configs);
+    assert_eq!(described.value.as_deref(), Some("3"));
 }

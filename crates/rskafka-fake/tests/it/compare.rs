@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 
 use rskafka_fake::{FakeCluster, Profile};
 use rskafka_protocol::messages::api_versions::ApiVersionsRequest;
+use rskafka_protocol::messages::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
+};
 
 use self::control::Control;
 use self::differences::differences;
@@ -42,10 +45,10 @@ async fn the_fake_answers_what_kafka_answers() {
     };
     let mut real = Target::new(bootstrap, versions.clone(), Control::of_environment()).await;
 
-    // As the environments of `xtask` have it.
-    let interval = ("log.retention.check.interval.ms", "1000");
-    let builder = FakeCluster::builder().profile(profile).brokers(real.broker_count());
-    let builder = builder.config(interval.0, interval.1);
+    let mut builder = FakeCluster::builder().profile(profile).brokers(real.broker_count());
+    for (name, value) in properties(&mut real).await {
+        builder = builder.config(&name, &value);
+    }
     let cluster = builder.start().await.unwrap();
     let control = Control::Fake { cluster: cluster.clone(), can_freeze: real.can_freeze() };
     let mut fake = Target::new(cluster.bootstrap_servers(), versions, control).await;
@@ -63,6 +66,47 @@ async fn the_fake_answers_what_kafka_answers() {
     println!("{} answers compared with {profile}", expected.len());
     assert_eq!(count, 0, "differences between Kafka and the fake");
 }
+
+/// What stands in a broker's properties of the configs that answers depend on.
+async fn properties(target: &mut Target) -> Vec<(String, String)> {
+    const STATIC: i8 = 4;
+    let broker = target.any_broker();
+    let resource = DescribeConfigsResource {
+        resource_type: 4,
+        resource_name: broker.to_string(),
+        configuration_keys: Some(PROPERTIES.map(str::to_owned).into()),
+    };
+    let request = DescribeConfigsRequest {
+        resources: vec![resource],
+        include_synonyms: true,
+        include_documentation: false,
+    };
+    let answer = target.client(broker).call(1, &request).await;
+    let configs = answer.results.into_iter().flat_map(|result| result.configs);
+    let property = |config: DescribeConfigsResourceResult| {
+        let mut synonyms = config.synonyms.into_iter();
+        // What the controller sets for all brokers is what it has in its own properties.
+        let is_property = |source| source == STATIC || config.name == "min.insync.replicas";
+        let synonym = synonyms.find(|known| is_property(known.source) && known.name == config.name)?;
+        Some((synonym.name, synonym.value?))
+    };
+    configs.filter_map(property).collect()
+}
+
+const PROPERTIES: [&str; 12] = [
+    "default.replication.factor",
+    "log.retention.check.interval.ms",
+    "log.segment.delete.delay.ms",
+    "min.insync.replicas",
+    "num.io.threads",
+    "num.network.threads",
+    "num.partitions",
+    "offsets.topic.num.partitions",
+    "offsets.topic.replication.factor",
+    "transaction.state.log.num.partitions",
+    "transaction.state.log.replication.factor",
+    "unclean.leader.election.enable",
+];
 
 /// The versions that a broker advertises.
 async fn versions(address: &str) -> BTreeMap<i16, (i16, i16)> {

@@ -195,12 +195,7 @@ async fn a_rewritten_request_is_served_as_the_test_has_it_and_answered_likewise(
     assert_eq!(cluster.struck(rewritten), 1);
 
     cluster.inject(Fault::rewrite(unserved).on(ApiKey::PRODUCE));
-    let mut connection = cluster.connect("broker-1", 9092).await.unwrap();
-    let request = produce_request(&topic, 0, -1, Some(batch(["y"])));
-    let frame = rskafka_protocol::encode_request(&request, 9, 7, None).unwrap().to_bytes();
-    tokio::io::AsyncWriteExt::write_all(&mut connection, &frame).await.unwrap();
-    let mut answer = [0; 8];
-    tokio::io::AsyncReadExt::read_exact(&mut connection, &mut answer).await.unwrap();
-    assert_eq!(answer, [0, 0, 0, 4, 0, 0, 0, 7]);
+    client.send(9, &produce_request(&topic, 0, -1, Some(batch(["y"])))).await;
+    assert_eq!(client.frame().await.unwrap()[..], [0, 0, 0, 7]);
     assert_eq!(cluster.log("t", 0).unwrap().end_offset, 2, "it was not served");
 }

@@ -5,7 +5,11 @@ use rskafka_protocol::messages::create_topics::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicResult,
     CreateTopicsRequest,
 };
+use rskafka_protocol::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
 use rskafka_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use rskafka_protocol::messages::find_coordinator::{FindCoordinatorRequest, GROUP, TRANSACTION};
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use rskafka_protocol::{ErrorCode, Uuid};
 
@@ -180,4 +184,133 @@ async fn the_same_seed_gives_the_same_ids_and_another_seed_others() {
     assert!(first.0 != other.0 && first.1 != other.1 && first.1 != first.2);
     // Version 4, as Kafka's.
     assert_eq!((first.1.0[6] >> 4, first.1.0[8] >> 6), (4, 2));
+}
+
+#[tokio::test]
+async fn names_that_differ_only_in_dots_and_underscores_collide_but_not_within_one_request() {
+    let cluster = cluster(1).await;
+    cluster.create_topic("col_a.b", 1, 1).unwrap();
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let kraft = profile() != Profile::Kafka2_8;
+    for validate_only in [true, false] {
+        let topics = vec![new_topic("col.a_b", 1, 1), new_topic("other", 1, 1)];
+        let answer = client.call(4, &CreateTopicsRequest { topics, validate_only, timeout_ms: 1 }).await;
+        let codes: Vec<_> = answer.topics.iter().map(|topic| topic.error_code).collect();
+        assert_eq!(codes, [ErrorCode::INVALID_TOPIC_EXCEPTION, ErrorCode::NONE]);
+        let why = answer.topics[0].error_message.as_deref();
+        assert_eq!(why, Some("Topic 'col.a_b' collides with existing topic: col_a.b"));
+    }
+    let again = create(&mut client, 4, new_topic("col_a.b", 1, 1)).await;
+    assert_eq!(again.error_code, ErrorCode::TOPIC_ALREADY_EXISTS);
+    let topics = vec![new_topic("two_a", 1, 1), new_topic("two.a", 1, 1)];
+    let answer = client.call(4, &CreateTopicsRequest { topics, ..Default::default() }).await;
+    assert_eq!(answer.topics[0].error_code, ErrorCode::NONE);
+    // With ZooKeeper one is created after the other.
+    assert_eq!(answer.topics[1].error_code.is_ok(), kraft, "{answer:?}");
+    assert!(cluster.create_topic("other_", 1, 1).is_ok() && cluster.create_topic("other.", 1, 1).is_err());
+}
+
+#[tokio::test]
+async fn internal_topics_appear_with_their_coordinators_and_take_nothing_from_clients() {
+    let cluster = cluster(2).await;
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let find = |key_type| FindCoordinatorRequest { key: "g".to_owned(), key_type, ..Default::default() };
+    for (key_type, name) in [(GROUP, "__consumer_offsets"), (TRANSACTION, "__transaction_state")] {
+        let before = only(client.call(4, &asking_for(Some(name), Uuid::ZERO)).await.topics);
+        assert_eq!(before.error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        assert!(before.is_internal);
+        for _ in 0..2 {
+            client.call(1, &find(key_type)).await;
+        }
+        let topic = only(client.call(4, &asking_for(Some(name), Uuid::ZERO)).await.topics);
+        assert_eq!((topic.is_internal, topic.partitions.len()), (true, 50), "{name}");
+        assert!(topic.partitions.iter().all(|partition| partition.replica_nodes.len() == 2));
+        assert_eq!(cluster.topic_configs(name).unwrap()["cleanup.policy"], "compact");
+    }
+    let offsets = topic(&cluster, "__consumer_offsets");
+    let leader = cluster.leader(&offsets.name, 0).unwrap().unwrap();
+    let mut client = RawClient::pipe(&cluster, leader).await;
+    let refused = produce(&mut client, &offsets, 0, batch(["x"])).await;
+    assert_eq!((refused.error_code, refused.base_offset), (ErrorCode::INVALID_TOPIC_EXCEPTION, -1));
+    assert_eq!(cluster.log(&offsets.name, 0).unwrap().end_offset, 0);
+    if speaks::<DeleteRecordsRequest>(1).await {
+        let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset: 0 }];
+        let topics = vec![DeleteRecordsTopic { name: offsets.name.clone(), partitions }];
+        let answer = client.call(1, &DeleteRecordsRequest { topics, timeout_ms: 1 }).await;
+        let deleted = only(only(answer.topics).partitions);
+        assert_eq!(deleted.error_code, ErrorCode::INVALID_TOPIC_EXCEPTION);
+    }
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let exists = create(&mut client, 2, new_topic(&offsets.name, 1, 1)).await;
+    assert_eq!(exists.error_code, ErrorCode::TOPIC_ALREADY_EXISTS);
+    let metadata = create(&mut client, 2, new_topic("__cluster_metadata", 1, 1)).await;
+    let expected = match profile() {
+        Profile::Kafka2_8 => ErrorCode::NONE,
+        _ => ErrorCode::INVALID_REQUEST,
+    };
+    assert_eq!(metadata.error_code, expected);
+    cluster.create_topic("t", 1, 1).unwrap();
+    let all = client.call(4, &MetadataRequest { topics: None, ..Default::default() }).await.topics;
+    let t = all.iter().find(|topic| topic.name.as_deref() == Some("t"));
+    assert!(!t.unwrap().is_internal);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_new_topic_is_said_in_kafkas_words() {
+    let cluster = cluster(2).await;
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let with = |name: &str, value: &str| {
+        let config = CreatableTopicConfig { name: name.to_owned(), value: Some(value.to_owned()) };
+        CreatableTopic { configs: vec![config], ..new_topic("t", 1, 1) }
+    };
+    let assigned = |assignments: &[(i32, &[i32])]| {
+        let assign = |(partition_index, brokers): &(i32, &[i32])| CreatableReplicaAssignment {
+            partition_index: *partition_index,
+            broker_ids: brokers.to_vec(),
+        };
+        CreatableTopic { assignments: assignments.iter().map(assign).collect(), ..new_topic("t", -1, -1) }
+    };
+    for (topic, text) in [
+        (new_topic(".", 1, 1), "Topic name is invalid: '.' is not allowed"),
+        (
+            with("retention.ms", "x"),
+            "Invalid value x for configuration retention.ms: Not a number of type LONG",
+        ),
+        (
+            with("retention.ms", "-2"),
+            "Invalid value -2 for configuration retention.ms: Value must be at least -1",
+        ),
+        (
+            with("preallocate", "x"),
+            "Invalid value x for configuration preallocate: Expected value to be either true or false",
+        ),
+        (
+            with("cleanup.policy", "delete,x"),
+            "Invalid value x for configuration cleanup.policy: String must be one of: compact, delete",
+        ),
+        (
+            with("min.cleanable.dirty.ratio", "2"),
+            "Invalid value 2.0 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
+        ),
+        (with("no.such", "1"), "Unknown topic config name: no.such"),
+        (
+            new_topic("t", 1, 3),
+            "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached \
+             because only 2 broker(s) are registered or some brokers have all their log directories cordoned.",
+        ),
+        (
+            assigned(&[(0, &[1, 9])]),
+            "The manual partition assignment includes broker 9, but no such broker is registered.",
+        ),
+        (assigned(&[(0, &[1, 1])]), "The manual partition assignment includes the broker 1 more than once."),
+        (
+            assigned(&[(0, &[1]), (1, &[1, 2])]),
+            "The manual partition assignment includes a partition with 2 replica(s), but this is not consistent \
+             with previous partitions, which have 1 replica(s).",
+        ),
+        (assigned(&[(0, &[1]), (0, &[1])]), "Found multiple manual partition assignments for partition 0"),
+        (assigned(&[(0, &[1]), (2, &[1])]), "partitions should be a consecutive 0-based integer sequence"),
+    ] {
+        assert_eq!(create(&mut client, 2, topic).await.error_message.as_deref(), Some(text));
+    }
 }

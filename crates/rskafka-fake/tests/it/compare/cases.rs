@@ -5,6 +5,7 @@ mod appends;
 mod epochs;
 mod frozen;
 mod gone;
+mod internal;
 mod producers;
 mod reads;
 mod surplus;
@@ -19,6 +20,7 @@ pub(crate) async fn run(target: &mut Target) -> Vec<(String, Value)> {
     topics::versions(target).await;
     topics::metadata(target).await;
     topics::create(target).await;
+    topics::collide(target).await;
     topics::delete(target).await;
     appends::accepted(target).await;
     appends::refused(target).await;
@@ -30,6 +32,7 @@ pub(crate) async fn run(target: &mut Target) -> Vec<(String, Value)> {
     gone::recreated(target).await;
     gone::expired(target).await;
     producers::coordinators(target).await;
+    internal::topics(target).await;
     producers::init_errors(target).await;
     producers::sequences(target).await;
     producers::duplicates(target).await;

@@ -2,11 +2,12 @@
 //!
 //! Not compared:
 //! - What differs between any two clusters or runs: ids, addresses, the cluster's id, log append times
-//!   (only whether there is one) and the texts of error messages (only whether there is one).
+//!   (only whether there is one) and the texts of error messages (only whether there is one; those of
+//!   CreateTopics and IncrementalAlterConfigs are compared with Kafka 4).
 //! - ApiVersions: entries and features, of which a real broker has more.
 //! - Fetch: the id of a session that the client asks for; the fake has no sessions.
-//! - CreateTopics and DescribeConfigs: the values, and where they come from, of the three configs that the
-//!   properties of a test cluster set or that Kafka 4 calls dynamic, and the order of configs.
+//! - CreateTopics: the values, and where they come from, of three configs that test clusters set for brokers and
+//!   not for controllers. DescribeConfigs: the synonyms of one of them, and the order of configs.
 //! - CreateTopics of Kafka 2.8 with partitions assigned to nobody or to a broker that does not exist: with
 //!   ZooKeeper that is created and never works, the fake refuses it.
 //! - Produce without a records field, which Kafka never answers.

@@ -126,8 +126,19 @@ pub(crate) async fn configs(target: &mut Target) {
         target.create("configured", 1, &[("retention.ms", "-1"), ("cleanup.policy", "compact")]).await.name;
     let unknown = target.name("unknown");
     let id = broker.to_string();
-    let acted_on: &[&str] =
-        &["producer.id.expiration.ms", "transactional.id.expiration.ms", "connections.max.idle.ms"];
+    let acted_on: &[&str] = &[
+        "producer.id.expiration.ms",
+        "transactional.id.expiration.ms",
+        "connections.max.idle.ms",
+        "min.insync.replicas",
+        "log.cleaner.threads",
+        "log.cleaner.backoff.ms",
+        "log.retention.bytes",
+        "message.max.bytes",
+        "num.io.threads",
+        "max.connections",
+        "background.threads",
+    ];
     for version in target.versions::<DescribeConfigsRequest>() {
         for (case, resource_type, name, keys) in [
             ("topic", 2, topic.as_str(), None),
@@ -212,6 +223,31 @@ async fn alter(target: &mut Target, topic: &str) {
             "all brokers",
             vec![resource(4, "", vec![change("producer.id.expiration.ms", SET, Some("86400000"))])],
         ),
+        ("broker, dynamic", vec![resource(4, &id, vec![change("log.cleaner.threads", SET, Some("2"))])]),
+        ("broker, of topics", vec![resource(4, &id, vec![change("log.retention.ms", SET, Some("-1"))])]),
+        ("broker, low", vec![resource(4, &id, vec![change("log.cleaner.threads", SET, Some("-1"))])]),
+        ("broker, taken back", vec![resource(4, &id, vec![change("log.cleaner.threads", DELETE, None)])]),
+        ("broker, fixed, taken back", vec![resource(4, &id, vec![change("num.partitions", DELETE, None)])]),
+        ("broker, unknown", vec![resource(4, &id, vec![change("no.such", SET, Some("1"))])]),
+        ("broker, unknown, taken back", vec![resource(4, &id, vec![change("no.such", DELETE, None)])]),
+        (
+            "broker, appended",
+            vec![resource(4, &id, vec![change("log.cleanup.policy", APPEND, Some("compact"))])],
+        ),
+        (
+            "broker, appended to no list",
+            vec![resource(4, &id, vec![change("log.cleaner.threads", APPEND, Some("1"))])],
+        ),
+        ("broker, in sync", vec![resource(4, &id, vec![change("min.insync.replicas", SET, Some("1"))])]),
+        (
+            "broker, in sync, taken back",
+            vec![resource(4, &id, vec![change("min.insync.replicas", DELETE, None)])],
+        ),
+        ("all brokers, in sync", vec![resource(4, "", vec![change("min.insync.replicas", SET, Some("1"))])]),
+        (
+            "all brokers, in sync, taken back",
+            vec![resource(4, "", vec![change("min.insync.replicas", DELETE, None)])],
+        ),
         ("another broker", vec![resource(4, "4711", set())]),
         ("a broker without number", vec![resource(4, "x", set())]),
         ("unknown type", vec![resource(3, topic, set())]),
@@ -246,6 +282,27 @@ async fn alter(target: &mut Target, topic: &str) {
         // The brokers learn of it a moment later.
         tokio::time::sleep(std::time::Duration::from_millis(400)).await;
         target.ask(&format!("after {case}"), broker, newest, &describe(2, topic, keys)).await;
+    }
+    let plain = target.create("plain", 1, &[]).await.name;
+    let keys = Some(&["retention.bytes", "max.message.bytes", "min.insync.replicas", "preallocate"][..]);
+    for (resource_name, operation) in [("", SET), (id.as_str(), SET), (&id, DELETE), ("", DELETE)] {
+        let of_all = resource_name.is_empty();
+        let value = |number: &'static str| Some(number).filter(|_| operation == SET);
+        let changes = vec![
+            change("log.retention.bytes", operation, value("1000000000000")),
+            change("message.max.bytes", operation, value(if of_all { "1048589" } else { "1048590" })),
+            change("log.cleaner.backoff.ms", operation, value("15001")),
+        ];
+        let case = format!("of all {of_all}, operation {operation}");
+        let resources = vec![resource(4, resource_name, changes)];
+        let request = IncrementalAlterConfigsRequest { resources, validate_only: false };
+        target.ask(&case, broker, 1, &request).await;
+        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        target.ask(&format!("topic after {case}"), broker, newest, &describe(2, &plain, keys)).await;
+        let keys = Some(&["log.retention.bytes", "message.max.bytes", "log.cleaner.backoff.ms"][..]);
+        for name in [resource_name, ""] {
+            target.ask(&format!("broker after {case}"), broker, newest, &describe(4, name, keys)).await;
+        }
     }
 }
 

@@ -203,7 +203,20 @@ pub(crate) async fn create(target: &mut Target) {
                 topic.assignments = vec![assign(0, &[4711])];
             }),
         ),
+        (
+            "a partition assigned twice",
+            with(&|topic| {
+                (topic.num_partitions, topic.replication_factor) = (-1, -1);
+                topic.assignments = vec![assign(0, &[broker]), assign(0, &[broker])];
+            }),
+        ),
         ("a name twice", vec![base.clone(), base.clone()]),
+        ("bad boolean", with(&|topic| topic.configs = vec![config("preallocate", Some("x"))])),
+        ("bad word", with(&|topic| topic.configs = vec![config("cleanup.policy", Some("x"))])),
+        ("bad type", with(&|topic| topic.configs = vec![config("message.timestamp.type", Some("x"))])),
+        ("bad ratio", with(&|topic| topic.configs = vec![config("min.cleanable.dirty.ratio", Some("2"))])),
+        ("low ratio", with(&|topic| topic.configs = vec![config("min.cleanable.dirty.ratio", Some("-1"))])),
+        ("no number", with(&|topic| topic.configs = vec![config("max.message.bytes", Some("1e9"))])),
         ("no topics", vec![]),
     ];
     let version_2_8 = target.at_most::<ProduceRequest>(13) < 10;
@@ -230,6 +243,36 @@ pub(crate) async fn create(target: &mut Target) {
     let request =
         DeleteTopicsRequest { topic_names: vec![base.name], timeout_ms: 5000, ..Default::default() };
     target.ask("what was created", broker, 5, &request).await;
+}
+
+/// Names that differ only in dots and underscores.
+pub(crate) async fn collide(target: &mut Target) {
+    let broker = target.controller().await;
+    target.create("col_a.b", 1, &[]).await;
+    let new = |target: &Target, name: &str| CreatableTopic {
+        name: target.name(name),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    for validate_only in [true, false] {
+        for (case, names) in [
+            ("collides", &["col.a_b"][..]),
+            ("collides, and no partitions", &["col.a.b"]),
+            ("exists", &["col_a.b"]),
+            ("collide with each other", &["kol_a", "kol.a"]),
+        ] {
+            let mut topics: Vec<_> = names.iter().map(|name| new(target, name)).collect();
+            if case.ends_with("no partitions") {
+                topics[0].num_partitions = 0;
+            }
+            let request = CreateTopicsRequest { topics, timeout_ms: 5000, validate_only };
+            // The newest without configs in its answer.
+            let version = target.at_most::<CreateTopicsRequest>(4);
+            target.ask(&format!("{case}, validate only {validate_only}"), broker, version, &request).await;
+        }
+    }
+    target.topics.extend([target.name("kol_a"), target.name("kol.a")]);
 }
 
 pub(crate) async fn delete(target: &mut Target) {
