@@ -76,7 +76,7 @@ impl Gate {
             Err(failure) => failure,
         };
         let mut attempts = self.attempts();
-        // Whoever had no time to wait for an answer has shown nothing, and learnt less than those before.
+        // Cut short by the caller's deadline: this says nothing about the address, so keep the earlier failure.
         if failure.is_timeout() && env.now() - started < cluster.config().connection.connect_timeout {
             return Err(attempts.last.clone().unwrap_or(failure));
         }

@@ -98,9 +98,12 @@ impl Lane {
         let opened =
             opening(cluster, peer, broker, &self.slot, deadline).await.unwrap_or(Err(Failure::RuntimeGone));
         let connection = opened.inspect_err(|failure| {
-            failures.fetch_add(1, Ordering::Relaxed);
             cluster.warn_unreachable(endpoint, failure);
-            state.failure = Some(Box::new((endpoint.clone(), failure.clone())));
+            // If it was cut short by this caller's deadline, those with more time try themselves.
+            if !deadline.is_over(cluster.env().now()) {
+                failures.fetch_add(1, Ordering::Relaxed);
+                state.failure = Some(Box::new((endpoint.clone(), failure.clone())));
+            }
         })?;
         if has_opened.swap(true, Ordering::Relaxed) {
             peer.history.counters().reconnected();

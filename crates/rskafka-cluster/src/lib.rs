@@ -23,3 +23,6 @@ pub use lane::Lane;
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
 pub use rskafka_transport as transport;
 pub use send::{Answer, Attempt, Call, News, Prepared, Route, Target, Verdict, Via};
+
+#[cfg(test)]
+mod tests;

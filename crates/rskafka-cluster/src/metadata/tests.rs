@@ -140,3 +140,16 @@ fn a_list_of_all_topics_brings_news_of_those_in_use_and_no_others() {
     metadata.forget_topic("wal");
     assert_eq!((metadata.leader("wal", 0), metadata.topics.len()), (LeaderLookup::Ask, 0));
 }
+
+#[test]
+fn a_client_sent_back_to_the_start_remembers_which_cluster_it_is_of_and_nothing_else() {
+    let mut metadata = Metadata::default();
+    metadata.check_cluster(Some("ours")).unwrap();
+    metadata.apply(12, &answer(1, 1, 5), false);
+    metadata.asked = Some(Endpoint::new("broker-1", 9092));
+    metadata.forget();
+    assert!(matches!(metadata.check_cluster(Some("other")), Err(Failure::OtherCluster { .. })));
+    metadata.check_cluster(Some("ours")).unwrap();
+    assert_eq!((metadata.brokers().count(), metadata.controller(), metadata.asked.clone()), (0, None, None));
+    assert_eq!(metadata.leader("wal", 0), LeaderLookup::Ask);
+}

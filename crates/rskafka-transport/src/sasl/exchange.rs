@@ -3,6 +3,7 @@
 //! Invariant: it is done only after the broker has accepted the client, and with SCRAM has proved itself;
 //! after an error nothing more is said.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,10 @@ const KVSEP: &[u8] = b"\x01";
 
 /// The longest of a broker's messages that is shown.
 const MAX_SHOWN: usize = 1000;
+
+/// A message that repeats so many bytes of the secret in a row is not shown. Brokers cut tokens short, and
+/// JSON escapes some of their characters, so the whole need not be there.
+const MAX_REPEATED: usize = 12;
 
 /// An exchange under way.
 pub(crate) struct Exchange {
@@ -191,7 +196,7 @@ impl Exchange {
         match response.error_code {
             ErrorCode::NONE => Ok(()),
             ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
-                let offered = response.mechanisms.iter().map(|name| shown(name)).collect();
+                let offered = response.mechanisms.iter().map(|name| printable(name, MAX_SHOWN)).collect();
                 Err(SaslError::UnsupportedMechanism { mechanism, offered })
             }
             ErrorCode::ILLEGAL_SASL_STATE => Err(SaslError::NotExpected),
@@ -208,10 +213,12 @@ impl Exchange {
 
     fn refused(&self, code: ErrorCode, message: Option<&str>) -> SaslError {
         let message = message.filter(|text| !text.is_empty()).map(|text| {
-            if !self.secret.is_empty() && text.contains(self.secret.as_str()) {
+            // Beyond what is shown, so that a secret at the end of it is seen whole.
+            let text = printable(text, MAX_SHOWN + self.secret.len());
+            if repeats(&text, &self.secret) {
                 return "the broker's message repeats the secret and is not shown".to_owned();
             }
-            shown(text)
+            text.chars().take(MAX_SHOWN).collect()
         });
         SaslError::Refused { mechanism: self.mechanism, code, message }
     }
@@ -221,8 +228,18 @@ fn invalid(mechanism: &'static str, problem: &'static str) -> SaslError {
     SaslError::InvalidCredentials { mechanism, problem }
 }
 
-fn shown(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(MAX_SHOWN).collect()
+fn printable(text: &str, max: usize) -> String {
+    text.chars().filter(|character| !character.is_control()).take(max).collect()
+}
+
+/// Whether the text has the secret, or a long part of it.
+fn repeats(text: &str, secret: &str) -> bool {
+    let length = secret.len().min(MAX_REPEATED);
+    if length == 0 {
+        return false;
+    }
+    let parts: HashSet<_> = secret.as_bytes().windows(length).collect();
+    text.as_bytes().windows(length).any(|part| parts.contains(part))
 }
 
 fn lifetime(response: &SaslAuthenticateResponse) -> Option<Duration> {

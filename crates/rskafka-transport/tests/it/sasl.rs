@@ -290,12 +290,15 @@ async fn no_secret_is_in_debug_errors_or_logs() {
         .finish();
     // For all threads: a subscriber of one thread alone misses events that other threads meet first.
     set_global_default(subscriber).unwrap();
-    let server = SaslServer::default();
+    let discreet = SaslServer::default();
+    let repeating = SaslServer { repeats_secrets: true, ..Default::default() };
     let mut shown = String::new();
     for secret in [SECRET, "wr0ng-w0rd"] {
-        for sasl in all("alice", secret) {
+        for (sasl, server) in
+            all("alice", secret).iter().flat_map(|sasl| [(sasl, &discreet), (sasl, &repeating)])
+        {
             shown += &format!("{sasl:?}{:?}", with_sasl(sasl.clone()));
-            match open_sasl(&sasl, &server).await {
+            match open_sasl(sasl, server).await {
                 Ok(connection) => shown += &format!("{connection:?}"),
                 Err(error) => shown += &format!("{error:?}{error:#?}{}", chain(&error)),
             }
@@ -305,6 +308,7 @@ async fn no_secret_is_in_debug_errors_or_logs() {
     }
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("connection opened") && log.contains("connection not opened"), "{log}");
+    assert!(shown.contains("repeats the secret"), "{shown}");
     for secret in [SECRET, "wr0ng-w0rd"] {
         assert!(!shown.contains(secret), "{shown}");
         assert!(!log.contains(secret), "{log}");

@@ -29,6 +29,8 @@ pub(crate) struct SaslServer {
     pub(crate) max_version: i16,
     /// Whether it does not know the password and says that it is right.
     pub(crate) is_impostor: bool,
+    /// Whether its refusals repeat what the client has sent.
+    pub(crate) repeats_secrets: bool,
 }
 
 impl Default for SaslServer {
@@ -41,6 +43,7 @@ impl Default for SaslServer {
             delay: Duration::ZERO,
             max_version: 2,
             is_impostor: false,
+            repeats_secrets: false,
         }
     }
 }
@@ -72,7 +75,8 @@ impl SaslServer {
         if is_known {
             self.accept(peer, &header, b"").await;
         } else {
-            self.refuse(peer, &header, "Authentication failed: Invalid username or password").await;
+            let reason = "Authentication failed: Invalid username or password";
+            self.refuse(peer, &header, &self.with_sent(reason, &message)).await;
         }
         is_known
     }
@@ -83,12 +87,19 @@ impl SaslServer {
             self.accept(peer, &header, b"").await;
             return true;
         }
-        let reason = r#"{"status":"invalid_token"}"#;
+        let reason = self.with_sent(r#"{"status":"invalid_token"}"#, &message);
         self.accept(peer, &header, reason.as_bytes()).await;
         let Some((header, message)) = self.message(peer).await else { return false };
         assert_eq!(message, b"\x01");
-        self.refuse(peer, &header, reason).await;
+        self.refuse(peer, &header, &reason).await;
         false
+    }
+
+    fn with_sent(&self, reason: &str, message: &[u8]) -> String {
+        match self.repeats_secrets {
+            true => format!("{reason}: {}", String::from_utf8_lossy(message)),
+            false => reason.to_owned(),
+        }
     }
 
     async fn scram<S: AsyncRead + AsyncWrite + Unpin>(

@@ -157,6 +157,41 @@ fn a_refusal_says_what_the_broker_says_but_never_the_secret() {
     }
 }
 
+/// What an error shows of itself, in every way.
+fn everything_said(error: &SaslError) -> String {
+    let mut text = format!("{error:?} {error:#?} {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(" {error:?} {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[test]
+fn a_token_in_the_reason_of_its_refusal_is_not_shown() {
+    const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9/c2lnbmF0dXJl+Zm9y=";
+    for (reason, secret_part) in [
+        (format!(r#"{{"status":"invalid_token","token":"{TOKEN}"}}"#), "c2lnbmF0dXJl"),
+        // As some encoders of JSON escape it.
+        (format!(r#"{{"token":"{}"}}"#, TOKEN.replace('/', r"\/").replace('=', r"\u003d")), "c2lnbmF0dXJl"),
+        // Cut short.
+        (format!(r#"{{"token":"{}…"}}"#, &TOKEN[..40]), "eyJhbGciOiJSUzI1"),
+        // At the end of what is shown of a long reason.
+        (format!("{}{TOKEN}", "x".repeat(MAX_SHOWN - 20)), "eyJhbGciOiJSUzI1"),
+        // With characters in between that are not shown.
+        (TOKEN.replace('.', ".\x01"), "eyJhbGciOiJSUzI1NiJ9.eyJzdWIi"),
+    ] {
+        let mut exchange = Exchange::oauth_bearer(&OauthToken::new(TOKEN)).unwrap();
+        said(exchange.on(agreed()));
+        said(exchange.on(accepted(reason.as_bytes())));
+        let error = failed(exchange.on(accepted(b"")));
+        let text = everything_said(&error);
+        assert!(text.contains("repeats the secret and is not shown"), "{text}");
+        assert!(!text.contains(secret_part), "{text}");
+    }
+}
+
 #[test]
 fn a_refused_mechanism_comes_with_the_brokers_list() {
     let refused = |error_code, mechanisms: &[&str]| {

@@ -1,0 +1,109 @@
+//! How often a broker hears of a call that goes on failing.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rskafka_fake::Fault;
+use rskafka_protocol::ErrorCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+
+/// Long enough for the longest pause to come several times.
+const LONG: Duration = Duration::from_secs(8);
+
+/// Asserts that pauses double from the first to the longest, each within its spread.
+#[track_caller]
+fn assert_backs_off(arrivals: &[Instant]) {
+    let Backoff { initial, max } = Backoff::default();
+    let pauses: Vec<_> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.len() >= 8, "{pauses:?}");
+    for (index, pause) in pauses.iter().enumerate() {
+        let middle = (initial * 2u32.pow(index as u32)).min(max);
+        let spread = middle * 8 / 10..=middle * 12 / 10 + millis(2);
+        assert!(spread.contains(pause), "{pause:?} is not within {spread:?}: {pauses:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_of_a_call_come_after_growing_pauses() {
+    let (fake, cluster, _) = connected(fake(), 1).await;
+    fake.inject(Fault::answer(ErrorCode::OFFSET_NOT_AVAILABLE).on(ApiKey::LIST_OFFSETS).times(200));
+    let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
+    assert!(error.gave_up);
+    assert_backs_off(&arrivals(&fake, ApiKey::LIST_OFFSETS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_at_a_partition_without_a_leader_come_after_growing_pauses() {
+    let (fake, cluster, _) = connected(fake().advertise(ApiKey::METADATA, 1..=12), 1).await;
+    cluster.leader(TOPIC, 0, after(LONG)).await.unwrap();
+    cluster.mark_stale(TOPIC);
+    fake.clear_requests();
+    let late = Fault::answer(ErrorCode::LEADER_NOT_AVAILABLE).on(ApiKey::METADATA).topic(TOPIC).times(200);
+    fake.inject(late);
+    let failure = cluster.leader(TOPIC, 0, after(LONG)).await.unwrap_err();
+    assert_eq!(failure.code(), Some(ErrorCode::LEADER_NOT_AVAILABLE));
+    assert_backs_off(&arrivals(&fake, ApiKey::METADATA));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rounds_of_questions_for_metadata_come_after_growing_pauses() {
+    let (fake, cluster, _) = connected(fake(), 1).await;
+    fake.inject(Fault::answer(ErrorCode::LEADER_NOT_AVAILABLE).on(ApiKey::METADATA).times(200));
+    let error = cluster.topic(TOPIC, after(LONG)).await.unwrap_err();
+    assert!(error.gave_up);
+    assert_backs_off(&arrivals(&fake, ApiKey::METADATA));
+}
+
+/// Passes frames on until a request for metadata was answered, and closes both ways then.
+async fn relay_until_metadata(mut client: DuplexStream, mut broker: DuplexStream) {
+    loop {
+        let Some(request) = read_frame(&mut client).await else { return };
+        broker.write_all(&request).await.unwrap();
+        let Some(answer) = read_frame(&mut broker).await else { return };
+        client.write_all(&answer).await.unwrap();
+        if request[4..6] == ApiKey::METADATA.0.to_be_bytes() {
+            return;
+        }
+    }
+}
+
+/// A frame with its length.
+async fn read_frame(stream: &mut DuplexStream) -> Option<Vec<u8>> {
+    let length = stream.read_u32().await.ok()?;
+    let mut frame = length.to_be_bytes().to_vec();
+    frame.resize(4 + length as usize, 0);
+    stream.read_exact(&mut frame[4..]).await.ok()?;
+    Some(frame)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_closes_each_connection_right_after_its_opening_is_not_dialled_in_a_hot_loop() {
+    // Which cluster a connection leads to is asked by Metadata, the last request of an opening.
+    let fake = start(fake().advertise(ApiKey::API_VERSIONS, 0..=4), 1).await;
+    let dials = Arc::new(AtomicUsize::new(0));
+    let connector = {
+        let (fake, dials) = (fake.clone(), dials.clone());
+        move |host: String, port: u16| {
+            let (fake, number) = (fake.clone(), dials.fetch_add(1, Ordering::Relaxed));
+            async move {
+                let broker = fake.connect(&host, port).await?;
+                // The first is for metadata. So that dialling without end comes to one, so does this.
+                if number == 0 || number > 500 {
+                    return Ok(broker);
+                }
+                let (ours, theirs) = duplex(1 << 16);
+                tokio::spawn(relay_until_metadata(theirs, broker));
+                Ok::<_, std::io::Error>(ours)
+            }
+        }
+    };
+    let env = Env::builder().connector(connector).random_seed(1).build();
+    let cluster = connect(env, config(&["broker-1"])).await;
+    cluster.leader(TOPIC, 0, after(LONG)).await.unwrap();
+    let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
+    assert!(error.gave_up && !error.may_have_taken_effect, "{error}");
+    // A connection that ended before its first request is made again once within an attempt.
+    let dials = dials.load(Ordering::Relaxed) - 1;
+    assert!(error.attempts <= 13 && dials <= 2 * error.attempts as usize, "{dials} dials: {error}");
+}

@@ -1,0 +1,85 @@
+//! Several callers on one lane, and what a lane keeps.
+
+use tokio::time::sleep;
+
+use super::*;
+use crate::peer::Peer;
+
+/// The lane's connection to a broker, asked for on a task of its own.
+fn connecting(
+    cluster: &Cluster,
+    lane: &Arc<Lane>,
+    broker: i32,
+    time: Duration,
+) -> tokio::task::JoinHandle<Result<rskafka_transport::Connection, Failure>> {
+    let (cluster, lane, deadline) = (cluster.clone(), lane.clone(), after(time));
+    tokio::spawn(async move {
+        let peer: Arc<Peer> = cluster.peer(&Endpoint::new(format!("broker-{broker}"), 9092));
+        lane.connection(&cluster, &peer, Some(broker), deadline).await
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_at_one_broker_is_not_reported_for_another() {
+    let fake = start(fake(), 2).await;
+    let net = Net::of(&fake);
+    let mut config = config(&["broker-2"]);
+    config.connection.connect_timeout = millis(500);
+    let cluster = connect(net.env(), config).await;
+    fake.isolate_broker(1).unwrap();
+    let lane = Arc::new(Lane::new());
+    let started = now();
+    let first = connecting(&cluster, &lane, 1, millis(5000));
+    sleep(millis(1)).await;
+    // The leader has moved meanwhile.
+    let second = connecting(&cluster, &lane, 2, millis(5000));
+    let third = connecting(&cluster, &lane, 2, millis(5000));
+    first.await.unwrap().unwrap_err();
+    for connection in [second, third] {
+        assert_eq!(connection.await.unwrap().unwrap().endpoint().host, "broker-2");
+    }
+    assert!(started.elapsed() <= millis(510), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_wait_for_one_dial_share_its_failure() {
+    let (fake, cluster, net) = connected(fake(), 2).await;
+    let lane = Arc::new(Lane::new());
+    let timeout = cluster.config().connection.connect_timeout;
+    fake.isolate_broker(1).unwrap();
+    let calls: Vec<_> = (0..10).map(|_| connecting(&cluster, &lane, 1, timeout * 5)).collect();
+    let started = now();
+    for call in calls {
+        call.await.unwrap().unwrap_err();
+    }
+    assert_eq!(net.dialled(), ["broker-1"]);
+    assert!(started.elapsed() <= timeout + millis(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_caller_behind_a_hasty_one_tries_itself() {
+    let (fake, cluster, _) = connected(fake(), 2).await;
+    let lane = Arc::new(Lane::new());
+    fake.isolate_broker(1).unwrap();
+    let hasty = connecting(&cluster, &lane, 1, millis(200));
+    sleep(millis(1)).await;
+    let patient = connecting(&cluster, &lane, 1, millis(5000));
+    assert!(hasty.await.unwrap().unwrap_err().is_timeout());
+    sleep(millis(300)).await;
+    fake.rejoin_broker(1).unwrap();
+    patient.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_died_is_not_kept_by_a_lane_that_nobody_uses() {
+    let (fake, cluster, _) = connected(fake(), 1).await;
+    let lane = Arc::new(Lane::new());
+    let connection = connecting(&cluster, &lane, 1, millis(1000)).await.unwrap().unwrap();
+    let kept = connection.downgrade();
+    drop(connection);
+    sleep(millis(1)).await;
+    assert!(kept.upgrade().is_some(), "the lane keeps it open");
+    fake.cut_connections(1).unwrap();
+    sleep(millis(1)).await;
+    assert!(kept.upgrade().is_none());
+}
