@@ -24,14 +24,17 @@ use crate::{children, workspace};
 const TARGET: &str = "limits";
 
 /// What to do beside measuring.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Options {
-    /// Fail where a limit is missed.
-    pub(crate) check: bool,
-    /// Count instructions for every check, not only where time cannot tell.
-    pub(crate) instructions: bool,
-    /// Run criterion's benches too, and write the document.
-    pub(crate) write_docs: bool,
+    /// Fails where a limit is missed.
+    #[arg(long)]
+    check: bool,
+    /// Counts instructions (by valgrind) for every limit, not only where time cannot tell.
+    #[arg(long)]
+    instructions: bool,
+    /// Runs criterion's benches too, and writes docs/benchmarks.md and its drawing.
+    #[arg(long)]
+    write_docs: bool,
 }
 
 /// The command.
@@ -48,13 +51,13 @@ pub(crate) fn command(options: Options) -> Result<()> {
 
     // After the build, which is a load of its own.
     let machine = Machine::now()?;
-    println!("{machine}");
+    say!("{machine}");
     let mut rows = Vec::new();
     for binary in &binaries {
         rows.extend(measure(binary, options.instructions)?);
     }
     ensure!(!rows.is_empty(), "nothing was measured");
-    print!("{}", check::table(&rows));
+    say!("{}", check::table(&rows).trim_end());
 
     if options.write_docs {
         let benches = criterion::run()?;
@@ -62,9 +65,9 @@ pub(crate) fn command(options: Options) -> Result<()> {
     }
     let missed: Vec<&str> = rows.iter().filter(|row| !row.is_held()).map(|row| row.name.as_str()).collect();
     if missed.is_empty() {
-        println!("all {} limits are held", rows.len());
+        say!("all {} limits are held", rows.len());
     } else {
-        println!("{} of {} limits are missed: {}", missed.len(), rows.len(), missed.join(", "));
+        say!("{} of {} limits are missed: {}", missed.len(), rows.len(), missed.join(", "));
     }
     ensure!(missed.is_empty() || !options.check, "limits are missed");
     Ok(())
@@ -124,7 +127,7 @@ fn row_of(samples: Samples, binary: &Path, instructions: bool) -> Result<Row> {
         return Ok(Row::of_samples(&samples, None));
     }
     if !callgrind::is_there() {
-        println!("{}: time cannot tell, and there is no valgrind to count instructions", samples.name);
+        say!("{}: time cannot tell, and there is no valgrind to count instructions", samples.name);
         return Ok(Row::of_samples(&samples, None));
     }
     let step = Step::start(format!("counting instructions of {}", samples.name));

@@ -5,15 +5,18 @@
 //! group, so that a child of a child (cargo's test binary) ends with it, and so that a broker which is to outlive the
 //! command is not hit by the terminal's Ctrl-C.
 
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::process::{self, Process};
+use crate::say::counted;
 
 static OWNED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
@@ -26,12 +29,18 @@ struct Entry {
 /// Time that an interrupted cargo gets to clean up.
 pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(2);
 
+/// How often a logged command is looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// What cargo says while another cargo builds in the same folder, and how far into its output to look for it.
+const WAITS_FOR_LOCK: &str = "Blocking waiting for file lock";
+const HEAD: u64 = 4096;
+
 /// Makes Ctrl-C, SIGTERM and SIGHUP end every owned process before this one.
 pub(crate) fn end_with_this_process() -> Result<()> {
     ctrlc::set_handler(|| {
         // Held until the exit: nobody can spawn, or report the death of a child as an error, in between.
         let owned = registry();
-        eprintln!("\ninterrupted: ending {} processes", owned.len());
+        note!("\ninterrupted: ending {}", counted(owned.len(), "process", "processes"));
         let (gentle, hard): (Vec<Entry>, Vec<Entry>) = owned.iter().partition(|entry| !entry.grace.is_zero());
         end(&gentle);
         end(&hard);
@@ -44,7 +53,7 @@ fn end(entries: &[Entry]) {
     let grace = entries.iter().map(|entry| entry.grace).max().unwrap_or_default();
     let processes: Vec<Process> = entries.iter().map(|entry| entry.process).collect();
     for process in process::end(&processes, grace) {
-        eprintln!("process {} does not end", process.pid);
+        note!("process {} does not end", process.pid);
     }
 }
 
@@ -108,6 +117,37 @@ impl Drop for Owned {
 /// Runs a command in the foreground.
 pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
     Owned::spawn(command.stdin(Stdio::null()), COMMAND_GRACE)?.wait()
+}
+
+/// Runs a command with all its output in a file, for at most `limit`; gives what it wrote. That cargo waits for another
+/// cargo is shown at once.
+pub(crate) fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> Result<(ExitStatus, String)> {
+    let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut owned =
+        Owned::spawn(command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file), COMMAND_GRACE)?;
+    let since = Instant::now();
+    let mut has_told = false;
+    let status = loop {
+        if let Some(status) = owned.child.try_wait()? {
+            break status;
+        }
+        if since.elapsed() >= limit {
+            bail!("it did not end within {} s: see {}", limit.as_secs(), log.display());
+        }
+        if !has_told && waits_for_lock(log) {
+            note!("another cargo is building in this target folder: waiting for it to end");
+            has_told = true;
+        }
+        std::thread::sleep(POLL);
+    };
+    owned.wait()?;
+    Ok((status, String::from_utf8_lossy(&fs::read(log)?).into_owned()))
+}
+
+fn waits_for_lock(log: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(log).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+    read.is_ok() && String::from_utf8_lossy(&head).contains(WAITS_FOR_LOCK)
 }
 
 /// Runs a command in the foreground and hands each part of its standard output to `part` as it comes.

@@ -9,11 +9,11 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::children::{self, COMMAND_GRACE, Owned};
 use crate::env::cluster::Kafka;
-use crate::env::version_or_newest;
+use crate::env::version::Version;
 use crate::progress::Step;
 use crate::workspace;
 
@@ -21,36 +21,46 @@ use crate::workspace;
 const CONSUMER_TIMEOUT_MS: &str = "10000";
 const BREAKS: [&str; 4] = ["lose", "repeat", "swap", "flip"];
 
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// fake (embedded), kafka (3 temporary brokers) or HOST:PORT[,HOST:PORT].
+    #[arg(long, default_value = "fake")]
+    env: String,
+    #[command(flatten)]
+    options: Options,
+}
+
 /// What the demo is to do.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Options<'a> {
-    /// The verifier's own number if not given.
-    pub(crate) records: Option<u64>,
-    pub(crate) tamper: Option<&'a str>,
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// How many records, 1,000,000 if not given.
+    #[arg(long)]
+    records: Option<u64>,
+    /// Tampers with what is read, to see it found.
+    #[arg(long = "break", value_parser = BREAKS)]
+    tamper: Option<String>,
 }
 
 /// The command.
-pub(crate) fn command(env: Option<&str>, records: Option<u64>, tamper: Option<&str>) -> Result<()> {
-    if let Some(how) = tamper {
-        ensure!(BREAKS.contains(&how), "--break is one of {BREAKS:?}, not {how:?}");
-    }
-    let options = Options { records, tamper };
+pub(crate) fn command(Flags { env, options }: &Flags) -> Result<()> {
+    let is_known = matches!(env.as_str(), "fake" | "kafka") || env.contains(':');
+    ensure!(is_known, "--env is fake, kafka or HOST:PORT, not {env:?}");
     build()?;
-    match env.unwrap_or("fake") {
+    match env.as_str() {
         "fake" => embedded(options),
-        "kafka" => on_kafka(&Kafka::temporary("demo", &version_or_newest(None)?, 3)?, options),
-        address if address.contains(':') => run(options, &["--bootstrap", address]),
-        other => bail!("--env is fake, kafka or HOST:PORT, not {other:?}"),
+        "kafka" => on_kafka(&Kafka::temporary("demo", &Version::default(), 3)?, options),
+        addresses => run(options, &["--bootstrap", addresses]),
     }
 }
 
 /// On the fake cluster that the verifier embeds.
-pub(crate) fn embedded(options: Options<'_>) -> Result<()> {
+pub(crate) fn embedded(options: &Options) -> Result<()> {
     run(options, &[])
 }
 
 /// On a Kafka of three brokers, read again by Java.
-pub(crate) fn on_kafka(kafka: &Kafka, options: Options<'_>) -> Result<()> {
+pub(crate) fn on_kafka(kafka: &Kafka, options: &Options) -> Result<()> {
     let report = kafka.folder().join("demo.report");
     let file = report.to_str().context("the path of the target folder is not UTF-8")?;
     let connect = kafka.connect();
@@ -69,7 +79,7 @@ pub(crate) fn on_kafka(kafka: &Kafka, options: Options<'_>) -> Result<()> {
         expected.records,
         expected.digest
     );
-    println!("java console consumer: {} records, digest equal", found.records);
+    say!("java console consumer: {} records, digest equal", found.records);
     Ok(())
 }
 
@@ -81,13 +91,13 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-fn run(options: Options<'_>, args: &[&str]) -> Result<()> {
+fn run(options: &Options, args: &[&str]) -> Result<()> {
     let mut demo = verifier("demo");
     demo.args(args);
     if let Some(records) = options.records {
         demo.args(["--records", &records.to_string()]);
     }
-    if let Some(how) = options.tamper {
+    if let Some(how) = &options.tamper {
         demo.args(["--break", how]);
     }
     let (status, output) = children::run_shown(&mut demo)?;

@@ -24,19 +24,49 @@ use anyhow::{Result, bail, ensure};
 use crate::env::cluster::Kafka;
 use crate::env::docker::Containers;
 use crate::env::state::State;
-use crate::env::version::{NEWEST, Version};
+use crate::env::version::Version;
+use crate::say::counted;
 
 /// Time for brokers to flush and to hand over their leaders.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const DEFAULT_BROKERS: u32 = 1;
 
-/// The version that was asked for, else the newest.
-pub(crate) fn version_or_newest(version: Option<&str>) -> Result<Version> {
-    version.unwrap_or(NEWEST).parse()
+/// The command.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Starts it and leaves it running; prints how to connect.
+    Up {
+        /// kafka (local JVMs), docker-kafka, docker-redpanda (Docker), or fake.
+        name: String,
+        /// Release of Apache Kafka, the newest 4.x if not given.
+        #[arg(long)]
+        version: Option<Version>,
+        /// 1 (broker and controller in one, the default) or 3 (and a controller).
+        #[arg(long)]
+        brokers: Option<u32>,
+    },
+    /// Ends its processes.
+    Down {
+        /// As for `up`.
+        name: String,
+    },
+    /// Says what runs and how to connect.
+    Status {
+        /// As for `up`.
+        name: String,
+    },
 }
 
-/// Starts an environment and leaves it running.
-pub(crate) fn up(name: &str, version: Option<&str>, brokers: Option<u32>) -> Result<()> {
+/// Does it.
+pub(crate) fn command(command: Command) -> Result<()> {
+    match command {
+        Command::Up { name, version, brokers } => up(&name, version, brokers),
+        Command::Down { name } => down(&name),
+        Command::Status { name } => status(&name),
+    }
+}
+
+fn up(name: &str, version: Option<Version>, brokers: Option<u32>) -> Result<()> {
     if let Some(cluster) = compose::cluster(name) {
         let fixed = version.is_none() && brokers.is_none();
         ensure!(fixed, "{name} has the version and the three brokers that {} says", cluster.file);
@@ -50,29 +80,29 @@ pub(crate) fn up(name: &str, version: Option<&str>, brokers: Option<u32>) -> Res
         }
         let running = state.running().len();
         if running > 0 {
-            let same_version = version.is_none_or(|version| version == state.version);
+            let same_version = version.is_none_or(|version| version.to_string() == state.version);
             let same_size = brokers.is_none_or(|brokers| brokers as usize == state.connect.len());
             ensure!(
                 running == state.nodes.len() && same_version && same_size,
                 "{name} runs already ({}), but not as asked for; `cargo xtask env down {name}` first",
                 describe(&state)
             );
-            println!("{name} runs already: {}", describe(&state));
+            say!("{name} runs already: {}", describe(&state));
             print_connect(&state.connect.join(","), &folder);
             return Ok(());
         }
     }
-    let version = version_or_newest(version)?;
+    let version = version.unwrap_or_default();
     let kafka = Kafka::start(name, &version, brokers.unwrap_or(DEFAULT_BROKERS))?;
     let connect = kafka.connect();
     kafka.keep()?;
-    println!("{name} is up: Kafka {version}; `cargo xtask env down {name}` ends it");
+    say!("{name} is up: Kafka {version}; `cargo xtask env down {name}` ends it");
     print_connect(&connect, &folder);
     Ok(())
 }
 
 /// Ends an environment, and what killed commands have left.
-pub(crate) fn down(name: &str) -> Result<()> {
+fn down(name: &str) -> Result<()> {
     if let Some(cluster) = compose::cluster(name) {
         return Containers::of(cluster)?.down();
     }
@@ -82,30 +112,31 @@ pub(crate) fn down(name: &str) -> Result<()> {
     let state = State::read(&folder)?.unwrap_or_default();
     let running = state.running().len();
     if running == 0 {
-        println!("{name} does not run");
+        say!("{name} does not run");
         return Ok(());
     }
     cluster::stop(&folder, &state, SHUTDOWN_GRACE)?;
-    println!("{name} is down: {running} processes ended; logs stay in {}", folder.display());
+    let ended = counted(running, "process", "processes");
+    say!("{name} is down: {ended} ended; logs stay in {}", folder.display());
     Ok(())
 }
 
 /// Says what runs and how to connect to it.
-pub(crate) fn status(name: &str) -> Result<()> {
+fn status(name: &str) -> Result<()> {
     if let Some(cluster) = compose::cluster(name) {
         return Containers::of(cluster)?.status();
     }
     require_kafka(name)?;
     let state = State::read(&state::folder(name))?.unwrap_or_default();
     if state.running().is_empty() {
-        println!("{name} does not run; `cargo xtask env up {name}` starts it");
+        say!("{name} does not run; `cargo xtask env up {name}` starts it");
     } else {
-        println!("{name}: {}", describe(&state));
+        say!("{name}: {}", describe(&state));
         for (node, process) in &state.nodes {
             let runs = if process.is_running() { "runs" } else { "has ended" };
-            println!("  {node:<12} pid {:<8} {runs}", process.pid);
+            say!("  {node:<12} pid {:<8} {runs}", process.pid);
         }
-        println!("  folder {}", state::folder(name).display());
+        say!("  folder {}", state::folder(name).display());
         print_connect(&state.connect.join(","), &state::folder(name));
     }
     for other in state::names()?.iter().filter(|other| *other != name) {
@@ -114,29 +145,30 @@ pub(crate) fn status(name: &str) -> Result<()> {
             let owned = state.owner.is_some_and(|owner| owner.is_running());
             let note =
                 if owned { "ends with its command" } else { "left by a killed command, ends with `down`" };
-            println!("{other} ({note}): {}", describe(&state));
+            say!("{other} ({note}): {}", describe(&state));
         }
     }
     Ok(())
 }
 
 fn describe(state: &State) -> String {
-    let brokers = state.connect.len();
-    let running = state.running().len();
-    format!("Kafka {}, {brokers} broker(s), {running} of {} processes run", state.version, state.nodes.len())
+    let brokers = counted(state.connect.len(), "broker", "brokers");
+    let (running, of) = (state.running().len(), state.nodes.len());
+    let run = if of == 1 { "process runs" } else { "processes run" };
+    format!("Kafka {}, {brokers}, {running} of {of} {run}", state.version)
 }
 
 /// What tests are told; the last lines are what a shell can take over.
 fn print_connect(connect: &str, folder: &Path) {
     let file = facts::file(folder);
     for fact in fs::read_to_string(&file).unwrap_or_default().lines() {
-        println!("  {fact}");
+        say!("  {fact}");
     }
-    println!(
+    say!(
         "with these two variables set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker -- --include-ignored"
     );
-    println!("{}={}", facts::VARIABLE, file.display());
-    println!("KAFKA_CONNECT={connect}");
+    say!("{}={}", facts::VARIABLE, file.display());
+    say!("KAFKA_CONNECT={connect}");
 }
 
 fn require_kafka(name: &str) -> Result<()> {

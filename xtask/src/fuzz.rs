@@ -12,22 +12,30 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::progress::Step;
 use crate::{children, workspace};
 
-/// Of a run where no time was given.
-const SECONDS: u64 = 60;
 /// Of the run that is a part of `cargo xtask test`.
 const SHORT_SECONDS: u64 = 30;
 
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// One target of `fuzz/`, all one after the other if not given.
+    target: Option<String>,
+    /// For all targets together.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+}
+
 /// The command.
-pub(crate) fn command(target: Option<&str>, seconds: Option<u64>) -> Result<()> {
+pub(crate) fn command(Flags { target, seconds }: &Flags) -> Result<()> {
     let all = targets()?;
     let chosen = match target {
         Some(target) => {
-            ensure!(all.iter().any(|name| name == target), "the target is one of {all:?}, not {target:?}");
-            vec![target.to_owned()]
+            ensure!(all.contains(target), "the target is one of {}, not {target:?}", all.join(", "));
+            vec![target.clone()]
         }
         None => all,
     };
-    run(&chosen, seconds.unwrap_or(SECONDS))
+    run(&chosen, *seconds)
 }
 
 /// Runs every target for a moment; how many there are.
@@ -47,9 +55,9 @@ fn run(targets: &[String], seconds: u64) -> Result<()> {
     let mut failed = Vec::new();
     for target in targets {
         match fuzz(&binaries, target, (seconds * share(target) / shares).max(1)) {
-            Ok(row) => println!("{row}"),
+            Ok(row) => say!("{row}"),
             Err(error) => {
-                eprintln!("fuzz {target}: {error:#}");
+                note!("fuzz {target}: {error:#}");
                 failed.push(target.as_str());
             }
         }

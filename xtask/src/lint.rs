@@ -14,7 +14,7 @@ use xshell::{Shell, cmd};
 
 use crate::env::compose;
 use crate::workspace::{self, Package};
-use crate::{children, schema};
+use crate::{children, planted, schema};
 
 /// The command.
 pub(crate) fn command() -> Result<()> {
@@ -27,6 +27,7 @@ pub(crate) fn command() -> Result<()> {
     checks.run("README example", || readme::check(&workspace::root()));
     checks.run("compose files", || compose::check(&workspace::root()));
     checks.run("tests of the scenarios", || scenarios::check(&workspace::root()));
+    checks.run("planted bugs", || planted::check(&workspace::root()));
     checks.run("lines of the library crates", || lines::check(&workspace::root(), &packages));
     checks.run("licences, bans, sources", || deny::check(&sh));
     checks
@@ -39,7 +40,7 @@ pub(crate) fn command() -> Result<()> {
     checks.run("schema", schema::command);
 
     ensure!(checks.failed.is_empty(), "lint: {} failed", checks.failed.join(", "));
-    println!("lint: all is well");
+    say!("lint: all is well");
     Ok(())
 }
 
@@ -50,12 +51,12 @@ struct Checks {
 
 impl Checks {
     fn run(&mut self, name: &'static str, check: impl FnOnce() -> Result<()>) {
-        println!("== {name}");
+        say!("== {name}");
         let since = Instant::now();
         match check() {
-            Ok(()) => println!("   {:.1} s", since.elapsed().as_secs_f64()),
+            Ok(()) => say!("   {:.1} s", since.elapsed().as_secs_f64()),
             Err(error) => {
-                eprintln!("{name}: {error:#}");
+                note!("{name}: {error:#}");
                 self.failed.push(name);
             }
         }
@@ -91,7 +92,7 @@ fn check_features(packages: &[Package]) -> Result<()> {
         }
         sets.push(vec!["--all-features"]);
         for set in sets {
-            println!("   {} {}", package.name, set.join(" "));
+            say!("   {} {}", package.name, set.join(" "));
             let mut clippy = workspace::cargo();
             clippy
                 .args(["clippy", "--quiet", "--package", &package.name])

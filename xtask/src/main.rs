@@ -2,6 +2,11 @@
 //!
 //! Small on purpose: it starts environments and runs cargo; no crate of the project is compiled into it.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod say;
+
 mod bench;
 mod children;
 mod demo;
@@ -11,6 +16,7 @@ mod fuzz;
 mod libtest;
 mod lint;
 mod outside;
+mod planted;
 mod process;
 mod progress;
 mod schema;
@@ -21,46 +27,31 @@ mod workspace;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Parser;
 
-use crate::flags::{EnvCmd, Xtask, XtaskCmd};
+use crate::flags::{Command, Xtask};
 
 fn main() -> ExitCode {
-    let flags = Xtask::parse();
-    match run(flags) {
+    match run(Xtask::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(flags: Xtask) -> Result<()> {
+fn run(command: Command) -> Result<()> {
     children::end_with_this_process()?;
-    match flags.subcommand {
-        XtaskCmd::Env(env) => match env.subcommand {
-            EnvCmd::Up(up) => env::up(&up.name, up.version.as_deref(), up.brokers),
-            EnvCmd::Down(down) => env::down(&down.name),
-            EnvCmd::Status(status) => env::status(&status.name),
-        },
-        XtaskCmd::Demo(demo) => demo::command(demo.env.as_deref(), demo.records, demo.break_reads.as_deref()),
-        XtaskCmd::Test(test) => test::command(test.env.as_deref(), test.version.as_deref()),
-        XtaskCmd::Sim(sim) => sim::command(sim::Options {
-            seeds: sim.seeds,
-            seed: sim.seed,
-            trace: sim.trace,
-            profile: sim.profile,
-            shrink: sim.shrink,
-            check: sim.check,
-            only: sim.only,
-        }),
-        XtaskCmd::Fuzz(fuzz) => fuzz::command(fuzz.target.as_deref(), fuzz.seconds),
-        XtaskCmd::Bench(bench) => bench::command(bench::Options {
-            check: bench.check,
-            instructions: bench.instructions,
-            write_docs: bench.write_docs,
-        }),
-        XtaskCmd::Schema(_) => schema::command(),
-        XtaskCmd::Lint(_) => lint::command(),
+    match command {
+        Command::Env(command) => env::command(command),
+        Command::Demo(flags) => demo::command(&flags),
+        Command::Test(flags) => test::command(&flags),
+        Command::Sim(flags) => sim::command(flags),
+        Command::Fuzz(flags) => fuzz::command(&flags),
+        Command::Bench(options) => bench::command(options),
+        Command::Planted(flags) => planted::command(&flags),
+        Command::Schema => schema::command(),
+        Command::Lint => lint::command(),
     }
 }

@@ -18,7 +18,7 @@ impl Step {
         let spinner = ProgressBar::new_spinner().with_message(name.clone());
         spinner.enable_steady_tick(Duration::from_millis(100));
         if spinner.is_hidden() {
-            eprintln!("{name} ...");
+            note!("{name} ...");
         }
         Step { name, spinner, since: Instant::now() }
     }
@@ -31,7 +31,7 @@ impl Step {
     /// Leaves one line with the time it took.
     pub(crate) fn done(self) {
         self.spinner.finish_and_clear();
-        eprintln!("{} ({:.1} s)", self.name, self.since.elapsed().as_secs_f64());
+        note!("{} ({:.1} s)", self.name, self.since.elapsed().as_secs_f64());
     }
 }
 

@@ -9,20 +9,36 @@ use crate::workspace;
 const TESTED: [(&str, u64); 4] =
     [("readers", 2_000), ("writers", 500), ("resenders", 500), ("truncators", 500)];
 
-/// As they are on the command line.
-pub(crate) struct Options {
-    pub(crate) seeds: Option<String>,
-    pub(crate) seed: Option<String>,
-    pub(crate) trace: bool,
-    pub(crate) profile: Option<String>,
-    pub(crate) shrink: bool,
-    pub(crate) check: bool,
-    pub(crate) only: Option<String>,
+/// Those of the program `simulate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// A..B: these seeds, 0..2000 if not given.
+    #[arg(long)]
+    seeds: Option<String>,
+    /// Only this seed; shows its plan.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Shows every frame of the one seed.
+    #[arg(long)]
+    trace: bool,
+    /// Who writes and reads, readers if not given.
+    #[arg(long, value_parser = TESTED.map(|(name, _)| name))]
+    profile: Option<String>,
+    /// Looks for fewer faults with which the seed, or the first that fails, fails too.
+    #[arg(long)]
+    shrink: bool,
+    /// Fails if a core makes fewer than 200 runs in a second.
+    #[arg(long)]
+    check: bool,
+    /// N[,N]: only these faults of the one seed's plan.
+    #[arg(long)]
+    only: Option<String>,
 }
 
 /// The command.
-pub(crate) fn command(options: Options) -> Result<()> {
-    let Options { seeds, seed, trace, profile, shrink, check, only } = options;
+pub(crate) fn command(flags: Flags) -> Result<()> {
+    let Flags { seeds, seed, trace, profile, shrink, check, only } = flags;
+    let seed = seed.map(|seed| seed.to_string());
     let mut args = Vec::new();
     for (name, value) in [("--seeds", seeds), ("--seed", seed), ("--profile", profile), ("--only", only)] {
         args.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));

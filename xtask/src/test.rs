@@ -6,11 +6,10 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use crate::env::cluster::Kafka;
 use crate::env::version::Version;
-use crate::env::version_or_newest;
 use crate::env::{facts, java};
 use crate::libtest::Summary;
 use crate::workspace::{self, Package};
@@ -31,21 +30,31 @@ const RULES: &str = "rules::";
 /// The test that sends the same requests to the fake and to a broker.
 const SAME_ANSWERS: &str = "the_fake_answers_what_kafka_answers";
 
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// auto (with a real Kafka where Java and Maven are found), fake (without) or kafka (must be).
+    #[arg(long, default_value = "auto", value_parser = ["auto", "fake", "kafka"])]
+    env: String,
+    /// Release of Apache Kafka, the newest 4.x if not given.
+    #[arg(long)]
+    version: Option<Version>,
+}
+
 /// The command.
-pub(crate) fn command(env: Option<&str>, version: Option<&str>) -> Result<()> {
-    let version = version_or_newest(version)?;
-    let missing = match env.unwrap_or("auto") {
+pub(crate) fn command(flags: &Flags) -> Result<()> {
+    let version = flags.version.clone().unwrap_or_default();
+    let missing = match flags.env.as_str() {
         "auto" => java::check(&version).err(),
         "kafka" => {
             java::check(&version)?;
             None
         }
-        "fake" => Some(anyhow::anyhow!("--env fake")),
-        other => bail!("--env is auto, fake or kafka, not {other:?}"),
+        _ => Some(anyhow::anyhow!("--env fake")),
     };
     let warning = missing.map(|reason| format!("NO REAL BROKER IS TESTED: {reason:#}"));
     if let Some(warning) = &warning {
-        eprintln!("{warning}");
+        note!("{warning}");
     }
 
     let packages = workspace::packages()?;
@@ -64,16 +73,16 @@ pub(crate) fn command(env: Option<&str>, version: Option<&str>) -> Result<()> {
     levels.run("simulation", sim::short);
     levels.run("demo, embedded", || {
         demo::build()?;
-        demo::embedded(demo::Options::default())?;
+        demo::embedded(&demo::Options::default())?;
         Ok(1)
     });
     if warning.is_none() {
         on_kafka(&mut levels, &version);
     }
 
-    print!("\n{}", levels.table());
+    say!("\n{}", levels.table().trim_end());
     if let Some(warning) = &warning {
-        println!("{warning}");
+        say!("{warning}");
     }
     let failed = levels.failed();
     ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
@@ -94,9 +103,9 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
                 counted(told_of(kafka, &mut test_command(&["--test", BEHAVIOUR, "--", SAME_ANSWERS])))
             });
         } else {
-            eprintln!("THE FAKE IS NOT COMPARED: it has no profile of Kafka {version}, only {PROFILES:?}");
+            note!("THE FAKE IS NOT COMPARED: it has no profile of Kafka {version}, only {PROFILES:?}");
         }
-        levels.run("demo, Kafka and Java", || demo::on_kafka(kafka, demo::Options::default()).map(|()| 2));
+        levels.run("demo, Kafka and Java", || demo::on_kafka(kafka, &demo::Options::default()).map(|()| 2));
         // The last, because a broker stands still in it.
         levels.run("the simulation's rules, Kafka", || broker_tests(kafka, &[RULES]));
     }
@@ -151,10 +160,10 @@ fn counted(command: &mut Command) -> Result<u64> {
     ensure!(status.success() || failed > 0, "cargo test failed ({status}) after {passed} tests");
     ensure!(status.success(), "{failed} of {} tests failed", passed + failed);
     if ignored > 0 {
-        println!("{ignored} tests are ignored");
+        say!("{ignored} tests are ignored");
     }
     if skipped > 0 {
-        println!("{skipped} tests are skipped, each with its reason above");
+        say!("{skipped} tests are skipped, each with its reason above");
     }
     Ok(passed - skipped)
 }
@@ -180,14 +189,14 @@ struct Row {
 impl Levels {
     /// Runs one level, even if an earlier one failed: the table then shows all that is wrong.
     fn run(&mut self, level: &str, run: impl FnOnce() -> Result<u64>) {
-        println!("\n== {level}");
+        say!("\n== {level}");
         let since = Instant::now();
         let outcome = run().and_then(|tests| {
             ensure!(tests > 0, "no test ran");
             Ok(tests)
         });
         if let Err(error) = &outcome {
-            eprintln!("{level}: {error:#}");
+            note!("{level}: {error:#}");
         }
         self.rows.push(Row { level: level.to_owned(), outcome, took: since.elapsed() });
     }

@@ -9,10 +9,22 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// The folder of the workspace's `Cargo.toml`.
+/// The folder of the workspace's `Cargo.toml`: above the package that `cargo run` says it runs, else around the current
+/// folder. Not a path from compile time: checkouts that share a target folder may run each other's binary.
 pub(crate) fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_owned()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let root = package.as_deref().and_then(Path::parent).filter(|folder| is_root(folder)).map(Path::to_owned);
+    let here = || std::env::current_dir().unwrap_or_default();
+    root.unwrap_or_else(|| above(here()))
+}
+
+/// The nearest root at or above a folder; the folder itself if there is none, of which cargo then complains.
+fn above(folder: PathBuf) -> PathBuf {
+    folder.ancestors().find(|folder| is_root(folder)).map_or(folder.clone(), Path::to_owned)
+}
+
+fn is_root(folder: &Path) -> bool {
+    folder.join("xtask/Cargo.toml").is_file() && folder.join("Cargo.toml").is_file()
 }
 
 /// `CARGO_TARGET_DIR` where it is set, else `target`.

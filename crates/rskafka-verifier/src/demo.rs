@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::append::Append;
 use crate::checker::{Checker, Event};
+use crate::note;
 use crate::progress::{Counter, Progress};
 use crate::report::{Latencies, Rate, Report};
 use crate::tail::Tail;
@@ -127,7 +128,8 @@ impl Log {
         let topic = fresh_name();
         let replicas = create_topic(&client, &topic, options.replication_factor).await?;
         if options.show_progress {
-            eprintln!("topic {topic} with {replicas} replica(s) on {place}");
+            let s = if replicas == 1 { "" } else { "s" };
+            note!("topic {topic} with {replicas} replica{s} on {place}");
         }
         Ok(Self { client, topic, embedded })
     }
@@ -188,12 +190,12 @@ impl Log {
         if let Some(cluster) = self.embedded {
             cluster.shutdown().await;
         } else if is_wanted {
-            eprintln!("topic {} is left there", self.topic);
+            note!("topic {} is left there", self.topic);
         } else if !matches!(
             tokio::time::timeout(CLEAN_UP, self.client.delete_topic(&self.topic)).await,
             Ok(Ok(()))
         ) {
-            eprintln!("topic {} could not be deleted in time", self.topic);
+            note!("topic {} could not be deleted in time", self.topic);
         }
     }
 }

@@ -12,6 +12,7 @@ mod progress;
 pub mod proxy;
 pub mod report;
 mod runs;
+mod say;
 pub mod sim;
 pub mod socks5;
 mod tail;

@@ -1,5 +1,7 @@
 //! Demo, digest and proxy: `cargo run --release -p rskafka-verifier -- --help`.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod flags;
 
 use std::io;
@@ -7,54 +9,54 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::Parser;
 use rskafka_verifier::demo::{self, Interrupted, Options};
 use rskafka_verifier::digest::Digest;
 use rskafka_verifier::proxy::Proxy;
+use rskafka_verifier::{note, say};
 
-use crate::flags::{self as command, RskafkaVerifier, RskafkaVerifierCmd};
+use crate::flags::{self as command, Command, Verifier};
 
 /// What shells give a process that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    match run(RskafkaVerifier::parse()) {
+    match run(Verifier::parse()) {
         Ok(code) => code,
         Err(error) if error.is::<Interrupted>() => {
-            eprintln!("{error}");
+            note!("{error}");
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(flags: RskafkaVerifier) -> Result<ExitCode> {
-    match flags.subcommand {
-        RskafkaVerifierCmd::Demo(flags) => demo(flags),
-        RskafkaVerifierCmd::Proxy(flags) => proxy(flags),
-        RskafkaVerifierCmd::Digest(_) => {
-            println!("{}", Digest::of_lines(io::stdin().lock()).context("standard input")?);
+fn run(flags: Verifier) -> Result<ExitCode> {
+    match flags.command {
+        Command::Demo(flags) => demo(flags),
+        Command::Proxy(flags) => proxy(flags),
+        Command::Digest => {
+            say!("{}", Digest::of_lines(io::stdin().lock()).context("standard input")?);
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
 fn demo(flags: command::Demo) -> Result<ExitCode> {
-    let defaults = Options::default();
-    let bootstrap = flags.bootstrap.unwrap_or_default();
     let options = Options {
-        bootstrap: bootstrap.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+        bootstrap: flags.bootstrap,
         replication_factor: flags.replication_factor,
-        records: flags.records.unwrap_or(defaults.records),
-        tampering: flags.break_reads,
+        records: flags.records,
+        tampering: flags.tampering,
         keep_topic: flags.report.is_some(),
         show_progress: true,
     };
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     let report = runtime.block_on(async { demo::run(options, interrupted()?).await })?;
-    print!("{report}");
+    say!("{}", report.to_string().trim_end());
     if !report.is_verified() {
         return Ok(ExitCode::FAILURE);
     }
@@ -74,7 +76,7 @@ fn proxy(flags: command::Proxy) -> Result<ExitCode> {
         flags.fault.into_iter().for_each(|fault| {
             proxy.inject(fault);
         });
-        println!("{}", proxy.address());
+        say!("{}", proxy.address());
         interrupted()?.await;
         Ok(ExitCode::SUCCESS)
     })

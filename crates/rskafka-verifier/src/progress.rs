@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::note;
+
 const REDRAW: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(1);
 
@@ -97,7 +99,7 @@ async fn lines(sides: &Sides) {
                 rate(counter, since.elapsed())
             )
         };
-        eprintln!("{}", sides.each_ref().map(side).join(", "));
+        note!("{}", sides.each_ref().map(side).join(", "));
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn write(machine: &Machine, rows: &[Row], benches: &[Bench]) -> Resul
     fs::write(&path, text)?;
     let drawing = docs.join("benchmarks.svg");
     fs::write(&drawing, draw(&panels(benches)))?;
-    println!("wrote {} and {}", path.display(), drawing.display());
+    say!("wrote {} and {}", path.display(), drawing.display());
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use crate::env::version::Version;
 use crate::env::{facts, ports, probe};
 use crate::process::{self, Process};
 use crate::progress::Step;
+use crate::say::counted;
 
 /// Ten times what three brokers take on two busy cores.
 const START_TIMEOUT: Duration = Duration::from_secs(150);
@@ -71,7 +72,7 @@ impl Kafka {
             match kafka.try_start(version, &nodes) {
                 Ok(()) => return Ok(kafka),
                 Err(error) if attempt < PORT_ATTEMPTS && kafka.lost_a_port(&nodes) => {
-                    eprintln!("a port was taken in the meantime, starting again: {error:#}");
+                    note!("a port was taken in the meantime, starting again: {error:#}");
                     kafka.owned.clear();
                     attempt += 1;
                 }
@@ -131,7 +132,10 @@ impl Kafka {
                 nodes
             }
         };
-        let step = Step::start(format!("starting Kafka {version}, {} broker(s)", self.state.connect.len()));
+        let step = Step::start(format!(
+            "starting Kafka {version}, {}",
+            counted(self.state.connect.len(), "broker", "brokers")
+        ));
         others.iter().try_for_each(|node| self.spawn(node))?;
         self.wait_until_usable(nodes, &step)?;
         step.done();

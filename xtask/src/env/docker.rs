@@ -113,7 +113,7 @@ impl Containers {
             let _ = self.compose.shown(&self.file, &["down", "--volumes"]);
             return Err(error.context(format!("{name} does not start")));
         }
-        println!("{name} is up; `cargo xtask env down {name}` ends it");
+        say!("{name} is up; `cargo xtask env down {name}` ends it");
         self.print_connect();
         Ok(())
     }
@@ -122,11 +122,11 @@ impl Containers {
     pub(crate) fn down(&self) -> Result<()> {
         let name = self.cluster.name;
         if self.running()? == 0 {
-            println!("{name} does not run");
+            say!("{name} does not run");
             return Ok(());
         }
         self.compose.shown(&self.file, &["down", "--volumes"])?;
-        println!("{name} is down");
+        say!("{name} is down");
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl Containers {
     pub(crate) fn status(&self) -> Result<()> {
         let name = self.cluster.name;
         if self.running()? == 0 {
-            println!("{name} does not run; `cargo xtask env up {name}` starts it");
+            say!("{name} does not run; `cargo xtask env up {name}` starts it");
             return Ok(());
         }
         self.compose.shown(&self.file, &["ps"])?;
@@ -143,8 +143,8 @@ impl Containers {
     }
 
     fn print_connect(&self) {
-        println!("with this variable set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker");
-        println!("KAFKA_CONNECT={}", self.cluster.connect);
+        say!("with this variable set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker");
+        say!("KAFKA_CONNECT={}", self.cluster.connect);
     }
 
     /// As for a cluster of local processes: every broker says that every broker is alive.

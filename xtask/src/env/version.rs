@@ -61,6 +61,13 @@ impl Version {
     }
 }
 
+/// The newest.
+impl Default for Version {
+    fn default() -> Version {
+        NEWEST.parse().expect("a constant, which the tests parse too")
+    }
+}
+
 impl FromStr for Version {
     type Err = anyhow::Error;
 

@@ -19,16 +19,16 @@ const MOST_OF_THE_FAKE: usize = 8_000;
 /// Prints the count of each published crate, and fails above a limit.
 pub(crate) fn check(root: &Path, packages: &[Package]) -> Result<()> {
     let (mut client, mut fake) = (Lines::default(), Lines::default());
-    println!("     code  with docs");
+    say!("     code  with docs");
     for package in packages.iter().filter(|package| package.published) {
         let lines = lines_below(&root.join("crates").join(&package.name).join("src"))?;
-        println!("   {:>6}     {:>6} {}", lines.code, lines.all, package.name);
+        say!("   {:>6}     {:>6} {}", lines.code, lines.all, package.name);
         if package.name == FAKE { &mut fake } else { &mut client }.add(lines);
     }
     for (what, lines, most) in
         [("the client", client, MOST_OF_THE_CLIENT), ("the fake cluster", fake, MOST_OF_THE_FAKE)]
     {
-        println!("   {:>6}     {:>6} in {what}; at most {most} of code", lines.code, lines.all);
+        say!("   {:>6}     {:>6} in {what}; at most {most} of code", lines.code, lines.all);
         ensure!(lines.code <= most, "{what} has {} lines of code, {most} are the most", lines.code);
     }
     Ok(())

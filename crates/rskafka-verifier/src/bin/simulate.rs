@@ -2,76 +2,83 @@
 //!
 //! A program of its own, because it counts all allocations.
 
-use std::collections::BTreeSet;
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+use std::ops::Range;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use clap::Parser;
 use rskafka_verifier::sim::{self, Profile, Setup};
+use rskafka_verifier::{note, say};
 
-/// The command line.
-mod flags {
-    #![allow(unreachable_pub, missing_docs, reason = "the code comes from the macro")]
-    use rskafka_verifier::sim::Profile;
+/// Runs the client against a fake cluster in virtual time, under random faults.
+#[derive(Debug, Parser)]
+#[command(name = "simulate")]
+struct Flags {
+    /// A..B: runs these seeds on all cores.
+    #[arg(long, default_value = "0..2000", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Runs one seed, and shows its plan.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Shows every frame of the one seed.
+    #[arg(long)]
+    trace: bool,
+    /// readers (if not given), writers, resenders or truncators.
+    #[arg(long)]
+    profile: Option<Profile>,
+    /// Looks for fewer faults with which the seed, or the first that fails, fails too.
+    #[arg(long)]
+    shrink: bool,
+    /// Fails if a core makes fewer than 200 runs in a second.
+    #[arg(long)]
+    check: bool,
+    /// N[,N]: only these faults of the one seed's plan.
+    #[arg(long, value_delimiter = ',', requires = "seed")]
+    only: Vec<usize>,
+}
 
-    xflags::xflags! {
-        /// Runs the client against a fake cluster in virtual time, under random faults.
-        cmd simulate {
-            /// A..B: runs these seeds on all cores; 0..2000 if not given.
-            optional --seeds seeds: String
-            /// Runs one seed, and shows its plan.
-            optional --seed seed: u64
-            /// Shows every frame of the one seed.
-            optional --trace
-            /// readers (the default), writers, resenders or truncators.
-            optional --profile profile: Profile
-            /// Looks for fewer faults with which the seed, or the first that fails, fails too.
-            optional --shrink
-            /// Fails if a core makes fewer than 200 runs in a second.
-            optional --check
-            /// N[,N]: only these faults of the one seed's plan.
-            optional --only numbers: String
-        }
-    }
+/// `A..B` with A before B.
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.filter(|range| !range.is_empty()).ok_or_else(|| "it is A..B, such as 0..2000".to_owned())
 }
 
 /// Runs per second of a core that `--check` asks for.
 const LEAST_RATE: f64 = 200.0;
 
 fn main() -> ExitCode {
-    match run(flags::Simulate::from_env_or_exit()) {
+    match run(Flags::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(flags: flags::Simulate) -> Result<bool> {
+fn run(flags: Flags) -> Result<bool> {
     let profile = flags.profile.unwrap_or_else(Profile::readers);
     if let Some(seed) = flags.seed {
         let mut setup = Setup { keeps_trace: flags.trace, ..Setup::of_seed(seed, &profile) };
-        if let Some(numbers) = flags.only {
-            let numbers: Result<BTreeSet<usize>, _> = numbers.split(',').map(str::parse).collect();
-            setup.plan = setup.plan.only(&numbers.context("--only takes numbers of faults, e.g. 2,7")?);
+        if !flags.only.is_empty() {
+            setup.plan = setup.plan.only(&flags.only.into_iter().collect());
         }
         return one(setup, flags.shrink);
     }
-    let seeds = flags.seeds.as_deref().unwrap_or("0..2000");
-    let (from, to) = seeds.split_once("..").context("--seeds takes A..B")?;
-    let seeds = from.parse().context("--seeds takes A..B")?..to.parse().context("--seeds takes A..B")?;
-    let sweep = sim::sweep(seeds, &profile, measure)?;
-    println!("profile {}\n{sweep}", profile.name);
+    let sweep = sim::sweep(flags.seeds, &profile, measure)?;
+    say!("profile {}\n{sweep}", profile.name);
     let (failed, some) = &sweep.failed;
     for failed in some {
-        println!("\nseed {} fails:", failed.seed);
-        failed.findings.iter().take(10).for_each(|finding| println!("  {finding}"));
+        say!("\nseed {} fails:", failed.seed);
+        failed.findings.iter().take(10).for_each(|finding| say!("  {finding}"));
     }
     if let Some(first) = some.first() {
         one(Setup::of_seed(first.seed, &profile), flags.shrink)?;
     }
-    println!("{failed} of {} seeds failed", sweep.runs);
+    say!("{failed} of {} seeds failed", sweep.runs);
     let missing = sweep.too_little();
     ensure!(missing.is_empty(), "too little was tried: {}", missing.join(", "));
     let rate = sweep.rate();
@@ -86,17 +93,17 @@ fn one(mut setup: Setup, shrinks: bool) -> Result<bool> {
     }
     let outcome = sim::run_measured(&setup, measure)?;
     if let Some(trace) = &outcome.trace {
-        print!("{trace}");
+        say!("{}", trace.trim_end());
     }
     let Setup { seed, profile, plan, .. } = &setup;
-    println!("seed {seed}, profile {}, brokers like {}:\n{plan}", profile.name, setup.broker());
+    say!("seed {seed}, profile {}, brokers like {}:\n{plan}", profile.name, setup.broker());
     let struck: Vec<String> = outcome.struck.iter().map(|(name, times)| format!("{name} {times}")).collect();
-    println!("struck: {}", struck.join(", "));
-    println!("{} frames, digest {:016x}", outcome.frames, outcome.digest);
-    outcome.findings.iter().for_each(|finding| println!("  {finding}"));
+    say!("struck: {}", struck.join(", "));
+    say!("{} frames, digest {:016x}", outcome.frames, outcome.digest);
+    outcome.findings.iter().for_each(|finding| say!("  {finding}"));
     if !outcome.findings.is_empty() {
         let numbers: Vec<String> = setup.plan.numbers().iter().map(usize::to_string).collect();
-        println!(
+        say!(
             "again: cargo xtask sim --profile {} --seed {} --only {} --trace",
             setup.profile.name,
             setup.seed,

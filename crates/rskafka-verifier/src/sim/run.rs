@@ -100,7 +100,8 @@ pub fn run(setup: &Setup) -> Result<Outcome> {
     let mut outcome = runtime.block_on(run_all(setup))?;
     let left = runtime.metrics().num_alive_tasks();
     if left > 0 {
-        let what = format!("{left} tasks are left when all is closed");
+        let tasks = if left == 1 { "task is" } else { "tasks are" };
+        let what = format!("{left} {tasks} left when all is closed");
         outcome.findings.push(Finding { wrong: Wrong::Leaked, what });
     }
     Ok(outcome)

@@ -1,0 +1,138 @@
+//! `cargo xtask planted`: bugs of the kind that people make, as patches in `xtask/planted`, each with the test that is to
+//! catch it.
+//!
+//! Invariant: a bug is caught only by a test that ran and failed, and that passes without the bug. The patches are
+//! applied to a copy of the tree below the target folder, never to the tree itself.
+
+mod net;
+mod patch;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use self::net::{Net, Outcome};
+use self::patch::Patch;
+use self::tree::Tree;
+use crate::progress::Step;
+use crate::say::counted;
+use crate::workspace;
+
+const PAGE: &str = "docs/planted.md";
+const PAGE_HEAD: &str = "\
+# Planted bugs
+
+Bugs of the kind that people make, each a patch in `xtask/planted`. `cargo xtask planted` applies them to a copy of the tree, one
+at a time, and demands that the test beside it fails, and that it passes without the bug. It also writes this page
+(`--write-docs`). The seconds are those of the failing test alone, without the build.
+
+To add one, put a patch (as `git diff` prints it) into that folder, with two lines before it: `bug:`, what is wrong, and
+`caught-by:`, either what follows `cargo test` or `sim` and the arguments of `cargo xtask sim`.
+
+";
+
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// Names of patches in xtask/planted, without `.patch`; all if not given.
+    names: Vec<String>,
+    /// Writes the table into docs/planted.md.
+    #[arg(long, conflicts_with = "names")]
+    write_docs: bool,
+}
+
+/// The command.
+pub(crate) fn command(flags: &Flags) -> Result<()> {
+    let root = workspace::root();
+    let patches = chosen(patch::all(&root)?, &flags.names)?;
+    for patch in &patches {
+        patch.check(&root)?;
+    }
+    let tree = Tree::copy(&root)?;
+    let mut failures = failing_without_bug(&tree, &patches)?;
+    let mut rows = Vec::new();
+    for patch in &patches {
+        match caught(&tree, patch)? {
+            Ok(took) => rows.push((patch, took)),
+            Err(error) => {
+                note!("{}: {error:#}", patch.name);
+                failures.push(format!("{} is not caught ({error:#})", patch.name));
+            }
+        }
+    }
+    let table = table(&rows);
+    say!("\n{}", table.trim_end());
+    ensure!(failures.is_empty(), "planted: {}", failures.join("; "));
+    if flags.write_docs {
+        fs::write(root.join(PAGE), format!("{PAGE_HEAD}{table}"))?;
+        say!("wrote {PAGE}");
+    }
+    say!("{} caught", counted(rows.len(), "bug is", "bugs are"));
+    Ok(())
+}
+
+/// Says what is wrong with a patch, for every patch, without building anything.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let patches = patch::all(root)?;
+    let wrong: Vec<String> = patches
+        .iter()
+        .filter_map(|patch| patch.check(root).err())
+        .map(|error| format!("{error:#}"))
+        .collect();
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+fn chosen(mut patches: Vec<Patch>, names: &[String]) -> Result<Vec<Patch>> {
+    let all: Vec<&str> = patches.iter().map(|patch| patch.name.as_str()).collect();
+    for name in names {
+        let name = name.as_str();
+        ensure!(all.contains(&name), "there is no planted bug {name:?}; the names are {}", all.join(", "));
+    }
+    patches.retain(|patch| names.is_empty() || names.contains(&patch.name));
+    Ok(patches)
+}
+
+/// The tests that fail although no bug is planted: they would catch anything.
+fn failing_without_bug(tree: &Tree, patches: &[Patch]) -> Result<Vec<String>> {
+    let nets: BTreeMap<String, &Net> =
+        patches.iter().map(|patch| (patch.net.to_string(), &patch.net)).collect();
+    let mut failures = Vec::new();
+    for (name, net) in nets {
+        let step = Step::start(format!("without a bug: {name}"));
+        match net.build(tree).and_then(|()| net.run(tree))? {
+            Outcome { failed: 0, passed: 1.., .. } => step.done(),
+            Outcome { failed: 0, .. } => failures.push(format!("no test ran without a bug: {name}")),
+            _ => failures.push(format!("fails without a bug: {name}")),
+        }
+    }
+    Ok(failures)
+}
+
+/// How long the test took to fail. The outer error is one after which the copy of the tree is of no more use.
+fn caught(tree: &Tree, patch: &Patch) -> Result<Result<Duration>> {
+    tree.apply(patch)?;
+    let step = Step::start(format!("{}: {}", patch.name, patch.net));
+    let outcome = patch.net.build(tree).and_then(|()| patch.net.run(tree));
+    tree.restore(patch)?;
+    Ok(outcome.and_then(|outcome| {
+        ensure!(outcome.passed + outcome.failed > 0, "no test ran: {}", patch.net);
+        ensure!(outcome.failed > 0, "the test passes: {}", patch.net);
+        step.done();
+        Ok(outcome.took)
+    }))
+}
+
+fn table(rows: &[(&Patch, Duration)]) -> String {
+    let mut table = "| bug | caught by | seconds |\n|---|---|---|\n".to_owned();
+    for (patch, took) in rows {
+        let Patch { name, bug, net, .. } = patch;
+        let _ = writeln!(table, "| `{name}`: {bug} | `{net}` | {:.1} |", took.as_secs_f64());
+    }
+    table
+}

@@ -1,0 +1,90 @@
+//! The copy of the tree that bugs are planted into, with a target folder of its own.
+//!
+//! Invariant: it is what the tree is, committed or not, but for one patch at most. A file that is the same already keeps
+//! its time, so that cargo builds it only once.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::patch::Patch;
+use crate::workspace;
+
+/// The copy.
+pub(crate) struct Tree {
+    root: PathBuf,
+}
+
+impl Tree {
+    /// Makes the copy what the tree at `from` is.
+    pub(crate) fn copy(from: &Path) -> Result<Tree> {
+        let root = folder().join("tree");
+        fs::create_dir_all(&root)?;
+        let files = files(from)?;
+        for file in &files {
+            let (old, new) = (fs::read(from.join(file))?, root.join(file));
+            if fs::read(&new).is_ok_and(|there| there == old) {
+                continue;
+            }
+            fs::create_dir_all(new.parent().unwrap_or(&root))?;
+            fs::copy(from.join(file), &new).with_context(|| format!("cannot copy to {}", new.display()))?;
+        }
+        remove_others(&root, &root, &files)?;
+        Ok(Tree { root })
+    }
+
+    /// Plants a bug.
+    pub(crate) fn apply(&self, patch: &Patch) -> Result<()> {
+        patch.git_apply(&self.root, &[])
+    }
+
+    /// Takes it out again.
+    pub(crate) fn restore(&self, patch: &Patch) -> Result<()> {
+        patch.git_apply(&self.root, &["--reverse"])
+    }
+
+    /// `cargo` in the copy.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut cargo = workspace::cargo();
+        cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", folder().join("target"));
+        cargo.env("RUST_BACKTRACE", "0");
+        cargo
+    }
+
+    /// A file for the output of a command.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        folder().join(format!("{name}.log"))
+    }
+}
+
+fn folder() -> PathBuf {
+    workspace::target_dir().join("planted")
+}
+
+/// What git knows of, and what is new and not ignored.
+fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
+    let output = git.output().context("cannot run git")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "git cannot list the files of {}: {}", root.display(), said.trim());
+    let names = String::from_utf8(output.stdout).context("the name of a file is not UTF-8")?;
+    let files = names.split_terminator('\0').map(PathBuf::from);
+    // One that was deleted and not committed is listed too.
+    Ok(files.filter(|file| root.join(file).is_file()).collect())
+}
+
+fn remove_others(folder: &Path, root: &Path, files: &BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, root, files)?;
+        } else if path.strip_prefix(root).is_ok_and(|file| !files.contains(file)) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! Printing that survives a reader that goes away (`| head`): what cannot be shown is dropped, and the command
+//! goes on to its end. `println!` and `eprintln!` would panic.
+
+/// A line on standard output.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// A line on standard error.
+macro_rules! note {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
+/// `1 process`, `2 processes`.
+pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}

@@ -1,0 +1,19 @@
+//! The command as it is called: what it prints, how it ends, and in which tree it works.
+
+mod mistakes;
+mod planted;
+mod tree;
+
+use std::process::{Command, Output};
+
+/// The program, outside of every tree.
+fn xtask() -> Command {
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    xtask.current_dir(std::env::temp_dir()).env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_TARGET_DIR");
+    xtask
+}
+
+/// What it printed on both streams.
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
