@@ -22,7 +22,7 @@ rskafka = { path = "ROOT/crates/rskafka" }
 time = { version = "0.3", features = ["std"] }
 
 [dev-dependencies]
-rskafka-fake = { path = "ROOT/crates/rskafka-fake" }
+rskafka = { path = "ROOT/crates/rskafka", features = ["fake"] }
 tokio = { version = "1", features = ["macros", "rt", "test-util"] }
 "#;
 

@@ -3,20 +3,14 @@
 use std::time::Duration;
 
 use rskafka::client::Client;
-use rskafka::client::env::Env;
-use rskafka_fake::FakeCluster;
+use rskafka::fake::{FakeCluster, FakeClusterExt};
 use rskafka_verifier::sim::{Bug, Live, LiveOutcome, Wrong};
 
 async fn live(bug: Option<Bug>) -> LiveOutcome {
     let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
     cluster.create_topic("wal", 2, 3).unwrap();
     bug.into_iter().for_each(|bug| bug.plant(&cluster));
-    let dialled = cluster.clone();
-    let connector = move |host: String, port: u16| {
-        let cluster = dialled.clone();
-        async move { cluster.connect(&host, port).await }
-    };
-    let env = Env::builder().connector(connector).random_seed(1).build();
+    let env = cluster.env_builder().random_seed(1).build();
     let client = Client::builder(cluster.bootstrap_servers()).env(env);
     let live = Live {
         client,

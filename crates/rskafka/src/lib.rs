@@ -26,7 +26,8 @@
 //! # }
 //! ```
 //!
-//! This crate is a thin facade: it holds no code of its own.
+//! This crate is a thin facade: it holds no code of its own but, with the feature `fake`, what leads a client
+//! into a cluster inside a test.
 //!
 //! # Promises
 //!
@@ -90,6 +91,9 @@ mod security {}
 pub mod record {
     pub use rskafka_client::records::{Headers, Payload, Record, RecordAndOffset, RecordHeaders};
 }
+
+#[cfg(feature = "fake")]
+pub mod fake;
 
 /// Kafka's wire protocol, usable on its own.
 pub use rskafka_protocol as protocol;

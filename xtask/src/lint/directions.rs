@@ -46,7 +46,13 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "rskafka",
-        may_use: &["rskafka-protocol", "rskafka-transport", "rskafka-cluster", "rskafka-client"],
+        may_use: &[
+            "rskafka-protocol",
+            "rskafka-transport",
+            "rskafka-cluster",
+            "rskafka-client",
+            "rskafka-fake",
+        ],
         must_not_use: SOCKETS,
     },
     Rule { package: "rskafka-fake", may_use: &["rskafka-protocol"], must_not_use: &[] },

@@ -78,6 +78,7 @@ fn invalid(why: impl Into<String>) -> Refused {
 
 fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'_>) -> Result<(), Refused> {
     let AlterConfigsResource { resource_type, resource_name: name, configs } = resource;
+    let zookeeper = call.state.profile.quirks().zookeeper;
     for (place, config) in configs.iter().enumerate() {
         if configs[..place].iter().any(|other| other.name == config.name) {
             return Err(invalid("Error due to duplicate config keys"));
@@ -88,7 +89,7 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
     }
     match *resource_type {
         TOPIC if name.is_empty() => Err(invalid("Default topic resources are not allowed.")),
-        TOPIC if check_name(name).is_err() && !call.state.profile.quirks().zookeeper => {
+        TOPIC if check_name(name).is_err() && !zookeeper => {
             Err((ErrorCode::INVALID_TOPIC_EXCEPTION, check_name(name).err().unwrap_or_default()))
         }
         TOPIC => {
@@ -99,7 +100,7 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
             let profile = call.state.profile;
             let is_known = |config: &AlterableConfig| topic_config(profile, &config.name).is_some();
             // With ZooKeeper a wrong value is a wrong request.
-            let wrong = match profile.quirks().zookeeper && configs.iter().all(is_known) {
+            let wrong = match zookeeper && configs.iter().all(is_known) {
                 true => ErrorCode::INVALID_REQUEST,
                 false => ErrorCode::INVALID_CONFIG,
             };
@@ -139,7 +140,12 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
                     let operation = operation.to_lowercase();
                     format!("Config value {operation} is not allowed for config key: {name}")
                 };
-                Ok((name.clone(), new_value(config, list.as_deref(), text)?))
+                let value = new_value(config, list.as_deref(), text);
+                let value = value.map_err(|(code, why)| match code {
+                    ErrorCode::INVALID_CONFIG if zookeeper => invalid(why),
+                    _ => (code, why),
+                });
+                Ok((name.clone(), value?))
             };
             let changes = configs.iter().map(change).collect::<Result<Vec<_>, _>>()?;
             call.state.set_broker_configs(broker, &changes, validate_only)

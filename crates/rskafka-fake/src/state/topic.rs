@@ -213,7 +213,8 @@ fn check_assignments(
     let invalid = |why: String| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     let mut placed = BTreeMap::new();
     for (index, brokers) in assignments {
-        if placed.contains_key(&index) {
+        // With ZooKeeper the last one counts.
+        if placed.contains_key(&index) && !state.profile.quirks().zookeeper {
             return invalid(format!("Found multiple manual partition assignments for partition {index}"));
         }
         check_brokers(&brokers, placed.values().next_back().map(Vec::len), state)?;

@@ -1,11 +1,10 @@
 use std::collections::BTreeMap;
 
-use rskafka::client::env::Env;
 use rskafka::client::error::{Error, Outcome};
 use rskafka::client::{Client, OffsetAt, PartitionClient};
+use rskafka::fake::{FakeCluster, FakeClusterExt, Fault};
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka::record::Record;
-use rskafka_fake::{FakeCluster, Fault};
 use time::OffsetDateTime;
 
 /// The code under test: a map in memory, whose changes are in a log.
@@ -51,13 +50,7 @@ impl Store {
 async fn cluster_and_client() -> (FakeCluster, Client) {
     let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
     cluster.create_topic("store", 1, 3).unwrap();
-    let pipes = cluster.clone();
-    let connect = move |host: String, port: u16| {
-        let pipes = pipes.clone();
-        async move { pipes.connect(&host, port).await }
-    };
-    let env = Env::builder().connector(connect).build();
-    let client = Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();
+    let client = cluster.client().await.unwrap();
     (cluster, client)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rskafka::client::env::Env;
 use rskafka::client::error::Error;
 use rskafka::client::{Client, ClientBuilder, PartitionClient};
+use rskafka::fake::FakeClusterExt;
 use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
 use tokio::time::Instant;
 
@@ -45,12 +46,7 @@ pub fn fake() -> FakeClusterBuilder {
 
 /// An environment that dials into the cluster.
 pub fn env(cluster: &FakeCluster) -> Env {
-    let cluster = cluster.clone();
-    let connector = move |host: String, port: u16| {
-        let cluster = cluster.clone();
-        async move { cluster.connect(&host, port).await }
-    };
-    Env::builder().connector(connector).random_seed(1).build()
+    cluster.env_builder().random_seed(1).build()
 }
 
 pub fn builder(cluster: &FakeCluster) -> ClientBuilder {

@@ -255,6 +255,8 @@ pub(crate) async fn collide(target: &mut Target) {
         replication_factor: 1,
         ..Default::default()
     };
+    // Kafka 2.8 creates one after the other, in no order.
+    let in_order = target.at_most::<ProduceRequest>(13) >= 10;
     for validate_only in [true, false] {
         for (case, names) in [
             ("collides", &["col.a_b"][..]),
@@ -265,6 +267,8 @@ pub(crate) async fn collide(target: &mut Target) {
             let mut topics: Vec<_> = names.iter().map(|name| new(target, name)).collect();
             if case.ends_with("no partitions") {
                 topics[0].num_partitions = 0;
+            } else if case == "collide with each other" && !validate_only && !in_order {
+                continue;
             }
             let request = CreateTopicsRequest { topics, timeout_ms: 5000, validate_only };
             // The newest without configs in its answer.

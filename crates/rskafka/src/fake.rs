@@ -1,0 +1,53 @@
+//! A Kafka cluster inside a test, and clients of it.
+//!
+//! All of `rskafka-fake`, and what leads a [`Client`] into it:
+//!
+//! ```
+//! use rskafka::fake::{FakeCluster, FakeClusterExt};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = FakeCluster::builder().brokers(3).in_memory().start().await?;
+//! let client = cluster.client().await?;
+//! client.create_topic("wal", 1, 3).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub use rskafka_fake::*;
+
+use crate::client::env::{Env, EnvBuilder};
+use crate::client::{Client, error};
+
+/// Clients of a [`FakeCluster`], by in-memory pipes whether its brokers have ports or not.
+pub trait FakeClusterExt {
+    /// An environment whose connections lead into this cluster and nowhere else, e.g. to give it a seed.
+    fn env_builder(&self) -> EnvBuilder;
+
+    /// A client of the cluster, with the defaults of [`Client::builder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientBuilder::build`](crate::client::ClientBuilder::build): e.g. no broker runs, or a fault struck.
+    fn client(&self) -> impl Future<Output = error::Result<Client>> + Send;
+
+    /// An environment whose connections lead into this cluster, for
+    /// [`ClientBuilder::env`](crate::client::ClientBuilder::env).
+    fn env(&self) -> Env {
+        self.env_builder().build()
+    }
+}
+
+impl FakeClusterExt for FakeCluster {
+    fn env_builder(&self) -> EnvBuilder {
+        let cluster = self.clone();
+        Env::builder().connector(move |host: String, port: u16| {
+            let cluster = cluster.clone();
+            async move { cluster.connect(&host, port).await }
+        })
+    }
+
+    fn client(&self) -> impl Future<Output = error::Result<Client>> + Send {
+        Client::builder(self.bootstrap_servers()).env(self.env()).build()
+    }
+}
