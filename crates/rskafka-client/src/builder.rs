@@ -48,9 +48,9 @@ impl Default for Limits {
 }
 
 impl ClientBuilder {
-    pub(crate) fn new(bootstrap_brokers: Vec<String>) -> Self {
+    pub(crate) fn new(bootstrap_brokers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
-            bootstrap_brokers,
+            bootstrap_brokers: bootstrap_brokers.into_iter().map(Into::into).collect(),
             env: Env::system(),
             cluster: ClusterConfig::new(Vec::new()),
             limits: Limits::default(),
@@ -175,12 +175,12 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] for an address that is none, [`ErrorKind::NoReachableBroker`] with
+    /// [`ErrorKind::InvalidArgument`] for an address that is not `host:port`, [`ErrorKind::NoReachableBroker`] with
     /// one cause for each address.
     pub async fn build(self) -> Result<Client> {
         let Self { bootstrap_brokers, env, mut cluster, limits } = self;
-        for broker in &bootstrap_brokers {
-            let endpoint: Endpoint = broker.parse().map_err(|error| {
+        for broker in bootstrap_brokers.iter().flat_map(|list| list.split(',')) {
+            let endpoint: Endpoint = broker.trim().parse().map_err(|error| {
                 Error::new(ErrorKind::InvalidArgument("a broker's address is not host:port"))
                     .with_source(error)
             })?;

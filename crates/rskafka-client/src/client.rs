@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::builder::{ClientBuilder, Limits};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::partition::NewPartitionClient;
+use crate::partition::PartitionClientBuilder;
 use crate::stats::Stats;
 use crate::topics::{CreateTopic, Topic};
 
@@ -34,13 +34,24 @@ struct Inner {
 }
 
 impl Client {
-    /// A client over plaintext connections with all defaults: see [`ClientBuilder::build`].
-    pub async fn new_plain(bootstrap_brokers: Vec<String>) -> Result<Self> {
+    /// A client over plaintext connections with all defaults: see [`Client::builder`] and
+    /// [`ClientBuilder::build`].
+    pub async fn new_plain(bootstrap_brokers: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
         Self::builder(bootstrap_brokers).build().await
     }
 
-    /// Sets up a client; each broker is `host:port`, and any that is alive will do.
-    pub fn builder(bootstrap_brokers: Vec<String>) -> ClientBuilder {
+    /// Sets up a client of the cluster that these brokers belong to.
+    ///
+    /// Each is `host:port`, or several of these separated by commas, as in Kafka's `bootstrap.servers`. One
+    /// that answers is enough: it names all others.
+    ///
+    /// ```
+    /// # use rskafka_client::api::Client;
+    /// let builder = Client::builder(["kafka-1:9092", "kafka-2:9092"]);
+    /// let builder = Client::builder(vec!["kafka-1:9092".to_owned()]);
+    /// let builder = Client::builder(["kafka-1:9092,kafka-2:9092"]);
+    /// ```
+    pub fn builder(bootstrap_brokers: impl IntoIterator<Item = impl Into<String>>) -> ClientBuilder {
         ClientBuilder::new(bootstrap_brokers)
     }
 
@@ -58,8 +69,8 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn partition_client(&self, topic: impl Into<String>, partition: i32) -> NewPartitionClient {
-        NewPartitionClient::new(self.clone(), topic.into(), partition)
+    pub fn partition_client(&self, topic: impl Into<String>, partition: i32) -> PartitionClientBuilder {
+        PartitionClientBuilder::new(self.clone(), topic.into(), partition)
     }
 
     /// Creates a topic. Options chain before `.await`:

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use rskafka_cluster::transport::WithCauses;
 use rskafka_cluster::{Failure, Place};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
@@ -298,13 +299,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     /// The message with its causes: what `unwrap` shows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
+        write!(f, "{}", WithCauses(self))
     }
 }
 

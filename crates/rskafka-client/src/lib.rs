@@ -26,7 +26,7 @@ pub mod api {
     pub use crate::client::Client;
     pub use crate::fetch::{Fetch, Fetched};
     pub use crate::offsets::{FoundOffset, OffsetAt};
-    pub use crate::partition::{Acks, NewPartitionClient, PartitionClient};
+    pub use crate::partition::{Acks, PartitionClient, PartitionClientBuilder};
     pub use crate::produce::{Produce, Produced};
     pub use crate::topics::{CreateTopic, Partition, Topic};
 }

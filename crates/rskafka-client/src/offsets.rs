@@ -30,6 +30,7 @@ pub enum OffsetAt {
 
 /// An offset, with what the broker knows of the record there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FoundOffset {
     /// The offset.
     pub offset: i64,

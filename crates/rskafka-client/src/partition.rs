@@ -179,14 +179,14 @@ impl PartitionClient {
 /// [`ErrorKind::NoLeader`]: crate::errors::ErrorKind::NoLeader
 #[derive(Debug)]
 #[must_use = "there is no partition client until this is awaited"]
-pub struct NewPartitionClient {
+pub struct PartitionClientBuilder {
     client: Client,
     topic: String,
     index: i32,
     acks: Acks,
 }
 
-impl NewPartitionClient {
+impl PartitionClientBuilder {
     pub(crate) fn new(client: Client, topic: String, index: i32) -> Self {
         Self { client, topic, index, acks: Acks::default() }
     }
@@ -237,7 +237,7 @@ fn not_found(client: &Client, failure: Failure, topic: &str, index: i32) -> Erro
     Error::of_cluster(error, Outcome::NotWritten)
 }
 
-impl IntoFuture for NewPartitionClient {
+impl IntoFuture for PartitionClientBuilder {
     type Output = Result<PartitionClient>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 

@@ -30,6 +30,7 @@ use crate::topics::invalid;
 
 /// What a produce has appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Produced {
     /// The offset of the first record; the others follow without gaps.
     pub base_offset: i64,

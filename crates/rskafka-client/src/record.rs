@@ -12,8 +12,16 @@ use time::OffsetDateTime;
 ///
 /// Keys and values go in as `Vec<u8>`, `Bytes`, `&[u8]`, `String` or `&str`, or as an `Option` of one of
 /// these where they may be null, and as `()` for null; headers as a `BTreeMap`, a list of pairs, [`Headers`]
-/// or `()`. What comes out
-/// is always the default form, which can hold any record and shares the memory of the answer.
+/// or `()`. What comes out is always the default form, which can hold any record and shares the memory of the
+/// answer.
+///
+/// ```
+/// # use rskafka_client::records::Record;
+/// # use time::OffsetDateTime;
+/// let record = Record::new("key", "value", OffsetDateTime::now_utc());
+/// let record = record.with_headers(vec![("trace", "17")]);
+/// let tombstone = Record::new("key", (), OffsetDateTime::now_utc());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<K = Option<Bytes>, V = Option<Bytes>, H = Headers> {
     /// The key. Null and empty are different keys.
@@ -26,13 +34,36 @@ pub struct Record<K = Option<Bytes>, V = Option<Bytes>, H = Headers> {
     pub timestamp: OffsetDateTime,
 }
 
+impl<K, V> Record<K, V, ()> {
+    /// A record without headers.
+    pub fn new(key: K, value: V, timestamp: OffsetDateTime) -> Self {
+        Self { key, value, headers: (), timestamp }
+    }
+}
+
+impl<K, V, H> Record<K, V, H> {
+    /// The same record with these headers instead of its own.
+    pub fn with_headers<T>(self, headers: T) -> Record<K, V, T> {
+        let Self { key, value, timestamp, .. } = self;
+        Record { key, value, headers, timestamp }
+    }
+}
+
 /// A record with its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordAndOffset {
     /// The record.
     pub record: Record,
     /// Its offset.
     pub offset: i64,
+}
+
+impl RecordAndOffset {
+    /// A record as it is read at `offset`, for tests of what handles records.
+    pub fn new(record: Record, offset: i64) -> Self {
+        Self { record, offset }
+    }
 }
 
 /// The headers of a record: ordered, with duplicates, keys as bytes, values that may be null.

@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rskafka_protocol::ErrorCode;
-use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env};
+use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env, WithCauses};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::with_sources;
 use crate::metadata::{LeaderLookup, Metadata};
 use crate::peer::Peer;
 use crate::warnings::Warnings;
@@ -161,7 +160,7 @@ impl Cluster {
         }
         let mut warnings = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         if warnings.is_due(endpoint, self.env().now()) {
-            tracing::warn!(broker = %endpoint, failure = with_sources(failure), "cannot connect");
+            tracing::warn!(broker = %endpoint, failure = %WithCauses(failure), "cannot connect");
         }
     }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use rskafka_protocol::{ApiKey, ErrorCode};
-use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, OpenErrorKind};
+use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, OpenErrorKind, WithCauses};
 use snafu::Snafu;
 
 /// Why one attempt failed.
@@ -217,7 +217,7 @@ pub struct BrokerFailure {
 impl fmt::Display for BrokerFailure {
     /// With all causes, because a list can have no single source.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.endpoint, with_sources(&*self.failure))
+        write!(f, "{}: {}", self.endpoint, WithCauses(&*self.failure))
     }
 }
 
@@ -230,18 +230,6 @@ fn list(causes: &[BrokerFailure]) -> String {
     for (index, cause) in causes.iter().enumerate() {
         text.push_str(if index == 0 { ": " } else { "; " });
         text.push_str(&cause.to_string());
-    }
-    text
-}
-
-/// An error and its causes on one line: for lists of errors, which can have no single `source`.
-pub(crate) fn with_sources(error: &(impl std::error::Error + ?Sized)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
     }
     text
 }

@@ -9,12 +9,11 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use rskafka_transport::{Connection, Deadline, Endpoint};
+use rskafka_transport::{Connection, Deadline, Endpoint, WithCauses};
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::error::with_sources;
 use crate::peer::Peer;
 use crate::{Cluster, Failure};
 
@@ -139,9 +138,9 @@ impl Current {
             Successor::Opening(opening) if opening.is_finished() => match opening.await {
                 Ok(Ok(connection)) => *self = Self::new(connection, cluster),
                 failed => {
-                    let failure = failed.unwrap_or(Err(Failure::RuntimeGone)).err();
-                    let (broker, failure) = (self.connection.endpoint(), failure.as_ref().map(with_sources));
-                    tracing::warn!(%broker, failure, "no connection yet in place of one whose session ends");
+                    let failure = failed.ok().and_then(Result::err).unwrap_or(Failure::RuntimeGone);
+                    let (broker, failure) = (self.connection.endpoint(), WithCauses(&failure));
+                    tracing::warn!(%broker, %failure, "no connection yet in place of one whose session ends");
                     let pause = cluster.config().backoff.max;
                     self.successor = Successor::NotBefore(Deadline::after(now, pause));
                 }

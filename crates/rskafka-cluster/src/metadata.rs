@@ -38,6 +38,7 @@ pub struct Leader {
 
 /// A topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Topic {
     /// The topic's name.
     pub name: String,
@@ -51,6 +52,7 @@ pub struct Topic {
 
 /// A partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Partition {
     /// The leader's id; `None` if there is none at the moment.
     pub leader: Option<i32>,

@@ -64,7 +64,7 @@ impl FromStr for Endpoint {
 }
 
 /// A text that names no broker.
-#[derive(Debug, Clone, PartialEq, Eq, Snafu)]
+#[derive(Clone, PartialEq, Eq, Snafu)]
 #[non_exhaustive]
 pub enum ParseEndpointError {
     /// There is no port.
@@ -97,6 +97,13 @@ pub enum ParseEndpointError {
         /// What was given.
         text: String,
     },
+}
+
+impl fmt::Debug for ParseEndpointError {
+    /// The message: what `unwrap`, and `main`, show.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,34 @@ mod proxy;
 mod sasl;
 mod tls;
 
+use std::error::Error;
+use std::fmt;
+
 pub use call::{CallError, CallErrorKind};
 pub use close::CloseCause;
 pub use open::{OpenError, OpenErrorKind, Phase};
 pub use proxy::ProxyError;
 pub use sasl::SaslError;
 pub use tls::{BoxError, TlsError};
+
+/// Displays an error and all its causes on one line.
+#[derive(Clone, Copy)]
+pub struct WithCauses<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}

@@ -40,7 +40,7 @@ pub use endpoint::{Endpoint, ParseEndpointError};
 pub use env::{Env, EnvBuilder};
 pub use error::{
     BoxError, CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase, ProxyError, SaslError,
-    TlsError,
+    TlsError, WithCauses,
 };
 pub use history::History;
 #[cfg(feature = "sasl")]

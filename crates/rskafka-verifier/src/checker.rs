@@ -113,7 +113,7 @@ impl Checker {
                 self.unknown.add(number);
             }),
             Event::Read(records) => {
-                for RecordAndOffset { offset, record } in &records {
+                for RecordAndOffset { offset, record, .. } in &records {
                     self.read(*offset, record);
                 }
             }

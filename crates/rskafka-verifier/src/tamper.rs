@@ -109,7 +109,7 @@ mod tests {
 
     fn records(offsets: std::ops::Range<i64>) -> Vec<RecordAndOffset> {
         let workload = Workload::new(OffsetDateTime::UNIX_EPOCH);
-        let record = |offset| RecordAndOffset { record: as_read(workload.record(offset)), offset };
+        let record = |offset| RecordAndOffset::new(as_read(workload.record(offset)), offset);
         offsets.map(record).collect()
     }
 

@@ -55,19 +55,20 @@
 /// The client of a cluster, and the clients of its partitions.
 pub mod client {
     pub use rskafka_client::api::{
-        Acks, Client, ClientBuilder, CreateTopic, Fetch, Fetched, FoundOffset, NewPartitionClient, OffsetAt,
-        Partition, PartitionClient, Produce, Produced, Topic,
+        Acks, Client, ClientBuilder, CreateTopic, Fetch, Fetched, FoundOffset, OffsetAt, Partition,
+        PartitionClient, PartitionClientBuilder, Produce, Produced, Topic,
     };
 
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
-    pub use rskafka_client::cluster::transport::{ClientCertificate, Tls, TlsConfigError, rustls};
+    pub use rskafka_client::cluster::transport::{ClientCertificate, PemSource, Tls, TlsConfigError, rustls};
     #[cfg(feature = "sasl")]
     pub use rskafka_client::cluster::transport::{Credentials, OauthToken, Sasl};
     #[cfg(feature = "socks5")]
-    pub use rskafka_client::cluster::transport::{ParseEndpointError, Socks5};
+    pub use rskafka_client::cluster::transport::{Endpoint, ParseEndpointError, Socks5};
 
     /// Errors, and what they say of the data.
     pub mod error {
+        pub use rskafka_client::cluster::transport::BoxError;
         pub use rskafka_client::errors::{Error, ErrorKind, Outcome, Result};
     }
 
@@ -78,7 +79,9 @@ pub mod client {
 
     /// What makes a client deterministic or lets it dial differently.
     pub mod env {
-        pub use rskafka_client::cluster::transport::{Connector, Env, EnvBuilder, Resolver};
+        pub use rskafka_client::cluster::transport::{
+            BoxFuture, BoxStream, Connector, Env, EnvBuilder, Resolver, Stream,
+        };
     }
 }
 
@@ -94,6 +97,9 @@ pub mod record {
 
 #[cfg(feature = "fake")]
 pub mod fake;
+
+/// What records are made of, and what their timestamps are: the versions of these crates that go with this one.
+pub use {bytes, time};
 
 /// Kafka's wire protocol, usable on its own.
 pub use rskafka_protocol as protocol;

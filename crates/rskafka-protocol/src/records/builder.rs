@@ -3,6 +3,8 @@
 //! Invariant: up to `end` the buffer holds room for the header and whole records; what `size_with` says
 //! is what `push` makes of it.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use snafu::Snafu;
 
@@ -11,12 +13,12 @@ use super::new_record::{Fields, Place, Room};
 use super::{BatchHeader, Compression, NewRecord, RecordBatch, Unsupported, codec};
 
 /// The record does not fit into one batch: it would have more bytes or offsets than the format can say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Snafu)]
+#[derive(Clone, Copy, PartialEq, Eq, Snafu)]
 #[snafu(display("the record does not fit into the batch"))]
 pub struct BatchFull;
 
 /// A batch that cannot be built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Snafu)]
+#[derive(Clone, Copy, PartialEq, Eq, Snafu)]
 #[non_exhaustive]
 pub enum BuildError {
     /// It has no records.
@@ -45,6 +47,20 @@ pub enum BuildError {
         /// The codec.
         compression: Compression,
     },
+}
+
+impl fmt::Debug for BatchFull {
+    /// The message: what `unwrap`, and `main`, show.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Debug for BuildError {
+    /// The message: what `unwrap`, and `main`, show.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// Encodes records into one batch.

@@ -2,10 +2,12 @@
 //!
 //! Invariant: neither a secret nor bytes of the peer that could hold one are in an error.
 
+use std::fmt;
+
 use snafu::Snafu;
 
 /// An exchange that failed. It cannot be resumed.
-#[derive(Debug, Clone, PartialEq, Eq, Snafu)]
+#[derive(Clone, PartialEq, Eq, Snafu)]
 #[non_exhaustive]
 pub enum ScramError {
     /// The user name given is empty or has a NUL, which SCRAM cannot carry.
@@ -52,4 +54,11 @@ pub enum ScramError {
     /// The server does not know the password: it is not the one it is taken for.
     #[snafu(display("the server's signature is wrong"))]
     WrongSignature,
+}
+
+impl fmt::Debug for ScramError {
+    /// The message: what `unwrap`, and `main`, show.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use rskafka_protocol::ErrorCode;
 use snafu::Snafu;
 
-use super::{CallError, ProxyError, SaslError, TlsError};
+use super::{CallError, ProxyError, SaslError, TlsError, WithCauses};
 use crate::dial::AddressFailure;
 use crate::endpoint::Endpoint;
 
 /// A connection that could not be opened. Clones share the cause.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OpenError {
     endpoint: Endpoint,
     kind: Arc<OpenErrorKind>,
@@ -82,6 +82,13 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot open a connection to broker {}: {}", self.endpoint, self.kind)
+    }
+}
+
+impl fmt::Debug for OpenError {
+    /// The message with its causes: what `unwrap`, and `main`, show.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", WithCauses(self))
     }
 }
 

@@ -10,6 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use snafu::{ResultExt, Snafu, ensure};
 
+use crate::error::WithCauses;
+
 /// Where a certificate or a key was to come from: its use, and its file if it is in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PemSource {
@@ -42,7 +44,7 @@ impl fmt::Display for PemSource {
 }
 
 /// What is wrong with the certificates, keys or names that were given.
-#[derive(Debug, Snafu)]
+#[derive(Snafu)]
 #[snafu(visibility(pub(super)))]
 #[non_exhaustive]
 pub enum TlsConfigError {
@@ -129,6 +131,13 @@ pub enum TlsConfigError {
         /// The name.
         name: String,
     },
+}
+
+impl fmt::Debug for TlsConfigError {
+    /// The message with its causes: what `unwrap`, and `main`, show.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", WithCauses(self))
+    }
 }
 
 pub(super) fn read(source: &PemSource) -> Result<Vec<u8>, TlsConfigError> {

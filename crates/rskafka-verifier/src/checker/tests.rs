@@ -76,7 +76,7 @@ impl History {
             if matches!(fate, Fate::Acked | Fate::UnknownAndWritten) {
                 for number in numbers {
                     let offset = self.first_offset + log.len() as i64;
-                    log.push(RecordAndOffset { record: as_read(workload().record(number)), offset });
+                    log.push(RecordAndOffset::new(as_read(workload().record(number)), offset));
                 }
             }
         }
@@ -206,7 +206,7 @@ proptest! {
     fn one_flipped_bit_is_found(history in acked_only(), which: Index, at: Index, bit: u8, part in 0..4) {
         let mut view = history.log();
         let which = which.index(view.len());
-        let RecordAndOffset { record, offset } = &mut view[which];
+        let RecordAndOffset { record, offset, .. } = &mut view[which];
         let offset = *offset;
         match (part, &record.key) {
             (0, Some(key)) if !key.is_empty() => record.key = Some(flip(key, &at, bit)),
@@ -243,7 +243,7 @@ proptest! {
         let mut view = history.log();
         let number = view.len() as i64;
         let offset = view.last().unwrap().offset + 1;
-        view.push(RecordAndOffset { record: as_read(workload().record(number)), offset });
+        view.push(RecordAndOffset::new(as_read(workload().record(number)), offset));
         assert_only(&history.check(view), Kind::NotAppended, 1, offset);
     }
 
@@ -268,7 +268,7 @@ proptest! {
         let mut records: Vec<Record> = log.iter().map(|read| read.record.clone()).collect();
         records.splice(start..start, log[start..start + size].iter().map(|read| read.record.clone()));
         let offsets = history.first_offset..;
-        let view = records.into_iter().zip(offsets).map(|(record, offset)| RecordAndOffset { record, offset });
+        let view = records.into_iter().zip(offsets).map(|(record, offset)| RecordAndOffset::new(record, offset));
 
         let mut checker = Checker::new(workload(), history.first_offset);
         let mut number = 0;
@@ -291,9 +291,8 @@ fn a_long_log_takes_a_handful_of_entries() {
     let mut checker = Checker::new(workload(), 0);
     for batch in 0..200 {
         let numbers = 100 * batch..100 * (batch + 1);
-        let records = numbers
-            .clone()
-            .map(|number| RecordAndOffset { record: as_read(workload().record(number)), offset: number });
+        let records =
+            numbers.clone().map(|number| RecordAndOffset::new(as_read(workload().record(number)), number));
         let records = records.collect();
         let acked = Event::Acked { base_offset: numbers.start, numbers };
         let events =

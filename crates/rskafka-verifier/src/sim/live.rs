@@ -134,7 +134,7 @@ impl Stage {
     /// Tells the rules what a reader was given; gives what comes next.
     fn take(&self, partition: usize, name: &str, mut next: i64, records: &[RecordAndOffset]) -> i64 {
         let mut rules = self.rules(partition);
-        for RecordAndOffset { offset, record } in records {
+        for RecordAndOffset { offset, record, .. } in records {
             rules.read(name, Place { next, cuts: 0 }, *offset, Value::of(record.value.as_ref()));
             next = offset + 1;
         }

@@ -133,7 +133,7 @@ pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &
 fn take(stage: &Stage, partition: usize, name: &str, mut place: Place, records: &[RecordAndOffset]) -> i64 {
     let mistaken = &stage.mistaken;
     stage.rules(partition, |rules| {
-        for (index, RecordAndOffset { offset, record }) in records.iter().enumerate() {
+        for (index, RecordAndOffset { offset, record, .. }) in records.iter().enumerate() {
             if mistaken.makes(Mistake::LeavesOut) {
                 continue;
             }

@@ -68,7 +68,7 @@ pub async fn arguments_that_make_no_sense_are_refused(brokers: Brokers) {
     #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]
     is_refused(log.fetch_records(0, 10..1, 1).await.unwrap_err());
     is_refused(log.fetch_records(0, 1..10, -1).await.unwrap_err());
-    is_refused(Client::new_plain(vec![]).await.unwrap_err());
+    is_refused(Client::new_plain([""; 0]).await.unwrap_err());
     is_refused(Client::new_plain(vec!["no-port".to_owned()]).await.unwrap_err());
 }
 

@@ -46,7 +46,7 @@ async fn with_topic(builder: FakeClusterBuilder, replicas: i16) -> FakeCluster {
 }
 
 fn builder(brokers: &[&str], env: Env) -> ClientBuilder {
-    Client::builder(brokers.iter().map(|broker| format!("{broker}:9092")).collect())
+    Client::builder(brokers.iter().map(|broker| format!("{broker}:9092")))
         .env(env)
         .request_timeout(REQUEST_TIMEOUT)
         .delivery_timeout(DELIVERY_TIMEOUT)

@@ -23,6 +23,7 @@ mod observing;
 mod offset_queries;
 mod options;
 mod outcomes;
+mod public_api;
 mod reconnecting;
 mod refusals_at_the_door;
 mod regions;

@@ -1,0 +1,137 @@
+//! What a program that uses the library meets first: names, constructors, and what it prints when they fail.
+
+use std::error::Error;
+use std::time::Duration;
+
+use rskafka::bytes::Bytes;
+use rskafka::client::error::ErrorKind;
+use rskafka::client::{Client, ClientCertificate, Socks5, Tls};
+use rskafka::protocol::records::{BatchFull, BuildError, Compression, RecordBatchBuilder};
+use rskafka::protocol::scram::{ClientFirst, Credentials, Mechanism};
+use rskafka::record::{Headers, Record};
+use rskafka::time::OffsetDateTime;
+use tokio::net::TcpListener;
+
+use super::kit::{TOPIC, fake, start};
+
+#[test]
+fn every_type_in_a_public_signature_has_a_name_in_the_facade() {
+    fn named<T: ?Sized>() {}
+    fn named_trait<T: rskafka::record::Payload + ?Sized>() {}
+    fn named_trait_too<T: rskafka::record::RecordHeaders>() {}
+    {
+        use rskafka::client::*;
+        let _ = (named::<Acks>, named::<Client>, named::<ClientBuilder>, named::<CreateTopic>);
+        let _ = (named::<Fetch>, named::<Fetched>, named::<FoundOffset>, named::<OffsetAt>);
+        let _ = (named::<Partition>, named::<PartitionClient>, named::<PartitionClientBuilder>);
+        let _ = (named::<Produce>, named::<Produced>, named::<Topic>);
+        let _ = (named::<ClientCertificate>, named::<PemSource>, named::<Tls>, named::<TlsConfigError>);
+        let _ = (named::<rustls::ClientConfig>, named::<Credentials>, named::<OauthToken>, named::<Sasl>);
+        let _ = (named::<Endpoint>, named::<ParseEndpointError>, named::<Socks5>);
+    }
+    {
+        use rskafka::client::env::*;
+        let _ = (named::<BoxFuture<'static, ()>>, named::<BoxStream>, named::<dyn Connector>, named::<Env>);
+        let _ = (named::<EnvBuilder>, named::<dyn Resolver>, named::<dyn Stream>);
+    }
+    {
+        use rskafka::client::error::*;
+        let _ =
+            (named::<BoxError>, named::<Error>, named::<ErrorKind>, named::<Outcome>, named::<Result<()>>);
+    }
+    {
+        use rskafka::client::stats::*;
+        let _ = (named::<BrokerStats>, named::<Latency>, named::<Stats>, named::<StatsOfBroker>);
+        assert!(!LATENCY_BOUNDS.is_empty());
+    }
+    {
+        use rskafka::record::*;
+        let _ = (named::<Headers>, named::<Record>, named::<RecordAndOffset>);
+        let _ = (named_trait::<dyn Payload>, named_trait_too::<Headers>);
+    }
+    let _ = (named::<rskafka::protocol::Uuid>, named::<rskafka::protocol::ErrorCode>);
+    let _ = (named::<rskafka::protocol::ApiKey>, named::<Bytes>, named::<OffsetDateTime>);
+}
+
+/// Asserts that `main` prints prose when it ends with this error: its message with all causes.
+#[track_caller]
+fn is_prose<T>(result: Result<T, impl Error>, says: &str) {
+    let Err(error) = result else { panic!("it succeeds") };
+    let mut prose = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        prose = format!("{prose}: {cause}");
+        source = cause.source();
+    }
+    assert!(prose.contains(says), "{prose}");
+    assert_eq!(format!("{error:?}"), prose);
+    assert_eq!(format!("{error:#?}"), prose);
+}
+
+#[tokio::test]
+async fn errors_of_public_constructors_are_prose_when_main_prints_them() {
+    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    is_prose(Client::new_plain(["nowhere"]).await, "has no port: write host:port");
+    is_prose(Client::new_plain(["kafka://host:1"]).await, "without a scheme or a path");
+    let builder = Client::builder([&refusing]).api_timeout(Duration::from_millis(300));
+    is_prose(builder.build().await, "refused");
+    let cluster = fake().start().await.unwrap();
+    let client = Client::new_plain(cluster.bootstrap_servers()).await.unwrap();
+    is_prose(client.partition_client("missing", 0).await, "unknown topic");
+    is_prose(client.create_topic("no/name", 1, 1).await, "INVALID_TOPIC_EXCEPTION");
+
+    is_prose(Socks5::new("proxy"), "has no port");
+
+    is_prose(Tls::ca_file("/no/such/ca.pem"), "the CA file /no/such/ca.pem cannot be read: No such file");
+    is_prose(Tls::ca_pem("text"), "the CA given is not valid PEM");
+    is_prose(Tls::webpki_roots().server_name("no name"), "neither a DNS name nor an address");
+    is_prose(ClientCertificate::from_files("/no/such/a.pem", "/no/such/a.key"), "/no/such/a.pem");
+    is_prose(ClientCertificate::from_pem("", ""), "is empty");
+
+    is_prose(RecordBatchBuilder::new().build(), "a batch needs at least one record");
+    is_prose(Err::<(), _>(BatchFull), "the record does not fit into the batch");
+    is_prose(Err::<(), _>(BuildError::Level { compression: Compression::Gzip, level: 99 }), "no level 99");
+    let credentials = Credentials::new("", "secret");
+    is_prose(ClientFirst::new(Mechanism::Sha256, &credentials, "nonce"), "the user name is empty");
+}
+
+#[tokio::test]
+async fn a_client_takes_any_list_of_addresses() {
+    let cluster = fake().brokers(2).start().await.unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let first = brokers[0].as_str();
+    Client::new_plain(brokers.clone()).await.unwrap();
+    Client::new_plain(&brokers).await.unwrap();
+    Client::new_plain([first]).await.unwrap();
+    Client::new_plain(Some(first)).await.unwrap();
+    Client::new_plain(brokers.iter().map(String::as_str)).await.unwrap();
+    // The first of them is nobody's, so that this works only if the second is seen.
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    Client::new_plain([format!("{nobody},{first}")]).await.unwrap();
+    Client::new_plain([format!("{nobody}, {first} ")]).await.unwrap();
+    // Such a future may move to another thread.
+    tokio::spawn(Client::new_plain(brokers)).await.unwrap().unwrap();
+    for none in ["", ",", "host:1,", "host:1,,host:2"] {
+        let error = Client::new_plain([none]).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{none:?}: {error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_made_without_naming_its_parts() {
+    let (_, _, log) = start(1).await;
+    assert_eq!(log.topic(), TOPIC);
+    let timestamp = super::common::now();
+    let plain = Record::new("key", "value", timestamp);
+    assert_eq!(plain, Record { key: "key", value: "value", headers: (), timestamp });
+    log.produce([plain]).await.unwrap();
+    log.produce([plain.with_headers(vec![("one", "1")])]).await.unwrap();
+    log.produce([Record::new((), None::<Bytes>, timestamp)]).await.unwrap();
+
+    let text = |text: &'static str| Some(Bytes::from(text));
+    let headers: Headers = [(Bytes::from("one"), text("1"))].into_iter().collect();
+    let read: Vec<_> = log.fetch(0).await.unwrap().into_records().map(|read| read.record).collect();
+    assert_eq!(read[0], Record::new(text("key"), text("value"), timestamp).with_headers(Headers::new()));
+    assert_eq!(read[1], Record::new(text("key"), text("value"), timestamp).with_headers(headers));
+    assert_eq!(read[2], Record::new(None, None, timestamp).with_headers(Headers::new()));
+}
