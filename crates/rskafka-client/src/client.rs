@@ -77,7 +77,8 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn example(client: rskafka_client::api::Client) -> rskafka_client::errors::Result<()> {
-    /// client.create_topic("wal", 8, 3).config("retention.ms", "-1").await?;
+    /// client.create_topic("wal", 8, 3).for_log().if_missing().await?;
+    /// client.create_topic("other", 1, 3).config("retention.ms", "3600000").await?;
     /// # Ok(())
     /// # }
     /// ```

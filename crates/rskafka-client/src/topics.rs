@@ -31,31 +31,75 @@ const DELETE_BY_NAME: i16 = 5;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Broker`] with `TOPIC_ALREADY_EXISTS` and others. If the time runs out, or the client may not
+/// [`ErrorKind::Broker`] with `TOPIC_ALREADY_EXISTS`, unless [`if_missing`](Self::if_missing), and others. If the time runs out, or the client may not
 /// look at the topic, [`Error::outcome`] tells whether it may have been created.
 #[derive(Debug)]
 #[must_use = "nothing is created until this is awaited"]
 pub struct CreateTopic {
     client: Client,
     topic: CreatableTopic,
+    if_missing: bool,
 }
+
+/// What keeps a log whole: nothing is removed by itself, and no replica leads that lacks acknowledged records.
+const LOG_CONFIGS: [(&str, &str); 4] = [
+    ("cleanup.policy", "delete"),
+    ("retention.ms", "-1"),
+    ("retention.bytes", "-1"),
+    ("unclean.leader.election.enable", "false"),
+];
+
+/// From this many replicas on, appends can require two copies and still go on while a broker is away.
+const REPLICAS_FOR_TWO_COPIES: i16 = 3;
 
 impl CreateTopic {
     pub(crate) fn new(client: Client, name: String, partitions: i32, replication_factor: i16) -> Self {
         let topic =
             CreatableTopic { name, num_partitions: partitions, replication_factor, ..Default::default() };
-        Self { client, topic }
+        Self { client, topic, if_missing: false }
     }
 
-    /// Sets a config of the topic, e.g. `retention.ms` to `-1`.
+    /// Sets a config of the topic, e.g. `max.message.bytes` to `10485760`. Of several values for one config
+    /// the last counts.
     pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let config = CreatableTopicConfig { name: name.into(), value: Some(value.into()) };
+        self.topic.configs.retain(|other| other.name != config.name);
         self.topic.configs.push(config);
         self
     }
 
+    /// Sets the configs that a write-ahead log needs. To change one of them, call [`config`](Self::config)
+    /// after this.
+    ///
+    /// | config | value | why |
+    /// |---|---|---|
+    /// | `cleanup.policy` | `delete` | compaction would remove records |
+    /// | `retention.ms`, `retention.bytes` | `-1` | records stay until they are deleted on purpose |
+    /// | `unclean.leader.election.enable` | `false` | a replica without the last acknowledged records may not become leader |
+    /// | `min.insync.replicas` | `2`, with 3 replicas or more | [`Acks::All`] then means two copies at least, also while a broker is away |
+    ///
+    /// With fewer replicas, or with -1 for the brokers' default number, `min.insync.replicas` stays as the
+    /// brokers have it.
+    ///
+    /// [`Acks::All`]: crate::api::Acks::All
+    pub fn for_log(self) -> Self {
+        let has_replicas = self.topic.replication_factor >= REPLICAS_FOR_TWO_COPIES;
+        let two_copies = has_replicas.then_some(("min.insync.replicas", "2"));
+        let configs = LOG_CONFIGS.into_iter().chain(two_copies);
+        configs.fold(self, |topic, (name, value)| topic.config(name, value))
+    }
+
+    /// Succeeds also if there is a topic of this name.
+    ///
+    /// That topic stays as it is, and is not compared with what was asked for: it may have fewer partitions
+    /// or replicas, and other configs. [`Client::list_topics`] tells its partitions.
+    pub fn if_missing(mut self) -> Self {
+        self.if_missing = true;
+        self
+    }
+
     async fn create(self) -> Result<()> {
-        let Self { client, topic } = self;
+        let Self { client, topic, if_missing } = self;
         client.check_open()?;
         let name = topic.name.clone();
         let deadline = client.api_deadline();
@@ -68,8 +112,11 @@ impl CreateTopic {
         let decide = |attempt: Attempt<'_, CreateTopicsResponse>| match attempt.outcome {
             Err(failure) => Verdict::of_failure(failure),
             Ok(answer) => match answer.topics.iter().find(|topic| topic.name == name) {
-                // An earlier attempt, whose answer was lost, has created it.
-                Some(topic) if topic.error_code == ErrorCode::TOPIC_ALREADY_EXISTS && attempt.may_repeat => {
+                // With `may_repeat`, an earlier attempt, whose answer was lost, has created it.
+                Some(topic)
+                    if topic.error_code == ErrorCode::TOPIC_ALREADY_EXISTS
+                        && (if_missing || attempt.may_repeat) =>
+                {
                     Verdict::Done
                 }
                 Some(topic) => Verdict::of_code(topic.error_code, topic.error_message.as_deref(), None),

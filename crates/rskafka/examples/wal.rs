@@ -7,10 +7,8 @@ use time::OffsetDateTime;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = std::env::args().nth(1).unwrap_or_else(|| "localhost:9092".to_owned());
-    let client = Client::new_plain(vec![broker]).await?;
-    if !client.list_topics().await?.iter().any(|topic| topic.name == "wal-example") {
-        client.create_topic("wal-example", 1, 1).config("retention.ms", "-1").await?;
-    }
+    let client = Client::new_plain([broker]).await?;
+    client.create_topic("wal-example", 1, 1).for_log().if_missing().await?;
     let log = client.partition_client("wal-example", 0).await?;
     let mut offset = log.get_offset(OffsetAt::Latest).await?.offset;
 
@@ -18,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let appending = tokio::spawn(async move {
         for number in 0..10 {
             let value = format!("entry {number}");
-            let record = Record { key: (), value, headers: (), timestamp: OffsetDateTime::now_utc() };
+            let record = Record::new((), value, OffsetDateTime::now_utc());
             println!("appended at {}", writer.produce([record]).await?.base_offset);
         }
         Ok::<_, rskafka::client::error::Error>(())

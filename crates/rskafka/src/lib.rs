@@ -40,6 +40,19 @@
 //! - **Dropping a future is always safe**: no half request, no hurt neighbour.
 //! - **Reads never skip silently**: what cannot be read is an error that names the offset.
 //!
+//! # A topic for a log
+//!
+//! Kafka removes records after a week unless it is told otherwise.
+//! [`for_log`](client::CreateTopic::for_log) has a new topic keep them, in two copies at least where there are
+//! three replicas:
+//!
+//! ```no_run
+//! # async fn example(client: rskafka::client::Client) -> rskafka::client::error::Result<()> {
+//! client.create_topic("orders", 8 /* partitions */, 3 /* replicas */).for_log().if_missing().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Reading a log to its end
 //!
 //! After a crash, read what is in the log and then go on from the offset that this gives:

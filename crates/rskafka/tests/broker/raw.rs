@@ -1,22 +1,14 @@
 //! Requests that the client has no call for.
 
 use rskafka::protocol::{ApiKey, Request};
-use rskafka_transport::{CallOptions, Connection, ConnectionConfig, Deadline, Endpoint, Env};
+use rskafka_transport::{CallOptions, Connection, Endpoint};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::common::PATIENCE;
+use crate::common::raw::deadline;
+pub use crate::common::raw::{call, connect};
 
-pub async fn connect(endpoint: Endpoint) -> Connection {
-    let config = ConnectionConfig::default();
-    Connection::open(&Env::system(), &endpoint, &config, deadline()).await.unwrap()
-}
-
-pub async fn call<R: Request>(connection: &Connection, request: &R) -> R::Response {
-    connection.call(request, CallOptions::new(deadline())).await.unwrap().response
-}
-
-/// The same in no higher version than this.
+/// Sends a request in no higher version than this.
 pub async fn call_up_to<R: Request>(connection: &Connection, max_version: i16, request: &R) -> R::Response {
     let options = CallOptions { max_version: Some(max_version), ..CallOptions::new(deadline()) };
     connection.call(request, options).await.unwrap().response
@@ -33,8 +25,4 @@ pub async fn call_unlisted(broker: &Endpoint, api: ApiKey, body: &[u8]) -> Vec<u
     let mut frame = vec![0; stream.read_u32().await.unwrap() as usize];
     stream.read_exact(&mut frame).await.unwrap();
     frame.split_off(4)
-}
-
-fn deadline() -> Deadline {
-    Deadline::after(tokio::time::Instant::now(), PATIENCE)
 }

@@ -6,6 +6,7 @@ pub mod append;
 pub mod closing;
 pub mod dropped;
 pub mod offsets;
+pub mod raw;
 pub mod readme;
 pub mod recover;
 pub mod refusals;
@@ -171,6 +172,8 @@ macro_rules! all_cases {
             topics::{
                 a_created_topic_is_listed_with_its_partitions,
                 a_topic_that_exists_is_not_created_again,
+                a_topic_that_exists_is_no_error_if_only_a_missing_one_is_to_be_created,
+                a_topic_for_a_log_keeps_everything_in_two_copies,
                 a_deleted_topic_is_gone,
                 too_many_replicas_are_refused,
                 configs_are_taken_over,
