@@ -21,7 +21,7 @@ const BEHAVIOUR: &str = "it";
 const BROKER: &str = "broker";
 
 /// The brokers that the fake can be, as its `Profile` names them, and the variable that has its tests choose one.
-const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.3", "redpanda", "event-hubs"];
+const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.4", "redpanda", "event-hubs"];
 const PROFILE: &str = "RSKAFKA_FAKE_PROFILE";
 
 /// Those of the broker tests that hold the cluster to the rules of the simulation.
@@ -234,8 +234,8 @@ mod tests {
     #[test]
     fn the_fake_is_compared_with_the_versions_that_it_can_be() {
         let has_profile = |version: &str| has_profile(&version.parse().unwrap());
-        assert!(has_profile("4.3.0") && has_profile("2.8.2"));
-        assert!(!has_profile("4.1.0") && !has_profile("4.30.0"));
+        assert!(has_profile("4.4.0") && has_profile("2.8.2"));
+        assert!(!has_profile("4.3.0") && !has_profile("4.40.0"));
     }
 
     #[test]

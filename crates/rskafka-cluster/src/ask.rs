@@ -5,7 +5,7 @@
 
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use rskafka_protocol::{ApiKey, ErrorCode};
-use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, Reply};
+use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, IdentityCheck, OpenError, Reply};
 use std::time::Duration;
 
 use crate::{BrokerFailure, Cluster, Error, Failure, Place, Topic};
@@ -110,15 +110,21 @@ impl Cluster {
 
     /// Makes sure that a new connection leads into this cluster, and not to another broker than thought.
     ///
-    /// That takes a round trip for each connection, and is worth it: an address may belong to another
-    /// cluster by now, which would take appends by the topic's name (Produce below version 13) or a
-    /// fetch's offsets without a word. The answer also refreshes the list of brokers.
+    /// An address may belong to another cluster by now, which would take appends by the topic's name (Produce
+    /// below version 13) or a fetch's offsets without a word. From Kafka 4.4 on the broker has compared itself
+    /// with `meant`, the broker that the request for its versions named. Where it has not, or is another, a
+    /// round trip tells: the answer says which cluster it is, and refreshes the list of brokers.
     pub(crate) async fn check_identity(
         &self,
         connection: &Connection,
         broker: Option<i32>,
+        meant: Option<i32>,
         deadline: Deadline,
     ) -> Result<(), Failure> {
+        let check = connection.identity_check();
+        if check == IdentityCheck::Confirmed {
+            return Ok(());
+        }
         self.ask_on(&no_topics(), connection, deadline).await.map_err(|failure| match failure {
             // Of the request that the connection is for, nothing was sent yet.
             Failure::Call { source } => {
@@ -128,14 +134,33 @@ impl Cluster {
             }
             failure => failure,
         })?;
-        let metadata = self.metadata();
-        let found = metadata.brokers().find(|known| known.endpoint == *connection.endpoint());
-        match (broker, found.map(|found| found.id)) {
+        let found = self.metadata().broker_at(connection.endpoint());
+        match (broker, found) {
             (Some(expected), Some(found)) if found != expected => {
                 Err(Failure::OtherBroker { expected, found })
             }
+            // Its own metadata does not explain why it is not the broker meant: do as it says.
+            _ if check == IdentityCheck::Denied && (found.is_none() || found == meant) => {
+                self.begin_again();
+                Err(Failure::Metadata { code: ErrorCode::REBOOTSTRAP_REQUIRED })
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Forgets the brokers, so that the addresses that the cluster was built from are asked next (KIP-1102).
+    fn begin_again(&self) {
+        self.metadata().forget();
+        self.lock_peers().clear();
+    }
+
+    /// What a connection that was not opened failed with.
+    pub(crate) fn not_opened(&self, source: OpenError) -> Failure {
+        let failure = Failure::Open { source };
+        if failure.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) {
+            self.begin_again();
+        }
+        failure
     }
 
     async fn ask_on(
@@ -148,9 +173,7 @@ impl Cluster {
         let Reply { version, response, .. } = called.map_err(|source| Failure::Call { source })?;
         if let Err(code) = response.error_code.ok() {
             if code == ErrorCode::REBOOTSTRAP_REQUIRED {
-                // Begin again from the first addresses (KIP-1102).
-                self.metadata().forget();
-                self.lock_peers().clear();
+                self.begin_again();
             }
             return Err(Failure::Metadata { code });
         }

@@ -200,6 +200,10 @@ impl Failure {
         match self {
             Self::Code { code, .. } | Self::Metadata { code } => Some(*code),
             Self::UnknownTopic | Self::UnknownPartition => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            Self::Open { source } => match source.kind() {
+                OpenErrorKind::Refused { code } => Some(*code),
+                _ => None,
+            },
             _ => None,
         }
     }

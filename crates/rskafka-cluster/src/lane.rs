@@ -200,8 +200,10 @@ async fn open(
 ) -> Result<Connection, Failure> {
     let (env, config) = (cluster.env(), &cluster.config().connection);
     let deadline = deadline.min(Deadline::after(env.now(), config.connect_timeout));
-    let opened = Connection::open_after(env, &peer.endpoint, config, &peer.history, deadline).await;
-    let connection = opened.map_err(|source| Failure::Open { source })?;
-    cluster.check_identity(&connection, broker, deadline).await?;
+    let meant = cluster.metadata().identity(&peer.endpoint, broker);
+    let meant_id = meant.as_ref().map(|meant| meant.broker_id);
+    let opened = Connection::open_after(env, &peer.endpoint, config, &peer.history, meant, deadline).await;
+    let connection = opened.map_err(|source| cluster.not_opened(source))?;
+    cluster.check_identity(&connection, broker, meant_id, deadline).await?;
     Ok(connection)
 }

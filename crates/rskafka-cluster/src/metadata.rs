@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rskafka_protocol::messages::metadata::{MetadataResponse, MetadataResponseTopic};
 use rskafka_protocol::{ErrorCode, Uuid};
-use rskafka_transport::Endpoint;
+use rskafka_transport::{BrokerIdentity, Endpoint};
 
 use crate::Failure;
 
@@ -187,6 +187,19 @@ impl Metadata {
                 Ok(())
             }
         }
+    }
+
+    /// Which broker is thought to listen at an address: `broker` if that is given. `None` before the cluster's
+    /// id is known, and for an address that no broker has.
+    pub(crate) fn identity(&self, endpoint: &Endpoint, broker: Option<i32>) -> Option<BrokerIdentity> {
+        let cluster_id = self.cluster_id.clone()?;
+        let broker_id = broker.or_else(|| self.broker_at(endpoint))?;
+        Some(BrokerIdentity { cluster_id, broker_id })
+    }
+
+    /// The broker that listens at an address, as far as is known.
+    pub(crate) fn broker_at(&self, endpoint: &Endpoint) -> Option<i32> {
+        self.brokers().find(|broker| broker.endpoint == *endpoint).map(|broker| broker.id)
     }
 
     /// Forgets everything but which cluster it is: a client is never of two in its life.

@@ -37,6 +37,14 @@ impl Authentication {
         true
     }
 
+    /// Whether the client has yet to log in.
+    pub(crate) fn is_login(&self) -> bool {
+        #[cfg(feature = "sasl")]
+        return self.session.as_ref().is_some_and(session::Session::is_login);
+        #[cfg(not(feature = "sasl"))]
+        return false;
+    }
+
     pub(crate) fn handshake(&mut self, mechanism: &str, now: Now) -> Answer<SaslHandshakeResponse> {
         #[cfg(feature = "sasl")]
         if let Some(session) = &mut self.session {
@@ -134,6 +142,10 @@ mod session {
                 }
                 Stage::Failed => false,
             }
+        }
+
+        pub(super) fn is_login(&self) -> bool {
+            self.principal.is_none()
         }
 
         fn may_reauthenticate(&self, now: Now) -> bool {

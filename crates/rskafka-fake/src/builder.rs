@@ -122,7 +122,7 @@ impl FakeClusterBuilder {
         self
     }
 
-    /// Which broker to behave like. Apache Kafka 4.3 by default.
+    /// Which broker to behave like. Apache Kafka 4.4 by default.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self

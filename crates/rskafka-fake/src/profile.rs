@@ -23,9 +23,9 @@ pub enum Profile {
     Kafka2_8,
     /// Apache Kafka 3.9.
     Kafka3_9,
-    /// Apache Kafka 4.3.
+    /// Apache Kafka 4.4.
     #[default]
-    Kafka4_3,
+    Kafka4_4,
     /// Redpanda 24.3: no flexible Produce and no DescribeCluster; the epoch of an idempotent batch is not
     /// checked, a batch may not go over the end of the sequence numbers, and aborted transactions come in
     /// any order. That too few replicas are in sync is said late, when the append is at the leader.
@@ -126,7 +126,7 @@ const VERSIONS: &[(ApiKey, [Range; 5])] = &[
     (ApiKey::METADATA, [to(0, 11), to(0, 12), to(0, 13), to(0, 8), to(0, 5)]),
     (ApiKey::FIND_COORDINATOR, [to(0, 3), to(0, 6), to(0, 6), to(0, 3), to(0, 1)]),
     (ApiKey::SASL_HANDSHAKE, [to(0, 1), to(0, 1), to(0, 1), to(0, 1), to(0, 1)]),
-    (ApiKey::API_VERSIONS, [to(0, 3), to(0, 4), to(0, 4), to(0, 3), to(0, 3)]),
+    (ApiKey::API_VERSIONS, [to(0, 3), to(0, 4), to(0, 5), to(0, 3), to(0, 3)]),
     (ApiKey::CREATE_TOPICS, [to(0, 7), to(0, 7), to(2, 7), to(0, 6), to(0, 3)]),
     (ApiKey::DELETE_TOPICS, [to(0, 6), to(0, 6), to(1, 6), to(0, 5), to(0, 3)]),
     (ApiKey::DELETE_RECORDS, [to(0, 2), to(0, 2), to(0, 2), to(0, 2), NONE]),
@@ -143,14 +143,14 @@ const VERSIONS: &[(ApiKey, [Range; 5])] = &[
 impl Profile {
     /// All of them, the oldest Kafka first.
     pub const ALL: [Self; 5] =
-        [Self::Kafka2_8, Self::Kafka3_9, Self::Kafka4_3, Self::Redpanda, Self::EventHubs];
+        [Self::Kafka2_8, Self::Kafka3_9, Self::Kafka4_4, Self::Redpanda, Self::EventHubs];
 
-    /// The name on a command line, e.g. `kafka-4.3`.
+    /// The name on a command line, e.g. `kafka-4.4`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kafka2_8 => "kafka-2.8",
             Self::Kafka3_9 => "kafka-3.9",
-            Self::Kafka4_3 => "kafka-4.3",
+            Self::Kafka4_4 => "kafka-4.4",
             Self::Redpanda => "redpanda",
             Self::EventHubs => "event-hubs",
         }
@@ -169,7 +169,7 @@ impl Profile {
         match self {
             Self::Kafka2_8 => &KAFKA_2_8,
             Self::Kafka3_9 => &KAFKA_3_9,
-            Self::Kafka4_3 => &KAFKA,
+            Self::Kafka4_4 => &KAFKA,
             Self::Redpanda => &REDPANDA,
             Self::EventHubs => &EVENT_HUBS,
         }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use rskafka_protocol::{ApiKey, Request, decode_response_with_surplus, encode_request};
+use rskafka_protocol::{ApiKey, ErrorCode, Request, decode_response_with_surplus, encode_request};
 use tokio::time::timeout_at;
 use tracing::debug;
 
@@ -19,6 +19,7 @@ use crate::env::Env;
 use crate::error::SaslError;
 use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase};
 use crate::history::History;
+use crate::identity::{BrokerIdentity, IdentityCheck};
 use crate::link::{Link, Traits};
 use crate::negotiation::{Negotiation, Step};
 use crate::pipeline::Patience;
@@ -54,6 +55,7 @@ struct Inner {
     link: Link,
     versions: BrokerVersions,
     session: Option<Session>,
+    identity_check: IdentityCheck,
     request_timeout: std::time::Duration,
 }
 
@@ -80,20 +82,22 @@ impl Connection {
         config: &ConnectionConfig,
         deadline: Deadline,
     ) -> Result<Self, OpenError> {
-        Self::open_after(env, endpoint, config, &History::new(endpoint), deadline).await
+        Self::open_after(env, endpoint, config, &History::new(endpoint), None, deadline).await
     }
 
-    /// The same, after other connections to the same address.
+    /// The same, after other connections to the same address, and meant for the broker `expected`. Whether
+    /// the broker takes itself for that one is told by [`Self::identity_check`].
     pub async fn open_after(
         env: &Env,
         endpoint: &Endpoint,
         config: &ConnectionConfig,
         history: &History,
+        expected: Option<BrokerIdentity>,
         deadline: Deadline,
     ) -> Result<Self, OpenError> {
         let started = env.now();
         let deadline = deadline.min(Deadline::after(started, config.connect_timeout));
-        let opened = Self::try_open(env, endpoint, config, history, deadline).await;
+        let opened = Self::try_open(env, endpoint, config, history, expected, deadline).await;
         history.counters().opened(opened.is_ok());
         let kind = match opened {
             Ok(connection) => return Ok(connection),
@@ -110,10 +114,14 @@ impl Connection {
         endpoint: &Endpoint,
         config: &ConnectionConfig,
         history: &History,
+        expected: Option<BrokerIdentity>,
         deadline: Deadline,
     ) -> Result<Self, OpenErrorKind> {
         let mut progress = Progress::new();
-        let opening = Self::steps(env, endpoint, config, history, deadline, &mut progress);
+        // Before a login Kafka does not look at the identity.
+        let expected = expected.filter(|_| !config.security.has_sasl());
+        let negotiation = Negotiation::new(history.taken(), expected);
+        let opening = Self::steps(env, endpoint, config, history, negotiation, deadline, &mut progress);
         match timeout_at(deadline.instant(), opening).await {
             Ok(opened) => opened,
             Err(_) => Err(OpenErrorKind::timed_out(progress.phase, progress.into_failures())),
@@ -125,10 +133,10 @@ impl Connection {
         endpoint: &Endpoint,
         config: &ConnectionConfig,
         history: &History,
+        mut negotiation: Negotiation,
         deadline: Deadline,
         progress: &mut Progress,
     ) -> Result<Self, OpenErrorKind> {
-        let mut negotiation = Negotiation::new(history.taken());
         let (link, versions) = loop {
             *progress = Progress::new();
             let (stream, witness) = config.security.dial(env, endpoint, progress).await?;
@@ -142,18 +150,24 @@ impl Connection {
                 }
             }
         };
-        history.learn(negotiation.began_with());
+        history.learn(negotiation.to_begin_with(&versions));
         progress.phase = Phase::Sasl;
         let session = authenticate(&link, &versions, config, deadline).await?;
         link.opened(session.map(|session| session.ends));
         debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");
         let request_timeout = config.request_timeout;
-        Ok(Self { inner: Arc::new(Inner { link, versions, session, request_timeout }) })
+        let identity_check = negotiation.identity_check();
+        Ok(Self { inner: Arc::new(Inner { link, versions, session, identity_check, request_timeout }) })
     }
 
     /// The broker's address, as it was asked for.
     pub fn endpoint(&self) -> &Endpoint {
         self.inner.link.endpoint()
+    }
+
+    /// Whether the broker took itself for the one that the connection was meant for.
+    pub fn identity_check(&self) -> IdentityCheck {
+        self.inner.identity_check
     }
 
     /// What the broker speaks.
@@ -280,9 +294,8 @@ async fn negotiate(
     negotiation: &mut Negotiation,
     deadline: Deadline,
 ) -> Result<Option<BrokerVersions>, OpenErrorKind> {
-    let request = Negotiation::request();
     loop {
-        let version = negotiation.version();
+        let (version, request) = (negotiation.version(), negotiation.request());
         let mut encode = |id| encode_request(&request, version, id, Some(link.client_id()));
         let frame = match link.exchange(ApiKey::API_VERSIONS, deadline, &mut encode).await {
             Ok(frame) => frame,
@@ -291,6 +304,9 @@ async fn negotiate(
             }
             Err(source) => match witness.explain(&source) {
                 Some(explained) => return Err(explained),
+                None if negotiation.identity_check() == IdentityCheck::Denied => {
+                    return Err(OpenErrorKind::Refused { code: ErrorCode::REBOOTSTRAP_REQUIRED });
+                }
                 None if source.is_closed_by_broker() && negotiation.closed() => return Ok(None),
                 None => return Err(OpenErrorKind::Negotiate { source }),
             },

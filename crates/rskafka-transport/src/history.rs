@@ -16,7 +16,7 @@ const NOTHING: i16 = -1;
 #[derive(Debug)]
 pub struct History {
     counters: Arc<Counters>,
-    /// The version of ApiVersions that the broker has taken at the start of a connection.
+    /// A version of ApiVersions that the broker takes at the start of a connection.
     taken: AtomicI16,
 }
 
@@ -36,7 +36,7 @@ impl History {
         Some(self.taken.load(Ordering::Relaxed)).filter(|version| *version != NOTHING)
     }
 
-    /// Notes that the broker has taken a connection that began with this version.
+    /// Notes a version that the broker takes at the start of a connection.
     pub(crate) fn learn(&self, version: i16) {
         self.taken.store(version, Ordering::Relaxed);
     }

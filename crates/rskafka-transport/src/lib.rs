@@ -15,6 +15,7 @@ mod endpoint;
 mod env;
 mod error;
 mod history;
+mod identity;
 mod link;
 mod negotiation;
 mod pipeline;
@@ -43,6 +44,7 @@ pub use error::{
     TlsError, WithCauses,
 };
 pub use history::History;
+pub use identity::{BrokerIdentity, IdentityCheck};
 #[cfg(feature = "sasl")]
 pub use rskafka_protocol::scram::Credentials;
 #[cfg(feature = "tls")]

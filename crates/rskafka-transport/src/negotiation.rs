@@ -4,8 +4,11 @@
 //! are no Apache Kafka, close the connection instead; then the next lower one of [`AFTER_A_CLOSE`] is asked, over
 //! another connection. A broker that has taken the version before closes for another reason.
 //!
-//! Invariant: each version asked is lower than the one before, so the negotiation ends; and after at most
-//! three connections.
+//! From version 5 on the request can say which broker it is meant for (KIP-1242). Kafka 4.4 answers
+//! REBOOTSTRAP_REQUIRED, without versions, where that is another; then the same version is asked without it.
+//!
+//! Invariant: each version asked is lower than the one before, or the same without an identity, so the
+//! negotiation ends; and after at most three connections.
 
 use bytes::Bytes;
 use rskafka_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
@@ -13,11 +16,15 @@ use rskafka_protocol::{
     ApiKey, DecodeError, ErrorCode, Message, decode_response, decode_response_with_surplus,
 };
 
+use crate::identity::{BrokerIdentity, IdentityCheck};
 use crate::versions::BrokerVersions;
 
 /// What is asked after a close: the version before the latest, which has the same layout and is known since
 /// 2019, and the one that all know.
 const AFTER_A_CLOSE: [i16; 2] = [3, 0];
+
+/// The first version in which the request names the broker that it is meant for.
+const IDENTITY_FROM: i16 = 5;
 
 /// A negotiation under way.
 #[derive(Debug)]
@@ -27,6 +34,12 @@ pub(crate) struct Negotiation {
     began_with: i16,
     /// Whether the broker is known to take that.
     is_known: bool,
+    /// Whether a connection was closed because of the version asked.
+    was_closed: bool,
+    /// The broker that the connection is meant for.
+    expected: Option<BrokerIdentity>,
+    /// Whether the broker said that it is another.
+    is_denied: bool,
 }
 
 /// What follows from an answer.
@@ -40,15 +53,27 @@ pub(crate) enum Step {
 }
 
 impl Negotiation {
-    /// `taken` is the version with which the broker has taken a connection before.
-    pub(crate) fn new(taken: Option<i16>) -> Self {
+    /// `taken` is a version that the broker at this address takes, if one is known.
+    pub(crate) fn new(taken: Option<i16>, expected: Option<BrokerIdentity>) -> Self {
         let version = taken.unwrap_or(ApiVersionsRequest::VERSIONS.max);
-        Self { version, began_with: version, is_known: taken.is_some() }
+        let is_known = taken.is_some();
+        Self { version, began_with: version, is_known, was_closed: false, expected, is_denied: false }
     }
 
-    /// The version that the connection in use began with.
-    pub(crate) fn began_with(&self) -> i16 {
-        self.began_with
+    /// The version with which the next connection to the address should begin.
+    pub(crate) fn to_begin_with(&self, versions: &BrokerVersions) -> i16 {
+        let newest = versions.version_of::<ApiVersionsRequest>(None).unwrap_or(self.version);
+        // A broker that closes on a version is not believed to speak it.
+        if self.was_closed { self.version } else { newest }
+    }
+
+    /// What the broker said of the identity that it was told.
+    pub(crate) fn identity_check(&self) -> IdentityCheck {
+        match (&self.expected, self.is_denied) {
+            (_, true) => IdentityCheck::Denied,
+            (Some(_), false) if self.version >= IDENTITY_FROM => IdentityCheck::Confirmed,
+            _ => IdentityCheck::NotMade,
+        }
     }
 
     /// Whether to ask again over another connection, in [`Self::version`], after one has ended without a byte
@@ -58,7 +83,9 @@ impl Negotiation {
         let may_be_too_new = !self.is_known && self.version == self.began_with;
         let lower = AFTER_A_CLOSE.into_iter().find(|lower| may_be_too_new && *lower < self.version);
         if let Some(version) = lower {
-            *self = Self { version, began_with: version, is_known: false };
+            self.version = version;
+            self.began_with = version;
+            self.was_closed = true;
         }
         lower.is_some()
     }
@@ -68,10 +95,13 @@ impl Negotiation {
         self.version
     }
 
-    pub(crate) fn request() -> ApiVersionsRequest {
+    pub(crate) fn request(&self) -> ApiVersionsRequest {
+        let expected = self.expected.as_ref().filter(|_| !self.is_denied);
         ApiVersionsRequest {
             client_software_name: "rskafka".to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster_id: expected.map(|broker| broker.cluster_id.clone()),
+            node_id: expected.map_or(-1, |broker| broker.broker_id),
         }
     }
 
@@ -84,6 +114,10 @@ impl Negotiation {
         let (_, response, surplus) =
             decode_response_with_surplus::<ApiVersionsResponse>(self.version, frame)?;
         match response.error_code.ok() {
+            Err(ErrorCode::REBOOTSTRAP_REQUIRED) if self.identity_check() == IdentityCheck::Confirmed => {
+                self.is_denied = true;
+                Ok(Step::Again)
+            }
             Ok(()) => Ok(Step::Done(BrokerVersions::from(&response), surplus)),
             Err(code) => Ok(Step::Refused(code)),
         }
@@ -116,6 +150,10 @@ mod tests {
 
     use super::*;
 
+    fn negotiation(taken: Option<i16>) -> Negotiation {
+        Negotiation::new(taken, None)
+    }
+
     fn answer(version: i16, error_code: ErrorCode, keys: &[(i16, i16, i16)]) -> Bytes {
         let api_keys = keys
             .iter()
@@ -131,9 +169,7 @@ mod tests {
         for version in ApiVersionsRequest::VERSIONS.iter() {
             let frame =
                 answer(version, ErrorCode::NONE, &[(3, 0, 13), (-7, 1, 2), (30_000, 0, 0), (1, 9, 4)]);
-            let Ok(Step::Done(versions, 0)) = Negotiation::new(Some(version)).answered(&frame) else {
-                panic!()
-            };
+            let Ok(Step::Done(versions, 0)) = negotiation(Some(version)).answered(&frame) else { panic!() };
             assert_eq!(versions.range(ApiKey(3)), Some(VersionRange { min: 0, max: 13 }));
             assert_eq!(versions.range(ApiKey(30_000)), Some(VersionRange { min: 0, max: 0 }));
             assert_eq!(versions.range(ApiKey(1)), None);
@@ -143,7 +179,7 @@ mod tests {
     #[test]
     fn a_refusal_in_version_0_leads_to_the_version_that_it_names() {
         let refused = |keys: &[_]| {
-            let mut negotiation = Negotiation::new(None);
+            let mut negotiation = negotiation(None);
             let step = negotiation.answered(&answer(0, ErrorCode::UNSUPPORTED_VERSION, keys));
             assert_eq!(step, Ok(Step::Again));
             negotiation.version()
@@ -159,10 +195,10 @@ mod tests {
 
     #[test]
     fn after_a_close_a_lower_version_is_asked_at_most_twice() {
-        let mut negotiation = Negotiation::new(None);
+        let mut negotiation = negotiation(None);
         for lower in [3, 0] {
             assert!(negotiation.closed());
-            assert_eq!((negotiation.version(), negotiation.began_with()), (lower, lower));
+            assert_eq!((negotiation.version(), negotiation.began_with), (lower, lower));
         }
         assert!(!negotiation.closed());
     }
@@ -170,20 +206,70 @@ mod tests {
     #[test]
     fn a_close_after_an_answer_has_another_reason_than_the_version() {
         for taken in ApiVersionsRequest::VERSIONS.iter() {
-            assert!(!Negotiation::new(Some(taken)).closed());
+            assert!(!negotiation(Some(taken)).closed());
         }
-        let mut negotiation = Negotiation::new(None);
+        let mut negotiation = negotiation(None);
         let step = negotiation.answered(&answer(0, ErrorCode::UNSUPPORTED_VERSION, &[(18, 0, 3)]));
         assert_eq!(step, Ok(Step::Again));
         assert!(!negotiation.closed());
     }
 
+    fn meant_for_a_broker(taken: Option<i16>) -> Negotiation {
+        let expected = BrokerIdentity { cluster_id: "ours".to_owned(), broker_id: 7 };
+        Negotiation::new(taken, Some(expected))
+    }
+
+    #[test]
+    fn a_broker_that_denies_its_identity_is_asked_again_without_it_and_once() {
+        let mut negotiation = meant_for_a_broker(None);
+        let request = negotiation.request();
+        assert_eq!((request.cluster_id.as_deref(), request.node_id), (Some("ours"), 7));
+        let denial = answer(5, ErrorCode::REBOOTSTRAP_REQUIRED, &[]);
+        assert_eq!(negotiation.answered(&denial), Ok(Step::Again));
+        assert_eq!(negotiation.version(), 5);
+        let request = negotiation.request();
+        assert_eq!((request.cluster_id, request.node_id), (None, -1));
+        assert_eq!(negotiation.answered(&denial), Ok(Step::Refused(ErrorCode::REBOOTSTRAP_REQUIRED)));
+        assert_eq!(negotiation.identity_check(), IdentityCheck::Denied);
+    }
+
+    #[test]
+    fn an_identity_is_confirmed_by_an_answer_of_a_version_that_carries_one_only() {
+        for (taken, expected) in [(5, IdentityCheck::Confirmed), (4, IdentityCheck::NotMade)] {
+            let frame = answer(taken, ErrorCode::NONE, &[(18, 0, 5)]);
+            let mut told = meant_for_a_broker(Some(taken));
+            assert!(matches!(told.answered(&frame), Ok(Step::Done(..))));
+            assert_eq!(told.identity_check(), expected, "version {taken}");
+            let mut untold = negotiation(Some(taken));
+            assert!(matches!(untold.answered(&frame), Ok(Step::Done(..))));
+            assert_eq!(untold.identity_check(), IdentityCheck::NotMade, "version {taken}");
+        }
+    }
+
+    #[test]
+    fn the_next_connection_begins_with_the_newest_version_that_the_broker_speaks() {
+        let learned = |mut negotiation: Negotiation, spoken: &[_]| {
+            let frame = answer(negotiation.version(), ErrorCode::NONE, spoken);
+            let Ok(Step::Done(versions, 0)) = negotiation.answered(&frame) else { panic!() };
+            negotiation.to_begin_with(&versions)
+        };
+        assert_eq!(learned(negotiation(Some(3)), &[(18, 0, 3)]), 3);
+        assert_eq!(learned(negotiation(Some(3)), &[(18, 0, 9)]), 5, "the broker is newer now");
+        assert_eq!(learned(negotiation(Some(3)), &[]), 3, "it does not say");
+        let mut older = negotiation(None);
+        older.answered(&answer(0, ErrorCode::UNSUPPORTED_VERSION, &[(18, 0, 3)])).unwrap();
+        assert_eq!(learned(older, &[(18, 0, 3)]), 3);
+        let mut closed = negotiation(None);
+        assert!(closed.closed());
+        assert_eq!(learned(closed, &[(18, 0, 5)]), 3, "it says so, but closes on 5");
+    }
+
     #[test]
     fn another_error_is_a_refusal() {
-        let frame = answer(4, ErrorCode::INVALID_REQUEST, &[]);
-        assert_eq!(Negotiation::new(None).answered(&frame), Ok(Step::Refused(ErrorCode::INVALID_REQUEST)));
+        let frame = answer(5, ErrorCode::INVALID_REQUEST, &[]);
+        assert_eq!(negotiation(None).answered(&frame), Ok(Step::Refused(ErrorCode::INVALID_REQUEST)));
         let frame = answer(0, ErrorCode::UNSUPPORTED_VERSION, &[]);
-        let step = Negotiation::new(Some(0)).answered(&frame);
+        let step = negotiation(Some(0)).answered(&frame);
         assert_eq!(step, Ok(Step::Refused(ErrorCode::UNSUPPORTED_VERSION)));
     }
 
@@ -191,21 +277,24 @@ mod tests {
         #[test]
         fn whatever_the_broker_answers_the_negotiation_ends(
             frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 6),
-            refuse in prop::collection::vec(any::<bool>(), 6),
+            refuse in prop::collection::vec(0..3, 6),
         ) {
-            let mut negotiation = Negotiation::new(None);
-            let mut asked = vec![negotiation.version()];
+            let mut negotiation = meant_for_a_broker(None);
+            let identified = |negotiation: &Negotiation| negotiation.request().node_id >= 0;
+            let mut asked = (negotiation.version(), identified(&negotiation));
             for (frame, refuse) in frames.into_iter().zip(refuse) {
                 let mut frame = [&[0; 4], frame.as_slice()].concat();
-                if refuse {
-                    frame.splice(4.., [0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, frame.len() as u8 % 8]);
+                match refuse {
+                    1 => drop(frame.splice(4.., [0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, frame.len() as u8 % 8])),
+                    2 => frame = answer(5, ErrorCode::REBOOTSTRAP_REQUIRED, &[]).to_vec(),
+                    _ => {}
                 }
                 if negotiation.answered(&frame.into()) != Ok(Step::Again) {
                     break;
                 }
-                prop_assert!(negotiation.version() < *asked.last().unwrap());
-                prop_assert!(negotiation.version() >= 0);
-                asked.push(negotiation.version());
+                let next = (negotiation.version(), identified(&negotiation));
+                prop_assert!(next < asked && next.0 >= 0, "{:?} after {:?}", next, asked);
+                asked = next;
             }
         }
     }

@@ -34,7 +34,7 @@ async fn serve(mut stream: DuplexStream, surplus: usize) {
         stream.read_exact(&mut frame).await.unwrap();
         let (header, _) = RequestHeader::decode(&frame.into()).unwrap();
         let (version, id) = (header.api_version, header.correlation_id);
-        let api_keys = [(3, 13), (18, 4), (60, 2)].map(|(api_key, max_version)| ApiVersion {
+        let api_keys = [(3, 13), (18, 5), (60, 2)].map(|(api_key, max_version)| ApiVersion {
             api_key,
             min_version: 0,
             max_version,

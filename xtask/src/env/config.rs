@@ -287,8 +287,8 @@ mod tests {
 
     #[test]
     fn one_broker_is_its_own_controller() {
-        let nodes = cluster("4.3.0", 1);
-        let properties = rendered("4.3.0", &nodes, 0);
+        let nodes = cluster("4.4.0", 1);
+        let properties = rendered("4.4.0", &nodes, 0);
         assert_eq!(properties["process.roles"], "broker,controller");
         assert!(properties["listeners"].starts_with("PLAINTEXT://127.0.0.1:9001,SSL://127.0.0.1:9002,"));
         let controller = nodes[0].address(CONTROLLER.name).unwrap();
@@ -302,15 +302,15 @@ mod tests {
 
     #[test]
     fn three_brokers_have_a_controller_of_their_own() {
-        let nodes = cluster("4.3.0", 3);
+        let nodes = cluster("4.4.0", 3);
         let names: Vec<String> = nodes.iter().map(Node::name).collect();
         assert_eq!(names, ["controller", "broker-1", "broker-2", "broker-3"]);
 
-        let controller = rendered("4.3.0", &nodes, 0);
+        let controller = rendered("4.4.0", &nodes, 0);
         assert_eq!(controller["listeners"], "CONTROLLER://127.0.0.1:9001");
         assert!(!controller.contains_key("advertised.listeners"));
 
-        let broker = rendered("4.3.0", &nodes, 2);
+        let broker = rendered("4.4.0", &nodes, 2);
         assert_eq!(broker["node.id"], "2");
         assert_eq!(broker["process.roles"], "broker");
         assert_eq!(broker["controller.quorum.voters"], "100@127.0.0.1:9001");
@@ -337,8 +337,8 @@ mod tests {
 
     #[test]
     fn a_proxied_listener_is_advertised_under_a_port_that_nobody_has() {
-        let nodes = cluster("4.3.0", 1);
-        let properties = rendered("4.3.0", &nodes, 0);
+        let nodes = cluster("4.4.0", 1);
+        let properties = rendered("4.4.0", &nodes, 0);
         let ports = |key: &str| -> HashMap<String, String> {
             let listeners = properties[key].split(',').map(|listener| listener.split_once("://").unwrap());
             let port = |address: &str| address.split_once(':').unwrap().1.to_owned();
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn each_listener_has_what_its_protocol_needs() {
-        let properties = rendered("4.3.0", &cluster("4.3.0", 1), 0);
+        let properties = rendered("4.4.0", &cluster("4.4.0", 1), 0);
         let property = |key: &str| properties.get(&format!("listener.name.{key}")).map(String::as_str);
         assert_eq!(property("ssl.ssl.client.auth"), Some("none"));
         assert_eq!(property("mtls.ssl.client.auth"), Some("required"));
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn one_listener_offers_fewer_mechanisms_than_the_others() {
-        let properties = rendered("4.3.0", &cluster("4.3.0", 1), 0);
+        let properties = rendered("4.4.0", &cluster("4.4.0", 1), 0);
         let offered = |listener| &properties[&format!("listener.name.{listener}.sasl.enabled.mechanisms")];
         assert_eq!(offered("sasl_ssl"), "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER");
         assert_eq!(offered("proxy_sasl_ssl"), "SCRAM-SHA-512");

@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_pom_is_filled_in() {
-        for version in ["2.8.2", "3.9.1", "4.3.0"] {
+        for version in ["2.8.2", "3.9.1", "4.4.0"] {
             let pom = pom(&version.parse().unwrap());
             assert!(pom.contains(&format!("<version>{version}</version>")));
             assert_eq!(pom.matches('@').count(), 2, "only those of the comment are left: {pom}");

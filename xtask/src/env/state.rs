@@ -98,7 +98,7 @@ mod tests {
     fn a_state_reads_back_as_it_was_written() {
         let me = Process::with_pid(std::process::id()).unwrap();
         let state = State {
-            version: "4.3.0".to_owned(),
+            version: "4.4.0".to_owned(),
             owner: Some(me),
             connect: vec!["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()],
             nodes: vec![("controller".to_owned(), me), ("broker-1".to_owned(), me)],

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 
 /// The newest release that the environments were tried with.
-pub(crate) const NEWEST: &str = "4.3.0";
+pub(crate) const NEWEST: &str = "4.4.0";
 
-/// A release such as 4.3.0; it names folders and Maven artifacts, so it holds nothing but numbers and dots.
+/// A release such as 4.4.0; it names folders and Maven artifacts, so it holds nothing but numbers and dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
     text: String,

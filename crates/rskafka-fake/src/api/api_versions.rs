@@ -1,9 +1,12 @@
-//! ApiVersions (key 18), versions 0 to 4: the versions of this cluster's APIs.
+//! ApiVersions (key 18), versions 0 to 5: the versions of this cluster's APIs.
 //!
 //! - A version that is not spoken is answered in the form of version 0 with UNSUPPORTED_VERSION and this
 //!   API's own versions (KIP-511).
 //! - From version 3 on, a client that names itself by anything but letters, digits, dots and dashes gets
 //!   INVALID_REQUEST, without entries.
+//! - From version 5 on a client may say which broker of which cluster it means (KIP-1242), both or neither:
+//!   another gets REBOOTSTRAP_REQUIRED, one without the other INVALID_REQUEST, and the connection stays. While
+//!   a client logs in with SASL, who it means is not looked at.
 //! - No features are named: the cluster has none that a client could ask for.
 
 use rskafka_protocol::messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
@@ -16,6 +19,9 @@ use crate::state::TopicRef;
 /// The version from which on the client names itself.
 const NAMED_FROM: i16 = 3;
 
+/// The node id of a client that means no broker in particular.
+const NO_NODE: i32 = -1;
+
 impl Api for ApiVersionsRequest {
     type Checked = Self;
 
@@ -25,8 +31,19 @@ impl Api for ApiVersionsRequest {
 
     fn serve(request: Self, call: &mut Call<'_>) -> Outcome<ApiVersionsResponse> {
         let names = [&request.client_software_name, &request.client_software_version];
-        if call.version >= NAMED_FROM && !names.iter().all(|name| is_software_name(name)) {
-            return Outcome::Answer(request.refuse(ErrorCode::INVALID_REQUEST, call.version));
+        let is_named = call.version < NAMED_FROM || names.iter().all(|name| is_software_name(name));
+        let code = match &request.cluster_id {
+            _ if !is_named => ErrorCode::INVALID_REQUEST,
+            None if request.node_id == NO_NODE => ErrorCode::NONE,
+            Some(cluster_id) if request.node_id != NO_NODE => {
+                let is_meant = *cluster_id == call.state.cluster_id && request.node_id == call.broker;
+                let is_known = is_meant || call.authentication.is_login();
+                if is_known { ErrorCode::NONE } else { ErrorCode::REBOOTSTRAP_REQUIRED }
+            }
+            _ => ErrorCode::INVALID_REQUEST,
+        };
+        if !code.is_ok() {
+            return Outcome::Answer(request.refuse(code, call.version));
         }
         let api_keys = call.versions.advertised().map(|(api_key, range)| entry(api_key, range)).collect();
         Outcome::Answer(ApiVersionsResponse { api_keys, ..Default::default() })

@@ -42,7 +42,7 @@ pub(crate) struct TopicConfig {
     pub(crate) broker_config: &'static str,
 }
 
-/// In Kafka 2.8, 3.9 and 4.x; `None` where there is no such config.
+/// In Kafka 2.8, 3.9 and 4.4; `None` where there is no such config.
 type Defaults = [Option<&'static str>; 3];
 
 const fn same(default: &'static str) -> Defaults {
@@ -51,6 +51,10 @@ const fn same(default: &'static str) -> Defaults {
 
 const fn since_3_9(default: &'static str) -> Defaults {
     [None, Some(default), Some(default)]
+}
+
+const fn since_4(default: &'static str) -> Defaults {
+    [None, None, Some(default)]
 }
 
 const fn until_3_9(default: &'static str) -> Defaults {
@@ -72,7 +76,7 @@ impl TopicConfig {
         match profile {
             Profile::Kafka2_8 => self.defaults[0],
             Profile::Kafka3_9 => self.defaults[1],
-            Profile::Kafka4_3 | Profile::Redpanda | Profile::EventHubs => self.defaults[2],
+            Profile::Kafka4_4 | Profile::Redpanda | Profile::EventHubs => self.defaults[2],
         }
     }
 }
@@ -87,6 +91,7 @@ const CONFIGS: &[TopicConfig] = &[
     config("compression.type", same("producer"), COMPRESSION_TYPES, "compression.type"),
     config("compression.zstd.level", since_3_9("3"), Int(-131_072), "compression.zstd.level"),
     config("delete.retention.ms", same("86400000"), Long(0), "log.cleaner.delete.retention.ms"),
+    config("errors.deadletterqueue.group.enable", since_4("false"), Bool, ""),
     config("file.delete.delay.ms", same("60000"), Long(0), "log.segment.delete.delay.ms"),
     config("flush.messages", same(LONG_MAX), Long(1), "log.flush.interval.messages"),
     config("flush.ms", same(LONG_MAX), Long(0), "log.flush.interval.ms"),
@@ -96,6 +101,7 @@ const CONFIGS: &[TopicConfig] = &[
     config("local.retention.bytes", since_3_9("-2"), Long(-2), "log.local.retention.bytes"),
     config("local.retention.ms", since_3_9("-2"), Long(-2), "log.local.retention.ms"),
     config("max.compaction.lag.ms", same(LONG_MAX), Long(1), "log.cleaner.max.compaction.lag.ms"),
+    config("max.decompressed.message.bytes", since_4("2147483639"), Int(1), "max.decompressed.message.bytes"),
     config("max.message.bytes", same("1048588"), Int(0), "message.max.bytes"),
     config("message.downconversion.enable", until_3_9("true"), Bool, "log.message.downconversion.enable"),
     config(
@@ -132,6 +138,8 @@ const CONFIGS: &[TopicConfig] = &[
     config("min.compaction.lag.ms", same("0"), Long(0), "log.cleaner.min.compaction.lag.ms"),
     config("min.insync.replicas", same("1"), Int(1), "min.insync.replicas"),
     config("preallocate", same("false"), Bool, "log.preallocate"),
+    config("remote.copy.lag.bytes", since_4("-1"), Long(-1), "log.remote.copy.lag.bytes"),
+    config("remote.copy.lag.ms", since_4("0"), Long(-1), "log.remote.copy.lag.ms"),
     config("remote.log.copy.disable", since_3_9("false"), Bool, ""),
     config("remote.log.delete.on.disable", since_3_9("false"), Bool, ""),
     config("remote.storage.enable", since_3_9("false"), Bool, ""),
@@ -308,7 +316,7 @@ mod tests {
     fn configs_that_kafka_would_refuse_are_refused() {
         let parse = |name: &str, value: &str| {
             let configs = BTreeMap::from([(name.to_owned(), value.to_owned())]);
-            TopicSettings::parse(&configs, &BrokerConfigs::default(), Profile::Kafka4_3)
+            TopicSettings::parse(&configs, &BrokerConfigs::default(), Profile::Kafka4_4)
         };
         assert!(parse("retention.msec", "1").unwrap_err().contains("retention.msec"));
         assert!(parse("min.insync.replicas", "0").is_err());

@@ -260,7 +260,7 @@ async fn what_the_brokers_properties_say_holds_for_topics_and_requests() {
         let described = only(client.call(4, &describe(2, "t", "min.insync.replicas")).await.results);
         let described = only(described.configs);
         // With eligible leader replicas the controller has taken it over for all brokers.
-        let source = if profile() == Profile::Kafka4_3 { 3 } else { 4 };
+        let source = if profile() == Profile::Kafka4_4 { 3 } else { 4 };
         assert_eq!((described.value.as_deref(), described.config_source), (Some("2"), source));
         client.call(1, &set(4, "", "min.insync.replicas", "1")).await;
         let answer = produce(&mut client, &t, 0, batch(["a"])).await;
@@ -339,7 +339,7 @@ async fn with_eligible_leader_replicas_min_insync_replicas_is_set_for_all_broker
     let mut client = RawClient::pipe(&cluster, 1).await;
     let name = "min.insync.replicas";
     let described = only(only(client.call(4, &describe(4, "1", name)).await.results).configs);
-    let has_elr = profile() == Profile::Kafka4_3;
+    let has_elr = profile() == Profile::Kafka4_4;
     assert_eq!((described.value.as_deref(), described.config_source == 3), (Some("2"), has_elr));
     for (resource, operation, value, text) in [
         (

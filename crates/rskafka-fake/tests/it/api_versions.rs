@@ -5,10 +5,14 @@ use rskafka_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsRe
 use rskafka_protocol::messages::metadata::MetadataRequest;
 use rskafka_protocol::{ApiKey, ErrorCode, decode_response, encode_request};
 
-use crate::support::{RawClient, cluster, fake, profile};
+use crate::support::{RawClient, cluster, fake, needs, profile};
 
 fn request() -> ApiVersionsRequest {
-    ApiVersionsRequest { client_software_name: "raw".to_owned(), client_software_version: "1.0".to_owned() }
+    ApiVersionsRequest {
+        client_software_name: "raw".to_owned(),
+        client_software_version: "1.0".to_owned(),
+        ..Default::default()
+    }
 }
 
 /// Each API with its lowest and highest version.
@@ -23,8 +27,8 @@ fn advertised(profile: Profile) -> Vec<(i16, i16, i16)> {
             (0, 0, 11), (1, 0, 17), (2, 0, 9), (3, 0, 12), (10, 0, 6), (17, 0, 1), (18, 0, 4), (19, 0, 7), (20, 0, 6),
             (21, 0, 2), (22, 0, 5), (23, 0, 4), (32, 0, 4), (36, 0, 2), (37, 0, 3), (44, 0, 1), (60, 0, 1), (61, 0, 0),
         ],
-        Profile::Kafka4_3 => vec![
-            (0, 0, 13), (1, 4, 18), (2, 1, 11), (3, 0, 13), (10, 0, 6), (17, 0, 1), (18, 0, 4), (19, 2, 7), (20, 1, 6),
+        Profile::Kafka4_4 => vec![
+            (0, 0, 13), (1, 4, 18), (2, 1, 11), (3, 0, 13), (10, 0, 6), (17, 0, 1), (18, 0, 5), (19, 2, 7), (20, 1, 6),
             (21, 0, 2), (22, 0, 5), (23, 2, 4), (32, 1, 4), (36, 0, 2), (37, 0, 3), (44, 0, 1), (60, 0, 2), (61, 0, 0),
         ],
         Profile::Redpanda => vec![
@@ -51,7 +55,7 @@ fn disguised(api_key: i16, version: i16) -> Vec<u8> {
 async fn every_version_names_the_apis_that_are_spoken() {
     let cluster = cluster(1).await;
     let mut client = RawClient::pipe(&cluster, 1).await;
-    for version in client.versions::<ApiVersionsRequest>(0..=4) {
+    for version in client.versions::<ApiVersionsRequest>(0..=5) {
         let response = client.call(version, &request()).await;
         assert_eq!(response.error_code, ErrorCode::NONE);
         let entries: Vec<_> =
@@ -73,7 +77,7 @@ async fn a_version_that_is_too_new_is_answered_in_version_0_and_the_connection_s
     let (header, response) = decode_response::<ApiVersionsResponse>(0, &frame).unwrap();
     assert_eq!((header.correlation_id, response.error_code), (7, ErrorCode::UNSUPPORTED_VERSION));
     assert_eq!((response.api_keys.len(), response.api_keys[0].api_key), (1, 18));
-    let newest = client.spoken::<ApiVersionsRequest>(4);
+    let newest = client.spoken::<ApiVersionsRequest>(5);
     assert_eq!((response.api_keys[0].min_version, response.api_keys[0].max_version), (0, newest));
     assert_eq!(client.call(4, &request()).await.error_code, ErrorCode::NONE);
 }
@@ -88,6 +92,34 @@ async fn a_client_without_a_proper_name_gets_invalid_request() {
         assert_eq!(response.error_code, ErrorCode::INVALID_REQUEST, "{name:?}");
         assert_eq!(client.call(2, &request).await.error_code, ErrorCode::NONE, "{name:?}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_means_another_broker_or_cluster_is_sent_back_to_its_bootstrap_addresses() {
+    needs!(ApiVersionsRequest, 5, "its requests do not say which broker is meant");
+    let cluster = cluster(2).await;
+    let ours = cluster.cluster_id();
+    let mut client = RawClient::pipe(&cluster, 2).await;
+    for (cluster_id, node_id, code) in [
+        (Some(&*ours), 2, ErrorCode::NONE),
+        (Some(&*ours), 1, ErrorCode::REBOOTSTRAP_REQUIRED),
+        (Some("another"), 2, ErrorCode::REBOOTSTRAP_REQUIRED),
+        (Some(""), 2, ErrorCode::REBOOTSTRAP_REQUIRED),
+        (Some(&*ours), -1, ErrorCode::INVALID_REQUEST),
+        (Some("another"), -1, ErrorCode::INVALID_REQUEST),
+        (None, 2, ErrorCode::INVALID_REQUEST),
+        (None, -1, ErrorCode::NONE),
+    ] {
+        let request = ApiVersionsRequest { cluster_id: cluster_id.map(str::to_owned), node_id, ..request() };
+        let answer = client.call(5, &request).await;
+        assert_eq!(answer.error_code, code, "{cluster_id:?} {node_id}");
+        assert_eq!(answer.api_keys.is_empty(), code != ErrorCode::NONE);
+        // Below version 5 it cannot be said.
+        assert_eq!(client.call(4, &request).await.error_code, ErrorCode::NONE);
+    }
+    let unnamed =
+        ApiVersionsRequest { cluster_id: Some("another".to_owned()), node_id: 2, ..Default::default() };
+    assert_eq!(client.call(5, &unnamed).await.error_code, ErrorCode::INVALID_REQUEST);
 }
 
 #[tokio::test]

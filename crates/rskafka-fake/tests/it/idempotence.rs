@@ -300,7 +300,7 @@ async fn when_the_epochs_are_used_up_the_owner_gets_another_producer_id() {
 
 #[tokio::test]
 async fn a_claim_fences_the_old_owner_with_its_first_batch_and_repeats_are_answered_alike() {
-    for profile in [Profile::Kafka2_8, Profile::Kafka3_9, Profile::Kafka4_3] {
+    for profile in [Profile::Kafka2_8, Profile::Kafka3_9, Profile::Kafka4_4] {
         let mut fixture = Fixture::new(FakeCluster::builder().profile(profile), 1).await;
         let first = init(&fixture.cluster, 4, Some("owner"), NONE).await;
         let second = init(&fixture.cluster, 4, Some("owner"), NONE).await;

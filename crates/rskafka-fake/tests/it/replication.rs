@@ -94,7 +94,7 @@ async fn too_few_in_sync_are_told_before_the_append_or_after_it() {
     let answer = produced(client.receive::<ProduceRequest>(12, id).await);
     // Since KIP-966 it is not committed, and the answer waits for that.
     let (code, committed) = match profile() {
-        Profile::Kafka3_9 | Profile::Kafka4_3 | Profile::Redpanda => (ErrorCode::REQUEST_TIMED_OUT, 0),
+        Profile::Kafka3_9 | Profile::Kafka4_4 | Profile::Redpanda => (ErrorCode::REQUEST_TIMED_OUT, 0),
         _ => (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, 1),
     };
     assert_eq!(answer.error_code, code);

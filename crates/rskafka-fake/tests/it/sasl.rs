@@ -38,6 +38,22 @@ async fn plain(client: &mut RawClient, user: &str, password: &str) -> SaslAuthen
     send(client, format!("\0{user}\0{password}")).await
 }
 
+#[tokio::test]
+async fn while_a_client_logs_in_which_broker_it_means_is_not_looked_at() {
+    needs!(ApiVersionsRequest, 5, "its requests do not say which broker is meant");
+    let cluster = start(alice()).await;
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let request = ApiVersionsRequest {
+        client_software_name: "raw".to_owned(),
+        client_software_version: "1.0".to_owned(),
+        cluster_id: Some("another".to_owned()),
+        node_id: 7,
+    };
+    assert_eq!(client.call(5, &request).await.error_code, ErrorCode::NONE);
+    assert_eq!(plain(&mut client, "alice", "secret").await.error_code, ErrorCode::NONE);
+    assert_eq!(client.call(5, &request).await.error_code, ErrorCode::REBOOTSTRAP_REQUIRED);
+}
+
 async fn scram(
     client: &mut RawClient,
     mechanism: Mechanism,

@@ -152,6 +152,7 @@ fn api_versions_request() -> ApiVersionsRequest {
     ApiVersionsRequest {
         client_software_name: "rskafka".to_owned(),
         client_software_version: "0.1.0".to_owned(),
+        ..Default::default()
     }
 }
 

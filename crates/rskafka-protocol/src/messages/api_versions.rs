@@ -5,16 +5,20 @@ use crate::schema::schema;
 
 schema! {
     /// Asks for the broker's versions.
-    pub struct ApiVersionsRequest (ApiVersions = 18, versions 0..=4, flexible 3..) {
+    pub struct ApiVersionsRequest (ApiVersions = 18, versions 0..=5, flexible 3..) {
         /// The client library's name (KIP-511).
         client_software_name: String [3.., ignorable],
         /// The client library's version.
         client_software_version: String [3.., ignorable],
+        /// The cluster that the client means to reach, if it knows that (KIP-1242).
+        cluster_id: Option<String> [5.., ignorable],
+        /// The broker that the client means to reach; -1 if it knows none.
+        node_id: i32 [5.., ignorable] = -1,
     }
 
     /// The broker's versions. A request of a version that the broker does not know is answered in
     /// version 0, with `UNSUPPORTED_VERSION` and, from Kafka 2.4 on, the versions of this API (KIP-511).
-    pub struct ApiVersionsResponse (ApiVersions = 18, versions 0..=4, flexible 3..) {
+    pub struct ApiVersionsResponse (ApiVersions = 18, versions 0..=5, flexible 3..) {
         /// The outcome of the whole request.
         error_code: ErrorCode,
         /// One entry for each API.

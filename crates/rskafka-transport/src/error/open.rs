@@ -48,7 +48,10 @@ impl OpenError {
             OpenErrorKind::Tls { source } => source.is_transient(),
             OpenErrorKind::Sasl { source } => source.is_transient(),
             OpenErrorKind::Negotiate { source } => source.is_transient(),
-            OpenErrorKind::Refused { code } => code.is_retriable(),
+            // Other brokers can be asked (KIP-1242).
+            OpenErrorKind::Refused { code } => {
+                code.is_retriable() || *code == ErrorCode::REBOOTSTRAP_REQUIRED
+            }
             OpenErrorKind::TlsExpected { .. } => false,
             OpenErrorKind::Resolve { .. }
             | OpenErrorKind::NoAddress

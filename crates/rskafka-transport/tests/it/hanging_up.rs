@@ -105,14 +105,14 @@ impl AsyncWrite for Ending {
 }
 
 async fn open(env: &Env, history: &History) -> Result<Connection, OpenError> {
-    Connection::open_after(env, &endpoint(), &ConnectionConfig::default(), history, no_hurry()).await
+    Connection::open_after(env, &endpoint(), &ConnectionConfig::default(), history, None, no_hurry()).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_closes_on_a_version_too_new_is_asked_in_lower_ones_over_new_connections() {
     let started = Instant::now();
     for end in ENDS {
-        for (max, asked) in [(4, &[4][..]), (3, &[4, 3]), (2, &[4, 3, 0]), (0, &[4, 3, 0])] {
+        for (max, asked) in [(5, &[5][..]), (4, &[5, 3]), (3, &[5, 3]), (2, &[5, 3, 0]), (0, &[5, 3, 0])] {
             let broker = Broker::new(max);
             let connection = open(&broker.env(end), &History::new(&endpoint())).await.unwrap();
             assert_eq!(broker.asked(), asked);
@@ -127,7 +127,7 @@ async fn later_connections_to_the_address_begin_with_the_version_that_was_taken(
     let broker = Broker::new(3);
     let (env, history) = (broker.env(End::Reset), History::new(&endpoint()));
     open(&env, &history).await.unwrap();
-    assert_eq!(broker.asked(), [4, 3]);
+    assert_eq!(broker.asked(), [5, 3]);
     open(&env, &history).await.unwrap();
     assert_eq!(broker.asked(), [3]);
     // A broker that has taken it closes for another reason, and costs no more than one connection.
@@ -137,7 +137,7 @@ async fn later_connections_to_the_address_begin_with_the_version_that_was_taken(
     // But the address may have got an older broker.
     *broker.max.lock().unwrap() = 0;
     open(&env, &history).await.unwrap();
-    assert_eq!(broker.asked(), [4, 3, 0], "what did not serve any more is forgotten");
+    assert_eq!(broker.asked(), [5, 3, 0], "what did not serve any more is forgotten");
     open(&env, &history).await.unwrap();
     assert_eq!(broker.asked(), [0]);
     let stats = history.counters().snapshot();
@@ -149,7 +149,7 @@ async fn a_peer_that_closes_on_every_version_is_left_after_three_connections() {
     for end in ENDS {
         let broker = Broker::new(-1);
         let error = open(&broker.env(end), &History::new(&endpoint())).await.unwrap_err();
-        assert_eq!(broker.asked(), [4, 3, 0]);
+        assert_eq!(broker.asked(), [5, 3, 0]);
         assert_eq!(error.phase(), Phase::Negotiate);
         assert!(error.is_transient() && !error.is_timeout());
         let OpenErrorKind::Negotiate { source } = error.kind() else { panic!("{error:?}") };

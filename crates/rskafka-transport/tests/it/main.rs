@@ -4,6 +4,7 @@ mod broken_peers;
 mod deadlines;
 mod dropping;
 mod hanging_up;
+mod identity;
 mod idle;
 mod opening;
 mod phases;

@@ -25,9 +25,9 @@ async fn the_first_request_asks_for_versions_and_names_the_client() {
     .await;
     let connection = connection.unwrap();
     assert_eq!(received.header.api_key, ApiKey::API_VERSIONS);
-    assert_eq!(received.header.api_version, 4);
+    assert_eq!(received.header.api_version, 5);
     assert_eq!(received.header.client_id.as_deref(), Some("db-7"));
-    let body = ApiVersionsRequest::decode(4, &received.body).unwrap();
+    let body = ApiVersionsRequest::decode(5, &received.body).unwrap();
     assert_eq!(body.client_software_name, "rskafka");
     assert_eq!(body.client_software_version, env!("CARGO_PKG_VERSION"));
 
@@ -69,7 +69,7 @@ async fn a_broker_that_refuses_every_version_is_an_error() {
     })
     .await;
     let error = result.unwrap_err();
-    assert_eq!(asked, [4, 0]);
+    assert_eq!(asked, [5, 0]);
     assert!(matches!(error.kind(), OpenErrorKind::Refused { code: ErrorCode::UNSUPPORTED_VERSION }));
     assert_eq!(
         chain(&error),
@@ -155,7 +155,7 @@ async fn a_peer_that_is_not_kafka_is_recognised() {
 
 #[tokio::test(start_paused = true)]
 async fn versions_cut_off_at_any_byte_are_an_error() {
-    let whole = response_bytes(&versions(&[(3, 0, 13), (18, 0, 4)]), 4, 0);
+    let whole = response_bytes(&versions(&[(3, 0, 13), (18, 0, 5)]), 5, 0);
     for cut in 1..whole.len() {
         let (text, kind) = answered_with(&whole[..cut]).await;
         assert_eq!(kind, "truncated", "cut at {cut}: {text}");

@@ -52,7 +52,7 @@ impl SaslServer {
     /// Serves versions and authentication. Gives whether the client is who it says; it is to be closed if not.
     pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, peer: &mut Peer<S>) -> bool {
         let Some(request) = peer.try_request().await else { return false };
-        let known = versions(&[(3, 0, 13), (17, 0, 1), (18, 0, 4), (36, 0, self.max_version)]);
+        let known = versions(&[(3, 0, 13), (17, 0, 1), (18, 0, 5), (36, 0, self.max_version)]);
         peer.answer(&request.header, &known).await;
         let Some(request) = peer.try_request().await else { return false };
         let SaslHandshakeRequest { mechanism } =

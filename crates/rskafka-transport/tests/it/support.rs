@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Answers the first request of a connection: the latest versions of everything.
     pub(crate) async fn negotiate(&mut self) {
         let request = self.request().await;
-        self.answer(&request.header, &versions(&[(3, 0, 13), (18, 0, 4)])).await;
+        self.answer(&request.header, &versions(&[(3, 0, 13), (18, 0, 5)])).await;
     }
 
     /// Answers requests made by [`ask`] until the stream ends; gives how many.

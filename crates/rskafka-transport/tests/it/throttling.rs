@@ -146,7 +146,7 @@ async fn where_the_broker_itself_has_waited_nobody_waits_again() {
         tokio::join!(Connection::open(&env, &endpoint, &config, no_hurry()), async {
             let mut peer = peers.recv().await.unwrap();
             let request = peer.request().await;
-            peer.answer(&request.header, &versions(&[(3, 0, 5), (18, 0, 4)])).await;
+            peer.answer(&request.header, &versions(&[(3, 0, 5), (18, 0, 5)])).await;
             peer
         });
     let connection = connection.unwrap();

@@ -27,7 +27,7 @@ async fn open_tls(
         if let Ok(mut peer) = accept(acceptor, peer).await
             && let Some(request) = peer.try_request().await
         {
-            peer.answer(&request.header, &versions(&[(3, 0, 13), (18, 0, 4)])).await;
+            peer.answer(&request.header, &versions(&[(3, 0, 13), (18, 0, 5)])).await;
             tokio::spawn(peer.echo_all());
         }
     })

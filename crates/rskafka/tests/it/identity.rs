@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rskafka::client::env::Env;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{Client, ClientBuilder};
+use rskafka::protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use rskafka::protocol::messages::metadata::MetadataResponse;
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
@@ -34,7 +35,7 @@ impl Switch {
 /// Brokers that take appends by the topic's name, whatever cluster they are of.
 fn by_name() -> FakeClusterBuilder {
     match profile() {
-        Profile::Kafka4_3 => fake().in_memory().advertise(ApiKey::PRODUCE, 3..=12),
+        Profile::Kafka4_4 => fake().in_memory().advertise(ApiKey::PRODUCE, 3..=12),
         _ => fake().in_memory(),
     }
 }
@@ -326,6 +327,75 @@ async fn a_broker_that_sends_the_client_back_to_the_start_is_obeyed() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     is_required.turn(false);
     assert_eq!(waiting.await.unwrap().base_offset, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_compares_itself_with_the_one_meant_is_not_asked_for_metadata() {
+    for (newest, asks) in [(5, false), (4, true)] {
+        let cluster = with_topic(by_name().advertise(ApiKey::API_VERSIONS, 0..=newest), 1).await;
+        let client = builder(&["broker-1"], env_meddling(&cluster, untouched).build()).build().await.unwrap();
+        let log = client.partition_client(TOPIC, 0).await.unwrap();
+        log.produce([record("one")]).await.unwrap();
+        cluster.cut_connections(1).unwrap();
+        cluster.clear_requests();
+        assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
+        let expected: &[_] = match asks {
+            false => &[ApiKey::PRODUCE, ApiKey::API_VERSIONS],
+            true => &[ApiKey::PRODUCE, ApiKey::METADATA, ApiKey::API_VERSIONS],
+        };
+        assert_eq!(asked_of(&cluster), expected, "ApiVersions up to {newest}");
+        let versions = cluster.requests().into_iter().filter(|asked| asked.api_key == ApiKey::API_VERSIONS);
+        assert_eq!(versions.map(|asked| asked.api_version).collect::<Vec<_>>(), [newest]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_not_the_one_meant_is_left_for_the_first_addresses_unless_metadata_tells_why() {
+    for asked_without_identity_too in [false, true] {
+        let cluster = with_topic(by_name().advertise(ApiKey::API_VERSIONS, 0..=5).brokers(3), 3).await;
+        let route = {
+            let cluster = cluster.clone();
+            move |host: &str| {
+                let broker = if host == "bootstrap" { "broker-2" } else { host };
+                Some((cluster.clone(), broker.to_owned()))
+            }
+        };
+        let (denies, at_the_start) = (Switch::default(), Arc::new(AtomicUsize::new(0)));
+        let meddle = {
+            let (denies, at_the_start) = (denies.clone(), at_the_start.clone());
+            move |asked: &Asked, frame: Bytes| {
+                if asked.host == "bootstrap" && asked.api == ApiKey::METADATA {
+                    at_the_start.fetch_add(1, Ordering::Relaxed);
+                }
+                let request = asked.request::<ApiVersionsRequest>();
+                let is_denied = request.is_some_and(|it| asked_without_identity_too || it.node_id >= 0);
+                if !denies.is_on() || !is_denied || asked.host == "bootstrap" {
+                    return frame;
+                }
+                change(asked, &frame, |answer: &mut ApiVersionsResponse| {
+                    answer.error_code = ErrorCode::REBOOTSTRAP_REQUIRED;
+                    answer.api_keys.clear();
+                })
+            }
+        };
+        let client = builder(&["bootstrap"], env_relaying(route, meddle).build()).build().await.unwrap();
+        let log = client.partition_client(TOPIC, 0).await.unwrap();
+        log.produce([record("one")]).await.unwrap();
+        denies.turn(true);
+        cluster.cut_connections(cluster.leader(TOPIC, 0).unwrap().unwrap()).unwrap();
+        let before = at_the_start.load(Ordering::Relaxed);
+        let waiting = log.produce([record("two")]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(at_the_start.load(Ordering::Relaxed) > before);
+        denies.turn(false);
+        assert_eq!(waiting.await.unwrap().base_offset, 1);
+
+        denies.turn(true);
+        cluster.cut_connections(cluster.leader(TOPIC, 0).unwrap().unwrap()).unwrap();
+        let error = failure(TIMEOUT, log.produce([record("never")])).await;
+        assert_eq!((error.outcome(), error.is_timeout()), (Outcome::NotWritten, true), "{error:?}");
+        assert_says(&error, &["Produce on topic wal", "REBOOTSTRAP_REQUIRED"]);
+    }
 }
 
 #[tokio::test]

@@ -187,7 +187,7 @@ async fn provoke(what: &str) -> Ended {
             let (cluster, _, log) = start(1).await;
             cluster.delete_topic(TOPIC).unwrap();
             cluster.create_topic(TOPIC, 1, 1).unwrap();
-            if profile() != Profile::Kafka4_3 {
+            if profile() != Profile::Kafka4_4 {
                 // Appends name the topic: it takes a look at metadata to see that it is another one.
                 cluster.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::PRODUCE));
             }

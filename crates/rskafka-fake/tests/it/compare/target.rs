@@ -86,6 +86,11 @@ impl Target {
         self.client(broker).call(9, &MetadataRequest::default()).await.controller_id
     }
 
+    pub(crate) async fn cluster_id(&mut self) -> String {
+        let broker = self.any_broker();
+        self.client(broker).call(9, &MetadataRequest::default()).await.cluster_id.expect("an id")
+    }
+
     pub(crate) fn brokers(&self) -> Vec<i32> {
         self.addresses.keys().copied().collect()
     }

@@ -134,7 +134,7 @@ async fn not_enough_replicas_after_append_means_written_and_a_retry_gets_its_off
         let (stage, topic, mut client) = alone(profile).await;
         // Since KIP-966 it is not committed with too few, and the answer waits for that in vain.
         let (told, committed) = match profile {
-            Profile::Kafka3_9 | Profile::Kafka4_3 | Profile::Redpanda => (ErrorCode::REQUEST_TIMED_OUT, 0),
+            Profile::Kafka3_9 | Profile::Kafka4_4 | Profile::Redpanda => (ErrorCode::REQUEST_TIMED_OUT, 0),
             _ => (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, 1),
         };
         let id = stage.send_append(&mut client, &topic, numbered(7, 0, 0)).await;

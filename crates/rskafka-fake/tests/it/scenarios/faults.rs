@@ -114,7 +114,7 @@ async fn by_chance_the_seed_decides_which_requests_are_struck() {
         assert_eq!(struck(1, 1.0).await.1, 100);
     }
     // It goes together with a number of times.
-    let stage = Stage::new(Profile::Kafka4_3, 1).await;
+    let stage = Stage::new(Profile::Kafka4_4, 1).await;
     let fault = Fault::answer(ErrorCode::UNKNOWN_SERVER_ERROR).on(ApiKey::METADATA);
     let fault = stage.cluster.inject(fault.by_chance(0.5).times(3));
     let mut client = stage.client(1).await;

@@ -107,7 +107,7 @@ async fn a_partition_whose_replicas_are_all_down_has_leader_minus_1_until_one_th
         let partition = &metadata.topics[0].partitions[0];
         let told = (partition.error_code, partition.leader_id);
         assert_eq!(told, (ErrorCode::LEADER_NOT_AVAILABLE, -1), "{profile}");
-        let in_sync = if profile == Profile::Kafka4_3 { vec![] } else { vec![last] };
+        let in_sync = if profile == Profile::Kafka4_4 { vec![] } else { vec![last] };
         assert_eq!(partition.isr_nodes, in_sync, "{profile}");
         let named: Vec<_> = metadata.brokers.iter().map(|broker| broker.node_id).collect();
         assert_eq!(named, [asked], "{profile}");

@@ -33,6 +33,7 @@ pub(crate) async fn all(target: &mut Target) {
     let named = ApiVersionsRequest {
         client_software_name: "raw".to_owned(),
         client_software_version: "1".to_owned(),
+        ..Default::default()
     };
     target.client(broker).surplus = b"abc";
     each_version(target, broker, &named).await;

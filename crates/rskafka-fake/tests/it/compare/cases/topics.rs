@@ -21,9 +21,33 @@ pub(crate) async fn versions(target: &mut Target) {
         let request = ApiVersionsRequest {
             client_software_name: name.to_owned(),
             client_software_version: "1".to_owned(),
+            ..Default::default()
         };
         for version in target.versions::<ApiVersionsRequest>() {
             target.ask(&format!("name {name:?}"), broker, version, &request).await;
+        }
+    }
+    let cluster_id = target.cluster_id().await;
+    for (case, cluster_id, node_id) in [
+        ("this broker", Some(cluster_id.clone()), broker),
+        ("another broker", Some(cluster_id.clone()), broker + 50),
+        ("broker -2", Some(cluster_id.clone()), -2),
+        ("another cluster", Some("another".to_owned()), broker),
+        ("a cluster without a name", Some(String::new()), broker),
+        ("a broker of no cluster", None, broker),
+        ("no broker of a cluster", Some(cluster_id), -1),
+        ("no broker of another cluster", Some("another".to_owned()), -1),
+    ] {
+        for name in ["good", ""] {
+            let request = ApiVersionsRequest {
+                client_software_name: name.to_owned(),
+                client_software_version: "1".to_owned(),
+                cluster_id: cluster_id.clone(),
+                node_id,
+            };
+            for version in target.versions::<ApiVersionsRequest>() {
+                target.ask(&format!("name {name:?}, meant for {case}"), broker, version, &request).await;
+            }
         }
     }
     for mechanism in ["PLAIN", "none"] {
