@@ -37,9 +37,7 @@ impl Store {
     /// recovered before it is used again.
     async fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let (key, value) = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
-        let timestamp = OffsetDateTime::now_utc();
-        let record = Record { key: key.clone(), value: value.clone(), headers: (), timestamp };
-        self.log.produce([record]).await?;
+        self.log.produce([Record::new(key.clone(), value.clone(), OffsetDateTime::now_utc())]).await?;
         self.values.insert(key, value);
         self.changes += 1;
         Ok(())

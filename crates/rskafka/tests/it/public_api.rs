@@ -1,6 +1,7 @@
 //! What a program that uses the library meets first: names, constructors, and what it prints when they fail.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use rskafka::bytes::Bytes;
@@ -93,6 +94,36 @@ async fn errors_of_public_constructors_are_prose_when_main_prints_them() {
     is_prose(Err::<(), _>(BuildError::Level { compression: Compression::Gzip, level: 99 }), "no level 99");
     let credentials = Credentials::new("", "secret");
     is_prose(ClientFirst::new(Mechanism::Sha256, &credentials, "nonce"), "the user name is empty");
+}
+
+#[test]
+fn what_users_only_read_may_get_more_fields_and_variants() {
+    // Users write records as literals, and an outcome is one of two for good.
+    const CLOSED: [&str; 2] = ["pub struct Record<", "pub enum Outcome "];
+    let mut checked = 0;
+    let of_client = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../rskafka-client/src")).unwrap();
+    let others = ["rskafka-cluster/src/metadata.rs", "rskafka-transport/src/counters.rs"];
+    let others = others.map(|file| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file));
+    for file in of_client.map(|entry| entry.unwrap().path()).chain(others).filter(|path| path.is_file()) {
+        let source = std::fs::read_to_string(&file).unwrap();
+        let named = |line: &str| {
+            !file.ends_with("metadata.rs") || line.contains(" Topic ") || line.contains(" Partition ")
+        };
+        let lines: Vec<&str> = source.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let is_type = line.starts_with("pub struct ") || line.starts_with("pub enum ");
+            let mut body = lines[index + 1..].iter().take_while(|line| !line.starts_with('}'));
+            let is_open = line.ends_with('{')
+                && (line.contains(" enum ") || body.any(|line| line.starts_with("    pub ")));
+            if !is_type || !is_open || !named(line) || CLOSED.iter().any(|closed| line.starts_with(closed)) {
+                continue;
+            }
+            let mut attributes = lines[..index].iter().rev().take_while(|line| line.starts_with("#["));
+            assert!(attributes.any(|line| *line == "#[non_exhaustive]"), "{}: {line}", file.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "{checked}");
 }
 
 #[tokio::test]
