@@ -120,6 +120,19 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_larger_than_the_limit_has_a_place_only_when_it_is_alone() {
+        let mut line = Line::new(10);
+        let first = line.join(11, 'a');
+        assert_eq!(line.leave(first.id), None, "it has a place");
+        let second = line.join(11, 'b');
+        assert_eq!(line.next(), Some((11, 'a')));
+        line.done(11);
+        assert_eq!(line.leave(second.id), None, "it has a place now");
+        let third = line.join(1, 'c');
+        assert_eq!(line.leave(third.id), Some('c'), "it has none");
+    }
+
+    #[test]
     fn a_line_that_is_idle_holds_no_memory() {
         let mut line = Line::new(100);
         for bytes in 0..50 {

@@ -326,6 +326,12 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_before_the_offset_moves_no_reader_back() {
+        let read = read(batch(0, 3, false), 7).unwrap();
+        assert_eq!((offsets(&read), read.next_offset), (vec![], 7));
+    }
+
+    #[test]
     fn a_first_batch_that_is_cut_off_is_an_error_and_a_last_one_is_not() {
         let whole = batch(0, 2, false);
         assert!(read(whole.slice(..whole.len() - 1), 0).is_err());

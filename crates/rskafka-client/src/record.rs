@@ -183,3 +183,36 @@ impl RecordHeaders for () {
         std::iter::empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_keep_their_order_their_duplicates_and_their_nulls() {
+        let mut headers = Headers::new();
+        assert!(headers.is_empty());
+        for (key, value) in [("a", Some("1")), ("b", None), ("a", Some("")), ("a", None), ("b", Some("2"))] {
+            headers.push(key, value);
+        }
+        let all: Vec<_> =
+            headers.iter().map(|(key, value)| (&key[..], value.map(|value| &value[..]))).collect();
+        let a_and_b =
+            [(&b"a"[..], Some(&b"1"[..])), (b"b", None), (b"a", Some(b"")), (b"a", None), (b"b", Some(b"2"))];
+        assert_eq!(all, a_and_b);
+        assert_eq!(headers.pairs().collect::<Vec<_>>(), a_and_b);
+        assert_eq!((headers.len(), headers.is_empty()), (5, false));
+    }
+
+    #[test]
+    fn the_last_header_under_a_key_is_the_one_that_is_given() {
+        let mut headers = Headers::new();
+        headers.push("a", Some("first"));
+        headers.push("a", Some("last"));
+        headers.push("null", Some("first"));
+        headers.push("null", None::<&str>);
+        assert_eq!(headers.last("a"), Some(Some(&Bytes::from("last"))));
+        assert_eq!(headers.last("null"), Some(None));
+        assert_eq!(headers.last("none"), None);
+    }
+}

@@ -30,6 +30,20 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn parts_of_a_millisecond_are_cut_off_towards_the_past() {
+        let moment = |nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap();
+        let millis =
+            [-1_000_001, -1_000_000, -1, 0, 999_999, 1_000_000].map(|nanos| to_millis(moment(nanos)));
+        assert_eq!(millis, [-2, -1, -1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn only_negative_timestamps_of_answers_are_none() {
+        assert_eq!(from_millis_if_any(-1), None);
+        assert_eq!(from_millis_if_any(0), Some(OffsetDateTime::UNIX_EPOCH));
+    }
+
     proptest! {
         #[test]
         fn milliseconds_survive(millis in -60_000_000_000_000i64..200_000_000_000_000) {

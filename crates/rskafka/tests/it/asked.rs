@@ -4,18 +4,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rskafka::client::{Acks, Client, PartitionClient};
+use rskafka::client::{Acks, Client, OffsetAt, PartitionClient};
 use rskafka::protocol::messages::create_topics::CreateTopicsRequest;
 use rskafka::protocol::messages::delete_topics::DeleteTopicsRequest;
-use rskafka::protocol::messages::fetch::FetchRequest;
+use rskafka::protocol::messages::fetch::{FetchRequest, FetchResponse};
+use rskafka::protocol::messages::list_offsets::ListOffsetsRequest;
 use rskafka::protocol::messages::produce::ProduceRequest;
 use rskafka::protocol::{ApiKey, ErrorCode, Request};
 use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::Instant;
 
 use super::common::{SLACK, record};
-use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, fake};
-use super::relay::{Asked, env_meddling};
+use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, fake, speaks};
+use super::relay::{Asked, change, env_meddling};
 
 /// The requests of one kind that were answered, in order.
 type Requests<R> = Arc<Mutex<Vec<R>>>;
@@ -103,4 +104,66 @@ async fn a_fetch_says_from_where_how_much_and_how_long() {
     assert_eq!((fetch.min_bytes, fetch.max_bytes, fetch.max_wait_ms), (17, 4_711, 83));
     assert_eq!((partition.partition, partition.fetch_offset), (0, 2));
     assert_eq!(partition.partition_max_bytes, 4_711);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_is_told_in_which_epoch_it_is_asked() {
+    let (cluster, client, log, requests) = start::<FetchRequest>().await;
+    cluster.elect_unclean(TOPIC, 0, 1).unwrap();
+    let epoch = cluster.leader_epoch(TOPIC, 0).unwrap();
+    assert!(epoch > 0);
+    // It looks at what is there now.
+    client.partition_client(TOPIC, 0).await.unwrap();
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    let fetch = requests.lock().unwrap()[0].clone();
+    // As far as metadata can be relied on for it, and the request can say it.
+    let is_known = speaks(&cluster, ApiKey::METADATA, 9);
+    let says = is_known && speaks(&cluster, ApiKey::FETCH, 9);
+    assert_eq!(fetch.topics[0].partitions[0].current_leader_epoch, if says { epoch } else { -1 });
+
+    let (cluster, client, log, requests) = start::<ListOffsetsRequest>().await;
+    cluster.elect_unclean(TOPIC, 0, 1).unwrap();
+    client.partition_client(TOPIC, 0).await.unwrap();
+    log.get_offset(OffsetAt::Latest).await.unwrap();
+    let list = requests.lock().unwrap()[0].clone();
+    let says = is_known && speaks(&cluster, ApiKey::LIST_OFFSETS, 4);
+    assert_eq!(list.topics[0].partitions[0].current_leader_epoch, if says { epoch } else { -1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_waits_for_no_more_than_an_answer_may_hold() {
+    const MAX_FRAME_BYTES: usize = 10_000;
+    let cluster = fake().in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let client = builder(&cluster).max_frame_bytes(MAX_FRAME_BYTES).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    for _ in 0..4 {
+        log.produce([record("x".repeat(MAX_FRAME_BYTES / 4))]).await.unwrap();
+    }
+    log.fetch_records(0, 1..1, 1).await.unwrap();
+    let started = Instant::now();
+    log.fetch_records(0, 20_000..30_000, 1_000).await.unwrap();
+    assert!(started.elapsed() < SLACK, "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_is_refused_as_a_whole_is_made_again() {
+    let cluster = fake().in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let mut refusals = 2;
+    let refuse = move |asked: &Asked, frame: Bytes| {
+        // Before version 7 an answer has no code of its own.
+        if asked.api != ApiKey::FETCH || asked.version < 7 || refusals == 0 {
+            return frame;
+        }
+        refusals -= 1;
+        change(asked, &frame, |answer: &mut FetchResponse| {
+            answer.error_code = ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR;
+            answer.responses.clear();
+        })
+    };
+    let client = builder(&cluster).env(env_meddling(&cluster, refuse).build()).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    log.produce([record("one")]).await.unwrap();
+    assert_eq!(log.fetch_records(0, 1..1_000_000, 1).await.unwrap().0.len(), 1);
 }

@@ -103,6 +103,7 @@ async fn a_broker_that_closes_half_way_through_a_produce_answer_leaves_the_outco
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Connection, Outcome::Unknown));
     assert_eq!(error.attempts(), 1);
     assert_says(&error, &["Produce on topic wal partition 0 at broker 1 (", "in the middle of an answer"]);
+    assert_says(&error, &["it is not known whether it took effect"]);
     assert_eq!(cluster.log(TOPIC, 0).unwrap().records().unwrap().len(), 1);
 }
 

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::protocol::messages::metadata::MetadataResponse;
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::Fault;
 
 use super::common::record;
-use super::kit::{builder, fake, start};
+use super::kit::{TOPIC, builder, fake, start};
 use super::relay::{Asked, change, env_meddling};
 
 #[tokio::test(start_paused = true)]
@@ -68,4 +69,16 @@ async fn a_controller_that_takes_its_time_is_asked_once() {
     for api in [ApiKey::CREATE_TOPICS, ApiKey::DELETE_TOPICS] {
         assert_eq!(cluster.requests().iter().filter(|request| request.api_key == api).count(), 1, "{api}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_to_a_topic_that_the_client_has_deleted() {
+    let (cluster, client, log) = start(1).await;
+    log.produce([record("one")]).await.unwrap();
+    client.delete_topic(TOPIC).await.unwrap();
+    cluster.clear_requests();
+    let error = log.produce([record("two")]).await.unwrap_err();
+    let said = (error.kind(), error.outcome());
+    assert_eq!(said, (&ErrorKind::UnknownTopicOrPartition, Outcome::NotWritten), "{error:?}");
+    assert!(cluster.requests().iter().all(|request| request.api_key != ApiKey::PRODUCE));
 }

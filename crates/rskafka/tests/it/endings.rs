@@ -107,7 +107,25 @@ async fn a_close_waits_for_slow_appends_that_have_a_place_in_line() {
     cluster.inject(Fault::delay(Duration::from_secs(2)).on(ApiKey::PRODUCE).always());
     let calls = ["one", "two", "three"].map(|value| log.produce([record(value)]));
     let started = Instant::now();
-    client.close().await;
+    let closing = tokio::spawn({
+        let client = client.clone();
+        async move { client.close().await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // From now on no call is taken, though connections are open.
+    for error in [
+        log.produce([record("late")]).await.unwrap_err(),
+        log.get_offset(OffsetAt::Latest).await.unwrap_err(),
+        log.fetch_records(0, 1..1_000_000, 1).await.unwrap_err(),
+        client.list_topics().await.unwrap_err(),
+        client.create_topic("second", 1, 1).await.unwrap_err(),
+        client.delete_topic(TOPIC).await.unwrap_err(),
+        client.partition_client(TOPIC, 0).await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Closed, Outcome::NotWritten), "{error}");
+    }
+    assert_eq!(started.elapsed().as_secs(), 1, "they fail at once");
+    closing.await.unwrap();
     assert_eq!(started.elapsed().as_secs(), 6, "{:?}", started.elapsed());
     for (call, offset) in calls.into_iter().zip(0..) {
         let appended = timeout(Duration::ZERO, call).await.expect("close has waited for it").unwrap();

@@ -8,6 +8,7 @@ use rskafka::client::env::Env;
 use rskafka::client::error::Error;
 use rskafka::client::{Client, ClientBuilder, PartitionClient};
 use rskafka::fake::FakeClusterExt;
+use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
 use tokio::time::Instant;
 
@@ -32,6 +33,11 @@ pub fn profile() -> Profile {
 /// Whether metadata tells a topic from another one of the same name.
 pub fn has_topic_ids() -> bool {
     !matches!(profile(), Profile::Redpanda | Profile::EventHubs)
+}
+
+/// Whether the brokers speak this version.
+pub fn speaks(cluster: &FakeCluster, api: ApiKey, version: i16) -> bool {
+    cluster.advertised().iter().any(|(known, versions)| *known == api && versions.contains(&version))
 }
 
 /// How many connections to a broker end before it is known in which version to ask for its versions.

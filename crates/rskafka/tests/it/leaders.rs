@@ -1,11 +1,20 @@
 //! Leaders that move.
 
+use std::time::Duration;
+
 use rskafka::client::OffsetAt;
 use rskafka::client::error::{ErrorKind, Outcome};
-use rskafka::protocol::ErrorCode;
+use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka_fake::{FakeCluster, Fault};
+use tokio::time::Instant;
 
-use super::common::{read_all, record, values};
-use super::kit::{TOPIC, start};
+use super::common::{now, read_all, record, values};
+use super::kit::{TIMEOUT, TOPIC, builder, failure, fake, speaks, start};
+
+/// How often brokers were asked for metadata.
+fn looks(cluster: &FakeCluster) -> usize {
+    cluster.requests().iter().filter(|request| request.api_key == ApiKey::METADATA).count()
+}
 
 #[tokio::test(start_paused = true)]
 async fn reading_follows_the_leader() {
@@ -41,4 +50,77 @@ async fn a_stopped_leader_is_replaced_and_its_connections_with_it() {
     // Nothing was in flight, so nothing is unknown: the append goes to the new leader.
     assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
     assert_eq!(values(&read_all(&log).await), ["one", "two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_an_answer_names_is_not_asked_for() {
+    let (cluster, _, log) = start(3).await;
+    log.produce([record("one")]).await.unwrap();
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    let move_leader = || {
+        let old = cluster.leader(TOPIC, 0).unwrap().unwrap();
+        cluster.move_leader(TOPIC, 0, old % 3 + 1).unwrap();
+        cluster.clear_requests();
+    };
+    move_leader();
+    log.produce([record("refused")]).await.unwrap_err();
+    log.produce([record("two")]).await.unwrap();
+    // A new connection asks which cluster it leads to.
+    let is_named = speaks(&cluster, ApiKey::PRODUCE, 10);
+    assert_eq!(looks(&cluster), if is_named { 1 } else { 2 });
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    move_leader();
+    log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    if !speaks(&cluster, ApiKey::METADATA, 9) {
+        // Without epochs to rely on, the old leader serves the reader as any follower would.
+        return;
+    }
+    let is_named = speaks(&cluster, ApiKey::FETCH, 16);
+    assert_eq!(looks(&cluster), if is_named { 1 } else { 2 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_append_without_an_answer_the_leader_is_asked_for() {
+    let (cluster, _, log) = start(3).await;
+    log.produce([record("one")]).await.unwrap();
+    let old = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));
+    let lost = log.produce([record("lost")]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster.stop_broker(old).await.unwrap();
+    assert_eq!(lost.await.unwrap_err().outcome(), Outcome::Unknown);
+    let started = Instant::now();
+    log.produce([record("two")]).await.unwrap();
+    assert!(started.elapsed() < Duration::from_millis(10), "it tried the old one: {:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_without_a_leader_is_waited_for_and_then_reported() {
+    let cluster = fake().brokers(2).in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let client = builder(&cluster).build().await.unwrap();
+    let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    cluster.stop_broker(leader).await.unwrap();
+    let error = failure(TIMEOUT, async { client.partition_client(TOPIC, 0).await }).await;
+    assert_eq!((error.kind(), error.is_retriable()), (&ErrorKind::NoLeader, true), "{error:?}");
+    let waiting = client.clone();
+    let waiting = tokio::spawn(async move { waiting.partition_client(TOPIC, 0).await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.start_broker(leader).await.unwrap();
+    waiting.await.unwrap().unwrap().produce([record("one")]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_comes_with_the_epoch_of_its_record() {
+    let (cluster, _, log) = start(2).await;
+    let time = now();
+    log.produce([record("one")]).await.unwrap();
+    if !speaks(&cluster, ApiKey::LIST_OFFSETS, 4) {
+        return;
+    }
+    let before = cluster.leader_epoch(TOPIC, 0).unwrap();
+    let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    cluster.move_leader(TOPIC, 0, 3 - leader).unwrap();
+    let found = log.get_offset(OffsetAt::Timestamp(time)).await.unwrap();
+    assert_eq!((found.offset, found.leader_epoch), (0, Some(before)));
 }

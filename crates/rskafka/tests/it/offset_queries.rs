@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rskafka::client::OffsetAt;
 use rskafka::client::error::ErrorKind;
-use rskafka::protocol::ApiKey;
+use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka::record::Record;
 use rskafka_fake::Fault;
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ use super::common::{now, record};
 use super::kit::{TIMEOUT, TOPIC, failure, has_topic_ids, start};
 
 fn all() -> [OffsetAt; 4] {
-    let before_1970 = OffsetDateTime::UNIX_EPOCH - Duration::from_secs(1);
+    let before_1970 = OffsetDateTime::UNIX_EPOCH - Duration::from_millis(1);
     [OffsetAt::Earliest, OffsetAt::Latest, OffsetAt::Timestamp(now()), OffsetAt::Timestamp(before_1970)]
 }
 
@@ -84,4 +84,30 @@ async fn the_look_at_the_topic_ends_with_the_deadline_of_the_whole_call() {
         let error = failure(TIMEOUT, log.get_offset(at)).await;
         assert!(error.is_timeout(), "{at:?}: {error:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_offsets_of_a_topic_that_is_gone_are_not_given() {
+    for at in all() {
+        let (cluster, _, log) = start(1).await;
+        log.get_offset(at).await.unwrap();
+        cluster.inject(Fault::delay(Duration::from_secs(1)).on(ApiKey::LIST_OFFSETS));
+        let reader = log.clone();
+        let asking = tokio::spawn(async move { reader.get_offset(at).await });
+        sleep(Duration::from_millis(500)).await;
+        cluster.delete_topic(TOPIC).unwrap();
+        if has_topic_ids() {
+            let error = asking.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition, "{at:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_whose_bounds_cannot_be_asked_for_holds_no_fetch_beyond_its_deadline() {
+    let (cluster, _, log) = start(1).await;
+    log.get_offset(OffsetAt::Latest).await.unwrap();
+    cluster.inject(Fault::swallow().on(ApiKey::LIST_OFFSETS).always());
+    let error = failure(TIMEOUT, log.fetch_records(7, 1..1_000_000, 0)).await;
+    assert_eq!(error.kind(), &ErrorKind::Broker(ErrorCode::OFFSET_OUT_OF_RANGE), "{error:?}");
 }

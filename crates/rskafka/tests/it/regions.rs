@@ -97,3 +97,12 @@ async fn a_region_at_the_end_of_the_log_is_waited_behind_with_one_request() {
     assert_eq!((offsets(&records), high_watermark), (vec![marker + 1], marker + 2));
     assert_eq!(fetches(&cluster), 2, "one over the marker, one that waits");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_high_watermark_lies_behind_a_transaction_that_is_not_decided() {
+    let (cluster, _, log) = start(1).await;
+    log.produce([record("before")]).await.unwrap();
+    cluster.append_in_transaction(TOPIC, 0, WRITER, ["within"]).unwrap();
+    let (records, high_watermark) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    assert_eq!((offsets(&records), high_watermark), (vec![0, 1], 2));
+}
