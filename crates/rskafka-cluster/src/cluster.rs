@@ -155,7 +155,8 @@ impl Cluster {
 
     /// Warns of an address that cannot be connected to, if that is due.
     pub(crate) fn warn_unreachable(&self, endpoint: &Endpoint, failure: &Failure) {
-        if matches!(failure, Failure::Closed | Failure::RuntimeGone) {
+        // These say nothing about the address.
+        if matches!(failure, Failure::Closed | Failure::RuntimeGone | Failure::Waited) {
             return;
         }
         let mut warnings = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
