@@ -5,16 +5,11 @@ use std::time::Duration;
 use rskafka::client::OffsetAt;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::protocol::{ApiKey, ErrorCode};
-use rskafka_fake::{FakeCluster, Fault};
+use rskafka_fake::Fault;
 use tokio::time::Instant;
 
 use super::common::{now, read_all, record, values};
 use super::kit::{TIMEOUT, TOPIC, builder, failure, fake, speaks, start};
-
-/// How often brokers were asked for metadata.
-fn looks(cluster: &FakeCluster) -> usize {
-    cluster.requests().iter().filter(|request| request.api_key == ApiKey::METADATA).count()
-}
 
 #[tokio::test(start_paused = true)]
 async fn reading_follows_the_leader() {
@@ -60,23 +55,24 @@ async fn a_leader_that_an_answer_names_is_not_asked_for() {
     let move_leader = || {
         let old = cluster.leader(TOPIC, 0).unwrap().unwrap();
         cluster.move_leader(TOPIC, 0, old % 3 + 1).unwrap();
-        cluster.clear_requests();
+        // It counts how often the topic's leaders are asked for.
+        cluster.inject(Fault::delay(Duration::from_millis(1)).on(ApiKey::METADATA).topic(TOPIC).always())
     };
-    move_leader();
+    let looks = move_leader();
     log.produce([record("refused")]).await.unwrap_err();
     log.produce([record("two")]).await.unwrap();
-    // A new connection asks which cluster it leads to.
     let is_named = speaks(&cluster, ApiKey::PRODUCE, 10);
-    assert_eq!(looks(&cluster), if is_named { 1 } else { 2 });
+    assert_eq!(cluster.struck(looks), u64::from(!is_named));
     log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
-    move_leader();
+    cluster.clear_faults();
+    let looks = move_leader();
     log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
     if !speaks(&cluster, ApiKey::METADATA, 9) {
         // Without epochs to rely on, the old leader serves the reader as any follower would.
         return;
     }
     let is_named = speaks(&cluster, ApiKey::FETCH, 16);
-    assert_eq!(looks(&cluster), if is_named { 1 } else { 2 });
+    assert_eq!(cluster.struck(looks), u64::from(!is_named));
 }
 
 #[tokio::test(start_paused = true)]
