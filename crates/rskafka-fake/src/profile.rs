@@ -28,7 +28,9 @@ pub enum Profile {
     Kafka4_4,
     /// Redpanda 24.3: no flexible Produce and no DescribeCluster; the epoch of an idempotent batch is not
     /// checked, a batch may not go over the end of the sequence numbers, and aborted transactions come in
-    /// any order. That too few replicas are in sync is said late, when the append is at the leader.
+    /// any order. That too few replicas are in sync is said late, when the append is at the leader. Topic
+    /// configs that it does not know are ignored, bounds of timestamps among them; records without a key may
+    /// be appended to a compacted topic; no answer tells the time of an append.
     Redpanda,
     /// Azure Event Hubs: no topic ids, no compression but gzip, no leader epochs. An ApiVersions request
     /// that is too new ends the connection.
@@ -64,6 +66,12 @@ pub(crate) struct Quirks {
     pub(crate) list_offsets_merges: bool,
     /// A batch that says it is of log append time is taken, and taken back to create time.
     pub(crate) takes_log_append_time: bool,
+    /// A topic config that it does not know is an error.
+    pub(crate) refuses_unknown_configs: bool,
+    /// A compacted topic takes no record without a key.
+    pub(crate) compaction_needs_keys: bool,
+    /// The answer to Produce tells which time the records got in a topic of log append time.
+    pub(crate) tells_append_time: bool,
     /// ListOffsets takes negative numbers that it does not know for times.
     pub(crate) negative_times: bool,
     pub(crate) producers: Rules,
@@ -82,6 +90,9 @@ const KAFKA: Quirks = Quirks {
     min_segment_bytes: 1_048_576,
     list_offsets_merges: true,
     takes_log_append_time: true,
+    refuses_unknown_configs: true,
+    compaction_needs_keys: true,
+    tells_append_time: true,
     negative_times: false,
     producers: Rules { fences: true, wraps: true },
 };
@@ -99,6 +110,9 @@ const REDPANDA: Quirks = Quirks {
     refuses_below_min_isr: false,
     eligible_leaders: false,
     aborted_in_order: false,
+    refuses_unknown_configs: false,
+    compaction_needs_keys: false,
+    tells_append_time: false,
     producers: Rules { fences: false, wraps: false },
     ..KAFKA
 };

@@ -231,6 +231,7 @@ fn append(
     let batch = batch.check_topic(settings, quirks, now_ms).map_err(with_start)?;
     let leader_epoch = partition.leader_epoch;
     let place = |end_offset| Place { topic_id, leader_epoch, end_offset };
+    let told = |time| if quirks.tells_append_time { time } else { -1 };
     if let Some(origin) = batch.origin() {
         if origin.transactional {
             return Err(with_start(Refusal::by_validator(ErrorCode::INVALID_TXN_STATE)));
@@ -241,7 +242,7 @@ fn append(
             Sequenced::Duplicate(known) => {
                 return Ok(Appended {
                     base_offset: known.base_offset,
-                    log_append_time_ms: known.max_timestamp,
+                    log_append_time_ms: told(known.max_timestamp),
                     log_start_offset,
                     place: place(known.last_offset + 1),
                 });
@@ -259,7 +260,7 @@ fn append(
     }
     let log_start_offset = partition.latest().map_or(-1, |leader| leader.log.start_offset());
     call.state.waiting.wake(topic_id, index);
-    let log_append_time_ms = log_append_time.unwrap_or(-1);
+    let log_append_time_ms = told(log_append_time.unwrap_or(-1));
     Ok(Appended { base_offset, log_append_time_ms, log_start_offset, place: place(end_offset) })
 }
 

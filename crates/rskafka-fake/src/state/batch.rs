@@ -172,7 +172,7 @@ impl Checked {
     }
 
     fn check_topic(&self, settings: &TopicSettings, quirks: &Quirks, now_ms: i64) -> Result<(), Refusal> {
-        if settings.compacted && !self.has_keys {
+        if settings.compacted && !self.has_keys && quirks.compaction_needs_keys {
             let why = "Compacted topic cannot accept message without key";
             let records = self.places(|record| record.key.is_none(), why);
             return Err(Refusal::of_records(ErrorCode::INVALID_RECORD, records));

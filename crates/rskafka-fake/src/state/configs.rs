@@ -76,10 +76,15 @@ impl TopicConfig {
         match profile {
             Profile::Kafka2_8 => self.defaults[0],
             Profile::Kafka3_9 => self.defaults[1],
+            Profile::Redpanda if NOT_OF_REDPANDA.contains(&self.name) => None,
             Profile::Kafka4_4 | Profile::Redpanda | Profile::EventHubs => self.defaults[2],
         }
     }
 }
+
+/// Raft elects no other leader; and bounds of timestamps are the broker's, and for alerts only.
+const NOT_OF_REDPANDA: [&str; 3] =
+    ["message.timestamp.after.max.ms", "message.timestamp.before.max.ms", "unclean.leader.election.enable"];
 
 const LONG_MAX: &str = "9223372036854775807";
 
@@ -249,7 +254,10 @@ impl TopicSettings {
     ) -> Result<Self, String> {
         for (name, value) in configs {
             let Some((config, _)) = topic_config(profile, name) else {
-                return Err(format!("Unknown topic config name: {name}"));
+                if profile.quirks().refuses_unknown_configs {
+                    return Err(format!("Unknown topic config name: {name}"));
+                }
+                continue;
             };
             config.form.check(name, value, profile)?;
         }

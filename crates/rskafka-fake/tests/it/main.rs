@@ -11,6 +11,7 @@ mod idempotence;
 mod list_offsets;
 mod order;
 mod produce;
+mod redpanda;
 mod replication;
 #[cfg(feature = "sasl")]
 mod sasl;

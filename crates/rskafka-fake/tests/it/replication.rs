@@ -293,7 +293,8 @@ async fn a_new_leader_that_does_not_know_the_end_says_so_from_version_5_on() {
 
 #[tokio::test]
 async fn unclean_elections_happen_by_themselves_where_the_topic_allows_them() {
-    for (allowed, leader) in [("false", None), ("true", Some(2))] {
+    let unclean = (profile() != Profile::Redpanda).then_some(2);
+    for (allowed, leader) in [("false", None), ("true", unclean)] {
         let cluster = cluster(2).await;
         cluster.create_topic_with("t", 1, 2, [("unclean.leader.election.enable", allowed)]).unwrap();
         cluster.move_leader("t", 0, 1).unwrap();
@@ -374,7 +375,8 @@ async fn retention_keeps_what_is_not_committed() {
 
 #[tokio::test]
 async fn a_broker_that_starts_leads_what_has_no_leader_where_unclean_elections_are_allowed() {
-    for (allowed, leader) in [("true", Some(2)), ("false", None)] {
+    let unclean = (profile() != Profile::Redpanda).then_some(2);
+    for (allowed, leader) in [("true", unclean), ("false", None)] {
         let cluster = cluster(2).await;
         cluster.create_topic_with("t", 1, 2, [("unclean.leader.election.enable", allowed)]).unwrap();
         cluster.move_leader("t", 0, 1).unwrap();

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::redpanda;
 use bytes::{Bytes, BytesMut};
 use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
 use rskafka_protocol::messages::fetch::{
@@ -49,15 +50,32 @@ macro_rules! needs {
         if !$crate::support::speaks::<$request>($version).await {
             return $crate::support::skipped($why);
         }
+        $crate::support::applies();
     };
 }
 pub(crate) use needs;
 
 /// Says that the present test shows nothing, past libtest's capture: `cargo xtask test` counts these lines.
+/// Of Redpanda, the one table of what does not apply must say it too.
 pub(crate) fn skipped(why: &str) {
     let thread = std::thread::current();
-    let line = format!("\nskipped under {}: {}: {why}\n", profile(), thread.name().unwrap_or_default());
+    // With one thread for all tests, it has no test's name.
+    let name = thread.name().unwrap_or_default();
+    let why = match profile() {
+        Profile::Redpanda if name.contains("::") => {
+            redpanda::why_not(name).unwrap_or_else(|| panic!("{name} is not in the table of redpanda.rs"))
+        }
+        _ => why,
+    };
+    let line = format!("\nskipped under {}: {name}: {why}\n", profile());
     std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
+}
+
+/// Checks that the table does not exclude a test that Redpanda has all for.
+pub(crate) fn applies() {
+    let thread = std::thread::current();
+    let why = thread.name().and_then(redpanda::why_not).filter(|_| profile() == Profile::Redpanda);
+    assert_eq!(why, None, "it applies to Redpanda after all");
 }
 
 /// Whether the profile's brokers have this version of an API.

@@ -94,7 +94,6 @@ async fn topics_that_cannot_be_are_refused_with_kafkas_codes() {
         (new_topic("a b", 1, 1), ErrorCode::INVALID_TOPIC_EXCEPTION),
         (new_topic("..", 1, 1), ErrorCode::INVALID_TOPIC_EXCEPTION),
         (new_topic(&"x".repeat(250), 1, 1), ErrorCode::INVALID_TOPIC_EXCEPTION),
-        (with_config("no.such.config", "1"), ErrorCode::INVALID_CONFIG),
         (with_config("retention.ms", "soon"), ErrorCode::INVALID_CONFIG),
         (assigned(1, &[1]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
         (assigned(0, &[1, 1]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
@@ -112,6 +111,21 @@ async fn topics_that_cannot_be_are_refused_with_kafkas_codes() {
     assert_eq!(answers.len(), if profile() == Profile::Kafka2_8 { 2 } else { 1 });
     assert!(answers.iter().all(|answer| answer.error_code == ErrorCode::INVALID_REQUEST));
     assert!(cluster.topic_id("t").is_err() && cluster.topic_id("twice").is_err());
+}
+
+#[tokio::test]
+async fn a_config_that_no_broker_knows_is_refused_but_ignored_by_redpanda() {
+    let cluster = cluster(1).await;
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let config = CreatableTopicConfig { name: "no.such.config".to_owned(), value: Some("1".to_owned()) };
+    let topic = CreatableTopic { configs: vec![config], ..new_topic("t", 1, 1) };
+    let result = create(&mut client, 7, topic).await;
+    let (expected, text) = match profile() {
+        Profile::Redpanda => (ErrorCode::NONE, None),
+        _ => (ErrorCode::INVALID_CONFIG, Some("Unknown topic config name: no.such.config")),
+    };
+    assert_eq!((result.error_code, result.error_message.as_deref()), (expected, text));
+    assert_eq!(cluster.topic_id("t").is_ok(), expected.is_ok());
 }
 
 #[tokio::test]
@@ -292,7 +306,6 @@ async fn what_is_wrong_with_a_new_topic_is_said_in_kafkas_words() {
             with("min.cleanable.dirty.ratio", "2"),
             "Invalid value 2.0 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
         ),
-        (with("no.such", "1"), "Unknown topic config name: no.such"),
         (
             new_topic("t", 1, 3),
             "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached \

@@ -25,12 +25,17 @@ use environment::Environment;
 /// Held by every test; alone by those that freeze brokers, for which the others would have to wait.
 static BROKERS: RwLock<()> = RwLock::new(());
 
-fn run<F: Future<Output = ()>>(case: impl FnOnce(Brokers) -> F) {
+fn run<F: Future<Output = ()>>(name: &str, case: impl FnOnce(Brokers) -> F) {
     if std::env::var_os("TEST_INTEGRATION").is_none() {
         println!("skipped: set TEST_INTEGRATION=1 and KAFKA_CONNECT=host:port to run it on a broker");
         return;
     }
-    block_on(case(brokers()));
+    block_on(async {
+        match common::why_not(name, &brokers()).await {
+            Some(why) => common::skipped(name, why),
+            None => case(brokers()).await,
+        }
+    });
 }
 
 fn brokers() -> Brokers {
@@ -44,8 +49,23 @@ fn block_on(test: impl Future<Output = ()>) {
     run_to_end(test);
 }
 
+/// Says so where a test that needs an environment of `cargo xtask` does not apply to the brokers at hand.
+fn is_skipped() -> bool {
+    if std::env::var_os("KAFKA_CONNECT").is_none() {
+        return false;
+    }
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let why = runtime.block_on(common::why_not(name, &brokers()));
+    why.inspect(|why| common::skipped(name, why)).is_some()
+}
+
 /// Runs a test while no other one runs.
 fn alone<F: Future<Output = ()>>(test: impl FnOnce(Environment) -> F) {
+    if is_skipped() {
+        return;
+    }
     let _alone = BROKERS.write().unwrap_or_else(PoisonError::into_inner);
     run_to_end(test(Environment::get()));
 }

@@ -23,7 +23,7 @@ const FIND_ONE_COORDINATOR: i16 = 3;
 
 #[test]
 fn recovery_ends_where_the_log_ends_in_markers() {
-    crate::run(async |brokers: Brokers| {
+    crate::run("transactions::recovery_ends_where_the_log_ends_in_markers", async |brokers: Brokers| {
         let client = Client::new_plain(brokers.clone()).await.unwrap();
         let topic = new_topic("markers");
         client.create_topic(&topic, 1, 1).await.unwrap();

@@ -9,10 +9,13 @@ pub mod offsets;
 pub mod raw;
 pub mod readme;
 pub mod recover;
+#[path = "../../../rskafka-fake/tests/it/redpanda.rs"]
+mod redpanda;
 pub mod refusals;
 pub mod topics;
 pub mod waiting;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -66,17 +69,38 @@ pub async fn served(client: &Client, topic: &str, partition: i32) -> PartitionCl
     tokio::time::timeout(PATIENCE, asking).await.expect("nobody leads the new topic")
 }
 
-/// Whether the brokers' metadata tells a topic from another one of the same name.
-pub async fn has_topic_ids(brokers: &Brokers) -> bool {
-    const SINCE_METADATA: i16 = 10;
+/// What a broker advertises: its APIs, each with its newest version.
+async fn advertised(brokers: &Brokers) -> HashMap<ApiKey, i16> {
     let mut stream = TcpStream::connect(&brokers[0]).await.unwrap();
     let request = encode_request(&ApiVersionsRequest::default(), 0, 1, None).unwrap();
     stream.write_all(&request.to_bytes()).await.unwrap();
     let mut frame = vec![0; stream.read_u32().await.unwrap() as usize];
     stream.read_exact(&mut frame).await.unwrap();
     let (_, answer) = decode_response::<ApiVersionsResponse>(0, &frame.into()).unwrap();
-    let metadata = answer.api_keys.iter().find(|api| api.api_key == ApiKey::METADATA.0).unwrap();
-    metadata.max_version >= SINCE_METADATA
+    answer.api_keys.iter().map(|api| (ApiKey(api.api_key), api.max_version)).collect()
+}
+
+/// Whether the brokers' metadata tells a topic from another one of the same name.
+pub async fn has_topic_ids(brokers: &Brokers) -> bool {
+    const SINCE_METADATA: i16 = 10;
+    advertised(brokers).await[&ApiKey::METADATA] >= SINCE_METADATA
+}
+
+/// Why a test does not apply to these brokers; `None` if it does.
+///
+/// Redpanda is known by what it advertises: Apache Kafka, since it has DescribeProducers, has had Produce 9 too.
+pub async fn why_not(test: &str, brokers: &Brokers) -> Option<&'static str> {
+    const WITH_DESCRIBE_PRODUCERS: i16 = 9;
+    let advertised = advertised(brokers).await;
+    let is_redpanda = advertised.contains_key(&ApiKey::DESCRIBE_PRODUCERS)
+        && advertised[&ApiKey::PRODUCE] < WITH_DESCRIBE_PRODUCERS;
+    redpanda::why_not(test).filter(|_| is_redpanda)
+}
+
+/// Says that a test shows nothing, past libtest's capture: `cargo xtask test` counts these lines.
+pub fn skipped(test: &str, why: &str) {
+    let line = format!("\nskipped under redpanda: {test}: {why}\n");
+    std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
 }
 
 /// A record with a value only.
@@ -118,7 +142,7 @@ pub fn values(records: &[RecordAndOffset]) -> Vec<String> {
     records.iter().map(value).collect()
 }
 
-/// Lists cases as tests: `$run` is called with each case's function.
+/// Lists cases as tests: `$run` is called with each case's name and function.
 #[macro_export]
 macro_rules! cases {
     ($run:path; $($module:ident::{$($case:ident),* $(,)?};)*) => {$(
@@ -126,7 +150,8 @@ macro_rules! cases {
             $(
                 #[test]
                 fn $case() {
-                    $run($crate::common::$module::$case);
+                    let name = concat!(stringify!($module), "::", stringify!($case));
+                    $run(name, $crate::common::$module::$case);
                 }
             )*
         }
@@ -165,6 +190,8 @@ macro_rules! all_cases {
                 a_produce_to_a_deleted_topic_is_not_written,
                 a_recreated_topic_is_reported,
                 what_is_called_not_written_is_not_in_the_log,
+                a_record_without_a_key_is_not_written_to_a_compacted_topic,
+                a_record_that_is_too_old_is_not_written,
                 an_answer_larger_than_the_limit_is_refused_unread,
                 a_fetch_asks_for_no_more_than_the_largest_frame_holds,
                 a_new_partition_client_looks_at_what_is_there_now,
@@ -177,6 +204,8 @@ macro_rules! all_cases {
                 a_deleted_topic_is_gone,
                 too_many_replicas_are_refused,
                 configs_are_taken_over,
+                an_append_tells_the_time_that_the_broker_gave_it,
+                an_unknown_config_is_refused,
             };
             waiting::{
                 a_fetch_waits_for_records,

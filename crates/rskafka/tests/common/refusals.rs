@@ -135,46 +135,52 @@ async fn create_again(client: &Client, topic: &str) {
     }
 }
 
-/// Asks for what brokers refuse, between appends that they take, and reads the log back.
 pub async fn what_is_called_not_written_is_not_in_the_log(brokers: Brokers) {
-    let client = Client::new_plain(brokers).await.unwrap();
-    let yesterday = super::now() - Duration::from_secs(24 * 60 * 60);
-    for (config, value, code) in [
-        ("max.message.bytes", "1000", ErrorCode::MESSAGE_TOO_LARGE),
-        ("cleanup.policy", "compact", ErrorCode::INVALID_RECORD),
-        ("message.timestamp.before.max.ms", "60000", ErrorCode::INVALID_TIMESTAMP),
-    ] {
-        let topic = new_topic("refused");
-        let created = client.create_topic(&topic, 1, 1).config(config, value).await;
-        // Before Kafka 3.6 there is one for both sides.
-        if created.as_ref().is_err_and(|error| error.code() == Some(ErrorCode::INVALID_CONFIG)) {
-            let both = "message.timestamp.difference.max.ms";
-            client.create_topic(&topic, 1, 1).config(both, value).await.unwrap();
-        } else {
-            created.unwrap();
-        }
-        let log = client.partition_client(&topic, 0).await.unwrap();
-        let keyed = |value: &str| Record { key: Some(b"key".to_vec()), ..keyless(value.as_bytes().to_vec()) };
-        let refused = match code {
-            ErrorCode::MESSAGE_TOO_LARGE => Record { value: vec![0; 5000], ..keyed("") },
-            ErrorCode::INVALID_RECORD => keyless(b"never".to_vec()),
-            ErrorCode::INVALID_TIMESTAMP => Record { timestamp: yesterday, ..keyed("never") },
-            _ => keyed("never"),
-        };
-        for name in ["before", "after"] {
-            log.produce([keyed(name)]).await.unwrap();
-            let error = log.produce([refused.clone()]).await.expect_err(config);
-            assert_eq!(
-                (error.code(), error.outcome()),
-                (Some(code), Outcome::NotWritten),
-                "{config}: {error}"
-            );
-        }
-        assert_eq!(values(&read_all(&log).await), ["before", "after"], "{config}");
-    }
+    let large = Record { value: vec![0; 5000], ..keyed("") };
+    not_written(brokers, ("max.message.bytes", "1000"), large, ErrorCode::MESSAGE_TOO_LARGE).await;
 }
 
-fn keyless(value: Vec<u8>) -> Record<Option<Vec<u8>>, Vec<u8>, ()> {
+pub async fn a_record_without_a_key_is_not_written_to_a_compacted_topic(brokers: Brokers) {
+    let keyless = keyless(b"never".to_vec());
+    not_written(brokers, ("cleanup.policy", "compact"), keyless, ErrorCode::INVALID_RECORD).await;
+}
+
+pub async fn a_record_that_is_too_old_is_not_written(brokers: Brokers) {
+    let yesterday = super::now() - Duration::from_secs(24 * 60 * 60);
+    let old = Record { timestamp: yesterday, ..keyed("never") };
+    let config = ("message.timestamp.before.max.ms", "60000");
+    not_written(brokers, config, old, ErrorCode::INVALID_TIMESTAMP).await;
+}
+
+/// Appends what a topic's config has brokers refuse, between appends that they take, and reads the log back.
+async fn not_written(brokers: Brokers, config: (&str, &str), refused: KeyedRecord, code: ErrorCode) {
+    let client = Client::new_plain(brokers).await.unwrap();
+    let topic = new_topic("refused");
+    let (name, value) = config;
+    let created = client.create_topic(&topic, 1, 1).config(name, value).await;
+    // Before Kafka 3.6 there is one for both sides.
+    if created.as_ref().is_err_and(|error| error.code() == Some(ErrorCode::INVALID_CONFIG)) {
+        let both = "message.timestamp.difference.max.ms";
+        client.create_topic(&topic, 1, 1).config(both, value).await.unwrap();
+    } else {
+        created.unwrap();
+    }
+    let log = client.partition_client(&topic, 0).await.unwrap();
+    for taken in ["before", "after"] {
+        log.produce([keyed(taken)]).await.unwrap();
+        let error = log.produce([refused.clone()]).await.expect_err(name);
+        assert_eq!((error.code(), error.outcome()), (Some(code), Outcome::NotWritten), "{error}");
+    }
+    assert_eq!(values(&read_all(&log).await), ["before", "after"]);
+}
+
+type KeyedRecord = Record<Option<Vec<u8>>, Vec<u8>, ()>;
+
+fn keyed(value: &str) -> KeyedRecord {
+    Record { key: Some(b"key".to_vec()), ..keyless(value.as_bytes().to_vec()) }
+}
+
+fn keyless(value: Vec<u8>) -> KeyedRecord {
     Record { key: None, value, headers: (), timestamp: super::now() }
 }
 

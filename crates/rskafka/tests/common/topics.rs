@@ -1,14 +1,16 @@
 //! Topics come and go.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use rskafka::client::Client;
 use rskafka::client::error::{ErrorKind, Outcome};
+use rskafka::client::{Client, PartitionClient};
 use rskafka::protocol::ErrorCode;
 use rskafka::protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use rskafka::record::Record;
 
 use super::raw::{call, connect};
-use super::{Brokers, new_topic, record, served};
+use super::{Brokers, new_topic, now, record, served};
 
 pub async fn a_created_topic_is_listed_with_its_partitions(brokers: Brokers) {
     let client = Client::new_plain(brokers).await.unwrap();
@@ -115,7 +117,7 @@ pub async fn a_deleted_topic_is_gone(brokers: Brokers) {
     while client.list_topics().await.unwrap().iter().any(|topic| topic.name == name) {
         rounds += 1;
         assert!(rounds < 100, "still listed");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let error = client.delete_topic(&name).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::UnknownTopicOrPartition);
@@ -128,13 +130,30 @@ pub async fn too_many_replicas_are_refused(brokers: Brokers) {
 }
 
 pub async fn configs_are_taken_over(brokers: Brokers) {
-    let client = Client::new_plain(brokers).await.unwrap();
+    let (log, sent) = stamped_by_the_broker(&brokers).await;
+    log.produce([sent.clone()]).await.unwrap();
+    let (records, _) = log.fetch_records(0, 1..1_000_000, 1_000).await.unwrap();
+    assert!(records[0].record.timestamp > sent.timestamp + Duration::from_secs(60), "{records:?}");
+}
+
+pub async fn an_append_tells_the_time_that_the_broker_gave_it(brokers: Brokers) {
+    let (log, sent) = stamped_by_the_broker(&brokers).await;
+    let produced = log.produce([sent]).await.unwrap();
+    let (records, _) = log.fetch_records(0, 1..1_000_000, 1_000).await.unwrap();
+    assert_eq!(produced.log_append_time, Some(records[0].record.timestamp));
+}
+
+/// A log that keeps the time of the append instead of the record's, and an old record.
+async fn stamped_by_the_broker(brokers: &Brokers) -> (PartitionClient, Record<(), Vec<u8>, ()>) {
+    let client = Client::new_plain(brokers.clone()).await.unwrap();
     let name = new_topic("configs");
     client.create_topic(&name, 1, 1).config("message.timestamp.type", "LogAppendTime").await.unwrap();
     let log = client.partition_client(&name, 0).await.unwrap();
-    let produced = log.produce([record("stamped by the broker")]).await.unwrap();
-    let (records, _) = log.fetch_records(0, 1..1_000_000, 1_000).await.unwrap();
-    assert_eq!(Some(records[0].record.timestamp), produced.log_append_time);
+    (log, Record { timestamp: now() - Duration::from_secs(3600), ..record("stamped by the broker") })
+}
+
+pub async fn an_unknown_config_is_refused(brokers: Brokers) {
+    let client = Client::new_plain(brokers).await.unwrap();
     let error =
         client.create_topic(new_topic("configs"), 1, 1).config("no.such", "config").await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Broker(ErrorCode::INVALID_CONFIG), "{error}");

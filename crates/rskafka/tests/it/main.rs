@@ -32,16 +32,23 @@ mod resending;
 mod sessions;
 mod throttling;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use common::Brokers;
 use kit::fake;
 
-/// The cases of `common` run over TCP and in real time, as on a real broker.
-fn run<F: Future<Output = ()>>(case: fn(Brokers) -> F) {
+/// The cases of `common` run over TCP and in real time, as on a real broker. One that does not apply must fail: else the table
+/// that says so is out of date.
+fn run<F: Future<Output = ()>>(name: &str, case: fn(Brokers) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
-    runtime.block_on(async {
-        let cluster = fake().brokers(3).start().await.unwrap();
-        case(cluster.bootstrap_servers()).await;
-    });
+    let cluster = runtime.block_on(fake().brokers(3).start()).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let Some(why) = runtime.block_on(common::why_not(name, &brokers)) else {
+        return runtime.block_on(case(brokers));
+    };
+    let fails = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case(brokers)))).is_err();
+    assert!(fails, "{name} passes, though {why}");
+    common::skipped(name, why);
 }
 
 all_cases!(crate::run);
