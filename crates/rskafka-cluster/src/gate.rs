@@ -18,6 +18,8 @@ const AT_ONCE: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Gate {
     turns: Semaphore,
+    /// Held by the one that may try while attempts fail.
+    alone: tokio::sync::Mutex<()>,
     attempts: Mutex<Attempts>,
 }
 
@@ -35,8 +37,15 @@ struct Attempts {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { turns: Semaphore::new(AT_ONCE as usize), attempts: Mutex::default() }
+        let turns = Semaphore::new(AT_ONCE as usize);
+        Self { turns, alone: tokio::sync::Mutex::default(), attempts: Mutex::default() }
     }
+}
+
+/// Leave to connect.
+struct Turn<'a> {
+    _alone: Option<tokio::sync::MutexGuard<'a, ()>>,
+    _permits: SemaphorePermit<'a>,
 }
 
 impl Gate {
@@ -53,7 +62,10 @@ impl Gate {
         open: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let failed_before = self.attempts().failed;
-        let _turn = self.turn(deadline).await?;
+        let Ok(turn) = timeout_at(deadline.instant(), self.turn()).await else {
+            return Err(self.attempts().last.clone().unwrap_or(Failure::Waited));
+        };
+        let _turn = turn?;
         let (failed, not_before, last) = {
             let attempts = self.attempts();
             (attempts.failed, attempts.not_before, attempts.last.clone())
@@ -91,18 +103,23 @@ impl Gate {
     }
 
     /// A turn among others; alone, while attempts fail.
-    async fn turn(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, Failure> {
-        let wanted = if self.is_failing() { AT_ONCE } else { 1 };
-        let Ok(turn) = timeout_at(deadline.instant(), self.turns.acquire_many(wanted)).await else {
-            return Err(self.attempts().last.clone().unwrap_or(Failure::Waited));
-        };
+    async fn turn(&self) -> Result<Turn<'_>, Failure> {
         // The semaphore is never closed.
-        let mut turn = turn.map_err(|_| Failure::Closed)?;
-        if wanted > 1 && !self.is_failing() {
-            // The address works again: let the others in.
-            drop(turn.split(AT_ONCE as usize - 1));
+        let closed = |_| Failure::Closed;
+        if self.is_failing() {
+            let alone = self.alone.lock().await;
+            // Those that waited for their turn alone go side by side once the address works.
+            if self.is_failing() {
+                let mut permits = self.turns.acquire_many(AT_ONCE).await.map_err(closed)?;
+                if self.is_failing() {
+                    return Ok(Turn { _alone: Some(alone), _permits: permits });
+                }
+                drop(permits.split(AT_ONCE as usize - 1));
+                return Ok(Turn { _alone: None, _permits: permits });
+            }
         }
-        Ok(turn)
+        let permit = self.turns.acquire().await.map_err(closed)?;
+        Ok(Turn { _alone: None, _permits: permit })
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod backing_off;
+mod candidates;
 mod identity;
 mod lanes;
 mod refreshing;
@@ -11,10 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rskafka_fake::{FakeCluster, FakeClusterBuilder};
+use rskafka_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 use rskafka_protocol::messages::list_offsets::{
     LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
-use rskafka_protocol::{ApiKey, Uuid};
+use rskafka_protocol::{ApiKey, ErrorCode, Uuid};
 use rskafka_transport::{Deadline, Endpoint, Env};
 use tokio::time::Instant;
 
@@ -84,13 +86,13 @@ impl Net {
         state.routes.get(&default.1).cloned().unwrap_or(default)
     }
 
-    fn env(&self) -> Env {
+    fn env(&self, seed: u64) -> Env {
         let net = self.clone();
         let connector = move |host: String, port: u16| {
             let (cluster, broker) = net.dial(host);
             async move { cluster.connect(&broker, port).await }
         };
-        Env::builder().connector(connector).random_seed(1).build()
+        Env::builder().connector(connector).random_seed(seed).build()
     }
 }
 
@@ -108,7 +110,7 @@ async fn connected(builder: FakeClusterBuilder, brokers: usize) -> (FakeCluster,
     let net = Net::of(&fake);
     let hosts: Vec<_> = (1..=brokers).map(|id| format!("broker-{id}")).collect();
     let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
-    let cluster = connect(net.env(), config(&hosts)).await;
+    let cluster = connect(net.env(1), config(&hosts)).await;
     fake.clear_requests();
     net.dialled();
     (fake, cluster, net)

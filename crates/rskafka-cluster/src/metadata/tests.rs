@@ -153,3 +153,17 @@ fn a_client_sent_back_to_the_start_remembers_which_cluster_it_is_of_and_nothing_
     assert_eq!((metadata.brokers().count(), metadata.controller(), metadata.asked.clone()), (0, None, None));
     assert_eq!(metadata.leader("wal", 0), LeaderLookup::Ask);
 }
+
+#[test]
+fn an_answer_of_the_same_epoch_is_taken_for_it_may_know_of_other_replicas_in_sync() {
+    let in_sync = |isr: &[i32]| {
+        let mut answer = answer(1, 1, 5);
+        answer.topics[0].partitions[0].isr_nodes = isr.to_vec();
+        answer
+    };
+    let mut metadata = Metadata::default();
+    for isr in [&[1, 2, 3][..], &[1], &[1, 2]] {
+        let topics = metadata.apply(12, &in_sync(isr), false);
+        assert_eq!(topics[0].1.as_ref().unwrap().partitions[&0].isr, isr);
+    }
+}

@@ -1,5 +1,7 @@
 //! The way to one address, where callers differ in how long they can wait.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::Failure;
 use crate::gate::Gate;
@@ -67,4 +69,73 @@ async fn a_patient_caller_gets_through_at_once_when_its_hasty_neighbours_gave_up
     fake.rejoin_broker(1).unwrap();
     patient.await.unwrap().unwrap();
     assert!(back_at.elapsed() <= millis(5), "{:?}", back_at.elapsed());
+}
+
+/// Lets attempts fail until one after `failures` works.
+async fn fail(gate: &Gate, cluster: &Cluster, failures: u32) {
+    for _ in 0..failures {
+        gate.pass(cluster, after(millis(60_000)), async { Err::<(), _>(Failure::NoLeader) })
+            .await
+            .unwrap_err();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_success_pauses_begin_with_the_shortest_again() {
+    let (_fake, cluster, _) = connected(fake(), 1).await;
+    let gate = Gate::default();
+    fail(&gate, &cluster, 6).await;
+    gate.pass(&cluster, after(millis(5000)), async { Ok(()) }).await.unwrap();
+    fail(&gate, &cluster, 1).await;
+    let failed_at = now();
+    gate.pass(&cluster, after(millis(5000)), async { Ok(()) }).await.unwrap();
+    let pause = failed_at.elapsed();
+    assert!((millis(40)..=millis(62)).contains(&pause), "{pause:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_an_address_works_again_all_that_wait_for_it_connect_side_by_side() {
+    let (_fake, cluster, _) = connected(fake(), 1).await;
+    let gate = Arc::new(Gate::default());
+    fail(&gate, &cluster, 1).await;
+    let failed_at = now();
+    let waiting: Vec<_> = (0..17)
+        .map(|_| {
+            let (gate, cluster) = (gate.clone(), cluster.clone());
+            let opening = async {
+                tokio::time::sleep(millis(100)).await;
+                Ok(())
+            };
+            tokio::spawn(async move { gate.pass(&cluster, after(millis(5000)), opening).await })
+        })
+        .collect();
+    for passing in waiting {
+        passing.await.unwrap().unwrap();
+    }
+    // The pause, one attempt alone, and then two times eight.
+    let elapsed = failed_at.elapsed();
+    assert!((millis(340)..=millis(370)).contains(&elapsed), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_address_fails_one_attempt_at_a_time_is_made_and_all_that_wait_get_its_failure() {
+    let (_fake, cluster, _) = connected(fake(), 1).await;
+    let gate = Arc::new(Gate::default());
+    fail(&gate, &cluster, 1).await;
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let (gate, cluster, attempts) = (gate.clone(), cluster.clone(), attempts.clone());
+            let opening = async move {
+                attempts.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(millis(100)).await;
+                Err::<(), _>(Failure::NoLeader)
+            };
+            tokio::spawn(async move { gate.pass(&cluster, after(millis(5000)), opening).await })
+        })
+        .collect();
+    for passing in waiting {
+        passing.await.unwrap().unwrap_err();
+    }
+    assert_eq!(attempts.load(Ordering::Relaxed), 1);
 }

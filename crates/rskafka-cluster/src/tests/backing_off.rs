@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rskafka_fake::Fault;
-use rskafka_protocol::ErrorCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
@@ -106,4 +105,42 @@ async fn a_broker_that_closes_each_connection_right_after_its_opening_is_not_dia
     // A connection that ended before its first request is made again once within an attempt.
     let dials = dials.load(Ordering::Relaxed) - 1;
     assert!(error.attempts <= 13 && dials <= 2 * error.attempts as usize, "{dials} dials: {error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_go_on_naming_another_leader_are_not_asked_in_a_hot_loop() {
+    let (fake, cluster, _) = connected(fake(), 2).await;
+    let (deadline, lane) = (after(LONG), Lane::new());
+    let leader = cluster.leader(TOPIC, 0, deadline).await.unwrap();
+    let (mut epoch, mut leader_id) = (leader.epoch.unwrap(), leader.broker.id);
+    let decide = |attempt: Attempt<'_, ListOffsetsResponse>| {
+        attempt.outcome.unwrap();
+        // Each names the other one, in an epoch that is newer still; after very many times it is content.
+        (epoch, leader_id) = (epoch + 1, 3 - leader_id);
+        let endpoint = Some(Endpoint::new(format!("broker-{leader_id}"), 9092));
+        let hint = LeaderHint { leader_id, leader_epoch: epoch, endpoint };
+        match epoch {
+            500.. => Verdict::Done,
+            _ => Verdict::of_code(ErrorCode::NOT_LEADER_OR_FOLLOWER, None, Some(hint)),
+        }
+    };
+    let target = Target::Leader { topic: TOPIC, partition: 0, topic_id: Uuid::ZERO };
+    let call = Call { target, via: Via::Own(&lane), deadline };
+    let build = |_: &Route| Prepared::new(ListOffsetsRequest { replica_id: -1, ..Default::default() });
+    let error = cluster.send(call, build, decide).await.unwrap_err();
+    assert!(error.gave_up && error.attempts <= 2 * 13, "{error}");
+    assert_eq!(arrivals(&fake, ApiKey::LIST_OFFSETS).len(), error.attempts as usize);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_an_attempt_may_have_taken_effect_is_remembered_over_those_after_it() {
+    let (fake, cluster, _) = connected(fake(), 1).await;
+    for code in [ErrorCode::REQUEST_TIMED_OUT, ErrorCode::OFFSET_NOT_AVAILABLE] {
+        fake.inject(Fault::answer(code).on(ApiKey::LIST_OFFSETS));
+        fake.inject(Fault::answer(ErrorCode::OFFSET_NOT_AVAILABLE).on(ApiKey::LIST_OFFSETS).times(200));
+        let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
+        assert!(error.attempts > 2, "{error}");
+        assert_eq!(error.may_have_taken_effect, code == ErrorCode::REQUEST_TIMED_OUT);
+        fake.clear_faults();
+    }
 }

@@ -1,7 +1,6 @@
 //! What is kept after another cluster has answered, or a broker has sent the client back to the start.
 
 use rskafka_fake::Fault;
-use rskafka_protocol::{ApiKey, ErrorCode};
 use tokio::time::sleep;
 
 use super::*;
@@ -57,7 +56,7 @@ async fn a_client_that_is_sent_back_to_the_start_does_not_join_another_cluster()
     let other = start(fake().seed(2), 3).await;
     let net = Net::of(&ours);
     net.lead("bootstrap", &ours, "broker-1");
-    let cluster = connect(net.env(), config(&["bootstrap"])).await;
+    let cluster = connect(net.env(1), config(&["bootstrap"])).await;
     ask_leader(&cluster, &Lane::new(), after(millis(1000))).await.unwrap();
 
     net.lead("bootstrap", &other, "broker-1");

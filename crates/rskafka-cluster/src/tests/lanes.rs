@@ -25,7 +25,7 @@ async fn a_failure_at_one_broker_is_not_reported_for_another() {
     let net = Net::of(&fake);
     let mut config = config(&["broker-2"]);
     config.connection.connect_timeout = millis(500);
-    let cluster = connect(net.env(), config).await;
+    let cluster = connect(net.env(1), config).await;
     fake.isolate_broker(1).unwrap();
     let lane = Arc::new(Lane::new());
     let started = now();
