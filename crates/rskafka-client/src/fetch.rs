@@ -93,7 +93,7 @@ impl Fetched {
     ///
     /// There may be none, and still [`next_offset`](Self::next_offset) lies behind the offset asked for:
     /// transaction markers, and what compaction removed, take up offsets without being records.
-    pub fn into_records(self) -> impl ExactSizeIterator<Item = RecordAndOffset> {
+    pub fn into_records(self) -> impl Iterator<Item = RecordAndOffset> {
         self.records.into_iter()
     }
 
