@@ -6,10 +6,11 @@
 //! command is not hit by the terminal's Ctrl-C.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::process::{self, Process};
 use crate::say::counted;
+use crate::{progress, workspace};
 
 static OWNED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
@@ -31,9 +33,16 @@ pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(2);
 
 /// How often a logged command is looked at.
 const POLL: Duration = Duration::from_millis(20);
-/// What cargo says while another cargo builds in the same folder, and how far into its output to look for it.
+/// What cargo says while another cargo builds in the same folder.
 const WAITS_FOR_LOCK: &str = "Blocking waiting for file lock";
-const HEAD: u64 = 4096;
+/// How often the last line of a log is shown: on a terminal, and elsewhere.
+const REDRAW: Duration = Duration::from_millis(200);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+/// So much of the end of a log has its last line in it.
+const TAIL: u64 = 2048;
+const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+static KEEPS_OUTPUT: AtomicBool = AtomicBool::new(false);
 
 /// Makes Ctrl-C, SIGTERM and SIGHUP end every owned process before this one.
 pub(crate) fn end_with_this_process() -> Result<()> {
@@ -114,8 +123,16 @@ impl Drop for Owned {
     }
 }
 
+/// Has `run` and `run_shown` show what a command prints only if it fails.
+pub(crate) fn keep_output() {
+    KEEPS_OUTPUT.store(true, Ordering::Relaxed);
+}
+
 /// Runs a command in the foreground.
 pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
+    if KEEPS_OUTPUT.load(Ordering::Relaxed) {
+        return Ok(run_kept(command)?.0);
+    }
     Owned::spawn(command.stdin(Stdio::null()), COMMAND_GRACE)?.wait()
 }
 
@@ -126,7 +143,8 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> 
     let mut owned =
         Owned::spawn(command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file), COMMAND_GRACE)?;
     let since = Instant::now();
-    let mut has_told = false;
+    let (mut shown, mut has_told) = (since, false);
+    let pause = if progress::is_on_terminal() { REDRAW } else { SIGN_OF_LIFE };
     let status = loop {
         if let Some(status) = owned.child.try_wait()? {
             break status;
@@ -134,9 +152,17 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> 
         if since.elapsed() >= limit {
             bail!("it did not end within {} s: see {}", limit.as_secs(), log.display());
         }
-        if !has_told && waits_for_lock(log) {
+        let last = last_line(log);
+        if !has_told && last.contains(WAITS_FOR_LOCK) {
             note!("another cargo is building in this target folder: waiting for it to end");
             has_told = true;
+        }
+        if shown.elapsed() >= pause {
+            shown = Instant::now();
+            progress::show(&last);
+            if !progress::is_on_terminal() {
+                note!("  after {} s: {last}", since.elapsed().as_secs());
+            }
         }
         std::thread::sleep(POLL);
     };
@@ -144,10 +170,16 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> 
     Ok((status, String::from_utf8_lossy(&fs::read(log)?).into_owned()))
 }
 
-fn waits_for_lock(log: &Path) -> bool {
-    let mut head = Vec::new();
-    let read = File::open(log).and_then(|file| file.take(HEAD).read_to_end(&mut head));
-    read.is_ok() && String::from_utf8_lossy(&head).contains(WAITS_FOR_LOCK)
+fn last_line(log: &Path) -> String {
+    let mut end = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        let from = file.metadata()?.len().saturating_sub(TAIL);
+        file.seek(SeekFrom::Start(from))?;
+        file.take(TAIL).read_to_end(&mut end)
+    });
+    let text = String::from_utf8_lossy(&end);
+    let last = text.lines().rfind(|line| !line.trim().is_empty());
+    read.ok().and(last).unwrap_or("nothing printed yet").trim().to_owned()
 }
 
 /// Runs a command in the foreground and hands each part of its standard output to `part` as it comes.
@@ -166,8 +198,25 @@ pub(crate) fn run_piped(
     }
 }
 
+fn run_kept(command: &mut Command) -> Result<(ExitStatus, String)> {
+    let logs = workspace::target_dir().join("xtask");
+    fs::create_dir_all(&logs)?;
+    let log = logs.join(format!("output-{}.log", std::process::id()));
+    let outcome = run_logged(command, &log, NO_LIMIT);
+    let _ = fs::remove_file(&log);
+    if let Ok((status, output)) = &outcome
+        && !status.success()
+    {
+        say!("{}", output.trim_end());
+    }
+    outcome
+}
+
 /// Runs a command, shows its standard output as it comes, and returns it.
 pub(crate) fn run_shown(command: &mut Command) -> Result<(ExitStatus, String)> {
+    if KEEPS_OUTPUT.load(Ordering::Relaxed) {
+        return run_kept(command);
+    }
     let mut text = Vec::new();
     let status = run_piped(command, |part| {
         let mut stdout = std::io::stdout().lock();

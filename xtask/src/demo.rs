@@ -15,7 +15,7 @@ use crate::children::{self, COMMAND_GRACE, Owned};
 use crate::env::cluster::Kafka;
 use crate::env::version::Version;
 use crate::progress::Step;
-use crate::workspace;
+use crate::workspace::{self, RELEASE};
 
 /// How long the consumer waits for a record that should not be there.
 const CONSUMER_TIMEOUT_MS: &str = "10000";
@@ -46,31 +46,31 @@ pub(crate) struct Options {
 pub(crate) fn command(Flags { env, options }: &Flags) -> Result<()> {
     let is_known = matches!(env.as_str(), "fake" | "kafka") || env.contains(':');
     ensure!(is_known, "--env is fake, kafka or HOST:PORT, not {env:?}");
-    build()?;
+    build(RELEASE)?;
     match env.as_str() {
-        "fake" => embedded(options),
-        "kafka" => on_kafka(&Kafka::temporary("demo", &Version::default(), 3)?, options),
-        addresses => run(options, &["--bootstrap", addresses]),
+        "fake" => embedded(RELEASE, options),
+        "kafka" => on_kafka(&Kafka::temporary("demo", &Version::default(), 3)?, RELEASE, options),
+        addresses => run(RELEASE, options, &["--bootstrap", addresses]),
     }
 }
 
 /// On the fake cluster that the verifier embeds.
-pub(crate) fn embedded(options: &Options) -> Result<()> {
-    run(options, &[])
+pub(crate) fn embedded(profile: &[&str], options: &Options) -> Result<()> {
+    run(profile, options, &[])
 }
 
 /// On a Kafka of three brokers, read again by Java.
-pub(crate) fn on_kafka(kafka: &Kafka, options: &Options) -> Result<()> {
+pub(crate) fn on_kafka(kafka: &Kafka, profile: &[&str], options: &Options) -> Result<()> {
     let report = kafka.folder().join("demo.report");
     let file = report.to_str().context("the path of the target folder is not UTF-8")?;
     let connect = kafka.connect();
-    run(options, &["--bootstrap", &connect, "--replication-factor", "3", "--report", file])?;
+    run(profile, options, &["--bootstrap", &connect, "--replication-factor", "3", "--report", file])?;
 
     let report = fields(&fs::read_to_string(&report).context("the demo wrote no report")?, '\n');
     let expected = Digest::of(&report)?;
     let topic = report.get("topic").context("the report names no topic")?;
     let partition = report.get("partition").context("the report names no partition")?;
-    let found = read_with_java(kafka, topic, partition)?;
+    let found = read_with_java(kafka, profile, topic, partition)?;
     ensure!(
         found == expected,
         "java console consumer: {} records with digest {}, but the demo appended {} with digest {}",
@@ -84,15 +84,15 @@ pub(crate) fn on_kafka(kafka: &Kafka, options: &Options) -> Result<()> {
 }
 
 /// Builds the verifier with cargo's own progress; running it is quiet then.
-pub(crate) fn build() -> Result<()> {
-    let status =
-        children::run(workspace::cargo().args(["build", "--release", "--package", "rskafka-verifier"]))?;
+pub(crate) fn build(profile: &[&str]) -> Result<()> {
+    let mut cargo = workspace::cargo();
+    let status = children::run(cargo.arg("build").args(profile).args(["--package", "rskafka-verifier"]))?;
     ensure!(status.success(), "the verifier does not build ({status})");
     Ok(())
 }
 
-fn run(options: &Options, args: &[&str]) -> Result<()> {
-    let mut demo = verifier("demo");
+fn run(profile: &[&str], options: &Options, args: &[&str]) -> Result<()> {
+    let mut demo = verifier(profile, "demo");
     demo.args(args);
     if let Some(records) = options.records {
         demo.args(["--records", &records.to_string()]);
@@ -106,9 +106,9 @@ fn run(options: &Options, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn verifier(command: &str) -> Command {
+fn verifier(profile: &[&str], command: &str) -> Command {
     let mut cargo = workspace::cargo();
-    cargo.args(["run", "--release", "--quiet", "--package", "rskafka-verifier", "--", command]);
+    cargo.arg("run").args(profile).args(["--quiet", "--package", "rskafka-verifier", "--", command]);
     cargo
 }
 
@@ -136,7 +136,7 @@ impl Digest {
     }
 }
 
-fn read_with_java(kafka: &Kafka, topic: &str, partition: &str) -> Result<Digest> {
+fn read_with_java(kafka: &Kafka, profile: &[&str], topic: &str, partition: &str) -> Result<Digest> {
     let step = Step::start(format!("Java's console consumer reads {topic}"));
     let log = kafka.folder().join("console-consumer.log");
     let mut consumer = Command::new(kafka.console_consumer());
@@ -147,7 +147,7 @@ fn read_with_java(kafka: &Kafka, topic: &str, partition: &str) -> Result<Digest>
         .stdout(Stdio::piped())
         .stderr(File::create(&log)?);
     let mut consumer = Owned::spawn(&mut consumer, COMMAND_GRACE)?;
-    let mut digest = verifier("digest");
+    let mut digest = verifier(profile, "digest");
     digest.stdin(consumer.stdout()?).stdout(Stdio::piped());
     let mut digest = Owned::spawn(&mut digest, COMMAND_GRACE)?;
 

@@ -10,6 +10,7 @@ pub(crate) mod docker;
 pub(crate) mod facts;
 pub(crate) mod java;
 mod listeners;
+mod lock;
 mod ports;
 mod probe;
 mod state;
@@ -23,6 +24,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::env::cluster::Kafka;
 use crate::env::docker::Containers;
+use crate::env::lock::Lock;
 use crate::env::state::State;
 use crate::env::version::Version;
 use crate::say::counted;
@@ -73,6 +75,7 @@ fn up(name: &str, version: Option<Version>, brokers: Option<u32>) -> Result<()> 
         return Containers::of(cluster)?.up();
     }
     require_kafka(name)?;
+    let _lock = Lock::of(name)?;
     let folder = state::folder(name);
     if let Some(state) = State::read(&folder)? {
         if state.owner.is_some_and(|owner| owner.is_running()) {
@@ -107,6 +110,7 @@ fn down(name: &str) -> Result<()> {
         return Containers::of(cluster)?.down();
     }
     require_kafka(name)?;
+    let _lock = Lock::of(name)?;
     cluster::end_abandoned()?;
     let folder = state::folder(name);
     let state = State::read(&folder)?.unwrap_or_default();

@@ -1,5 +1,7 @@
 //! `cargo xtask fuzz`: runs libFuzzer on the targets of `fuzz/`, from seeds made of the golden vectors.
 //!
+//! `cargo xtask test` holds the same checks against the seeds and what follows from them, without libFuzzer.
+//!
 //! Invariant: a target that ran nothing has failed; so has a run in which an API, version and direction has no seed that
 //! decodes.
 
@@ -10,10 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::progress::Step;
-use crate::{children, workspace};
-
-/// Of the run that is a part of `cargo xtask test`.
-const SHORT_SECONDS: u64 = 30;
+use crate::{children, tools, workspace};
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -38,19 +37,11 @@ pub(crate) fn command(Flags { target, seconds }: &Flags) -> Result<()> {
     run(&chosen, *seconds)
 }
 
-/// Runs every target for a moment; how many there are.
-pub(crate) fn short() -> Result<u64> {
-    let all = targets()?;
-    run(&all, SHORT_SECONDS)?;
-    Ok(all.len() as u64)
-}
-
 /// Runs `targets` one after the other, for `seconds` in all.
 fn run(targets: &[String], seconds: u64) -> Result<()> {
     find_compiler()?;
-    install()?;
     let binaries = build()?;
-    write_seeds(&binaries)?;
+    write_seeds()?;
     let shares: u64 = targets.iter().map(|target| share(target)).sum();
     let mut failed = Vec::new();
     for target in targets {
@@ -99,25 +90,13 @@ fn find_compiler() -> Result<()> {
     Ok(())
 }
 
-fn install() -> Result<()> {
-    let version = workspace::cargo().args(["fuzz", "--version"]).output()?;
-    if version.status.success() {
-        return Ok(());
-    }
-    let step = Step::start("installing cargo-fuzz, which takes minutes, once");
-    let status = children::run(workspace::cargo().args(["install", "cargo-fuzz", "--locked", "--quiet"]))?;
-    ensure!(status.success(), "`cargo install cargo-fuzz --locked` failed ({status})");
-    step.done();
-    Ok(())
-}
-
-/// Builds the targets and the tool that writes the seeds; gives the folder they are in.
+/// Builds the targets; gives the folder they are in.
 fn build() -> Result<PathBuf> {
     let target_dir = workspace::target_dir().join("fuzz");
     let triple = host_triple()?;
-    let mut cargo = workspace::cargo();
+    let mut cargo = tools::cargo("fuzz")?;
     cargo
-        .args(["fuzz", "build", "--fuzz-dir"])
+        .args(["build", "--fuzz-dir"])
         .arg(folder())
         .args(["--target", &triple, "--target-dir"])
         .arg(&target_dir)
@@ -139,13 +118,10 @@ fn seeds() -> PathBuf {
     folder().join("corpus/seeds")
 }
 
-fn write_seeds(binaries: &Path) -> Result<()> {
-    let mut command = Command::new(binaries.join("seeds"));
-    if std::env::var_os("RSKAFKA_GOLDEN").is_none() {
-        let golden = workspace::root().join("crates/rskafka-protocol/tests/golden/data");
-        command.env("RSKAFKA_GOLDEN", golden);
-    }
-    let status = children::run(command.arg(seeds()))?;
+fn write_seeds() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["run", "--quiet", "--package", "rskafka-fuzz", "--bin", "seeds", "--"]).arg(seeds());
+    let status = children::run(&mut cargo)?;
     ensure!(status.success(), "the seeds are not complete, or one of them is a finding ({status})");
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! Reads how many tests ran from what libtest prints, and how many said that they did not.
 
+use std::fmt;
+use std::ops::AddAssign;
+
 /// What a test says that has no meaning for the broker at hand; libtest counts it as passed.
 const SKIPPED: &str = "skipped under ";
 
@@ -13,7 +16,26 @@ pub(crate) struct Summary {
     pub(crate) skipped: u64,
 }
 
+impl AddAssign for Summary {
+    fn add_assign(&mut self, other: Summary) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+        self.skipped += other.skipped;
+    }
+}
+
 impl Summary {
+    /// Of that many that passed.
+    pub(crate) fn passed(passed: u64) -> Summary {
+        Summary { passed, ..Summary::default() }
+    }
+
+    /// How many passed that did not say that they were skipped.
+    pub(crate) fn ran(&self) -> u64 {
+        self.passed.saturating_sub(self.skipped)
+    }
+
     /// Adds up one line per test binary:
     /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`.
     pub(crate) fn of(output: &str) -> Summary {
@@ -33,6 +55,16 @@ impl Summary {
         }
         summary.skipped = output.lines().filter(|line| line.starts_with(SKIPPED)).count() as u64;
         summary
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.ran(), self.failed)?;
+        match self.skipped + self.ignored {
+            0 => Ok(()),
+            skipped => write!(f, ", {skipped} skipped"),
+        }
     }
 }
 
@@ -63,6 +95,13 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 ";
         let expected = Summary { passed: 2, skipped: 1, ..Summary::default() };
         assert_eq!(Summary::of(output), expected);
+    }
+
+    #[test]
+    fn a_sum_says_how_many_ran() {
+        let summary = Summary { passed: 5, failed: 1, ignored: 2, skipped: 1 };
+        assert_eq!(summary.to_string(), "4 passed, 1 failed, 3 skipped");
+        assert_eq!(Summary::passed(3).to_string(), "3 passed, 0 failed");
     }
 
     #[test]

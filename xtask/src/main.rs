@@ -22,6 +22,7 @@ mod progress;
 mod schema;
 mod sim;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;

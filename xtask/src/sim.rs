@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::children;
-use crate::workspace;
+use crate::libtest::Summary;
+use crate::workspace::{self, CHECKED, RELEASE};
 
 /// What every `cargo xtask test` runs, each profile with its seeds.
 const TESTED: [(&str, u64); 4] =
@@ -49,24 +50,25 @@ pub(crate) fn command(flags: Flags) -> Result<()> {
             .filter(|(_, is_set)| *is_set)
             .map(|(name, _)| (*name).to_owned()),
     );
-    run(&args).map(drop)
+    run(RELEASE, &args).map(drop)
 }
 
 /// The seeds that every test run tries; gives how many there were.
-pub(crate) fn short() -> Result<u64> {
+pub(crate) fn short() -> Result<Summary> {
     let mut runs = 0;
     for (profile, seeds) in TESTED {
         let seeds = format!("0..{seeds}");
-        let output = run(&["--profile", profile, "--seeds", &seeds, "--shrink"].map(str::to_owned))?;
+        let args = ["--profile", profile, "--seeds", &seeds, "--shrink"].map(str::to_owned);
+        let output = run(CHECKED, &args)?;
         runs += count(&output).context("the simulation ended without a line `N runs: ...`")?;
     }
-    Ok(runs)
+    Ok(Summary::passed(runs))
 }
 
-fn run(args: &[String]) -> Result<String> {
-    let package = ["--release", "--quiet", "--package", "rskafka-verifier", "--bin", "simulate"];
+fn run(profile: &[&str], args: &[String]) -> Result<String> {
+    let package = ["--quiet", "--package", "rskafka-verifier", "--bin", "simulate"];
     let (status, output) =
-        children::run_shown(workspace::cargo().arg("run").args(package).arg("--").args(args))?;
+        children::run_shown(workspace::cargo().arg("run").args(profile).args(package).arg("--").args(args))?;
     ensure!(status.success(), "the simulation failed ({status})");
     Ok(output)
 }

@@ -1,24 +1,27 @@
 //! `cargo xtask test`: every level of tests, with how many ran and how long they took.
 //!
-//! Invariant: a level in which no test ran has failed; a run without a real broker says so, and fails if one was asked for.
+//! Invariant: a run without a real broker says so, and fails if one was asked for.
 
-use std::fmt::Write as _;
+mod levels;
+
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+
+use self::levels::Levels;
 
 use crate::env::cluster::Kafka;
 use crate::env::version::Version;
 use crate::env::{facts, java};
 use crate::libtest::Summary;
-use crate::workspace::{self, Package};
-use crate::{children, demo, fuzz, outside, sim};
+use crate::workspace::{self, CHECKED, Package};
+use crate::{children, demo, outside, sim};
 
 /// Test targets with a level of their own, wherever they are.
 const GOLDEN: &str = "golden";
 const BEHAVIOUR: &str = "it";
 const BROKER: &str = "broker";
+const FUZZ: &str = "corpora";
 
 /// The brokers that the fake can be, as its `Profile` names them, and the variable that has its tests choose one.
 const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.4", "redpanda", "event-hubs"];
@@ -39,6 +42,9 @@ pub(crate) struct Flags {
     /// Release of Apache Kafka, the newest 4.x if not given.
     #[arg(long)]
     version: Option<Version>,
+    /// Shows all output as it comes, not only that of what fails.
+    #[arg(long)]
+    verbose: bool,
 }
 
 /// The command.
@@ -52,13 +58,16 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
         }
         _ => Some(anyhow::anyhow!("--env fake")),
     };
-    let warning = missing.map(|reason| format!("NO REAL BROKER IS TESTED: {reason:#}"));
+    let warning = missing.map(|reason| format!("NO REAL BROKER IS CHECKED: {reason:#}"));
     if let Some(warning) = &warning {
         note!("{warning}");
     }
 
     let packages = workspace::packages()?;
-    let mut levels = Levels::default();
+    if !flags.verbose {
+        children::keep_output();
+    }
+    let mut levels = Levels::new(flags.verbose);
     levels.run("unit, property", || cargo_test(&unit_args(&packages)));
     levels.run("golden", || cargo_test(&["--test", GOLDEN, "--", "--nocapture"]));
     levels.run("docs", || cargo_test(&["--doc"]));
@@ -68,13 +77,13 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
         });
     }
     levels.run("examples build", || build_examples(&packages));
-    levels.run("fuzz, a moment", fuzz::short);
+    levels.run("fuzz, seeds and mutations", || cargo_test(&["--test", FUZZ]));
     levels.run("a user's crate", outside::test);
     levels.run("simulation", sim::short);
     levels.run("demo, embedded", || {
-        demo::build()?;
-        demo::embedded(&demo::Options::default())?;
-        Ok(1)
+        demo::build(CHECKED)?;
+        demo::embedded(CHECKED, &demo::Options::default())?;
+        Ok(Summary::passed(1))
     });
     if warning.is_none() {
         on_kafka(&mut levels, &version);
@@ -85,7 +94,9 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
         say!("{warning}");
     }
     let failed = levels.failed();
-    ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
+    failed.iter().for_each(|failed| note!("failed: {failed}"));
+    say!("{}", levels.total());
+    ensure!(failed.is_empty(), "not all tests passed");
     Ok(())
 }
 
@@ -105,7 +116,9 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
         } else {
             note!("THE FAKE IS NOT COMPARED: it has no profile of Kafka {version}, only {PROFILES:?}");
         }
-        levels.run("demo, Kafka and Java", || demo::on_kafka(kafka, &demo::Options::default()).map(|()| 2));
+        levels.run("demo, Kafka and Java", || {
+            demo::on_kafka(kafka, CHECKED, &demo::Options::default()).map(|()| Summary::passed(2))
+        });
         // The last, because a broker stands still in it.
         levels.run("the simulation's rules, Kafka", || broker_tests(kafka, &[RULES]));
     }
@@ -119,7 +132,7 @@ fn has_profile(version: &Version) -> bool {
     })
 }
 
-fn broker_tests(kafka: &Kafka, which: &[&str]) -> Result<u64> {
+fn broker_tests(kafka: &Kafka, which: &[&str]) -> Result<Summary> {
     // The ignored ones are those that need to know more than an address.
     let args = [&["--test", BROKER, "--", "--include-ignored"], which].concat();
     counted(told_of(kafka, &mut test_command(&args)))
@@ -136,100 +149,46 @@ fn unit_args(packages: &[Package]) -> Vec<&str> {
     let mut args = vec!["--lib", "--bins"];
     let tests = packages.iter().flat_map(|package| &package.targets).filter(|(kind, _)| kind == "test");
     let others =
-        tests.map(|(_, name)| name.as_str()).filter(|name| ![GOLDEN, BEHAVIOUR, BROKER].contains(name));
+        tests.map(|(_, name)| name.as_str()).filter(|name| ![GOLDEN, BEHAVIOUR, BROKER, FUZZ].contains(name));
     args.extend(others.flat_map(|name| ["--test", name]));
     args
 }
 
 fn test_command(args: &[&str]) -> Command {
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--workspace"]).args(args);
+    cargo.args(["test", "--workspace"]).args(CHECKED).args(args);
     for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE, PROFILE] {
         cargo.env_remove(variable);
     }
     cargo
 }
 
-fn cargo_test(args: &[&str]) -> Result<u64> {
+fn cargo_test(args: &[&str]) -> Result<Summary> {
     counted(&mut test_command(args))
 }
 
-fn counted(command: &mut Command) -> Result<u64> {
+fn counted(command: &mut Command) -> Result<Summary> {
     let (status, output) = children::run_shown(command)?;
-    let Summary { passed, failed, ignored, skipped } = Summary::of(&output);
-    ensure!(status.success() || failed > 0, "cargo test failed ({status}) after {passed} tests");
-    ensure!(status.success(), "{failed} of {} tests failed", passed + failed);
-    if ignored > 0 {
-        say!("{ignored} tests are ignored");
-    }
-    if skipped > 0 {
-        say!("{skipped} tests are skipped, each with its reason above");
-    }
-    Ok(passed - skipped)
+    let summary = Summary::of(&output);
+    ensure!(
+        status.success() == (summary.failed == 0),
+        "cargo test failed ({status}) after {} tests",
+        summary.passed
+    );
+    Ok(summary)
 }
 
-fn build_examples(packages: &[Package]) -> Result<u64> {
-    let status = children::run(workspace::cargo().args(["build", "--workspace", "--examples"]))?;
+fn build_examples(packages: &[Package]) -> Result<Summary> {
+    let mut cargo = workspace::cargo();
+    let status = children::run(cargo.args(["build", "--workspace", "--examples"]).args(CHECKED))?;
     ensure!(status.success(), "an example does not build ({status})");
     let examples = packages.iter().flat_map(|package| &package.targets).filter(|(kind, _)| kind == "example");
-    Ok(examples.count() as u64)
-}
-
-#[derive(Default)]
-struct Levels {
-    rows: Vec<Row>,
-}
-
-struct Row {
-    level: String,
-    outcome: Result<u64>,
-    took: Duration,
-}
-
-impl Levels {
-    /// Runs one level, even if an earlier one failed: the table then shows all that is wrong.
-    fn run(&mut self, level: &str, run: impl FnOnce() -> Result<u64>) {
-        say!("\n== {level}");
-        let since = Instant::now();
-        let outcome = run().and_then(|tests| {
-            ensure!(tests > 0, "no test ran");
-            Ok(tests)
-        });
-        if let Err(error) = &outcome {
-            note!("{level}: {error:#}");
-        }
-        self.rows.push(Row { level: level.to_owned(), outcome, took: since.elapsed() });
-    }
-
-    fn table(&self) -> String {
-        let width = self.rows.iter().map(|row| row.level.len()).max().unwrap_or_default();
-        let mut table = format!("{:<width$}  {:>7}  {:>7}\n", "level", "tests", "seconds");
-        for row in &self.rows {
-            let tests = row.outcome.as_ref().map_or("FAILED".to_owned(), u64::to_string);
-            let _ = writeln!(table, "{:<width$}  {tests:>7}  {:>7.1}", row.level, row.took.as_secs_f64());
-        }
-        table
-    }
-
-    fn failed(&self) -> Vec<String> {
-        let failed = |row: &Row| row.outcome.as_ref().err().map(|error| format!("{} ({error:#})", row.level));
-        self.rows.iter().filter_map(failed).collect()
-    }
+    Ok(Summary::passed(examples.count() as u64))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_level_without_tests_has_failed() {
-        let mut levels = Levels::default();
-        levels.run("some", || Ok(3));
-        levels.run("none", || Ok(0));
-        assert_eq!(levels.failed(), ["none (no test ran)"]);
-        let expected = "level    tests  seconds\nsome        3      0.0\nnone   FAILED      0.0\n";
-        assert_eq!(levels.table(), expected);
-    }
 
     #[test]
     fn the_fake_is_compared_with_the_versions_that_it_can_be() {

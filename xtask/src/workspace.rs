@@ -9,6 +9,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+/// The profile of all that `cargo xtask test` builds, so that nothing is built twice.
+pub(crate) const CHECKED: &[&str] = &["--profile", "checked"];
+/// What is to be fast.
+pub(crate) const RELEASE: &[&str] = &["--release"];
+
 /// The folder of the workspace's `Cargo.toml`: above the package that `cargo run` says it runs, else around the current
 /// folder. Not a path from compile time: checkouts that share a target folder may run each other's binary.
 pub(crate) fn root() -> PathBuf {

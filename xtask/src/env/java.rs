@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::children;
-use crate::env::version::Version;
+use crate::env::version::{TRIED, Version};
 use crate::progress::Step;
 use crate::workspace;
 
@@ -120,7 +120,7 @@ fn jars(version: &Version, folder: &Path) -> Result<PathBuf> {
     let partial = folder.join(format!("partial-{}", std::process::id()));
     fs::create_dir_all(&partial)?;
     fs::write(partial.join("pom.xml"), &pom)?;
-    fetch(&partial, &step).inspect_err(|_| {
+    fetch(version, &partial, &step).inspect_err(|_| {
         let _ = fs::remove_dir_all(&partial);
     })?;
 
@@ -141,7 +141,7 @@ fn pom(version: &Version) -> String {
         .replace("@BINDING_VERSION@", binding)
 }
 
-fn fetch(partial: &Path, step: &Step) -> Result<()> {
+fn fetch(version: &Version, partial: &Path, step: &Step) -> Result<()> {
     let errors = partial.join("mvn.err");
     let mut mvn = Command::new("mvn");
     mvn.current_dir(partial)
@@ -156,11 +156,7 @@ fn fetch(partial: &Path, step: &Step) -> Result<()> {
         Ok(())
     })?;
     output.push_str(&fs::read_to_string(&errors)?);
-    ensure!(
-        status.success(),
-        "Maven could not fetch the jars ({status}); is its repository reachable, and does this version exist?\n{}",
-        errors_of(&output)
-    );
+    ensure!(status.success(), "{}", why_not_fetched(version, &output));
     Ok(())
 }
 
@@ -169,10 +165,24 @@ fn last_downloaded(output: &str) -> Option<&str> {
     line.split_ascii_whitespace().filter_map(|word| word.rsplit_once('/')).map(|(_, file)| file).next()
 }
 
-fn errors_of(output: &str) -> String {
-    let said = |line: &&str| line.to_lowercase().contains("error") && !line.contains("[Help");
-    let errors: Vec<&str> = output.lines().filter(said).take(5).collect();
-    errors.join("\n")
+/// One line from what Maven printed.
+fn why_not_fetched(version: &Version, output: &str) -> String {
+    let artifact = format!("org.apache.kafka:kafka_2.13:jar:{version}");
+    // The second is what it says the next time, from memory.
+    let is_unknown =
+        |line: &str| line.contains("Could not find artifact") || line.contains("was not found in");
+    if output.lines().any(|line| line.contains(&artifact) && is_unknown(line)) {
+        let known = TRIED.join(", ");
+        return format!(
+            "there is no Kafka {version} in Maven's repository; tried with these commands: {known}"
+        );
+    }
+    let said = |line: &&str| line.contains("[ERROR]") && !line.contains("[Help");
+    let error = output.lines().find(said).unwrap_or("it printed no error");
+    format!(
+        "Maven could not fetch the jars of Kafka {version}; is its repository reachable? {}",
+        error.trim()
+    )
 }
 
 #[cfg(test)]
@@ -186,6 +196,21 @@ mod tests {
         assert_eq!(java_version("openjdk version \"26-ea\" 2026-03-17\n"), Some(26));
         assert_eq!(java_version("java version \"1.8.0_402\"\n"), Some(8));
         assert_eq!(java_version("command not found"), None);
+    }
+
+    #[test]
+    fn a_version_that_maven_does_not_know_is_named_in_one_line_with_those_that_work() {
+        let version = "9.9.9".parse().unwrap();
+        let output = "[INFO] Scanning\n[ERROR] Failed to execute goal on project jars: Could not find artifact \
+                      org.apache.kafka:kafka_2.13:jar:9.9.9 in central (https://host) -> [Help 1]\n[ERROR] more\n";
+        let why = why_not_fetched(&version, output);
+        assert!(why.starts_with("there is no Kafka 9.9.9 in Maven's repository"), "{why}");
+        assert!(why.contains(TRIED[0]) && why.lines().count() == 1, "{why}");
+        let again =
+            output.replace("Could not find artifact ", "").replace(" in central", " was not found in");
+        assert_eq!(why_not_fetched(&version, &again), why);
+        let why = why_not_fetched(&version, "[ERROR] Unknown host repo\n[ERROR] more\n");
+        assert!(why.ends_with("is its repository reachable? [ERROR] Unknown host repo"), "{why}");
     }
 
     #[test]

@@ -56,6 +56,7 @@ const RULES: &[Rule] = &[
         must_not_use: SOCKETS,
     },
     Rule { package: "rskafka-fake", may_use: &["rskafka-protocol"], must_not_use: &[] },
+    Rule { package: "rskafka-fuzz", may_use: &["rskafka-protocol"], must_not_use: &[] },
     Rule { package: "rskafka-verifier", may_use: &["rskafka", "rskafka-fake"], must_not_use: &[] },
     Rule { package: "xtask", may_use: &[], must_not_use: &[] },
 ];

@@ -3,6 +3,7 @@
 mod mistakes;
 mod planted;
 mod tree;
+mod waits;
 
 use std::process::{Command, Output};
 

@@ -35,3 +35,37 @@ fn without_cargo_run_the_tree_is_the_one_around_the_current_folder() {
     let output = xtask.args(["planted", "nosuch"]).current_dir(tree.root.join("one/src")).output().unwrap();
     assert!(text(&output).ends_with("\"nosuch\"; the names are only-here\n"), "{}", text(&output));
 }
+
+#[test]
+fn an_environment_or_a_version_that_is_none_is_said_in_one_line() {
+    let line = |args: &[&str]| {
+        let output = xtask().args(args).output().unwrap();
+        assert!(!output.status.success());
+        let text = text(&output);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    };
+    assert!(line(&["env", "up", "kafak"]).contains("no environment \"kafak\"; the names are kafka"));
+    assert!(line(&["demo", "--env", "localhost"]).contains("--env is fake, kafka or HOST:PORT"));
+    assert!(line(&["env", "up", "kafka", "--brokers", "2"]).contains("1 or 3 brokers, not 2"));
+}
+
+#[test]
+fn a_reader_that_goes_away_does_no_harm() {
+    let tree = Tree::new("pipe");
+    for to in ["stdout", "stderr"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut xtask = tree.xtask();
+        let xtask = xtask.args(["env", "status", "kafka"]);
+        let output =
+            if to == "stdout" { xtask.stdout(writer) } else { xtask.stderr(writer) }.output().unwrap();
+        assert!(output.status.success(), "{to}: {}", text(&output));
+        assert!(!text(&output).contains("panicked"), "{}", text(&output));
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    // An error that nobody reads is an error nevertheless.
+    let status = tree.xtask().args(["env", "status", "none"]).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}

@@ -4,7 +4,7 @@ use crate::text;
 use crate::tree::Tree;
 
 /// Replaces the line `1` of `one`.
-fn patch(tree: &Tree, name: &str, line: &str, caught_by: &str) {
+pub(crate) fn patch(tree: &Tree, name: &str, line: &str, caught_by: &str) {
     let header = format!("bug: it is not one\ncaught-by: {caught_by}\n");
     let diff = "diff --git a/one/src/lib.rs b/one/src/lib.rs\n--- a/one/src/lib.rs\n+++ b/one/src/lib.rs\n@@ -1,3 +1,3 @@\n pub fn one() -> u8 {\n-    1\n";
     tree.write(&format!("xtask/planted/{name}.patch"), &format!("{header}{diff}+    {line}\n }}\n"));

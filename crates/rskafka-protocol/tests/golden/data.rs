@@ -1,4 +1,4 @@
-//! Where the vectors are, and how they are read; the unit tests of the crate use it too.
+//! Where the vectors are, and how they are read; the unit tests of the crate and rskafka-fuzz, a folder beside it, use it too.
 //!
 //! Invariant: a file that is missing or is not what it should be ends the test.
 
@@ -33,7 +33,7 @@ pub(crate) fn text(name: &str) -> String {
 fn directory() -> PathBuf {
     match std::env::var_os("RSKAFKA_GOLDEN") {
         Some(directory) => directory.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/data"),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../rskafka-protocol/tests/golden/data"),
     }
 }
 

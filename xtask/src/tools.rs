@@ -1,0 +1,34 @@
+//! Cargo's subcommands that do not come with it: one that is installed already is taken, else it is built below the
+//! target folder. Nothing is written into the user's cargo home but what every build writes there.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, ensure};
+
+use crate::progress::Step;
+use crate::{children, workspace};
+
+/// `cargo NAME`, installed if it is missing.
+pub(crate) fn cargo(name: &str) -> Result<Command> {
+    let mut installed = workspace::cargo();
+    let mut version = workspace::cargo();
+    version.args([name, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    if version.status().is_ok_and(|status| status.success()) {
+        installed.arg(name);
+        return Ok(installed);
+    }
+    let root = workspace::target_dir().join("tools");
+    let program = root.join("bin").join(format!("cargo-{name}"));
+    if !program.is_file() {
+        let step = Step::start(format!("building cargo-{name}, once, which takes minutes"));
+        let mut install = workspace::cargo();
+        install.args(["install", &format!("cargo-{name}"), "--locked", "--quiet", "--root"]).arg(&root);
+        install.arg("--target-dir").arg(root.join("build"));
+        let status = children::run(&mut install)?;
+        ensure!(status.success(), "`cargo install cargo-{name} --locked` failed ({status})");
+        step.done();
+    }
+    let mut command = Command::new(program);
+    command.arg(name).current_dir(workspace::root());
+    Ok(command)
+}
