@@ -7,7 +7,7 @@ use rskafka_protocol::{FieldSchema, StructSchema};
 
 /// A body of the message of that table, with lengths and values as the description says, byte by byte.
 /// Behind its end all are 0 or null.
-pub fn body(schema: &StructSchema, version: i16, flexible: bool, description: &[u8]) -> Vec<u8> {
+pub(crate) fn body(schema: &StructSchema, version: i16, flexible: bool, description: &[u8]) -> Vec<u8> {
     let mut writer = Writer { version, flexible, description, out: Vec::new() };
     writer.put_struct(schema);
     writer.out
