@@ -143,3 +143,17 @@ async fn tls_to_a_plaintext_port_and_an_unknown_host_are_warned_of() {
     let expected = ["no-such-host.invalid:9092", "the name cannot be resolved"];
     assert!(expected.iter().all(|part| lines[0].contains(part)), "{lines:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn addresses_that_never_answer_are_warned_of() {
+    let connector = |_, _| std::future::pending::<io::Result<tokio::io::DuplexStream>>();
+    let env = Env::builder().connector(connector).build();
+    let builder = Client::builder(["one:9092", "two:9092"]).env(env).api_timeout(Duration::from_secs(60));
+    let lines = warned(builder).await;
+    for broker in ["one:9092", "two:9092"] {
+        let warnings = lines.iter().filter(|line| line.contains(&format!("broker={broker} failure=")));
+        let warnings: Vec<_> = warnings.collect();
+        assert!((3..=6).contains(&warnings.len()), "{lines:#?}");
+        assert!(warnings.iter().all(|line| line.contains("while connecting")), "{lines:#?}");
+    }
+}
