@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use rskafka::client::env::Env;
 use rskafka::client::error::{ErrorKind, Outcome};
-use rskafka::client::{Client, ClientBuilder};
+use rskafka::client::{Client, ClientBuilder, Sasl};
 use rskafka::protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use rskafka::protocol::messages::metadata::MetadataResponse;
 use rskafka::protocol::{ApiKey, ErrorCode};
-use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
+use rskafka_fake::{FakeCluster, FakeClusterBuilder, FakeSasl, Profile, SaslMechanism};
 use tokio::time::Instant;
 
 use super::common::{read_all, record, values};
@@ -109,6 +109,32 @@ async fn an_address_that_leads_to_another_cluster_gets_no_append() {
     leads_astray.turn(false);
     assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
     assert_eq!(values(&read_all(&log).await), ["one", "two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_with_the_same_login_gets_no_append_either() {
+    let login = || FakeSasl::new([SaslMechanism::Plain]).user("alice", "secret");
+    let (ours, other) = (by_name().sasl(login()).seed(1), by_name().sasl(login()).seed(2));
+    let (ours, other) = (with_topic(ours, 1).await, with_topic(other, 1).await);
+    let leads_astray = Switch::default();
+    let route = {
+        let (ours, other, leads_astray) = (ours.clone(), other.clone(), leads_astray.clone());
+        move |host: &str| {
+            let cluster = if leads_astray.is_on() { &other } else { &ours };
+            Some((cluster.clone(), host.to_owned()))
+        }
+    };
+    let client = builder(&["broker-1"], env_relaying(route, untouched).build());
+    let client = client.sasl(Sasl::plain("alice", "secret")).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    log.produce([record("one")]).await.unwrap();
+
+    leads_astray.turn(true);
+    ours.cut_connections(1).unwrap();
+    let error = failure(TIMEOUT, log.produce([record("astray")])).await;
+    assert_eq!(error.outcome(), Outcome::NotWritten, "{error:?}");
+    assert_says(&error, &["another cluster", &ours.cluster_id(), &other.cluster_id()]);
+    assert!(other.log(TOPIC, 0).unwrap().records().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

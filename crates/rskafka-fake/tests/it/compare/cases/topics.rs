@@ -134,6 +134,8 @@ pub(crate) async fn metadata(target: &mut Target) {
 
 pub(crate) async fn create(target: &mut Target) {
     let broker = target.controller().await;
+    // The answer names it.
+    let first = target.any_broker();
     let existing = target.create("existing", 1, &[]).await.name;
     let count = target.broker_count() as i16;
     let config = |name: &str, value: Option<&str>| CreatableTopicConfig {
@@ -217,7 +219,7 @@ pub(crate) async fn create(target: &mut Target) {
             "assigned twice",
             with(&|topic| {
                 (topic.num_partitions, topic.replication_factor) = (-1, -1);
-                topic.assignments = vec![assign(0, &[broker, broker])];
+                topic.assignments = vec![assign(0, &[first, first])];
             }),
         ),
         (
