@@ -144,3 +144,15 @@ async fn that_an_attempt_may_have_taken_effect_is_remembered_over_those_after_it
         fake.clear_faults();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_names_what_the_last_attempt_failed_with_though_no_other_could_be_made() {
+    let (fake, cluster, _) = connected(fake(), 1).await;
+    let (deadline, lane) = (after(LONG), Lane::new());
+    ask_leader(&cluster, &lane, deadline).await.unwrap();
+    fake.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::LIST_OFFSETS));
+    fake.inject(Fault::swallow().on(ApiKey::METADATA).always());
+    let error = ask_leader(&cluster, &lane, deadline).await.unwrap_err();
+    assert_eq!((error.attempts, error.gave_up), (1, true), "{error}");
+    assert_eq!(error.failure.code(), Some(ErrorCode::NOT_LEADER_OR_FOLLOWER), "{error}");
+}

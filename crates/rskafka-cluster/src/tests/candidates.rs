@@ -106,3 +106,18 @@ async fn the_controller_is_looked_for_once_after_each_refusal_and_not_otherwise(
         assert_eq!(arrivals(&fake, ApiKey::CREATE_PARTITIONS).len(), refusals as usize + 1);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_hang_leave_time_to_ask_the_last_one() {
+    let (fake, cluster, net) = connected(fake(), 3).await;
+    for id in [1, 2] {
+        fake.isolate_broker(id).unwrap();
+    }
+    for _ in 0..10 {
+        fake.cut_connections(3).unwrap();
+        sleep(millis(1)).await;
+        cluster.ask(&ask::no_topics(), after(millis(1500))).await.unwrap();
+    }
+    let hung = net.dialled().into_iter().filter(|host| host != "broker-3").count();
+    assert!(hung > 0, "no broker that hangs was asked first");
+}
