@@ -195,3 +195,30 @@ impl ClientBuilder {
         Ok(Client::new(cluster, limits))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_that_are_documented() {
+        const MIB: usize = 1024 * 1024;
+        let ClientBuilder { cluster, limits, .. } = Client::builder(["localhost:9092"]);
+        let connection = cluster.connection;
+        assert_eq!(connection.client_id, "rskafka");
+        let timeouts = [
+            connection.connect_timeout,
+            connection.request_timeout,
+            limits.delivery_timeout,
+            limits.api_timeout,
+            connection.idle_timeout,
+        ];
+        assert_eq!(timeouts, [10, 30, 120, 60, 540].map(Duration::from_secs));
+        let pauses =
+            [cluster.backoff, cluster.reconnect_backoff].map(|backoff| [backoff.initial, backoff.max]);
+        assert_eq!(pauses, [[100, 1_000], [50, 1_000]].map(|pauses| pauses.map(Duration::from_millis)));
+        let bytes = [connection.max_in_flight_bytes, limits.buffer_memory, connection.max_frame_bytes];
+        assert_eq!(bytes, [32 * MIB, 32 * MIB, 100 * MIB]);
+        assert!(!limits.shares_produce_connections);
+    }
+}

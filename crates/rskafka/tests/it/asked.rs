@@ -98,12 +98,19 @@ async fn a_fetch_says_from_where_how_much_and_how_long() {
         log.produce([record(number.to_string())]).await.unwrap();
     }
     log.fetch_records(2, 17..4_711, 83).await.unwrap();
+    log.fetch(1).min_bytes(19).max_bytes(4_713).max_wait(Duration::from_millis(89)).await.unwrap();
+    log.fetch(0).await.unwrap();
+    let told = [(2, 17, 4_711, 83), (1, 19, 4_713, 89), (0, 1, 1024 * 1024, 500)];
     let requests = requests.lock().unwrap();
-    let [fetch] = requests.as_slice() else { panic!("{requests:?}") };
-    let partition = &fetch.topics[0].partitions[0];
-    assert_eq!((fetch.min_bytes, fetch.max_bytes, fetch.max_wait_ms), (17, 4_711, 83));
-    assert_eq!((partition.partition, partition.fetch_offset), (0, 2));
-    assert_eq!(partition.partition_max_bytes, 4_711);
+    assert_eq!(requests.len(), told.len());
+    for (fetch, (offset, min_bytes, max_bytes, max_wait_ms)) in requests.iter().zip(told) {
+        let partition = &fetch.topics[0].partitions[0];
+        assert_eq!((partition.partition, partition.fetch_offset), (0, offset));
+        assert_eq!((fetch.min_bytes, fetch.max_wait_ms), (min_bytes, max_wait_ms));
+        assert_eq!((fetch.max_bytes, partition.partition_max_bytes), (max_bytes, max_bytes));
+        // A reader, which is given all records.
+        assert_eq!((fetch.replica_id, fetch.isolation_level), (-1, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
