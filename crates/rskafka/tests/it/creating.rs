@@ -11,7 +11,7 @@ use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::Fault;
 
 use super::common::record;
-use super::kit::{TOPIC, builder, fake, start};
+use super::kit::{TIMEOUT, TOPIC, builder, failure, fake, start};
 use super::relay::{Asked, change, env_meddling};
 
 #[tokio::test(start_paused = true)]
@@ -81,4 +81,16 @@ async fn nothing_is_sent_to_a_topic_that_the_client_has_deleted() {
     let said = (error.kind(), error.outcome());
     assert_eq!(said, (&ErrorKind::UnknownTopicOrPartition, Outcome::NotWritten), "{error:?}");
     assert!(cluster.requests().iter().all(|request| request.api_key != ApiKey::PRODUCE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_leaders_ends_with_the_deadline_of_the_whole_creation() {
+    for api in [ApiKey::LIST_OFFSETS, ApiKey::METADATA] {
+        let (cluster, client, _) = start(1).await;
+        cluster.inject(Fault::delay(Duration::from_secs(4)).on(ApiKey::CREATE_TOPICS));
+        cluster.inject(Fault::swallow().on(api).topic("second").always());
+        let error = failure(TIMEOUT, async { client.create_topic("second", 3, 1).await }).await;
+        assert_eq!((error.outcome(), error.is_timeout()), (Outcome::Unknown, true), "{error:?}");
+        assert!(cluster.topic_id("second").is_ok());
+    }
 }

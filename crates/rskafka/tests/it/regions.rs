@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rskafka::protocol::ApiKey;
 use rskafka::record::RecordAndOffset;
-use rskafka_fake::FakeCluster;
+use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::{Instant, sleep};
 
 use super::common::{SLACK, record};
-use super::kit::{TOPIC, start};
+use super::kit::{TIMEOUT, TOPIC, failure, start};
 
 /// Who writes in transactions: producer id and epoch.
 const WRITER: (i64, i16) = (9_000, 0);
@@ -105,4 +105,27 @@ async fn the_high_watermark_lies_behind_a_transaction_that_is_not_decided() {
     cluster.append_in_transaction(TOPIC, 0, WRITER, ["within"]).unwrap();
     let (records, high_watermark) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
     assert_eq!((offsets(&records), high_watermark), (vec![0, 1], 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_region_holds_no_fetch_beyond_its_deadline() {
+    let (cluster, _, log) = start(1).await;
+    for _ in 0..20 {
+        cluster.end_transaction(TOPIC, 0, WRITER, true).unwrap();
+    }
+    log.produce([record("behind")]).await.unwrap();
+    cluster.inject(Fault::delay(Duration::from_secs(2)).on(ApiKey::FETCH).always());
+    let wait = Duration::from_secs(1);
+    let error = failure(TIMEOUT + wait, log.fetch_records(0, ONE_BATCH, wait.as_millis() as i32)).await;
+    assert!(error.is_timeout(), "{error:?}");
+    // A reader that is told how far each answer leads gets there all the same.
+    let mut next = 0;
+    let mut read = Vec::new();
+    while read.is_empty() {
+        let fetched = log.fetch(next).max_bytes(1).await.unwrap();
+        assert_eq!(fetched.next_offset(), next + 1);
+        next = fetched.next_offset();
+        read.extend(fetched.into_records());
+    }
+    assert_eq!(offsets(&read), [20]);
 }
