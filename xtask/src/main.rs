@@ -12,6 +12,7 @@ mod children;
 mod demo;
 mod env;
 mod flags;
+mod foreign;
 mod fuzz;
 mod libtest;
 mod lint;

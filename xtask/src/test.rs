@@ -15,7 +15,7 @@ use crate::env::version::Version;
 use crate::env::{facts, java};
 use crate::libtest::Summary;
 use crate::workspace::{self, CHECKED, Package};
-use crate::{children, demo, outside, sim};
+use crate::{children, demo, foreign, outside, sim};
 
 /// Test targets with a level of their own, wherever they are.
 const GOLDEN: &str = "golden";
@@ -79,6 +79,10 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     levels.run("examples build", || build_examples(&packages));
     levels.run("fuzz, seeds and mutations", || cargo_test(&["--test", FUZZ]));
     levels.run("a user's crate", outside::test);
+    let programs = foreign::programs();
+    if !programs.is_empty() {
+        levels.run("foreign clients", || counted(test_command(&["--test", foreign::TARGET]).envs(programs)));
+    }
     levels.run("simulation", sim::short);
     levels.run("demo, embedded", || {
         demo::build(CHECKED)?;
@@ -148,8 +152,8 @@ fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
 fn unit_args(packages: &[Package]) -> Vec<&str> {
     let mut args = vec!["--lib", "--bins"];
     let tests = packages.iter().flat_map(|package| &package.targets).filter(|(kind, _)| kind == "test");
-    let others =
-        tests.map(|(_, name)| name.as_str()).filter(|name| ![GOLDEN, BEHAVIOUR, BROKER, FUZZ].contains(name));
+    let with_level = [GOLDEN, BEHAVIOUR, BROKER, FUZZ, foreign::TARGET];
+    let others = tests.map(|(_, name)| name.as_str()).filter(|name| !with_level.contains(name));
     args.extend(others.flat_map(|name| ["--test", name]));
     args
 }

@@ -1,0 +1,70 @@
+//! The tests in which clients of others talk to the fake: Kafka's own tools, and a client in Python.
+//!
+//! Invariant: what is missing on this machine is named, and its tests are skipped, not failed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::children;
+use crate::env::facts;
+use crate::env::java::Java;
+use crate::env::version::Version;
+use crate::progress::Step;
+use crate::workspace;
+
+/// The test target, and the variables that tell it where the programs are.
+pub(crate) const TARGET: &str = "foreign";
+const JAVA: &str = "RSKAFKA_FOREIGN_JAVA";
+const PYTHON: &str = "RSKAFKA_FOREIGN_PYTHON";
+
+/// A client written in Python alone: it needs no compiler.
+const PYTHON_CLIENT: &str = "kafka-python==3.0.12";
+
+/// The programs that are here.
+pub(crate) fn programs() -> Vec<(&'static str, PathBuf)> {
+    let found = [("Kafka's own tools", JAVA, java()), ("the client in Python", PYTHON, python())];
+    let keep = |(what, variable, program): (&str, &'static str, Result<PathBuf>)| match program {
+        Ok(program) => Some((variable, program)),
+        Err(error) => {
+            note!("NOT TESTED AGAINST THE FAKE: {what}: {error:#}");
+            None
+        }
+    };
+    found.into_iter().filter_map(keep).collect()
+}
+
+/// A program that runs a main class of the newest Kafka.
+fn java() -> Result<PathBuf> {
+    let version = Version::default();
+    let program = workspace::target_dir().join("kafka").join(version.to_string()).join("java");
+    let java = Java::for_kafka(&version)?;
+    facts::write_program(&program, &java.launcher(128, "WARN"))?;
+    Ok(program)
+}
+
+/// A Python with the client, in a virtual environment below the target folder.
+fn python() -> Result<PathBuf> {
+    let folder = workspace::target_dir().join("python");
+    let (python, installed) = (folder.join("bin/python"), folder.join("installed"));
+    if fs::read_to_string(&installed).is_ok_and(|known| known == PYTHON_CLIENT) {
+        return Ok(python);
+    }
+    let step = Step::start(format!("installing {PYTHON_CLIENT} below {}", folder.display()));
+    let _ = fs::remove_dir_all(&folder);
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYTHON_CLIENT];
+    run(Command::new(&python).args(pip))?;
+    fs::write(&installed, PYTHON_CLIENT)?;
+    step.done();
+    Ok(python)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().display().to_string();
+    let status = children::run(command).with_context(|| format!("{program} cannot be run"))?;
+    ensure!(status.success(), "{command:?} failed ({status})");
+    Ok(())
+}
