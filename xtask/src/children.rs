@@ -5,6 +5,7 @@
 //! group, so that a child of a child (cargo's test binary) ends with it, and so that a broker which is to outlive the
 //! command is not hit by the terminal's Ctrl-C.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
@@ -27,6 +28,18 @@ struct Entry {
     process: Process,
     grace: Duration,
 }
+
+/// A failure that the child itself has explained to the user.
+#[derive(Debug)]
+pub(crate) struct Explained(pub(crate) String);
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Explained {}
 
 /// Time that an interrupted cargo gets to clean up.
 pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(2);

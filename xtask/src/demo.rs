@@ -9,9 +9,9 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::children::{self, COMMAND_GRACE, Owned};
+use crate::children::{self, COMMAND_GRACE, Explained, Owned};
 use crate::env::cluster::Kafka;
 use crate::env::version::Version;
 use crate::progress::Step;
@@ -101,7 +101,9 @@ fn run(profile: &[&str], options: &Options, args: &[&str]) -> Result<()> {
         demo.args(["--break", how]);
     }
     let (status, output) = children::run_shown(&mut demo)?;
-    ensure!(status.success(), "the demo failed ({status})");
+    if !status.success() {
+        bail!(Explained(format!("the demo failed ({status})")));
+    }
     ensure!(all_verified(&output), "the demo ended without a line `verified: N records, 0 lost, ...`");
     Ok(())
 }

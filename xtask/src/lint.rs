@@ -28,7 +28,7 @@ pub(crate) fn command() -> Result<()> {
     checks.run("compose files", || compose::check(&workspace::root()));
     checks.run("tests of the scenarios", || scenarios::check(&workspace::root()));
     checks.run("planted bugs", || planted::check(&workspace::root()));
-    checks.run("lines of the library crates", || lines::check(&workspace::root(), &packages));
+    checks.run("lines of code", || lines::check(&workspace::root(), &packages));
     checks.run("licences, bans, sources", || deny::check(&sh));
     checks
         .run("clippy", || succeed(cmd!(sh, "cargo clippy --workspace --all-targets -- -D warnings").into()));

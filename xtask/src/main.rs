@@ -37,7 +37,9 @@ fn main() -> ExitCode {
     match run(Xtask::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            note!("error: {error:#}");
+            if !error.is::<children::Explained>() {
+                note!("error: {error:#}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,8 @@
 //! `cargo xtask sim`: the verifier's simulation, built for release.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 
-use crate::children;
+use crate::children::{self, Explained};
 use crate::libtest::Summary;
 use crate::workspace::{self, CHECKED, RELEASE};
 
@@ -69,7 +69,9 @@ fn run(profile: &[&str], args: &[String]) -> Result<String> {
     let package = ["--quiet", "--package", "rskafka-verifier", "--bin", "simulate"];
     let (status, output) =
         children::run_shown(workspace::cargo().arg("run").args(profile).args(package).arg("--").args(args))?;
-    ensure!(status.success(), "the simulation failed ({status})");
+    if !status.success() {
+        bail!(Explained(format!("the simulation failed ({status})")));
+    }
     Ok(output)
 }
 

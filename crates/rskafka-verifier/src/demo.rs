@@ -37,6 +37,8 @@ const CLEAN_UP: Duration = Duration::from_secs(1);
 pub struct Options {
     /// The brokers to ask first, `host:port`; without any, a cluster of three is embedded.
     pub bootstrap: Vec<String>,
+    /// How long to try to reach one of them.
+    pub connect_timeout: Duration,
     /// The topic's replication factor; 3 if not given, or as many as there are brokers.
     pub replication_factor: Option<i16>,
     /// How many records.
@@ -53,6 +55,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             bootstrap: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
             replication_factor: None,
             records: 1_000_000,
             tampering: None,
@@ -124,7 +127,16 @@ impl Log {
         };
         let place = if embedded.is_some() { "an embedded cluster at " } else { "" };
         let place = format!("{place}{}", bootstrap.join(", "));
-        let client = Client::builder(bootstrap).client_id("rskafka-demo").build().await?;
+        let builder = Client::builder(bootstrap).client_id("rskafka-demo");
+        if embedded.is_none() {
+            if options.show_progress {
+                note!("connecting to {place}, for at most {} s", options.connect_timeout.as_secs());
+            }
+            // Only tells whether a broker answers: the demo's own calls may take longer than that.
+            let answers = builder.clone().api_timeout(options.connect_timeout).build().await;
+            answers.with_context(|| format!("cannot connect to {place}"))?;
+        }
+        let client = builder.build().await?;
         let topic = fresh_name();
         let replicas = create_topic(&client, &topic, options.replication_factor).await?;
         if options.show_progress {

@@ -53,6 +53,7 @@ fn demo(flags: command::Demo) -> Result<ExitCode> {
         tampering: flags.tampering,
         keep_topic: flags.report.is_some(),
         show_progress: true,
+        ..Options::default()
     };
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     let report = runtime.block_on(async { demo::run(options, interrupted()?).await })?;

@@ -1,7 +1,7 @@
-//! Counts the lines of the library crates without their tests: the project stays small.
+//! Counts the lines of the crates without their tests: the project stays small.
 //!
 //! What a program that uses the client is made of has one limit, the fake cluster that it is tested with
-//! another. They are on lines of code; with the documentation and blank lines, which are printed beside
+//! another, the programs that put both to the test a third. They are on lines of code; with the documentation and blank lines, which are printed beside
 //! it, it is what there is to read.
 
 use std::fs;
@@ -15,21 +15,31 @@ use crate::workspace::Package;
 const FAKE: &str = "rskafka-fake";
 const MOST_OF_THE_CLIENT: usize = 15_000;
 const MOST_OF_THE_FAKE: usize = 8_000;
+/// The programs, and where they are.
+const PROGRAMS: [(&str, &str); 2] = [("rskafka-verifier", "crates/rskafka-verifier"), ("xtask", "xtask")];
+const MOST_OF_THE_PROGRAMS: usize = 9_000;
 
-/// Prints the count of each published crate, and fails above a limit.
+/// Prints the count of each published crate and of the programs, and fails above a limit.
 pub(crate) fn check(root: &Path, packages: &[Package]) -> Result<()> {
-    let (mut client, mut fake) = (Lines::default(), Lines::default());
+    let (mut client, mut fake, mut programs) = (Lines::default(), Lines::default(), Lines::default());
     say!("     code  with docs");
     for package in packages.iter().filter(|package| package.published) {
         let lines = lines_below(&root.join("crates").join(&package.name).join("src"))?;
         say!("   {:>6}     {:>6} {}", lines.code, lines.all, package.name);
         if package.name == FAKE { &mut fake } else { &mut client }.add(lines);
     }
-    for (what, lines, most) in
-        [("the client", client, MOST_OF_THE_CLIENT), ("the fake cluster", fake, MOST_OF_THE_FAKE)]
-    {
+    for (name, folder) in PROGRAMS {
+        let lines = lines_below(&root.join(folder).join("src"))?;
+        say!("   {:>6}     {:>6} {name}", lines.code, lines.all);
+        programs.add(lines);
+    }
+    for (what, lines, most) in [
+        ("the client", client, MOST_OF_THE_CLIENT),
+        ("the fake cluster", fake, MOST_OF_THE_FAKE),
+        ("verifier and xtask", programs, MOST_OF_THE_PROGRAMS),
+    ] {
         say!("   {:>6}     {:>6} in {what}; at most {most} of code", lines.code, lines.all);
-        ensure!(lines.code <= most, "{what} has {} lines of code, {most} are the most", lines.code);
+        ensure!(lines.code <= most, "{what}: {} lines of code, {most} are the most", lines.code);
     }
     Ok(())
 }
