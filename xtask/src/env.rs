@@ -8,6 +8,7 @@ pub(crate) mod compose;
 mod config;
 pub(crate) mod docker;
 pub(crate) mod facts;
+mod fake;
 pub(crate) mod java;
 mod listeners;
 mod lock;
@@ -36,16 +37,22 @@ const DEFAULT_BROKERS: u32 = 1;
 /// The command.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Starts it and leaves it running; prints how to connect.
+    /// Starts it and leaves it running (fake: until it is ended); prints how to connect.
     Up {
         /// kafka (local JVMs), docker-kafka, docker-redpanda (Docker), or fake.
         name: String,
         /// Release of Apache Kafka, the newest 4.x if not given.
         #[arg(long)]
         version: Option<Version>,
-        /// 1 (broker and controller in one, the default) or 3 (and a controller).
+        /// 1 (broker and controller in one, the default) or 3 (and a controller); of the fake, any number.
         #[arg(long)]
         brokers: Option<u32>,
+        /// NAME:PARTITIONS[:REPLICAS], a topic that the fake begins with; may be given several times.
+        #[arg(long = "topic")]
+        topics: Vec<String>,
+        /// The broker that the fake behaves like, e.g. kafka-3.9 or redpanda; the newest Kafka if not given.
+        #[arg(long)]
+        profile: Option<String>,
     },
     /// Ends its processes.
     Down {
@@ -62,7 +69,14 @@ pub(crate) enum Command {
 /// Does it.
 pub(crate) fn command(command: Command) -> Result<()> {
     match command {
-        Command::Up { name, version, brokers } => up(&name, version, brokers),
+        Command::Up { name, version, brokers, topics, profile } if name == fake::NAME => {
+            ensure!(version.is_none(), "the fake has profiles instead of versions: --profile");
+            fake::up(brokers, profile.as_deref(), &topics)
+        }
+        Command::Up { name, version, brokers, topics, profile } => {
+            ensure!(topics.is_empty() && profile.is_none(), "--topic and --profile are for the fake only");
+            up(&name, version, brokers)
+        }
         Command::Down { name } => down(&name),
         Command::Status { name } => status(&name),
     }
@@ -74,7 +88,7 @@ fn up(name: &str, version: Option<Version>, brokers: Option<u32>) -> Result<()> 
         ensure!(fixed, "{name} has the version and the three brokers that {} says", cluster.file);
         return Containers::of(cluster)?.up();
     }
-    require_kafka(name)?;
+    require_local(name)?;
     let _lock = Lock::of(name)?;
     let folder = state::folder(name);
     if let Some(state) = State::read(&folder)? {
@@ -109,7 +123,7 @@ fn down(name: &str) -> Result<()> {
     if let Some(cluster) = compose::cluster(name) {
         return Containers::of(cluster)?.down();
     }
-    require_kafka(name)?;
+    require_local(name)?;
     let _lock = Lock::of(name)?;
     cluster::end_abandoned()?;
     let folder = state::folder(name);
@@ -121,7 +135,10 @@ fn down(name: &str) -> Result<()> {
     }
     cluster::stop(&folder, &state, SHUTDOWN_GRACE)?;
     let ended = counted(running, "process", "processes");
-    say!("{name} is down: {ended} ended; logs stay in {}", folder.display());
+    match name {
+        fake::NAME => say!("fake is down"),
+        _ => say!("{name} is down: {ended} ended; logs stay in {}", folder.display()),
+    }
     Ok(())
 }
 
@@ -130,7 +147,7 @@ fn status(name: &str) -> Result<()> {
     if let Some(cluster) = compose::cluster(name) {
         return Containers::of(cluster)?.status();
     }
-    require_kafka(name)?;
+    require_local(name)?;
     let state = State::read(&state::folder(name))?.unwrap_or_default();
     if state.running().is_empty() {
         say!("{name} does not run; `cargo xtask env up {name}` starts it");
@@ -140,8 +157,13 @@ fn status(name: &str) -> Result<()> {
             let runs = if process.is_running() { "runs" } else { "has ended" };
             say!("  {node:<12} pid {:<8} {runs}", process.pid);
         }
-        say!("  folder {}", state::folder(name).display());
-        print_connect(&state.connect.join(","), &state::folder(name));
+        match name {
+            fake::NAME => fake::print_connect(&state.connect.join(",")),
+            _ => {
+                say!("  folder {}", state::folder(name).display());
+                print_connect(&state.connect.join(","), &state::folder(name));
+            }
+        }
     }
     for other in state::names()?.iter().filter(|other| *other != name) {
         let state = State::read(&state::folder(other))?.unwrap_or_default();
@@ -159,7 +181,8 @@ fn describe(state: &State) -> String {
     let brokers = counted(state.connect.len(), "broker", "brokers");
     let (running, of) = (state.running().len(), state.nodes.len());
     let run = if of == 1 { "process runs" } else { "processes run" };
-    format!("Kafka {}, {brokers}, {running} of {of} {run}", state.version)
+    let kind = if state.version.starts_with(fake::NAME) { "" } else { "Kafka " };
+    format!("{kind}{}, {brokers}, {running} of {of} {run}", state.version)
 }
 
 /// What tests are told; the last lines are what a shell can take over.
@@ -175,12 +198,9 @@ fn print_connect(connect: &str, folder: &Path) {
     say!("KAFKA_CONNECT={connect}");
 }
 
-fn require_kafka(name: &str) -> Result<()> {
+fn require_local(name: &str) -> Result<()> {
     match name {
-        "kafka" => Ok(()),
-        "fake" => {
-            bail!("the environment {name} is not available yet; `kafka` is (local JVMs, no Docker)")
-        }
+        "kafka" | fake::NAME => Ok(()),
         _ => bail!(
             "there is no environment {name:?}; the names are kafka, docker-kafka, docker-redpanda and fake"
         ),

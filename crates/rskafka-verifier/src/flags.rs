@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use rskafka_fake::Profile;
+use rskafka_verifier::play::Topic;
 use rskafka_verifier::proxy::Fault;
 use rskafka_verifier::tamper::Tampering;
 
@@ -19,6 +21,8 @@ pub(crate) struct Verifier {
 pub(crate) enum Command {
     /// Appends and tails a log, and verifies every record.
     Demo(Demo),
+    /// Serves a fake cluster on loopback ports, until it is ended.
+    Fake(Fake),
     /// Passes TCP connections on to a broker, until they are to break.
     Proxy(Proxy),
     /// Prints the number of lines of standard input, and their digest as a report has it.
@@ -42,6 +46,19 @@ pub(crate) struct Demo {
     /// Writes topic, partition, number of records and digest of the values there, and keeps the topic.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fake {
+    /// How many.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) brokers: usize,
+    /// NAME:PARTITIONS[:REPLICAS], a topic to begin with; may be given several times.
+    #[arg(long = "topic")]
+    pub(crate) topics: Vec<Topic>,
+    /// The broker to behave like, e.g. kafka-3.9 or redpanda; the newest Kafka if not given.
+    #[arg(long, default_value_t)]
+    pub(crate) profile: Profile,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ pub mod checker;
 pub mod demo;
 pub mod digest;
 pub mod findings;
+pub mod play;
 mod progress;
 pub mod proxy;
 pub mod report;

@@ -1,4 +1,4 @@
-//! Demo, digest and proxy: `cargo run --release -p rskafka-verifier -- --help`.
+//! Demo, digest, proxy, and a fake cluster to play with: `cargo run --release -p rskafka-verifier -- --help`.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use rskafka_verifier::demo::{self, Interrupted, Options};
 use rskafka_verifier::digest::Digest;
+use rskafka_verifier::play;
 use rskafka_verifier::proxy::Proxy;
 use rskafka_verifier::{note, say};
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
 fn run(flags: Verifier) -> Result<ExitCode> {
     match flags.command {
         Command::Demo(flags) => demo(flags),
+        Command::Fake(flags) => fake(&flags),
         Command::Proxy(flags) => proxy(flags),
         Command::Digest => {
             say!("{}", Digest::of_lines(io::stdin().lock()).context("standard input")?);
@@ -66,6 +68,19 @@ fn demo(flags: command::Demo) -> Result<ExitCode> {
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends only by Ctrl-C or SIGTERM, once it runs.
+fn fake(flags: &command::Fake) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    runtime.block_on(async {
+        let interrupted = interrupted()?;
+        let cluster = play::start(flags.brokers, flags.profile, &flags.topics).await?;
+        say!("KAFKA_CONNECT={}", cluster.bootstrap_servers().join(","));
+        interrupted.await;
+        cluster.shutdown().await;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Ends only by Ctrl-C or SIGTERM.

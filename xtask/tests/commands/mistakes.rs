@@ -47,6 +47,11 @@ fn an_environment_or_a_version_that_is_none_is_said_in_one_line() {
     };
     assert!(line(&["env", "up", "kafak"]).contains("no environment \"kafak\"; the names are kafka"));
     assert!(line(&["demo", "--env", "localhost"]).contains("--env is fake, kafka or HOST:PORT"));
+    assert!(line(&["env", "up", "kafka", "--topic", "wal:1"]).contains("for the fake only"));
+    assert!(line(&["env", "up", "fake", "--version", "4.4.0"]).contains("--profile"));
+    assert!(
+        line(&["env", "up", "docker-kafka", "--brokers", "1"]).contains("the three brokers that docker/")
+    );
     assert!(line(&["env", "up", "kafka", "--brokers", "2"]).contains("1 or 3 brokers, not 2"));
 }
 
