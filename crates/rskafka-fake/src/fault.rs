@@ -13,6 +13,54 @@ pub use self::request::{Fault, Rewritten};
 
 use self::request::RequestFaults;
 
+/// Which requests or connections are struck, and how often: the same for both kinds of faults.
+macro_rules! selectors {
+    ($fault:ty, $list:ty, $one:literal, $many:ident) => {
+        impl $list {
+            fn struck(&self, id: FaultId) -> u64 {
+                self.injected.iter().find(|injected| injected.id == id).map_or(0, |injected| injected.struck)
+            }
+
+            fn remove(&mut self, id: FaultId) {
+                self.injected.retain(|injected| injected.id != id);
+            }
+        }
+
+        impl $fault {
+            #[doc = concat!("Only ", stringify!($many), " at this broker.")]
+            pub fn at_broker(mut self, broker: i32) -> Self {
+                self.broker = Some(broker);
+                self
+            }
+
+            #[doc = concat!("Not the first ", stringify!($many), " that match, but those after.")]
+            pub fn skip(mut self, $many: u64) -> Self {
+                self.skip = $many;
+                self
+            }
+
+            #[doc = concat!("As many ", stringify!($many), ", instead of one.")]
+            pub fn times(mut self, $many: u64) -> Self {
+                self.times = Some($many);
+                self
+            }
+
+            #[doc = concat!("Every ", $one, ", until it is taken back.")]
+            pub fn always(mut self) -> Self {
+                self.times = None;
+                self
+            }
+
+            pub(crate) fn broker(&self) -> Option<i32> {
+                self.broker
+            }
+        }
+    };
+}
+
+selectors!(Fault, RequestFaults, "request", requests);
+selectors!(ByteFault, ByteFaults, "connection", connections);
+
 /// The number of an injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FaultId(u64);
@@ -47,7 +95,7 @@ impl Faults {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.requests.clear();
-        self.bytes.clear();
+        self.requests.injected.clear();
+        self.bytes.injected.clear();
     }
 }

@@ -123,30 +123,6 @@ impl ByteFault {
     pub fn after_sent_within(self, bytes: Range<u64>) -> Self {
         Self { direction: Direction::Sent, ..self.after_received_within(bytes) }
     }
-
-    /// Only connections to this broker.
-    pub fn at_broker(mut self, broker: i32) -> Self {
-        self.broker = Some(broker);
-        self
-    }
-
-    /// Not the first `connections` that get to that byte, but those after.
-    pub fn skip(mut self, connections: u64) -> Self {
-        self.skip = connections;
-        self
-    }
-
-    /// As many connections, instead of one.
-    pub fn times(mut self, connections: u64) -> Self {
-        self.times = Some(connections);
-        self
-    }
-
-    /// Every connection, until it is taken back.
-    pub fn always(mut self) -> Self {
-        self.times = None;
-        self
-    }
 }
 
 /// How far a direction of a connection has come.
@@ -161,15 +137,15 @@ pub(crate) struct Reached {
 /// The byte faults that are injected, oldest first.
 #[derive(Debug)]
 pub(crate) struct ByteFaults {
-    injected: Vec<Injected>,
+    pub(super) injected: Vec<Injected>,
     seed: u64,
 }
 
 #[derive(Debug)]
-struct Injected {
-    id: FaultId,
+pub(super) struct Injected {
+    pub(super) id: FaultId,
     fault: ByteFault,
-    struck: u64,
+    pub(super) struck: u64,
     /// The connections that it struck or let pass.
     met: BTreeSet<ConnectionId>,
     /// How far connections were that were open when it was injected.
@@ -244,17 +220,5 @@ impl ByteFaults {
             injected.met.remove(&connection);
             injected.from.remove(&connection);
         }
-    }
-
-    pub(super) fn struck(&self, id: FaultId) -> u64 {
-        self.injected.iter().find(|injected| injected.id == id).map_or(0, |injected| injected.struck)
-    }
-
-    pub(super) fn remove(&mut self, id: FaultId) {
-        self.injected.retain(|injected| injected.id != id);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.injected.clear();
     }
 }

@@ -90,12 +90,6 @@ impl Rewritten {
     }
 }
 
-impl fmt::Debug for Rewritten {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rewritten").field("bodies", &self.bodies).finish_non_exhaustive()
-    }
-}
-
 /// What is changed in an answer. Positions count from the frame's start, its length prefix included.
 #[derive(Debug, Clone)]
 pub(crate) enum Tamper {
@@ -212,12 +206,6 @@ impl Fault {
         self
     }
 
-    /// Only requests at this broker.
-    pub fn at_broker(mut self, broker: i32) -> Self {
-        self.broker = Some(broker);
-        self
-    }
-
     /// Only requests that name this topic, by name or by id.
     pub fn topic(mut self, name: impl Into<String>) -> Self {
         self.topic = Some(name.into());
@@ -228,24 +216,6 @@ impl Fault {
     pub fn partition(mut self, topic: impl Into<String>, index: i32) -> Self {
         self.topic = Some(topic.into());
         self.partition = Some(index);
-        self
-    }
-
-    /// Not the first `requests` that match, but those after.
-    pub fn skip(mut self, requests: u64) -> Self {
-        self.skip = requests;
-        self
-    }
-
-    /// As many times, instead of once.
-    pub fn times(mut self, requests: u64) -> Self {
-        self.times = Some(requests);
-        self
-    }
-
-    /// Every time, until it is taken back.
-    pub fn always(mut self) -> Self {
-        self.times = None;
         self
     }
 
@@ -291,15 +261,15 @@ pub(crate) struct Strike {
 /// The faults that are injected, oldest first.
 #[derive(Debug)]
 pub(crate) struct RequestFaults {
-    injected: Vec<Injected>,
+    pub(super) injected: Vec<Injected>,
     random: Random,
 }
 
 #[derive(Debug)]
-struct Injected {
-    id: FaultId,
+pub(super) struct Injected {
+    pub(super) id: FaultId,
     fault: Fault,
-    struck: u64,
+    pub(super) struck: u64,
 }
 
 impl Injected {
@@ -315,18 +285,6 @@ impl RequestFaults {
 
     pub(crate) fn inject(&mut self, id: FaultId, fault: Fault) {
         self.injected.push(Injected { id, fault, struck: 0 });
-    }
-
-    pub(super) fn struck(&self, id: FaultId) -> u64 {
-        self.injected.iter().find(|injected| injected.id == id).map_or(0, |injected| injected.struck)
-    }
-
-    pub(super) fn remove(&mut self, id: FaultId) {
-        self.injected.retain(|injected| injected.id != id);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.injected.clear();
     }
 
     fn is_idle(&self) -> bool {

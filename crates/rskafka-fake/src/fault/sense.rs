@@ -27,10 +27,6 @@ const WITH_PARTITIONS: [ApiKey; 6] = [
 ];
 
 impl Fault {
-    pub(crate) fn broker(&self) -> Option<i32> {
-        self.broker
-    }
-
     /// Whether it could strike something and change it. The error says in words why not; `speaks` knows the
     /// APIs of the cluster.
     pub(crate) fn check(&self, speaks: impl Fn(ApiKey) -> bool) -> Result<(), String> {
@@ -75,10 +71,6 @@ impl Tamper {
 }
 
 impl ByteFault {
-    pub(crate) fn broker(&self) -> Option<i32> {
-        self.broker
-    }
-
     /// Whether it could strike something and change it. The error says in words why not.
     pub(crate) fn check(&self) -> Result<(), String> {
         let changes_something = match self.action {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rskafka_protocol::ErrorCode;
 
 use super::TopicRefused;
-use super::configs::ConfigValue::{self, Bool, Int, Long, Ratio, Text};
+use super::configs::ConfigValue::{self, Bool, Int, Long};
 use super::configs::topic_configs;
 use crate::profile::Profile;
 
@@ -47,27 +47,18 @@ const BROKER_CONFIGS: &[BrokerConfig] = &[
     fixed("default.replication.factor", "1", Int(1)),
     fixed("fetch.max.bytes", "57671680", Int(1024)),
     dynamic("log.cleaner.backoff.ms", "15000", Long(0)),
-    dynamic("log.cleaner.dedupe.buffer.size", "134217728", Long(0)),
-    dynamic("log.cleaner.io.buffer.load.factor", "0.9", Ratio),
-    dynamic("log.cleaner.io.buffer.size", "524288", Int(0)),
     dynamic("log.cleaner.threads", "1", Int(0)),
     fixed("log.retention.check.interval.ms", "300000", Long(1)),
-    dynamic("max.connection.creation.rate", "2147483647", Int(0)),
     dynamic("max.connections", "2147483647", Int(0)),
-    dynamic("max.connections.per.ip", "2147483647", Int(0)),
-    dynamic("max.connections.per.ip.overrides", "", Text),
     dynamic("num.io.threads", "8", Int(1)),
     dynamic("num.network.threads", "3", Int(1)),
     fixed("num.partitions", "1", Int(1)),
-    dynamic("num.recovery.threads.per.data.dir", "2", Int(1)),
-    dynamic("num.replica.fetchers", "1", Int(1)),
     fixed("offsets.topic.num.partitions", "50", Int(1)),
     fixed("offsets.topic.replication.factor", "3", Int(1)),
     fixed("producer.id.expiration.check.interval.ms", "600000", Int(1)),
     dynamic(PRODUCER_ID_EXPIRATION, "86400000", Int(1)),
     fixed("socket.request.max.bytes", "104857600", Int(1)),
     fixed("transaction.max.timeout.ms", "900000", Int(1)),
-    dynamic("transaction.partition.verification.enable", "true", Bool),
     fixed("transaction.remove.expired.transaction.cleanup.interval.ms", "3600000", Int(1)),
     fixed("transaction.state.log.num.partitions", "50", Int(1)),
     fixed("transaction.state.log.replication.factor", "3", Int(1)),

@@ -10,7 +10,7 @@ pub(crate) struct InternalTopic {
     /// The broker configs that say how many partitions and replicas it has.
     partitions: &'static str,
     replicas: &'static str,
-    configs: [(&'static str, &'static str); 3],
+    compression: &'static str,
 }
 
 /// Looks after groups.
@@ -18,11 +18,7 @@ pub(crate) const CONSUMER_OFFSETS: InternalTopic = InternalTopic {
     name: "__consumer_offsets",
     partitions: "offsets.topic.num.partitions",
     replicas: "offsets.topic.replication.factor",
-    configs: [
-        ("cleanup.policy", "compact"),
-        ("compression.type", "producer"),
-        ("segment.bytes", "104857600"),
-    ],
+    compression: "producer",
 };
 
 /// Looks after transactional ids.
@@ -30,11 +26,7 @@ pub(crate) const TRANSACTION_STATE: InternalTopic = InternalTopic {
     name: "__transaction_state",
     partitions: "transaction.state.log.num.partitions",
     replicas: "transaction.state.log.replication.factor",
-    configs: [
-        ("cleanup.policy", "compact"),
-        ("compression.type", "uncompressed"),
-        ("segment.bytes", "104857600"),
-    ],
+    compression: "uncompressed",
 };
 
 /// Whether clients may not write to a topic of that name (Kafka class `Topic`).
@@ -63,7 +55,9 @@ impl State {
             let first = partition as usize;
             (partition, (first..first + replicas).map(|place| ids[place % ids.len()]).collect())
         };
-        let configs = topic.configs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (compaction, size) = (("cleanup.policy", "compact"), ("segment.bytes", "104857600"));
+        let configs = [compaction, ("compression.type", topic.compression), size];
+        let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let request = TopicRequest {
             name: topic.name.to_owned(),
             num_partitions: -1,

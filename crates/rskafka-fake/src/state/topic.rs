@@ -155,19 +155,17 @@ fn place(partitions: i32, replicas: i16, state: &State) -> Result<Vec<Vec<i32>>,
         -1 => i16::try_from(default("default.replication.factor")).unwrap_or(i16::MAX),
         replicas => replicas,
     };
+    let refused = |code, why: &str| Err((code, why.to_owned()));
     if partitions <= 0 && state.profile.quirks().zookeeper {
-        return Err((
-            ErrorCode::INVALID_PARTITIONS,
-            "Number of partitions must be larger than 0.".to_owned(),
-        ));
+        return refused(ErrorCode::INVALID_PARTITIONS, "Number of partitions must be larger than 0.");
     }
     if replicas <= 0 {
         let why = "Replication factor must be larger than 0, or -1 to use the default value.";
-        return Err((ErrorCode::INVALID_REPLICATION_FACTOR, why.to_owned()));
+        return refused(ErrorCode::INVALID_REPLICATION_FACTOR, why);
     }
     if partitions <= 0 {
         let why = "Number of partitions was set to an invalid non-positive value.";
-        return Err((ErrorCode::INVALID_PARTITIONS, why.to_owned()));
+        return refused(ErrorCode::INVALID_PARTITIONS, why);
     }
     if partitions > MAX_PARTITIONS {
         let why = format!("Excessively large number of partitions per request: {partitions}.");
@@ -202,13 +200,11 @@ fn check_assignments(
     assignments: Vec<(i32, Vec<i32>)>,
     state: &State,
 ) -> Result<Vec<Vec<i32>>, TopicRefused> {
-    if replicas != -1 {
-        let why = "A manual partition assignment was specified, but replication factor was not set to -1.";
-        return Err((ErrorCode::INVALID_REQUEST, why.to_owned()));
-    }
-    if partitions != -1 {
-        let why = "A manual partition assignment was specified, but numPartitions was not set to -1.";
-        return Err((ErrorCode::INVALID_REQUEST, why.to_owned()));
+    for (what, number) in [("replication factor", i32::from(replicas)), ("numPartitions", partitions)] {
+        if number != -1 {
+            let why = format!("A manual partition assignment was specified, but {what} was not set to -1.");
+            return Err((ErrorCode::INVALID_REQUEST, why));
+        }
     }
     let invalid = |why: String| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     let mut placed = BTreeMap::new();
