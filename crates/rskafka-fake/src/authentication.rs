@@ -40,7 +40,7 @@ impl Authentication {
     /// Whether the client has yet to log in.
     pub(crate) fn is_login(&self) -> bool {
         #[cfg(feature = "sasl")]
-        return self.session.as_ref().is_some_and(session::Session::is_login);
+        return self.session.as_ref().is_some_and(|session| session.principal.is_none());
         #[cfg(not(feature = "sasl"))]
         return false;
     }
@@ -100,7 +100,7 @@ mod session {
         sasl: Arc<Sasl>,
         stage: Stage,
         /// Who authenticated last.
-        principal: Option<(SaslMechanism, String)>,
+        pub(super) principal: Option<(SaslMechanism, String)>,
         expires: Option<Instant>,
         reauthenticated: Option<Instant>,
     }
@@ -142,10 +142,6 @@ mod session {
                 }
                 Stage::Failed => false,
             }
-        }
-
-        pub(super) fn is_login(&self) -> bool {
-            self.principal.is_none()
         }
 
         fn may_reauthenticate(&self, now: Now) -> bool {

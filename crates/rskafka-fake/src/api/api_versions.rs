@@ -14,7 +14,6 @@ use rskafka_protocol::{ApiKey, ErrorCode, RequestHeader, VersionRange};
 
 use super::exchange::{Api, Settled};
 use super::{Call, Exchange, Outcome, Versions};
-use crate::state::TopicRef;
 
 /// The version from which on the client names itself.
 const NAMED_FROM: i16 = 3;
@@ -32,25 +31,19 @@ impl Api for ApiVersionsRequest {
     fn serve(request: Self, call: &mut Call<'_>) -> Outcome<ApiVersionsResponse> {
         let names = [&request.client_software_name, &request.client_software_version];
         let is_named = call.version < NAMED_FROM || names.iter().all(|name| is_software_name(name));
-        let code = match &request.cluster_id {
+        let code = match (&request.cluster_id, request.node_id) {
             _ if !is_named => ErrorCode::INVALID_REQUEST,
-            None if request.node_id == NO_NODE => ErrorCode::NONE,
-            Some(cluster_id) if request.node_id != NO_NODE => {
-                let is_meant = *cluster_id == call.state.cluster_id && request.node_id == call.broker;
-                let is_known = is_meant || call.authentication.is_login();
-                if is_known { ErrorCode::NONE } else { ErrorCode::REBOOTSTRAP_REQUIRED }
-            }
-            _ => ErrorCode::INVALID_REQUEST,
+            (None, NO_NODE) => ErrorCode::NONE,
+            (None, _) | (_, NO_NODE) => ErrorCode::INVALID_REQUEST,
+            (Some(id), node) if *id == call.state.cluster_id && node == call.broker => ErrorCode::NONE,
+            _ if call.authentication.is_login() => ErrorCode::NONE,
+            _ => ErrorCode::REBOOTSTRAP_REQUIRED,
         };
         if !code.is_ok() {
             return Outcome::Answer(request.refuse(code, call.version));
         }
         let api_keys = call.versions.advertised().map(|(api_key, range)| entry(api_key, range)).collect();
         Outcome::Answer(ApiVersionsResponse { api_keys, ..Default::default() })
-    }
-
-    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
-        Vec::new()
     }
 
     fn refuse(&self, code: ErrorCode, _: i16) -> ApiVersionsResponse {

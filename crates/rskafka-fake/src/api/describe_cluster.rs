@@ -13,7 +13,6 @@ use rskafka_protocol::messages::describe_cluster::{
 use super::exchange::Api;
 use super::metadata::CLUSTER_OPERATIONS;
 use super::{Call, Outcome};
-use crate::state::TopicRef;
 
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
@@ -55,10 +54,6 @@ impl Api for DescribeClusterRequest {
             response.cluster_authorized_operations = CLUSTER_OPERATIONS;
         }
         Outcome::Answer(response)
-    }
-
-    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
-        Vec::new()
     }
 
     fn refuse(&self, error_code: ErrorCode, _: i16) -> DescribeClusterResponse {

@@ -24,8 +24,10 @@ pub(super) trait Api: Request {
     /// Serves the request.
     fn serve(checked: Self::Checked, call: &mut Call<'_>) -> Outcome<Self::Response>;
 
-    /// The partitions that the request names; an index of -1 stands for a whole topic.
-    fn targets(&self, version: i16) -> Vec<(TopicRef, i32)>;
+    /// The partitions that the request names; an index of -1 stands for a whole topic. None by default.
+    fn targets(&self, _version: i16) -> Vec<(TopicRef, i32)> {
+        Vec::new()
+    }
 
     /// An answer with this code wherever the answer can have one for what the request names.
     fn refuse(&self, code: ErrorCode, version: i16) -> Self::Response;

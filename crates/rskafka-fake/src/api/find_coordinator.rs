@@ -14,7 +14,7 @@ use rskafka_protocol::messages::find_coordinator::{
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{CONSUMER_OFFSETS, InternalTopic, State, TRANSACTION_STATE, TopicRef};
+use crate::state::{CONSUMER_OFFSETS, InternalTopic, State, TRANSACTION_STATE};
 
 /// The version from which on keys come in a list (KIP-699).
 const LIST_FROM: i16 = 4;
@@ -34,10 +34,6 @@ impl Api for FindCoordinatorRequest {
         };
         call.state.create_internal(topic);
         Outcome::Answer(answer(&request, call.version, |key| find(topic, key, call.state)))
-    }
-
-    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
-        Vec::new()
     }
 
     fn refuse(&self, code: ErrorCode, version: i16) -> FindCoordinatorResponse {

@@ -13,7 +13,7 @@ use rskafka_protocol::messages::init_producer_id::{InitProducerIdRequest, InitPr
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::{Identity, TRANSACTION_STATE, TopicRef};
+use crate::state::{Identity, TRANSACTION_STATE};
 
 /// The version from which on a fence is told apart from an epoch that is not valid (KIP-588).
 const FENCED_FROM: i16 = 4;
@@ -35,10 +35,6 @@ impl Api for InitProducerIdRequest {
             }
             Err(code) => request.refuse(code, call.version),
         })
-    }
-
-    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
-        Vec::new()
     }
 
     fn refuse(&self, error_code: ErrorCode, _: i16) -> InitProducerIdResponse {

@@ -11,7 +11,6 @@ use rskafka_protocol::messages::sasl_authenticate::{SaslAuthenticateRequest, Sas
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::TopicRef;
 
 impl Api for SaslAuthenticateRequest {
     type Checked = Self;
@@ -26,10 +25,6 @@ impl Api for SaslAuthenticateRequest {
             (response, None) => Outcome::Answer(response),
             (response, Some(delay)) => Outcome::LastAnswer { response, delay },
         }
-    }
-
-    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
-        Vec::new()
     }
 
     fn refuse(&self, error_code: ErrorCode, _: i16) -> SaslAuthenticateResponse {

@@ -10,7 +10,6 @@ use rskafka_protocol::messages::sasl_handshake::{SaslHandshakeRequest, SaslHands
 
 use super::exchange::Api;
 use super::{Call, Outcome};
-use crate::state::TopicRef;
 
 impl Api for SaslHandshakeRequest {
     type Checked = Self;
@@ -24,10 +23,6 @@ impl Api for SaslHandshakeRequest {
             (response, None) => Outcome::Answer(response),
             (response, Some(delay)) => Outcome::LastAnswer { response, delay },
         }
-    }
-
-    fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
-        Vec::new()
     }
 
     fn refuse(&self, error_code: ErrorCode, _: i16) -> SaslHandshakeResponse {
