@@ -24,7 +24,7 @@ const BREAKS: [&str; 4] = ["lose", "repeat", "swap", "flip"];
 /// What is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
-    /// fake (embedded), kafka (3 temporary brokers) or HOST:PORT[,HOST:PORT].
+    /// fake (embedded), kafka (3 temporary brokers) or `HOST:PORT[,HOST:PORT]`.
     #[arg(long, default_value = "fake")]
     env: String,
     #[command(flatten)]

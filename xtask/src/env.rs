@@ -47,7 +47,7 @@ pub(crate) enum Command {
         /// 1 (broker and controller in one, the default) or 3 (and a controller); of the fake, any number.
         #[arg(long)]
         brokers: Option<u32>,
-        /// NAME:PARTITIONS[:REPLICAS], a topic that the fake begins with; may be given several times.
+        /// `NAME:PARTITIONS[:REPLICAS]`, a topic that the fake begins with; may be given several times.
         #[arg(long = "topic")]
         topics: Vec<String>,
         /// The broker that the fake behaves like, e.g. kafka-3.9 or redpanda; the newest Kafka if not given.

@@ -31,7 +31,7 @@ pub(crate) struct Flags {
     /// Fails if a core makes fewer than 200 runs in a second.
     #[arg(long)]
     check: bool,
-    /// N[,N]: only these faults of the one seed's plan.
+    /// `N[,N]`: only these faults of the one seed's plan.
     #[arg(long)]
     only: Option<String>,
 }

@@ -31,7 +31,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// HOST:PORT[,HOST:PORT]; a cluster of three brokers is embedded if not given.
+    /// `HOST:PORT[,HOST:PORT]`; a cluster of three brokers is embedded if not given.
     #[arg(long, value_delimiter = ',')]
     pub(crate) bootstrap: Vec<String>,
     /// The topic's; 3 if not given, or as many as there are brokers.
@@ -53,7 +53,7 @@ pub(crate) struct Fake {
     /// How many.
     #[arg(long, default_value_t = 1)]
     pub(crate) brokers: usize,
-    /// NAME:PARTITIONS[:REPLICAS], a topic to begin with; may be given several times.
+    /// `NAME:PARTITIONS[:REPLICAS]`, a topic to begin with; may be given several times.
     #[arg(long = "topic")]
     pub(crate) topics: Vec<Topic>,
     /// The broker to behave like, e.g. kafka-3.9 or redpanda; the newest Kafka if not given.

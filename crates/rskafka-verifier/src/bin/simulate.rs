@@ -34,7 +34,7 @@ struct Flags {
     /// Fails if a core makes fewer than 200 runs in a second.
     #[arg(long)]
     check: bool,
-    /// N[,N]: only these faults of the one seed's plan.
+    /// `N[,N]`: only these faults of the one seed's plan.
     #[arg(long, value_delimiter = ',', requires = "seed")]
     only: Vec<usize>,
 }
