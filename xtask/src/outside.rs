@@ -43,7 +43,7 @@ pub(crate) fn test() -> Result<Summary> {
     fs::copy(workspace::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--offline", "--test", "recovery"]).current_dir(&folder);
-    cargo.env("CARGO_TARGET_DIR", folder.join("target"));
+    cargo.env("CARGO_TARGET_DIR", workspace::target_dir());
     let (status, output) = children::run_shown(&mut cargo)?;
     ensure!(status.success(), "the tests of a user's crate fail ({status})");
     Ok(Summary::of(&output))

@@ -160,7 +160,7 @@ fn unit_args(packages: &[Package]) -> Vec<&str> {
 
 fn test_command(args: &[&str]) -> Command {
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--workspace"]).args(CHECKED).args(args);
+    cargo.args(["test", "--workspace"]).args(args);
     for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE, PROFILE] {
         cargo.env_remove(variable);
     }
@@ -184,7 +184,7 @@ fn counted(command: &mut Command) -> Result<Summary> {
 
 fn build_examples(packages: &[Package]) -> Result<Summary> {
     let mut cargo = workspace::cargo();
-    let status = children::run(cargo.args(["build", "--workspace", "--examples"]).args(CHECKED))?;
+    let status = children::run(cargo.args(["build", "--workspace", "--examples"]))?;
     ensure!(status.success(), "an example does not build ({status})");
     let examples = packages.iter().flat_map(|package| &package.targets).filter(|(kind, _)| kind == "example");
     Ok(Summary::passed(examples.count() as u64))

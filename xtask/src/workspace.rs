@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// The profile of all that `cargo xtask test` builds, so that nothing is built twice.
+/// The profile of what `cargo xtask test` runs for long: the simulation and the demo.
 pub(crate) const CHECKED: &[&str] = &["--profile", "checked"];
 /// What is to be fast.
 pub(crate) const RELEASE: &[&str] = &["--release"];
