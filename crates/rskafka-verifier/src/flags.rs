@@ -1,12 +1,10 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use rskafka_fake::Profile;
 use rskafka_verifier::play::Topic;
-use rskafka_verifier::proxy::Fault;
 use rskafka_verifier::tamper::Tampering;
 
 /// Puts rskafka to the test.
@@ -23,8 +21,6 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Serves a fake cluster on loopback ports, until it is ended.
     Fake(Fake),
-    /// Passes TCP connections on to a broker, until they are to break.
-    Proxy(Proxy),
     /// Prints the number of lines of standard input, and their digest as a report has it.
     Digest,
 }
@@ -59,22 +55,6 @@ pub(crate) struct Fake {
     /// The broker to behave like, e.g. kafka-3.9 or redpanda; the newest Kafka if not given.
     #[arg(long, default_value_t)]
     pub(crate) profile: Profile,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Proxy {
-    /// HOST:PORT
-    pub(crate) target: String,
-    /// IP:PORT to listen on; a free port of 127.0.0.1 if not given.
-    #[arg(long)]
-    pub(crate) listen: Option<SocketAddr>,
-    /// ACTION@MOMENT, e.g. freeze@answer:0 for the first answer to a Produce; may be given several times.
-    ///
-    /// Actions: freeze[:DIRECTION], slow:BYTES_PER_SECOND, cut, reset, stop:PID. Moments: byte:DIRECTION:N,
-    /// tls:DIRECTION:N (a record), request:KEY, end-of-request:KEY, answer:KEY. Directions: to-broker, to-client.
-    /// Each happens once.
-    #[arg(long)]
-    pub(crate) fault: Vec<Fault>,
 }
 
 #[cfg(test)]

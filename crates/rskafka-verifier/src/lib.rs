@@ -3,6 +3,7 @@
 //! Invariant: what is verified is each record's content at its offset, not counts; the [`checker`] is
 //! pure and knows nothing of how the [`demo`] gets its events.
 
+mod accept;
 mod append;
 pub mod checker;
 pub mod demo;

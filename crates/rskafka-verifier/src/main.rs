@@ -1,11 +1,10 @@
-//! Demo, digest, proxy, and a fake cluster to play with: `cargo run --release -p rskafka-verifier -- --help`.
+//! Demo, digest, and a fake cluster to play with: `cargo run --release -p rskafka-verifier -- --help`.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod flags;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -13,7 +12,6 @@ use clap::Parser;
 use rskafka_verifier::demo::{self, Interrupted, Options};
 use rskafka_verifier::digest::Digest;
 use rskafka_verifier::play;
-use rskafka_verifier::proxy::Proxy;
 use rskafka_verifier::{note, say};
 
 use crate::flags::{self as command, Command, Verifier};
@@ -39,7 +37,6 @@ fn run(flags: Verifier) -> Result<ExitCode> {
     match flags.command {
         Command::Demo(flags) => demo(flags),
         Command::Fake(flags) => fake(&flags),
-        Command::Proxy(flags) => proxy(flags),
         Command::Digest => {
             say!("{}", Digest::of_lines(io::stdin().lock()).context("standard input")?);
             Ok(ExitCode::SUCCESS)
@@ -79,21 +76,6 @@ fn fake(flags: &command::Fake) -> Result<ExitCode> {
         say!("KAFKA_CONNECT={}", cluster.bootstrap_servers().join(","));
         interrupted.await;
         cluster.shutdown().await;
-        Ok(ExitCode::SUCCESS)
-    })
-}
-
-/// Ends only by Ctrl-C or SIGTERM.
-fn proxy(flags: command::Proxy) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-    runtime.block_on(async {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let proxy = Proxy::listen(flags.listen.unwrap_or(any), flags.target).await?;
-        flags.fault.into_iter().for_each(|fault| {
-            proxy.inject(fault);
-        });
-        say!("{}", proxy.address());
-        interrupted()?.await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -1,4 +1,4 @@
-//! A proxy for TCP that does to a connection what networks and brokers do: freeze, cut, reset, trickle.
+//! A proxy for TCP that does to a connection what networks and brokers do: freeze, cut, reset.
 //!
 //! It listens on a port of its own and passes bytes on to one target, unchanged; the target speaks Kafka
 //! or TLS, because up to 11 bytes are held back until it is known what they begin. [`Fault`]s say what
@@ -35,17 +35,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::control::FaultId;
 use self::control::{ConnectionId, Control, End, Gate, Look};
 pub use self::fault::{Action, Direction, Fault, Moment};
-pub use self::process::{BrokerProcess, Stopped};
+pub use self::process::BrokerProcess;
+use self::process::Stopped;
+use crate::accept::accept;
 
 const BUFFER: usize = 64 * 1024;
-/// How often something trickles.
-const TRICKLE: Duration = Duration::from_millis(50);
 /// How long the sides of a connection that was cut have to close it too.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -90,8 +89,9 @@ impl Proxy {
             stopped: Mutex::default(),
             changed: watch::Sender::new(0),
         });
-        let task = AbortOnDropHandle::new(tokio::spawn(accept(listener, shared.clone())));
-        Ok(Self { address, shared, _task: task })
+        let serving = shared.clone();
+        let task = tokio::spawn(accept(listener, move |client| serve(client, serving.clone())));
+        Ok(Self { address, shared, _task: AbortOnDropHandle::new(task) })
     }
 
     /// Where it listens.
@@ -104,7 +104,7 @@ impl Proxy {
         self.shared.control().inject(fault)
     }
 
-    /// How many connections a fault has struck; 0 after it was taken back.
+    /// How often a fault has struck, 0 or 1; 0 after it was taken back.
     pub fn struck(&self, fault: FaultId) -> u64 {
         self.shared.control().struck(fault)
     }
@@ -120,7 +120,7 @@ impl Proxy {
         self.shared.control().clear();
     }
 
-    /// Lets frozen and slow connections, and stopped processes, go on.
+    /// Lets frozen connections and stopped processes go on.
     pub fn thaw(&self) {
         self.shared.stopped().clear();
         self.shared.control().thaw();
@@ -144,23 +144,6 @@ impl Shared {
 
     fn has_changed(&self) {
         self.changed.send_modify(|changes| *changes += 1);
-    }
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            Some(_) = connections.join_next() => {}
-            // A connection that is gone before it was accepted is no reason to stop.
-            accepted = listener.accept() => match accepted {
-                Ok((client, _)) => {
-                    connections.spawn(serve(client, shared.clone()));
-                }
-                Err(_) => tokio::time::sleep(TRICKLE).await,
-            },
-        }
     }
 }
 
@@ -247,7 +230,8 @@ impl Listed<'_> {
                 }
                 continue;
             }
-            self.pass_on(direction, &mut waiting, pass, &mut write).await?;
+            write.write_all(&waiting[..pass]).await?;
+            waiting.advance(pass);
             for action in actions {
                 if let Action::Stop(process) = action {
                     let stopped = process.stop().await?;
@@ -258,42 +242,10 @@ impl Listed<'_> {
             self.shared.has_changed();
         }
     }
-
-    async fn pass_on(
-        &self,
-        direction: Direction,
-        waiting: &mut BytesMut,
-        mut pass: usize,
-        write: &mut WriteHalf<'_>,
-    ) -> io::Result<()> {
-        while pass > 0 {
-            self.opened(direction).await;
-            let (piece, pause) = match self.gate().bytes_per_second {
-                None => (pass, Duration::ZERO),
-                Some(rate) => piece_of(rate),
-            };
-            let piece = piece.min(pass);
-            write.write_all(&waiting[..piece]).await?;
-            waiting.advance(piece);
-            pass -= piece;
-            if pause > Duration::ZERO {
-                tokio::time::sleep(pause).await;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        // A fault's count stays, a connection's state does not.
         self.shared.control().disconnected(self.id);
     }
-}
-
-/// How many bytes to pass on at once, and how long to pause after them.
-fn piece_of(bytes_per_second: u64) -> (usize, Duration) {
-    let piece = (bytes_per_second.saturating_mul(TRICKLE.as_millis() as u64) / 1_000).max(1);
-    let pause = Duration::from_secs_f64(piece as f64 / bytes_per_second.max(1) as f64);
-    (usize::try_from(piece).unwrap_or(usize::MAX), pause)
 }

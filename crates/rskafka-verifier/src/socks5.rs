@@ -1,30 +1,44 @@
-//! A small SOCKS5 server, as the proxy in front of brokers that tests need.
+//! A small SOCKS5 server (RFC 1928, RFC 1929), as the proxy in front of brokers that tests need.
 //!
 //! Invariant: it resolves names itself, and remembers where clients wanted to go; so a test can tell who
 //! resolved a name.
 
-mod negotiation;
-
-use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::negotiation::{Credentials, Negotiation, Step, reply};
-pub use self::negotiation::{Destination, REFUSALS, ReplyCode, Stage};
+use crate::accept::accept;
+
+const VERSION: u8 = 5;
+const PASSWORD_VERSION: u8 = 1;
+const NO_AUTHENTICATION: u8 = 0;
+const PASSWORD: u8 = 2;
+const NO_METHOD: u8 = 0xff;
+const CONNECT: u8 = 1;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
 
 /// How many destinations are remembered, the first ones.
 const REMEMBERED: usize = 10_000;
 
-/// After a connection that could not be accepted: what is lacking may be back then.
-const PAUSE: Duration = Duration::from_millis(50);
+/// What the server says to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ReplyCode {
+    /// Connected.
+    Succeeded = 0,
+    /// The rules do not allow it.
+    NotAllowed = 2,
+    /// The host cannot be reached, or its name is not known.
+    HostUnreachable = 4,
+    /// The port refuses connections.
+    ConnectionRefused = 5,
+}
 
 /// A running server. Dropping it ends it and its connections.
 #[derive(Debug)]
@@ -38,16 +52,14 @@ pub struct Socks5Server {
 #[derive(Debug, Default, Clone)]
 #[must_use = "nothing listens until `start`"]
 pub struct Socks5ServerBuilder {
-    credentials: Option<Credentials>,
+    login: Option<(String, String)>,
     refusal: Option<ReplyCode>,
-    stalls_at: Option<Stage>,
-    names: BTreeMap<String, SocketAddr>,
 }
 
 #[derive(Debug)]
 struct Shared {
     settings: Socks5ServerBuilder,
-    destinations: Mutex<Vec<Destination>>,
+    destinations: Mutex<Vec<String>>,
 }
 
 impl Socks5Server {
@@ -61,8 +73,9 @@ impl Socks5Server {
         self.address
     }
 
-    /// Where clients wanted to go, in the order in which they asked, those that were refused among them.
-    pub fn destinations(&self) -> Vec<Destination> {
+    /// Where clients wanted to go, `host:port` in the order in which they asked, those that were refused among
+    /// them. The host is a name only if the client has left it to the server to resolve it.
+    pub fn destinations(&self) -> Vec<String> {
         self.shared.destinations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -70,25 +83,13 @@ impl Socks5Server {
 impl Socks5ServerBuilder {
     /// Asks for this user and password, and takes nobody without them.
     pub fn password(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.credentials = Some((user.into(), password.into()));
+        self.login = Some((user.into(), password.into()));
         self
     }
 
     /// Answers every request with this code, and goes nowhere.
     pub fn refuse(mut self, code: ReplyCode) -> Self {
         self.refusal = Some(code);
-        self
-    }
-
-    /// Never answers what a client says at this stage.
-    pub fn stall_at(mut self, stage: Stage) -> Self {
-        self.stalls_at = Some(stage);
-        self
-    }
-
-    /// Takes `name` for `address`, with any port. Other names are the operating system's to resolve.
-    pub fn name(mut self, name: impl Into<String>, address: SocketAddr) -> Self {
-        self.names.insert(name.into(), address);
         self
     }
 
@@ -101,85 +102,95 @@ impl Socks5ServerBuilder {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared { settings: self, destinations: Mutex::default() });
-        let task = AbortOnDropHandle::new(tokio::spawn(accept(listener, shared.clone())));
-        Ok(Socks5Server { address, shared, _task: task })
-    }
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((client, _)) => {
-                    let shared = shared.clone();
-                    connections.spawn(async move { shared.serve(client).await });
-                }
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            },
-        }
+        let serving = shared.clone();
+        let task = tokio::spawn(accept(listener, move |client| {
+            let shared = serving.clone();
+            async move {
+                // A connection that fails is the client's to report.
+                let _ = shared.serve(client).await;
+            }
+        }));
+        Ok(Socks5Server { address, shared, _task: AbortOnDropHandle::new(task) })
     }
 }
 
 impl Shared {
     async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
-        let mut negotiation = Negotiation::new(self.settings.credentials.clone());
-        let mut input = BytesMut::new();
-        let destination = loop {
-            let stage = negotiation.stage();
-            let step = negotiation.next(&mut input).map_err(|_| io::ErrorKind::InvalidData)?;
-            let Some(step) = step else {
-                match client.read_buf(&mut input).await? {
-                    0 => return Ok(()),
-                    _ => continue,
-                }
-            };
-            if self.settings.stalls_at == Some(stage) {
-                std::future::pending::<()>().await;
-            }
-            match step {
-                Step::Say(bytes) => client.write_all(&bytes).await?,
-                Step::Refuse(bytes) => return client.write_all(&bytes).await,
-                Step::Connect(destination) => break destination,
-            }
-        };
+        if !self.lets_in(&mut client).await? {
+            return Ok(());
+        }
+        let destination = destination(&mut client).await?;
         self.remember(&destination);
         let connected = match self.settings.refusal {
             Some(code) => Err(code),
-            None => self.connect(&destination).await,
+            None => TcpStream::connect(destination).await.map_err(|error| match error.kind() {
+                io::ErrorKind::ConnectionRefused => ReplyCode::ConnectionRefused,
+                _ => ReplyCode::HostUnreachable,
+            }),
         };
-        let mut broker = match connected {
-            Ok(broker) => broker,
-            Err(code) => return client.write_all(&reply(code)).await,
-        };
-        broker.set_nodelay(true)?;
-        client.write_all(&reply(ReplyCode::Succeeded)).await?;
-        broker.write_all(&input).await?;
-        tokio::io::copy_bidirectional(&mut client, &mut broker).await.map(|_| ())
+        let code = connected.as_ref().err().copied().unwrap_or(ReplyCode::Succeeded);
+        // Clients have no use for the address in it.
+        client.write_all(&[VERSION, code as u8, 0, IPV4, 0, 0, 0, 0, 0, 0]).await?;
+        if let Ok(mut broker) = connected {
+            broker.set_nodelay(true)?;
+            tokio::io::copy_bidirectional(&mut client, &mut broker).await?;
+        }
+        Ok(())
     }
 
-    async fn connect(&self, destination: &Destination) -> Result<TcpStream, ReplyCode> {
-        let connected = match destination {
-            Destination::Address(address) => TcpStream::connect(address).await,
-            Destination::Name(name, port) => match self.settings.names.get(name) {
-                Some(address) => TcpStream::connect(address).await,
-                None => TcpStream::connect((name.as_str(), *port)).await,
-            },
+    /// Agrees on a method of authentication and checks the login.
+    async fn lets_in(&self, client: &mut TcpStream) -> io::Result<bool> {
+        expect(client, VERSION).await?;
+        let offered = counted(client).await?;
+        let method = if self.settings.login.is_some() { PASSWORD } else { NO_AUTHENTICATION };
+        if !offered.contains(&method) {
+            client.write_all(&[VERSION, NO_METHOD]).await?;
+            return Ok(false);
+        }
+        client.write_all(&[VERSION, method]).await?;
+        let Some((user, password)) = &self.settings.login else {
+            return Ok(true);
         };
-        connected.map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused => ReplyCode::ConnectionRefused,
-            io::ErrorKind::NetworkUnreachable => ReplyCode::NetworkUnreachable,
-            _ => ReplyCode::HostUnreachable,
-        })
+        expect(client, PASSWORD_VERSION).await?;
+        let given = (counted(client).await?, counted(client).await?);
+        let is_right = (given.0.as_slice(), given.1.as_slice()) == (user.as_bytes(), password.as_bytes());
+        client.write_all(&[PASSWORD_VERSION, u8::from(!is_right)]).await?;
+        Ok(is_right)
     }
 
-    fn remember(&self, destination: &Destination) {
+    fn remember(&self, destination: &str) {
         let mut destinations = self.destinations.lock().unwrap_or_else(PoisonError::into_inner);
         if destinations.len() < REMEMBERED {
-            destinations.push(destination.clone());
+            destinations.push(destination.to_owned());
         }
     }
+}
+
+/// Reads a request to connect; gives `host:port`.
+async fn destination(client: &mut TcpStream) -> io::Result<String> {
+    expect(client, VERSION).await?;
+    expect(client, CONNECT).await?;
+    let _reserved = client.read_u8().await?;
+    let host = match client.read_u8().await? {
+        IPV4 => Ipv4Addr::from(client.read_u32().await?).to_string(),
+        IPV6 => format!("[{}]", Ipv6Addr::from(client.read_u128().await?)),
+        NAME => String::from_utf8_lossy(&counted(client).await?).into_owned(),
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    Ok(format!("{host}:{}", client.read_u16().await?))
+}
+
+async fn expect(client: &mut TcpStream, byte: u8) -> io::Result<()> {
+    match client.read_u8().await? == byte {
+        true => Ok(()),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Bytes with their number before them.
+async fn counted(client: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::from(client.read_u8().await?)];
+    client.read_exact(&mut bytes).await?;
+    Ok(bytes)
 }

@@ -34,7 +34,6 @@ pub(super) struct Look {
 pub(super) struct Gate {
     pub(super) freezes_to_broker: bool,
     pub(super) freezes_to_client: bool,
-    pub(super) bytes_per_second: Option<u64>,
     pub(super) end: Option<End>,
 }
 
@@ -61,26 +60,26 @@ pub(super) struct Control {
 struct Injected {
     id: FaultId,
     fault: Fault,
-    struck: u64,
+    has_struck: bool,
 }
 
 #[derive(Debug, Default)]
 struct Connection {
     streams: Streams,
     gate: Gate,
-    struck_by: Vec<FaultId>,
 }
 
 impl Control {
     pub(super) fn inject(&mut self, fault: Fault) -> FaultId {
         let id = FaultId(self.next_id());
-        self.faults.push(Injected { id, fault, struck: 0 });
+        self.faults.push(Injected { id, fault, has_struck: false });
         id
     }
 
-    /// How many connections a fault has struck; 0 after it was taken back.
+    /// How often a fault has struck; 0 after it was taken back.
     pub(super) fn struck(&self, id: FaultId) -> u64 {
-        self.faults.iter().find(|injected| injected.id == id).map_or(0, |injected| injected.struck)
+        let strikes = |injected: &Injected| injected.id == id && injected.has_struck;
+        u64::from(self.faults.iter().any(strikes))
     }
 
     pub(super) fn clear(&mut self) {
@@ -113,7 +112,6 @@ impl Control {
         match action {
             Action::Freeze(Direction::ToBroker) => gate.freezes_to_broker = true,
             Action::Freeze(Direction::ToClient) => gate.freezes_to_client = true,
-            Action::Slow { bytes_per_second } => gate.bytes_per_second = Some(bytes_per_second),
             Action::Cut => gate.end = Some(End::Cut),
             Action::Reset => gate.end = Some(End::Reset),
             Action::Stop(_) => {}
@@ -137,7 +135,7 @@ impl Control {
             let Some(moments) = connection.streams.moments(direction, &bytes[pass..]) else {
                 return Look { pass, actions: Vec::new() };
             };
-            let actions = connection.strike(&mut self.faults, moments.as_slice());
+            let actions = strike(&mut self.faults, &moments);
             if !actions.is_empty() {
                 return Look { pass, actions };
             }
@@ -162,25 +160,16 @@ impl Control {
     }
 }
 
-impl Connection {
-    fn strike(&mut self, faults: &mut [Injected], moments: &[Moment]) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for injected in faults {
-            let Injected { id, fault, struck } = injected;
-            let is_spent = fault.times.is_some_and(|times| *struck >= times);
-            if is_spent || self.struck_by.contains(id) || !moments.contains(&fault.moment) {
-                continue;
-            }
-            if fault.skip > 0 {
-                fault.skip -= 1;
-                continue;
-            }
-            *struck += 1;
-            self.struck_by.push(*id);
+/// What happens at one of these moments.
+fn strike(faults: &mut [Injected], moments: &[Moment]) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for Injected { fault, has_struck, .. } in faults {
+        if !*has_struck && moments.contains(&fault.moment) {
+            *has_struck = true;
             actions.extend_from_slice(&fault.actions);
         }
-        actions
     }
+    actions
 }
 
 #[cfg(test)]

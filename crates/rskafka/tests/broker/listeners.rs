@@ -59,7 +59,7 @@ fn socks5_with_password_in_front_of_sasl_ssl() {
         let proxy = Socks5::new(&server.address().to_string()).unwrap().login("proxy-user", "proxy-secret");
         let client = environment.client("SASL_SSL").tls(environment.tls()).socks5(proxy);
         appended_records_are_read_back(client.sasl(sasl("SCRAM-SHA-256", environment.login()))).await;
-        let mut asked: Vec<_> = server.destinations().iter().map(ToString::to_string).collect();
+        let mut asked = server.destinations();
         asked.sort();
         asked.dedup();
         let mut listeners = environment.list("listener.SASL_SSL");

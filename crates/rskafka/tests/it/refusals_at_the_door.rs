@@ -246,7 +246,7 @@ async fn a_proxy_that_refuses_the_login() {
     refused_by_proxy(Final, proxy.clone(), &says).await;
     let says = ["the proxy refuses user and password"];
     refused_by_proxy(Final, proxy.login("proxy-user", "wr0ng"), &says).await;
-    assert_eq!(server.destinations(), []);
+    assert!(server.destinations().is_empty());
 }
 
 #[tokio::test]
