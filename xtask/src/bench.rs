@@ -40,9 +40,7 @@ pub(crate) struct Options {
 /// The command.
 pub(crate) fn command(options: Options) -> Result<()> {
     let packages = workspace::packages()?;
-    let has_target = |package: &&workspace::Package| {
-        package.targets.iter().any(|(kind, name)| kind == "bench" && name == TARGET)
-    };
+    let has_target = |package: &&workspace::Package| package.targets_of("bench").any(|name| name == TARGET);
     let binaries: Vec<PathBuf> = packages
         .iter()
         .filter(has_target)
@@ -76,18 +74,13 @@ pub(crate) fn command(options: Options) -> Result<()> {
 /// Builds a bench target; gives its binary.
 fn build(package: &str, bench: &str) -> Result<PathBuf> {
     let step = Step::start(format!("building {bench} of {package}"));
-    let mut output = Vec::new();
     let mut cargo = workspace::cargo();
     cargo
         .args(["bench", "--quiet", "--package", package, "--bench", bench, "--no-run"])
         .arg("--message-format=json-render-diagnostics");
-    let status = children::run_piped(&mut cargo, |part| {
-        output.extend_from_slice(part);
-        Ok(())
-    })?;
+    let (status, output) = children::run_captured(&mut cargo)?;
     ensure!(status.success(), "{bench} of {package} does not build ({status})");
     step.done();
-    let output = String::from_utf8_lossy(&output);
     executable(&output, bench).with_context(|| format!("cargo names no binary of {bench}"))
 }
 
@@ -102,14 +95,9 @@ fn executable(output: &str, bench: &str) -> Option<PathBuf> {
 /// Runs one target; gives a row for each of its checks.
 fn measure(binary: &Path, instructions: bool) -> Result<Vec<Row>> {
     let step = Step::start(format!("measuring with {}", binary.display()));
-    let mut output = Vec::new();
-    let status = children::run_piped(&mut std::process::Command::new(binary), |part| {
-        output.extend_from_slice(part);
-        Ok(())
-    })?;
+    let (status, output) = children::run_captured(&mut std::process::Command::new(binary))?;
     ensure!(status.success(), "{} failed ({status})", binary.display());
     step.done();
-    let output = String::from_utf8(output).context("what was measured is not text")?;
     let mut rows = Vec::new();
     for line in output.lines() {
         rows.push(match Check::parse(line)? {

@@ -211,6 +211,16 @@ pub(crate) fn run_piped(
     }
 }
 
+/// Runs a command in the foreground, and returns its standard output.
+pub(crate) fn run_captured(command: &mut Command) -> Result<(ExitStatus, String)> {
+    let mut text = Vec::new();
+    let status = run_piped(command, |part| {
+        text.extend_from_slice(part);
+        Ok(())
+    })?;
+    Ok((status, String::from_utf8_lossy(&text).into_owned()))
+}
+
 fn run_kept(command: &mut Command) -> Result<(ExitStatus, String)> {
     let logs = workspace::target_dir().join("xtask");
     fs::create_dir_all(&logs)?;

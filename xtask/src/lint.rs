@@ -81,9 +81,9 @@ fn check_fuzz(sh: &Shell) -> Result<()> {
 
 /// Every published crate compiles without a warning with no feature, each alone, and all.
 fn check_features(packages: &[Package]) -> Result<()> {
-    for package in packages.iter().filter(|package| package.published) {
+    for package in packages.iter().filter(|package| package.is_published()) {
         let mut sets = vec![vec!["--no-default-features"]];
-        for feature in package.features.iter().filter(|feature| *feature != "default") {
+        for feature in package.features.keys().filter(|feature| *feature != "default") {
             sets.push(vec!["--no-default-features", "--features", feature]);
         }
         // Without features, the other checks have compiled it already.

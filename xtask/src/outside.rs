@@ -9,22 +9,7 @@ use crate::libtest::Summary;
 use crate::workspace;
 
 /// What a user depends on, and no feature of it that only this workspace turns on.
-const MANIFEST: &str = r#"[package]
-name = "outside"
-version = "0.0.0"
-edition = "2024"
-publish = false
-
-[workspace]
-
-[dependencies]
-rskafka = { path = "ROOT/crates/rskafka" }
-time = { version = "0.3", features = ["std"] }
-
-[dev-dependencies]
-rskafka = { path = "ROOT/crates/rskafka", features = ["fake"] }
-tokio = { version = "1", features = ["macros", "rt", "test-util"] }
-"#;
+const MANIFEST: &str = include_str!("outside.toml");
 
 /// Runs its tests.
 pub(crate) fn test() -> Result<Summary> {

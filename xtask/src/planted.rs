@@ -24,17 +24,7 @@ use crate::say::counted;
 use crate::workspace;
 
 const PAGE: &str = "docs/planted.md";
-const PAGE_HEAD: &str = "\
-# Planted bugs
-
-Bugs of the kind that people make, each a patch in `xtask/planted`. `cargo xtask planted` applies them to a copy of the tree, one
-at a time, and demands that the test beside it fails, and that it passes without the bug. It also writes this page
-(`--write-docs`). The seconds are those of the failing test alone, without the build.
-
-To add one, put a patch (as `git diff` prints it) into that folder, with two lines before it: `bug:`, what is wrong, and
-`caught-by:`, either what follows `cargo test` or `sim` and the arguments of `cargo xtask sim`.
-
-";
+const PAGE_HEAD: &str = include_str!("planted/page.md");
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]

@@ -151,9 +151,9 @@ fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
 /// dependencies.
 fn unit_args(packages: &[Package]) -> Vec<&str> {
     let mut args = vec!["--lib", "--bins"];
-    let tests = packages.iter().flat_map(|package| &package.targets).filter(|(kind, _)| kind == "test");
+    let tests = packages.iter().flat_map(|package| package.targets_of("test"));
     let with_level = [GOLDEN, BEHAVIOUR, BROKER, FUZZ, foreign::TARGET];
-    let others = tests.map(|(_, name)| name.as_str()).filter(|name| !with_level.contains(name));
+    let others = tests.filter(|name| !with_level.contains(name));
     args.extend(others.flat_map(|name| ["--test", name]));
     args
 }
@@ -186,13 +186,14 @@ fn build_examples(packages: &[Package]) -> Result<Summary> {
     let mut cargo = workspace::cargo();
     let status = children::run(cargo.args(["build", "--workspace", "--examples"]))?;
     ensure!(status.success(), "an example does not build ({status})");
-    let examples = packages.iter().flat_map(|package| &package.targets).filter(|(kind, _)| kind == "example");
+    let examples = packages.iter().flat_map(|package| package.targets_of("example"));
     Ok(Summary::passed(examples.count() as u64))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace::Target;
 
     #[test]
     fn the_fake_is_compared_with_the_versions_that_it_can_be() {
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn targets_with_their_own_level_are_not_run_as_unit_tests() {
-        let target = |kind: &str, name: &str| (kind.to_owned(), name.to_owned());
+        let target = |kind: &str, name: &str| Target { kind: vec![kind.to_owned()], name: name.to_owned() };
         let targets =
             vec![target("test", "golden"), target("test", "dial"), target("test", "it"), target("lib", "x")];
         let package = Package { targets, ..Package::default() };

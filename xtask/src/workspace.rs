@@ -3,11 +3,12 @@
 //! Everything that xtask keeps between runs (jars, environments) lies under cargo's target folder, so `cargo clean`
 //! removes it and no other place of the machine is written.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::{Result, ensure};
+use serde::Deserialize;
 
 /// The profile of what `cargo xtask test` runs for long: the simulation and the demo.
 pub(crate) const CHECKED: &[&str] = &["--profile", "checked"];
@@ -47,65 +48,52 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// A package of the workspace.
-#[derive(Debug, Default)]
+/// A package, as `cargo metadata` describes it.
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    /// Whether it goes to a registry.
-    pub(crate) published: bool,
-    /// Kind (`lib`, `bin`, `test`, `example`, ...) and name.
-    pub(crate) targets: Vec<(String, String)>,
-    pub(crate) features: Vec<String>,
-    /// All but those for tests.
+    /// The registries that it may go to: `None` for any, and empty for `publish = false`.
+    pub(crate) publish: Option<Vec<String>>,
+    pub(crate) targets: Vec<Target>,
+    /// Each with what it turns on.
+    pub(crate) features: BTreeMap<String, Vec<String>>,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
-/// A normal or build dependency as its package declares it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
+    /// `dev` or `build`; `None` for one that is compiled in.
+    pub(crate) kind: Option<String>,
     pub(crate) features: Vec<String>,
 }
 
-/// All packages of the workspace.
-pub(crate) fn packages() -> Result<Vec<Package>> {
-    let output = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
-    ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
-    Ok(packages.iter().map(package).collect())
-}
+impl Package {
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
+    }
 
-fn package(package: &Value) -> Package {
-    let targets = array(&package["targets"]).flat_map(|target| {
-        let name = string(&target["name"]);
-        strings(&target["kind"]).map(move |kind| (kind, name.clone()))
-    });
-    let dependencies = array(&package["dependencies"]).filter(|dependency| dependency["kind"] != "dev");
-    Package {
-        name: string(&package["name"]),
-        // An empty list of registries is how cargo writes `publish = false`.
-        published: package["publish"].as_array().is_none_or(|registries| !registries.is_empty()),
-        targets: targets.collect(),
-        features: package["features"]
-            .as_object()
-            .into_iter()
-            .flat_map(|features| features.keys().cloned())
-            .collect(),
-        dependencies: dependencies
-            .map(|d| Dependency { name: string(&d["name"]), features: strings(&d["features"]).collect() })
-            .collect(),
+    /// The names of its targets of a kind, such as `test`.
+    pub(crate) fn targets_of(&self, kind: &str) -> impl Iterator<Item = &str> {
+        let targets = self.targets.iter().filter(move |target| target.kind.iter().any(|of| of == kind));
+        targets.map(|target| target.name.as_str())
     }
 }
 
-fn array(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
+/// The packages of the workspace.
+pub(crate) fn packages() -> Result<Vec<Package>> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Package>,
+    }
 
-fn strings(value: &Value) -> impl Iterator<Item = String> + '_ {
-    array(value).map(string)
-}
-
-fn string(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+    let output = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice::<Metadata>(&output.stdout)?.packages)
 }

@@ -5,7 +5,8 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// A line that a bench target prints.
@@ -16,7 +17,7 @@ pub(super) enum Check {
 }
 
 /// Pairs of a subject and its baseline, measured side by side.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Samples {
     pub(super) name: String,
     what: String,
@@ -30,14 +31,16 @@ pub(super) struct Samples {
     /// Whether instructions can be counted instead: not where the kernel or other threads do the work.
     pub(super) instructions_tell: bool,
     /// The ns of one pass, of the subject and of the baseline.
+    #[serde(rename = "pairs_ns")]
     pairs: Vec<(f64, f64)>,
 }
 
 /// Allocations with few records and with many.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Allocations {
     pub(super) name: String,
     pub(super) what: String,
+    #[serde(rename = "allocations")]
     pub(super) counts: (u64, u64),
 }
 
@@ -58,32 +61,14 @@ pub(super) struct Figure {
 
 impl Check {
     pub(super) fn parse(line: &str) -> Result<Self> {
-        let line: Value = serde_json::from_str(line).with_context(|| format!("not a check: {line}"))?;
-        let text =
-            |key: &str| line[key].as_str().map(str::to_owned).with_context(|| format!("no {key}: {line}"));
-        let number = |key: &str| line[key].as_f64().with_context(|| format!("no {key}: {line}"));
-        let (name, what) = (text("name")?, text("what")?);
-        if let Some(counts) = line["allocations"].as_array() {
-            let count = |index: usize| counts.get(index).and_then(Value::as_u64).context("no count");
-            return Ok(Self::Allocations(Allocations { name, what, counts: (count(0)?, count(1)?) }));
+        let not_a_check = || format!("not a check: {line}");
+        let value: Value = serde_json::from_str(line).with_context(not_a_check)?;
+        if value.get("allocations").is_some() {
+            return serde_json::from_value(value).map(Self::Allocations).with_context(not_a_check);
         }
-        let pairs = line["pairs_ns"].as_array().context("no pairs")?;
-        let pairs = pairs.iter().map(|pair| Some((pair[0].as_f64()?, pair[1].as_f64()?)));
-        Ok(Self::Samples(Samples {
-            name,
-            what,
-            baseline_is: text("baseline_is")?,
-            times: number("times")?,
-            per_record_ns: line["per_record_ns"].as_f64(),
-            records: number("records")?,
-            instructions_tell: line["instructions_tell"]
-                .as_bool()
-                .context("not said if instructions tell")?,
-            pairs: pairs
-                .collect::<Option<Vec<_>>>()
-                .filter(|pairs| pairs.len() >= 21)
-                .context("too few pairs")?,
-        }))
+        let samples: Samples = serde_json::from_value(value).with_context(not_a_check)?;
+        ensure!(samples.pairs.len() >= 21, "too few pairs");
+        Ok(Self::Samples(samples))
     }
 }
 

@@ -171,32 +171,24 @@ fn quorum_properties(node: &Node, nodes: &[Node], data: &Path) -> Properties {
     };
     let voters =
         nodes.iter().filter_map(|node| Some(format!("{}@{}", node.id, node.address(CONTROLLER.name)?)));
-    owned([
+    let mut properties = owned([
         ("process.roles", roles.to_owned()),
         ("node.id", node.id.to_string()),
         ("controller.quorum.voters", join(voters)),
         ("controller.listener.names", CONTROLLER.name.to_owned()),
-        ("controller.quorum.election.timeout.ms", "500".to_owned()),
-        ("controller.quorum.fetch.timeout.ms", "1000".to_owned()),
-        ("controller.quorum.election.backoff.max.ms", "300".to_owned()),
-        // The time after which a killed broker's leaders move.
-        ("broker.session.timeout.ms", "3000".to_owned()),
-        ("broker.heartbeat.interval.ms", "500".to_owned()),
         ("metadata.log.dir", data.display().to_string()),
-    ])
+    ]);
+    properties.extend(fixed(include_str!("quorum.properties")));
+    properties
 }
 
 fn zookeeper_properties(node: &Node, data: &Path) -> Properties {
-    owned([
-        ("tickTime", "500".to_owned()),
+    let mut properties = owned([
         ("dataDir", data.display().to_string()),
         ("clientPort", join(node.endpoints.iter().map(|endpoint| endpoint.port.to_string()))),
-        ("clientPortAddress", "127.0.0.1".to_owned()),
-        ("maxClientCnxns", "0".to_owned()),
-        ("admin.enableServer", "false".to_owned()),
-        ("minSessionTimeout", "1000".to_owned()),
-        ("maxSessionTimeout", "60000".to_owned()),
-    ])
+    ]);
+    properties.extend(fixed(include_str!("zookeeper.properties")));
+    properties
 }
 
 fn listener_properties(node: &Node, certificates: &Certificates) -> Properties {
@@ -217,40 +209,17 @@ fn broker_properties(version: &Version, brokers: usize) -> Properties {
         ("default.replication.factor", brokers.to_string()),
         ("min.insync.replicas", min_insync.to_string()),
     ]);
-    let fixed = [
-        ("num.partitions", "1"),
-        ("offsets.topic.replication.factor", "1"),
-        ("offsets.topic.num.partitions", "3"),
-        ("transaction.state.log.replication.factor", "1"),
-        ("transaction.state.log.min.isr", "1"),
-        ("transaction.state.log.num.partitions", "3"),
-        ("replica.lag.time.max.ms", "3000"),
-        // Kafka's second would add to every failover of an acks=all append.
-        ("replica.fetch.backoff.ms", "100"),
-        ("unclean.leader.election.enable", "false"),
-        ("auto.leader.rebalance.enable", "false"),
-        ("group.initial.rebalance.delay.ms", "0"),
-        ("auto.create.topics.enable", "false"),
-        ("delete.topic.enable", "true"),
-        // So that a test of retention takes seconds, not minutes.
-        ("log.retention.check.interval.ms", "1000"),
-        ("log.segment.delete.delay.ms", "1000"),
-        ("log.initial.task.delay.ms", "1000"),
-        ("controlled.shutdown.enable", "true"),
-        ("num.network.threads", "1"),
-        ("num.io.threads", "4"),
-        ("log.cleaner.dedupe.buffer.size", "8388608"),
-        ("num.recovery.threads.per.data.dir", "1"),
-    ];
-    let share_groups = [
-        ("share.coordinator.state.topic.replication.factor", "1"),
-        ("share.coordinator.state.topic.min.isr", "1"),
-        ("share.coordinator.state.topic.num.partitions", "3"),
-    ];
-    let share_groups = share_groups.into_iter().filter(|_| version.has_share_groups());
+    properties.extend(fixed(include_str!("broker.properties")));
+    if version.has_share_groups() {
+        properties.extend(fixed(include_str!("share-groups.properties")));
+    }
     properties
-        .extend(fixed.into_iter().chain(share_groups).map(|(key, value)| (key.to_owned(), value.to_owned())));
-    properties
+}
+
+/// The settings of a file, without its comments.
+fn fixed(file: &str) -> impl Iterator<Item = (String, String)> {
+    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()))
 }
 
 fn join(parts: impl Iterator<Item = String>) -> String {

@@ -1,17 +1,20 @@
-//! What is known of an environment between commands: a small text file in its folder.
+//! What is known of an environment between commands: a JSON file in its folder.
 //!
 //! Invariant: it is written after each process that starts, so that whatever runs can be found and ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::process::Process;
 use crate::workspace;
 
+const FILE: &str = "state.json";
+
 /// One environment.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) version: String,
     /// The command that it ends with; none for one that stays.
@@ -25,11 +28,9 @@ pub(crate) struct State {
 impl State {
     /// The state in this folder; none if no environment was started there.
     pub(crate) fn read(folder: &Path) -> Result<Option<State>> {
-        let file = folder.join("state");
+        let file = folder.join(FILE);
         match fs::read_to_string(&file) {
-            Ok(text) => {
-                State::parse(&text).with_context(|| format!("{} is damaged", file.display())).map(Some)
-            }
+            Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
         }
@@ -38,37 +39,13 @@ impl State {
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         // Renamed, so that no reader finds half of it.
         let new = folder.join("state.new");
-        fs::write(&new, self.render())?;
-        Ok(fs::rename(new, folder.join("state"))?)
+        fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+        Ok(fs::rename(new, folder.join(FILE))?)
     }
 
     /// Those of its processes that run.
     pub(crate) fn running(&self) -> Vec<Process> {
         self.nodes.iter().map(|(_, process)| *process).filter(|process| process.is_running()).collect()
-    }
-
-    fn render(&self) -> String {
-        let mut text = format!("version={}\n", self.version);
-        if let Some(owner) = self.owner {
-            text += &format!("owner={owner}\n");
-        }
-        self.connect.iter().for_each(|address| text += &format!("connect={address}\n"));
-        self.nodes.iter().for_each(|(name, process)| text += &format!("{name}={process}\n"));
-        text
-    }
-
-    fn parse(text: &str) -> Result<State> {
-        let mut state = State::default();
-        for line in text.lines() {
-            let Some((key, value)) = line.split_once('=') else { bail!("no `=` in {line:?}") };
-            match key {
-                "version" => state.version = value.to_owned(),
-                "owner" => state.owner = Some(value.parse()?),
-                "connect" => state.connect.push(value.to_owned()),
-                node => state.nodes.push((node.to_owned(), value.parse()?)),
-            }
-        }
-        Ok(state)
     }
 }
 
@@ -103,7 +80,12 @@ mod tests {
             connect: vec!["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()],
             nodes: vec![("controller".to_owned(), me), ("broker-1".to_owned(), me)],
         };
-        assert_eq!(State::parse(&state.render()).unwrap(), state);
+        let folder = std::env::temp_dir().join(format!("xtask-state-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        assert_eq!(State::read(&folder).unwrap(), None);
+        state.write(&folder).unwrap();
+        assert_eq!(State::read(&folder).unwrap().as_ref(), Some(&state));
+        fs::remove_dir_all(folder).unwrap();
         assert_eq!(state.running().len(), 2);
     }
 }

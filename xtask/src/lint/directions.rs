@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::workspace::Package;
+use crate::workspace::{Dependency, Package};
 
 struct Rule {
     package: &'static str,
@@ -76,7 +76,8 @@ fn violations(packages: &[Package]) -> Vec<String> {
             violations.push(format!("{name} has no rule: add it to the table in directions.rs"));
             continue;
         };
-        for dependency in &package.dependencies {
+        let compiled_in = |dependency: &&Dependency| dependency.kind.as_deref() != Some("dev");
+        for dependency in package.dependencies.iter().filter(compiled_in) {
             let uses = &dependency.name;
             if packages.iter().any(|package| package.name == *uses) && !rule.may_use.contains(&uses.as_str())
             {
@@ -96,12 +97,12 @@ fn violations(packages: &[Package]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::Dependency;
 
     fn package(name: &str, dependencies: &[(&str, &[&str])]) -> Package {
         let dependencies = dependencies.iter().map(|(name, features)| Dependency {
             name: (*name).to_owned(),
             features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+            kind: None,
         });
         Package { name: name.to_owned(), dependencies: dependencies.collect(), ..Package::default() }
     }
