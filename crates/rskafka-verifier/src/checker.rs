@@ -120,11 +120,6 @@ impl Checker {
         }
     }
 
-    /// Whether so much is wrong that it looks no further.
-    pub fn gave_up(&self) -> bool {
-        self.gave_up
-    }
-
     /// The verdict, when every append has been settled and the reader has read at least up to
     /// `log_end`, the offset after the last record.
     pub fn finish(mut self, log_end: i64) -> Verdict {

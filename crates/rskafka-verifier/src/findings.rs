@@ -2,13 +2,14 @@
 //!
 //! Invariant: counts are exact; what is kept of each kind are those with the lowest offsets.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
 /// How many of each kind are kept.
 const KEPT: usize = 5;
 
-/// What can be wrong with a log, or with the way it is read.
+/// What can be wrong with a log, or with the way it is read; in the order in which findings are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A record was acknowledged, but is not read.
@@ -27,17 +28,6 @@ pub enum Kind {
     NotAppended,
 }
 
-/// All kinds, in the order in which they are shown.
-pub const KINDS: [Kind; 7] = [
-    Kind::Lost,
-    Kind::Duplicated,
-    Kind::Reordered,
-    Kind::Corrupted,
-    Kind::Gap,
-    Kind::NotWritten,
-    Kind::NotAppended,
-];
-
 /// One thing that is wrong, or a run of the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -53,7 +43,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     kept: Vec<Finding>,
-    counts: [u64; KINDS.len()],
+    counts: BTreeMap<Kind, u64>,
 }
 
 impl Findings {
@@ -64,7 +54,7 @@ impl Findings {
 
     /// How many records (of gaps: offsets) are concerned.
     pub fn count(&self, kind: Kind) -> u64 {
-        self.counts[kind as usize]
+        self.counts.get(&kind).copied().unwrap_or(0)
     }
 
     /// The first of a kind, by offset.
@@ -82,7 +72,7 @@ impl Findings {
     }
 
     pub(crate) fn add_run(&mut self, kind: Kind, offsets: Range<i64>, what: impl FnOnce() -> String) {
-        self.counts[kind as usize] += (offsets.end - offsets.start).cast_unsigned();
+        *self.counts.entry(kind).or_default() += (offsets.end - offsets.start).cast_unsigned();
         let order = (kind, offsets.start);
         let at = self.kept.partition_point(|kept| (kept.kind, kept.offsets.start) <= order);
         let end = self.kept.partition_point(|kept| kept.kind <= kind);

@@ -36,7 +36,7 @@ pub(crate) struct Demo {
     /// How many records.
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) records: u64,
-    /// Tampers with what is read, to see it found: lose, repeat, swap or flip.
+    /// Tampers with what is read, to see it found.
     #[arg(long = "break", value_name = "HOW")]
     pub(crate) tampering: Option<Tampering>,
     /// Writes topic, partition, number of records and digest of the values there, and keeps the topic.

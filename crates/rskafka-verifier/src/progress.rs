@@ -52,14 +52,7 @@ impl Progress {
             display.add(bar.with_style(style()))
         });
         let sides = [(bars[0].clone(), appended.clone()), (bars[1].clone(), read.clone())];
-        let task = async move {
-            if display.is_hidden() {
-                lines(&sides).await;
-            } else {
-                redraw(&sides).await;
-            }
-        };
-        Self { bars, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
+        Self { bars, _task: AbortOnDropHandle::new(tokio::spawn(show(display, sides))) }
     }
 }
 
@@ -69,42 +62,27 @@ impl Drop for Progress {
     }
 }
 
-type Sides = [(ProgressBar, Arc<Counter>); 2];
-
-async fn redraw(sides: &Sides) {
+async fn show(display: MultiProgress, sides: [(ProgressBar, Arc<Counter>); 2]) {
     let since = Instant::now();
     loop {
-        tokio::time::sleep(REDRAW).await;
-        for (bar, counter) in sides {
+        tokio::time::sleep(if display.is_hidden() { LINE } else { REDRAW }).await;
+        for (bar, counter) in &sides {
             // What is done shows the rate that it had.
-            if Some(bar.position()) == bar.length() {
-                continue;
+            if Some(bar.position()) != bar.length() {
+                bar.set_position(counter.records());
+                let rate = counter.bytes() as f64 / 1e6 / since.elapsed().as_secs_f64();
+                bar.set_message(format!("{rate:.1} MB/s"));
             }
-            bar.set_position(counter.records());
-            bar.set_message(rate(counter, since.elapsed()));
+        }
+        if display.is_hidden() {
+            note!("{}", sides.each_ref().map(|(bar, _)| line(bar)).join(", "));
         }
     }
 }
 
-async fn lines(sides: &Sides) {
-    let since = Instant::now();
-    loop {
-        tokio::time::sleep(LINE).await;
-        let side = |(bar, counter): &(ProgressBar, Arc<Counter>)| {
-            let of = HumanCount(bar.length().unwrap_or_default());
-            format!(
-                "{} {} of {of} ({})",
-                bar.prefix(),
-                HumanCount(counter.records()),
-                rate(counter, since.elapsed())
-            )
-        };
-        note!("{}", sides.each_ref().map(side).join(", "));
-    }
-}
-
-fn rate(counter: &Counter, elapsed: Duration) -> String {
-    format!("{:.1} MB/s", counter.bytes() as f64 / 1e6 / elapsed.as_secs_f64())
+fn line(bar: &ProgressBar) -> String {
+    let (done, all) = (HumanCount(bar.position()), HumanCount(bar.length().unwrap_or_default()));
+    format!("{} {done} of {all} ({})", bar.prefix(), bar.message())
 }
 
 fn style() -> ProgressStyle {
