@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::process::{self, Process};
 use crate::say::counted;
@@ -147,6 +147,13 @@ pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
         return Ok(run_kept(command)?.0);
     }
     Owned::spawn(command.stdin(Stdio::null()), COMMAND_GRACE)?.wait()
+}
+
+/// Runs a command in the foreground; the error is `otherwise`, and how it ended.
+pub(crate) fn succeed(command: &mut Command, otherwise: &str) -> Result<()> {
+    let status = run(command)?;
+    ensure!(status.success(), "{otherwise} ({status})");
+    Ok(())
 }
 
 /// Runs a command with all its output in a file, for at most `limit`; gives what it wrote. That cargo waits for another

@@ -86,9 +86,10 @@ pub(crate) fn on_kafka(kafka: &Kafka, profile: &[&str], options: &Options) -> Re
 /// Builds the verifier with cargo's own progress; running it is quiet then.
 pub(crate) fn build(profile: &[&str]) -> Result<()> {
     let mut cargo = workspace::cargo();
-    let status = children::run(cargo.arg("build").args(profile).args(["--package", "rskafka-verifier"]))?;
-    ensure!(status.success(), "the verifier does not build ({status})");
-    Ok(())
+    children::succeed(
+        cargo.arg("build").args(profile).args(["--package", "rskafka-verifier"]),
+        "the verifier does not build",
+    )
 }
 
 fn run(profile: &[&str], options: &Options, args: &[&str]) -> Result<()> {

@@ -59,12 +59,9 @@ fn run(targets: &[String], seconds: u64) -> Result<()> {
 
 /// The names of the targets, which are those of their files.
 fn targets() -> Result<Vec<String>> {
-    let entries = fs::read_dir(folder().join("fuzz_targets")).context("cannot list the fuzz targets")?;
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
-    }
-    names.sort();
+    let files = workspace::files_below(&folder().join("fuzz_targets"))?;
+    let names = files.iter().filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned()));
+    let names: Vec<String> = names.collect();
     ensure!(!names.is_empty(), "there are no fuzz targets");
     Ok(names)
 }
@@ -102,8 +99,7 @@ fn build() -> Result<PathBuf> {
         .arg(&target_dir)
         // The sanitizers' flags are not stable; nothing in the code needs another compiler.
         .env("RUSTC_BOOTSTRAP", "1");
-    let status = children::run(&mut cargo)?;
-    ensure!(status.success(), "the fuzz targets do not build ({status})");
+    children::succeed(&mut cargo, "the fuzz targets do not build")?;
     Ok(target_dir.join(triple).join("release"))
 }
 
@@ -121,9 +117,7 @@ fn seeds() -> PathBuf {
 fn write_seeds() -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["run", "--quiet", "--package", "rskafka-fuzz", "--bin", "seeds", "--"]).arg(seeds());
-    let status = children::run(&mut cargo)?;
-    ensure!(status.success(), "the seeds are not complete, or one of them is a finding ({status})");
-    Ok(())
+    children::succeed(&mut cargo, "the seeds are not complete, or one of them is a finding")
 }
 
 /// Runs one target; gives its row.

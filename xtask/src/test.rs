@@ -184,8 +184,7 @@ fn counted(command: &mut Command) -> Result<Summary> {
 
 fn build_examples(packages: &[Package]) -> Result<Summary> {
     let mut cargo = workspace::cargo();
-    let status = children::run(cargo.args(["build", "--workspace", "--examples"]))?;
-    ensure!(status.success(), "an example does not build ({status})");
+    children::succeed(cargo.args(["build", "--workspace", "--examples"]), "an example does not build")?;
     let examples = packages.iter().flat_map(|package| package.targets_of("example"));
     Ok(Summary::passed(examples.count() as u64))
 }

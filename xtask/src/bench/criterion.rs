@@ -1,9 +1,8 @@
 //! Runs the benches called `speed` and reads what criterion left of them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -35,30 +34,16 @@ pub(super) fn run() -> Result<Vec<Bench>> {
     let mut cargo = workspace::cargo();
     cargo.args(["bench", "--quiet", "--workspace", "--bench", "speed", "--", "--noplot"]);
     // All that is printed is in the results too.
-    let status = children::run(cargo.env("CRITERION_HOME", &home).stdout(Stdio::null()))?;
-    ensure!(status.success(), "criterion's benches failed ({status})");
+    children::succeed(
+        cargo.env("CRITERION_HOME", &home).stdout(Stdio::null()),
+        "criterion's benches failed",
+    )?;
     step.done();
-    let mut results = Vec::new();
-    find(&home, &mut results)?;
-    results.sort_by_key(|(ended, _)| *ended);
+    let mut results = workspace::files_below(&home)?;
+    results.retain(|file| file.ends_with("new/estimates.json"));
+    results.sort_by_cached_key(|file| file.metadata().and_then(|file| file.modified()).ok());
     ensure!(!results.is_empty(), "criterion left nothing in {}", home.display());
-    results.iter().map(|(_, folder)| read(folder)).collect()
-}
-
-/// Every folder with results, and when they were written.
-fn find(folder: &Path, results: &mut Vec<(SystemTime, PathBuf)>) -> Result<()> {
-    let estimates = folder.join("estimates.json");
-    if folder.ends_with("new") && estimates.exists() {
-        results.push((estimates.metadata()?.modified()?, folder.to_owned()));
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            find(&path, results)?;
-        }
-    }
-    Ok(())
+    results.iter().filter_map(|file| file.parent()).map(read).collect()
 }
 
 fn read(folder: &Path) -> Result<Bench> {

@@ -207,52 +207,31 @@ impl Kafka {
         self.state.write(&self.folder)
     }
 
-    /// Usable is when every broker says that every broker is alive: then topics can be created with all replicas.
     fn wait_until_usable(&self, nodes: &[Node], step: &Step) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
-        let mut waiting: Vec<&Node> = nodes.iter().filter(|node| node.role.is_broker()).collect();
-        loop {
-            for (name, process) in &self.state.nodes {
-                let log = self.folder.join(name).join("server.log");
-                ensure!(
-                    process.is_running(),
-                    "{name} ended while it started; the end of its log:\n{}",
-                    tail(&log)
-                );
-            }
-            let mut last = None;
-            waiting.retain(|node| {
-                let Some(address) = node.address(PLAINTEXT) else {
-                    return false;
-                };
-                match probe::live_brokers(&address) {
-                    Ok(live) if usize::try_from(live).is_ok_and(|live| live == self.state.connect.len()) => {
-                        return false;
-                    }
-                    Ok(live) => last = Some(format!("{} knows {live} live brokers", node.name())),
-                    Err(error) => last = Some(format!("{} {error}", node.name())),
+        for node in nodes.iter().filter(|node| node.role.is_broker()) {
+            let address = node.address(PLAINTEXT).context("a broker has no port for plain text")?;
+            while let Some(lacks) = probe::lacks(&address, self.state.connect.len()) {
+                if let Some((name, _)) = self.state.nodes.iter().find(|(_, process)| !process.is_running()) {
+                    let log = tail(&self.folder.join(name).join("server.log"));
+                    bail!("{name} ended while it started; the end of its log:\n{log}");
                 }
-                true
-            });
-            let (Some(node), Some(last)) = (waiting.first(), last) else {
-                return Ok(());
-            };
-            step.at(&last);
-            if Instant::now() >= deadline {
-                let log = self.folder.join(node.name()).join("server.log");
-                bail!(
-                    "not usable after {} s: {last}; the end of its log:\n{}",
-                    START_TIMEOUT.as_secs(),
-                    tail(&log)
-                );
+                let seen = format!("{} {lacks}", node.name());
+                step.at(&seen);
+                if Instant::now() >= deadline {
+                    let (seconds, log) =
+                        (START_TIMEOUT.as_secs(), tail(&facts::server_log(&self.folder, node)));
+                    bail!("not usable after {seconds} s: {seen}; the end of its log:\n{log}");
+                }
+                std::thread::sleep(POLL);
             }
-            std::thread::sleep(POLL);
         }
+        Ok(())
     }
 
     fn lost_a_port(&self, nodes: &[Node]) -> bool {
         nodes.iter().any(|node| {
-            let log = fs::read_to_string(self.folder.join(node.name()).join("server.log"));
+            let log = fs::read_to_string(facts::server_log(&self.folder, node));
             log.is_ok_and(|log| log.contains("Address already in use"))
         })
     }
@@ -316,17 +295,11 @@ fn remove_data(folder: &Path, state: &State) {
     }
 }
 
-/// A Kafka Uuid is 16 bytes in base64: 21 free characters, and a last one of which four bits are zero.
+/// A Kafka Uuid is 16 bytes in base64: 21 free characters, for which hexadecimal digits will do, and a last one of which
+/// four bits are zero.
 fn cluster_id() -> String {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut id: String = (0..21_u32)
-        .map(|at| {
-            let random = RandomState::new().hash_one(at) % ALPHABET.len() as u64;
-            char::from(ALPHABET[random as usize])
-        })
-        .collect();
-    id.push('A');
-    id
+    let random = RandomState::new().hash_one(0);
+    format!("{random:021x}A")
 }
 
 fn tail(log: &Path) -> String {

@@ -152,12 +152,8 @@ impl Containers {
         let step = Step::start(format!("{} becomes usable", self.cluster.name));
         let deadline = Instant::now() + at_most;
         for port in self.cluster.ports {
-            loop {
-                let seen = match probe::live_brokers(&format!("127.0.0.1:{port}")) {
-                    Ok(3) => break,
-                    Ok(live) => format!("the broker at port {port} knows {live} live brokers"),
-                    Err(error) => format!("the broker at port {port} {error}"),
-                };
+            while let Some(lacks) = probe::lacks(&format!("127.0.0.1:{port}"), self.cluster.ports.len()) {
+                let seen = format!("the broker at port {port} {lacks}");
                 step.at(&seen);
                 if Instant::now() >= deadline {
                     bail!("not usable after {} s: {seen}", at_most.as_secs());

@@ -16,8 +16,18 @@ const MAX_FRAME: usize = 1 << 20;
 /// Metadata (key 3) version 1, correlation id 1, client id "xtask", about no topic. Every Kafka from 0.10 on speaks it.
 const REQUEST: &[u8] = b"\0\x03\0\x01\0\0\0\x01\0\x05xtask\0\0\0\0";
 
+/// What the broker at this address still lacks to be one of a usable cluster, in which every broker says that every broker is
+/// alive: then topics can be created with all replicas.
+pub(crate) fn lacks(address: &str, brokers: usize) -> Option<String> {
+    match live_brokers(address) {
+        Ok(live) if live as usize == brokers => None,
+        Ok(live) => Some(format!("knows {live} live brokers")),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// How many brokers the broker at this address holds to be alive; one that is fenced (not yet registered) is not counted.
-pub(crate) fn live_brokers(address: &str) -> Result<u32> {
+fn live_brokers(address: &str) -> Result<u32> {
     let address: SocketAddr = address.parse()?;
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).context("does not listen")?;
     stream.set_read_timeout(Some(TIMEOUT))?;

@@ -5,11 +5,11 @@
 //! it, it is what there is to read.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::workspace::Package;
+use crate::workspace::{self, Package};
 
 /// The crate that no program is shipped with.
 const FAKE: &str = "rskafka-fake";
@@ -62,16 +62,13 @@ impl Lines {
 
 fn lines_below(folder: &Path) -> Result<Lines> {
     let mut lines = Lines::default();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.file_stem().is_some_and(|stem| stem == "tests") {
-            continue;
-        }
-        if path.is_dir() {
-            lines.add(lines_below(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            lines.add(lines_without_tests(&fs::read_to_string(&path)?));
-        }
+    let is_code = |file: &&PathBuf| {
+        let below = file.strip_prefix(folder).unwrap_or(file);
+        let is_of_tests = below.ancestors().any(|path| path.file_stem().is_some_and(|stem| stem == "tests"));
+        file.extension().is_some_and(|extension| extension == "rs") && !is_of_tests
+    };
+    for file in workspace::files_below(folder)?.iter().filter(is_code) {
+        lines.add(lines_without_tests(&fs::read_to_string(file)?));
     }
     Ok(lines)
 }

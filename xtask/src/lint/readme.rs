@@ -13,6 +13,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::workspace;
+
 const BEGIN: &str = "// README example: begin";
 const END: &str = "// README example: end";
 
@@ -33,7 +35,13 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     same(&readme, &doc_test).with_context(|| format!("README.md and {lib}"))?;
 
     let mut marked = Vec::new();
-    marked_below(&root.join("crates/rskafka/tests"), &mut marked)?;
+    let mut tests = workspace::files_below(&root.join("crates/rskafka/tests"))?;
+    tests.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    for path in tests {
+        let file = path.display().to_string();
+        let blocks = marked_blocks(&fs::read_to_string(&path)?).with_context(|| file.clone())?;
+        marked.extend(blocks.into_iter().map(|block| (file.clone(), block)));
+    }
     ensure!(
         !marked.is_empty(),
         "no test below crates/rskafka/tests has the example between `{BEGIN}` and `{END}`"
@@ -56,18 +64,6 @@ fn first_block(markdown: &str, accepts: impl Fn(&str) -> bool) -> Option<String>
         }
     }
     None
-}
-
-fn marked_below(path: &Path, found: &mut Vec<(String, String)>) -> Result<()> {
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            marked_below(&entry?.path(), found)?;
-        }
-    } else if path.extension().is_some_and(|extension| extension == "rs") {
-        let blocks = marked_blocks(&fs::read_to_string(path)?).with_context(|| path.display().to_string())?;
-        found.extend(blocks.into_iter().map(|block| (path.display().to_string(), block)));
-    }
-    Ok(())
 }
 
 fn marked_blocks(source: &str) -> Result<Vec<String>> {

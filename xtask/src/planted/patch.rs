@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::net::Net;
+use crate::workspace;
 
 const FOLDER: &str = "xtask/planted";
 
@@ -23,12 +24,8 @@ pub(crate) struct Patch {
 /// All patches of a tree, by name.
 pub(crate) fn all(root: &Path) -> Result<Vec<Patch>> {
     let folder = root.join(FOLDER);
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        files.push(entry?.path());
-    }
+    let mut files = workspace::files_below(&folder)?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "patch"));
-    files.sort();
     ensure!(!files.is_empty(), "there is no patch in {FOLDER}");
     files.into_iter().map(Patch::read).collect()
 }

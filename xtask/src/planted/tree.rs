@@ -32,7 +32,11 @@ impl Tree {
             fs::create_dir_all(new.parent().unwrap_or(&root))?;
             fs::copy(from.join(file), &new).with_context(|| format!("cannot copy to {}", new.display()))?;
         }
-        remove_others(&root, &root, &files)?;
+        for path in workspace::files_below(&root)? {
+            if path.strip_prefix(&root).is_ok_and(|file| !files.contains(file)) {
+                fs::remove_file(path)?;
+            }
+        }
         Ok(Tree { root })
     }
 
@@ -75,16 +79,4 @@ fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
     let files = names.split_terminator('\0').map(PathBuf::from);
     // One that was deleted and not committed is listed too.
     Ok(files.filter(|file| root.join(file).is_file()).collect())
-}
-
-fn remove_others(folder: &Path, root: &Path, files: &BTreeSet<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            remove_others(&path, root, files)?;
-        } else if path.strip_prefix(root).is_ok_and(|file| !files.contains(file)) {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }
