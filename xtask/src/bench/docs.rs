@@ -121,34 +121,24 @@ fn megabytes(bench: &Bench) -> f64 {
 fn panels(benches: &[Bench]) -> Vec<Panel> {
     let records = group(benches, "records");
     // It does not go by the bytes, and would be too short to be seen.
-    let bars = |value: &str| {
-        let shown =
-            records.iter().filter(|bench| bench.value == value && !bench.function.starts_with("encode"));
-        let bar = |bench: &&Bench| Bar {
-            label: bench.function.clone(),
-            value: bench.ns,
-            text: time(bench.ns),
-            is_baseline: bench.function.starts_with("memcpy"),
-        };
-        shown.map(bar).collect()
-    };
-    let of_records = names(&records, |bench| &bench.value).into_iter().map(|value| Panel {
-        title: format!("1,000 records of {value}: time, less is better"),
-        bars: bars(value),
+    let is_shown = |bench: &&&Bench| !bench.function.starts_with("encode");
+    let of_records = names(&records, |bench| &bench.value).into_iter().map(|value| {
+        let of_value = records.iter().filter(|bench| bench.value == value).filter(is_shown);
+        Panel {
+            title: format!("1,000 records of {value}: time, less is better"),
+            bars: of_value.map(|bench| bar(bench, bench.ns, time(bench.ns))).collect(),
+        }
     });
     let of_codecs = CODEC_GROUPS.map(|name| Panel {
         title: format!("{name}: speed by the bytes that are not compressed, more is better"),
-        bars: group(benches, name)
-            .into_iter()
-            .map(|bench| Bar {
-                label: bench.function.clone(),
-                value: megabytes(bench),
-                text: speed(bench),
-                is_baseline: false,
-            })
-            .collect(),
+        bars: group(benches, name).iter().map(|bench| bar(bench, megabytes(bench), speed(bench))).collect(),
     });
     of_records.chain(of_codecs).collect()
+}
+
+fn bar(bench: &Bench, value: f64, text: String) -> Bar {
+    let is_baseline = bench.function.starts_with("memcpy");
+    Bar { label: bench.function.clone(), value, text, is_baseline }
 }
 
 #[cfg(test)]

@@ -35,28 +35,22 @@ pub(super) fn draw(panels: &[Panel]) -> String {
     );
     let mut y = 0;
     for panel in panels {
-        let _ = writeln!(
-            svg,
-            "<text x=\"10\" y=\"{}\" font-weight=\"bold\">{}</text>",
-            y + 26,
-            escape(&panel.title)
-        );
+        let (title, line) = (escape(&panel.title), y + 26);
+        let _ = writeln!(svg, r#"<text x="10" y="{line}" font-weight="bold">{title}</text>"#);
         y += TITLE;
         let most = panel.bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
         for bar in &panel.bars {
             let length = if most > 0.0 { bar.value / most * LONGEST } else { 0.0 };
             let fill = if bar.is_baseline { "#9aa5b1" } else { "#2f6f9f" };
             let (label, text) = (escape(&bar.label), escape(&bar.text));
-            let _ =
-                writeln!(svg, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{label}</text>", LEFT - 8, y + 14);
+            let (line, top, thickness) = (y + 14, y + 2, ROW - 6);
+            let (end_of_label, start_of_text) = (LEFT - 8, LEFT as f64 + length + 6.0);
             let _ = writeln!(
                 svg,
-                "<rect x=\"{LEFT}\" y=\"{}\" width=\"{length:.1}\" height=\"{}\" fill=\"{fill}\"/>",
-                y + 2,
-                ROW - 6
+                r#"<text x="{end_of_label}" y="{line}" text-anchor="end">{label}</text>
+<rect x="{LEFT}" y="{top}" width="{length:.1}" height="{thickness}" fill="{fill}"/>
+<text x="{start_of_text:.1}" y="{line}">{text}</text>"#
             );
-            let _ =
-                writeln!(svg, "<text x=\"{:.1}\" y=\"{}\">{text}</text>", LEFT as f64 + length + 6.0, y + 14);
             y += ROW;
         }
     }

@@ -17,22 +17,12 @@ struct Rule {
 const SOCKETS: &[&str] =
     &["tokio/net", "tokio/full", "tokio-rustls", "rustls", "tokio-socks", "socket2", "mio"];
 
+/// What does input and output, or waits for it.
+const IO: &[&str] =
+    &["tokio", "tokio-util", "futures", "rustls", "tokio-rustls", "tokio-socks", "socket2", "mio", "time"];
+
 const RULES: &[Rule] = &[
-    Rule {
-        package: "rskafka-protocol",
-        may_use: &[],
-        must_not_use: &[
-            "tokio",
-            "tokio-util",
-            "futures",
-            "rustls",
-            "tokio-rustls",
-            "tokio-socks",
-            "socket2",
-            "mio",
-            "time",
-        ],
-    },
+    Rule { package: "rskafka-protocol", may_use: &[], must_not_use: IO },
     Rule { package: "rskafka-transport", may_use: &["rskafka-protocol"], must_not_use: &[] },
     Rule {
         package: "rskafka-cluster",
