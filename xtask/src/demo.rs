@@ -6,10 +6,9 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::children::{self, COMMAND_GRACE, Explained, Owned};
 use crate::env::cluster::Kafka;
@@ -95,16 +94,10 @@ pub(crate) fn build(profile: &[&str]) -> Result<()> {
 fn run(profile: &[&str], options: &Options, args: &[&str]) -> Result<()> {
     let mut demo = verifier(profile, "demo");
     demo.args(args);
-    if let Some(records) = options.records {
-        demo.args(["--records", &records.to_string()]);
-    }
-    if let Some(how) = &options.tamper {
-        demo.args(["--break", how]);
-    }
+    demo.args(options.records.map(|records| format!("--records={records}")));
+    demo.args(options.tamper.as_ref().map(|how| format!("--break={how}")));
     let (status, output) = children::run_shown(&mut demo)?;
-    if !status.success() {
-        bail!(Explained(format!("the demo failed ({status})")));
-    }
+    ensure!(status.success(), Explained(format!("the demo failed ({status})")));
     ensure!(all_verified(&output), "the demo ended without a line `verified: N records, 0 lost, ...`");
     Ok(())
 }
@@ -159,13 +152,10 @@ fn read_with_java(kafka: &Kafka, profile: &[&str], topic: &str, partition: &str)
     let status = digest.wait()?;
     ensure!(status.success(), "the digest failed ({status})");
     let status = consumer.wait()?;
-    ensure!(status.success(), "Java's console consumer failed ({status}): {}", said(&log));
+    let said = fs::read_to_string(&log).unwrap_or_default();
+    ensure!(status.success(), "Java's console consumer failed ({status}): {said}");
     step.done();
     Digest::of(&fields(&output, ' ')).with_context(|| format!("the digest printed {output:?}"))
-}
-
-fn said(log: &Path) -> String {
-    fs::read_to_string(log).unwrap_or_default()
 }
 
 /// `key=value` parts.

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::progress::Step;
 use crate::{children, tools, workspace};
@@ -145,9 +145,7 @@ fn fuzz(binaries: &Path, target: &str, seconds: u64) -> Result<String> {
         .stderr(File::create(&log)?);
     let status = children::run(&mut command)?;
     let output = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-    if !status.success() {
-        return Err(anyhow!("{}\n  see {}", finding(&output, &binary), log.display()));
-    }
+    ensure!(status.success(), "{}\n  see {}", finding(&output, &binary), log.display());
     step.done();
     let stats = Stats::of(&output).with_context(|| format!("no statistics in {}", log.display()))?;
     ensure!(stats.runs > 0, "nothing was run: see {}", log.display());

@@ -1,6 +1,6 @@
 //! `cargo xtask sim`: the verifier's simulation, built for release.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use crate::children::{self, Explained};
 use crate::libtest::Summary;
@@ -69,9 +69,7 @@ fn run(profile: &[&str], args: &[String]) -> Result<String> {
     let package = ["--quiet", "--package", "rskafka-verifier", "--bin", "simulate"];
     let (status, output) =
         children::run_shown(workspace::cargo().arg("run").args(profile).args(package).arg("--").args(args))?;
-    if !status.success() {
-        bail!(Explained(format!("the simulation failed ({status})")));
-    }
+    ensure!(status.success(), Explained(format!("the simulation failed ({status})")));
     Ok(output)
 }
 

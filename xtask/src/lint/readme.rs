@@ -78,14 +78,10 @@ fn marked_blocks(source: &str) -> Result<Vec<String>> {
 
 fn same(expected: &str, found: &str) -> Result<()> {
     let (expected, found) = (normalized(expected), normalized(found));
-    let Some(at) = first_difference(&expected, &found) else { return Ok(()) };
+    let at = expected.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
     let excerpt = |text: &str| text.chars().skip(at.saturating_sub(20)).take(60).collect::<String>();
-    bail!("differ near\n    {}\n    {}", excerpt(&expected), excerpt(&found))
-}
-
-fn first_difference(a: &str, b: &str) -> Option<usize> {
-    let common = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
-    (a != b).then_some(common)
+    ensure!(expected == found, "differ near\n    {}\n    {}", excerpt(&expected), excerpt(&found));
+    Ok(())
 }
 
 /// Without white space, and with the values that differ between README and tests replaced by `_`.
