@@ -4,6 +4,7 @@
 //! demo early ends its tasks.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,29 +26,36 @@ use crate::tail::Tail;
 use crate::tamper::{Tamper, Tampering};
 use crate::workload::Workload;
 
+const RECORDS: u64 = 1_000_000;
 const PARTITION: i32 = 0;
 const EMBEDDED_BROKERS: usize = 3;
 const MOST_REPLICAS: i16 = 3;
 /// Events between writer, reader and checker; one of the reader's is up to 1 MiB.
 const QUEUE: usize = 8;
+/// How long to try to reach one of the brokers.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CLEAN_UP: Duration = Duration::from_secs(1);
 
-/// What a demo is to do.
-#[derive(Debug, Clone)]
+/// What a demo is to do; the command line has all of it.
+#[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The brokers to ask first, `host:port`; without any, a cluster of three is embedded.
+    /// `HOST:PORT[,HOST:PORT]`; a cluster of three brokers is embedded if not given.
+    #[arg(long, value_delimiter = ',')]
     pub bootstrap: Vec<String>,
-    /// How long to try to reach one of them.
-    pub connect_timeout: Duration,
-    /// The topic's replication factor; 3 if not given, or as many as there are brokers.
+    /// The topic's; 3 if not given, or as many as there are brokers.
+    #[arg(long)]
     pub replication_factor: Option<i16>,
     /// How many records.
+    #[arg(long, default_value_t = RECORDS)]
     pub records: u64,
-    /// What to do to the reader's view, in the middle of the log.
+    /// Tampers with what is read, to see it found.
+    #[arg(long = "break", value_name = "HOW")]
     pub tampering: Option<Tampering>,
-    /// Whether the topic stays also when all is well; one with something wrong stays.
-    pub keep_topic: bool,
+    /// Writes topic, partition, number of records and digest of the values there, and keeps the topic.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Whether progress is shown on standard error.
+    #[arg(skip = true)]
     pub show_progress: bool,
 }
 
@@ -55,11 +63,10 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             bootstrap: Vec::new(),
-            connect_timeout: Duration::from_secs(10),
             replication_factor: None,
-            records: 1_000_000,
+            records: RECORDS,
             tampering: None,
-            keep_topic: false,
+            report: None,
             show_progress: false,
         }
     }
@@ -89,7 +96,7 @@ pub async fn run(options: Options, interrupted: impl Future<Output = ()>) -> Res
     let result = or_interrupted(interrupted, log.append_and_tail(&options)).await;
     let is_wanted = match &result {
         // A log is not to blame for a view that was tampered with.
-        Ok(report) => options.keep_topic || !(report.is_verified() || report.tampered.is_some()),
+        Ok(report) => options.report.is_some() || !(report.is_verified() || report.tampered.is_some()),
         Err(error) => !error.is::<Interrupted>(),
     };
     log.end(is_wanted).await;
@@ -130,10 +137,10 @@ impl Log {
         let builder = Client::builder(bootstrap).client_id("rskafka-demo");
         if embedded.is_none() {
             if options.show_progress {
-                note!("connecting to {place}, for at most {} s", options.connect_timeout.as_secs());
+                note!("connecting to {place}, for at most {} s", CONNECT_TIMEOUT.as_secs());
             }
             // Only tells whether a broker answers: the demo's own calls may take longer than that.
-            let answers = builder.clone().api_timeout(options.connect_timeout).build().await;
+            let answers = builder.clone().api_timeout(CONNECT_TIMEOUT).build().await;
             answers.with_context(|| format!("cannot connect to {place}"))?;
         }
         let client = builder.build().await?;

@@ -1,11 +1,9 @@
 //! The command line.
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser, Subcommand};
 use rskafka_fake::Profile;
+use rskafka_verifier::demo;
 use rskafka_verifier::play::Topic;
-use rskafka_verifier::tamper::Tampering;
 
 /// Puts rskafka to the test.
 #[derive(Debug, Parser)]
@@ -18,30 +16,11 @@ pub(crate) struct Verifier {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Appends and tails a log, and verifies every record.
-    Demo(Demo),
+    Demo(demo::Options),
     /// Serves a fake cluster on loopback ports, until it is ended.
     Fake(Fake),
     /// Prints the number of lines of standard input, and their digest as a report has it.
     Digest,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Demo {
-    /// `HOST:PORT[,HOST:PORT]`; a cluster of three brokers is embedded if not given.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) bootstrap: Vec<String>,
-    /// The topic's; 3 if not given, or as many as there are brokers.
-    #[arg(long)]
-    pub(crate) replication_factor: Option<i16>,
-    /// How many records.
-    #[arg(long, default_value_t = 1_000_000)]
-    pub(crate) records: u64,
-    /// Tampers with what is read, to see it found.
-    #[arg(long = "break", value_name = "HOW")]
-    pub(crate) tampering: Option<Tampering>,
-    /// Writes topic, partition, number of records and digest of the values there, and keeps the topic.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) report: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

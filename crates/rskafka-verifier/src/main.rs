@@ -13,14 +13,16 @@ use rskafka_verifier::demo::{self, Interrupted, Options};
 use rskafka_verifier::digest::Digest;
 use rskafka_verifier::play;
 use rskafka_verifier::{note, say};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::flags::{self as command, Command, Verifier};
+use crate::flags::{Command, Fake, Verifier};
 
 /// What shells give a process that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
-fn main() -> ExitCode {
-    match run(Verifier::parse()) {
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Verifier::parse()).await {
         Ok(code) => code,
         Err(error) if error.is::<Interrupted>() => {
             note!("{error}");
@@ -33,10 +35,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: Verifier) -> Result<ExitCode> {
+async fn run(flags: Verifier) -> Result<ExitCode> {
     match flags.command {
-        Command::Demo(flags) => demo(flags),
-        Command::Fake(flags) => fake(&flags),
+        Command::Demo(options) => demo(options).await,
+        Command::Fake(flags) => fake(&flags).await,
         Command::Digest => {
             say!("{}", Digest::of_lines(io::stdin().lock()).context("standard input")?);
             Ok(ExitCode::SUCCESS)
@@ -44,23 +46,14 @@ fn run(flags: Verifier) -> Result<ExitCode> {
     }
 }
 
-fn demo(flags: command::Demo) -> Result<ExitCode> {
-    let options = Options {
-        bootstrap: flags.bootstrap,
-        replication_factor: flags.replication_factor,
-        records: flags.records,
-        tampering: flags.tampering,
-        keep_topic: flags.report.is_some(),
-        show_progress: true,
-        ..Options::default()
-    };
-    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-    let report = runtime.block_on(async { demo::run(options, interrupted()?).await })?;
+async fn demo(options: Options) -> Result<ExitCode> {
+    let file = options.report.clone();
+    let report = demo::run(options, interrupted()?).await?;
     say!("{}", report.to_string().trim_end());
     if !report.is_verified() {
         return Ok(ExitCode::FAILURE);
     }
-    if let Some(file) = flags.report {
+    if let Some(file) = file {
         std::fs::write(&file, report.fields())
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
@@ -68,30 +61,23 @@ fn demo(flags: command::Demo) -> Result<ExitCode> {
 }
 
 /// Ends only by Ctrl-C or SIGTERM, once it runs.
-fn fake(flags: &command::Fake) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-    runtime.block_on(async {
-        let interrupted = interrupted()?;
-        let cluster = play::start(flags.brokers, flags.profile, &flags.topics).await?;
-        say!("KAFKA_CONNECT={}", cluster.bootstrap_servers().join(","));
-        interrupted.await;
-        cluster.shutdown().await;
-        Ok(ExitCode::SUCCESS)
-    })
+async fn fake(flags: &Fake) -> Result<ExitCode> {
+    let interrupted = interrupted()?;
+    let cluster = play::start(flags.brokers, flags.profile, &flags.topics).await?;
+    say!("KAFKA_CONNECT={}", cluster.bootstrap_servers().join(","));
+    interrupted.await;
+    cluster.shutdown().await;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Ready at Ctrl-C, and where there are signals at SIGTERM.
+/// Ready at Ctrl-C or SIGTERM.
 fn interrupted() -> Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
-        #[cfg(unix)]
         tokio::select! {
             biased;
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
     })
 }

@@ -38,7 +38,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::control::FaultId;
-use self::control::{ConnectionId, Control, End, Gate, Look};
+use self::control::{ConnectionId, Control, Gate, Look};
 pub use self::fault::{Action, Direction, Fault, Moment};
 pub use self::process::BrokerProcess;
 use self::process::Stopped;
@@ -172,15 +172,15 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         }
     }
     match connection.gate().end {
-        Some(End::Reset) => {
+        Some(Action::Reset) => {
             let _ = (client.set_zero_linger(), broker.set_zero_linger());
         }
-        Some(End::Cut) => {
+        Some(Action::Cut) => {
             // Closing a socket that has bytes to read would reset it.
             let both = async { tokio::join!(hang_up(&mut client), hang_up(&mut broker)) };
             let _ = tokio::time::timeout(LINGER, both).await;
         }
-        None => {}
+        _ => {}
     }
 }
 

@@ -13,13 +13,6 @@ pub struct FaultId(u64);
 
 pub(super) type ConnectionId = u64;
 
-/// How a connection ended that a fault ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Cut,
-    Reset,
-}
-
 /// What is to be done with bytes that have come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Look {
@@ -32,19 +25,16 @@ pub(super) struct Look {
 /// What faults have made of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Gate {
-    pub(super) freezes_to_broker: bool,
-    pub(super) freezes_to_client: bool,
-    pub(super) end: Option<End>,
+    /// By direction.
+    pub(super) frozen: [bool; 2],
+    /// The cut or reset that ends it.
+    pub(super) end: Option<Action>,
 }
 
 impl Gate {
     /// Whether nothing may be passed on.
     pub(super) fn is_shut(&self, direction: Direction) -> bool {
-        let is_frozen = match direction {
-            Direction::ToBroker => self.freezes_to_broker,
-            Direction::ToClient => self.freezes_to_client,
-        };
-        is_frozen || self.end.is_some()
+        self.frozen[direction as usize] || self.end.is_some()
     }
 }
 
@@ -110,10 +100,8 @@ impl Control {
             return;
         };
         match action {
-            Action::Freeze(Direction::ToBroker) => gate.freezes_to_broker = true,
-            Action::Freeze(Direction::ToClient) => gate.freezes_to_client = true,
-            Action::Cut => gate.end = Some(End::Cut),
-            Action::Reset => gate.end = Some(End::Reset),
+            Action::Freeze(direction) => gate.frozen[direction as usize] = true,
+            Action::Cut | Action::Reset => gate.end = Some(action),
             Action::Stop(_) => {}
         }
     }

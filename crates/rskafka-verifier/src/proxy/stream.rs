@@ -28,8 +28,8 @@ const MAX_UNANSWERED: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     protocol: Option<Protocol>,
-    to_broker: Stream,
-    to_client: Stream,
+    /// By direction.
+    streams: [Stream; 2],
     /// What was asked, by correlation id.
     unanswered: BTreeMap<u32, ApiKey>,
 }
@@ -56,7 +56,7 @@ struct Stream {
 
 impl Streams {
     pub(super) fn position(&self, direction: Direction) -> u64 {
-        self.stream(direction).position
+        self.streams[direction as usize].position
     }
 
     /// What the byte at the position is, of which `bytes` come next; nothing if that was asked before.
@@ -77,7 +77,7 @@ impl Streams {
                 Begun::Unknown => self.protocol = Some(Protocol::Unknown),
             }
         }
-        let stream = self.stream_mut(direction);
+        let stream = self.stream(direction);
         stream.is_looked_at = true;
         if let Some(request) = stream.request
             && stream.position + 1 == stream.end
@@ -90,7 +90,7 @@ impl Streams {
     /// Moves on by `bytes`, or less if something may be there before. Gives by how much.
     pub(super) fn advance(&mut self, direction: Direction, bytes: usize) -> usize {
         let is_known = self.protocol != Some(Protocol::Unknown);
-        let stream = self.stream_mut(direction);
+        let stream = self.stream(direction);
         let mut to = stream.position + bytes as u64;
         if is_known {
             to = to.min(stream.end);
@@ -120,7 +120,7 @@ impl Streams {
         };
         let begin = self.stream(direction).position;
         if protocol == Protocol::Tls {
-            let stream = self.stream_mut(direction);
+            let stream = self.stream(direction);
             stream.end = begin + TLS_HEADER as u64 + u64::from(be16(&header[3..]));
             stream.records += 1;
             return Begun::Frame(Some(Moment::TlsRecord(direction, stream.records - 1)));
@@ -131,14 +131,15 @@ impl Streams {
             return Begun::Unknown;
         }
         if direction == Direction::ToClient {
-            self.to_client.end = end;
+            self.stream(direction).end = end;
             return Begun::Frame(self.unanswered.remove(&be32(&header[4..])).map(Moment::Answer));
         }
         let api = ApiKey(be16(&header[4..]).cast_signed());
         if !(0..=MAX_KEY).contains(&api.0) {
             return Begun::Unknown;
         }
-        (self.to_broker.end, self.to_broker.request) = (end, Some(api));
+        let stream = self.stream(direction);
+        (stream.end, stream.request) = (end, Some(api));
         self.unanswered.insert(be32(&header[8..]), api);
         if self.unanswered.len() > MAX_UNANSWERED {
             self.unanswered.pop_first();
@@ -146,18 +147,8 @@ impl Streams {
         Begun::Frame(Some(Moment::Request(api)))
     }
 
-    fn stream(&self, direction: Direction) -> &Stream {
-        match direction {
-            Direction::ToBroker => &self.to_broker,
-            Direction::ToClient => &self.to_client,
-        }
-    }
-
-    fn stream_mut(&mut self, direction: Direction) -> &mut Stream {
-        match direction {
-            Direction::ToBroker => &mut self.to_broker,
-            Direction::ToClient => &mut self.to_client,
-        }
+    fn stream(&mut self, direction: Direction) -> &mut Stream {
+        &mut self.streams[direction as usize]
     }
 }
 

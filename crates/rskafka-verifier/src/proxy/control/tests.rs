@@ -76,7 +76,7 @@ fn a_thaw_opens_what_is_shut_but_does_not_mend_what_is_cut() {
     assert!(control.gate(frozen).is_shut(TO_BROKER));
     control.thaw();
     assert_eq!(control.gate(frozen), Gate::default());
-    assert_eq!(control.gate(cut).end, Some(End::Cut));
+    assert_eq!(control.gate(cut).end, Some(Action::Cut));
     assert!(control.gate(cut).is_shut(TO_BROKER));
 }
 
