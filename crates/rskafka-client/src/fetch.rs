@@ -1,6 +1,6 @@
 //! One fetch: what may be chosen for it, and what it gives.
 //!
-//! Invariant: where to read on is always given, also where the log has no records.
+//! Invariant: a fetch always says where to read on, also where the log has no records.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::record::RecordAndOffset;
 /// # Errors
 ///
 /// [`ErrorKind::OffsetOutOfRange`] with the log's bounds, [`ErrorKind::CorruptBatch`],
-/// [`ErrorKind::InvalidArgument`] for a negative offset or for more bytes at least than at most, and what
-/// keeps the leader from being asked.
+/// [`ErrorKind::InvalidArgument`] for a negative offset, for `max_bytes` 0, or for `min_bytes` above
+/// `max_bytes`; and whatever prevents a request to the leader.
 ///
 /// [`ErrorKind::OffsetOutOfRange`]: crate::errors::ErrorKind::OffsetOutOfRange
 /// [`ErrorKind::CorruptBatch`]: crate::errors::ErrorKind::CorruptBatch
@@ -91,7 +91,7 @@ pub struct Fetched {
 impl Fetched {
     /// The records, in the log's order.
     ///
-    /// There may be none, and still [`next_offset`](Self::next_offset) lies behind the offset asked for:
+    /// There may be none although [`next_offset`](Self::next_offset) is greater than the offset asked for:
     /// transaction markers, and what compaction removed, take up offsets without being records.
     pub fn into_records(self) -> impl Iterator<Item = RecordAndOffset> {
         self.records.into_iter()

@@ -80,7 +80,7 @@ pub(crate) async fn fetch_records(
     }
 }
 
-/// One answer, which may hold no records and yet lead on.
+/// One answer. It may hold no records and still give a later offset to read from.
 pub(crate) async fn fetch(
     partition: &Inner,
     offset: i64,

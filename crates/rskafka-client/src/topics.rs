@@ -31,8 +31,9 @@ const DELETE_BY_NAME: i16 = 5;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Broker`] with `TOPIC_ALREADY_EXISTS`, unless [`if_missing`](Self::if_missing), and others. If the time runs out, or the client may not
-/// look at the topic, [`Error::outcome`] tells whether it may have been created.
+/// [`ErrorKind::Broker`] with `TOPIC_ALREADY_EXISTS`, unless [`if_missing`](Self::if_missing) is set, and
+/// others. If the time runs out, or the client may not describe the topic, [`Error::outcome`] tells whether it
+/// may have been created.
 #[derive(Debug)]
 #[must_use = "nothing is created until this is awaited"]
 pub struct CreateTopic {
@@ -92,7 +93,8 @@ impl CreateTopic {
     /// Succeeds also if there is a topic of this name.
     ///
     /// That topic stays as it is, and is not compared with what was asked for: it may have fewer partitions
-    /// or replicas, and other configs. [`Client::list_topics`] tells its partitions.
+    /// or replicas, and other configs. [`Client::list_topics`] tells its partitions. As after a creation, the
+    /// call waits until each of its partitions has a leader that answers, and fails if one has none.
     pub fn if_missing(mut self) -> Self {
         self.if_missing = true;
         self
@@ -151,7 +153,7 @@ async fn wait_until_served(client: &Client, name: &str, deadline: Deadline) -> R
                 break topic;
             }
             Err(code) if !code.is_retriable() => {
-                // Whoever may create it need not be allowed to look at it.
+                // CREATE permission does not imply DESCRIBE.
                 return Err(Error::new(ErrorKind::Broker(code)).with_api(ApiKey::METADATA).with_topic(name));
             }
             _ => {}

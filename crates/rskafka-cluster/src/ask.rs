@@ -1,7 +1,7 @@
 //! Metadata: asking for it, and what its answers say of who answered.
 //!
 //! Invariant: no answer of another cluster is taken in; brokers that cannot be asked are replaced by those
-//! that the cluster was built from, their names looked up anew (KIP-899).
+//! that the cluster was built from, their names resolved again (KIP-899).
 
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use rskafka_protocol::{ApiKey, ErrorCode};
@@ -112,8 +112,8 @@ impl Cluster {
     ///
     /// An address may belong to another cluster by now, which would take appends by the topic's name (Produce
     /// below version 13) or a fetch's offsets without a word. From Kafka 4.4 on the broker has compared itself
-    /// with `meant`, the broker that the request for its versions named. Where it has not, or is another, a
-    /// round trip tells: the answer says which cluster it is, and refreshes the list of brokers.
+    /// with `meant`, the broker that the request for its versions named. If it has not compared, or says that it
+    /// is another, this asks for metadata, which names the cluster and refreshes the list of brokers.
     pub(crate) async fn check_identity(
         &self,
         connection: &Connection,
@@ -139,7 +139,7 @@ impl Cluster {
             (Some(expected), Some(found)) if found != expected => {
                 Err(Failure::OtherBroker { expected, found })
             }
-            // Its own metadata does not explain why it is not the broker meant: do as it says.
+            // Its metadata does not name another broker for this address, so follow its REBOOTSTRAP_REQUIRED.
             _ if check == IdentityCheck::Denied && (found.is_none() || found == meant) => {
                 self.begin_again();
                 Err(Failure::Metadata { code: ErrorCode::REBOOTSTRAP_REQUIRED })

@@ -1,6 +1,6 @@
 //! When to warn that an address cannot be connected to.
 //!
-//! Invariant: each address is warned of at its first failure, and then at most once a period while it goes on failing.
+//! Invariant: an address gets a warning at its first failure, and at most one in a period.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

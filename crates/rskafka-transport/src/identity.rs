@@ -15,7 +15,8 @@ pub enum IdentityCheck {
     /// The broker did not check: no identity was given, it does not speak ApiVersions 5, or the client logs in
     /// with SASL, before which Kafka ignores the identity.
     NotMade,
-    /// It is that broker.
+    /// It answered version 5 without an objection. Kafka compares the identity; a broker that ignores it also
+    /// counts as confirmed.
     Confirmed,
     /// It answered REBOOTSTRAP_REQUIRED: another broker or another cluster, it does not say which.
     Denied,

@@ -1,5 +1,6 @@
 //! Appends a few records to a log and tails it: `cargo run --example wal -- localhost:9092`.
 
+use rskafka::client::error::Error;
 use rskafka::client::{Client, OffsetAt};
 use rskafka::record::Record;
 use time::OffsetDateTime;
@@ -11,24 +12,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     client.create_topic("wal-example", 1, 1).for_log().if_missing().await?;
     let log = client.partition_client("wal-example", 0).await?;
     let mut offset = log.get_offset(OffsetAt::Latest).await?.offset;
+    let end = offset + 10;
 
-    let writer = log.clone();
-    let appending = tokio::spawn(async move {
+    let append = async {
         for number in 0..10 {
             let value = format!("entry {number}");
             let record = Record::new((), value, OffsetDateTime::now_utc());
-            println!("appended at {}", writer.produce([record]).await?.base_offset);
+            println!("appended at {}", log.produce([record]).await?.base_offset);
         }
-        Ok::<_, rskafka::client::error::Error>(())
-    });
-    let end = offset + 10;
-    while offset < end {
-        let fetched = log.fetch(offset).await?;
-        offset = fetched.next_offset();
-        for read in fetched.into_records() {
-            println!("{}: {:?}", read.offset, read.record.value);
+        Ok::<_, Error>(())
+    };
+    let tail = async {
+        while offset < end {
+            let fetched = log.fetch(offset).await?;
+            offset = fetched.next_offset();
+            for read in fetched.into_records() {
+                println!("{}: {:?}", read.offset, read.record.value);
+            }
         }
-    }
-    appending.await??;
+        Ok(())
+    };
+    // A failed append ends both: the tail would wait for its record.
+    tokio::try_join!(append, tail)?;
     Ok(())
 }

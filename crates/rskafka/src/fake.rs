@@ -1,6 +1,6 @@
 //! A Kafka cluster inside a test, and clients of it.
 //!
-//! All of `rskafka-fake`, and what leads a [`Client`] into it:
+//! All of `rskafka-fake`, and a trait that connects a [`Client`] to it:
 //!
 //! ```
 //! use rskafka::fake::{FakeCluster, FakeClusterExt};
@@ -19,7 +19,7 @@ pub use rskafka_fake::*;
 use crate::client::env::{Env, EnvBuilder};
 use crate::client::{Client, error};
 
-/// Clients of a [`FakeCluster`], by in-memory pipes whether its brokers have ports or not.
+/// Clients of a [`FakeCluster`]. They connect by in-memory pipes, also if its brokers have ports.
 pub trait FakeClusterExt {
     /// An environment whose connections lead into this cluster and nowhere else, e.g. to give it a seed.
     fn env_builder(&self) -> EnvBuilder;
@@ -28,7 +28,8 @@ pub trait FakeClusterExt {
     ///
     /// # Errors
     ///
-    /// As [`ClientBuilder::build`](crate::client::ClientBuilder::build): e.g. no broker runs, or a fault struck.
+    /// As [`ClientBuilder::build`](crate::client::ClientBuilder::build): e.g. no broker runs, or an injected
+    /// fault hit the first requests.
     fn client(&self) -> impl Future<Output = error::Result<Client>> + Send;
 
     /// An environment whose connections lead into this cluster, for

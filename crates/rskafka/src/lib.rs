@@ -26,8 +26,8 @@
 //! # }
 //! ```
 //!
-//! This crate is a thin facade: it holds no code of its own but, with the feature `fake`, what leads a client
-//! into a cluster inside a test.
+//! This crate is a thin facade. Its only code is `FakeClusterExt`, with the feature `fake`: it connects clients
+//! to a cluster inside a test.
 //!
 //! # Promises
 //!
@@ -111,7 +111,7 @@ pub mod record {
 #[cfg(feature = "fake")]
 pub mod fake;
 
-/// What records are made of, and what their timestamps are: the versions of these crates that go with this one.
+/// The crates of payloads (`bytes`) and timestamps (`time`), in the versions that this crate uses.
 pub use {bytes, time};
 
 /// Kafka's wire protocol, usable on its own.

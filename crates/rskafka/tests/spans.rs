@@ -81,7 +81,7 @@ async fn each_operation_is_a_span_with_api_topic_partition_and_broker_and_silent
     assert_eq!(logged(LevelFilter::INFO).await, "");
 }
 
-/// What is warned of while a client is built in vain.
+/// The warnings of a client that cannot be built.
 async fn warned(builder: ClientBuilder) -> Vec<String> {
     let (written, _default) = subscribe(LevelFilter::WARN);
     let error = builder.build().await.unwrap_err();

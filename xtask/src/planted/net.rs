@@ -10,7 +10,7 @@ use super::tree::Tree;
 use crate::children;
 use crate::libtest::Summary;
 
-/// A bug may make a test wait for ever.
+/// A bug may make a test hang.
 const LIMIT: Duration = Duration::from_secs(300);
 const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 
