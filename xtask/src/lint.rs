@@ -23,7 +23,7 @@ pub(crate) fn command() -> Result<()> {
     let packages = workspace::packages()?;
     let mut checks = Checks::default();
     checks.run("format", || succeed(cmd!(sh, "cargo fmt --all --check").into()));
-    checks.run("crate directions", || directions::check(&packages));
+    checks.run("directions of crates and rooms", || directions::check(&workspace::root(), &packages));
     checks.run("README example", || readme::check(&workspace::root()));
     checks.run("compose files", || compose::check(&workspace::root()));
     checks.run("tests of the scenarios", || scenarios::check(&workspace::root()));

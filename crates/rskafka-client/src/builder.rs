@@ -15,6 +15,7 @@ use rskafka_cluster::transport::{Deadline, Endpoint, Env};
 use rskafka_cluster::{Backoff, Cluster, ClusterConfig};
 
 use crate::client::Client;
+use crate::core::{Core, Limits};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 
 /// Sets up a [`Client`].
@@ -25,26 +26,6 @@ pub struct ClientBuilder {
     env: Env,
     cluster: ClusterConfig,
     limits: Limits,
-}
-
-/// The bounds that hold for each call.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) delivery_timeout: Duration,
-    pub(crate) api_timeout: Duration,
-    pub(crate) buffer_memory: usize,
-    pub(crate) shares_produce_connections: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            delivery_timeout: Duration::from_secs(120),
-            api_timeout: Duration::from_secs(60),
-            buffer_memory: 32 * 1024 * 1024,
-            shares_produce_connections: false,
-        }
-    }
 }
 
 impl ClientBuilder {
@@ -192,7 +173,7 @@ impl ClientBuilder {
         let deadline = Deadline::after(env.now(), limits.api_timeout);
         let cluster = Cluster::bootstrap(env, cluster, deadline).await;
         let cluster = cluster.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
-        Ok(Client::new(cluster, limits))
+        Ok(Client::new(Core::new(cluster, limits)))
     }
 }
 

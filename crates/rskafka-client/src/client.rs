@@ -1,20 +1,13 @@
-//! The client: one cluster, its topics, and the way to its partitions.
-//!
-//! Invariant: every task is counted, so that `close` can wait for it.
+//! The client: the handle to one cluster, its topics and its partitions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use rskafka_cluster::Cluster;
-use rskafka_cluster::transport::Deadline;
-use tokio_util::task::TaskTracker;
-
-use crate::builder::{ClientBuilder, Limits};
-use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::partition::PartitionClientBuilder;
+use crate::admin::topics::{self, CreateTopic, Topic};
+use crate::builder::ClientBuilder;
+use crate::core::Core;
+use crate::error::{Error, Outcome, Result};
+use crate::partition_client::PartitionClientBuilder;
 use crate::stats::Stats;
-use crate::topics::{CreateTopic, Topic};
 
 /// A client of one Kafka cluster. Clones are the same client.
 ///
@@ -22,15 +15,7 @@ use crate::topics::{CreateTopic, Topic};
 /// has a place in line is written.
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    cluster: Cluster,
-    limits: Limits,
-    tasks: TaskTracker,
-    is_closed: AtomicBool,
+    core: Arc<Core>,
 }
 
 impl Client {
@@ -55,9 +40,8 @@ impl Client {
         ClientBuilder::new(bootstrap_brokers)
     }
 
-    pub(crate) fn new(cluster: Cluster, limits: Limits) -> Self {
-        let inner = Inner { cluster, limits, tasks: TaskTracker::new(), is_closed: AtomicBool::new(false) };
-        Self { inner: Arc::new(inner) }
+    pub(crate) fn new(core: Core) -> Self {
+        Self { core: Arc::new(core) }
     }
 
     /// A client of one partition. Options chain before `.await`:
@@ -70,7 +54,7 @@ impl Client {
     /// # }
     /// ```
     pub fn partition_client(&self, topic: impl Into<String>, partition: i32) -> PartitionClientBuilder {
-        PartitionClientBuilder::new(self.clone(), topic.into(), partition)
+        PartitionClientBuilder::new(self.core.clone(), topic.into(), partition)
     }
 
     /// Creates a topic. Options chain before `.await`:
@@ -88,7 +72,7 @@ impl Client {
         partitions: i32,
         replication_factor: i16,
     ) -> CreateTopic {
-        CreateTopic::new(self.clone(), name.into(), partitions, replication_factor)
+        CreateTopic::new(self.core.clone(), name.into(), partitions, replication_factor)
     }
 
     /// Deletes a topic with all its records.
@@ -96,14 +80,14 @@ impl Client {
     /// When the time runs out, it is not known whether the topic was deleted. Cancel safe: a dropped
     /// future may still have deleted it.
     pub async fn delete_topic(&self, name: impl AsRef<str>) -> Result<()> {
-        crate::topics::delete(self, name.as_ref()).await
+        topics::delete(&self.core, name.as_ref()).await
     }
 
     /// All topics that the client may see, Kafka's own among them; without those that are just being made
     /// or deleted and have no leaders yet. Cancel safe.
     pub async fn list_topics(&self) -> Result<Vec<Topic>> {
-        self.check_open()?;
-        let topics = self.cluster().topics(self.api_deadline()).await;
+        self.core.check_open()?;
+        let topics = self.core.cluster().topics(self.core.api_deadline()).await;
         topics.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))
     }
 
@@ -112,7 +96,7 @@ impl Client {
     /// With the feature `metrics` the same numbers go to the recorder of the `metrics` crate, if one is
     /// installed before the client is built.
     pub fn stats(&self) -> Stats {
-        Stats::of(self.cluster())
+        Stats::of(self.core.cluster())
     }
 
     /// Ends the client: takes no more calls, waits until what has a place in line is written or its
@@ -121,35 +105,6 @@ impl Client {
     /// Partition clients made from it end with it. No socket is open when it returns. If the future is dropped,
     /// call it again.
     pub async fn close(&self) {
-        self.inner.is_closed.store(true, Ordering::Release);
-        self.inner.tasks.close();
-        // No task outlives its batches' delivery timeout; the pause after it is for the last answer.
-        let patience = self.limits().delivery_timeout.saturating_add(Duration::from_secs(1));
-        let _ = tokio::time::timeout(patience, self.inner.tasks.wait()).await;
-        self.cluster().close().await;
-    }
-
-    pub(crate) fn cluster(&self) -> &Cluster {
-        &self.inner.cluster
-    }
-
-    pub(crate) fn limits(&self) -> Limits {
-        self.inner.limits
-    }
-
-    pub(crate) fn api_deadline(&self) -> Deadline {
-        Deadline::after(self.cluster().env().now(), self.limits().api_timeout)
-    }
-
-    pub(crate) fn check_open(&self) -> Result<()> {
-        if self.inner.is_closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed));
-        }
-        Ok(())
-    }
-
-    /// Runs a task that `close` waits for, on the runtime that the client was built on.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.inner.tasks.spawn_on(task, self.cluster().runtime());
+        self.core.close().await;
     }
 }

@@ -97,6 +97,11 @@ impl Error {
         Self { inner: Box::new(inner) }
     }
 
+    /// An argument that makes no sense.
+    pub(crate) fn invalid(what: &'static str) -> Self {
+        Self::new(ErrorKind::InvalidArgument(what))
+    }
+
     /// A request to the cluster that failed; `outcome` says what that means for the data.
     pub(crate) fn of_cluster(error: rskafka_cluster::Error, outcome: Outcome) -> Self {
         let rskafka_cluster::Error { api, place, attempts, gave_up, failure, .. } = error;

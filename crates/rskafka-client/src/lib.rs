@@ -3,32 +3,32 @@
 //! Invariant: calls on one [`PartitionClient`](api::PartitionClient) are appended in the order in which they were made, and
 //! what is given up is never reported as not written unless it surely is not.
 
+mod admin;
 mod builder;
 mod client;
+mod core;
 mod error;
 mod fetch;
-mod line;
 mod offsets;
 mod outcome;
 mod partition;
+mod partition_client;
 mod produce;
-mod read;
 mod record;
 mod stats;
 mod time;
-mod topics;
 
 pub use rskafka_cluster as cluster;
 
 /// Clients, builders and what their calls give.
 pub mod api {
+    pub use crate::admin::topics::{CreateTopic, Partition, Topic};
     pub use crate::builder::ClientBuilder;
     pub use crate::client::Client;
     pub use crate::fetch::{Fetch, Fetched};
     pub use crate::offsets::{FoundOffset, OffsetAt};
-    pub use crate::partition::{Acks, PartitionClient, PartitionClientBuilder};
-    pub use crate::produce::{Produce, Produced};
-    pub use crate::topics::{CreateTopic, Partition, Topic};
+    pub use crate::partition_client::{PartitionClient, PartitionClientBuilder};
+    pub use crate::produce::{Acks, Produce, Produced};
 }
 
 /// Errors and what they say of the data.

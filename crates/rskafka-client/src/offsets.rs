@@ -11,9 +11,9 @@ use rskafka_protocol::messages::list_offsets::{
 use rskafka_protocol::{ErrorCode, Uuid};
 use time::OffsetDateTime;
 
-use crate::client::Client;
+use crate::core::Core;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::partition::Inner;
+use crate::partition::Partition;
 use crate::time::{from_millis_if_any, to_millis};
 
 /// Which offset is wanted.
@@ -40,10 +40,10 @@ pub struct FoundOffset {
     pub leader_epoch: Option<i32>,
 }
 
-pub(crate) async fn find(partition: &Inner, at: OffsetAt) -> Result<FoundOffset> {
-    partition.client.check_open()?;
-    let deadline = partition.client.api_deadline();
-    let list = |timestamp| list_at(&partition.client, partition.target(), timestamp, deadline);
+pub(crate) async fn find(partition: &Partition, at: OffsetAt) -> Result<FoundOffset> {
+    partition.core.check_open()?;
+    let deadline = partition.core.api_deadline();
+    let list = |timestamp| list_at(&partition.core, partition.target(), timestamp, deadline);
     let check = async |offset| check_topic(partition, deadline).await.map(|()| offset);
     let time = match at {
         OffsetAt::Earliest => return check(found(&list(EARLIEST_TIMESTAMP).await?)).await,
@@ -61,11 +61,11 @@ pub(crate) async fn find(partition: &Inner, at: OffsetAt) -> Result<FoundOffset>
 }
 
 /// ListOffsets knows topics by name only: makes sure that the name still stands for the same topic.
-async fn check_topic(partition: &Inner, deadline: Deadline) -> Result<()> {
+async fn check_topic(partition: &Partition, deadline: Deadline) -> Result<()> {
     if partition.topic_id.is_zero() {
         return Ok(());
     }
-    let topic = partition.client.cluster().topic(&partition.topic, deadline).await;
+    let topic = partition.core.cluster().topic(&partition.topic, deadline).await;
     match topic.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))? {
         Ok(topic) if topic.id == partition.topic_id => Ok(()),
         Ok(_) => Err(Error::new(ErrorKind::TopicRecreated)),
@@ -84,18 +84,18 @@ fn found(answer: &ListOffsetsPartitionResponse) -> FoundOffset {
 
 /// Asks a partition's leader, whatever the topic's id.
 pub(crate) async fn list(
-    client: &Client,
+    core: &Core,
     topic: &str,
     index: i32,
     timestamp: i64,
     deadline: Deadline,
 ) -> Result<ListOffsetsPartitionResponse> {
     let target = Target::Leader { topic, partition: index, topic_id: Uuid::ZERO };
-    list_at(client, target, timestamp, deadline).await
+    list_at(core, target, timestamp, deadline).await
 }
 
 pub(crate) async fn list_at(
-    client: &Client,
+    core: &Core,
     target: Target<'_>,
     timestamp: i64,
     deadline: Deadline,
@@ -119,7 +119,7 @@ pub(crate) async fn list_at(
             None => Verdict::Fail(News::default()),
         },
     };
-    let answer = client.cluster().send(Call { target, via: Via::Control, deadline }, build, decide).await;
+    let answer = core.cluster().send(Call { target, via: Via::Control, deadline }, build, decide).await;
     let answer = answer.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
     let found = partition_of(&answer.reply.response, index).cloned();
     found.ok_or_else(|| Error::new(ErrorKind::InvalidAnswer))

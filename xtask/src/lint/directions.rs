@@ -1,10 +1,13 @@
-//! Which crate may use which: the table of ARCHITECTURE.md, as a check.
+//! Which crate may use which, and which room of the client may name which: ARCHITECTURE.md's arrows, as a check.
 //!
 //! Only what is compiled into a crate counts; its tests may use more.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 
-use crate::workspace::{Dependency, Package};
+use crate::workspace::{self, Dependency, Package};
 
 struct Rule {
     package: &'static str,
@@ -51,9 +54,22 @@ const RULES: &[Rule] = &[
     Rule { package: "xtask", may_use: &[], must_not_use: &[] },
 ];
 
-/// Compares the declared dependencies with the table.
-pub(crate) fn check(packages: &[Package]) -> Result<()> {
-    let violations = violations(packages);
+const CLIENT: &str = "crates/rskafka-client/src";
+
+/// The client's rooms: handles, and the mechanisms below them. All other modules lie below both.
+const ROOMS: [&[&str]; 2] = [
+    &["builder", "client", "partition_client"],
+    &["admin", "consumer", "fetch", "produce", "producer", "wal"],
+];
+
+/// Compares the declared dependencies with the table, and what the client's modules name with its rooms.
+pub(crate) fn check(root: &Path, packages: &[Package]) -> Result<()> {
+    let mut violations = violations(packages);
+    let client = root.join(CLIENT);
+    for file in workspace::files_below(&client)?.iter().filter(|file| !file.ends_with("lib.rs")) {
+        let name = file.strip_prefix(&client)?.display().to_string();
+        violations.extend(upward_arrows(&name, &fs::read_to_string(file)?));
+    }
     ensure!(violations.is_empty(), "{}", violations.join("\n"));
     Ok(())
 }
@@ -84,9 +100,41 @@ fn violations(packages: &[Package]) -> Vec<String> {
     violations
 }
 
+/// How high the room of a module of the client lies; 0 is the top.
+fn height(module: &str) -> usize {
+    ROOMS.iter().position(|room| room.contains(&module)).unwrap_or(ROOMS.len())
+}
+
+/// What a file of the client names above its own room, as `crate::module` or in `crate::{…}`.
+fn upward_arrows(file: &str, source: &str) -> Vec<String> {
+    let from = file.split(['/', '.']).next().unwrap_or_default();
+    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let named = code.split("crate::").skip(1).flat_map(|path| match path.strip_prefix('{') {
+        Some(list) => list.split('}').next().unwrap_or_default().split(',').collect(),
+        None => vec![path],
+    });
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let modules = named.map(|path| path.trim().split(|c| !is_name(c)).next().unwrap_or_default());
+    let upward = modules.filter(|to| height(to) < height(from));
+    upward.map(|to| format!("{CLIENT}/{file} may not name crate::{to}, which stands on it")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mechanism_that_names_a_handle_is_found() {
+        let arrows = |file, source| upward_arrows(file, source).len();
+        assert_eq!(arrows("produce/task.rs", "use crate::client::Client;"), 1);
+        assert_eq!(arrows("fetch/mod.rs", "use crate::{\n    builder::Limits,\n    error::Error,\n};"), 1);
+        assert_eq!(arrows("error.rs", "fn of(queue: &crate::produce::Queue) {}"), 1);
+        assert_eq!(arrows("client.rs", "use crate::admin::topics;\nuse crate::builder::ClientBuilder;"), 0);
+        assert_eq!(
+            arrows("produce/task.rs", "/// See [`crate::client::Client`].\nuse crate::core::Core;"),
+            0
+        );
+    }
 
     fn package(name: &str, dependencies: &[(&str, &[&str])]) -> Package {
         let dependencies = dependencies.iter().map(|(name, features)| Dependency {

@@ -1,7 +1,7 @@
 //! What a program that uses the library meets first: names, constructors, and what it prints when they fail.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rskafka::bytes::Bytes;
@@ -96,15 +96,21 @@ async fn errors_of_public_constructors_are_prose_when_main_prints_them() {
     is_prose(ClientFirst::new(Mechanism::Sha256, &credentials, "nonce"), "the user name is empty");
 }
 
+fn rust_files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { rust_files_below(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn what_users_only_read_may_get_more_fields_and_variants() {
     // Users write records as literals, and an outcome is one of two for good.
     const CLOSED: [&str; 2] = ["pub struct Record<", "pub enum Outcome "];
     let mut checked = 0;
-    let of_client = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../rskafka-client/src")).unwrap();
+    let of_client =
+        rust_files_below(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../rskafka-client/src")));
     let others = ["rskafka-cluster/src/metadata.rs", "rskafka-transport/src/counters.rs"];
     let others = others.map(|file| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file));
-    for file in of_client.map(|entry| entry.unwrap().path()).chain(others).filter(|path| path.is_file()) {
+    for file in of_client.into_iter().chain(others) {
         let source = std::fs::read_to_string(&file).unwrap();
         let named = |line: &str| {
             !file.ends_with("metadata.rs") || line.contains(" Topic ") || line.contains(" Partition ")

@@ -1,200 +1,29 @@
-//! Reading: fetched batches become records.
+//! Fetched batches become records.
 //!
-//! Invariant: no record at or after the asked offset is left out, and none before it is given; an
-//! answer that cannot be read is an error, never a gap.
-
-use std::ops::Range;
-use std::time::Duration;
+//! Invariant: no record at or after the asked offset is left out, and none before it is given; batches
+//! that cannot be read are an error, never a gap.
 
 use bytes::Bytes;
-use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Answer, Attempt, Broker, Call, LeaderHint, News, Prepared, Route, Verdict, Via};
-use rskafka_protocol::ErrorCode;
-use rskafka_protocol::messages::fetch::{
-    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
-};
-use rskafka_protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use rskafka_protocol::records::{Batch, BatchError, Compression, Decompressor, RecordView, batches};
 
-use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::fetch::Fetched;
-use crate::offsets;
-use crate::partition::{Inner, LAST_VERSION_BY_NAME};
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Headers, Record, RecordAndOffset};
 use crate::time::from_millis;
-use crate::topics::invalid;
 
-/// More than what an answer for one partition holds beside the records.
-const ANSWER_OVERHEAD: usize = 1024;
-
-/// One fetch, as asked for.
-#[derive(Debug, Clone, Copy)]
-struct Ask {
-    offset: i64,
-    min_bytes: i32,
-    max_bytes: i32,
-    wait: Duration,
-    deadline: Deadline,
-}
-
-impl Ask {
-    fn new(partition: &Inner, offset: i64, bytes: Range<i32>, wait: Duration) -> Result<Self> {
-        partition.client.check_open()?;
-        if offset < 0 {
-            return Err(invalid("an offset is not negative"));
-        }
-        if bytes.start < 0 || bytes.end < 1 || bytes.start > bytes.end {
-            return Err(invalid("min and max bytes make no range"));
-        }
-        let cluster = partition.client.cluster();
-        let timeout = partition.client.limits().api_timeout.saturating_add(wait);
-        let deadline = Deadline::after(cluster.env().now(), timeout);
-        // An answer larger than the largest frame could never be read.
-        let largest = cluster.config().connection.max_frame_bytes.saturating_sub(ANSWER_OVERHEAD);
-        let max_bytes = bytes.end.min(i32::try_from(largest).unwrap_or(i32::MAX)).max(1);
-        Ok(Self { offset, min_bytes: bytes.start.min(max_bytes), max_bytes, wait, deadline })
-    }
-}
-
-pub(crate) async fn fetch_records(
-    partition: &Inner,
-    offset: i64,
-    bytes: Range<i32>,
-    max_wait_ms: i32,
-) -> Result<(Vec<RecordAndOffset>, i64)> {
-    let Ok(max_wait_ms) = u64::try_from(max_wait_ms) else {
-        return Err(invalid("a wait is not negative"));
-    };
-    let mut ask = Ask::new(partition, offset, bytes, Duration::from_millis(max_wait_ms))?;
-    let env = partition.client.cluster().env();
-    let wait_until = Deadline::after(env.now(), ask.wait);
-    loop {
-        let fetched = fetch_once(partition, ask).await?;
-        // A region without records (control batches, compaction) is gone over at once: there is more.
-        let is_over = !fetched.records.is_empty() || fetched.next_offset <= ask.offset;
-        if is_over {
-            return Ok((fetched.records, fetched.high_watermark));
-        }
-        ask.offset = fetched.next_offset;
-        ask.wait = wait_until.remaining(env.now());
-    }
-}
-
-/// One answer. It may hold no records and still give a later offset to read from.
-pub(crate) async fn fetch(
-    partition: &Inner,
-    offset: i64,
-    bytes: Range<i32>,
-    wait: Duration,
-) -> Result<Fetched> {
-    fetch_once(partition, Ask::new(partition, offset, bytes, wait)?).await
-}
-
-async fn fetch_once(partition: &Inner, ask: Ask) -> Result<Fetched> {
-    let (data, broker) = ask_leader(partition, ask).await?;
-    let set = data.records.unwrap_or_default();
-    let read = read(set, ask.offset, MAX_DECOMPRESSED).map_err(|error| error.with_broker(&broker))?;
-    Ok(Fetched {
-        records: read.records,
-        next_offset: read.next_offset,
-        high_watermark: data.high_watermark,
-        last_stable_offset: Some(data.last_stable_offset).filter(|offset| *offset >= 0),
-        log_start_offset: Some(data.log_start_offset).filter(|offset| *offset >= 0),
-    })
-}
-
-async fn ask_leader(partition: &Inner, ask: Ask) -> Result<(PartitionData, Broker)> {
-    let call =
-        Call { target: partition.target(), via: Via::Own(&partition.fetch_lane), deadline: ask.deadline };
-    let build = |route: &Route| request(partition, route, ask);
-    let decide = |attempt: Attempt<'_, FetchResponse>| decide(partition.index, attempt);
-    let answer = match partition.client.cluster().send(call, build, decide).await {
-        Ok(answer) => answer,
-        Err(error) if error.failure.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
-            let error = Error::of_cluster(error, Outcome::NotWritten);
-            return Err(with_bounds(partition, ask, error).await);
-        }
-        Err(error) => return Err(Error::of_cluster(error, Outcome::NotWritten)),
-    };
-    let Answer { reply, route } = answer;
-    match take_partition(reply.response, partition.index) {
-        Some(data) => Ok((data, route.broker)),
-        None => Err(Error::new(ErrorKind::InvalidAnswer).with_broker(&route.broker)),
-    }
-}
-
-fn request(partition: &Inner, route: &Route, ask: Ask) -> Prepared<FetchRequest> {
-    let topic_id = route.leader.as_ref().map(|leader| leader.topic_id).unwrap_or_default();
-    let data = FetchPartition {
-        partition: partition.index,
-        current_leader_epoch: route.leader.as_ref().and_then(|leader| leader.epoch).unwrap_or(-1),
-        fetch_offset: ask.offset,
-        partition_max_bytes: ask.max_bytes,
-        ..Default::default()
-    };
-    let topic = FetchTopic { topic: partition.topic.clone(), topic_id, partitions: vec![data] };
-    let request = FetchRequest {
-        max_wait_ms: i32::try_from(ask.wait.as_millis()).unwrap_or(i32::MAX),
-        min_bytes: ask.min_bytes,
-        max_bytes: ask.max_bytes,
-        topics: vec![topic],
-        ..Default::default()
-    };
-    let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
-    Prepared { request, max_version, wait: ask.wait }
-}
-
-fn decide(index: i32, attempt: Attempt<'_, FetchResponse>) -> Verdict {
-    let response = match attempt.outcome {
-        Ok(response) => response,
-        Err(failure) => return Verdict::of_failure(failure),
-    };
-    if !response.error_code.is_ok() {
-        return Verdict::of_code(response.error_code, None, None);
-    }
-    let partition = response.responses.iter().flat_map(|topic| &topic.partitions);
-    let Some(partition) = partition.into_iter().find(|partition| partition.partition_index == index) else {
-        return Verdict::Fail(News::default());
-    };
-    let leader = &partition.current_leader;
-    let nodes = response.node_endpoints.iter().map(|node| (node.node_id, node.host.as_str(), node.port));
-    let hint = LeaderHint::of_answer(leader.leader_id, leader.leader_epoch, nodes);
-    Verdict::of_code(partition.error_code, None, hint)
-}
-
-fn take_partition(response: FetchResponse, index: i32) -> Option<PartitionData> {
-    let partitions = response.responses.into_iter().flat_map(|topic| topic.partitions);
-    partitions.into_iter().find(|partition| partition.partition_index == index)
-}
-
-/// The broker says that the offset is out of range, but not what the range is.
-async fn with_bounds(partition: &Inner, ask: Ask, error: Error) -> Error {
-    let target = partition.target();
-    let client = &partition.client;
-    let start = offsets::list_at(client, target, EARLIEST_TIMESTAMP, ask.deadline).await;
-    let end = offsets::list_at(client, target, LATEST_TIMESTAMP, ask.deadline).await;
-    match (start, end) {
-        (Ok(start), Ok(end)) => error.with_kind(ErrorKind::OffsetOutOfRange {
-            offset: ask.offset,
-            log_start: start.offset,
-            log_end: end.offset,
-        }),
-        _ => error,
-    }
-}
-
-struct Read {
-    records: Vec<RecordAndOffset>,
+/// What one answer held.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) records: Vec<RecordAndOffset>,
     /// The offset after what was read: never before the offset asked for.
-    next_offset: i64,
+    pub(crate) next_offset: i64,
 }
 
 /// How many bytes of records one fetch decompresses before it gives what it has. A batch alone is held to
 /// the same limit; with the last one that makes at most twice as much.
-const MAX_DECOMPRESSED: usize = Decompressor::DEFAULT_LIMIT;
+pub(crate) const MAX_DECOMPRESSED: usize = Decompressor::DEFAULT_LIMIT;
 
 /// The records at or after `offset`; not all of them, if they are very large when decompressed.
-fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<Read> {
+pub(crate) fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<Read> {
     let mut read = Read { records: Vec::new(), next_offset: offset };
     let mut decompressed = 0;
     let mut has_whole_batch = false;

@@ -1,26 +1,26 @@
 //! The line in which appends wait for their turn.
 //!
-//! Invariant: entries leave in the order in which they came; an entry that has a place (its bytes are
-//! within the limit) leaves the line by its turn only, one that has none may also be taken back.
+//! Invariant: entries leave in the order in which they came. An entry is admitted when its bytes are within
+//! the limit; until then it may be taken back, afterwards it leaves by its turn only.
 
 use std::collections::VecDeque;
 
 /// Entries of `T` in order, with the bytes that they hold.
 #[derive(Debug)]
-pub(crate) struct Line<T> {
+pub(crate) struct Queue<T> {
     entries: VecDeque<Entry<T>>,
     limit: usize,
-    /// The bytes of all entries with a place and of what has left the line but is not done.
+    /// The bytes of all admitted entries, and of those that have left the line but are not done.
     used: usize,
     next_id: u64,
-    is_served: bool,
+    has_task: bool,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     id: u64,
     bytes: usize,
-    has_place: bool,
+    is_admitted: bool,
     item: T,
 }
 
@@ -28,70 +28,69 @@ struct Entry<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Joined {
     pub(crate) id: u64,
-    /// Whether nobody serves the line: the caller has to see to it.
-    pub(crate) needs_server: bool,
+    /// Whether no task sends what is in the line: the caller has to start one.
+    pub(crate) needs_task: bool,
 }
 
-impl<T> Line<T> {
+impl<T> Queue<T> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), limit, used: 0, next_id: 0, is_served: false }
+        Self { entries: VecDeque::new(), limit, used: 0, next_id: 0, has_task: false }
     }
 
     /// Puts an entry at the end of the line.
     pub(crate) fn join(&mut self, bytes: usize, item: T) -> Joined {
         let id = self.next_id;
         self.next_id += 1;
-        self.entries.push_back(Entry { id, bytes, has_place: false, item });
-        self.give_places();
-        Joined { id, needs_server: !std::mem::replace(&mut self.is_served, true) }
+        self.entries.push_back(Entry { id, bytes, is_admitted: false, item });
+        self.admit();
+        Joined { id, needs_task: !std::mem::replace(&mut self.has_task, true) }
     }
 
-    /// Takes back an entry, if it has no place yet.
+    /// Takes back an entry that is not admitted yet.
     pub(crate) fn leave(&mut self, id: u64) -> Option<T> {
         let index = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
-        if self.entries.get(index)?.has_place {
+        if self.entries.get(index)?.is_admitted {
             return None;
         }
         self.entries.remove(index).map(|entry| entry.item)
     }
 
-    /// The next entry with its bytes, which count until they are given to `done`. Without one, the line
-    /// is no longer served.
+    /// The next entry with its bytes, which count until they are given to `done`. `None` ends the line's task.
     pub(crate) fn next(&mut self) -> Option<(usize, T)> {
         let Some(entry) = self.entries.pop_front() else {
-            self.is_served = false;
-            // What an idle line keeps, each of thousands keeps.
+            self.has_task = false;
+            // There may be thousands of idle lines.
             self.entries = VecDeque::new();
             return None;
         };
-        if !entry.has_place {
+        if !entry.is_admitted {
             self.used += entry.bytes;
         }
         Some((entry.bytes, entry.item))
     }
 
-    /// Empties a line whose server is gone: what was in it, in order. Whoever joins next finds it unserved.
+    /// Empties a line whose task is gone, and gives what was in it, in order. The next to join starts a task.
     pub(crate) fn abandon(&mut self) -> Vec<T> {
         self.used = 0;
-        self.is_served = false;
+        self.has_task = false;
         self.entries.drain(..).map(|entry| entry.item).collect()
     }
 
     /// Frees the bytes of an entry that `next` gave.
     pub(crate) fn done(&mut self, bytes: usize) {
         self.used -= bytes;
-        self.give_places();
+        self.admit();
     }
 
-    fn give_places(&mut self) {
-        let first = self.entries.partition_point(|entry| entry.has_place);
+    fn admit(&mut self) {
+        let first = self.entries.partition_point(|entry| entry.is_admitted);
         for entry in self.entries.range_mut(first..) {
-            // One that is larger than the limit has its place when nothing else has.
+            // An entry that is larger than the limit is admitted alone.
             if self.used > 0 && self.used + entry.bytes > self.limit {
                 break;
             }
             self.used += entry.bytes;
-            entry.has_place = true;
+            entry.is_admitted = true;
         }
     }
 }
@@ -120,21 +119,21 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_larger_than_the_limit_has_a_place_only_when_it_is_alone() {
-        let mut line = Line::new(10);
+    fn an_entry_larger_than_the_limit_is_admitted_only_when_it_is_alone() {
+        let mut line = Queue::new(10);
         let first = line.join(11, 'a');
-        assert_eq!(line.leave(first.id), None, "it has a place");
+        assert_eq!(line.leave(first.id), None, "it is admitted");
         let second = line.join(11, 'b');
         assert_eq!(line.next(), Some((11, 'a')));
         line.done(11);
-        assert_eq!(line.leave(second.id), None, "it has a place now");
+        assert_eq!(line.leave(second.id), None, "it is admitted now");
         let third = line.join(1, 'c');
-        assert_eq!(line.leave(third.id), Some('c'), "it has none");
+        assert_eq!(line.leave(third.id), Some('c'), "it is not admitted");
     }
 
     #[test]
     fn a_line_that_is_idle_holds_no_memory() {
-        let mut line = Line::new(100);
+        let mut line = Queue::new(100);
         for bytes in 0..50 {
             line.join(bytes, ());
         }
@@ -142,15 +141,15 @@ mod tests {
             line.done(bytes);
         }
         assert_eq!(line.entries.capacity(), 0);
-        assert!(line.join(1, ()).needs_server);
+        assert!(line.join(1, ()).needs_task);
     }
 
     proptest! {
         #[test]
-        fn entries_leave_in_order_and_placed_ones_stay_within_the_limit(
+        fn entries_leave_in_order_and_admitted_ones_stay_within_the_limit(
             events in prop::collection::vec(event(), 0..200),
         ) {
-            let mut line = Line::new(100);
+            let mut line = Queue::new(100);
             let mut waiting: Vec<u64> = Vec::new();
             let mut out: Vec<usize> = Vec::new();
             for event in events {
@@ -177,27 +176,27 @@ mod tests {
                     }
                     Event::Leave(_) => {}
                 }
-                let placed: usize = line.entries.iter().filter(|entry| entry.has_place).map(|entry| entry.bytes).sum();
-                prop_assert_eq!(line.used, placed + out.iter().sum::<usize>());
-                // The first entry always has a place once nothing is out.
-                prop_assert!(!out.is_empty() || line.entries.front().is_none_or(|entry| entry.has_place));
-                // Places are given from the front, without gaps.
-                prop_assert!(line.entries.iter().skip_while(|entry| entry.has_place).all(|entry| !entry.has_place));
+                let admitted: usize = line.entries.iter().filter(|entry| entry.is_admitted).map(|entry| entry.bytes).sum();
+                prop_assert_eq!(line.used, admitted + out.iter().sum::<usize>());
+                // The first entry is always admitted once nothing is out.
+                prop_assert!(!out.is_empty() || line.entries.front().is_none_or(|entry| entry.is_admitted));
+                // Entries are admitted from the front, without gaps.
+                prop_assert!(line.entries.iter().skip_while(|entry| entry.is_admitted).all(|entry| !entry.is_admitted));
             }
         }
     }
 
     #[test]
-    fn a_line_within_its_limit_gives_places_at_once_and_keeps_them() {
-        let mut line = Line::new(10);
+    fn a_line_within_its_limit_admits_at_once_and_for_good() {
+        let mut line = Queue::new(10);
         let first = line.join(6, 'a');
-        assert!(first.needs_server);
+        assert!(first.needs_task);
         let second = line.join(6, 'b');
-        assert!(!second.needs_server);
+        assert!(!second.needs_task);
         assert_eq!(line.leave(first.id), None);
         assert_eq!(line.leave(second.id), Some('b'));
         assert_eq!(line.next(), Some((6, 'a')));
         assert_eq!(line.next(), None);
-        assert!(line.join(1, 'c').needs_server);
+        assert!(line.join(1, 'c').needs_task);
     }
 }

@@ -2,15 +2,21 @@
 //!
 //! Invariant: a fetch always says where to read on, also where the log has no records.
 
+mod batches;
+mod position;
+mod request;
+
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka_protocol::ApiKey;
 
-use crate::error::Result;
-use crate::partition::Inner;
-use crate::read;
+use self::batches::MAX_DECOMPRESSED;
+use self::position::FetchSpec;
+use crate::error::{Error, Result};
+use crate::partition::Partition;
 use crate::record::RecordAndOffset;
 
 /// A fetch to be made: `.await` it, after any options.
@@ -29,7 +35,7 @@ use crate::record::RecordAndOffset;
 #[derive(Debug)]
 #[must_use = "nothing is fetched until this is awaited"]
 pub struct Fetch {
-    partition: Arc<Inner>,
+    partition: Arc<Partition>,
     offset: i64,
     min_bytes: usize,
     max_bytes: usize,
@@ -37,7 +43,7 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    pub(crate) fn new(partition: Arc<Inner>, offset: i64) -> Self {
+    pub(crate) fn new(partition: Arc<Partition>, offset: i64) -> Self {
         let max_wait = Duration::from_millis(500);
         Self { partition, offset, min_bytes: 1, max_bytes: 1024 * 1024, max_wait }
     }
@@ -64,8 +70,9 @@ impl Fetch {
     async fn run(self) -> Result<Fetched> {
         let Self { partition, offset, min_bytes, max_bytes, max_wait } = self;
         let [min, max] = [min_bytes, max_bytes].map(|bytes| i32::try_from(bytes).unwrap_or(i32::MAX));
-        let fetched = read::fetch(&partition, offset, min..max, max_wait).await;
-        fetched.map_err(|error| partition.located(error, ApiKey::FETCH))
+        let located = |error| partition.located(error, ApiKey::FETCH);
+        let spec = spec(&partition, offset, min..max, max_wait).map_err(located)?;
+        fetch_once(&partition, spec).await.map_err(located)
     }
 }
 
@@ -81,11 +88,11 @@ impl IntoFuture for Fetch {
 /// What a fetch gave.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    pub(crate) records: Vec<RecordAndOffset>,
-    pub(crate) next_offset: i64,
-    pub(crate) high_watermark: i64,
-    pub(crate) last_stable_offset: Option<i64>,
-    pub(crate) log_start_offset: Option<i64>,
+    records: Vec<RecordAndOffset>,
+    next_offset: i64,
+    high_watermark: i64,
+    last_stable_offset: Option<i64>,
+    log_start_offset: Option<i64>,
 }
 
 impl Fetched {
@@ -118,4 +125,47 @@ impl Fetched {
     pub fn log_start_offset(&self) -> Option<i64> {
         self.log_start_offset
     }
+}
+
+pub(crate) async fn fetch_records(
+    partition: &Partition,
+    offset: i64,
+    bytes: Range<i32>,
+    max_wait_ms: i32,
+) -> Result<(Vec<RecordAndOffset>, i64)> {
+    let Ok(max_wait_ms) = u64::try_from(max_wait_ms) else {
+        return Err(Error::invalid("a wait is not negative"));
+    };
+    let mut spec = spec(partition, offset, bytes, Duration::from_millis(max_wait_ms))?;
+    loop {
+        let fetched = fetch_once(partition, spec).await?;
+        let now = partition.core.cluster().env().now();
+        let next = spec.after(fetched.next_offset, now).filter(|_| fetched.records.is_empty());
+        let Some(next) = next else {
+            return Ok((fetched.records, fetched.high_watermark));
+        };
+        spec = next;
+    }
+}
+
+async fn fetch_once(partition: &Partition, spec: FetchSpec) -> Result<Fetched> {
+    let (data, broker) = request::ask_leader(partition, spec).await?;
+    let set = data.records.unwrap_or_default();
+    let read = batches::read(set, spec.offset, MAX_DECOMPRESSED);
+    let read = read.map_err(|error| error.with_broker(&broker))?;
+    Ok(Fetched {
+        records: read.records,
+        next_offset: read.next_offset,
+        high_watermark: data.high_watermark,
+        last_stable_offset: Some(data.last_stable_offset).filter(|offset| *offset >= 0),
+        log_start_offset: Some(data.log_start_offset).filter(|offset| *offset >= 0),
+    })
+}
+
+fn spec(partition: &Partition, offset: i64, bytes: Range<i32>, wait: Duration) -> Result<FetchSpec> {
+    let core = &partition.core;
+    core.check_open()?;
+    let (env, config) = (core.cluster().env(), core.cluster().config());
+    let max_frame_bytes = config.connection.max_frame_bytes;
+    FetchSpec::new(offset, bytes, max_frame_bytes, wait, core.limits().api_timeout, env.now())
 }

@@ -3,6 +3,7 @@
 //! Invariant: a topic that was created can be written to and read from when the call returns.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka_cluster::transport::Deadline;
@@ -14,7 +15,7 @@ use rskafka_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopic
 use rskafka_protocol::messages::list_offsets::EARLIEST_TIMESTAMP;
 use rskafka_protocol::{ApiKey, ErrorCode};
 
-use crate::client::Client;
+use crate::core::Core;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::offsets;
 use crate::outcome::Ending;
@@ -37,7 +38,7 @@ const DELETE_BY_NAME: i16 = 5;
 #[derive(Debug)]
 #[must_use = "nothing is created until this is awaited"]
 pub struct CreateTopic {
-    client: Client,
+    core: Arc<Core>,
     topic: CreatableTopic,
     if_missing: bool,
 }
@@ -54,10 +55,10 @@ const LOG_CONFIGS: [(&str, &str); 4] = [
 const REPLICAS_FOR_TWO_COPIES: i16 = 3;
 
 impl CreateTopic {
-    pub(crate) fn new(client: Client, name: String, partitions: i32, replication_factor: i16) -> Self {
+    pub(crate) fn new(core: Arc<Core>, name: String, partitions: i32, replication_factor: i16) -> Self {
         let topic =
             CreatableTopic { name, num_partitions: partitions, replication_factor, ..Default::default() };
-        Self { client, topic, if_missing: false }
+        Self { core, topic, if_missing: false }
     }
 
     /// Sets a config of the topic, e.g. `max.message.bytes` to `10485760`. Of several values for one config
@@ -93,7 +94,7 @@ impl CreateTopic {
     /// Succeeds also if there is a topic of this name.
     ///
     /// That topic stays as it is, and is not compared with what was asked for: it may have fewer partitions
-    /// or replicas, and other configs. [`Client::list_topics`] tells its partitions. As after a creation, the
+    /// or replicas, and other configs. [`Client::list_topics`](crate::api::Client::list_topics) tells its partitions. As after a creation, the
     /// call waits until each of its partitions has a leader that answers, and fails if one has none.
     pub fn if_missing(mut self) -> Self {
         self.if_missing = true;
@@ -101,12 +102,12 @@ impl CreateTopic {
     }
 
     async fn create(self) -> Result<()> {
-        let Self { client, topic, if_missing } = self;
-        client.check_open()?;
+        let Self { core, topic, if_missing } = self;
+        core.check_open()?;
         let name = topic.name.clone();
-        let deadline = client.api_deadline();
+        let deadline = core.api_deadline();
         let build = |_: &_| {
-            let timeout_ms = timeout_ms(&client, deadline);
+            let timeout_ms = timeout_ms(&core, deadline);
             let request =
                 CreateTopicsRequest { topics: vec![topic.clone()], timeout_ms, ..Default::default() };
             waiting(request, timeout_ms)
@@ -126,9 +127,9 @@ impl CreateTopic {
             },
         };
         let call = Call { target: Target::Controller, via: Via::Control, deadline };
-        let created = client.cluster().send(call, build, decide).await;
+        let created = core.cluster().send(call, build, decide).await;
         created.map_err(|error| admin_error(error, &name))?;
-        let served = wait_until_served(&client, &name, deadline).await;
+        let served = wait_until_served(&core, &name, deadline).await;
         served.map_err(|error| error.with_outcome(Outcome::Unknown))
     }
 }
@@ -143,10 +144,10 @@ impl IntoFuture for CreateTopic {
 }
 
 /// The controller's answer says that the topic exists, not that its leaders know of it.
-async fn wait_until_served(client: &Client, name: &str, deadline: Deadline) -> Result<()> {
+async fn wait_until_served(core: &Core, name: &str, deadline: Deadline) -> Result<()> {
     let mut rounds = 0;
     let topic = loop {
-        let answer = client.cluster().topic(name, deadline).await;
+        let answer = core.cluster().topic(name, deadline).await;
         let answer = answer.map_err(|error| admin_error(error, name))?;
         match answer {
             Ok(topic) if topic.partitions.values().all(|partition| partition.leader.is_some()) => {
@@ -159,24 +160,24 @@ async fn wait_until_served(client: &Client, name: &str, deadline: Deadline) -> R
             _ => {}
         }
         rounds += 1;
-        let env = client.cluster().env();
-        let pause = client.cluster().config().backoff.pause(rounds, env.random());
+        let env = core.cluster().env();
+        let pause = core.cluster().config().backoff.pause(rounds, env.random());
         if deadline.remaining(env.now()) <= pause {
             return Err(Error::of_ending(Ending::TimedOut).with_api(ApiKey::METADATA).with_topic(name));
         }
         tokio::time::sleep(pause).await;
     };
     for partition in topic.partitions.keys() {
-        offsets::list(client, name, *partition, EARLIEST_TIMESTAMP, deadline).await?;
+        offsets::list(core, name, *partition, EARLIEST_TIMESTAMP, deadline).await?;
     }
     Ok(())
 }
 
-pub(crate) async fn delete(client: &Client, name: &str) -> Result<()> {
-    client.check_open()?;
-    let deadline = client.api_deadline();
+pub(crate) async fn delete(core: &Core, name: &str) -> Result<()> {
+    core.check_open()?;
+    let deadline = core.api_deadline();
     let build = |_: &_| {
-        let timeout_ms = timeout_ms(client, deadline);
+        let timeout_ms = timeout_ms(core, deadline);
         let request =
             DeleteTopicsRequest { topic_names: vec![name.to_owned()], timeout_ms, ..Default::default() };
         Prepared { max_version: Some(DELETE_BY_NAME), ..waiting(request, timeout_ms) }
@@ -197,8 +198,8 @@ pub(crate) async fn delete(client: &Client, name: &str) -> Result<()> {
         },
     };
     let call = Call { target: Target::Controller, via: Via::Control, deadline };
-    let deleted = client.cluster().send(call, build, decide).await;
-    client.cluster().forget_topic(name);
+    let deleted = core.cluster().send(call, build, decide).await;
+    core.cluster().forget_topic(name);
     deleted.map(|_| ()).map_err(|error| admin_error(error, name))
 }
 
@@ -208,17 +209,12 @@ fn admin_error(error: ClusterError, topic: &str) -> Error {
 }
 
 /// How long the controller may wait: what is left, but not longer than we wait for an answer.
-fn timeout_ms(client: &Client, deadline: Deadline) -> i32 {
-    let left = deadline.remaining(client.cluster().env().now());
-    let timeout = left.min(client.cluster().config().connection.request_timeout);
+fn timeout_ms(core: &Core, deadline: Deadline) -> i32 {
+    let left = deadline.remaining(core.cluster().env().now());
+    let timeout = left.min(core.cluster().config().connection.request_timeout);
     i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
 }
 
 fn waiting<R>(request: R, timeout_ms: i32) -> Prepared<R> {
     Prepared { wait: Duration::from_millis(timeout_ms.unsigned_abs().into()), ..Prepared::new(request) }
-}
-
-/// An argument that no broker would take.
-pub(crate) fn invalid(what: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidArgument(what))
 }

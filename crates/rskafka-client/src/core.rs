@@ -1,0 +1,79 @@
+//! What all calls of one client share: the cluster, the limits, and the tasks that `close` waits for.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rskafka_cluster::Cluster;
+use rskafka_cluster::transport::Deadline;
+use tokio_util::task::TaskTracker;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The bounds that hold for each call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) delivery_timeout: Duration,
+    pub(crate) api_timeout: Duration,
+    pub(crate) buffer_memory: usize,
+    pub(crate) shares_produce_connections: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            delivery_timeout: Duration::from_secs(120),
+            api_timeout: Duration::from_secs(60),
+            buffer_memory: 32 * 1024 * 1024,
+            shares_produce_connections: false,
+        }
+    }
+}
+
+/// One client, whatever handles there are to it.
+#[derive(Debug)]
+pub(crate) struct Core {
+    cluster: Cluster,
+    limits: Limits,
+    tasks: TaskTracker,
+    is_closed: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn new(cluster: Cluster, limits: Limits) -> Self {
+        Self { cluster, limits, tasks: TaskTracker::new(), is_closed: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(crate) fn api_deadline(&self) -> Deadline {
+        Deadline::after(self.cluster.env().now(), self.limits.api_timeout)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed));
+        }
+        Ok(())
+    }
+
+    /// Runs a task that `close` waits for, on the runtime that the client was built on.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, self.cluster.runtime());
+    }
+
+    /// Takes no more calls, waits for the tasks, and ends the connections.
+    pub(crate) async fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.tasks.close();
+        // No task outlives its batches' delivery timeout; the pause after it is for the last answer.
+        let longest = self.limits.delivery_timeout.saturating_add(Duration::from_secs(1));
+        let _ = tokio::time::timeout(longest, self.tasks.wait()).await;
+        self.cluster.close().await;
+    }
+}

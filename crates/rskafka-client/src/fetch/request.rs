@@ -1,0 +1,94 @@
+//! The Fetch request for one partition, and what its answer says.
+
+use rskafka_cluster::{Answer, Attempt, Broker, Call, LeaderHint, News, Prepared, Route, Verdict, Via};
+use rskafka_protocol::ErrorCode;
+use rskafka_protocol::messages::fetch::{
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+};
+use rskafka_protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
+
+use super::position::FetchSpec;
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::offsets;
+use crate::partition::{LAST_VERSION_BY_NAME, Partition};
+
+/// One answer of the partition's leader, and which broker gave it.
+pub(crate) async fn ask_leader(partition: &Partition, spec: FetchSpec) -> Result<(PartitionData, Broker)> {
+    let call =
+        Call { target: partition.target(), via: Via::Own(&partition.fetch_lane), deadline: spec.deadline };
+    let build = |route: &Route| request(partition, route, spec);
+    let decide = |attempt: Attempt<'_, FetchResponse>| decide(partition.index, attempt);
+    let answer = match partition.core.cluster().send(call, build, decide).await {
+        Ok(answer) => answer,
+        Err(error) if error.failure.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
+            let error = Error::of_cluster(error, Outcome::NotWritten);
+            return Err(with_bounds(partition, spec, error).await);
+        }
+        Err(error) => return Err(Error::of_cluster(error, Outcome::NotWritten)),
+    };
+    let Answer { reply, route } = answer;
+    match take_partition(reply.response, partition.index) {
+        Some(data) => Ok((data, route.broker)),
+        None => Err(Error::new(ErrorKind::InvalidAnswer).with_broker(&route.broker)),
+    }
+}
+
+fn request(partition: &Partition, route: &Route, spec: FetchSpec) -> Prepared<FetchRequest> {
+    let topic_id = route.leader.as_ref().map(|leader| leader.topic_id).unwrap_or_default();
+    let data = FetchPartition {
+        partition: partition.index,
+        current_leader_epoch: route.leader.as_ref().and_then(|leader| leader.epoch).unwrap_or(-1),
+        fetch_offset: spec.offset,
+        partition_max_bytes: spec.max_bytes,
+        ..Default::default()
+    };
+    let topic = FetchTopic { topic: partition.topic.clone(), topic_id, partitions: vec![data] };
+    let request = FetchRequest {
+        max_wait_ms: i32::try_from(spec.wait.as_millis()).unwrap_or(i32::MAX),
+        min_bytes: spec.min_bytes,
+        max_bytes: spec.max_bytes,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
+    Prepared { request, max_version, wait: spec.wait }
+}
+
+fn decide(index: i32, attempt: Attempt<'_, FetchResponse>) -> Verdict {
+    let response = match attempt.outcome {
+        Ok(response) => response,
+        Err(failure) => return Verdict::of_failure(failure),
+    };
+    if !response.error_code.is_ok() {
+        return Verdict::of_code(response.error_code, None, None);
+    }
+    let partition = response.responses.iter().flat_map(|topic| &topic.partitions);
+    let Some(partition) = partition.into_iter().find(|partition| partition.partition_index == index) else {
+        return Verdict::Fail(News::default());
+    };
+    let leader = &partition.current_leader;
+    let nodes = response.node_endpoints.iter().map(|node| (node.node_id, node.host.as_str(), node.port));
+    let hint = LeaderHint::of_answer(leader.leader_id, leader.leader_epoch, nodes);
+    Verdict::of_code(partition.error_code, None, hint)
+}
+
+fn take_partition(response: FetchResponse, index: i32) -> Option<PartitionData> {
+    let partitions = response.responses.into_iter().flat_map(|topic| topic.partitions);
+    partitions.into_iter().find(|partition| partition.partition_index == index)
+}
+
+/// The broker says that the offset is out of range, but not what the range is.
+async fn with_bounds(partition: &Partition, spec: FetchSpec, error: Error) -> Error {
+    let target = partition.target();
+    let core = &partition.core;
+    let start = offsets::list_at(core, target, EARLIEST_TIMESTAMP, spec.deadline).await;
+    let end = offsets::list_at(core, target, LATEST_TIMESTAMP, spec.deadline).await;
+    match (start, end) {
+        (Ok(start), Ok(end)) => error.with_kind(ErrorKind::OffsetOutOfRange {
+            offset: spec.offset,
+            log_start: start.offset,
+            log_end: end.offset,
+        }),
+        _ => error,
+    }
+}

@@ -1,0 +1,190 @@
+//! The client of one partition: the handle to its log.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use rskafka_cluster::{Error as ClusterError, Failure, Lane, Place};
+use rskafka_protocol::ApiKey;
+
+use crate::core::Core;
+use crate::error::{Error, Outcome, Result};
+use crate::fetch::{self, Fetch};
+use crate::offsets::{self, FoundOffset, OffsetAt};
+use crate::partition::Partition;
+use crate::produce::{Acks, Line, Produce};
+use crate::record::{Payload, Record, RecordAndOffset, RecordHeaders};
+
+/// A client of one partition. Clones are the same writer: their calls share one line.
+///
+/// A second client of the same partition is a second writer, unordered beside the first.
+#[derive(Debug, Clone)]
+pub struct PartitionClient {
+    line: Arc<Line>,
+}
+
+impl PartitionClient {
+    /// The topic's name.
+    pub fn topic(&self) -> &str {
+        &self.line.partition.topic
+    }
+
+    /// The partition's index.
+    pub fn partition(&self) -> i32 {
+        self.line.partition.index
+    }
+
+    /// Appends records as one batch: all of them, in order, at consecutive offsets, or none.
+    ///
+    /// The batch takes its place in line when this is called, before the future is first polled: calls on
+    /// one client are appended in the order in which they were made. It is sent again only while it
+    /// surely was not written; any other failure is reported.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::outcome`] tells whether the records may be in the log. [`ErrorKind`] `InvalidArgument`
+    /// without records, or for more than fit into one batch.
+    ///
+    /// [`ErrorKind`]: crate::errors::ErrorKind
+    pub fn produce<K: Payload, V: Payload, H: RecordHeaders>(
+        &self,
+        records: impl IntoIterator<Item = Record<K, V, H>>,
+    ) -> Produce {
+        Produce::new(&self.line, records)
+    }
+
+    /// Reads from `offset` on, and tells where to read on from. Options chain before `.await`.
+    ///
+    /// This is how to read a log up to a given end: what takes up offsets without being a record, such as
+    /// a transaction's marker, moves [`Fetched::next_offset`] on, also at the log's end.
+    ///
+    /// ```no_run
+    /// # async fn example(log: rskafka_client::api::PartitionClient) -> rskafka_client::errors::Result<()> {
+    /// # use rskafka_client::api::OffsetAt;
+    /// let end = log.get_offset(OffsetAt::Latest).await?.offset;
+    /// let mut next = log.get_offset(OffsetAt::Earliest).await?.offset;
+    /// while next < end {
+    ///     let fetched = log.fetch(next).max_bytes(4 << 20).await?;
+    ///     next = fetched.next_offset();
+    ///     for read in fetched.into_records() {
+    ///         println!("{}: {:?}", read.offset, read.record.value);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Records of aborted transactions, and of those that are not decided yet, are given like all others.
+    ///
+    /// [`Fetched::next_offset`]: crate::api::Fetched::next_offset
+    pub fn fetch(&self, offset: i64) -> Fetch {
+        Fetch::new(self.line.partition.clone(), offset)
+    }
+
+    /// Reads records from `offset` on, in order, without gaps; gives them with the high watermark, the
+    /// offset after the last record that all replicas in sync hold.
+    ///
+    /// Waits up to `max_wait_ms` for `bytes.start` bytes and then gives what there is, perhaps nothing.
+    /// At most about `bytes.end` bytes are read, but always a whole batch: also one that is larger.
+    /// Cancel safe.
+    ///
+    /// Within its wait it goes on over offsets without records, such as transaction markers. It does not say
+    /// how far it got, so a loop that ends at a given offset needs [`fetch`](Self::fetch): with this call it
+    /// would never end where the log's last offset has no record. Records of aborted transactions, and of
+    /// those that are not decided yet, are given like all others.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OffsetOutOfRange`] with the log's bounds, [`ErrorKind::CorruptBatch`] and others.
+    ///
+    /// [`ErrorKind::OffsetOutOfRange`]: crate::errors::ErrorKind::OffsetOutOfRange
+    /// [`ErrorKind::CorruptBatch`]: crate::errors::ErrorKind::CorruptBatch
+    pub async fn fetch_records(
+        &self,
+        offset: i64,
+        bytes: Range<i32>,
+        max_wait_ms: i32,
+    ) -> Result<(Vec<RecordAndOffset>, i64)> {
+        let partition = &self.line.partition;
+        let fetched = fetch::fetch_records(partition, offset, bytes, max_wait_ms).await;
+        fetched.map_err(|error| partition.located(error, ApiKey::FETCH))
+    }
+
+    /// An offset of the log: an end of it, or by time. Cancel safe.
+    pub async fn get_offset(&self, at: OffsetAt) -> Result<FoundOffset> {
+        let partition = &self.line.partition;
+        let found = offsets::find(partition, at).await;
+        found.map_err(|error| partition.located(error, ApiKey::LIST_OFFSETS))
+    }
+}
+
+/// A partition client to be made: `.await` it, after any options.
+///
+/// That makes sure that the partition exists and has a leader, and waits for one until the api timeout; no
+/// connection is opened for it yet. Cancel safe.
+///
+/// # Errors
+///
+/// [`ErrorKind::UnknownTopicOrPartition`], [`ErrorKind::NoLeader`], and what keeps a broker from being asked.
+///
+/// [`ErrorKind::UnknownTopicOrPartition`]: crate::errors::ErrorKind::UnknownTopicOrPartition
+/// [`ErrorKind::NoLeader`]: crate::errors::ErrorKind::NoLeader
+#[derive(Debug)]
+#[must_use = "there is no partition client until this is awaited"]
+pub struct PartitionClientBuilder {
+    core: Arc<Core>,
+    topic: String,
+    index: i32,
+    acks: Acks,
+}
+
+impl PartitionClientBuilder {
+    pub(crate) fn new(core: Arc<Core>, topic: String, index: i32) -> Self {
+        Self { core, topic, index, acks: Acks::default() }
+    }
+
+    /// Who must hold a batch before it is acknowledged. [`Acks::All`] by default.
+    pub fn acks(mut self, acks: Acks) -> Self {
+        self.acks = acks;
+        self
+    }
+
+    async fn connect(self) -> Result<PartitionClient> {
+        let Self { core, topic, index, acks } = self;
+        core.check_open()?;
+        if index < 0 {
+            return Err(Error::invalid("a partition's index is not negative").with_place(&topic, index));
+        }
+        // What is known may be of a topic that another client has deleted, and perhaps created again.
+        core.cluster().mark_stale(&topic);
+        let leader = core.cluster().leader(&topic, index, core.api_deadline()).await;
+        let leader = leader.map_err(|failure| not_found(&core, failure, &topic, index))?;
+        let topic_id = leader.topic_id;
+        let partition = Partition { core, topic, topic_id, index, fetch_lane: Lane::new() };
+        Ok(PartitionClient { line: Arc::new(Line::new(Arc::new(partition), acks)) })
+    }
+}
+
+fn not_found(core: &Core, failure: Failure, topic: &str, index: i32) -> Error {
+    let place = Place { topic: Some(topic.to_owned()), partition: Some(index), ..Place::default() };
+    let place = core.cluster().asked(place);
+    let gave_up = failure.is_transient();
+    let error = ClusterError {
+        api: ApiKey::METADATA,
+        place: Box::new(place),
+        attempts: 1,
+        gave_up,
+        may_have_taken_effect: false,
+        failure,
+    };
+    Error::of_cluster(error, Outcome::NotWritten)
+}
+
+impl IntoFuture for PartitionClientBuilder {
+    type Output = Result<PartitionClient>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.connect())
+    }
+}

@@ -1,0 +1,102 @@
+//! Appending: batches leave their partition's line one at a time, in the order of the calls.
+//!
+//! Invariant: a batch is sent again only if it surely was not written.
+
+mod encode;
+mod line;
+mod queue;
+mod request;
+mod task;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rskafka_cluster::transport::Deadline;
+use rskafka_protocol::ApiKey;
+use tokio::sync::oneshot;
+
+pub(crate) use self::line::Line;
+pub use self::request::{Acks, Produced};
+
+use self::line::Append;
+use self::task::ProduceTask;
+use crate::error::{Error, Result};
+use crate::outcome::Ending;
+use crate::record::{Payload, Record, RecordHeaders};
+
+/// A produce under way: `.await` it for what was appended.
+///
+/// It has taken its place in line when it was made. Dropping it is safe: while the line is over
+/// `buffer_memory` and it is not admitted yet, nothing is written; otherwise it is written once or not at all,
+/// and nothing after it is hurt.
+#[derive(Debug)]
+#[must_use = "without awaiting it, it is not known whether the records were written"]
+pub struct Produce {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Refused(Option<Error>),
+    InLine { id: u64, line: Arc<Line>, result: oneshot::Receiver<Result<Produced>> },
+}
+
+impl Produce {
+    pub(crate) fn new<K: Payload, V: Payload, H: RecordHeaders>(
+        line: &Arc<Line>,
+        records: impl IntoIterator<Item = Record<K, V, H>>,
+    ) -> Self {
+        let state = match join_line(line, records) {
+            Ok((id, result)) => State::InLine { id, line: line.clone(), result },
+            Err(error) => State::Refused(Some(line.partition.located(error, ApiKey::PRODUCE))),
+        };
+        Self { state }
+    }
+}
+
+impl Future for Produce {
+    type Output = Result<Produced>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.get_mut().state {
+            State::Refused(error) => {
+                Poll::Ready(Err(error.take().unwrap_or_else(|| Error::of_ending(Ending::WaitedInLine))))
+            }
+            State::InLine { result, line, .. } => Pin::new(result).poll(cx).map(|received| {
+                // The line's task is gone without an answer: its runtime was shut down.
+                received.unwrap_or_else(|_| {
+                    let Line { partition, .. } = &**line;
+                    Err(Error::of_ending(Ending::RuntimeGone).with_place(&partition.topic, partition.index))
+                })
+            }),
+        }
+    }
+}
+
+impl Drop for Produce {
+    fn drop(&mut self) {
+        if let State::InLine { id, line, .. } = &self.state {
+            line.queue().leave(*id);
+        }
+    }
+}
+
+type Waiting = (u64, oneshot::Receiver<Result<Produced>>);
+
+fn join_line<K: Payload, V: Payload, H: RecordHeaders>(
+    line: &Arc<Line>,
+    records: impl IntoIterator<Item = Record<K, V, H>>,
+) -> Result<Waiting> {
+    let core = &line.partition.core;
+    core.check_open()?;
+    let batch = encode::encode(records)?;
+    let deadline = Deadline::after(core.cluster().env().now(), core.limits().delivery_timeout);
+    let (result, receiver) = oneshot::channel();
+    let bytes = batch.size_in_bytes();
+    let joined = line.queue().join(bytes, Append { batch, deadline, result });
+    if joined.needs_task {
+        core.spawn(ProduceTask::new(line.clone()).run());
+    }
+    Ok((joined.id, receiver))
+}
