@@ -81,7 +81,7 @@ impl Lane {
         }
         let endpoint = &peer.endpoint;
         if let Some(current) = state.current.as_mut().filter(|it| it.serves(endpoint)) {
-            if current.connection.is_due() {
+            if current.connection.needs_replacement() {
                 current.succeed(cluster, peer, broker, &self.slot).await;
             }
             return Ok(current.connection.clone());

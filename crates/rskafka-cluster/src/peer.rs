@@ -3,7 +3,7 @@
 //!
 //! Invariant: there is one for each address in use, and none for long of an address that no broker has.
 
-use rskafka_transport::{Endpoint, History};
+use rskafka_transport::{AddressMemory, Endpoint};
 
 use crate::Lane;
 use crate::gate::Gate;
@@ -16,7 +16,7 @@ pub(crate) struct Peer {
     /// The lane of appends by partition clients that share one.
     pub(crate) produce: Lane,
     pub(crate) gate: Gate,
-    pub(crate) history: History,
+    pub(crate) history: AddressMemory,
 }
 
 impl Peer {
@@ -26,7 +26,7 @@ impl Peer {
             control: Lane::new(),
             produce: Lane::new(),
             gate: Gate::default(),
-            history: History::new(endpoint),
+            history: AddressMemory::new(endpoint),
         }
     }
 }

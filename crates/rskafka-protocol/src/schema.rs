@@ -6,8 +6,9 @@
 //!
 //! A field is `name: Type [versions, flags] = default`. Versions are `5..`, `..=12`, `5..=12` or `..`
 //! (all, the default); flags are `ignorable` (a set value is dropped where the version lacks the field
-//! instead of being an error) and `nullable 12..` (null only from that version on). Tagged fields
-//! (KIP-482) follow the struct's closing brace.
+//! instead of being an error), `nullable 12..` (null only from that version on) and, at a throttle time,
+//! `client_waits 6..` (from that version on the client keeps the silence; before, the broker has held the
+//! answer back: KIP-219). Tagged fields (KIP-482) follow the struct's closing brace.
 
 mod field;
 mod tagged;
@@ -39,6 +40,21 @@ pub struct StructSchema {
     pub fields: &'static [FieldSchema],
 }
 
+impl StructSchema {
+    /// The first version after which the client, not the broker, waits for the throttle time (Kafka method
+    /// `AbstractResponse.shouldClientThrottle`).
+    const fn client_waits_from(&self) -> Option<i16> {
+        let mut fields = self.fields;
+        while let [field, rest @ ..] = fields {
+            if field.client_waits_from.is_some() {
+                return field.client_waits_from;
+            }
+            fields = rest;
+        }
+        None
+    }
+}
+
 /// A field of the listing.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -55,6 +71,8 @@ pub struct FieldSchema {
     pub nullable_from: Option<i16>,
     /// Whether a set value may be dropped in versions without the field.
     pub ignorable: bool,
+    /// The first version in which this throttle time is the client's to wait (KIP-219).
+    pub client_waits_from: Option<i16>,
     /// Its tag, for a tagged field.
     pub tag: Option<u32>,
     /// The default as written in the listing, if it is not the type's own.
@@ -91,12 +109,19 @@ pub trait Message: Sized + Default + Clone + PartialEq + std::fmt::Debug + Send 
     #[cfg(feature = "json")]
     fn to_json(&self, version: i16) -> serde_json::Value;
 
-    /// For how long the client should stay silent on the connection after this answer (KIP-219), in ms;
-    /// `None` for messages that never say so.
+    /// The throttle time, in ms; `None` for messages without one.
     fn throttle_time_ms(&self) -> Option<i32>;
 
     /// The same, to be set by a broker.
     fn throttle_time_ms_mut(&mut self) -> Option<&mut i32>;
+
+    /// For how long the client should stay silent on the connection after this answer (KIP-219), in ms. Zero
+    /// in versions in which the broker itself has held the answer back.
+    fn silence_ms(&self, version: i16) -> u32 {
+        let from = const { Self::SCHEMA.client_waits_from() };
+        let throttle = self.throttle_time_ms().filter(|_| from.is_some_and(|from| version >= from));
+        throttle.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(0)
+    }
 
     /// Whether `version` has compact lengths and tagged fields.
     fn is_flexible(version: i16) -> bool {

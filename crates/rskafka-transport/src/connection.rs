@@ -4,12 +4,14 @@
 //! trusted.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
-use rskafka_protocol::{ApiKey, ErrorCode, Request, decode_response_with_surplus, encode_request};
+use rskafka_protocol::{ApiKey, ErrorCode, Message, Request, decode_response_with_surplus, encode_request};
 use tokio::time::timeout_at;
 use tracing::debug;
 
+use crate::address_memory::AddressMemory;
 use crate::config::{CallOptions, ConnectionConfig};
 use crate::deadline::Deadline;
 use crate::dial::Progress;
@@ -18,15 +20,13 @@ use crate::env::Env;
 #[cfg(feature = "sasl")]
 use crate::error::SaslError;
 use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase};
-use crate::history::History;
 use crate::identity::{BrokerIdentity, IdentityCheck};
 use crate::link::{Link, Traits};
 use crate::negotiation::{Negotiation, Step};
 use crate::pipeline::Patience;
-use crate::security::Witness;
+use crate::security::TlsEvidence;
 use crate::session::Session;
 use crate::task::log_surplus;
-use crate::throttle;
 use crate::versions::BrokerVersions;
 
 /// A connection to one broker. Clones are the same connection; it ends when the last one is dropped.
@@ -56,7 +56,7 @@ struct Inner {
     versions: BrokerVersions,
     session: Option<Session>,
     identity_check: IdentityCheck,
-    request_timeout: std::time::Duration,
+    request_timeout: Duration,
 }
 
 /// An answer.
@@ -82,7 +82,7 @@ impl Connection {
         config: &ConnectionConfig,
         deadline: Deadline,
     ) -> Result<Self, OpenError> {
-        Self::open_after(env, endpoint, config, &History::new(endpoint), None, deadline).await
+        Self::open_after(env, endpoint, config, &AddressMemory::new(endpoint), None, deadline).await
     }
 
     /// The same, after other connections to the same address, and meant for the broker `expected`. Whether
@@ -91,14 +91,14 @@ impl Connection {
         env: &Env,
         endpoint: &Endpoint,
         config: &ConnectionConfig,
-        history: &History,
+        memory: &AddressMemory,
         expected: Option<BrokerIdentity>,
         deadline: Deadline,
     ) -> Result<Self, OpenError> {
         let started = env.now();
         let deadline = deadline.min(Deadline::after(started, config.connect_timeout));
-        let opened = Self::try_open(env, endpoint, config, history, expected, deadline).await;
-        history.counters().opened(opened.is_ok());
+        let opened = Self::try_open(env, endpoint, config, memory, expected, deadline).await;
+        memory.counters().opened(opened.is_ok());
         let kind = match opened {
             Ok(connection) => return Ok(connection),
             Err(kind) => kind,
@@ -113,15 +113,15 @@ impl Connection {
         env: &Env,
         endpoint: &Endpoint,
         config: &ConnectionConfig,
-        history: &History,
+        memory: &AddressMemory,
         expected: Option<BrokerIdentity>,
         deadline: Deadline,
     ) -> Result<Self, OpenErrorKind> {
         let mut progress = Progress::new();
         // Before a login Kafka does not look at the identity.
         let expected = expected.filter(|_| !config.security.has_sasl());
-        let negotiation = Negotiation::new(history.taken(), expected);
-        let opening = Self::steps(env, endpoint, config, history, negotiation, deadline, &mut progress);
+        let negotiation = Negotiation::new(memory.taken(), expected);
+        let opening = Self::steps(env, endpoint, config, memory, negotiation, deadline, &mut progress);
         match timeout_at(deadline.instant(), opening).await {
             Ok(opened) => opened,
             Err(_) => Err(OpenErrorKind::timed_out(progress.phase, progress.into_failures())),
@@ -132,25 +132,25 @@ impl Connection {
         env: &Env,
         endpoint: &Endpoint,
         config: &ConnectionConfig,
-        history: &History,
+        memory: &AddressMemory,
         mut negotiation: Negotiation,
         deadline: Deadline,
         progress: &mut Progress,
     ) -> Result<Self, OpenErrorKind> {
         let (link, versions) = loop {
             *progress = Progress::new();
-            let (stream, witness) = config.security.dial(env, endpoint, progress).await?;
-            let link = Link::start(env, endpoint, config, history.counters(), stream);
+            let (stream, evidence) = config.security.dial(env, endpoint, progress).await?;
+            let link = Link::start(env, endpoint, config, memory.counters(), stream);
             progress.phase = Phase::Negotiate;
-            let negotiated = negotiate(&link, &witness, &mut negotiation, deadline).await;
-            match negotiated.inspect_err(|_| history.forget())? {
+            let negotiated = negotiate(&link, &evidence, &mut negotiation, deadline).await;
+            match negotiated.inspect_err(|_| memory.forget())? {
                 Some(versions) => break (link, versions),
                 None => {
                     debug!(broker = %endpoint, version = negotiation.version(), "asking in a lower version")
                 }
             }
         };
-        history.learn(negotiation.to_begin_with(&versions));
+        memory.learn(negotiation.to_begin_with(&versions));
         progress.phase = Phase::Sasl;
         let session = authenticate(&link, &versions, config, deadline).await?;
         link.opened(session.map(|session| session.ends));
@@ -202,7 +202,7 @@ impl Connection {
 
     /// Whether another connection should take this one's place, because its SASL session ends soon: it has
     /// used 80 to 90 % of its lifetime. Calls still work until [`CloseCause::SessionExpired`].
-    pub fn is_due(&self) -> bool {
+    pub fn needs_replacement(&self) -> bool {
         let now = self.inner.link.env().now();
         self.inner.session.is_some_and(|session| session.replace.is_over(now))
     }
@@ -252,7 +252,7 @@ pub(crate) async fn exchange<R: Request>(
     let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
     let decode = move |frame: Bytes| {
         let (_, response, surplus) = decode_response_with_surplus::<R::Response>(version, &frame)?;
-        let traits = Traits { throttle: throttle::of_response(version, &response), surplus };
+        let traits = Traits { throttle: Duration::from_millis(response.silence_ms(version).into()), surplus };
         Ok((Reply { response, version, bytes: frame.len() }, traits))
     };
     link.call(R::API_KEY, patience, &mut encode, decode).await
@@ -290,7 +290,7 @@ async fn authenticate(
 /// The broker's versions; `None` if another connection is needed to ask for them.
 async fn negotiate(
     link: &Link,
-    witness: &Witness,
+    evidence: &TlsEvidence,
     negotiation: &mut Negotiation,
     deadline: Deadline,
 ) -> Result<Option<BrokerVersions>, OpenErrorKind> {
@@ -302,7 +302,7 @@ async fn negotiate(
             Err(source) if source.is_timeout() => {
                 return Err(OpenErrorKind::timed_out(Phase::Negotiate, Vec::new()));
             }
-            Err(source) => match witness.explain(&source) {
+            Err(source) => match evidence.explain(&source) {
                 Some(explained) => return Err(explained),
                 None if negotiation.identity_check() == IdentityCheck::Denied => {
                     return Err(OpenErrorKind::Refused { code: ErrorCode::REBOOTSTRAP_REQUIRED });

@@ -6,6 +6,7 @@
 //! Invariant: every request ends exactly once, by its deadline, and its error says whether a byte of it
 //! may have reached the broker.
 
+mod address_memory;
 mod config;
 mod connection;
 mod counters;
@@ -14,7 +15,6 @@ mod dial;
 mod endpoint;
 mod env;
 mod error;
-mod history;
 mod identity;
 mod link;
 mod negotiation;
@@ -27,11 +27,11 @@ mod session;
 #[cfg(feature = "socks5")]
 mod socks5;
 mod task;
-mod throttle;
 #[cfg(feature = "tls")]
 mod tls;
 mod versions;
 
+pub use address_memory::AddressMemory;
 pub use config::{CallOptions, ConnectionConfig};
 pub use connection::{Connection, Reply, WeakConnection};
 pub use counters::{BrokerStats, Counters, LATENCY_BOUNDS, Latency};
@@ -43,7 +43,6 @@ pub use error::{
     BoxError, CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase, ProxyError, SaslError,
     TlsError, WithCauses,
 };
-pub use history::History;
 pub use identity::{BrokerIdentity, IdentityCheck};
 #[cfg(feature = "sasl")]
 pub use rskafka_protocol::scram::Credentials;

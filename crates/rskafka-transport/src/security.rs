@@ -44,16 +44,16 @@ impl Security {
         env: &Env,
         endpoint: &Endpoint,
         progress: &mut Progress,
-    ) -> Result<(BoxStream, Witness), OpenErrorKind> {
+    ) -> Result<(BoxStream, TlsEvidence), OpenErrorKind> {
         let stream = self.reach(env, endpoint, progress).await?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             progress.phase = crate::error::Phase::Tls;
             let handshake = Box::pin(tls.connect(endpoint, stream)).await;
             let (stream, watched) = handshake.map_err(|source| OpenErrorKind::Tls { source })?;
-            return Ok((stream, Witness { watched: Some(watched) }));
+            return Ok((stream, TlsEvidence { watched: Some(watched) }));
         }
-        Ok((stream, Witness::default()))
+        Ok((stream, TlsEvidence::default()))
     }
 
     async fn reach(
@@ -77,12 +77,12 @@ impl Security {
 
 /// What the TLS handshake showed that may explain a later failure.
 #[derive(Default)]
-pub(crate) struct Witness {
+pub(crate) struct TlsEvidence {
     #[cfg(feature = "tls")]
     watched: Option<std::sync::Arc<Watched>>,
 }
 
-impl Witness {
+impl TlsEvidence {
     /// Why the first request on the connection failed, if security is the reason.
     pub(crate) fn explain(&self, error: &CallError) -> Option<OpenErrorKind> {
         #[cfg(feature = "tls")]

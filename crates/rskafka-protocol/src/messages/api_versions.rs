@@ -24,7 +24,7 @@ schema! {
         /// One entry for each API.
         api_keys: Vec<ApiVersion>,
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [1.., ignorable],
+        throttle_time_ms: i32 [1.., ignorable, client_waits 2..],
     } tagged {
         /// Features that the broker supports (KIP-584).
         0 => supported_features: Vec<SupportedFeatureKey> [3.., ignorable],

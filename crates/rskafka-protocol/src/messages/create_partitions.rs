@@ -33,7 +33,7 @@ schema! {
     /// What became of the topics.
     pub struct CreatePartitionsResponse (CreatePartitions = 37, versions 0..=3, flexible 2..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [.., client_waits 1..],
         /// One entry for each topic.
         results: Vec<CreatePartitionsTopicResult>,
     }

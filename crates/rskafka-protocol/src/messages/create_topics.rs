@@ -47,7 +47,7 @@ schema! {
     /// What became of the topics.
     pub struct CreateTopicsResponse (CreateTopics = 19, versions 2..=7, flexible 5..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [2.., ignorable],
+        throttle_time_ms: i32 [2.., ignorable, client_waits 3..],
         /// One entry for each topic.
         topics: Vec<CreatableTopicResult>,
     }

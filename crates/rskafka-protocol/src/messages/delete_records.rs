@@ -34,7 +34,7 @@ schema! {
     /// What became of the records.
     pub struct DeleteRecordsResponse (DeleteRecords = 21, versions 0..=2, flexible 2..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [.., client_waits 1..],
         /// One entry for each topic.
         topics: Vec<DeleteRecordsTopicResult>,
     }

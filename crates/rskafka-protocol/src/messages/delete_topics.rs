@@ -25,7 +25,7 @@ schema! {
     /// What became of the topics.
     pub struct DeleteTopicsResponse (DeleteTopics = 20, versions 1..=6, flexible 4..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [1.., ignorable],
+        throttle_time_ms: i32 [1.., ignorable, client_waits 2..],
         /// One entry for each topic.
         responses: Vec<DeletableTopicResult>,
     }

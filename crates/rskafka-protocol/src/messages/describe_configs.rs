@@ -28,7 +28,7 @@ schema! {
     /// Configs.
     pub struct DescribeConfigsResponse (DescribeConfigs = 32, versions 1..=4, flexible 4..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [.., client_waits 2..],
         /// One entry for each resource.
         results: Vec<DescribeConfigsResult>,
     }

@@ -31,7 +31,7 @@ schema! {
     /// Topics.
     pub struct DescribeTopicPartitionsResponse (DescribeTopicPartitions = 75, versions 0..=0, flexible 0..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [.., ignorable],
+        throttle_time_ms: i32 [.., ignorable, client_waits 0..],
         /// The topics, in the order of their names.
         topics: Vec<DescribeTopicPartitionsResponseTopic>,
         /// Where the next page begins; null on the last one.

@@ -87,7 +87,7 @@ schema! {
     /// Record batches.
     pub struct FetchResponse (Fetch = 1, versions 4..=18, flexible 12..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [1.., ignorable],
+        throttle_time_ms: i32 [1.., ignorable, client_waits 8..],
         /// The outcome of the whole request.
         error_code: ErrorCode [7.., ignorable],
         /// The fetch session's id; 0 for none.

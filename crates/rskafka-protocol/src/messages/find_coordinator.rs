@@ -24,7 +24,7 @@ schema! {
     /// Coordinators.
     pub struct FindCoordinatorResponse (FindCoordinator = 10, versions 1..=6, flexible 3..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [1.., ignorable],
+        throttle_time_ms: i32 [1.., ignorable, client_waits 2..],
         /// The outcome.
         error_code: ErrorCode [..=3],
         /// Why there is no coordinator.

@@ -45,7 +45,7 @@ schema! {
     /// What became of the changes.
     pub struct IncrementalAlterConfigsResponse (IncrementalAlterConfigs = 44, versions 0..=1, flexible 1..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [.., client_waits 0..],
         /// One entry for each resource.
         responses: Vec<AlterConfigsResourceResponse>,
     }

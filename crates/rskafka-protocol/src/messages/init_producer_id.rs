@@ -22,7 +22,7 @@ schema! {
     /// A producer id.
     pub struct InitProducerIdResponse (InitProducerId = 22, versions 0..=5, flexible 2..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [.., ignorable],
+        throttle_time_ms: i32 [.., ignorable, client_waits 1..],
         /// The outcome; from version 4 on `PRODUCER_FENCED` if the asker's epoch is over (KIP-588).
         error_code: ErrorCode,
         /// The producer id; -1 after an error.

@@ -50,7 +50,7 @@ schema! {
     /// Offsets.
     pub struct ListOffsetsResponse (ListOffsets = 2, versions 1..=11, flexible 6..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [2.., ignorable],
+        throttle_time_ms: i32 [2.., ignorable, client_waits 3..],
         /// One entry for each topic.
         topics: Vec<ListOffsetsTopicResponse>,
     }

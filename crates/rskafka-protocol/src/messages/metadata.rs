@@ -27,7 +27,7 @@ schema! {
     /// The cluster, as the answering broker knows it.
     pub struct MetadataResponse (Metadata = 3, versions 1..=13, flexible 9..) {
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [3.., ignorable],
+        throttle_time_ms: i32 [3.., ignorable, client_waits 6..],
         /// The brokers that are alive.
         brokers: Vec<MetadataResponseBroker>,
         /// The cluster's id.

@@ -42,7 +42,7 @@ schema! {
         /// One entry for each topic.
         responses: Vec<TopicProduceResponse>,
         /// How long the client should stay silent on this connection (KIP-219).
-        throttle_time_ms: i32 [1.., ignorable],
+        throttle_time_ms: i32 [1.., ignorable, client_waits 6..],
     } tagged {
         /// Where the current leaders named below listen (KIP-951).
         0 => node_endpoints: Vec<NodeEndpoint> [10..],

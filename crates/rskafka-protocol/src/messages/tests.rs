@@ -250,6 +250,53 @@ fn the_throttle_time_is_given_by_every_message_that_has_it() {
     assert_eq!(response.throttle_time_ms(), Some(71));
 }
 
+/// For each answer that has a throttle time, the first version after which the client waits.
+#[derive(Default)]
+struct WaitsFrom(Vec<(&'static str, Option<i16>)>);
+
+impl Visitor for WaitsFrom {
+    fn visit<M: Message>(&mut self, _: &'static str) {
+        let mut response = M::default();
+        let Some(throttle_time_ms) = response.throttle_time_ms_mut() else {
+            return;
+        };
+        *throttle_time_ms = 70;
+        let versions = M::VERSIONS.min..=M::VERSIONS.max;
+        let waits = |version: &i16| response.silence_ms(*version) == 70;
+        let first = versions.clone().find(waits);
+        assert!(versions.skip_while(|version| !waits(version)).all(|version| waits(&version)));
+        self.0.push((M::NAME, first));
+    }
+}
+
+#[test]
+fn the_client_waits_from_the_versions_from_which_java_does() {
+    let mut found = WaitsFrom::default();
+    visit_all(&mut found);
+    found.0.sort_unstable();
+    // `shouldClientThrottle` of each of Kafka's classes. It is false for those with `None`.
+    let expected = [
+        ("ApiVersionsResponse", Some(2)),
+        ("CreatePartitionsResponse", Some(1)),
+        ("CreateTopicsResponse", Some(3)),
+        ("DeleteRecordsResponse", Some(1)),
+        ("DeleteTopicsResponse", Some(2)),
+        ("DescribeClusterResponse", None),
+        ("DescribeConfigsResponse", Some(2)),
+        ("DescribeProducersResponse", None),
+        ("DescribeTopicPartitionsResponse", Some(0)),
+        ("FetchResponse", Some(8)),
+        ("FindCoordinatorResponse", Some(2)),
+        ("IncrementalAlterConfigsResponse", Some(0)),
+        ("InitProducerIdResponse", Some(1)),
+        ("ListOffsetsResponse", Some(3)),
+        ("MetadataResponse", Some(6)),
+        ("OffsetForLeaderEpochResponse", None),
+        ("ProduceResponse", Some(6)),
+    ];
+    assert_eq!(found.0, expected);
+}
+
 #[test]
 fn what_a_sasl_exchange_carries_is_not_shown() {
     let request = sasl_authenticate::SaslAuthenticateRequest { auth_bytes: "secret".into() };

@@ -15,11 +15,12 @@ pub(crate) struct FieldSpec {
     pub(crate) to: i16,
     pub(crate) nullable_from: i16,
     pub(crate) ignorable: bool,
+    pub(crate) client_waits_from: Option<i16>,
 }
 
 impl FieldSpec {
     pub(crate) const fn versions(from: i16, to: i16) -> Self {
-        Self { from, to, nullable_from: i16::MIN, ignorable: false }
+        Self { from, to, nullable_from: i16::MIN, ignorable: false, client_waits_from: None }
     }
 
     pub(crate) const fn ignorable(self) -> Self {
@@ -28,6 +29,10 @@ impl FieldSpec {
 
     pub(crate) const fn nullable_from(self, version: i16) -> Self {
         Self { nullable_from: version, ..self }
+    }
+
+    pub(crate) const fn client_waits_from(self, version: i16) -> Self {
+        Self { client_waits_from: Some(version), ..self }
     }
 
     pub(crate) fn has(&self, version: i16) -> bool {
@@ -108,6 +113,7 @@ pub(crate) const fn field_schema<T: Wire>(
         versions: (spec.from, spec.to),
         nullable_from: if T::NULLABLE { Some(spec.nullable_from) } else { None },
         ignorable: spec.ignorable,
+        client_waits_from: spec.client_waits_from,
         tag,
         default,
     }
@@ -171,6 +177,9 @@ macro_rules! field_spec {
     (@ $spec:expr;) => { $spec };
     (@ $spec:expr; ignorable $(, $($flags:tt)+)?) => {
         $crate::schema::field_spec!(@ $spec.ignorable(); $($($flags)+)?)
+    };
+    (@ $spec:expr; client_waits $from:literal .. $(, $($flags:tt)+)?) => {
+        $crate::schema::field_spec!(@ $spec.client_waits_from($from); $($($flags)+)?)
     };
     (@ $spec:expr; nullable $from:literal .. $(, $($flags:tt)+)?) => {
         $crate::schema::field_spec!(@ $spec.nullable_from($from); $($($flags)+)?)

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
 use rskafka_transport::{
-    CloseCause, Connection, ConnectionConfig, Deadline, Env, History, OpenError, OpenErrorKind, Phase,
+    AddressMemory, CloseCause, Connection, ConnectionConfig, Deadline, Env, OpenError, OpenErrorKind, Phase,
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::time::{Instant, sleep};
@@ -104,8 +104,8 @@ impl AsyncWrite for Ending {
     }
 }
 
-async fn open(env: &Env, history: &History) -> Result<Connection, OpenError> {
-    Connection::open_after(env, &endpoint(), &ConnectionConfig::default(), history, None, no_hurry()).await
+async fn open(env: &Env, memory: &AddressMemory) -> Result<Connection, OpenError> {
+    Connection::open_after(env, &endpoint(), &ConnectionConfig::default(), memory, None, no_hurry()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ async fn a_broker_that_closes_on_a_version_too_new_is_asked_in_lower_ones_over_n
     for end in ENDS {
         for (max, asked) in [(5, &[5][..]), (4, &[5, 3]), (3, &[5, 3]), (2, &[5, 3, 0]), (0, &[5, 3, 0])] {
             let broker = Broker::new(max);
-            let connection = open(&broker.env(end), &History::new(&endpoint())).await.unwrap();
+            let connection = open(&broker.env(end), &AddressMemory::new(&endpoint())).await.unwrap();
             assert_eq!(broker.asked(), asked);
             assert_eq!(ask(&connection, "works", options(seconds(1))).await.unwrap(), "works");
         }
@@ -125,22 +125,22 @@ async fn a_broker_that_closes_on_a_version_too_new_is_asked_in_lower_ones_over_n
 #[tokio::test(start_paused = true)]
 async fn later_connections_to_the_address_begin_with_the_version_that_was_taken() {
     let broker = Broker::new(3);
-    let (env, history) = (broker.env(End::Reset), History::new(&endpoint()));
-    open(&env, &history).await.unwrap();
+    let (env, memory) = (broker.env(End::Reset), AddressMemory::new(&endpoint()));
+    open(&env, &memory).await.unwrap();
     assert_eq!(broker.asked(), [5, 3]);
-    open(&env, &history).await.unwrap();
+    open(&env, &memory).await.unwrap();
     assert_eq!(broker.asked(), [3]);
     // A broker that has taken it closes for another reason, and costs no more than one connection.
     *broker.max.lock().unwrap() = -1;
-    open(&env, &history).await.unwrap_err();
+    open(&env, &memory).await.unwrap_err();
     assert_eq!(broker.asked(), [3]);
     // But the address may have got an older broker.
     *broker.max.lock().unwrap() = 0;
-    open(&env, &history).await.unwrap();
+    open(&env, &memory).await.unwrap();
     assert_eq!(broker.asked(), [5, 3, 0], "what did not serve any more is forgotten");
-    open(&env, &history).await.unwrap();
+    open(&env, &memory).await.unwrap();
     assert_eq!(broker.asked(), [0]);
-    let stats = history.counters().snapshot();
+    let stats = memory.counters().snapshot();
     assert_eq!((stats.connects, stats.failed_connects), (4, 1));
 }
 
@@ -148,7 +148,7 @@ async fn later_connections_to_the_address_begin_with_the_version_that_was_taken(
 async fn a_peer_that_closes_on_every_version_is_left_after_three_connections() {
     for end in ENDS {
         let broker = Broker::new(-1);
-        let error = open(&broker.env(end), &History::new(&endpoint())).await.unwrap_err();
+        let error = open(&broker.env(end), &AddressMemory::new(&endpoint())).await.unwrap_err();
         assert_eq!(broker.asked(), [5, 3, 0]);
         assert_eq!(error.phase(), Phase::Negotiate);
         assert!(error.is_transient() && !error.is_timeout());

@@ -3,8 +3,8 @@
 use rskafka_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use rskafka_protocol::{ErrorCode, Message};
 use rskafka_transport::{
-    BrokerIdentity, Connection, ConnectionConfig, History, IdentityCheck, OpenError, OpenErrorKind, Sasl,
-    Security,
+    AddressMemory, BrokerIdentity, Connection, ConnectionConfig, IdentityCheck, OpenError, OpenErrorKind,
+    Sasl, Security,
 };
 
 use crate::support::*;
@@ -16,12 +16,12 @@ fn broker_7() -> BrokerIdentity {
 /// Opens a connection meant for broker 7 to a peer that answers by `script`.
 async fn meant_for_7<F: Future>(
     config: &ConnectionConfig,
-    history: &History,
+    memory: &AddressMemory,
     script: impl FnOnce(Peer) -> F,
 ) -> (Result<Connection, OpenError>, F::Output) {
     let (env, mut peers) = env();
     let endpoint = endpoint();
-    let opening = Connection::open_after(&env, &endpoint, config, history, Some(broker_7()), no_hurry());
+    let opening = Connection::open_after(&env, &endpoint, config, memory, Some(broker_7()), no_hurry());
     tokio::join!(opening, async { script(peers.recv().await.expect("a connection")).await })
 }
 
@@ -38,8 +38,8 @@ fn denial() -> ApiVersionsResponse {
 
 #[tokio::test(start_paused = true)]
 async fn the_request_for_versions_says_which_broker_it_is_meant_for() {
-    let (config, history) = (ConnectionConfig::default(), History::new(&endpoint()));
-    let (opened, asked) = meant_for_7(&config, &history, async |mut peer: Peer| {
+    let (config, memory) = (ConnectionConfig::default(), AddressMemory::new(&endpoint()));
+    let (opened, asked) = meant_for_7(&config, &memory, async |mut peer: Peer| {
         let request = peer.request().await;
         peer.answer(&request.header, &versions(&[(3, 0, 13), (18, 0, 5)])).await;
         meant(&request)
@@ -51,8 +51,8 @@ async fn the_request_for_versions_says_which_broker_it_is_meant_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_is_another_is_asked_again_on_the_same_connection_which_stays_usable() {
-    let (config, history) = (ConnectionConfig::default(), History::new(&endpoint()));
-    let (opened, mut peer) = meant_for_7(&config, &history, async |mut peer: Peer| {
+    let (config, memory) = (ConnectionConfig::default(), AddressMemory::new(&endpoint()));
+    let (opened, mut peer) = meant_for_7(&config, &memory, async |mut peer: Peer| {
         let request = peer.request().await;
         assert_eq!(meant(&request), (5, Some("ours".to_owned()), 7));
         peer.answer(&request.header, &denial()).await;
@@ -74,7 +74,7 @@ async fn a_broker_that_is_another_is_asked_again_on_the_same_connection_which_st
 async fn a_broker_that_is_another_and_closes_or_says_so_again_refuses_the_connection() {
     let config = ConnectionConfig::default();
     for says_so_again in [true, false] {
-        let (opened, ()) = meant_for_7(&config, &History::new(&endpoint()), async |mut peer: Peer| {
+        let (opened, ()) = meant_for_7(&config, &AddressMemory::new(&endpoint()), async |mut peer: Peer| {
             let request = peer.request().await;
             peer.answer(&request.header, &denial()).await;
             let request = peer.request().await;
@@ -91,9 +91,9 @@ async fn a_broker_that_is_another_and_closes_or_says_so_again_refuses_the_connec
 
 #[tokio::test(start_paused = true)]
 async fn an_older_broker_costs_a_round_trip_more_on_the_first_connection_only() {
-    let (config, history) = (ConnectionConfig::default(), History::new(&endpoint()));
+    let (config, memory) = (ConnectionConfig::default(), AddressMemory::new(&endpoint()));
     for (newest, expected) in [(4, &[5, 4][..]), (4, &[4]), (5, &[4]), (5, &[5])] {
-        let (opened, asked) = meant_for_7(&config, &history, async |mut peer: Peer| {
+        let (opened, asked) = meant_for_7(&config, &memory, async |mut peer: Peer| {
             let mut asked = Vec::new();
             loop {
                 let request = peer.request().await;
@@ -120,7 +120,7 @@ async fn an_older_broker_costs_a_round_trip_more_on_the_first_connection_only() 
 async fn before_a_login_the_broker_is_not_told_because_kafka_does_not_look() {
     let security = Security { sasl: Some(Sasl::plain("alice", "secret")), ..Default::default() };
     let config = ConnectionConfig { security, ..Default::default() };
-    let (_, asked) = meant_for_7(&config, &History::new(&endpoint()), async |mut peer: Peer| {
+    let (_, asked) = meant_for_7(&config, &AddressMemory::new(&endpoint()), async |mut peer: Peer| {
         let request = peer.request().await;
         meant(&request)
     })

@@ -41,7 +41,7 @@ const STEP: Duration = Duration::from_millis(20);
 /// When a connection becomes due, from now.
 async fn due_after(connection: &Connection) -> Duration {
     let started = Instant::now();
-    while !connection.is_due() {
+    while !connection.needs_replacement() {
         sleep(STEP).await;
     }
     Instant::now() - started

@@ -1,7 +1,7 @@
-//! What connections to one address have done and learnt, for those that come after them.
+//! What is remembered of the connections to one address, for the next ones.
 //!
-//! Invariant: nothing in it is needed to open a connection; what was learnt only saves tries, and is
-//! forgotten when it does not serve any more.
+//! Invariant: nothing in it is needed to open a connection. What was learned only saves attempts, and is
+//! forgotten once it no longer helps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
@@ -14,13 +14,13 @@ const NOTHING: i16 = -1;
 /// What the connections to one address share: their counters, and in which version the broker there can be
 /// asked for its versions.
 #[derive(Debug)]
-pub struct History {
+pub struct AddressMemory {
     counters: Arc<Counters>,
     /// A version of ApiVersions that the broker takes at the start of a connection.
     taken: AtomicI16,
 }
 
-impl History {
+impl AddressMemory {
     /// No connection to `endpoint` was opened yet.
     pub fn new(endpoint: &Endpoint) -> Self {
         Self { counters: Arc::new(Counters::new(endpoint)), taken: AtomicI16::new(NOTHING) }
