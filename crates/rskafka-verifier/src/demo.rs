@@ -1,39 +1,34 @@
-//! The demo: a writer appends to a fresh log, a reader tails it, the checker follows both.
+//! The demo: a writer appends to a fresh log, a reader tails it, and both are held to the rules of the simulation.
 //!
-//! Invariant: queues are bounded, so memory does not grow with the number of records; whatever ends the
-//! demo early ends its tasks.
+//! Invariant: for each record the rules keep less than 64 bytes, and nothing else grows with their number; whatever ends
+//! the demo early ends its tasks.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rskafka::client::{Client, OffsetAt};
+use rskafka::client::Client;
 use rskafka::protocol::ErrorCode;
 use rskafka_fake::FakeCluster;
+use sha2::Digest as _;
 use time::OffsetDateTime;
-use tokio::sync::{mpsc, watch};
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::append::Append;
-use crate::checker::{Checker, Event};
 use crate::note;
-use crate::progress::{Counter, Progress};
+use crate::progress::Progress;
 use crate::report::{Latencies, Rate, Report};
-use crate::tail::Tail;
-use crate::tamper::{Tamper, Tampering};
-use crate::workload::Workload;
+use crate::sim::live::{Followed, Load, Stage};
+use crate::sim::rules::Findings;
 
-const RECORDS: u64 = 1_000_000;
+const RECORDS: u32 = 1_000_000;
 const PARTITION: i32 = 0;
 const EMBEDDED_BROKERS: usize = 3;
 const MOST_REPLICAS: i16 = 3;
-/// Events between writer, reader and checker; one of the reader's is up to 1 MiB.
-const QUEUE: usize = 8;
 /// How long to try to reach one of the brokers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The client's default, to which the produce calls are held.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// What a demo is to do; the command line has all of it.
@@ -47,10 +42,7 @@ pub struct Options {
     pub replication_factor: Option<i16>,
     /// How many records.
     #[arg(long, default_value_t = RECORDS)]
-    pub records: u64,
-    /// Tampers with what is read, to see it found.
-    #[arg(long = "break", value_name = "HOW")]
-    pub tampering: Option<Tampering>,
+    pub records: u32,
     /// Writes topic, partition, number of records and digest of the values there, and keeps the topic.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -65,7 +57,6 @@ impl Default for Options {
             bootstrap: Vec::new(),
             replication_factor: None,
             records: RECORDS,
-            tampering: None,
             report: None,
             show_progress: false,
         }
@@ -95,8 +86,7 @@ pub async fn run(options: Options, interrupted: impl Future<Output = ()>) -> Res
     let log = or_interrupted(interrupted.as_mut(), Log::create(&options)).await?;
     let result = or_interrupted(interrupted, log.append_and_tail(&options)).await;
     let is_wanted = match &result {
-        // A log is not to blame for a view that was tampered with.
-        Ok(report) => options.report.is_some() || !(report.is_verified() || report.tampered.is_some()),
+        Ok(report) => options.report.is_some() || !report.is_verified(),
         Err(error) => !error.is::<Interrupted>(),
     };
     log.end(is_wanted).await;
@@ -154,53 +144,25 @@ impl Log {
     }
 
     async fn append_and_tail(&self, options: &Options) -> Result<Report> {
-        let records = i64::try_from(options.records).context("that are too many records")?;
-        let workload = Workload::new(OffsetDateTime::now_utc());
-        let (appended, read) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
-        let (events, received) = mpsc::channel(QUEUE);
-        let (ended, log_end) = watch::channel(None);
-        // Two partition clients: the reader shares nothing with the writer.
-        let partition = self.client.partition_client(&self.topic, PARTITION).await?;
-        let tail = Tail {
-            partition: self.client.partition_client(&self.topic, PARTITION).await?,
-            tamper: options.tampering.map(|tampering| Tamper::new(tampering, records / 2)),
-            events: events.clone(),
-            log_end,
-            read: read.clone(),
-        };
-        let append =
-            Append { partition: partition.clone(), workload, records, events, appended: appended.clone() };
-
-        let progress = options.show_progress.then(|| Progress::start(options.records, &appended, &read));
-        let checking = AbortOnDropHandle::new(tokio::spawn(check(Checker::new(workload, 0), received)));
-        let tailing = AbortOnDropHandle::new(tokio::spawn(tail.run()));
-        let appending = AbortOnDropHandle::new(tokio::spawn(append.run()));
-        let writer = async {
-            let outcome = appending.await??;
-            let found = partition.get_offset(OffsetAt::Latest).await.context("asking for the log's end")?;
-            ended.send_replace(Some(found.offset));
-            Ok((outcome, found.offset))
-        };
-        let reader = async { tailing.await? };
-        let ((written, log_end), tailed) = tokio::try_join!(writer, reader)?;
-        let verdict = checking.await?.finish(log_end);
+        let load = Load::steady(options.records, DELIVERY_TIMEOUT);
+        let stage = Stage::new(self.topic.clone(), 1, load);
+        let progress = options.show_progress.then(|| Progress::start(options.records.into(), &stage));
+        let followed = stage.write_and_follow(&self.client, 0).await?;
         drop(progress);
-
-        let tampered = match (options.tampering, tailed.tampered_at) {
-            (Some(how), at) => Some((how, at.with_context(|| format!("there was no occasion to {how}"))?)),
-            (None, _) => None,
-        };
+        let Followed { digest, latencies, elapsed: [written, read], failure } =
+            followed.into_iter().next().unwrap_or_default();
+        let Findings { kept, counts } = stage.finish().next().unwrap_or_default();
         Ok(Report {
             topic: self.topic.clone(),
             partition: PARTITION,
-            records: options.records,
-            digest: written.digest,
-            appended: Rate::new(&appended, written.elapsed),
-            read: Rate::new(&read, tailed.elapsed),
-            latencies: Latencies::of(&written.latencies),
-            failure: written.failure.map(|error| format!("{error:?}")),
-            tampered,
-            verdict,
+            records: options.records.into(),
+            digest: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            appended: Rate::new(&stage.appended, written),
+            read: Rate::new(&stage.read, read),
+            latencies: Latencies::of(&latencies),
+            failure: failure.map(|error| format!("{error:?}")),
+            findings: kept,
+            counts,
         })
     }
 
@@ -223,7 +185,7 @@ impl Log {
 async fn create_topic(client: &Client, name: &str, wanted: Option<i16>) -> Result<i16> {
     let mut replicas = wanted.unwrap_or(MOST_REPLICAS);
     loop {
-        // The digest and the checker rely on these, whatever the cluster's defaults are.
+        // The digest and the rules rely on these, whatever the cluster's defaults are.
         let topic = client
             .create_topic(name, PARTITION + 1, replicas)
             .config("cleanup.policy", "delete")
@@ -246,11 +208,4 @@ async fn create_topic(client: &Client, name: &str, wanted: Option<i16>) -> Resul
 fn fresh_name() -> String {
     let seconds = OffsetDateTime::now_utc().unix_timestamp();
     format!("rskafka-demo-{seconds}-{:08x}", fastrand::u32(..))
-}
-
-async fn check(mut checker: Checker, mut events: mpsc::Receiver<Event>) -> Checker {
-    while let Some(event) = events.recv().await {
-        checker.event(event);
-    }
-    checker
 }

@@ -19,8 +19,6 @@ pub(crate) enum Command {
     Demo(demo::Options),
     /// Serves a fake cluster on loopback ports, until it is ended.
     Fake(Fake),
-    /// Prints the number of lines of standard input, and their digest as a report has it.
-    Digest,
 }
 
 #[derive(Debug, Args)]

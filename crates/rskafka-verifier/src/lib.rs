@@ -1,22 +1,14 @@
-//! Workloads, checker and demo of rskafka; a proxy that breaks connections, and a SOCKS5 server.
+//! The simulation and its rules, the demo that is held to them too; a proxy that breaks connections, and a SOCKS5 server.
 //!
-//! Invariant: what is verified is each record's content at its offset, not counts; the [`checker`] is
-//! pure and knows nothing of how the [`demo`] gets its events.
+//! Invariant: what is verified is each record's content at its offset, not counts. There is one checker, the rules of
+//! [`sim`], for simulation, live runs and the demo: they are pure and know nothing of who tells them what happened.
 
 mod accept;
-mod append;
-pub mod checker;
 pub mod demo;
-pub mod digest;
-pub mod findings;
 pub mod play;
 mod progress;
 pub mod proxy;
 pub mod report;
-mod runs;
 mod say;
 pub mod sim;
 pub mod socks5;
-mod tail;
-pub mod tamper;
-pub mod workload;

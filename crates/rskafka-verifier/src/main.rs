@@ -1,16 +1,14 @@
-//! Demo, digest, and a fake cluster to play with: `cargo run --release -p rskafka-verifier -- --help`.
+//! The demo, and a fake cluster to play with: `cargo run --release -p rskafka-verifier -- --help`.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod flags;
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use rskafka_verifier::demo::{self, Interrupted, Options};
-use rskafka_verifier::digest::Digest;
 use rskafka_verifier::play;
 use rskafka_verifier::{note, say};
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,10 +37,6 @@ async fn run(flags: Verifier) -> Result<ExitCode> {
     match flags.command {
         Command::Demo(options) => demo(options).await,
         Command::Fake(flags) => fake(&flags).await,
-        Command::Digest => {
-            say!("{}", Digest::of_lines(io::stdin().lock()).context("standard input")?);
-            Ok(ExitCode::SUCCESS)
-        }
     }
 }
 

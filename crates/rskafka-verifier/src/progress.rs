@@ -10,6 +10,7 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::note;
+use crate::sim::live::Stage;
 
 const REDRAW: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(1);
@@ -44,15 +45,15 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows how far `appended` and `read` are on their way to `records`.
-    pub(crate) fn start(records: u64, appended: &Arc<Counter>, read: &Arc<Counter>) -> Self {
+    /// Shows how far both sides are on their way to `records`.
+    pub(crate) fn start(records: u64, stage: &Arc<Stage>) -> Self {
         let display = MultiProgress::new();
         let bars = ["append", "read"].map(|name| {
             let bar = ProgressBar::new(records).with_prefix(name);
             display.add(bar.with_style(style()))
         });
-        let sides = [(bars[0].clone(), appended.clone()), (bars[1].clone(), read.clone())];
-        Self { bars, _task: AbortOnDropHandle::new(tokio::spawn(show(display, sides))) }
+        let task = tokio::spawn(show(display, bars.clone(), stage.clone()));
+        Self { bars, _task: AbortOnDropHandle::new(task) }
     }
 }
 
@@ -62,11 +63,11 @@ impl Drop for Progress {
     }
 }
 
-async fn show(display: MultiProgress, sides: [(ProgressBar, Arc<Counter>); 2]) {
+async fn show(display: MultiProgress, bars: [ProgressBar; 2], stage: Arc<Stage>) {
     let since = Instant::now();
     loop {
         tokio::time::sleep(if display.is_hidden() { LINE } else { REDRAW }).await;
-        for (bar, counter) in &sides {
+        for (bar, counter) in bars.iter().zip([&stage.appended, &stage.read]) {
             // What is done shows the rate that it had.
             if Some(bar.position()) != bar.length() {
                 bar.set_position(counter.records());
@@ -75,7 +76,7 @@ async fn show(display: MultiProgress, sides: [(ProgressBar, Arc<Counter>); 2]) {
             }
         }
         if display.is_hidden() {
-            note!("{}", sides.each_ref().map(|(bar, _)| line(bar)).join(", "));
+            note!("{}", bars.each_ref().map(line).join(", "));
         }
     }
 }

@@ -1,24 +1,28 @@
-//! The simulation's rules held against a cluster that is not simulated, in real time: writers and readers like the
-//! simulation's, while whoever calls makes things go wrong.
+//! The simulation's rules held against a cluster that is not simulated, in real time: a writer and a reader for each
+//! partition, like the simulation's, while the caller makes things go wrong. The demo is the same without trouble.
 //!
-//! Invariant: what is said to the rules is what the client said; nothing is sent again, and a reader goes on where the
-//! last record ended.
+//! Invariant: the rules are told what the client said; nothing is sent again, and a reader goes on where the last
+//! record ended. Where a log ends is asked after the last append, so that no reader decides it by itself.
 
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rskafka::client::error::{Error, ErrorKind, Outcome};
-use rskafka::client::{ClientBuilder, OffsetAt, PartitionClient, Produced};
+use rskafka::client::{Client, ClientBuilder, OffsetAt, PartitionClient, Produce, Produced};
 use rskafka::record::{Record, RecordAndOffset};
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::drop::{Dropped, dropped_after};
-use super::rules::{Fate, Finding, Place, Rules, Wrong};
-use super::value::{Id, Value};
+use super::rules::{Fate, Finding, Findings, Place, Rules, Wrong};
+use super::value::{Id, Value, size};
+use crate::progress::Counter;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -26,13 +30,15 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 const SLACK: Duration = Duration::from_secs(1);
 const WHOLE: i32 = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long it may take after the last append until there is a record or the log's end.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is to be done with a cluster.
 #[derive(Debug)]
 pub struct Live {
     /// The way to the cluster.
     pub client: ClientBuilder,
-    /// A topic that is empty and nobody else's.
+    /// A topic that is empty and nobody else's, with the timestamps that it is given.
     pub topic: String,
     /// How many partitions it has; each gets a writer and a reader.
     pub partitions: usize,
@@ -57,74 +63,152 @@ pub struct LiveOutcome {
     pub read: u64,
 }
 
-#[derive(Debug)]
-struct Stage {
-    partitions: Vec<Mutex<Rules>>,
-    counts: Mutex<LiveOutcome>,
-}
-
 impl Live {
     /// Writes and reads, and reads all once more in the end.
     ///
     /// # Errors
     ///
-    /// The cluster cannot be reached, or not be read in the end.
+    /// The cluster cannot be reached, or does not say where a log ends.
     pub async fn run(self) -> Result<LiveOutcome> {
-        let Self { topic, partitions, duration, .. } = &self;
-        let builder = self.client.clone().request_timeout(REQUEST_TIMEOUT);
+        let builder = self.client.request_timeout(REQUEST_TIMEOUT);
         let builder = builder.delivery_timeout(TIMEOUT).api_timeout(TIMEOUT);
-        let stage = Arc::new(Stage {
-            partitions: (0..*partitions).map(|_| Mutex::default()).collect(),
-            counts: Mutex::default(),
-        });
+        let stage = Stage::new(self.topic, self.partitions, Load::rough(self.duration));
         let client = builder.clone().build().await.context("the cluster cannot be reached")?;
-        let until = Instant::now() + *duration;
-        let (all_written, is_all_written) = watch::channel(false);
-        let mut random = fastrand::Rng::with_seed(self.seed);
-        let (mut writers, mut readers) = (JoinSet::new(), JoinSet::new());
-        for partition in 0..*partitions {
-            let mut actor = async || -> Result<Actor> {
-                let log = client.partition_client(topic, i32::try_from(partition)?).await?;
-                Ok(Actor { log, partition, random: random.fork(), stage: stage.clone() })
-            };
-            stage.rules(partition).writer(u32::try_from(partition)?, false, false);
-            writers.spawn(actor().await?.write(until));
-            readers.spawn(actor().await?.follow(is_all_written.clone()));
-        }
-        while let Some(ended) = writers.join_next().await {
-            ended?;
-        }
-        all_written.send_replace(true);
-        while let Some(ended) = readers.join_next().await {
-            ended?;
-        }
+        stage.write_and_follow(&client, self.seed).await?;
         client.close().await;
 
         // Somebody who was not there sees the same.
         let client = builder.build().await.context("the cluster cannot be reached any more")?;
-        for partition in 0..*partitions {
-            let log = client.partition_client(topic, i32::try_from(partition)?).await?;
-            let end = log.get_offset(OffsetAt::Latest).await?.offset;
-            let mut next = 0;
-            while next < end {
-                let (records, _) = log.fetch_records(next, 1..WHOLE, 500).await?;
-                stage.counts().read += records.len() as u64;
-                next = stage.take(partition, "the last reader", next, &records);
-            }
+        let followed = stage.read.records();
+        for partition in 0..self.partitions {
+            let reader = stage.actor(&client, partition, fastrand::Rng::with_seed(self.seed)).await?;
+            let end = reader.log.get_offset(OffsetAt::Latest).await?.offset;
+            reader.follow("the last reader", watch::channel(Some(end)).1).await;
         }
         client.close().await;
         let mut outcome = std::mem::take(&mut *stage.counts());
-        for partition in 0..*partitions {
-            let rules = std::mem::take(&mut *stage.rules(partition));
-            outcome.findings.extend(rules.finish(0).0);
-        }
+        outcome.read = stage.read.records() - followed;
+        outcome.findings = stage.finish().flat_map(|findings| findings.kept).collect();
         Ok(outcome)
     }
 }
 
+/// How the partitions are written to and read.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Records for each partition, at most.
+    records: u32,
+    duration: Duration,
+    per_call: RangeInclusive<u32>,
+    in_flight: RangeInclusive<usize>,
+    /// The longest that a produce or any other call may take.
+    timeout: Duration,
+    /// Whether calls are dropped, fetches are of any size, and failures are what is expected.
+    is_rough: bool,
+}
+
+impl Load {
+    fn rough(duration: Duration) -> Self {
+        let (per_call, in_flight) = (1..=3, 1..=8);
+        Self { records: u32::MAX, duration, per_call, in_flight, timeout: TIMEOUT, is_rough: true }
+    }
+
+    /// This many records in large calls; the first failure ends the writing.
+    pub(crate) fn steady(records: u32, timeout: Duration) -> Self {
+        let (per_call, in_flight) = (1_000..=1_000, 16..=16);
+        Self { records, duration: Duration::MAX, per_call, in_flight, timeout, is_rough: false }
+    }
+}
+
+/// What writers and readers share.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    topic: String,
+    load: Load,
+    since: OffsetDateTime,
+    rules: Vec<Mutex<Rules>>,
+    counts: Mutex<LiveOutcome>,
+    /// What was acknowledged.
+    pub(crate) appended: Counter,
+    pub(crate) read: Counter,
+}
+
+/// What was written to a partition and read from it.
+#[derive(Debug, Default)]
+pub(crate) struct Followed {
+    /// SHA-256 of all values in the order of the calls, each followed by a line feed.
+    pub(crate) digest: Sha256,
+    /// How long each call took, in ascending order.
+    pub(crate) latencies: Vec<Duration>,
+    /// From the start to the last acknowledgement, and to the last record.
+    pub(crate) elapsed: [Duration; 2],
+    /// The first append that failed.
+    pub(crate) failure: Option<Error>,
+}
+
 impl Stage {
+    pub(crate) fn new(topic: String, partitions: usize, load: Load) -> Arc<Self> {
+        let now = OffsetDateTime::now_utc();
+        Arc::new(Self {
+            topic,
+            load,
+            // Kafka keeps milliseconds.
+            since: now.replace_nanosecond(0).unwrap_or(now),
+            rules: (0..partitions).map(|_| Mutex::default()).collect(),
+            counts: Mutex::default(),
+            appended: Counter::default(),
+            read: Counter::default(),
+        })
+    }
+
+    /// Has all partitions written to and read, until their readers have come to their ends.
+    pub(crate) async fn write_and_follow(
+        self: &Arc<Self>,
+        client: &Client,
+        seed: u64,
+    ) -> Result<Vec<Followed>> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut partitions = Vec::new();
+        for partition in 0..self.rules.len() {
+            self.rules(partition).writer(u32::try_from(partition)?, false, false);
+            // Two partition clients: the reader shares nothing with the writer.
+            let writer = self.actor(client, partition, random.fork()).await?;
+            let reader = self.actor(client, partition, random.fork()).await?;
+            let (ended, end) = watch::channel(None);
+            let log = writer.log.clone();
+            let reading = AbortOnDropHandle::new(tokio::spawn(reader.follow("the reader", end)));
+            partitions.push(AbortOnDropHandle::new(tokio::spawn(async move {
+                let mut followed = writer.write().await;
+                ended.send_replace(Some(end_of(&log).await.context("asking for the log's end")?));
+                followed.elapsed[1] = reading.await?;
+                anyhow::Ok(followed)
+            })));
+        }
+        let mut followed = Vec::new();
+        for partition in partitions {
+            followed.push(partition.await??);
+        }
+        Ok(followed)
+    }
+
+    /// What is wrong with each partition.
+    pub(crate) fn finish(&self) -> impl Iterator<Item = Findings> {
+        let rules = self.rules.iter().map(|rules| rules.lock().unwrap_or_else(PoisonError::into_inner));
+        rules.map(|mut rules| std::mem::take(&mut *rules).finish_counted(0))
+    }
+
+    async fn actor(
+        self: &Arc<Self>,
+        client: &Client,
+        partition: usize,
+        random: fastrand::Rng,
+    ) -> Result<Actor> {
+        let log = client.partition_client(&self.topic, i32::try_from(partition)?).await?;
+        Ok(Actor { log, partition, random, stage: self.clone() })
+    }
+
     fn rules(&self, partition: usize) -> MutexGuard<'_, Rules> {
-        self.partitions[partition].lock().unwrap_or_else(PoisonError::into_inner)
+        self.rules[partition].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counts(&self) -> MutexGuard<'_, LiveOutcome> {
@@ -133,35 +217,43 @@ impl Stage {
 
     /// Tells the rules what a reader was given; gives what comes next.
     fn take(&self, partition: usize, name: &str, mut next: i64, records: &[RecordAndOffset]) -> i64 {
+        self.read.add(records.len(), records.iter().map(|read| size(&read.record)).sum());
         let mut rules = self.rules(partition);
         for RecordAndOffset { offset, record, .. } in records {
-            rules.read(name, Place { next, cuts: 0 }, *offset, Value::of(record.value.as_ref()));
+            rules.read(name, Place { next, cuts: 0 }, *offset, Value::of_record(record, self.since));
             next = offset + 1;
         }
         next
     }
 
     /// Notes what came of a produce; nothing did if it was dropped.
-    fn settle(&self, partition: usize, ids: &[Id], result: Option<Result<Produced, Error>>) {
-        let count = ids.len() as u64;
-        let fates: Vec<Fate> = match &result {
+    fn settle(&self, ids: &[Id], result: Option<&Result<Produced, Error>>) {
+        let fate = |index: usize| match result {
             Some(Ok(produced)) => {
-                self.counts().acknowledged += count;
-                produced.offsets().map(Fate::Acked).collect()
+                // An acknowledgement of fewer records leaves some without an end, which the rules find.
+                produced.offsets().nth(index).map_or(Fate::Pending, Fate::Acked)
             }
-            Some(Err(error)) if error.outcome() == Outcome::NotWritten => vec![Fate::NotWritten; ids.len()],
-            Some(Err(_)) => {
-                self.counts().unknown += count;
-                vec![Fate::Unknown; ids.len()]
-            }
-            None => vec![Fate::Unknown; ids.len()],
+            Some(Err(error)) if error.outcome() == Outcome::NotWritten => Fate::NotWritten,
+            Some(Err(_)) | None => Fate::Unknown,
         };
-        let mut rules = self.rules(partition);
-        ids.iter().zip(fates).for_each(|(id, fate)| rules.settled(*id, fate));
+        let count = ids.len() as u64;
+        match result {
+            Some(Ok(_)) => self.counts().acknowledged += count,
+            Some(Err(error)) if error.outcome() == Outcome::Unknown => self.counts().unknown += count,
+            _ => {}
+        }
+        let Some(first) = ids.first() else { return };
+        let mut rules = self.rules(first.writer as usize);
+        (0..).zip(ids).for_each(|(index, id)| rules.settled(*id, fate(index)));
     }
 
     /// Holds a call against its deadline.
-    async fn timed<T>(&self, partition: usize, limit: Duration, call: impl Future<Output = T>) -> T {
+    async fn timed<T>(
+        &self,
+        partition: usize,
+        limit: Duration,
+        call: impl Future<Output = T>,
+    ) -> (T, Duration) {
         let since = Instant::now();
         let result = call.await;
         let took = since.elapsed();
@@ -169,7 +261,7 @@ impl Stage {
             let what = format!("a call took {took:?}, its limit is {limit:?}");
             self.rules(partition).add(Wrong::Overdue, what);
         }
-        result
+        (result, took)
     }
 }
 
@@ -181,65 +273,134 @@ struct Actor {
     stage: Arc<Stage>,
 }
 
+/// How long a call took, and how it ended; `None` if it was dropped.
+type Ended = (Duration, Option<Result<Produced, Error>>);
+
 impl Actor {
-    /// Bursts of produce calls, some of them dropped, until the time has come.
-    async fn write(mut self, until: Instant) {
-        let writer = self.partition as u32;
-        let mut next = 0;
-        while Instant::now() < until {
-            let mut calls = JoinSet::new();
-            for _ in 0..self.random.u32(1..=8) {
-                let first = next;
-                next += self.random.u32(1..=3);
-                let ids: Vec<Id> = (first..next).map(|number| Id { writer, number }).collect();
-                ids.iter().for_each(|id| self.stage.rules(self.partition).sent(*id));
-                self.stage.counts().sent += ids.len() as u64;
-                let timestamp = OffsetDateTime::now_utc();
-                let produce = self.log.produce(ids.iter().map(|id| {
-                    let key = id.number.to_be_bytes().to_vec();
-                    Record { key, value: id.value(), headers: (), timestamp }
-                }));
-                let produce = Dropped::new(Box::pin(produce), dropped_after(&mut self.random));
-                let (stage, partition) = (self.stage.clone(), self.partition);
-                calls.spawn(async move {
-                    let result = stage.timed(partition, TIMEOUT, produce).await;
-                    stage.settle(partition, &ids, result);
-                });
+    /// Produce calls in the order of their records, several at a time.
+    async fn write(mut self) -> Followed {
+        let stage = self.stage.clone();
+        let Load { records, duration, per_call, in_flight, is_rough, .. } = &stage.load;
+        let since = Instant::now();
+        let mut followed = Followed::default();
+        let (mut next, mut calls) = (0, JoinSet::new());
+        while next < *records && since.elapsed() < *duration && (*is_rough || followed.failure.is_none()) {
+            let first = next;
+            next = records.min(&next.saturating_add(self.random.u32(per_call.clone()))).to_owned();
+            self.call(&mut calls, &mut followed.digest, first..next);
+            let most = self.random.usize(in_flight.clone());
+            while calls.len() >= most
+                && let Some(ended) = calls.join_next().await
+            {
+                followed.note(ended.ok());
             }
-            while calls.join_next().await.is_some() {}
-            if self.random.u8(..4) == 0 {
+            if *is_rough && self.random.u8(..20) == 0 {
                 tokio::time::sleep(Duration::from_millis(self.random.u64(..50))).await;
             }
         }
+        while let Some(ended) = calls.join_next().await {
+            followed.note(ended.ok());
+        }
+        followed.latencies.sort_unstable();
+        followed.elapsed[0] = since.elapsed();
+        followed
     }
 
-    /// Reads while the log grows, and to its end.
-    async fn follow(mut self, is_all_written: watch::Receiver<bool>) {
-        let name = format!("the reader of partition {}", self.partition);
-        let mut next = 0;
+    /// Takes the batch's place in line at once; only its end is awaited in a task.
+    fn call(&mut self, calls: &mut JoinSet<Ended>, digest: &mut Sha256, numbers: Range<u32>) {
+        let writer = self.partition as u32;
+        let ids: Vec<Id> = numbers.map(|number| Id { writer, number }).collect();
+        let records: Vec<Record> = ids.iter().map(|id| id.record(self.stage.since)).collect();
+        for value in records.iter().filter_map(|record| record.value.as_ref()) {
+            digest.update(value);
+            digest.update(b"\n");
+        }
+        {
+            let mut rules = self.stage.rules(self.partition);
+            ids.iter().for_each(|id| rules.sent(*id));
+        }
+        self.stage.counts().sent += ids.len() as u64;
+        let bytes = records.iter().map(size).sum();
+        let produce: Produce = self.log.produce(records);
+        let dropped = if self.stage.load.is_rough { dropped_after(&mut self.random) } else { None };
+        let produce = Dropped::new(Box::pin(produce), dropped);
+        let (stage, partition) = (self.stage.clone(), self.partition);
+        calls.spawn(async move {
+            let (result, took) = stage.timed(partition, stage.load.timeout, produce).await;
+            stage.settle(&ids, result.as_ref());
+            if let Some(Ok(_)) = &result {
+                stage.appended.add(ids.len(), bytes);
+            }
+            (took, result)
+        });
+    }
+
+    /// Reads while the log grows, and once beyond its end, where nothing should be; gives how long it took to the last record.
+    async fn follow(mut self, name: &str, end: watch::Receiver<Option<i64>>) -> Duration {
+        let name = format!("{name} of partition {}", self.partition);
+        let since = Instant::now();
+        let (mut next, mut last) = (0, since);
+        let mut is_alive = since;
         loop {
-            let is_last = *is_all_written.borrow();
-            let max_bytes = [1, 500, 5_000, WHOLE][self.random.usize(..4)];
-            let wait_ms = self.random.u64(0..500);
-            let fetch = Box::pin(self.log.fetch_records(next, 1..max_bytes.max(2), wait_ms as i32));
-            let fetch = Dropped::new(fetch, dropped_after(&mut self.random));
-            let limit = TIMEOUT + Duration::from_millis(wait_ms);
-            match self.stage.timed(self.partition, limit, fetch).await {
+            // Looked at before the fetch, so that its whole wait lies after the last append.
+            let end = *end.borrow();
+            let is_rough = self.stage.load.is_rough;
+            let max_bytes = if is_rough { [2, 500, 5_000, WHOLE][self.random.usize(..4)] } else { WHOLE };
+            let wait_ms = if is_rough { self.random.u64(0..500) } else { 300 };
+            let fetch = Box::pin(self.log.fetch_records(next, 1..max_bytes, wait_ms as i32));
+            let fetch = Dropped::new(fetch, if is_rough { dropped_after(&mut self.random) } else { None });
+            let limit = self.stage.load.timeout + Duration::from_millis(wait_ms);
+            let mut failure = None;
+            match self.stage.timed(self.partition, limit, fetch).await.0 {
                 None => {}
-                Some(Ok((records, end))) => {
-                    if is_last && records.is_empty() && next >= end {
-                        return;
+                Some(Ok((records, _))) => {
+                    if !records.is_empty() {
+                        next = self.stage.take(self.partition, &name, next, &records);
+                        last = Instant::now();
+                    } else if end.is_some_and(|end| next >= end) {
+                        return last - since;
                     }
-                    next = self.stage.take(self.partition, &name, next, &records);
                 }
                 Some(Err(error)) => {
                     if let Some(wrong) = wrong(&error) {
                         let what = format!("{name} at offset {next}: {error:?}");
-                        return self.stage.rules(self.partition).add(wrong, what);
+                        self.stage.rules(self.partition).add(wrong, what);
+                        return last - since;
                     }
+                    failure = Some(error);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
+            match end {
+                None => is_alive = Instant::now(),
+                Some(end) if is_alive.max(last).elapsed() > PATIENCE => {
+                    let what = format!("{name} came to offset {next} of {end} ({failure:?})");
+                    self.stage.rules(self.partition).add(Wrong::Overdue, what);
+                    return last - since;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Followed {
+    fn note(&mut self, ended: Option<Ended>) {
+        let Some((took, result)) = ended else { return };
+        self.latencies.push(took);
+        if let Some(Err(error)) = result {
+            self.failure.get_or_insert(error);
+        }
+    }
+}
+
+/// Where a log ends; what went wrong may still be ending.
+async fn end_of(log: &PartitionClient) -> Result<i64> {
+    let since = Instant::now();
+    loop {
+        match log.get_offset(OffsetAt::Latest).await {
+            Err(_) if since.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
+            end => return Ok(end?.offset),
         }
     }
 }

@@ -11,8 +11,10 @@ use std::fmt;
 
 use super::value::{Id, Value};
 
-/// More records than any run has.
-const LONGEST: usize = 1 << 20;
+/// An offset this far beyond all others belongs to no log that is checked.
+const LONGEST_GAP: usize = 1 << 20;
+/// How many findings of each kind are kept; all are counted.
+const KEPT: u64 = 10;
 
 /// What became of a record that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +77,23 @@ impl fmt::Display for Finding {
     }
 }
 
+/// All that is wrong: every finding is counted, the first few of each kind are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) kept: Vec<Finding>,
+    pub(crate) counts: BTreeMap<Wrong, u64>,
+}
+
+impl Findings {
+    fn add(&mut self, wrong: Wrong, what: String) {
+        let count = self.counts.entry(wrong).or_default();
+        *count += 1;
+        if *count <= KEPT {
+            self.kept.push(Finding { wrong, what });
+        }
+    }
+}
+
 /// Follows one partition.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
@@ -83,7 +102,7 @@ pub(super) struct Rules {
     log: Vec<Option<Value>>,
     /// Where the log lost its end, each time that it did.
     cuts: Vec<i64>,
-    findings: Vec<Finding>,
+    findings: Findings,
     /// Copies of records whose writer may send again.
     resent: u64,
 }
@@ -174,7 +193,8 @@ impl Rules {
             // It was on its way when it was cut off, or came after that.
             return;
         }
-        let Some(index) = usize::try_from(offset).ok().filter(|index| *index < LONGEST) else {
+        let Some(index) = usize::try_from(offset).ok().filter(|index| *index < self.log.len() + LONGEST_GAP)
+        else {
             return self.add(Wrong::Skipped, format!("{reader} was given offset {offset}, beyond any log"));
         };
         if self.log.len() <= index {
@@ -191,15 +211,25 @@ impl Rules {
     }
 
     pub(super) fn add(&mut self, wrong: Wrong, what: String) {
-        self.findings.push(Finding { wrong, what });
+        self.findings.add(wrong, what);
     }
 
     /// The verdict, when the log was read from `log_start` to its end; with the number of copies that
     /// were forgiven.
     pub(super) fn finish(mut self, log_start: i64) -> (Vec<Finding>, u64) {
+        self.check(log_start);
+        (self.findings.kept, self.resent)
+    }
+
+    /// The same, with all findings counted.
+    pub(super) fn finish_counted(mut self, log_start: i64) -> Findings {
+        self.check(log_start);
+        self.findings
+    }
+
+    fn check(&mut self, log_start: i64) {
         self.check_log();
         self.check_acknowledged(log_start);
-        (self.findings, self.resent)
     }
 
     fn check_log(&mut self) {
@@ -207,7 +237,7 @@ impl Rules {
             let &Some(Value::Record(id)) = value else {
                 continue;
             };
-            let mut add = |wrong, what| self.findings.push(Finding { wrong, what });
+            let mut add = |wrong, what| self.findings.add(wrong, what);
             let writer = self.writers.get_mut(&id.writer);
             let sent = writer.and_then(|Writer { sends_again, is_forgiven, records, last }| {
                 Some((sends_again, is_forgiven, records.get_mut(id.number as usize)?, last))
@@ -253,7 +283,7 @@ impl Rules {
         for (&writer, Writer { records, .. }) in &self.writers {
             for (number, &Sent { fate, place }) in (0..).zip(records) {
                 let id = Id { writer, number };
-                let mut add = |wrong, what| self.findings.push(Finding { wrong, what });
+                let mut add = |wrong, what| self.findings.add(wrong, what);
                 let offset = match fate {
                     Fate::Acked(offset) => offset,
                     Fate::Pending | Fate::PendingAtCut(_) => {

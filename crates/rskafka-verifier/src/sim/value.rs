@@ -1,20 +1,23 @@
 //! What is appended: the content of a record follows from who sent it and its number.
 //!
-//! Invariant: a value that was read either is exactly that of one record, or is damaged.
+//! Invariant: a record that was read either is exactly one that was sent, or is damaged. A value has no line feed, so
+//! that a consumer's printed output is the values in the order of their offsets.
 
 use std::fmt;
 use std::sync::LazyLock;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use rskafka::record::{Headers, Record};
+use time::{Duration, OffsetDateTime};
 
-const HEAD: usize = 8;
 const LONGEST: usize = 80_000;
+/// Timestamps vary by this much and do not grow with the offset, as with clocks of several machines.
+const TIMESTAMP_SPREAD_MS: i64 = 60_000;
 
 /// What values are made of: a value is a head and a piece of this.
-static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut noise = vec![0; 2 * LONGEST];
-    fastrand::Rng::with_seed(0).fill(&mut noise);
-    noise
+static NOISE: LazyLock<String> = LazyLock::new(|| {
+    let mut random = fastrand::Rng::with_seed(0);
+    (0..2 * LONGEST).map(|_| random.alphanumeric()).collect()
 });
 
 /// Has all that is allocated once and for all be there.
@@ -36,11 +39,12 @@ impl fmt::Display for Id {
     }
 }
 
-/// What a value that was read is.
+/// What a record that was read is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Record(Id),
-    Damaged(String),
+    /// A box, because a million of these are kept.
+    Damaged(Box<str>),
 }
 
 impl fmt::Display for Value {
@@ -53,17 +57,37 @@ impl fmt::Display for Value {
 }
 
 impl Id {
+    /// Its value: writer, number, and letters that follow from both.
     pub(super) fn value(self) -> Bytes {
-        let (head, noise) = self.parts();
-        let mut value = BytesMut::with_capacity(HEAD + noise.len());
-        value.put_slice(&head);
-        value.put_slice(noise);
-        value.freeze()
+        self.value_by(&mut self.random()).into()
     }
 
-    fn parts(self) -> ([u8; HEAD], &'static [u8]) {
-        let both = u64::from(self.writer) << 32 | u64::from(self.number);
-        let mut random = fastrand::Rng::with_seed(both);
+    /// The whole record: of keys, headers and timestamps all that Kafka can hold, the timestamps shortly after `since`.
+    pub(super) fn record(self, since: OffsetDateTime) -> Record {
+        let mut random = self.random();
+        let value = self.value_by(&mut random);
+        let key = match random.u8(..8) {
+            0 | 1 => None,
+            2 => Some(Bytes::new()),
+            _ => Some(format!("key-{}", random.u16(..)).into()),
+        };
+        let headers: &[(&str, Option<&'static str>)] = match random.u8(..8) {
+            0 => &[("trace", Some("4bf92f3577b34da6"))],
+            1 => &[("attempt", Some("first")), ("attempt", Some("second"))],
+            2 => &[("note", None), ("größe", Some("")), ("note", Some("last"))],
+            _ => &[],
+        };
+        let mut all = Headers::new();
+        headers.iter().for_each(|(key, value)| all.push(*key, *value));
+        let timestamp = since + Duration::milliseconds(random.i64(0..TIMESTAMP_SPREAD_MS));
+        Record { key, value: Some(value.into()), headers: all, timestamp }
+    }
+
+    fn random(self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(u64::from(self.writer) << 32 | u64::from(self.number))
+    }
+
+    fn value_by(self, random: &mut fastrand::Rng) -> String {
         // Some values fill a pipe, or more than one fetch.
         let length = match random.u16(..1_000) {
             0 => random.usize(20_000..LONGEST),
@@ -71,42 +95,70 @@ impl Id {
             _ => random.usize(..200),
         };
         let start = random.usize(..LONGEST);
-        (both.to_be_bytes(), &NOISE[start..start + length])
-    }
-
-    fn is_of(self, value: &[u8]) -> bool {
-        let (head, noise) = self.parts();
-        value.split_at_checked(HEAD).is_some_and(|(first, rest)| first == head && rest == noise)
+        format!("{} {} {}", self.writer, self.number, &NOISE[start..start + length])
     }
 }
 
 impl Value {
+    /// What a value alone tells.
     pub(super) fn of(value: Option<&Bytes>) -> Self {
-        let Some(value) = value else {
-            return Self::Damaged("no value".to_owned());
-        };
-        let (Some(writer), Some(number)) =
-            (value.first_chunk(), value.get(4..).and_then(|rest| rest.first_chunk()))
-        else {
-            return Self::Damaged(format!("{} bytes", value.len()));
-        };
-        let id = Id { writer: u32::from_be_bytes(*writer), number: u32::from_be_bytes(*number) };
-        match id.is_of(value) {
-            true => Self::Record(id),
-            false => Self::Damaged(format!("it says that it is {id}, and is not")),
+        let text = value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+        let mut words = text.split(' ');
+        let mut word = || words.next()?.parse().ok();
+        match (word(), word()) {
+            (Some(writer), Some(number)) => {
+                let id = Id { writer, number };
+                if id.value() == text { Self::Record(id) } else { Self::differs(id, "value") }
+            }
+            _ => Self::Damaged("its value names no record".into()),
         }
     }
+
+    /// What a whole record is, one made by [`Id::record`] with the same `since`.
+    pub(super) fn of_record(found: &Record, since: OffsetDateTime) -> Self {
+        let value = Self::of(found.value.as_ref());
+        let Self::Record(id) = value else {
+            return value;
+        };
+        let Record { key, headers, timestamp, .. } = id.record(since);
+        let parts = [
+            ("key", found.key == key),
+            ("headers", found.headers == headers),
+            ("timestamp", found.timestamp == timestamp),
+        ];
+        let wrong = parts.iter().find(|(_, is_right)| !is_right);
+        wrong.map_or(value, |(part, _)| Self::differs(id, part))
+    }
+
+    fn differs(id: Id, part: &str) -> Self {
+        Self::Damaged(format!("it says that it is {id}, but has another {part}").into())
+    }
+}
+
+/// The bytes of a record: key, value and headers.
+pub(super) fn size(record: &Record) -> usize {
+    let size = |part: Option<&Bytes>| part.map_or(0, Bytes::len);
+    let headers: usize = record.headers.iter().map(|(key, value)| key.len() + size(value)).sum();
+    size(record.key.as_ref()) + size(record.value.as_ref()) + headers
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SINCE: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn records() -> impl Iterator<Item = (Id, Record)> {
+        let ids = (0..2_000).chain([u32::MAX]).map(|number| Id { writer: 3, number });
+        ids.map(|id| (id, id.record(SINCE)))
+    }
+
     #[test]
     fn a_value_is_known_and_any_change_of_it_is_damage() {
-        for number in 0..2_000 {
-            let id = Id { writer: 3, number };
+        for (id, record) in records() {
             let value = id.value();
+            assert_eq!(record.value.as_ref(), Some(&value));
+            assert!(value.iter().all(|byte| (b' '..=b'~').contains(byte)));
             assert_eq!(Value::of(Some(&value)), Value::Record(id));
             for at in [0, value.len() / 2, value.len() - 1] {
                 let mut changed = value.to_vec();
@@ -115,5 +167,44 @@ mod tests {
             }
         }
         assert!(matches!(Value::of(None), Value::Damaged(_)));
+    }
+
+    #[test]
+    fn the_records_have_all_that_kafka_can_hold() {
+        let records: Vec<Record> = records().map(|(_, record)| record).collect();
+        assert!(records.iter().any(|record| record.key.is_none()));
+        assert!(records.iter().any(|record| record.key.as_ref().is_some_and(Bytes::is_empty)));
+        assert!(records.iter().any(|record| record.headers.is_empty()));
+        assert!(records.iter().flat_map(|record| record.headers.iter()).any(|(_, value)| value.is_none()));
+        let repeats = |record: &Record| {
+            let keys: Vec<&Bytes> = record.headers.iter().map(|(key, _)| key).collect();
+            keys.len() > 1 && keys[0] == keys[1]
+        };
+        assert!(records.iter().any(repeats));
+        assert!(records.windows(2).any(|pair| pair[0].timestamp > pair[1].timestamp));
+    }
+
+    #[test]
+    fn a_difference_in_any_part_is_damage_and_the_part_is_named() {
+        let (id, intact) =
+            records().find(|(_, record)| record.headers.len() == 2 && record.key.is_some()).unwrap();
+        assert_eq!(Value::of_record(&intact, SINCE), Value::Record(id));
+        let damaged = |part: &str, damage: &dyn Fn(&mut Record)| {
+            let mut record = intact.clone();
+            damage(&mut record);
+            assert_eq!(Value::of_record(&record, SINCE), Value::differs(id, part));
+        };
+        damaged("key", &|record| record.key = None);
+        damaged("timestamp", &|record| record.timestamp += Duration::MILLISECOND);
+        damaged("headers", &|record| record.headers = Headers::new());
+        damaged("headers", &|record| {
+            let mut pairs: Vec<_> =
+                record.headers.iter().map(|(key, value)| (key.clone(), value.cloned())).collect();
+            pairs.reverse();
+            record.headers = pairs.into_iter().collect();
+        });
+        damaged("value", &|record| {
+            record.value = record.value.take().map(|value| value.slice(..value.len() - 1));
+        });
     }
 }

@@ -1,3 +1,5 @@
+mod histories;
+
 use super::*;
 
 const WRITER: u32 = 1;
@@ -116,7 +118,7 @@ fn what_was_called_not_written_is_never_read() {
 fn what_nobody_sent_and_what_is_damaged_is_found() {
     let unknown = Value::Record(Id { writer: 9, number: 0 });
     assert_eq!(findings(&[0], |rules| rules.read("r", at(1), 1, unknown)), [Wrong::NeverSent]);
-    let damaged = Value::Damaged("a bit".to_owned());
+    let damaged = Value::Damaged("a bit".into());
     assert_eq!(findings(&[0], |rules| rules.read("r", at(1), 1, damaged)), [Wrong::Corrupted]);
 }
 
