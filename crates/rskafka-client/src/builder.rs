@@ -160,8 +160,10 @@ impl ClientBuilder {
     /// one cause for each address.
     pub async fn build(self) -> Result<Client> {
         let Self { bootstrap_brokers, env, mut cluster, limits } = self;
-        for broker in bootstrap_brokers.iter().flat_map(|list| list.split(',')) {
-            let endpoint: Endpoint = broker.trim().parse().map_err(|error| {
+        // As Kafka's own client does, pass over what a doubled or trailing comma leaves empty.
+        let brokers = bootstrap_brokers.iter().flat_map(|list| list.split(','));
+        for broker in brokers.map(str::trim).filter(|broker| !broker.is_empty()) {
+            let endpoint: Endpoint = broker.parse().map_err(|error| {
                 Error::new(ErrorKind::InvalidArgument("a broker's address is not host:port"))
                     .with_source(error)
             })?;

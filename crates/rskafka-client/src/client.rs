@@ -27,8 +27,8 @@ impl Client {
 
     /// Sets up a client of the cluster that these brokers belong to.
     ///
-    /// Each is `host:port`, or several of these separated by commas, as in Kafka's `bootstrap.servers`. One
-    /// that answers is enough: it names all others.
+    /// Each is `host:port`, or several of these separated by commas, as in Kafka's `bootstrap.servers`; empty
+    /// entries are passed over. One that answers is enough: it names all others.
     ///
     /// ```
     /// # use rskafka_client::api::Client;

@@ -293,7 +293,12 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
-            Some(failure @ (Failure::Waited | Failure::UnknownPartition | Failure::OtherCluster { .. })) => {
+            Some(
+                failure @ (Failure::StillConnecting { .. }
+                | Failure::DeadlineBeforeSend
+                | Failure::UnknownPartition
+                | Failure::OtherCluster { .. }),
+            ) => {
                 write!(f, ": {failure}")
             }
             _ => Ok(()),

@@ -135,10 +135,11 @@ impl Ending {
             Failure::TopicRecreated => Self::TopicRecreated,
             Failure::NoLeader => Self::NoLeader,
             Failure::Closed | Failure::RuntimeGone => Self::ClientClosed,
-            Failure::Waited => Self::WaitedInLine,
+            Failure::DeadlineBeforeSend => Self::WaitedInLine,
             // Of what follows, nothing was asked but which cluster it is.
             failure if failure.is_throttled() => Self::Throttled,
             Failure::Open { .. }
+            | Failure::StillConnecting { .. }
             | Failure::Identity { .. }
             | Failure::Metadata { .. }
             | Failure::OtherCluster { .. }

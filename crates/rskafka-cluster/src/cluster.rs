@@ -1,22 +1,23 @@
 //! The handle to a cluster: which brokers can be asked, and what they last said.
 //!
-//! Invariant: one refresh of metadata is under way at a time, and whoever waited for it looks at its
-//! result before asking again.
+//! Invariant: one refresh of metadata is under way at a time, and callers that waited for it look at its
+//! result before they ask.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rskafka_protocol::ErrorCode;
 use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env, WithCauses};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address::BrokerAddress;
 use crate::metadata::{LeaderLookup, Metadata};
-use crate::peer::Peer;
 use crate::warnings::Warnings;
-use crate::{Broker, ClusterConfig, Error, Failure, Place, Topic, ask};
+use crate::{Broker, ClusterConfig, Error, Failure, Place, Topic, refresh};
 
 /// A cluster of brokers. Clones are the same cluster.
 #[derive(Debug, Clone)]
@@ -27,16 +28,29 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Inner {
     env: Env,
-    config: ClusterConfig,
+    config: Arc<ClusterConfig>,
     metadata: Mutex<Metadata>,
     /// What is kept for each address in use.
-    peers: Mutex<BTreeMap<Endpoint, Arc<Peer>>>,
+    addresses: Mutex<BTreeMap<Endpoint, Arc<BrokerAddress>>>,
     warnings: Mutex<Warnings>,
-    /// A task for each connection that is open.
+    /// A task for each connection that is open or being opened.
     connections: TaskTracker,
     closed: CancellationToken,
     refreshing: tokio::sync::Mutex<()>,
     runtime: Handle,
+}
+
+/// A cluster that is not kept by this.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakCluster {
+    inner: Weak<Inner>,
+}
+
+impl WeakCluster {
+    /// The cluster, if anybody else still has it.
+    pub(crate) fn upgrade(&self) -> Option<Cluster> {
+        self.inner.upgrade().map(|inner| Cluster { inner })
+    }
 }
 
 impl Cluster {
@@ -46,9 +60,9 @@ impl Cluster {
     pub async fn bootstrap(env: Env, config: ClusterConfig, deadline: Deadline) -> Result<Self, Error> {
         let inner = Inner {
             env,
-            config,
+            config: Arc::new(config),
             metadata: Mutex::default(),
-            peers: Mutex::default(),
+            addresses: Mutex::default(),
             warnings: Mutex::default(),
             connections: TaskTracker::new(),
             closed: CancellationToken::new(),
@@ -56,7 +70,7 @@ impl Cluster {
             runtime: Handle::current(),
         };
         let cluster = Self { inner: Arc::new(inner) };
-        cluster.ask_with_retries(&ask::no_topics(), deadline).await?;
+        cluster.ask_with_retries(&refresh::no_topics(), deadline).await?;
         Ok(cluster)
     }
 
@@ -77,13 +91,13 @@ impl Cluster {
 
     /// All topics that the client may see, asked for now; without those that are just being made or deleted.
     pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Error> {
-        let topics = self.ask_with_retries(&ask::all_topics(), deadline).await?;
+        let topics = self.ask_with_retries(&refresh::all_topics(), deadline).await?;
         Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok()).collect())
     }
 
     /// One topic, asked for now; the code is the broker's answer for it.
     pub async fn topic(&self, name: &str, deadline: Deadline) -> Result<Result<Topic, ErrorCode>, Error> {
-        let topics = self.ask_with_retries(&ask::topic(name), deadline).await?;
+        let topics = self.ask_with_retries(&refresh::topic(name), deadline).await?;
         let found = topics.into_iter().find(|(found, _)| found == name);
         Ok(found.map_or(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), |(_, topic)| topic))
     }
@@ -92,7 +106,7 @@ impl Cluster {
     /// what is under way fails with [`Failure::Closed`]. If the future is dropped, call it again.
     pub async fn close(&self) {
         self.inner.closed.cancel();
-        self.lock_peers().clear();
+        self.lock_addresses().clear();
         self.inner.connections.close();
         self.inner.connections.wait().await;
     }
@@ -111,9 +125,17 @@ impl Cluster {
         let _ = tokio::time::timeout(pause, self.closed().cancelled()).await;
     }
 
-    /// Runs a task that stands for an open connection.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.inner.connections.spawn_on(task, &self.inner.runtime);
+    /// Runs a task that stands for a connection which is open or being opened: `close` waits for it.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.inner.connections.spawn_on(task, &self.inner.runtime)
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakCluster {
+        WeakCluster { inner: Arc::downgrade(&self.inner) }
+    }
+
+    pub(crate) fn shared_config(&self) -> Arc<ClusterConfig> {
+        self.inner.config.clone()
     }
 
     /// Makes the next look at a topic's leaders ask a broker.
@@ -140,27 +162,27 @@ impl Cluster {
         self.inner.metadata.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn lock_peers(&self) -> MutexGuard<'_, BTreeMap<Endpoint, Arc<Peer>>> {
-        self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock_addresses(&self) -> MutexGuard<'_, BTreeMap<Endpoint, Arc<BrokerAddress>>> {
+        self.inner.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is kept for an address.
-    pub(crate) fn peer(&self, endpoint: &Endpoint) -> Arc<Peer> {
-        let mut peers = self.lock_peers();
-        if let Some(peer) = peers.get(endpoint) {
-            return peer.clone();
+    pub(crate) fn address(&self, endpoint: &Endpoint) -> Arc<BrokerAddress> {
+        let mut addresses = self.lock_addresses();
+        if let Some(address) = addresses.get(endpoint) {
+            return address.clone();
         }
-        peers.entry(endpoint.clone()).or_insert_with(|| Arc::new(Peer::new(endpoint))).clone()
+        addresses.entry(endpoint.clone()).or_insert_with(|| Arc::new(BrokerAddress::new(endpoint))).clone()
     }
 
     /// Warns of an address that cannot be connected to, if that is due.
     pub(crate) fn warn_unreachable(&self, endpoint: &Endpoint, failure: &Failure) {
-        // These say nothing about the address.
-        if matches!(failure, Failure::Closed | Failure::RuntimeGone | Failure::Waited) {
+        // The client's own end says nothing about the address.
+        if matches!(failure, Failure::Closed | Failure::RuntimeGone) {
             return;
         }
         let mut warnings = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if warnings.is_due(endpoint, self.env().now()) {
+        if warnings.note(endpoint, self.env().now()) {
             tracing::warn!(broker = %endpoint, failure = %WithCauses(failure), "cannot connect");
         }
     }
@@ -169,10 +191,10 @@ impl Cluster {
     pub fn stats(&self) -> Vec<(Option<i32>, Endpoint, BrokerStats)> {
         let ids: BTreeMap<_, _> =
             self.metadata().brokers().map(|broker| (broker.endpoint.clone(), broker.id)).collect();
-        let peers = self.lock_peers();
-        let stats = peers.values().map(|peer| {
-            let id = ids.get(&peer.endpoint).copied();
-            (id, peer.endpoint.clone(), peer.history.counters().snapshot())
+        let addresses = self.lock_addresses();
+        let stats = addresses.values().map(|address| {
+            let id = ids.get(&address.endpoint).copied();
+            (id, address.endpoint.clone(), address.memory.counters().snapshot())
         });
         stats.collect()
     }
@@ -183,7 +205,7 @@ impl Cluster {
         if let Some(broker) = known {
             return Ok(broker);
         }
-        self.ask_with_retries(&ask::no_topics(), deadline).await.map_err(|error| error.failure)?;
+        self.ask_with_retries(&refresh::no_topics(), deadline).await.map_err(|error| error.failure)?;
         let metadata = self.metadata();
         let any = metadata.brokers().next();
         metadata.controller().or(any).cloned().ok_or(Failure::NoReachableBroker { causes: Vec::new() })
@@ -197,11 +219,11 @@ impl Cluster {
         deadline: Deadline,
     ) -> Result<(), Failure> {
         let locked = tokio::time::timeout_at(deadline.instant(), self.inner.refreshing.lock()).await;
-        let _one_at_a_time = locked.map_err(|_| Failure::Waited)?;
+        let _one_at_a_time = locked.map_err(|_| Failure::DeadlineBeforeSend)?;
         if self.metadata().leader(topic, partition) != LeaderLookup::Ask {
             return Ok(());
         }
-        let topics = self.ask(&ask::topic(topic), deadline).await?;
+        let topics = self.ask_any(&refresh::topic(topic), deadline).await?;
         match topics.into_iter().find(|(name, _)| name == topic) {
             Some((_, Ok(_))) => Ok(()),
             Some((_, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))) | None => Err(Failure::UnknownTopic),

@@ -4,6 +4,7 @@
 //! how often; whether the last attempt may have taken effect can be told from it.
 
 use std::fmt;
+use std::time::Duration;
 
 use rskafka_protocol::{ApiKey, ErrorCode};
 use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, OpenErrorKind, WithCauses};
@@ -98,9 +99,15 @@ pub enum Failure {
     /// The runtime that the cluster lives on has ended.
     #[snafu(display("the runtime that the client was built on has ended"))]
     RuntimeGone,
-    /// The deadline passed before an attempt could be made.
-    #[snafu(display("waited in line until the deadline"))]
-    Waited,
+    /// The deadline passed while a connection was being made. That goes on for the next call.
+    #[snafu(display("still connecting after {after:?}"))]
+    StillConnecting {
+        /// How long it has taken so far.
+        after: Duration,
+    },
+    /// The deadline passed while another request for metadata was under way, which this one waited for.
+    #[snafu(display("waited for another request for metadata until the deadline"))]
+    DeadlineBeforeSend,
 }
 
 impl Failure {
@@ -138,7 +145,11 @@ impl Failure {
                     && !causes.iter().any(|cause| cause.failure.is_authentication())
             }
             // Addresses come right again: by the next metadata, or when a name leads back.
-            Self::OtherCluster { .. } | Self::OtherBroker { .. } | Self::NoLeader | Self::Waited => true,
+            Self::OtherCluster { .. }
+            | Self::OtherBroker { .. }
+            | Self::NoLeader
+            | Self::StillConnecting { .. }
+            | Self::DeadlineBeforeSend => true,
             Self::UnknownTopic
             | Self::UnknownPartition
             | Self::TopicRecreated
@@ -177,7 +188,7 @@ impl Failure {
         match self {
             Self::Open { source } => source.is_timeout(),
             Self::Call { source } | Self::Identity { source, .. } => source.is_timeout(),
-            Self::Waited => true,
+            Self::StillConnecting { .. } | Self::DeadlineBeforeSend => true,
             _ => false,
         }
     }

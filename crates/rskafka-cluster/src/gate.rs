@@ -1,128 +1,88 @@
-//! The way to one address: who may try to connect to it, and when (Java: `reconnect.backoff.ms`).
-//!
-//! Invariant: while attempts fail, one is made at a time and none before its pause is over, whatever
-//! number of lanes wants to; all that waited for it meanwhile get its failure.
+//! The way to one address: lets dials through when [`Admission`] says so.
+
+mod admission;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rskafka_transport::Deadline;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use rskafka_transport::Env;
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
-use crate::{Cluster, Failure};
+use self::admission::{Admission, Step};
+use crate::{Backoff, Failure};
 
-/// How many connections to one address may be made at once. Enough that handshakes overlap; few enough
-/// that a broker that comes back is not overrun, and that a dead one is found by a few.
-const AT_ONCE: u32 = 8;
-
-#[derive(Debug)]
-pub(crate) struct Gate {
-    turns: Semaphore,
-    /// Held by the one that may try while attempts fail.
-    alone: tokio::sync::Mutex<()>,
-    attempts: Mutex<Attempts>,
-}
-
-/// How attempts to connect have gone.
 #[derive(Debug, Default)]
-struct Attempts {
-    failed_in_a_row: u32,
-    /// When the next one may begin, after a failure.
-    not_before: Option<Instant>,
-    /// What the last one failed with.
-    last: Option<Failure>,
-    /// How many have failed so far.
-    failed: u64,
+pub(crate) struct Gate {
+    admission: Mutex<Admission>,
+    /// Told of each dial that ends.
+    ended: Notify,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        let turns = Semaphore::new(AT_ONCE as usize);
-        Self { turns, alone: tokio::sync::Mutex::default(), attempts: Mutex::default() }
-    }
-}
-
-/// Leave to connect.
+/// A dial under way. Dropped before it is told how the dial went, it stands for one that was given up.
 struct Turn<'a> {
-    _alone: Option<tokio::sync::MutexGuard<'a, ()>>,
-    _permits: SemaphorePermit<'a>,
+    gate: &'a Gate,
+    is_over: bool,
 }
 
 impl Gate {
-    /// Whether the last attempt failed.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.attempts().last.is_some()
+    /// What the last dial failed with; `None` after a success.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.admission().failure().cloned()
     }
 
     /// Connects with `open`, once it may. Cancel safe.
     pub(crate) async fn pass<T>(
         &self,
-        cluster: &Cluster,
-        deadline: Deadline,
+        env: &Env,
+        backoff: Backoff,
         open: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let failed_before = self.attempts().failed;
-        let Ok(turn) = timeout_at(deadline.instant(), self.turn()).await else {
-            return Err(self.attempts().last.clone().unwrap_or(Failure::Waited));
-        };
-        let _turn = turn?;
-        let (failed, not_before, last) = {
-            let attempts = self.attempts();
-            (attempts.failed, attempts.not_before, attempts.last.clone())
-        };
-        let env = cluster.env();
-        if let (Some(last), Some(not_before)) = (last, not_before) {
-            // Somebody has tried while this one waited; or there is no time for a try.
-            if failed != failed_before || deadline.is_over(not_before) {
-                return Err(last);
+        let mut turn = self.turn(env).await?;
+        let opened = open.await;
+        match &opened {
+            Ok(_) => turn.end(Admission::succeeded),
+            // The client's own end says nothing about the address.
+            Err(Failure::Closed | Failure::RuntimeGone) => {}
+            Err(failure) => {
+                let (now, random) = (env.now(), env.random());
+                turn.end(|admission| admission.failed(failure.clone(), now, backoff, random));
             }
-            sleep_until(not_before).await;
         }
-        let started = env.now();
-        let failure = match open.await {
-            Ok(opened) => {
-                let mut attempts = self.attempts();
-                *attempts = Attempts { failed: attempts.failed, ..Attempts::default() };
-                return Ok(opened);
-            }
-            Err(failure) => failure,
-        };
-        let mut attempts = self.attempts();
-        // Cut short by the caller's deadline: this says nothing about the address, so keep the earlier failure.
-        if failure.is_timeout() && env.now() - started < cluster.config().connection.connect_timeout {
-            return Err(attempts.last.clone().unwrap_or(failure));
-        }
-        if !matches!(failure, Failure::Closed | Failure::RuntimeGone) {
-            attempts.failed += 1;
-            attempts.failed_in_a_row = attempts.failed_in_a_row.saturating_add(1);
-            let pause = cluster.config().reconnect_backoff.pause(attempts.failed_in_a_row, env.random());
-            attempts.not_before = Some(Deadline::after(env.now(), pause).instant());
-            attempts.last = Some(failure.clone());
-        }
-        Err(failure)
+        opened
     }
 
-    /// A turn among others; alone, while attempts fail.
-    async fn turn(&self) -> Result<Turn<'_>, Failure> {
-        // The semaphore is never closed.
-        let closed = |_| Failure::Closed;
-        if self.is_failing() {
-            let alone = self.alone.lock().await;
-            // Those that waited for their turn alone go side by side once the address works.
-            if self.is_failing() {
-                let mut permits = self.turns.acquire_many(AT_ONCE).await.map_err(closed)?;
-                if self.is_failing() {
-                    return Ok(Turn { _alone: Some(alone), _permits: permits });
-                }
-                drop(permits.split(AT_ONCE as usize - 1));
-                return Ok(Turn { _alone: None, _permits: permits });
+    async fn turn(&self, env: &Env) -> Result<Turn<'_>, Failure> {
+        let ticket = self.admission().ticket();
+        loop {
+            // Made before the look, so that no end in between is missed.
+            let ended = self.ended.notified();
+            let step = self.admission().step(ticket, env.now());
+            match step {
+                Step::Begin => return Ok(Turn { gate: self, is_over: false }),
+                Step::Wait => ended.await,
+                Step::WaitUntil(moment) => drop(timeout_at(moment, ended).await),
+                Step::Fail(failure) => return Err(failure),
             }
         }
-        let permit = self.turns.acquire().await.map_err(closed)?;
-        Ok(Turn { _alone: None, _permits: permit })
     }
 
-    fn attempts(&self) -> MutexGuard<'_, Attempts> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    fn end(&mut self, event: impl FnOnce(&mut Admission)) {
+        self.is_over = true;
+        event(&mut self.gate.admission());
+        self.gate.ended.notify_waiters();
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.end(Admission::abandoned);
+        }
     }
 }

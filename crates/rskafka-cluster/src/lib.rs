@@ -3,15 +3,16 @@
 //! Invariant: a request is sent again only where the caller's verdict says so; no record is looked at
 //! here.
 
-mod ask;
+mod address;
 mod backoff;
 mod cluster;
 mod config;
+mod dial;
 mod error;
 mod gate;
 mod lane;
 mod metadata;
-mod peer;
+mod refresh;
 mod send;
 mod warnings;
 

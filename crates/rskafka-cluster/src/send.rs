@@ -210,7 +210,7 @@ impl Cluster {
             place.endpoint = Some(route.broker.endpoint.clone());
             attempts += 1;
             if attempts > 1 {
-                self.peer(&route.broker.endpoint).history.counters().retried();
+                self.address(&route.broker.endpoint).memory.counters().retried();
             }
             let outcome = self.attempt(&call, &route, build(&route)).await;
             let reference = outcome.as_ref().map(|reply| &reply.response);
@@ -274,17 +274,17 @@ impl Cluster {
         route: &Route,
         prepared: Prepared<R>,
     ) -> Result<Reply<R::Response>, Failure> {
-        let peer = self.peer(&route.broker.endpoint);
+        let address = self.address(&route.broker.endpoint);
         let lane = match call.via {
             Via::Own(lane) => lane,
-            Via::SharedProduce => &peer.produce,
-            Via::Control => &peer.control,
+            Via::SharedProduce => &address.produce,
+            Via::Control => &address.control,
         };
         let options =
             CallOptions { deadline: call.deadline, max_version: prepared.max_version, wait: prepared.wait };
         let mut is_first = true;
         loop {
-            let connection = lane.connection(self, &peer, Some(route.broker.id), call.deadline).await?;
+            let connection = lane.connection(self, &address, Some(route.broker.id), call.deadline).await?;
             match connection.call(&prepared.request, options).await {
                 Ok(reply) => return Ok(reply),
                 // The connection was ended while it was idle, or by another request, before a byte of this

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rskafka_transport::Endpoint;
 use tokio::time::Instant;
 
-/// Long enough for a log that people read, short enough that somebody who waits sees why.
+/// Long enough not to fill a log, short enough that somebody who waits for a client sees why.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// The addresses warned of within the last period.
@@ -18,8 +18,8 @@ pub(crate) struct Warnings {
 }
 
 impl Warnings {
-    /// Whether to warn of `endpoint` now.
-    pub(crate) fn is_due(&mut self, endpoint: &Endpoint, now: Instant) -> bool {
+    /// Notes a failure at `endpoint`; whether to warn of it now.
+    pub(crate) fn note(&mut self, endpoint: &Endpoint, now: Instant) -> bool {
         self.warned.retain(|_, warned| now.saturating_duration_since(*warned) < PERIOD);
         if self.warned.contains_key(endpoint) {
             return false;
@@ -40,7 +40,7 @@ mod tests {
         let (one, other) = (Endpoint::new("one", 9092), Endpoint::new("other", 9092));
         let begin = Env::system().now();
         let mut warnings = Warnings::default();
-        let mut due = |endpoint, after_ms| warnings.is_due(endpoint, begin + Duration::from_millis(after_ms));
+        let mut due = |endpoint, after_ms| warnings.note(endpoint, begin + Duration::from_millis(after_ms));
         assert!(due(&one, 0));
         assert!(!due(&one, 1));
         assert!(due(&other, 5_000));

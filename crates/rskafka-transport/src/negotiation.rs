@@ -16,6 +16,7 @@ use rskafka_protocol::{
     ApiKey, DecodeError, ErrorCode, Message, decode_response, decode_response_with_surplus,
 };
 
+use crate::address_memory::Taken;
 use crate::identity::{BrokerIdentity, IdentityCheck};
 use crate::versions::BrokerVersions;
 
@@ -34,7 +35,7 @@ pub(crate) struct Negotiation {
     began_with: i16,
     /// Whether the broker is known to take that.
     is_known: bool,
-    /// Whether a connection was closed because of the version asked.
+    /// Whether the broker has closed a connection, this one's or an earlier one, because of a higher version.
     was_closed: bool,
     /// The broker that the connection is meant for.
     expected: Option<BrokerIdentity>,
@@ -54,17 +55,19 @@ pub(crate) enum Step {
 
 impl Negotiation {
     /// `taken` is a version that the broker at this address takes, if one is known.
-    pub(crate) fn new(taken: Option<i16>, expected: Option<BrokerIdentity>) -> Self {
-        let version = taken.unwrap_or(ApiVersionsRequest::VERSIONS.max);
+    pub(crate) fn new(taken: Option<Taken>, expected: Option<BrokerIdentity>) -> Self {
+        let version = taken.map_or(ApiVersionsRequest::VERSIONS.max, |taken| taken.version);
         let is_known = taken.is_some();
-        Self { version, began_with: version, is_known, was_closed: false, expected, is_denied: false }
+        let was_closed = taken.is_some_and(|taken| taken.closes_above);
+        Self { version, began_with: version, is_known, was_closed, expected, is_denied: false }
     }
 
     /// The version with which the next connection to the address should begin.
-    pub(crate) fn to_begin_with(&self, versions: &BrokerVersions) -> i16 {
+    pub(crate) fn to_begin_with(&self, versions: &BrokerVersions) -> Taken {
         let newest = versions.version_of::<ApiVersionsRequest>(None).unwrap_or(self.version);
         // A broker that closes on a version is not believed to speak it.
-        if self.was_closed { self.version } else { newest }
+        let version = if self.was_closed { self.version } else { newest };
+        Taken { version, closes_above: self.was_closed }
     }
 
     /// What the broker said of the identity that it was told.
@@ -150,8 +153,12 @@ mod tests {
 
     use super::*;
 
-    fn negotiation(taken: Option<i16>) -> Negotiation {
-        Negotiation::new(taken, None)
+    fn taken(version: i16) -> Taken {
+        Taken { version, closes_above: false }
+    }
+
+    fn negotiation(version: Option<i16>) -> Negotiation {
+        Negotiation::new(version.map(taken), None)
     }
 
     fn answer(version: i16, error_code: ErrorCode, keys: &[(i16, i16, i16)]) -> Bytes {
@@ -214,9 +221,9 @@ mod tests {
         assert!(!negotiation.closed());
     }
 
-    fn meant_for_a_broker(taken: Option<i16>) -> Negotiation {
+    fn meant_for_a_broker(version: Option<i16>) -> Negotiation {
         let expected = BrokerIdentity { cluster_id: "ours".to_owned(), broker_id: 7 };
-        Negotiation::new(taken, Some(expected))
+        Negotiation::new(version.map(taken), Some(expected))
     }
 
     #[test]
@@ -251,7 +258,7 @@ mod tests {
         let learned = |mut negotiation: Negotiation, spoken: &[_]| {
             let frame = answer(negotiation.version(), ErrorCode::NONE, spoken);
             let Ok(Step::Done(versions, 0)) = negotiation.answered(&frame) else { panic!() };
-            negotiation.to_begin_with(&versions)
+            negotiation.to_begin_with(&versions).version
         };
         assert_eq!(learned(negotiation(Some(3)), &[(18, 0, 3)]), 3);
         assert_eq!(learned(negotiation(Some(3)), &[(18, 0, 9)]), 5, "the broker is newer now");
@@ -262,6 +269,19 @@ mod tests {
         let mut closed = negotiation(None);
         assert!(closed.closed());
         assert_eq!(learned(closed, &[(18, 0, 5)]), 3, "it says so, but closes on 5");
+    }
+
+    #[test]
+    fn a_broker_that_closes_on_a_version_that_it_names_is_not_asked_in_it_again() {
+        let mut negotiation = negotiation(None);
+        assert!(negotiation.closed());
+        for _ in 0..4 {
+            let frame = answer(negotiation.version(), ErrorCode::NONE, &[(18, 0, 5)]);
+            let Ok(Step::Done(versions, 0)) = negotiation.answered(&frame) else { panic!() };
+            let next = negotiation.to_begin_with(&versions);
+            assert_eq!(next, Taken { version: 3, closes_above: true });
+            negotiation = Negotiation::new(Some(next), None);
+        }
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::time::Duration;
 use rskafka::client::env::Env;
 use rskafka::client::error::ErrorKind;
 use rskafka::client::{Client, ClientBuilder, OffsetAt, Tls};
+use rskafka::fake::FakeClusterExt;
+use rskafka::protocol::ApiKey;
 use rskafka::record::Record;
-use rskafka_fake::FakeCluster;
+use rskafka_fake::{FakeCluster, Fault};
 use time::OffsetDateTime;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::LevelFilter;
@@ -125,6 +127,48 @@ async fn a_broker_that_goes_away_is_warned_of() {
     cluster.start_broker(1).await.unwrap();
     reading.await.unwrap().unwrap();
     assert_eq!(written.text(), text);
+}
+
+/// A broker in memory, and a client that knows it.
+async fn connected() -> (FakeCluster, Client) {
+    let cluster = FakeCluster::builder().brokers(1).in_memory().start().await.unwrap();
+    cluster.create_topic("wal", 1, 1).unwrap();
+    let env = cluster.env_builder().build();
+    (cluster.clone(), Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_hangs_is_warned_of_though_each_call_is_given_up_before() {
+    let (cluster, client) = connected().await;
+    let log = client.partition_client("wal", 0).await.unwrap();
+    let (written, _default) = subscribe(LevelFilter::WARN);
+    cluster.isolate_broker(1).unwrap();
+    for _ in 0..40 {
+        tokio::time::timeout(Duration::from_millis(500), log.fetch(0).into_future()).await.unwrap_err();
+    }
+    let text = written.text();
+    assert_eq!(text.matches("cannot connect broker=broker-1:9092 failure=").count(), 1, "{text}");
+    assert!(text.contains("timed out after 10s"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_time_to_connect_warns_of_no_healthy_broker_and_hides_no_later_cause() {
+    let cluster = FakeCluster::builder().brokers(1).in_memory().start().await.unwrap();
+    cluster.inject(Fault::delay(Duration::from_millis(500)).on(ApiKey::API_VERSIONS).always());
+    let env = cluster.env_builder().build();
+    let builder = Client::builder(cluster.bootstrap_servers()).env(env);
+    let (written, _default) = subscribe(LevelFilter::WARN);
+    let client = builder.api_timeout(Duration::from_secs(1)).build().await.unwrap();
+    cluster.clear_faults();
+    cluster.inject(Fault::delay(Duration::from_millis(1500)).on(ApiKey::API_VERSIONS).always());
+    cluster.cut_connections(1).unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    client.list_topics().await.unwrap_err();
+    assert_eq!(written.text(), "");
+    cluster.stop_broker(1).await.unwrap();
+    client.list_topics().await.unwrap_err();
+    let text = written.text();
+    assert_eq!(text.matches("cannot connect broker=broker-1:9092 failure=").count(), 1, "{text}");
 }
 
 #[tokio::test]

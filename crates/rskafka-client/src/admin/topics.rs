@@ -94,8 +94,9 @@ impl CreateTopic {
     /// Succeeds also if there is a topic of this name.
     ///
     /// That topic stays as it is, and is not compared with what was asked for: it may have fewer partitions
-    /// or replicas, and other configs. [`Client::list_topics`](crate::api::Client::list_topics) tells its partitions. As after a creation, the
-    /// call waits until each of its partitions has a leader that answers, and fails if one has none.
+    /// or replicas, and other configs. [`Client::list_topics`](crate::api::Client::list_topics) tells its
+    /// partitions. As after a creation, the call waits until each of its partitions has a leader that answers. If
+    /// one has no leader, it waits until the api timeout, and fails.
     pub fn if_missing(mut self) -> Self {
         self.if_missing = true;
         self

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use tokio::time::sleep;
 
 use super::*;
-use crate::ask;
+use crate::refresh;
 
 async fn look(cluster: &Cluster) {
-    cluster.ask(&ask::no_topics(), after(millis(5000))).await.unwrap();
+    cluster.ask_any(&refresh::no_topics(), after(millis(5000))).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -27,8 +27,8 @@ async fn brokers_that_cannot_be_reached_are_asked_last() {
     fake.miss_crashes_after(Duration::from_secs(3600));
     for id in [1, 2] {
         fake.stop_broker(id).await.unwrap();
-        let peer = cluster.peer(&Endpoint::new(format!("broker-{id}"), 9092));
-        let dialled = Lane::new().connection(&cluster, &peer, Some(id), after(millis(1000))).await;
+        let address = cluster.address(&Endpoint::new(format!("broker-{id}"), 9092));
+        let dialled = Lane::new().connection(&cluster, &address, Some(id), after(millis(1000))).await;
         dialled.unwrap_err();
     }
     for _ in 0..10 {
@@ -64,10 +64,10 @@ async fn nothing_is_kept_for_addresses_that_no_broker_has_any_more() {
         fake.advertise_address(1, &host, 9092).unwrap();
         fake.cut_connections(1).unwrap();
         look(&cluster).await;
-        let peer = cluster.peer(&Endpoint::new(host, 9092));
-        peer.control.connection(&cluster, &peer, Some(1), after(millis(1000))).await.unwrap();
+        let address = cluster.address(&Endpoint::new(host, 9092));
+        address.control.connection(&cluster, &address, Some(1), after(millis(1000))).await.unwrap();
     }
-    let known = (cluster.lock_peers().len(), cluster.metadata().brokers().count());
+    let known = (cluster.lock_addresses().len(), cluster.metadata().brokers().count());
     assert!(known.0 <= 3 && known.1 == 3, "{known:?}");
     sleep(millis(10)).await;
     assert!(fake.open_connections(1).unwrap() <= 2, "{}", fake.open_connections(1).unwrap());
@@ -116,7 +116,7 @@ async fn brokers_that_hang_leave_time_to_ask_the_last_one() {
     for _ in 0..10 {
         fake.cut_connections(3).unwrap();
         sleep(millis(1)).await;
-        cluster.ask(&ask::no_topics(), after(millis(1500))).await.unwrap();
+        cluster.ask_any(&refresh::no_topics(), after(millis(1500))).await.unwrap();
     }
     let hung = net.dialled().into_iter().filter(|host| host != "broker-3").count();
     assert!(hung > 0, "no broker that hangs was asked first");

@@ -4,14 +4,14 @@ use rskafka_fake::Fault;
 use tokio::time::sleep;
 
 use super::*;
-use crate::{Failure, ask};
+use crate::{Failure, refresh};
 
 /// All that is kept of a cluster.
 fn kept(cluster: &Cluster) -> (Vec<Broker>, Option<Broker>, String, Vec<Endpoint>) {
-    let peers = cluster.lock_peers().keys().cloned().collect();
+    let addresses = cluster.lock_addresses().keys().cloned().collect();
     let metadata = cluster.metadata();
     let leader = format!("{:?}", metadata.leader(TOPIC, 0));
-    (metadata.brokers().cloned().collect(), metadata.controller().cloned(), leader, peers)
+    (metadata.brokers().cloned().collect(), metadata.controller().cloned(), leader, addresses)
 }
 
 fn is_of_another_cluster(failure: &Failure) -> bool {
@@ -82,12 +82,33 @@ async fn a_client_that_is_sent_back_to_the_start_does_not_join_another_cluster()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_is_sent_back_to_the_start_keeps_the_pauses_of_addresses_that_fail() {
+    let (fake, cluster, net) = connected(fake(), 2).await;
+    fake.miss_crashes_after(Duration::from_secs(3600));
+    fake.stop_broker(2).await.unwrap();
+    let sent_back = Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(ApiKey::METADATA).at_broker(1).always();
+    fake.inject(sent_back);
+    let address = cluster.address(&Endpoint::new("broker-2", 9092));
+    let mut dials = 0;
+    let until = now() + Duration::from_secs(8);
+    while now() < until {
+        let dialled = Lane::new().connection(&cluster, &address, Some(2), after(millis(5000))).await;
+        dialled.unwrap_err();
+        cluster.ask_any(&refresh::no_topics(), after(millis(100))).await.unwrap_err();
+        dials += net.dialled().iter().filter(|host| *host == "broker-2").count();
+        sleep(millis(10)).await;
+    }
+    // After pauses of 50 ms to 1 s.
+    assert!(dials <= 16, "{dials} dials");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_round_of_questions_begins_again_only_once() {
     let (fake, cluster, net) = connected(fake(), 3).await;
     // So that a round without end comes to one.
     let sent_back =
         fake.inject(Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(ApiKey::METADATA).times(100));
-    let failure = cluster.ask(&ask::topic(TOPIC), after(millis(3000))).await.unwrap_err();
+    let failure = cluster.ask_any(&refresh::topic(TOPIC), after(millis(3000))).await.unwrap_err();
     assert!(failure.is_transient(), "{failure}");
     // One of the brokers known, then each of the three that the client was built from.
     assert_eq!((fake.struck(sent_back), net.dialled().len()), (4, 3));

@@ -3,7 +3,6 @@
 use tokio::time::sleep;
 
 use super::*;
-use crate::peer::Peer;
 
 /// The lane's connection to a broker, asked for on a task of its own.
 fn connecting(
@@ -14,8 +13,8 @@ fn connecting(
 ) -> tokio::task::JoinHandle<Result<rskafka_transport::Connection, Failure>> {
     let (cluster, lane, deadline) = (cluster.clone(), lane.clone(), after(time));
     tokio::spawn(async move {
-        let peer: Arc<Peer> = cluster.peer(&Endpoint::new(format!("broker-{broker}"), 9092));
-        lane.connection(&cluster, &peer, Some(broker), deadline).await
+        let address = cluster.address(&Endpoint::new(format!("broker-{broker}"), 9092));
+        lane.connection(&cluster, &address, Some(broker), deadline).await
     })
 }
 
@@ -42,6 +41,22 @@ async fn a_failure_at_one_broker_is_not_reported_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_hangs_holds_up_no_call_to_another_broker_on_its_lane() {
+    let (fake, cluster, _) = connected(fake(), 2).await;
+    fake.isolate_broker(1).unwrap();
+    let lane = Arc::new(Lane::new());
+    let first = connecting(&cluster, &lane, 1, millis(5000));
+    sleep(millis(1)).await;
+    let started = now();
+    connecting(&cluster, &lane, 2, millis(5000)).await.unwrap().unwrap();
+    assert!(started.elapsed() <= millis(1), "{:?}", started.elapsed());
+    fake.rejoin_broker(1).unwrap();
+    assert_eq!(first.await.unwrap().unwrap().endpoint().host, "broker-1", "it is still waited for");
+    let kept = connecting(&cluster, &lane, 2, millis(0)).await.unwrap().unwrap();
+    assert_eq!(kept.endpoint().host, "broker-2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_that_wait_for_one_dial_share_its_failure() {
     let (fake, cluster, net) = connected(fake(), 2).await;
     let lane = Arc::new(Lane::new());
@@ -57,8 +72,8 @@ async fn callers_that_wait_for_one_dial_share_its_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_patient_caller_behind_a_hasty_one_tries_itself() {
-    let (fake, cluster, _) = connected(fake(), 2).await;
+async fn a_patient_caller_gets_the_connection_that_a_hasty_one_before_it_had_no_time_for() {
+    let (fake, cluster, net) = connected(fake(), 2).await;
     let lane = Arc::new(Lane::new());
     fake.isolate_broker(1).unwrap();
     let hasty = connecting(&cluster, &lane, 1, millis(200));
@@ -68,6 +83,48 @@ async fn a_patient_caller_behind_a_hasty_one_tries_itself() {
     sleep(millis(300)).await;
     fake.rejoin_broker(1).unwrap();
     patient.await.unwrap().unwrap();
+    assert_eq!(net.dialled(), ["broker-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hasty_caller_at_an_address_that_fails_already_fails_no_patient_one_behind_it() {
+    let (fake, cluster, net) = connected(fake(), 2).await;
+    let lane = Arc::new(Lane::new());
+    // It stays in the metadata.
+    fake.miss_crashes_after(Duration::from_secs(3600));
+    fake.stop_broker(1).await.unwrap();
+    for _ in 0..6 {
+        connecting(&cluster, &lane, 1, millis(5000)).await.unwrap().unwrap_err();
+    }
+    fake.start_broker(1).await.unwrap();
+    net.dialled();
+    // The next dial begins in 0.8 s at the earliest.
+    let hasty = connecting(&cluster, &lane, 1, millis(20));
+    let patient = connecting(&cluster, &lane, 1, millis(5000));
+    let failure = hasty.await.unwrap().unwrap_err();
+    assert!(matches!(failure, Failure::Open { .. }), "it says why the address fails: {failure}");
+    patient.await.unwrap().unwrap();
+    assert_eq!(net.dialled(), ["broker-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_goes_on_without_its_caller_and_ends_with_its_lane_or_cluster() {
+    for is_kept in [true, false] {
+        let (fake, cluster, _) = connected(fake(), 1).await;
+        let lane = Arc::new(Lane::new());
+        fake.isolate_broker(1).unwrap();
+        let address = cluster.address(&Endpoint::new("broker-1", 9092));
+        for lane in [&*lane, &address.produce] {
+            lane.connection(&cluster, &address, Some(1), after(millis(100))).await.unwrap_err();
+        }
+        drop(address);
+        let kept = is_kept.then_some((lane, cluster));
+        sleep(millis(1)).await;
+        fake.rejoin_broker(1).unwrap();
+        sleep(millis(100)).await;
+        assert_eq!(fake.open_connections(1).unwrap(), if is_kept { 3 } else { 0 });
+        drop(kept);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -146,9 +146,12 @@ async fn a_client_takes_any_list_of_addresses() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     Client::new_plain([format!("{nobody},{first}")]).await.unwrap();
     Client::new_plain([format!("{nobody}, {first} ")]).await.unwrap();
+    // As with Kafka's own client, empty entries are passed over.
+    Client::new_plain([format!(",{nobody},, {first} ,")]).await.unwrap();
+    Client::new_plain([first, ""]).await.unwrap();
     // Such a future may move to another thread.
     tokio::spawn(Client::new_plain(brokers)).await.unwrap().unwrap();
-    for none in ["", ",", "host:1,", "host:1,,host:2"] {
+    for none in ["", ",", " , ", "host:1,host"] {
         let error = Client::new_plain([none]).await.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{none:?}: {error:?}");
     }

@@ -1,17 +1,19 @@
-//! Metadata: asking for it, and what its answers say of who answered.
+//! Metadata: asks brokers for it, and takes in what they answer.
 //!
-//! Invariant: no answer of another cluster is taken in; brokers that cannot be asked are replaced by those
+//! Invariant: no answer of another cluster is taken in. Brokers that cannot be asked are replaced by those
 //! that the cluster was built from, their names resolved again (KIP-899).
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use rskafka_protocol::{ApiKey, ErrorCode};
-use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, IdentityCheck, OpenError, Reply};
-use std::time::Duration;
+use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, Reply};
 
 use crate::{BrokerFailure, Cluster, Error, Failure, Place, Topic};
 
-/// How long one broker is waited for while there are others to ask: every look at a leader waits for it.
-const PATIENCE_WITH_ONE: Duration = Duration::from_secs(3);
+/// How long to wait for one broker while there are others to ask: every look at a leader waits for it.
+const MOST_FOR_ONE: Duration = Duration::from_secs(3);
 
 /// What an answer says of each topic.
 type Topics = Vec<(String, Result<Topic, ErrorCode>)>;
@@ -38,6 +40,16 @@ fn request() -> MetadataRequest {
     MetadataRequest { allow_auto_topic_creation: false, ..Default::default() }
 }
 
+/// Asks the broker that a connection leads to.
+pub(crate) async fn ask(
+    request: &MetadataRequest,
+    connection: &Connection,
+    deadline: Deadline,
+) -> Result<Reply<MetadataResponse>, Failure> {
+    let called = connection.call(request, CallOptions::new(deadline)).await;
+    called.map_err(|source| Failure::Call { source })
+}
+
 impl Cluster {
     pub(crate) async fn ask_with_retries(
         &self,
@@ -47,7 +59,7 @@ impl Cluster {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let failure = match self.ask(request, deadline).await {
+            let failure = match self.ask_any(request, deadline).await {
                 Ok(topics) => return Ok(topics),
                 Err(failure) => failure,
             };
@@ -65,7 +77,11 @@ impl Cluster {
 
     /// Asks one broker after the other until one answers.
     #[tracing::instrument(name = "call", level = "debug", skip_all, fields(api = "Metadata", topic = first_topic(request), broker))]
-    pub(crate) async fn ask(&self, request: &MetadataRequest, deadline: Deadline) -> Result<Topics, Failure> {
+    pub(crate) async fn ask_any(
+        &self,
+        request: &MetadataRequest,
+        deadline: Deadline,
+    ) -> Result<Topics, Failure> {
         if self.is_closed() {
             return Err(Failure::Closed);
         }
@@ -77,7 +93,7 @@ impl Cluster {
             let now = self.env().now();
             let mut share = deadline.remaining(now) / (candidates.len() as u32 + 1);
             if !candidates.is_empty() {
-                share = share.min(PATIENCE_WITH_ONE);
+                share = share.min(MOST_FOR_ONE);
             }
             tracing::Span::current().record("broker", tracing::field::display(&endpoint));
             match self.ask_one(request, &endpoint, Deadline::after(now, share)).await {
@@ -101,76 +117,22 @@ impl Cluster {
         endpoint: &Endpoint,
         deadline: Deadline,
     ) -> Result<Topics, Failure> {
-        let peer = self.peer(endpoint);
-        let connection = peer.control.connection(self, &peer, None, deadline).await?;
-        let topics = self.ask_on(request, &connection, deadline).await?;
+        let address = self.address(endpoint);
+        let connection = address.control.connection(self, &address, None, deadline).await?;
+        let answer = ask(request, &connection, deadline).await?;
+        let topics = self.take_metadata(request, answer, &connection)?;
         self.metadata().asked = Some(endpoint.clone());
         Ok(topics)
     }
 
-    /// Makes sure that a new connection leads into this cluster, and not to another broker than thought.
-    ///
-    /// An address may belong to another cluster by now, which would take appends by the topic's name (Produce
-    /// below version 13) or a fetch's offsets without a word. From Kafka 4.4 on the broker has compared itself
-    /// with `meant`, the broker that the request for its versions named. If it has not compared, or says that it
-    /// is another, this asks for metadata, which names the cluster and refreshes the list of brokers.
-    pub(crate) async fn check_identity(
-        &self,
-        connection: &Connection,
-        broker: Option<i32>,
-        meant: Option<i32>,
-        deadline: Deadline,
-    ) -> Result<(), Failure> {
-        let check = connection.identity_check();
-        if check == IdentityCheck::Confirmed {
-            return Ok(());
-        }
-        self.ask_on(&no_topics(), connection, deadline).await.map_err(|failure| match failure {
-            // Of the request that the connection is for, nothing was sent yet.
-            Failure::Call { source } => {
-                let may_want_sasl =
-                    !self.config().connection.security.has_sasl() && source.is_closed_by_broker();
-                Failure::Identity { may_want_sasl, source }
-            }
-            failure => failure,
-        })?;
-        let found = self.metadata().broker_at(connection.endpoint());
-        match (broker, found) {
-            (Some(expected), Some(found)) if found != expected => {
-                Err(Failure::OtherBroker { expected, found })
-            }
-            // Its metadata does not name another broker for this address, so follow its REBOOTSTRAP_REQUIRED.
-            _ if check == IdentityCheck::Denied && (found.is_none() || found == meant) => {
-                self.begin_again();
-                Err(Failure::Metadata { code: ErrorCode::REBOOTSTRAP_REQUIRED })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Forgets the brokers, so that the addresses that the cluster was built from are asked next (KIP-1102).
-    fn begin_again(&self) {
-        self.metadata().forget();
-        self.lock_peers().clear();
-    }
-
-    /// What a connection that was not opened failed with.
-    pub(crate) fn not_opened(&self, source: OpenError) -> Failure {
-        let failure = Failure::Open { source };
-        if failure.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) {
-            self.begin_again();
-        }
-        failure
-    }
-
-    async fn ask_on(
+    /// Takes in an answer, unless it comes from another cluster: then the connection ends.
+    pub(crate) fn take_metadata(
         &self,
         request: &MetadataRequest,
+        answer: Reply<MetadataResponse>,
         connection: &Connection,
-        deadline: Deadline,
     ) -> Result<Topics, Failure> {
-        let called = connection.call(request, CallOptions::new(deadline)).await;
-        let Reply { version, response, .. } = called.map_err(|source| Failure::Call { source })?;
+        let Reply { version, response, .. } = answer;
         if let Err(code) = response.error_code.ok() {
             if code == ErrorCode::REBOOTSTRAP_REQUIRED {
                 self.begin_again();
@@ -178,10 +140,20 @@ impl Cluster {
             return Err(Failure::Metadata { code });
         }
         let applied = self.apply(version, &response, request.topics.is_none());
-        if applied.is_err() {
-            connection.close().await;
-        }
-        applied
+        applied.inspect_err(|_| connection.end())
+    }
+
+    /// Forgets the brokers, so that the addresses that the cluster was built from are asked next (KIP-1102).
+    /// Addresses that cannot be connected to keep their pauses: the client may be sent back many times meanwhile.
+    pub(crate) fn begin_again(&self) {
+        self.metadata().forget();
+        let mut addresses = self.lock_addresses();
+        addresses.retain(|_, address| {
+            // A broker that sends the client back can be connected to.
+            let failure = address.gate.failure();
+            failure.is_some_and(|failure| failure.code() != Some(ErrorCode::REBOOTSTRAP_REQUIRED))
+        });
+        addresses.values_mut().for_each(|address| *address = Arc::new(address.without_connections()));
     }
 
     fn apply(
@@ -195,8 +167,7 @@ impl Cluster {
         let topics = metadata.apply(version, response, is_list_of_all);
         let brokers: Vec<_> = metadata.brokers().map(|broker| broker.endpoint.clone()).collect();
         drop(metadata);
-        // What is kept for addresses that no broker has any more goes.
-        self.lock_peers().retain(|endpoint, _| brokers.contains(endpoint));
+        self.lock_addresses().retain(|endpoint, _| brokers.contains(endpoint));
         Ok(topics)
     }
 
@@ -212,10 +183,10 @@ impl Cluster {
         let mut candidates: Vec<_> = self.config().bootstrap.iter().rev().cloned().collect();
         candidates.retain(|endpoint| !brokers.contains(endpoint));
         candidates.extend(brokers);
-        let peers = self.lock_peers();
-        candidates.sort_by_key(|endpoint| match peers.get(endpoint) {
-            Some(peer) if peer.gate.is_failing() => 0,
-            Some(peer) if peer.control.is_open() => 2,
+        let addresses = self.lock_addresses();
+        candidates.sort_by_key(|endpoint| match addresses.get(endpoint) {
+            Some(address) if address.gate.failure().is_some() => 0,
+            Some(address) if address.control.is_open() => 2,
             _ => 1,
         });
         candidates

@@ -1,0 +1,202 @@
+//! Opening a connection: on a task of its own, for all that wait for it.
+//!
+//! Before a request uses a new connection, it is known to lead into this cluster. An address may belong to
+//! another cluster by now, which would take appends by the topic's name (Produce below version 13) or a fetch's
+//! offsets without a word. From Kafka 4.4 on the broker has compared itself with the one that the request for its
+//! versions named. If it has not compared, or says that it is another, it is asked for metadata, which names the
+//! cluster and refreshes the list of brokers.
+
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+
+use rskafka_protocol::ErrorCode;
+use rskafka_transport::{AddressMemory, Connection, Deadline, Endpoint, Env, IdentityCheck};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::address::BrokerAddress;
+use crate::cluster::WeakCluster;
+use crate::gate::Gate;
+use crate::lane::Slot;
+use crate::{Cluster, ClusterConfig, Failure, refresh};
+
+/// A connection that is being opened. Given up when the last handle is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Dial {
+    opened: watch::Receiver<Option<Result<Connection, Failure>>>,
+    began: Instant,
+    _task: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Dial {
+    /// Dials on the cluster's runtime, whichever one the caller is on. `number` is the dial's on its lane.
+    pub(crate) fn begin(
+        cluster: &Cluster,
+        address: &BrokerAddress,
+        broker: Option<i32>,
+        slot: Weak<Slot>,
+        number: u64,
+    ) -> Self {
+        let (sender, opened) = watch::channel(None);
+        let dialling = Dialling {
+            cluster: cluster.downgrade(),
+            env: cluster.env().clone(),
+            config: cluster.shared_config(),
+            endpoint: address.endpoint.clone(),
+            gate: address.gate.clone(),
+            memory: address.memory.clone(),
+            broker,
+        };
+        let closed = cluster.closed().clone();
+        let task = cluster.spawn(async move {
+            let opened = tokio::select! { biased;
+                () = closed.cancelled() => Err(Failure::Closed),
+                opened = dialling.open_in_turn() => opened,
+            };
+            sender.send_replace(Some(dialling.end(opened, &slot, number)));
+        });
+        Self { opened, began: cluster.env().now(), _task: Arc::new(AbortOnDropHandle::new(task)) }
+    }
+
+    /// Waits for the connection. Cancel safe.
+    pub(crate) async fn opened(&self) -> Result<Connection, Failure> {
+        let mut opened = self.opened.clone();
+        match opened.wait_for(Option::is_some).await {
+            Ok(opened) => opened.clone().unwrap_or(Err(Failure::RuntimeGone)),
+            Err(_) => Err(Failure::RuntimeGone),
+        }
+    }
+
+    /// What a caller fails with whose time is over before the dial has ended.
+    pub(crate) fn not_opened_yet(&self, now: Instant) -> Failure {
+        Failure::StillConnecting { after: now - self.began }
+    }
+}
+
+/// What a dial needs. It keeps neither the cluster nor a lane alive.
+struct Dialling {
+    cluster: WeakCluster,
+    env: Env,
+    config: Arc<ClusterConfig>,
+    endpoint: Endpoint,
+    gate: Arc<Gate>,
+    memory: Arc<AddressMemory>,
+    /// The broker that the connection is for, if it is for a certain one.
+    broker: Option<i32>,
+}
+
+impl Dialling {
+    async fn open_in_turn(&self) -> Result<Connection, Failure> {
+        self.gate.pass(&self.env, self.config.reconnect_backoff, self.open()).await
+    }
+
+    async fn open(&self) -> Result<Connection, Failure> {
+        let config = &self.config.connection;
+        let deadline = Deadline::after(self.env.now(), config.connect_timeout);
+        let meant = self.cluster()?.metadata().identity(&self.endpoint, self.broker);
+        let meant_id = meant.as_ref().map(|meant| meant.broker_id);
+        let opened =
+            Connection::open_after(&self.env, &self.endpoint, config, &self.memory, meant, deadline).await;
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(source) => {
+                let failure = Failure::Open { source };
+                if failure.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) {
+                    self.cluster()?.begin_again();
+                }
+                return Err(failure);
+            }
+        };
+        if connection.identity_check() != IdentityCheck::Confirmed {
+            self.check_identity(&connection, meant_id, deadline).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Asks the broker for metadata, and finds out by it where the connection leads.
+    async fn check_identity(
+        &self,
+        connection: &Connection,
+        meant: Option<i32>,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        let answer = refresh::ask(&refresh::no_topics(), connection, deadline).await;
+        let answer = answer.map_err(|failure| match failure {
+            // Of the request that the connection is for, nothing was sent yet.
+            Failure::Call { source } => {
+                let may_want_sasl =
+                    !self.config.connection.security.has_sasl() && source.is_closed_by_broker();
+                Failure::Identity { may_want_sasl, source }
+            }
+            failure => failure,
+        })?;
+        let cluster = self.cluster()?;
+        cluster.take_metadata(&refresh::no_topics(), answer, connection)?;
+        let found = cluster.metadata().broker_at(connection.endpoint());
+        match (self.broker, found) {
+            (Some(expected), Some(found)) if found != expected => {
+                Err(Failure::OtherBroker { expected, found })
+            }
+            // Its metadata does not name another broker for this address, so follow its REBOOTSTRAP_REQUIRED.
+            _ if connection.identity_check() == IdentityCheck::Denied
+                && (found.is_none() || found == meant) =>
+            {
+                cluster.begin_again();
+                Err(Failure::Metadata { code: ErrorCode::REBOOTSTRAP_REQUIRED })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn cluster(&self) -> Result<Cluster, Failure> {
+        self.cluster.upgrade().ok_or(Failure::Closed)
+    }
+
+    /// Gives the lane its connection, if it still waits for this dial.
+    fn end(
+        &self,
+        opened: Result<Connection, Failure>,
+        slot: &Weak<Slot>,
+        number: u64,
+    ) -> Result<Connection, Failure> {
+        let cluster = self.cluster()?;
+        match &opened {
+            Ok(connection) => watch_end(&cluster, connection, slot.clone()),
+            Err(failure) => cluster.warn_unreachable(&self.endpoint, failure),
+        }
+        if let Some(slot) = slot.upgrade() {
+            match &opened {
+                Ok(connection) => {
+                    if slot.lock().opened(number, connection.clone()) {
+                        self.memory.counters().reconnected();
+                    }
+                }
+                Err(_) => slot.lock().failed(number, self.env.now(), self.config.backoff.max),
+            }
+        }
+        opened
+    }
+}
+
+/// Ends a connection when the cluster is closed, also one whose place another has taken; and has its lane let go
+/// of it when it has ended.
+fn watch_end(cluster: &Cluster, connection: &Connection, slot: Weak<Slot>) {
+    let (ended, connection) = (connection.ended(), connection.downgrade());
+    let closed = cluster.closed().clone();
+    cluster.spawn(async move {
+        let mut ended = pin!(ended);
+        tokio::select! { biased;
+            () = &mut ended => {}
+            () = closed.cancelled() => {
+                if let Some(connection) = connection.upgrade() {
+                    connection.end();
+                }
+                ended.await;
+            }
+        }
+        if let Some(slot) = slot.upgrade() {
+            slot.lock().ended();
+        }
+    });
+}

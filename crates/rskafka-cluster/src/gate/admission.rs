@@ -1,0 +1,208 @@
+//! Which of the dials that want to connect to one address may begin, and when (Java: `reconnect.backoff.ms`).
+//!
+//! Invariant: while dials fail, one is under way at a time and none begins before the pause is over, however
+//! many wait; all that waited while one failed get its failure.
+
+use tokio::time::Instant;
+
+use crate::{Backoff, Failure};
+
+/// How many dials to one address may be under way at once. Enough that handshakes overlap; few enough that a
+/// broker that comes back is not overrun, and that a dead one is found by a few.
+pub(crate) const AT_ONCE: u32 = 8;
+
+/// How dials to one address have gone.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    under_way: u32,
+    failed_in_a_row: u32,
+    /// How many have failed so far.
+    failed: u64,
+    /// What the last one failed with, and when the next one may begin. `None` after a success.
+    last: Option<(Failure, Instant)>,
+}
+
+/// A dial that waits until it may begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticket {
+    failed_before: u64,
+}
+
+/// What a dial that waits is to do.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Connect. It counts as under way until it succeeds, fails, or is abandoned.
+    Begin,
+    /// Ask again once another dial has ended.
+    Wait,
+    /// Ask again at this moment, or once another dial has ended.
+    WaitUntil(Instant),
+    /// Fail like another dial, which was made meanwhile.
+    Fail(Failure),
+}
+
+impl Admission {
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket { failed_before: self.failed }
+    }
+
+    /// What the last dial failed with; `None` after a success.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.last.as_ref().map(|(failure, _)| failure)
+    }
+
+    pub(crate) fn step(&mut self, ticket: Ticket, now: Instant) -> Step {
+        let most = if self.last.is_some() { 1 } else { AT_ONCE };
+        match &self.last {
+            Some((failure, _)) if self.failed != ticket.failed_before => Step::Fail(failure.clone()),
+            _ if self.under_way >= most => Step::Wait,
+            Some((_, not_before)) if now < *not_before => Step::WaitUntil(*not_before),
+            _ => {
+                self.under_way += 1;
+                Step::Begin
+            }
+        }
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.under_way -= 1;
+        self.failed_in_a_row = 0;
+        self.last = None;
+    }
+
+    pub(crate) fn failed(&mut self, failure: Failure, now: Instant, backoff: Backoff, random: u64) {
+        self.under_way -= 1;
+        self.failed += 1;
+        // Several that were under way at once have found out the same.
+        if self.under_way == 0 {
+            self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+        }
+        let pause = backoff.pause(self.failed_in_a_row, random);
+        self.last = Some((failure, now + pause));
+    }
+
+    /// A dial was given up before its end, which says nothing about the address.
+    pub(crate) fn abandoned(&mut self) {
+        self.under_way -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff { initial: Duration::from_millis(50), max: Duration::from_secs(1) };
+
+    #[derive(Debug, Clone, Copy)]
+    enum Event {
+        Arrive,
+        Succeed,
+        Fail,
+        Abandon,
+        Later(u64),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => Just(Event::Arrive),
+            1 => Just(Event::Succeed),
+            3 => Just(Event::Fail),
+            1 => Just(Event::Abandon),
+            3 => (0..400u64).prop_map(Event::Later),
+        ]
+    }
+
+    fn begins(admission: &mut Admission, now: Instant) -> bool {
+        let ticket = admission.ticket();
+        matches!(admission.step(ticket, now), Step::Begin)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "any moment will do")]
+    fn begin() -> Instant {
+        Instant::now()
+    }
+
+    proptest! {
+        #[test]
+        fn while_dials_fail_one_is_under_way_at_a_time_after_its_pause_and_those_that_wait_share_its_failure(
+            events in prop::collection::vec(event(), 1..120),
+        ) {
+            let (mut admission, mut now) = (Admission::default(), begin());
+            let (mut waiting, mut under_way) = (Vec::<(Ticket, bool)>::new(), 0u32);
+            let mut fails_until: Option<Instant> = None;
+            for event in events {
+                match event {
+                    Event::Arrive => waiting.push((admission.ticket(), false)),
+                    Event::Later(millis) => now += Duration::from_millis(millis),
+                    Event::Succeed if under_way > 0 => {
+                        admission.succeeded();
+                        (under_way, fails_until) = (under_way - 1, None);
+                    }
+                    Event::Fail if under_way > 0 => {
+                        admission.failed(Failure::NoLeader, now, BACKOFF, 0);
+                        (under_way, fails_until) = (under_way - 1, Some(now + BACKOFF.initial * 8 / 10));
+                        waiting.iter_mut().for_each(|(_, has_failed)| *has_failed = true);
+                    }
+                    Event::Abandon if under_way > 0 => {
+                        admission.abandoned();
+                        under_way -= 1;
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(admission.failure().is_some(), fails_until.is_some());
+                let mut left = Vec::new();
+                for (ticket, has_failed) in waiting {
+                    match admission.step(ticket, now) {
+                        Step::Begin => {
+                            under_way += 1;
+                            prop_assert!(under_way <= AT_ONCE);
+                            if let Some(not_before) = fails_until {
+                                prop_assert_eq!(under_way, 1);
+                                prop_assert!(now >= not_before && !has_failed);
+                            }
+                        }
+                        Step::Fail(_) => prop_assert!(has_failed && fails_until.is_some()),
+                        Step::Wait => {
+                            prop_assert!(under_way > 0);
+                            left.push((ticket, has_failed));
+                        }
+                        Step::WaitUntil(moment) => {
+                            prop_assert!(moment > now && under_way == 0);
+                            left.push((ticket, has_failed));
+                        }
+                    }
+                }
+                waiting = left;
+            }
+        }
+    }
+
+    #[test]
+    fn pauses_grow_with_each_failure_but_not_with_those_of_one_moment_and_begin_again_after_a_success() {
+        let (mut admission, now) = (Admission::default(), begin());
+        for _ in 0..AT_ONCE {
+            assert!(begins(&mut admission, now));
+        }
+        assert!(!begins(&mut admission, now));
+        let mut pauses = Vec::new();
+        let mut fail = |admission: &mut Admission| {
+            admission.failed(Failure::NoLeader, now, BACKOFF, 200);
+            pauses.push(admission.last.as_ref().unwrap().1 - now);
+        };
+        (0..AT_ONCE).for_each(|_| fail(&mut admission));
+        for _ in 0..3 {
+            assert!(begins(&mut admission, now + BACKOFF.max));
+            fail(&mut admission);
+        }
+        assert!(begins(&mut admission, now + BACKOFF.max));
+        admission.succeeded();
+        assert!(begins(&mut admission, now));
+        fail(&mut admission);
+        let millis: Vec<_> = pauses[AT_ONCE as usize - 1..].iter().map(|pause| pause.as_millis()).collect();
+        assert_eq!(millis, [50, 100, 200, 400, 50]);
+    }
+}
