@@ -10,7 +10,6 @@ mod core;
 mod error;
 mod fetch;
 mod offsets;
-mod outcome;
 mod partition;
 mod partition_client;
 mod produce;
@@ -33,7 +32,7 @@ pub mod api {
 
 /// Errors and what they say of the data.
 pub mod errors {
-    pub use crate::error::{Error, ErrorKind, Outcome, Result};
+    pub use crate::error::{Error, ErrorClass, ErrorKind, Outcome, Result};
 }
 
 /// What a client counts.

@@ -4,11 +4,11 @@
 
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Attempt, Call, News, Prepared, Route, Target, Verdict, Via};
+use rskafka_protocol::Uuid;
 use rskafka_protocol::messages::list_offsets::{
     EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
     ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
-use rskafka_protocol::{ErrorCode, Uuid};
 use time::OffsetDateTime;
 
 use crate::core::Core;
@@ -69,8 +69,7 @@ async fn check_topic(partition: &Partition, deadline: Deadline) -> Result<()> {
     match topic.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))? {
         Ok(topic) if topic.id == partition.topic_id => Ok(()),
         Ok(_) => Err(Error::new(ErrorKind::TopicRecreated)),
-        Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => Err(Error::new(ErrorKind::UnknownTopicOrPartition)),
-        Err(code) => Err(Error::new(ErrorKind::Broker(code))),
+        Err(code) => Err(Error::of_topic(code)),
     }
 }
 
@@ -122,7 +121,7 @@ pub(crate) async fn list_at(
     let answer = core.cluster().send(Call { target, via: Via::Control, deadline }, build, decide).await;
     let answer = answer.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
     let found = partition_of(&answer.reply.response, index).cloned();
-    found.ok_or_else(|| Error::new(ErrorKind::InvalidAnswer))
+    found.ok_or_else(|| Error::new(ErrorKind::InvalidAnswer).with_outcome(Outcome::NotWritten))
 }
 
 fn partition_of(response: &ListOffsetsResponse, index: i32) -> Option<&ListOffsetsPartitionResponse> {

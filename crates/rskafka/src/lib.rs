@@ -82,7 +82,7 @@ pub mod client {
     /// Errors, and what they say of the data.
     pub mod error {
         pub use rskafka_client::cluster::transport::BoxError;
-        pub use rskafka_client::errors::{Error, ErrorKind, Outcome, Result};
+        pub use rskafka_client::errors::{Error, ErrorClass, ErrorKind, Outcome, Result};
     }
 
     /// What a client counts.

@@ -16,9 +16,8 @@ use rskafka_protocol::messages::list_offsets::EARLIEST_TIMESTAMP;
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 use crate::core::Core;
-use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::error::{Case, Error, Outcome, Result};
 use crate::offsets;
-use crate::outcome::Ending;
 
 pub use rskafka_cluster::{Partition, Topic};
 
@@ -156,7 +155,7 @@ async fn wait_until_served(core: &Core, name: &str, deadline: Deadline) -> Resul
             }
             Err(code) if !code.is_retriable() => {
                 // CREATE permission does not imply DESCRIBE.
-                return Err(Error::new(ErrorKind::Broker(code)).with_api(ApiKey::METADATA).with_topic(name));
+                return Err(Error::of_topic(code).with_api(ApiKey::METADATA).with_topic(name));
             }
             _ => {}
         }
@@ -164,7 +163,7 @@ async fn wait_until_served(core: &Core, name: &str, deadline: Deadline) -> Resul
         let env = core.cluster().env();
         let pause = core.cluster().config().backoff.pause(rounds, env.random());
         if deadline.remaining(env.now()) <= pause {
-            return Err(Error::of_ending(Ending::TimedOut).with_api(ApiKey::METADATA).with_topic(name));
+            return Err(Error::of_ending(Case::TimedOut).with_api(ApiKey::METADATA).with_topic(name));
         }
         tokio::time::sleep(pause).await;
     };

@@ -29,7 +29,9 @@ pub(crate) async fn ask_leader(partition: &Partition, spec: FetchSpec) -> Result
     let Answer { reply, route } = answer;
     match take_partition(reply.response, partition.index) {
         Some(data) => Ok((data, route.broker)),
-        None => Err(Error::new(ErrorKind::InvalidAnswer).with_broker(&route.broker)),
+        None => Err(Error::new(ErrorKind::InvalidAnswer)
+            .with_outcome(Outcome::NotWritten)
+            .with_broker(&route.broker)),
     }
 }
 

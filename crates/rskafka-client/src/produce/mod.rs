@@ -3,6 +3,7 @@
 //! Invariant: a batch is sent again only if it surely was not written.
 
 mod encode;
+mod fate;
 mod line;
 mod queue;
 mod request;
@@ -21,8 +22,7 @@ pub use self::request::{Acks, Produced};
 
 use self::line::Append;
 use self::task::ProduceTask;
-use crate::error::{Error, Result};
-use crate::outcome::Ending;
+use crate::error::{Case, Error, Result};
 use crate::record::{Payload, Record, RecordHeaders};
 
 /// A produce under way: `.await` it for what was appended.
@@ -60,14 +60,11 @@ impl Future for Produce {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.get_mut().state {
-            State::Refused(error) => {
-                Poll::Ready(Err(error.take().unwrap_or_else(|| Error::of_ending(Ending::WaitedInLine))))
-            }
+            State::Refused(error) => Poll::Ready(Err(error.take().expect("`Produce` polled after its end"))),
             State::InLine { result, line, .. } => Pin::new(result).poll(cx).map(|received| {
                 // The line's task is gone without an answer: its runtime was shut down.
                 received.unwrap_or_else(|_| {
-                    let Line { partition, .. } = &**line;
-                    Err(Error::of_ending(Ending::RuntimeGone).with_place(&partition.topic, partition.index))
+                    Err(line.partition.located(Error::of_ending(Case::RuntimeGone), ApiKey::PRODUCE))
                 })
             }),
         }

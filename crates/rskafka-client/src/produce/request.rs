@@ -12,8 +12,8 @@ use rskafka_protocol::messages::produce::{
 use rskafka_protocol::records::RecordBatch;
 use time::OffsetDateTime;
 
+use super::fate;
 use crate::error::Outcome;
-use crate::outcome::Judgement;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 use crate::time::from_millis_if_any;
 
@@ -83,7 +83,7 @@ pub(crate) fn produce(
 pub(crate) fn decide(index: i32, attempt: Attempt<'_, ProduceResponse>) -> Verdict {
     let response = match attempt.outcome {
         Ok(response) => response,
-        Err(failure) if Judgement::of_failure(failure).outcome == Outcome::NotWritten => {
+        Err(failure) if fate::of_failure(failure) == Outcome::NotWritten => {
             return Verdict::of_failure(failure);
         }
         Err(_) => return Verdict::Fail(News::of_failure()),
@@ -97,10 +97,8 @@ pub(crate) fn decide(index: i32, attempt: Attempt<'_, ProduceResponse>) -> Verdi
         // Without an offset the batch was written, but nobody can say where.
         ErrorCode::NONE if partition.base_offset < 0 => Verdict::Fail(News::default()),
         ErrorCode::NONE => Verdict::Done,
-        _ => match Judgement::of_code(code) {
-            Judgement { outcome: Outcome::NotWritten, is_retriable: true } => Verdict::Retry(news),
-            _ => Verdict::Fail(news),
-        },
+        _ if fate::of_code(code) == Outcome::NotWritten && code.is_retriable() => Verdict::Retry(news),
+        _ => Verdict::Fail(news),
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Attempt, Call, Error as ClusterError, Route};
+use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::produce::ProduceResponse;
 
+use super::fate;
 use super::line::{Append, Line};
 use super::request::{self, Produced};
-use crate::error::{Error, Outcome, Result};
-use crate::outcome::{Ending, Judgement};
+use crate::error::{Case, Error, Outcome, Result};
 
 /// Sends what is in a line. If it ends before the line is empty, because its runtime ends or it panics, all
 /// appends in the line fail.
@@ -49,7 +50,7 @@ impl Drop for ProduceTask {
         let partition = &self.line.partition;
         let left = self.line.queue().abandon();
         for append in left {
-            let error = Error::of_ending(Ending::ClientClosed).with_place(&partition.topic, partition.index);
+            let error = partition.located(Error::of_ending(Case::ClientClosed), ApiKey::PRODUCE);
             let _ = append.result.send(Err(error));
         }
     }
@@ -58,6 +59,9 @@ impl Drop for ProduceTask {
 async fn send(line: &Line, append: &Append) -> Result<Produced> {
     let Append { batch, deadline, .. } = append;
     let partition = &*line.partition;
+    if deadline.is_over(partition.core.cluster().env().now()) {
+        return Err(partition.located(Error::of_ending(Case::WaitedInLine), ApiKey::PRODUCE));
+    }
     let call = Call { target: partition.target(), via: line.via(), deadline: *deadline };
     let build = |route: &Route| {
         request::produce(partition, line.acks, route, batch.bytes(), longest_wait(line, *deadline))
@@ -66,7 +70,7 @@ async fn send(line: &Line, append: &Append) -> Result<Produced> {
     match partition.core.cluster().send(call, build, decide).await {
         Ok(answer) => {
             let produced = request::produced(&answer.reply.response, partition.index, batch);
-            produced.ok_or_else(|| Error::of_ending(Ending::InvalidAnswer))
+            produced.ok_or_else(|| Error::of_ending(Case::InvalidAnswer))
         }
         Err(error) => Err(failed(error)),
     }
@@ -79,8 +83,7 @@ fn longest_wait(line: &Line, deadline: Deadline) -> std::time::Duration {
 }
 
 fn failed(error: ClusterError) -> Error {
-    // With `gave_up`, the last verdict was that the batch surely is not in the log.
-    let judgement = Judgement::of_failure(&error.failure);
-    let outcome = if error.gave_up { Outcome::NotWritten } else { judgement.outcome };
+    // Where the time ran out between attempts, the last verdict was that the batch surely is not in the log.
+    let outcome = if error.gave_up { Outcome::NotWritten } else { fate::of_failure(&error.failure) };
     Error::of_cluster(error, outcome)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka::client::env::Env;
-use rskafka::client::error::{Error, ErrorKind, Outcome};
-use rskafka::client::{Client, ClientBuilder, PartitionClient};
+use rskafka::client::error::{Error, ErrorClass, ErrorKind, Outcome};
+use rskafka::client::{Client, ClientBuilder, OffsetAt, PartitionClient, Produce};
 use rskafka::protocol::messages::metadata::MetadataResponse;
 use rskafka::protocol::messages::produce::ProduceResponse;
 use rskafka::protocol::{ApiKey, ErrorCode};
@@ -27,6 +27,8 @@ struct Row {
     what: String,
     outcome: Outcome,
     is_retriable: bool,
+    /// Of a row without an answer: the kinds of errors that it makes.
+    kinds: Vec<String>,
 }
 
 /// The rows of the table below a heading; without those that stand for many.
@@ -45,13 +47,31 @@ fn rows(heading: &str) -> Vec<Row> {
             "`Unknown`" => Outcome::Unknown,
             other => panic!("{other}"),
         };
-        Some(Row { what: cells[1].to_owned(), outcome, is_retriable })
+        let kinds = cells[4].split(", ").map(|kind| kind.trim_matches('`').to_owned()).collect();
+        Some(Row { what: cells[1].to_owned(), outcome, is_retriable, kinds })
     });
     rows.collect()
 }
 
 fn said(error: &Error) -> (Outcome, bool) {
     (error.outcome(), error.is_retriable())
+}
+
+fn kind(error: &Error) -> String {
+    format!("{:?}", error.kind()).split(['(', ' ']).next().unwrap().to_owned()
+}
+
+/// The class says no more and no less than outcome and retriable; what is refused for good, the kind tells.
+fn check_class(error: &Error) {
+    let is_final =
+        matches!(error.kind(), ErrorKind::TopicRecreated | ErrorKind::Authentication | ErrorKind::Closed);
+    let class = match said(error) {
+        (Outcome::Unknown, _) => ErrorClass::InDoubt,
+        (Outcome::NotWritten, true) => ErrorClass::Retry,
+        (Outcome::NotWritten, false) if is_final => ErrorClass::Fatal,
+        (Outcome::NotWritten, false) => ErrorClass::Refused,
+    };
+    assert_eq!(error.class(), class, "{error:?}");
 }
 
 fn appends(cluster: &FakeCluster) -> usize {
@@ -81,6 +101,7 @@ async fn every_code_of_the_table_is_as_it_says() {
             let error = log.produce([record("the one")]).await.unwrap_err();
             assert_eq!(said(&error), (row.outcome, row.is_retriable), "{row:?}: {error:?}");
             assert_eq!(error.code(), Some(code));
+            check_class(&error);
             let is_sent_again = row.outcome == Outcome::NotWritten && row.is_retriable;
             assert_eq!(error.is_timeout(), is_sent_again, "{row:?}: {error:?}");
             assert_eq!(appends(&cluster) > 1, is_sent_again, "{row:?}");
@@ -123,6 +144,51 @@ async fn success_without_an_offset_is_no_success() {
     assert_eq!((appends(&cluster), stored(&cluster).len()), (1, 1), "it is not sent again");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_code_that_a_broker_answered_is_told_by_every_call() {
+    let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    let (cluster, client, log) = start(1).await;
+    log.get_offset(OffsetAt::Latest).await.unwrap();
+    for api in [ApiKey::LIST_OFFSETS, ApiKey::FETCH, ApiKey::PRODUCE] {
+        cluster.inject(Fault::answer(code).on(api).topic(TOPIC).always());
+    }
+    let refused = [
+        log.get_offset(OffsetAt::Latest).await.unwrap_err(),
+        log.fetch(0).await.unwrap_err(),
+        log.produce([record("the one")]).await.unwrap_err(),
+    ];
+    assert_eq!(refused.map(|error| error.code()), [Some(code); 3]);
+    cluster.clear_faults();
+    cluster.inject(Fault::answer(code).on(ApiKey::METADATA).always());
+    let created = client.create_topic("second", 1, 1).await.unwrap_err();
+    assert_eq!((created.code(), created.outcome()), (Some(code), Outcome::Unknown), "{created:?}");
+    let opened = client.partition_client(TOPIC, 0).await.unwrap_err();
+    assert_eq!(opened.code(), Some(code), "{opened:?}");
+    if has_topic_ids() {
+        let looked_at = log.get_offset(OffsetAt::Latest).await.unwrap_err();
+        assert_eq!(looked_at.code(), Some(code), "{looked_at:?}");
+        cluster.clear_faults();
+        let cluster_of_log = cluster.clone();
+        cluster.inject(Fault::delay(Duration::from_secs(1)).on(ApiKey::LIST_OFFSETS));
+        let asking = tokio::spawn(async move { log.get_offset(OffsetAt::Latest).await });
+        sleep(Duration::from_millis(500)).await;
+        cluster_of_log.delete_topic(TOPIC).unwrap();
+        let gone = asking.await.unwrap().unwrap_err();
+        assert_eq!(gone.code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), "{gone:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_produce_that_is_polled_after_its_end_panics_as_other_futures_do() {
+    let (_, _, log) = start(1).await;
+    let endings: [Produce; 2] = [log.produce::<(), (), ()>([]), log.produce([record("the one")])];
+    for mut produce in endings {
+        let _ = (&mut produce).await;
+        let again = tokio::spawn(produce).await;
+        assert!(again.unwrap_err().is_panic());
+    }
+}
+
 /// What came of a provoked ending: the error, or nothing where the client has made the call good itself.
 type Ended = (FakeCluster, Option<Error>);
 
@@ -139,7 +205,10 @@ async fn every_ending_of_the_table_is_as_it_says() {
         match error {
             Some(error) => {
                 assert_eq!(said(&error), (row.outcome, row.is_retriable), "{row:?}: {error:?}");
-                assert_eq!(error.code().filter(|code| *code != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), None);
+                let known = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::OFFSET_OUT_OF_RANGE];
+                assert_eq!(error.code().filter(|code| !known.contains(code)), None);
+                assert!(row.kinds.contains(&kind(&error)), "{row:?}: {error:?}");
+                check_class(&error);
             }
             None => assert_eq!((row.outcome, row.is_retriable), (Outcome::NotWritten, true), "{row:?}"),
         }
@@ -219,6 +288,18 @@ async fn provoke(what: &str) -> Ended {
         "it was sent, and the connection ended before the answer" => struck(Fault::close()).await,
         "it was sent, and the answer makes no sense" => struck(Fault::shorten(3)).await,
         "it was sent, and the client's runtime ended" => runtime_gone(),
+        "the offset to read from is not in the log" => {
+            let (cluster, _, log) = start(1).await;
+            let error = log.fetch(5).await.unwrap_err();
+            assert_eq!(error.code(), Some(ErrorCode::OFFSET_OUT_OF_RANGE));
+            return (cluster, Some(error));
+        }
+        "a batch in the log cannot be read" => {
+            let (cluster, _, log) = start(1).await;
+            log.produce([record("good, but the reader sees it otherwise")]).await.unwrap();
+            cluster.inject(Fault::flip(140, 1).on(ApiKey::FETCH));
+            (cluster, Some(log.fetch(0).await.unwrap_err()))
+        }
         other => panic!("nothing provokes this row: {other}"),
     }
 }

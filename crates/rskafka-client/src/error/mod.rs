@@ -1,7 +1,9 @@
-//! The one error type of the client.
+//! The one error type of the client: what happened, where, what became of the data, and what to do.
 //!
-//! Invariant: every error says what happened, where (broker, API, topic, partition), what became of
-//! the data, and whether to try again; it never holds a secret.
+//! Invariant: an error never holds a secret.
+
+mod kind;
+mod table;
 
 use std::fmt;
 
@@ -9,8 +11,10 @@ use rskafka_cluster::transport::WithCauses;
 use rskafka_cluster::{Failure, Place};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
-pub use crate::outcome::Outcome;
-use crate::outcome::{Ending, Judgement};
+pub use self::kind::{ErrorClass, ErrorKind, Outcome};
+#[cfg(test)]
+pub(crate) use self::table::CASES;
+pub(crate) use self::table::Case;
 
 /// The client's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,76 +29,24 @@ pub struct Error {
 
 struct Inner {
     kind: ErrorKind,
-    judgement: Judgement,
+    outcome: Outcome,
+    is_retriable: bool,
     is_timeout: bool,
     api: Option<ApiKey>,
     place: Place,
     attempts: u32,
     /// The last attempt's failure; its text is part of ours, so that its source is our source.
     failure: Option<Failure>,
+    /// The code of an answer that is no failure of a call.
+    code: Option<ErrorCode>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// The kinds of failures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// An argument makes no sense; nothing was asked of a broker.
-    InvalidArgument(&'static str),
-    /// No broker could be reached.
-    NoReachableBroker,
-    /// The topic or the partition does not exist.
-    UnknownTopicOrPartition,
-    /// The topic was deleted and created again: its offsets begin anew.
-    TopicRecreated,
-    /// The partition has no leader at the moment.
-    NoLeader,
-    /// The offset asked for is not in the log, which reaches from `log_start` up to, but not
-    /// including, `log_end`.
-    OffsetOutOfRange {
-        /// The offset asked for.
-        offset: i64,
-        /// The log's first offset.
-        log_start: i64,
-        /// The offset that the next record will get.
-        log_end: i64,
-    },
-    /// A record batch in the log cannot be read.
-    CorruptBatch {
-        /// The batch's first offset; `None` if not even that can be told.
-        base_offset: Option<i64>,
-    },
-    /// The broker answered with an error code.
-    Broker(ErrorCode),
-    /// No connection to the broker, or none that lasted until the answer.
-    Connection,
-    /// The client could not prove who it is: credentials were refused, or the function that gives them failed.
-    Authentication,
-    /// The broker's address belongs to another cluster than the one that the client was built for.
-    OtherCluster,
-    /// The broker's answer is not what was asked for.
-    InvalidAnswer,
-    /// The broker has asked this client to be silent until after the call's deadline: a quota is exceeded.
-    Throttled,
-    /// The time ran out.
-    TimedOut,
-    /// The client was closed.
-    Closed,
-}
-
 impl Error {
+    /// An error of which no more is known than its kind.
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        let inner = Inner {
-            kind,
-            judgement: Judgement::of_ending(Ending::InvalidArgument),
-            is_timeout: false,
-            api: None,
-            place: Place::default(),
-            attempts: 0,
-            failure: None,
-            source: None,
-        };
-        Self { inner: Box::new(inner) }
+        let case = Case::of_kind(&kind);
+        Self::of_case(case, kind)
     }
 
     /// An argument that makes no sense.
@@ -102,53 +54,56 @@ impl Error {
         Self::new(ErrorKind::InvalidArgument(what))
     }
 
-    /// A request to the cluster that failed; `outcome` says what that means for the data.
-    pub(crate) fn of_cluster(error: rskafka_cluster::Error, outcome: Outcome) -> Self {
-        let rskafka_cluster::Error { api, place, attempts, gave_up, failure, .. } = error;
-        let is_timeout = gave_up || failure.is_timeout();
-        let kind = match &failure {
-            Failure::UnknownTopic | Failure::UnknownPartition => ErrorKind::UnknownTopicOrPartition,
-            Failure::Code { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
-                ErrorKind::UnknownTopicOrPartition
-            }
-            Failure::Code { code, .. } | Failure::Metadata { code } => ErrorKind::Broker(*code),
-            Failure::OtherCluster { .. } => ErrorKind::OtherCluster,
-            failure if failure.is_authentication() => ErrorKind::Authentication,
-            Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
-            Failure::TopicRecreated => ErrorKind::TopicRecreated,
-            Failure::RuntimeGone | Failure::Closed => ErrorKind::Closed,
-            Failure::NoLeader => ErrorKind::NoLeader,
-            failure if failure.is_throttled() => ErrorKind::Throttled,
-            failure if failure.is_invalid_answer() => ErrorKind::InvalidAnswer,
-            _ if is_timeout => ErrorKind::TimedOut,
-            _ => ErrorKind::Connection,
-        };
-        let is_retriable = gave_up || Judgement::of_failure(&failure).is_retriable;
-        let place = *place;
+    fn of_case(case: Case, kind: ErrorKind) -> Self {
         let inner = Inner {
+            is_timeout: kind == ErrorKind::TimedOut,
             kind,
-            judgement: Judgement { outcome, is_retriable },
-            is_timeout,
-            api: Some(api),
-            place,
-            attempts,
-            failure: Some(failure),
+            outcome: case.outcome(),
+            is_retriable: case.is_retriable(),
+            api: None,
+            place: Place::default(),
+            attempts: 0,
+            failure: None,
+            code: None,
             source: None,
         };
         Self { inner: Box::new(inner) }
     }
 
-    /// A call that ended without the cluster's word.
-    pub(crate) fn of_ending(ending: Ending) -> Self {
-        let kind = match ending {
-            Ending::WaitedInLine | Ending::TimedOut => ErrorKind::TimedOut,
-            Ending::ClientClosed | Ending::RuntimeGone => ErrorKind::Closed,
+    /// A call that ended in line or with its runtime.
+    pub(crate) fn of_ending(case: Case) -> Self {
+        let kind = match case {
+            Case::WaitedInLine | Case::TimedOut => ErrorKind::TimedOut,
+            Case::ClientClosed | Case::RuntimeGone => ErrorKind::Closed,
             _ => ErrorKind::InvalidAnswer,
         };
-        let mut error = Self::new(kind);
-        error.inner.judgement = Judgement::of_ending(ending);
-        error.inner.is_timeout = error.inner.kind == ErrorKind::TimedOut;
-        error
+        Self::of_case(case, kind)
+    }
+
+    /// A request to the cluster that failed; `outcome` says what that means for the data.
+    pub(crate) fn of_cluster(error: rskafka_cluster::Error, outcome: Outcome) -> Self {
+        let rskafka_cluster::Error { api, place, attempts, gave_up, failure, .. } = error;
+        let is_timeout = gave_up || failure.is_timeout();
+        let is_retriable = match &failure {
+            _ if gave_up => true,
+            Failure::Code { code, .. } => code.is_retriable(),
+            failure => Case::of_failure(failure).is_retriable(),
+        };
+        let kind = kind_of(&failure, is_timeout);
+        let api = Some(api);
+        let inner = Inner {
+            kind,
+            outcome,
+            is_retriable,
+            is_timeout,
+            api,
+            place: *place,
+            attempts,
+            failure: Some(failure),
+            code: None,
+            source: None,
+        };
+        Self { inner: Box::new(inner) }
     }
 
     pub(crate) fn with_api(mut self, api: ApiKey) -> Self {
@@ -179,8 +134,18 @@ impl Error {
     }
 
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
-        self.inner.judgement.outcome = outcome;
+        self.inner.outcome = outcome;
         self
+    }
+
+    /// An answer's code for a topic.
+    pub(crate) fn of_topic(code: ErrorCode) -> Self {
+        let mut error = Self::new(match code {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => ErrorKind::UnknownTopicOrPartition,
+            code => ErrorKind::Broker(code),
+        });
+        error.inner.code = Some(code);
+        error
     }
 
     pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -195,13 +160,24 @@ impl Error {
 
     /// What became of the data. For calls that write nothing: [`Outcome::NotWritten`].
     pub fn outcome(&self) -> Outcome {
-        self.inner.judgement.outcome
+        self.inner.outcome
+    }
+
+    /// What to do about it, for callers that need no more.
+    pub fn class(&self) -> ErrorClass {
+        let Inner { kind, outcome, is_retriable, .. } = &*self.inner;
+        match outcome {
+            Outcome::Unknown => ErrorClass::InDoubt,
+            Outcome::NotWritten if *is_retriable => ErrorClass::Retry,
+            Outcome::NotWritten if kind.is_fatal() => ErrorClass::Fatal,
+            Outcome::NotWritten => ErrorClass::Refused,
+        }
     }
 
     /// Whether the same call may succeed later. A produce whose outcome is unknown may then be written
     /// twice.
     pub fn is_retriable(&self) -> bool {
-        self.inner.judgement.is_retriable
+        self.inner.is_retriable
     }
 
     /// Whether it was time that ran out.
@@ -211,7 +187,10 @@ impl Error {
 
     /// The error code that the broker answered, if it did.
     pub fn code(&self) -> Option<ErrorCode> {
-        self.inner.failure.as_ref().and_then(Failure::code)
+        match self.inner.kind {
+            ErrorKind::Broker(code) => Some(code),
+            _ => self.inner.code.or_else(|| code_of(self.inner.failure.as_ref()?)),
+        }
     }
 
     /// The API that failed.
@@ -241,36 +220,40 @@ impl Error {
     }
 }
 
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidArgument(what) => write!(f, "invalid argument: {what}"),
-            Self::NoReachableBroker => write!(f, "no reachable broker"),
-            Self::UnknownTopicOrPartition => write!(f, "unknown topic or partition"),
-            Self::TopicRecreated => write!(f, "the topic was deleted and created again"),
-            Self::NoLeader => write!(f, "the partition has no leader at the moment"),
-            Self::OffsetOutOfRange { offset, log_start, log_end } => {
-                write!(f, "offset {offset} is not in the log, which has offsets {log_start}..{log_end}")
-            }
-            Self::CorruptBatch { base_offset: Some(offset) } => {
-                write!(f, "the record batch at offset {offset} cannot be read")
-            }
-            Self::CorruptBatch { base_offset: None } => write!(f, "a record batch cannot be read"),
-            Self::Broker(code) => write!(f, "the broker answered {code}"),
-            Self::Connection => write!(f, "no connection that lasted"),
-            Self::Authentication => write!(f, "not authenticated"),
-            Self::OtherCluster => write!(f, "another cluster answered"),
-            Self::InvalidAnswer => write!(f, "the broker's answer cannot be used"),
-            Self::Throttled => write!(f, "throttled by the broker"),
-            Self::TimedOut => write!(f, "no time left"),
-            Self::Closed => write!(f, "the client is closed"),
+fn kind_of(failure: &Failure, is_timeout: bool) -> ErrorKind {
+    match failure {
+        Failure::UnknownTopic | Failure::UnknownPartition => ErrorKind::UnknownTopicOrPartition,
+        Failure::Code { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
+            ErrorKind::UnknownTopicOrPartition
         }
+        Failure::Code { code, .. } | Failure::Metadata { code } => ErrorKind::Broker(*code),
+        Failure::OtherCluster { .. } => ErrorKind::OtherCluster,
+        failure if failure.is_authentication() => ErrorKind::Authentication,
+        Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
+        Failure::TopicRecreated => ErrorKind::TopicRecreated,
+        Failure::RuntimeGone | Failure::Closed => ErrorKind::Closed,
+        Failure::NoLeader => ErrorKind::NoLeader,
+        failure if Case::of_failure(failure) == Case::Unsupported => ErrorKind::Unsupported,
+        failure if failure.is_throttled() => ErrorKind::Throttled,
+        failure if failure.is_invalid_answer() => ErrorKind::InvalidAnswer,
+        _ if is_timeout => ErrorKind::TimedOut,
+        _ => ErrorKind::Connection,
+    }
+}
+
+/// The code that a broker answered: the last one's, if several were asked.
+fn code_of(failure: &Failure) -> Option<ErrorCode> {
+    match failure {
+        Failure::NoReachableBroker { causes } => {
+            causes.iter().rev().find_map(|cause| code_of(&cause.failure))
+        }
+        failure => failure.code(),
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, api, place, attempts, failure, is_timeout, judgement, .. } = &*self.inner;
+        let Inner { kind, api, place, attempts, failure, is_timeout, outcome, .. } = &*self.inner;
         if let Some(api) = api {
             write!(f, "{api}{place}: ")?;
         }
@@ -281,9 +264,10 @@ impl fmt::Display for Error {
         if *is_timeout && *kind != ErrorKind::TimedOut {
             write!(f, ", no time left")?;
         }
-        if let Outcome::Unknown = judgement.outcome {
+        if let Outcome::Unknown = outcome {
             write!(f, " (it is not known whether it took effect)")?;
         }
+        kind.advise(f)?;
         // The kind says some of what the failure would say.
         match failure {
             Some(Failure::Code { message: Some(message), .. }) => write!(f, ": {message}"),

@@ -1,0 +1,135 @@
+//! The kinds of failures, and the few words that most callers need of them.
+
+use std::fmt;
+
+use rskafka_protocol::ErrorCode;
+
+/// What a failed call did to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nothing was written, and nothing will be.
+    NotWritten,
+    /// It is not known whether it was written, or will be.
+    Unknown,
+}
+
+/// What to do about an error, for callers that need no more of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// Nothing was written, and the same call may succeed later.
+    Retry,
+    /// It may have been written: read the log before making the call again, or accept a second copy.
+    InDoubt,
+    /// Nothing was written, and the same call would fail again. Others may succeed.
+    Refused,
+    /// Nothing was written, and the handle is of no more use: make another client or partition client, with
+    /// other credentials if they were refused.
+    Fatal,
+}
+
+/// The kinds of failures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument makes no sense; nothing was asked of a broker.
+    InvalidArgument(&'static str),
+    /// No broker could be reached.
+    NoReachableBroker,
+    /// The topic or the partition does not exist.
+    UnknownTopicOrPartition,
+    /// The topic was deleted and created again: its offsets begin again at 0.
+    TopicRecreated,
+    /// The partition has no leader at the moment.
+    NoLeader,
+    /// The offset asked for is not in the log, which reaches from `log_start` up to, but not
+    /// including, `log_end`.
+    OffsetOutOfRange {
+        /// The offset asked for.
+        offset: i64,
+        /// The log's first offset.
+        log_start: i64,
+        /// The offset that the next record will get.
+        log_end: i64,
+    },
+    /// A record batch in the log cannot be read.
+    CorruptBatch {
+        /// The batch's first offset; `None` if not even that can be told.
+        base_offset: Option<i64>,
+    },
+    /// The broker answered with an error code.
+    Broker(ErrorCode),
+    /// No connection to the broker, or none that lasted until the answer.
+    Connection,
+    /// The client could not prove who it is: credentials were refused, or the function that gives them failed.
+    Authentication,
+    /// The broker's address belongs to another cluster than the one that the client was built for.
+    OtherCluster,
+    /// The broker does not speak a version of the API that can carry the request.
+    Unsupported,
+    /// The broker's answer is not what was asked for.
+    InvalidAnswer,
+    /// The broker has asked this client to be silent until after the call's deadline: a quota is exceeded.
+    Throttled,
+    /// The time ran out.
+    TimedOut,
+    /// The client was closed.
+    Closed,
+}
+
+impl ErrorKind {
+    /// Whether further calls over the same handle fail as well.
+    pub(super) fn is_fatal(&self) -> bool {
+        matches!(self, Self::TopicRecreated | Self::Authentication | Self::Closed)
+    }
+
+    /// What a user can do about it, where the causes do not say it.
+    fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::UnknownTopicOrPartition => {
+                "create it first, or check its name and the right to describe it"
+            }
+            Self::TopicRecreated => "make another partition client: offsets begin again at 0",
+            Self::NoLeader => "try again later, and check the brokers that hold its replicas",
+            Self::OffsetOutOfRange { .. } => "read from an offset within, or from OffsetAt::Earliest",
+            Self::CorruptBatch { .. } => "read on after it, or repair the log from a replica",
+            Self::Unsupported => "use a broker that speaks a version in common",
+            Self::TimedOut => "try again, or allow more time",
+            Self::Closed => "build another client",
+            _ => return None,
+        })
+    }
+
+    /// Writes the advice, if there is any.
+    pub(super) fn advise(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.advice().map_or(Ok(()), |advice| write!(f, "; {advice}"))
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidArgument(what) => write!(f, "invalid argument: {what}"),
+            Self::NoReachableBroker => write!(f, "no reachable broker"),
+            Self::UnknownTopicOrPartition => write!(f, "unknown topic or partition"),
+            Self::TopicRecreated => write!(f, "the topic was deleted and created again"),
+            Self::NoLeader => write!(f, "the partition has no leader at the moment"),
+            Self::OffsetOutOfRange { offset, log_start, log_end } => {
+                write!(f, "offset {offset} is not in the log, which has offsets {log_start}..{log_end}")
+            }
+            Self::CorruptBatch { base_offset: Some(offset) } => {
+                write!(f, "the record batch at offset {offset} cannot be read")
+            }
+            Self::CorruptBatch { base_offset: None } => write!(f, "a record batch cannot be read"),
+            Self::Broker(code) => write!(f, "the broker answered {code}"),
+            Self::Connection => write!(f, "no connection that lasted"),
+            Self::Authentication => write!(f, "not authenticated"),
+            Self::OtherCluster => write!(f, "another cluster answered"),
+            Self::Unsupported => write!(f, "the broker's versions cannot carry the request"),
+            Self::InvalidAnswer => write!(f, "the broker's answer cannot be used"),
+            Self::Throttled => write!(f, "throttled by the broker"),
+            Self::TimedOut => write!(f, "no time left"),
+            Self::Closed => write!(f, "the client is closed"),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What became of an append, from all that happened to it.
+//!
+//! Invariant: `NotWritten` is said only of batches that surely are not in the log: never sent, or refused
+//! with a code that Kafka answers before it appends. All else, and each code that is not listed, is
+//! `Unknown`.
+
+use rskafka_cluster::Failure;
+use rskafka_protocol::ErrorCode;
+
+use crate::error::{Case, Outcome};
+use Outcome::{NotWritten, Unknown};
+
+/// The codes that brokers answer to Produce. Whether to try again is Kafka's own word:
+/// [`ErrorCode::is_retriable`].
+const CODES: &[(ErrorCode, Outcome, &str)] = &[
+    (ErrorCode::UNKNOWN_SERVER_ERROR, Unknown, "anything may have gone wrong, at any time"),
+    (ErrorCode::CORRUPT_MESSAGE, NotWritten, "the checksum is compared before the append"),
+    (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Unknown, "also while acks=all is waited for, after the append"),
+    (ErrorCode::NOT_LEADER_OR_FOLLOWER, Unknown, "also while acks=all is waited for, after the append"),
+    (ErrorCode::REQUEST_TIMED_OUT, Unknown, "the leader has appended; the replicas took too long"),
+    (ErrorCode::MESSAGE_TOO_LARGE, NotWritten, "the size is compared before the append"),
+    (ErrorCode::INVALID_TOPIC_EXCEPTION, NotWritten, "there is no such log"),
+    (ErrorCode::RECORD_LIST_TOO_LARGE, NotWritten, "the size is compared before the append"),
+    (ErrorCode::NOT_ENOUGH_REPLICAS, NotWritten, "the replicas are counted before the append"),
+    (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, Unknown, "the leader has appended, and may yet lose it"),
+    (ErrorCode::INVALID_REQUIRED_ACKS, NotWritten, "checked before the append"),
+    (ErrorCode::TOPIC_AUTHORIZATION_FAILED, NotWritten, "checked before the append"),
+    (ErrorCode::CLUSTER_AUTHORIZATION_FAILED, NotWritten, "checked before the append"),
+    (ErrorCode::INVALID_TIMESTAMP, NotWritten, "checked before the append"),
+    (ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT, NotWritten, "checked before the append"),
+    (ErrorCode::POLICY_VIOLATION, NotWritten, "checked before the append"),
+    (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, Unknown, "an earlier copy may be written and forgotten"),
+    (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, Unknown, "an earlier copy is written, nobody knows where"),
+    (ErrorCode::INVALID_PRODUCER_EPOCH, Unknown, "an earlier copy may be written"),
+    (ErrorCode::KAFKA_STORAGE_ERROR, Unknown, "the disk may have failed after the append"),
+    (ErrorCode::UNKNOWN_PRODUCER_ID, Unknown, "an earlier copy may be written and forgotten"),
+    (ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, NotWritten, "checked before the append"),
+    (ErrorCode::INVALID_RECORD, NotWritten, "checked before the append"),
+    (ErrorCode::PRODUCER_FENCED, Unknown, "an earlier copy may be written"),
+    (ErrorCode::UNKNOWN_TOPIC_ID, Unknown, "also while acks=all is waited for, after the append"),
+    (ErrorCode::INCONSISTENT_TOPIC_ID, Unknown, "also while acks=all is waited for, after the append"),
+];
+
+/// What a broker that answered an append with `code` has done.
+pub(crate) fn of_code(code: ErrorCode) -> Outcome {
+    CODES.iter().find(|(listed, ..)| *listed == code).map_or(Unknown, |(_, outcome, _)| *outcome)
+}
+
+/// What became of an append of which one attempt ended in `failure`.
+pub(crate) fn of_failure(failure: &Failure) -> Outcome {
+    match failure {
+        Failure::Code { code, .. } => of_code(*code),
+        failure => Case::of_failure(failure).outcome(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::error::CASES;
+
+    const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/outcomes.md");
+
+    fn rendered() -> String {
+        let mut text = String::from(
+            "# What a failed call did to the log\n\n\
+             `Error::outcome()` is `NotWritten` where the records surely are not in the log and will not be, else \
+             `Unknown`. `Error::is_retriable()` says whether the same call may succeed later; where the outcome \
+             is unknown, making it again may write a second copy. The client itself sends a produce again only \
+             where the outcome is `NotWritten` and it is retriable. `Error::class()` says in one word what to do.\n\n\
+             This page is rendered from the tables in `crates/rskafka-client/src`, `produce/fate.rs` and \
+             `error/table.rs`: `UPDATE_DOCS=1 cargo test -p rskafka-client the_document`.\n\n\
+             ## The broker answered with a code\n\n\
+             To a produce; `kind()` is `Broker`.\n\n\
+             | code | outcome | retriable | because |\n|---|---|---|---|\n",
+        );
+        let yes_or_no = |is| if is { "yes" } else { "no" };
+        for (code, outcome, why) in CODES {
+            let again = yes_or_no(code.is_retriable());
+            let _ = writeln!(text, "| {code} | `{outcome:?}` | {again} | {why} |");
+        }
+        text.push_str("| any other | `Unknown` | as Kafka's own client has it | not known |\n\n");
+        text.push_str(
+            "## There was no answer\n\n| what happened | outcome | retriable | `kind()` |\n|---|---|---|---|\n",
+        );
+        for (_, outcome, is_retriable, what, kinds) in CASES {
+            let kinds: Vec<_> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+            let (again, kinds) = (yes_or_no(*is_retriable), kinds.join(", "));
+            let _ = writeln!(text, "| {what} | `{outcome:?}` | {again} | {kinds} |");
+        }
+        text.push_str(
+            "\nCalls that write nothing have the outcome `NotWritten` in every case.\n\n\
+             That a topic was created again is seen by its id. Produce below version 13 goes by the name, so that \
+             what is sent before the next look at metadata is written to the new topic; where Metadata has no topic \
+             ids (below version 10, as at Redpanda 24.3 and Event Hubs), all is.\n",
+        );
+        text
+    }
+
+    #[test]
+    fn the_document_shows_the_table() {
+        let rendered = rendered();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(DOCUMENT, &rendered).unwrap();
+        }
+        let written = std::fs::read_to_string(DOCUMENT).unwrap();
+        assert!(written == rendered, "run it with UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn codes_that_can_follow_an_append_are_never_called_not_written() {
+        for code in [
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ErrorCode::KAFKA_STORAGE_ERROR,
+            ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+            ErrorCode::REQUEST_TIMED_OUT,
+            ErrorCode::UNKNOWN_SERVER_ERROR,
+            ErrorCode(12_345),
+        ] {
+            assert_eq!(of_code(code), Unknown, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_code_is_listed_once_in_order() {
+        for (index, (code, ..)) in CODES.iter().enumerate() {
+            assert!(CODES[..index].iter().all(|(other, ..)| other < code), "{code} is out of order");
+        }
+    }
+}
