@@ -35,6 +35,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::control::FaultId;
@@ -42,9 +43,10 @@ use self::control::{ConnectionId, Control, Gate, Look};
 pub use self::fault::{Action, Direction, Fault, Moment};
 pub use self::process::BrokerProcess;
 use self::process::Stopped;
-use crate::accept::accept;
 
 const BUFFER: usize = 64 * 1024;
+/// After a connection that could not be accepted, so that a lack of file descriptors does not keep a core busy.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long the sides of a connection that was cut have to close it too.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -90,7 +92,7 @@ impl Proxy {
             changed: watch::Sender::new(0),
         });
         let serving = shared.clone();
-        let task = tokio::spawn(accept(listener, move |client| serve(client, serving.clone())));
+        let task = tokio::spawn(accept(listener, serving));
         Ok(Self { address, shared, _task: AbortOnDropHandle::new(task) })
     }
 
@@ -144,6 +146,20 @@ impl Shared {
 
     fn has_changed(&self) {
         self.changed.send_modify(|changes| *changes += 1);
+    }
+}
+
+/// Serves each connection in a task; they all end with this future.
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                connections.spawn(serve(client, shared.clone()));
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+        while connections.try_join_next().is_some() {}
     }
 }
 

@@ -49,6 +49,7 @@ impl Compose {
     }
 
     /// Whether the file is one that Compose takes. No engine is needed.
+    #[cfg(test)]
     pub(crate) fn check(&self, file: &Path) -> Result<()> {
         self.quiet(file, &["config", "-q"]).map(drop)
     }

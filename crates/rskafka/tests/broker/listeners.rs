@@ -1,9 +1,9 @@
 //! The same test over every listener of a real broker, with every mechanism.
 
+use crate::common::socks5::Socks5Server;
 use rskafka::client::{ClientBuilder, OffsetAt, Socks5};
 use rskafka::record::{Headers, Record};
 use rskafka_verifier::proxy::Proxy;
-use rskafka_verifier::socks5::Socks5Server;
 
 use crate::common::{new_topic, now, read_all, served};
 use crate::environment::{Environment, run, sasl};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{ClientBuilder, OauthToken, Sasl, Socks5, Tls};
 
-use rskafka_verifier::socks5::{ReplyCode, Socks5Server};
+use crate::common::socks5::{ReplyCode, Socks5Server};
 
 use crate::common::SLACK;
 use crate::environment::{Environment, oauth_bearer, run, sasl};

@@ -12,6 +12,7 @@ pub mod recover;
 #[path = "../../../rskafka-fake/tests/it/redpanda.rs"]
 mod redpanda;
 pub mod refusals;
+pub mod socks5;
 pub mod topics;
 pub mod waiting;
 

@@ -30,6 +30,7 @@ mod regions;
 mod relay;
 mod resending;
 mod sessions;
+mod socks5_server;
 mod throttling;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

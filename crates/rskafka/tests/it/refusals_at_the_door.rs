@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use crate::common::socks5::{ReplyCode, Socks5Server};
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{ClientBuilder, ClientCertificate, Credentials, OauthToken, Sasl, Socks5, Tls};
 use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, FakeClusterBuilder, FakeSasl, FakeTls, FakeToken, Fault, SaslMechanism};
-use rskafka_verifier::socks5::{ReplyCode, Socks5Server};
 use tokio::time::Instant;
 
 use super::common::SLACK;

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rskafka_verifier::socks5::{ReplyCode, Socks5Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+
+use crate::common::socks5::{ReplyCode, Socks5Server};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

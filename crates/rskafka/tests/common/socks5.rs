@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::task::AbortOnDropHandle;
-
-use crate::accept::accept;
+use tokio::task::{JoinHandle, JoinSet};
 
 const VERSION: u8 = 5;
 const PASSWORD_VERSION: u8 = 1;
@@ -45,7 +43,7 @@ pub enum ReplyCode {
 pub struct Socks5Server {
     address: SocketAddr,
     shared: Arc<Shared>,
-    _task: AbortOnDropHandle<()>,
+    task: JoinHandle<()>,
 }
 
 /// Settings of a server to be started: see [`Socks5Server::builder`].
@@ -80,6 +78,12 @@ impl Socks5Server {
     }
 }
 
+impl Drop for Socks5Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 impl Socks5ServerBuilder {
     /// Asks for this user and password, and takes nobody without them.
     pub fn password(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
@@ -103,14 +107,16 @@ impl Socks5ServerBuilder {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared { settings: self, destinations: Mutex::default() });
         let serving = shared.clone();
-        let task = tokio::spawn(accept(listener, move |client| {
-            let shared = serving.clone();
-            async move {
+        let task = tokio::spawn(async move {
+            // They end with the server.
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let shared = serving.clone();
                 // A connection that fails is the client's to report.
-                let _ = shared.serve(client).await;
+                connections.spawn(async move { shared.serve(client).await });
             }
-        }));
-        Ok(Socks5Server { address, shared, _task: AbortOnDropHandle::new(task) })
+        });
+        Ok(Socks5Server { address, shared, task })
     }
 }
 

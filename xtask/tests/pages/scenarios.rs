@@ -1,19 +1,13 @@
 //! Every test that `docs/scenarios.md` names exists: a list item `` - `file.rs::name` ``, the file below `crates`.
 
 use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use crate::{read, root};
 
-const PAGE: &str = "docs/scenarios.md";
-
-/// Looks for them.
-pub(crate) fn check(root: &Path) -> Result<()> {
-    let page = fs::read_to_string(root.join(PAGE)).with_context(|| format!("cannot read {PAGE}"))?;
-    let read = |file: &str| fs::read_to_string(root.join("crates").join(file)).ok();
-    let wrong = wrong(&page, read);
-    ensure!(wrong.is_empty(), "{PAGE}: {}", wrong.join("; "));
-    Ok(())
+#[test]
+fn every_test_that_the_page_names_exists() {
+    let source = |file: &str| fs::read_to_string(root().join("crates").join(file)).ok();
+    assert_eq!(wrong(&read("docs/scenarios.md"), source), [""; 0]);
 }
 
 /// What is wrong with a page, given a way to its files.
@@ -38,15 +32,10 @@ fn wrong(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     wrong
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_test_that_is_not_there_and_a_scenario_without_tests_are_named() {
-        let page = "# Page\n\n## 1. First\n\n- `a.rs::one`\n- `a.rs::on`\n- `a.rs::row`\n- `b.rs::one`\n\n## 2. Second\n\ntext\n";
-        let read = |file: &str| (file == "a.rs").then(|| "async fn one() {}\n    row: 1;\n".to_owned());
-        let expected = ["there is no test a.rs::on", "there is no test b.rs::one", "no test for 2. Second"];
-        assert_eq!(wrong(page, read), expected);
-    }
+#[test]
+fn a_test_that_is_not_there_and_a_scenario_without_tests_are_named() {
+    let page = "# Page\n\n## 1. First\n\n- `a.rs::one`\n- `a.rs::on`\n- `a.rs::row`\n- `b.rs::one`\n\n## 2. Second\n\ntext\n";
+    let read = |file: &str| (file == "a.rs").then(|| "async fn one() {}\n    row: 1;\n".to_owned());
+    let expected = ["there is no test a.rs::on", "there is no test b.rs::one", "no test for 2. Second"];
+    assert_eq!(wrong(page, read), expected);
 }

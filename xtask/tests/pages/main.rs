@@ -1,0 +1,16 @@
+//! What the pages of the documentation show is what is there.
+
+mod readme;
+mod scenarios;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The workspace's.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
