@@ -8,7 +8,6 @@ mod check;
 mod criterion;
 mod docs;
 mod machine;
-mod svg;
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +31,7 @@ pub(crate) struct Options {
     /// Counts instructions (by valgrind) for every limit, not only where time cannot tell.
     #[arg(long)]
     instructions: bool,
-    /// Runs criterion's benches too, and writes docs/benchmarks.md and its drawing.
+    /// Runs criterion's benches too, and writes docs/benchmarks.md.
     #[arg(long)]
     write_docs: bool,
 }

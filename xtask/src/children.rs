@@ -46,8 +46,6 @@ pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(2);
 
 /// How often a logged command is looked at.
 const POLL: Duration = Duration::from_millis(20);
-/// What cargo says while another cargo builds in the same folder.
-const WAITS_FOR_LOCK: &str = "Blocking waiting for file lock";
 /// How often the last line of a log is shown: on a terminal, and elsewhere.
 const REDRAW: Duration = Duration::from_millis(200);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
@@ -173,7 +171,7 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> 
             bail!("it did not end within {} s: see {}", limit.as_secs(), log.display());
         }
         let last = last_line(log);
-        if !has_told && last.contains(WAITS_FOR_LOCK) {
+        if !has_told && waits_for_build(&last) {
             note!("another cargo is building in this target folder: waiting for it to end");
             has_told = true;
         }
@@ -190,6 +188,12 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> 
     Ok((status, String::from_utf8_lossy(&fs::read(log)?).into_owned()))
 }
 
+/// Whether cargo says that another cargo builds in the same folder. For a moment it may wait for the package cache too,
+/// which all builds of this machine share.
+fn waits_for_build(line: &str) -> bool {
+    line.contains("Blocking waiting for file lock") && !line.contains("package cache")
+}
+
 fn last_line(log: &Path) -> String {
     let mut end = Vec::new();
     let read = File::open(log).and_then(|mut file| {
@@ -202,30 +206,28 @@ fn last_line(log: &Path) -> String {
     read.ok().and(last).unwrap_or("nothing printed yet").trim().to_owned()
 }
 
-/// Runs a command in the foreground and hands each part of its standard output to `part` as it comes.
-pub(crate) fn run_piped(
-    command: &mut Command,
-    mut part: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<ExitStatus> {
-    let mut owned = Owned::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()), COMMAND_GRACE)?;
-    let mut stdout = owned.stdout()?;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match stdout.read(&mut buffer)? {
-            0 => return owned.wait(),
-            n => part(&buffer[..n])?,
-        }
-    }
-}
-
 /// Runs a command in the foreground, and returns its standard output.
 pub(crate) fn run_captured(command: &mut Command) -> Result<(ExitStatus, String)> {
-    let mut text = Vec::new();
-    let status = run_piped(command, |part| {
-        text.extend_from_slice(part);
-        Ok(())
-    })?;
-    Ok((status, String::from_utf8_lossy(&text).into_owned()))
+    run_piped(command, |_| Ok(()))
+}
+
+/// The same, and hands each part of its standard output to `part` as it comes.
+pub(crate) fn run_piped(
+    command: &mut Command,
+    mut part: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> Result<(ExitStatus, String)> {
+    let mut owned = Owned::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()), COMMAND_GRACE)?;
+    let mut stdout = owned.stdout()?;
+    let (mut buffer, mut text) = (vec![0; 1 << 16], Vec::new());
+    loop {
+        match stdout.read(&mut buffer)? {
+            0 => return Ok((owned.wait()?, String::from_utf8_lossy(&text).into_owned())),
+            n => {
+                part(&buffer[..n])?;
+                text.extend_from_slice(&buffer[..n]);
+            }
+        }
+    }
 }
 
 fn run_kept(command: &mut Command) -> Result<(ExitStatus, String)> {
@@ -247,13 +249,22 @@ pub(crate) fn run_shown(command: &mut Command) -> Result<(ExitStatus, String)> {
     if KEEPS_OUTPUT.load(Ordering::Relaxed) {
         return run_kept(command);
     }
-    let mut text = Vec::new();
-    let status = run_piped(command, |part| {
+    run_piped(command, |part| {
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(part)?;
-        stdout.flush()?;
-        text.extend_from_slice(part);
-        Ok(())
-    })?;
-    Ok((status, String::from_utf8_lossy(&text).into_owned()))
+        stdout.flush()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lock_of_the_target_folder_is_another_build() {
+        assert!(waits_for_build("    Blocking waiting for file lock on build directory"));
+        assert!(waits_for_build("    Blocking waiting for file lock on artifact directory"));
+        assert!(!waits_for_build("    Blocking waiting for file lock on package cache"));
+        assert!(!waits_for_build("   Compiling xtask"));
+    }
 }

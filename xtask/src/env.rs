@@ -25,7 +25,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::env::cluster::Kafka;
 use crate::env::docker::Containers;
-use crate::env::lock::Lock;
+use crate::env::lock::lock;
 use crate::env::state::State;
 use crate::env::version::Version;
 use crate::say::counted;
@@ -89,7 +89,7 @@ fn up(name: &str, version: Option<Version>, brokers: Option<u32>) -> Result<()> 
         return Containers::of(cluster)?.up();
     }
     require_local(name)?;
-    let _lock = Lock::of(name)?;
+    let _lock = lock(name)?;
     let folder = state::folder(name);
     if let Some(state) = State::read(&folder)? {
         if state.owner.is_some_and(|owner| owner.is_running()) {
@@ -124,7 +124,7 @@ fn down(name: &str) -> Result<()> {
         return Containers::of(cluster)?.down();
     }
     require_local(name)?;
-    let _lock = Lock::of(name)?;
+    let _lock = lock(name)?;
     cluster::end_abandoned()?;
     let folder = state::folder(name);
     let state = State::read(&folder)?.unwrap_or_default();

@@ -51,7 +51,7 @@ fn run(command: Command) -> Result<()> {
         Command::Env(command) => env::command(command),
         Command::Demo(flags) => demo::command(&flags),
         Command::Test(flags) => test::command(&flags),
-        Command::Sim(flags) => sim::command(flags),
+        Command::Sim(flags) => sim::command(&flags),
         Command::Fuzz(flags) => fuzz::command(&flags),
         Command::Bench(options) => bench::command(options),
         Command::Planted(flags) => planted::command(&flags),

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use self::net::{Net, Outcome};
+use self::net::Net;
 use self::patch::Patch;
 use self::tree::Tree;
+use crate::libtest::Summary;
 use crate::progress::Step;
 use crate::say::counted;
 use crate::workspace;
@@ -96,8 +97,8 @@ fn failing_without_bug(tree: &Tree, patches: &[Patch]) -> Result<Vec<String>> {
     for (name, net) in nets {
         let step = Step::start(format!("without a bug: {name}"));
         match net.build(tree).and_then(|()| net.run(tree))? {
-            Outcome { failed: 0, passed: 1.., .. } => step.done(),
-            Outcome { failed: 0, .. } => failures.push(format!("no test ran without a bug: {name}")),
+            (Summary { failed: 0, passed: 1.., .. }, _) => step.done(),
+            (Summary { failed: 0, .. }, _) => failures.push(format!("no test ran without a bug: {name}")),
             _ => failures.push(format!("fails without a bug: {name}")),
         }
     }
@@ -110,11 +111,11 @@ fn caught(tree: &Tree, patch: &Patch) -> Result<Result<Duration>> {
     let step = Step::start(format!("{}: {}", patch.name, patch.net));
     let outcome = patch.net.build(tree).and_then(|()| patch.net.run(tree));
     tree.restore(patch)?;
-    Ok(outcome.and_then(|outcome| {
-        ensure!(outcome.passed + outcome.failed > 0, "no test ran: {}", patch.net);
-        ensure!(outcome.failed > 0, "the test passes: {}", patch.net);
+    Ok(outcome.and_then(|(Summary { passed, failed, .. }, took)| {
+        ensure!(passed + failed > 0, "no test ran: {}", patch.net);
+        ensure!(failed > 0, "the test passes: {}", patch.net);
         step.done();
-        Ok(outcome.took)
+        Ok(took)
     }))
 }
 

@@ -10,47 +10,17 @@ use crate::workspace::{self, CHECKED, RELEASE};
 const TESTED: [(&str, u64); 4] =
     [("readers", 2_000), ("writers", 500), ("resenders", 500), ("truncators", 500)];
 
-/// Those of the program `simulate`.
+/// What is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
-    /// A..B: these seeds, 0..2000 if not given.
-    #[arg(long)]
-    seeds: Option<String>,
-    /// Only this seed; shows its plan.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Shows every frame of the one seed.
-    #[arg(long)]
-    trace: bool,
-    /// Who writes and reads, readers if not given.
-    #[arg(long, value_parser = TESTED.map(|(name, _)| name))]
-    profile: Option<String>,
-    /// Looks for fewer faults with which the seed, or the first that fails, fails too.
-    #[arg(long)]
-    shrink: bool,
-    /// Fails if a core makes fewer than 200 runs in a second.
-    #[arg(long)]
-    check: bool,
-    /// `N[,N]`: only these faults of the one seed's plan.
-    #[arg(long)]
-    only: Option<String>,
+    /// Those of the program `simulate`, such as `--seed 7 --trace`; `-- --help` lists them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
 }
 
 /// The command.
-pub(crate) fn command(flags: Flags) -> Result<()> {
-    let Flags { seeds, seed, trace, profile, shrink, check, only } = flags;
-    let seed = seed.map(|seed| seed.to_string());
-    let mut args = Vec::new();
-    for (name, value) in [("--seeds", seeds), ("--seed", seed), ("--profile", profile), ("--only", only)] {
-        args.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
-    }
-    args.extend(
-        [("--trace", trace), ("--shrink", shrink), ("--check", check)]
-            .iter()
-            .filter(|(_, is_set)| *is_set)
-            .map(|(name, _)| (*name).to_owned()),
-    );
-    run(RELEASE, &args).map(drop)
+pub(crate) fn command(Flags { args }: &Flags) -> Result<()> {
+    run(RELEASE, args).map(drop)
 }
 
 /// The seeds that every test run tries; gives how many there were.

@@ -1,4 +1,4 @@
-//! Writes what was measured into `docs/benchmarks.md`, and draws `docs/benchmarks.svg`.
+//! Writes what was measured into `docs/benchmarks.md`: tables, and a drawing that Markdown viewers make of Mermaid's text.
 //!
 //! Invariant: only what stands between the marks of a section is replaced.
 
@@ -10,10 +10,9 @@ use anyhow::{Context, Result};
 use super::check::{HEADS, Row};
 use super::criterion::Bench;
 use super::machine::Machine;
-use super::svg::{Bar, Panel, draw};
 use crate::workspace;
 
-/// Writes both files.
+/// Writes the page.
 pub(super) fn write(machine: &Machine, rows: &[Row], benches: &[Bench]) -> Result<()> {
     let docs = workspace::root().join("docs");
     let path = docs.join("benchmarks.md");
@@ -21,16 +20,18 @@ pub(super) fn write(machine: &Machine, rows: &[Row], benches: &[Bench]) -> Resul
     for (section, content) in [
         ("machine", format!("{machine}.\n")),
         ("limits", table(&HEADS.map(str::to_owned), rows.iter().map(|row| row.cells().to_vec()))),
-        ("records", by_value(&group(benches, "records"))),
-        ("codecs", codecs(benches)),
-        ("messages", messages(&group(benches, "messages"))),
+        ("records", by(&group(benches, "records"), "", |bench| &bench.value, |bench| time(bench.ns))),
+        ("drawing", drawing(benches)),
+        ("codecs", by(&codecs(benches), "codec", |bench| &bench.group, speed)),
+        (
+            "messages",
+            by(&group(benches, "messages"), "message, direction", |_| "time", |bench| time(bench.ns)),
+        ),
     ] {
         text = replace(&text, section, &content)?;
     }
     fs::write(&path, text)?;
-    let drawing = docs.join("benchmarks.svg");
-    fs::write(&drawing, draw(&panels(benches)))?;
-    say!("wrote {} and {}", path.display(), drawing.display());
+    say!("wrote {}", path.display());
     Ok(())
 }
 
@@ -67,37 +68,26 @@ fn names<'a>(benches: &[&'a Bench], name: fn(&'a Bench) -> &'a str) -> Vec<&'a s
     names
 }
 
-/// A line for each function, a column for each parameter.
-fn by_value(benches: &[&Bench]) -> String {
-    let values = names(benches, |bench| &bench.value);
-    let heads = [String::new()].into_iter().chain(values.iter().map(|value| (*value).to_owned()));
+/// A line for each function, a column for each of what `column` gives.
+fn by<'a>(
+    benches: &[&'a Bench],
+    head: &str,
+    column: fn(&'a Bench) -> &'a str,
+    cell: fn(&Bench) -> String,
+) -> String {
+    let columns = names(benches, column);
+    let heads = [head].into_iter().chain(columns.iter().copied()).map(str::to_owned);
     let rows = names(benches, |bench| &bench.function).into_iter().map(|function| {
-        let cell = |value: &&str| {
-            let bench = benches.iter().find(|bench| bench.function == function && bench.value == *value);
-            bench.map_or(String::new(), |bench| time(bench.ns))
-        };
-        [function.to_owned()].into_iter().chain(values.iter().map(cell)).collect()
+        let found =
+            |name: &&str| benches.iter().find(|bench| bench.function == function && column(bench) == *name);
+        let cells = columns.iter().map(|name| found(name).map_or(String::new(), |bench| cell(bench)));
+        [function.to_owned()].into_iter().chain(cells).collect()
     });
     table(&heads.collect::<Vec<_>>(), rows)
 }
 
-const CODEC_GROUPS: [&str; 2] = ["compress", "decompress"];
-
-fn codecs(benches: &[Bench]) -> String {
-    let heads = ["codec", "compress", "decompress"].map(str::to_owned);
-    let rows = names(&group(benches, "compress"), |bench| &bench.function).into_iter().map(|codec| {
-        let speeds = CODEC_GROUPS.map(|name| {
-            let bench = benches.iter().find(|bench| bench.group == name && bench.function == codec);
-            bench.map_or(String::new(), speed)
-        });
-        [codec.to_owned()].into_iter().chain(speeds).collect()
-    });
-    table(&heads, rows)
-}
-
-fn messages(benches: &[&Bench]) -> String {
-    let heads = ["message, direction".to_owned(), "time".to_owned()];
-    table(&heads, benches.iter().map(|bench| vec![bench.function.clone(), time(bench.ns)]))
+fn codecs(benches: &[Bench]) -> Vec<&Bench> {
+    benches.iter().filter(|bench| matches!(&*bench.group, "compress" | "decompress")).collect()
 }
 
 fn time(ns: f64) -> String {
@@ -118,27 +108,31 @@ fn megabytes(bench: &Bench) -> f64 {
 }
 
 /// What people compare: the way of a record by size, and the codecs.
-fn panels(benches: &[Bench]) -> Vec<Panel> {
-    let records = group(benches, "records");
-    // It does not go by the bytes, and would be too short to be seen.
-    let is_shown = |bench: &&&Bench| !bench.function.starts_with("encode");
-    let of_records = names(&records, |bench| &bench.value).into_iter().map(|value| {
-        let of_value = records.iter().filter(|bench| bench.value == value).filter(is_shown);
-        Panel {
-            title: format!("1,000 records of {value}: time, less is better"),
-            bars: of_value.map(|bench| bar(bench, bench.ns, time(bench.ns))).collect(),
-        }
-    });
-    let of_codecs = CODEC_GROUPS.map(|name| Panel {
-        title: format!("{name}: speed by the bytes that are not compressed, more is better"),
-        bars: group(benches, name).iter().map(|bench| bar(bench, megabytes(bench), speed(bench))).collect(),
-    });
-    of_records.chain(of_codecs).collect()
+fn drawing(benches: &[Bench]) -> String {
+    // What does not go by the bytes would be too short to be seen.
+    let records = group(benches, "records").into_iter();
+    let records: Vec<&Bench> = records.filter(|bench| !bench.function.starts_with("encode")).collect();
+    let mut drawing = String::new();
+    for value in names(&records, |bench| &bench.value) {
+        let of_value = records.iter().filter(|bench| bench.value == value);
+        let bars = of_value.map(|bench| (&*bench.function, bench.ns / 1e3));
+        drawing += &bar_chart(&format!("1,000 records of {value}: µs, less is better"), bars);
+    }
+    for name in ["compress", "decompress"] {
+        let bars = group(benches, name).into_iter().map(|bench| (&*bench.function, megabytes(bench)));
+        drawing +=
+            &bar_chart(&format!("{name}: MB/s by the bytes that are not compressed, more is better"), bars);
+    }
+    drawing
 }
 
-fn bar(bench: &Bench, value: f64, text: String) -> Bar {
-    let is_baseline = bench.function.starts_with("memcpy");
-    Bar { label: bench.function.clone(), value, text, is_baseline }
+fn bar_chart<'a>(title: &str, bars: impl Iterator<Item = (&'a str, f64)>) -> String {
+    let (names, values): (Vec<_>, Vec<_>) =
+        bars.map(|(name, value)| (format!("{name:?}"), format!("{value:.1}"))).unzip();
+    let (names, values) = (names.join(", "), values.join(", "));
+    format!(
+        "```mermaid\nxychart-beta horizontal\n  title {title:?}\n  x-axis [{names}]\n  bar [{values}]\n```\n"
+    )
 }
 
 #[cfg(test)]
@@ -166,6 +160,15 @@ mod tests {
             [bench("build", "1 KiB", 900.0), bench("build", "10 KiB", 9000.0), bench("read", "1 KiB", 2e6)];
         let expected =
             "|  | 1 KiB | 10 KiB |\n|---|--:|--:|\n| build | 900 ns | 9.0 µs |\n| read | 2.00 ms |  |\n";
-        assert_eq!(by_value(&benches.iter().collect::<Vec<_>>()), expected);
+        assert_eq!(
+            by(&benches.iter().collect::<Vec<_>>(), "", |bench| &bench.value, |bench| time(bench.ns)),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_drawing_names_its_bars_in_their_order() {
+        let chart = bar_chart("time", [("build", 1.0), ("read, owned", 2.5)].into_iter());
+        assert!(chart.contains("  x-axis [\"build\", \"read, owned\"]\n  bar [1.0, 2.5]\n"), "{chart}");
     }
 }

@@ -123,103 +123,68 @@ pub(crate) fn server_properties(
     certificates: &Certificates,
     data: &Path,
 ) -> String {
-    let mut properties = match node.role {
-        Role::ZooKeeper => zookeeper_properties(node, data),
-        _ => kafka_properties(version, node, nodes, data),
-    };
+    if node.role == Role::ZooKeeper {
+        let ports = join(node.endpoints.iter().map(|endpoint| endpoint.port.to_string()));
+        let file = fixed(include_str!("zookeeper.properties"));
+        return format!("dataDir={}\nclientPort={ports}\n{file}", data.display());
+    }
+    let mut text = kafka_properties(version, node, nodes, data);
     if node.role.is_broker() {
         let brokers = nodes.iter().filter(|node| node.role.is_broker()).count();
-        properties.extend(listener_properties(node, certificates));
-        properties.extend(broker_properties(version, brokers));
+        text += &listener_properties(node, certificates);
+        text += &broker_properties(version, brokers);
     }
-    properties.into_iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+    text
 }
 
-type Properties = Vec<(String, String)>;
-
-fn owned<const N: usize>(properties: [(&str, String); N]) -> Properties {
-    properties.map(|(key, value)| (key.to_owned(), value)).into()
-}
-
-fn kafka_properties(version: &Version, node: &Node, nodes: &[Node], data: &Path) -> Properties {
-    let mut properties = match nodes.iter().find_map(|node| node.address(ZOOKEEPER.name)) {
-        Some(zookeeper) => owned([
-            ("broker.id", node.id.to_string()),
-            ("zookeeper.connect", zookeeper),
-            // The time after which a killed broker's leaders move.
-            ("zookeeper.session.timeout.ms", "3000".to_owned()),
-            ("zookeeper.connection.timeout.ms", "60000".to_owned()),
-        ]),
-        None => quorum_properties(node, nodes, data),
+fn kafka_properties(version: &Version, node: &Node, nodes: &[Node], data: &Path) -> String {
+    let (id, data) = (node.id, data.display());
+    let cluster = match nodes.iter().find_map(|node| node.address(ZOOKEEPER.name)) {
+        Some(zookeeper) => {
+            let file = fixed(include_str!("with-zookeeper.properties"));
+            format!("broker.id={id}\nzookeeper.connect={zookeeper}\n{file}")
+        }
+        None => quorum_properties(node, nodes) + &format!("metadata.log.dir={data}\n"),
     };
-    let listeners = node.endpoints.iter().map(|e| format!("{}://127.0.0.1:{}", e.listener.name, e.port));
+    let listeners =
+        join(node.endpoints.iter().map(|e| format!("{}://127.0.0.1:{}", e.listener.name, e.port)));
     let known = LISTENERS.iter().chain(Some(CONTROLLER).filter(|_| !version.needs_zookeeper()));
-    let protocols = known.map(|listener| format!("{}:{}", listener.name, listener.protocol()));
-    properties.extend(owned([
-        ("listeners", join(listeners)),
-        ("listener.security.protocol.map", join(protocols)),
-        ("log.dirs", data.display().to_string()),
-    ]));
-    properties
+    let protocols = join(known.map(|listener| format!("{}:{}", listener.name, listener.protocol())));
+    format!("{cluster}listeners={listeners}\nlistener.security.protocol.map={protocols}\nlog.dirs={data}\n")
 }
 
-fn quorum_properties(node: &Node, nodes: &[Node], data: &Path) -> Properties {
-    let roles = match (node.role.is_broker(), node.role.is_controller()) {
-        (true, true) => "broker,controller",
-        (true, false) => "broker",
-        (false, _) => "controller",
+fn quorum_properties(node: &Node, nodes: &[Node]) -> String {
+    let roles = match node.role {
+        Role::Combined => "broker,controller",
+        Role::Broker => "broker",
+        _ => "controller",
     };
-    let voters =
-        nodes.iter().filter_map(|node| Some(format!("{}@{}", node.id, node.address(CONTROLLER.name)?)));
-    let mut properties = owned([
-        ("process.roles", roles.to_owned()),
-        ("node.id", node.id.to_string()),
-        ("controller.quorum.voters", join(voters)),
-        ("controller.listener.names", CONTROLLER.name.to_owned()),
-        ("metadata.log.dir", data.display().to_string()),
-    ]);
-    properties.extend(fixed(include_str!("quorum.properties")));
-    properties
+    let voter = |node: &Node| Some(format!("{}@{}", node.id, node.address(CONTROLLER.name)?));
+    let (id, voters, name) = (node.id, join(nodes.iter().filter_map(voter)), CONTROLLER.name);
+    let file = fixed(include_str!("quorum.properties"));
+    format!(
+        "process.roles={roles}\nnode.id={id}\ncontroller.quorum.voters={voters}\ncontroller.listener.names={name}\n{file}"
+    )
 }
 
-fn zookeeper_properties(node: &Node, data: &Path) -> Properties {
-    let mut properties = owned([
-        ("dataDir", data.display().to_string()),
-        ("clientPort", join(node.endpoints.iter().map(|endpoint| endpoint.port.to_string()))),
-    ]);
-    properties.extend(fixed(include_str!("zookeeper.properties")));
-    properties
-}
-
-fn listener_properties(node: &Node, certificates: &Certificates) -> Properties {
+fn listener_properties(node: &Node, certificates: &Certificates) -> String {
     // The controller's listener may not be advertised by a broker.
     let clients = node.endpoints.iter().filter(|endpoint| endpoint.listener != CONTROLLER);
-    let advertised = clients.map(|e| format!("{}://{}", e.listener.name, e.advertised_address()));
-    let mut properties = owned([
-        ("advertised.listeners", join(advertised)),
-        ("inter.broker.listener.name", INTERNAL.to_owned()),
-    ]);
-    properties.extend(LISTENERS.iter().flat_map(|listener| listener.properties(certificates)));
-    properties
+    let advertised = join(clients.map(|e| format!("{}://{}", e.listener.name, e.advertised_address())));
+    let each: String = LISTENERS.iter().map(|listener| listener.properties(certificates)).collect();
+    format!("advertised.listeners={advertised}\ninter.broker.listener.name={INTERNAL}\n{each}")
 }
 
-fn broker_properties(version: &Version, brokers: usize) -> Properties {
+fn broker_properties(version: &Version, brokers: usize) -> String {
     let min_insync = if brokers >= 3 && version.bounds_min_insync_by_replicas() { 2 } else { 1 };
-    let mut properties = owned([
-        ("default.replication.factor", brokers.to_string()),
-        ("min.insync.replicas", min_insync.to_string()),
-    ]);
-    properties.extend(fixed(include_str!("broker.properties")));
-    if version.has_share_groups() {
-        properties.extend(fixed(include_str!("share-groups.properties")));
-    }
-    properties
+    let shares = if version.has_share_groups() { include_str!("share-groups.properties") } else { "" };
+    let file = fixed(include_str!("broker.properties"));
+    format!("default.replication.factor={brokers}\nmin.insync.replicas={min_insync}\n{file}{}", fixed(shares))
 }
 
 /// The settings of a file, without its comments.
-fn fixed(file: &str) -> impl Iterator<Item = (String, String)> {
-    let lines = file.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()))
+fn fixed(file: &str) -> String {
+    file.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
 }
 
 fn join(parts: impl Iterator<Item = String>) -> String {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::children::{COMMAND_GRACE, Owned};
 use crate::demo;
 use crate::env::cluster;
-use crate::env::lock::Lock;
+use crate::env::lock::lock;
 use crate::env::state::{self, State};
 use crate::process::Process;
 use crate::workspace::{self, RELEASE};
@@ -22,7 +22,7 @@ const CONNECT: &str = "KAFKA_CONNECT=";
 
 /// Serves the cluster until it is ended, by Ctrl-C or by `down`.
 pub(crate) fn up(brokers: Option<u32>, profile: Option<&str>, topics: &[String]) -> Result<()> {
-    let starting = Lock::of(NAME)?;
+    let starting = lock(NAME)?;
     cluster::end_abandoned()?;
     let folder = state::folder(NAME);
     if let Some(state) = State::read(&folder)?.filter(|state| !state.running().is_empty()) {

@@ -153,10 +153,8 @@ fn fetch(version: &Version, partial: &Path, step: &Step) -> Result<()> {
     mvn.current_dir(partial)
         .args(["--batch-mode", COPY_DEPENDENCIES, "-DoutputDirectory=libs", "-DincludeScope=runtime"])
         .stderr(fs::File::create(&errors)?);
-    let mut output = String::new();
-    let status = children::run_piped(&mut mvn, |part| {
-        output.push_str(&String::from_utf8_lossy(part));
-        if let Some(jar) = last_downloaded(&output) {
+    let (status, mut output) = children::run_piped(&mut mvn, |part| {
+        if let Some(jar) = last_downloaded(&String::from_utf8_lossy(part)) {
             step.at(jar);
         }
         Ok(())

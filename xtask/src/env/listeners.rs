@@ -102,18 +102,19 @@ impl Listener {
         if self.has_tls() { "localhost" } else { "127.0.0.1" }
     }
 
-    /// Its `listener.name.…` properties.
-    pub(crate) fn properties(&self, certificates: &Certificates) -> Vec<(String, String)> {
+    /// Its `listener.name.…` properties, as lines.
+    pub(crate) fn properties(&self, certificates: &Certificates) -> String {
         let mut properties = Vec::new();
         if self.has_tls() {
             properties.extend(self.tls_properties(certificates));
         }
         if self.has_sasl() {
-            properties.push(("sasl.enabled.mechanisms".to_owned(), self.mechanisms.join(",")));
-            properties.extend(self.mechanisms.iter().flat_map(|mechanism| self.sasl_properties(mechanism)));
+            properties.push(format!("sasl.enabled.mechanisms={}", self.mechanisms.join(",")));
+            properties.extend(self.mechanisms.iter().map(|mechanism| self.sasl_properties(mechanism)));
         }
-        let prefix = format!("listener.name.{}", self.name.to_lowercase());
-        properties.into_iter().map(|(key, value)| (format!("{prefix}.{key}"), value)).collect()
+        let name = self.name.to_lowercase();
+        let lines = properties.iter().flat_map(|properties| properties.lines());
+        lines.map(|property| format!("listener.name.{name}.{property}\n")).collect()
     }
 
     fn has_tls(&self) -> bool {
@@ -125,25 +126,25 @@ impl Listener {
     }
 
     /// PEM within the properties, because Kafka 2.8 takes keys from a file only if they are encrypted.
-    fn tls_properties(&self, certificates: &Certificates) -> Vec<(String, String)> {
+    fn tls_properties(&self, certificates: &Certificates) -> [String; 6] {
         let Identity { certificate, key } = match self.identity {
             ServerIdentity::Good => &certificates.server,
             ServerIdentity::WrongName => &certificates.server_with_wrong_name,
             ServerIdentity::Expired => &certificates.expired_server,
         };
         let client_auth = if self.needs_client_certificate { "required" } else { "none" };
-        let properties = [
-            ("ssl.keystore.type", "PEM".to_owned()),
-            ("ssl.keystore.key", in_one_line(key)),
-            ("ssl.keystore.certificate.chain", in_one_line(certificate)),
-            ("ssl.truststore.type", "PEM".to_owned()),
-            ("ssl.truststore.certificates", in_one_line(&certificates.ca)),
-            ("ssl.client.auth", client_auth.to_owned()),
-        ];
-        properties.map(|(key, value)| (key.to_owned(), value)).into()
+        [
+            "ssl.keystore.type=PEM".to_owned(),
+            format!("ssl.keystore.key={}", in_one_line(key)),
+            format!("ssl.keystore.certificate.chain={}", in_one_line(certificate)),
+            "ssl.truststore.type=PEM".to_owned(),
+            format!("ssl.truststore.certificates={}", in_one_line(&certificates.ca)),
+            format!("ssl.client.auth={client_auth}"),
+        ]
     }
 
-    fn sasl_properties(&self, mechanism: &str) -> Vec<(String, String)> {
+    /// One line, or two.
+    fn sasl_properties(&self, mechanism: &str) -> String {
         let (module, options) = match mechanism {
             PLAIN => ("plain.PlainLoginModule", format!(" user_{USER}=\"{PASSWORD}\"")),
             OAUTHBEARER => {
@@ -151,13 +152,13 @@ impl Listener {
             }
             _ => ("scram.ScramLoginModule", String::new()),
         };
-        let mechanism = mechanism.to_lowercase();
-        let login = format!("org.apache.kafka.common.security.{module} required{options};");
-        let mut properties = vec![(format!("{mechanism}.sasl.jaas.config"), login)];
-        if self.ends_sessions {
-            properties.push((format!("{mechanism}.connections.max.reauth.ms"), SESSION_MS.to_string()));
-        }
-        properties
+        let (name, module) = (mechanism.to_lowercase(), format!("org.apache.kafka.common.security.{module}"));
+        let ends = if self.ends_sessions {
+            format!("\n{name}.connections.max.reauth.ms={SESSION_MS}")
+        } else {
+            String::new()
+        };
+        format!("{name}.sasl.jaas.config={module} required{options};{ends}")
     }
 }
 
