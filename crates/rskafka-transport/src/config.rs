@@ -23,10 +23,11 @@ pub struct ConnectionConfig {
     pub max_frame_bytes: usize,
     /// How many requests may be on the wire without an answer.
     pub max_in_flight: usize,
-    /// How many more may wait to be written; further calls wait for a place until their deadline.
+    /// How many more may wait to be written. Further calls wait for a place until their deadline; a submit
+    /// fails at once.
     pub max_queued: usize,
-    /// How many bytes of requests may be queued or on the wire without an answer; further calls wait for
-    /// room until their deadline. A single request may be larger. Values beyond 4 GiB count as 4 GiB.
+    /// How many bytes of requests may be queued or on the wire without an answer. Further calls wait for
+    /// room until their deadline; a submit fails at once. A single request may be larger. Values beyond 4 GiB count as 4 GiB.
     pub max_in_flight_bytes: usize,
 }
 

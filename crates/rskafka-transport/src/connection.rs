@@ -3,30 +3,26 @@
 //! Invariant: an answer that cannot be decoded ends the connection, because nothing after it can be
 //! trusted.
 
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rskafka_protocol::{ApiKey, ErrorCode, Message, Request, decode_response_with_surplus, encode_request};
-use tokio::time::timeout_at;
+use rskafka_protocol::{ApiKey, DecodeError, Message, Request, decode_response_with_surplus, encode_request};
 use tracing::debug;
 
 use crate::address_memory::AddressMemory;
 use crate::config::{CallOptions, ConnectionConfig};
 use crate::deadline::Deadline;
-use crate::dial::Progress;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
-#[cfg(feature = "sasl")]
-use crate::error::SaslError;
-use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase};
+use crate::error::{CallError, CallErrorKind, CloseCause, OpenError};
 use crate::identity::{BrokerIdentity, IdentityCheck};
-use crate::link::{Link, Traits};
-use crate::negotiation::{Negotiation, Step};
-use crate::pipeline::Patience;
-use crate::security::TlsEvidence;
-use crate::session::Session;
-use crate::task::log_surplus;
+use crate::link::{Link, Outgoing};
+use crate::opening::{Opened, Opening};
+use crate::pipeline::Timing;
+use crate::ticket::{self, Traits};
 use crate::versions::BrokerVersions;
 
 /// A connection to one broker. Clones are the same connection; it ends when the last one is dropped.
@@ -52,10 +48,7 @@ impl WeakConnection {
 
 #[derive(Debug)]
 struct Inner {
-    link: Link,
-    versions: BrokerVersions,
-    session: Option<Session>,
-    identity_check: IdentityCheck,
+    opened: Opened,
     request_timeout: Duration,
 }
 
@@ -97,10 +90,14 @@ impl Connection {
     ) -> Result<Self, OpenError> {
         let started = env.now();
         let deadline = deadline.min(Deadline::after(started, config.connect_timeout));
-        let opened = Self::try_open(env, endpoint, config, memory, expected, deadline).await;
+        let opening = Opening { env, endpoint, config, memory, deadline };
+        let opened = opening.run(expected).await;
         memory.counters().opened(opened.is_ok());
         let kind = match opened {
-            Ok(connection) => return Ok(connection),
+            Ok(opened) => {
+                let inner = Inner { opened, request_timeout: config.request_timeout };
+                return Ok(Self { inner: Arc::new(inner) });
+            }
             Err(kind) => kind,
         };
         // A phase knows that its time is over, but not how long the others took.
@@ -109,70 +106,19 @@ impl Connection {
         Err(error)
     }
 
-    async fn try_open(
-        env: &Env,
-        endpoint: &Endpoint,
-        config: &ConnectionConfig,
-        memory: &AddressMemory,
-        expected: Option<BrokerIdentity>,
-        deadline: Deadline,
-    ) -> Result<Self, OpenErrorKind> {
-        let mut progress = Progress::new();
-        // Before a login Kafka does not look at the identity.
-        let expected = expected.filter(|_| !config.security.has_sasl());
-        let negotiation = Negotiation::new(memory.taken(), expected);
-        let opening = Self::steps(env, endpoint, config, memory, negotiation, deadline, &mut progress);
-        match timeout_at(deadline.instant(), opening).await {
-            Ok(opened) => opened,
-            Err(_) => Err(OpenErrorKind::timed_out(progress.phase, progress.into_failures())),
-        }
-    }
-
-    async fn steps(
-        env: &Env,
-        endpoint: &Endpoint,
-        config: &ConnectionConfig,
-        memory: &AddressMemory,
-        mut negotiation: Negotiation,
-        deadline: Deadline,
-        progress: &mut Progress,
-    ) -> Result<Self, OpenErrorKind> {
-        let (link, versions) = loop {
-            *progress = Progress::new();
-            let (stream, evidence) = config.security.dial(env, endpoint, progress).await?;
-            let link = Link::start(env, endpoint, config, memory.counters(), stream);
-            progress.phase = Phase::Negotiate;
-            let negotiated = negotiate(&link, &evidence, &mut negotiation, deadline).await;
-            match negotiated.inspect_err(|_| memory.forget())? {
-                Some(versions) => break (link, versions),
-                None => {
-                    debug!(broker = %endpoint, version = negotiation.version(), "asking in a lower version")
-                }
-            }
-        };
-        memory.learn(negotiation.to_begin_with(&versions));
-        progress.phase = Phase::Sasl;
-        let session = authenticate(&link, &versions, config, deadline).await?;
-        link.opened(session.map(|session| session.ends));
-        debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");
-        let request_timeout = config.request_timeout;
-        let identity_check = negotiation.identity_check();
-        Ok(Self { inner: Arc::new(Inner { link, versions, session, identity_check, request_timeout }) })
-    }
-
     /// The broker's address, as it was asked for.
     pub fn endpoint(&self) -> &Endpoint {
-        self.inner.link.endpoint()
+        self.inner.opened.link.endpoint()
     }
 
     /// Whether the broker took itself for the one that the connection was meant for.
     pub fn identity_check(&self) -> IdentityCheck {
-        self.inner.identity_check
+        self.inner.opened.identity_check
     }
 
     /// What the broker speaks.
     pub fn versions(&self) -> &BrokerVersions {
-        &self.inner.versions
+        &self.inner.opened.versions
     }
 
     /// One request, one answer.
@@ -191,20 +137,47 @@ impl Connection {
         request: &R,
         options: CallOptions,
     ) -> Result<Reply<R::Response>, CallError> {
-        let Inner { link, versions, request_timeout, .. } = &*self.inner;
-        let patience =
-            Patience { attempt: request_timeout.saturating_add(options.wait), limit: options.deadline };
+        let (version, timing) = self.prepare::<R>(options)?;
+        exchange(&self.inner.opened.link, request, version, timing).await
+    }
+
+    /// [`call`](Self::call) in two parts: queues the request now, and gives its answer as a future.
+    ///
+    /// Never waits: without a place in the queue, or without room for the request's bytes, it fails with
+    /// [`CallErrorKind::Full`]. Requests go out in the order in which they were submitted. One that nothing is
+    /// queued before is written to the socket at once, by the caller; the rest of what the socket does not take
+    /// is written by the connection's task.
+    ///
+    /// Nothing that waits for another request is woken or called from within `submit`, so the caller may hold a
+    /// lock across it.
+    pub fn submit<R: Request>(
+        &self,
+        request: &R,
+        options: CallOptions,
+    ) -> Result<Answer<R::Response>, CallError> {
+        let (version, timing) = self.prepare::<R>(options)?;
+        let link = &self.inner.opened.link;
+        let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
+        let outgoing = Outgoing { api: R::API_KEY, timing, encode: &mut encode };
+        let reply = link.submit(outgoing, decoder::<R>(version))?;
+        Ok(Answer { reply, api: R::API_KEY, connection: self.clone() })
+    }
+
+    fn prepare<R: Request>(&self, options: CallOptions) -> Result<(i16, Timing), CallError> {
+        let Inner { opened: Opened { link, versions, .. }, request_timeout } = &*self.inner;
+        let timing =
+            Timing { attempt: request_timeout.saturating_add(options.wait), limit: options.deadline };
         let version = versions
             .version_of::<R>(options.max_version)
             .map_err(|source| link.error(R::API_KEY, false, CallErrorKind::UnsupportedVersion { source }))?;
-        exchange(link, request, version, patience).await
+        Ok((version, timing))
     }
 
     /// Whether another connection should take this one's place, because its SASL session ends soon: it has
     /// used 80 to 90 % of its lifetime. Calls still work until [`CloseCause::SessionExpired`].
     pub fn needs_replacement(&self) -> bool {
-        let now = self.inner.link.env().now();
-        self.inner.session.is_some_and(|session| session.replace.is_over(now))
+        let now = self.inner.opened.link.env().now();
+        self.inner.opened.session.is_some_and(|session| session.replace.is_over(now))
     }
 
     /// Whether the connection has ended or is about to: every further call fails.
@@ -214,13 +187,13 @@ impl Connection {
 
     /// Why the connection ended.
     pub fn close_cause(&self) -> Option<Arc<CloseCause>> {
-        self.inner.link.close_cause().cloned()
+        self.inner.opened.link.close_cause().cloned()
     }
 
     /// Waits until the socket is closed, for whatever reason. The future is no handle: it does not keep the
     /// connection open.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.inner.link.ended()
+        self.inner.opened.link.ended()
     }
 
     /// A handle that does not keep the connection open.
@@ -232,7 +205,7 @@ impl Connection {
     ///
     /// A request that is partly written is given one second to be written to its end.
     pub fn end(&self) {
-        self.inner.link.end(CloseCause::ByClient);
+        self.inner.opened.link.end(CloseCause::ByClient);
     }
 
     /// [`end`](Self::end), and waits until the socket is closed. Dropping the future does not stop the end.
@@ -242,89 +215,46 @@ impl Connection {
     }
 }
 
+/// The answer to a request that was submitted.
+///
+/// Ends as [`Connection::call`] does, by the same deadlines, and keeps the connection open until then. Dropping it
+/// takes the request back if none of its bytes was written; else the answer is discarded when it comes.
+#[derive(Debug)]
+#[must_use = "dropping it takes the request back if it has not begun"]
+pub struct Answer<T> {
+    reply: ticket::Reply<Reply<T>>,
+    api: ApiKey,
+    connection: Connection,
+}
+
+impl<T> Future for Answer<T> {
+    type Output = Result<Reply<T>, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = ready!(Pin::new(&mut self.reply).poll(cx));
+        Poll::Ready(reply.unwrap_or_else(|_| Err(self.connection.inner.opened.link.lost(self.api))))
+    }
+}
+
 /// One request in a version that was agreed on, one answer.
 pub(crate) async fn exchange<R: Request>(
     link: &Link,
     request: &R,
     version: i16,
-    patience: Patience,
+    timing: Timing,
 ) -> Result<Reply<R::Response>, CallError> {
     let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
-    let decode = move |frame: Bytes| {
+    let outgoing = Outgoing { api: R::API_KEY, timing, encode: &mut encode };
+    link.call(outgoing, decoder::<R>(version)).await
+}
+
+/// Decodes an answer of `version`.
+fn decoder<R: Request>(
+    version: i16,
+) -> impl FnOnce(Bytes) -> Result<(Reply<R::Response>, Traits), DecodeError> + Send + 'static {
+    move |frame| {
         let (_, response, surplus) = decode_response_with_surplus::<R::Response>(version, &frame)?;
-        let traits = Traits { throttle: Duration::from_millis(response.silence_ms(version).into()), surplus };
-        Ok((Reply { response, version, bytes: frame.len() }, traits))
-    };
-    link.call(R::API_KEY, patience, &mut encode, decode).await
-}
-
-#[cfg(feature = "sasl")]
-async fn authenticate(
-    link: &Link,
-    versions: &BrokerVersions,
-    config: &ConnectionConfig,
-    deadline: Deadline,
-) -> Result<Option<Session>, OpenErrorKind> {
-    let Some(sasl) = &config.security.sasl else {
-        return Ok(None);
-    };
-    let authenticated = Box::pin(crate::sasl::authenticate(sasl, link, versions, deadline)).await;
-    authenticated.map_err(|source| match &source {
-        SaslError::Call { source } if source.is_timeout() => {
-            OpenErrorKind::timed_out(Phase::Sasl, Vec::new())
-        }
-        _ => OpenErrorKind::Sasl { source },
-    })
-}
-
-#[cfg(not(feature = "sasl"))]
-async fn authenticate(
-    _: &Link,
-    _: &BrokerVersions,
-    _: &ConnectionConfig,
-    _: Deadline,
-) -> Result<Option<Session>, OpenErrorKind> {
-    Ok(None)
-}
-
-/// The broker's versions; `None` if another connection is needed to ask for them.
-async fn negotiate(
-    link: &Link,
-    evidence: &TlsEvidence,
-    negotiation: &mut Negotiation,
-    deadline: Deadline,
-) -> Result<Option<BrokerVersions>, OpenErrorKind> {
-    loop {
-        let (version, request) = (negotiation.version(), negotiation.request());
-        let mut encode = |id| encode_request(&request, version, id, Some(link.client_id()));
-        let frame = match link.exchange(ApiKey::API_VERSIONS, deadline, &mut encode).await {
-            Ok(frame) => frame,
-            Err(source) if source.is_timeout() => {
-                return Err(OpenErrorKind::timed_out(Phase::Negotiate, Vec::new()));
-            }
-            Err(source) => match evidence.explain(&source) {
-                Some(explained) => return Err(explained),
-                None if negotiation.identity_check() == IdentityCheck::Denied => {
-                    return Err(OpenErrorKind::Refused { code: ErrorCode::REBOOTSTRAP_REQUIRED });
-                }
-                None if source.is_closed_by_broker() && negotiation.closed() => return Ok(None),
-                None => return Err(OpenErrorKind::Negotiate { source }),
-            },
-        };
-        match negotiation.answered(&frame) {
-            Ok(Step::Done(versions, surplus)) => {
-                if surplus > 0 {
-                    log_surplus(link.endpoint(), ApiKey::API_VERSIONS, surplus);
-                }
-                return Ok(Some(versions));
-            }
-            Ok(Step::Again) => {}
-            Ok(Step::Refused(code)) => return Err(OpenErrorKind::Refused { code }),
-            Err(source) => {
-                link.end(CloseCause::Undecodable { api: ApiKey::API_VERSIONS, source: source.clone() });
-                let source = link.error(ApiKey::API_VERSIONS, true, CallErrorKind::Decode { source });
-                return Err(OpenErrorKind::Negotiate { source });
-            }
-        }
+        let throttle = Duration::from_millis(response.silence_ms(version).into());
+        Ok((Reply { response, version, bytes: frame.len() }, Traits { throttle, surplus }))
     }
 }

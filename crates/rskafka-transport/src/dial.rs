@@ -1,6 +1,6 @@
-//! How a connection comes to be: names to addresses, addresses to a stream of bytes.
+//! From a name to addresses, from addresses to a stream of bytes.
 //!
-//! Invariant: names are resolved anew on each dial, every address is tried, and each failure is kept with
+//! Invariant: names are resolved again on each dial, every address is tried, and each failure is kept with
 //! its address.
 
 mod addresses;
@@ -22,6 +22,9 @@ use crate::error::{OpenErrorKind, Phase};
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A stream of bytes in both directions.
+///
+/// The two directions are polled by different tasks, so each needs a waker of its own; and what a write leaves
+/// in a buffer must go out on a flush.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
@@ -29,8 +32,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 /// Any [`Stream`].
 pub type BoxStream = Box<dyn Stream>;
 
-/// Makes the stream to a host and port. Bytes on it are plaintext to whoever made it: TLS and SASL are
-/// added above.
+/// Makes the stream to a host and port. It carries plaintext: TLS and SASL are added
+/// above it.
 ///
 /// Implemented for closures `Fn(String, u16) -> impl Future<Output = io::Result<impl Stream>>`:
 ///
@@ -59,7 +62,7 @@ where
     }
 }
 
-/// Finds the addresses of a name. Asked anew on each dial.
+/// Finds the addresses of a name. Asked on each dial.
 ///
 /// Implemented for closures `Fn(String, u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>>`.
 pub trait Resolver: Send + Sync + 'static {

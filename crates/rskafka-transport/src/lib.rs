@@ -7,6 +7,7 @@
 //! may have reached the broker.
 
 mod address_memory;
+mod alarm;
 mod config;
 mod connection;
 mod counters;
@@ -16,8 +17,10 @@ mod endpoint;
 mod env;
 mod error;
 mod identity;
+mod lifetime;
 mod link;
 mod negotiation;
+mod opening;
 mod pipeline;
 mod reader;
 #[cfg(feature = "sasl")]
@@ -27,13 +30,15 @@ mod session;
 #[cfg(feature = "socks5")]
 mod socks5;
 mod task;
+mod ticket;
 #[cfg(feature = "tls")]
 mod tls;
 mod versions;
+mod wire;
 
 pub use address_memory::AddressMemory;
 pub use config::{CallOptions, ConnectionConfig};
-pub use connection::{Connection, Reply, WeakConnection};
+pub use connection::{Answer, Connection, Reply, WeakConnection};
 pub use counters::{BrokerStats, Counters, LATENCY_BOUNDS, Latency};
 pub use deadline::Deadline;
 pub use dial::{AddressFailure, BoxFuture, BoxStream, Connector, Resolver, Stream};

@@ -1,17 +1,18 @@
-//! The handle to a connection's task, by which requests and answers go as frames.
+//! The handle to a connection, by which requests and answers go as frames.
 //!
 //! Invariant: requests that wait and requests in flight each hold a place, and room for their bytes, and
-//! there is a fixed amount of both; so neither the channel to the task nor its pipeline can overflow.
+//! there is a fixed amount of both; so the queue cannot overflow.
 
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rskafka_protocol::{ApiKey, DecodeError, EncodeError, Frame};
-use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::alarm::ReadDue;
 use crate::config::ConnectionConfig;
 use crate::counters::{Counters, InFlight};
 use crate::deadline::Deadline;
@@ -19,18 +20,19 @@ use crate::dial::BoxStream;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause};
-use crate::pipeline::Patience;
+use crate::pipeline::Timing;
 use crate::task::Task;
+use crate::ticket::{Failure, Reply, Ticket, Traits, await_answer};
+use crate::wire::{Admitted, Wire};
 
 /// What the handles and the task of a connection share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     /// Why the connection ended or is about to; the first cause stays.
     cause: OnceLock<Arc<CloseCause>>,
-    /// Set once the connection is open: from when on no request may begin, if its session ends.
-    pub(crate) opened: OnceLock<Option<Deadline>>,
-    /// Tells the task that there is a cause, or that the connection is open.
+    wire: Mutex<Wire>,
+    /// Tells the task to look at the wire.
     pub(crate) told: Notify,
+    pub(crate) read_due: ReadDue,
     pub(crate) places: Arc<Semaphore>,
     /// A permit for each byte that may be queued or on the wire.
     pub(crate) room: Arc<Semaphore>,
@@ -43,133 +45,39 @@ impl Shared {
         self.cause.get()
     }
 
-    /// Notes why the connection ends and gives the cause that counts.
+    /// Notes why the connection ends and gives the cause that counts. Once there is one, no request begins.
     pub(crate) fn end(&self, cause: CloseCause) -> &Arc<CloseCause> {
         self.cause.get_or_init(|| Arc::new(cause))
     }
+
+    /// Not to be held while a ticket ends.
+    pub(crate) fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// A request on its way to the task.
-///
-/// Boxed, because a channel has room for 32 of them from the beginning, in each of thousands of connections.
-pub(crate) struct Submitted {
-    pub(crate) correlation_id: i32,
-    pub(crate) frame: Frame,
-    pub(crate) patience: Patience,
-    pub(crate) ticket: Ticket,
-}
-
-/// Who waits for an answer.
-pub(crate) struct Ticket {
+/// A request that has no place yet.
+pub(crate) struct Outgoing<'a> {
     pub(crate) api: ApiKey,
-    pub(crate) started: Instant,
-    waiter: Box<dyn Waiter>,
-    in_flight: InFlight,
-    _held: [OwnedSemaphorePermit; 2],
+    pub(crate) timing: Timing,
+    /// Encodes it under the correlation id given.
+    pub(crate) encode: &'a mut (dyn FnMut(i32) -> Result<Frame, EncodeError> + Send),
 }
 
-/// A request without a usable answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    TimedOut {
-        sent: bool,
-    },
-    Closed {
-        sent: bool,
-        cause: Arc<CloseCause>,
-    },
-    /// The broker has asked for a silence that ends after the request's time.
-    Throttled {
-        until: Instant,
-    },
-    Undecodable {
-        source: DecodeError,
-    },
-}
-
-impl Ticket {
-    /// Whether the caller has dropped its future.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.waiter.is_abandoned()
-    }
-
-    /// Gives the answer to the caller, or discards it if nobody waits any more.
-    pub(crate) fn answer(self, frame: Bytes, now: Instant) -> Result<Traits, DecodeError> {
-        let traits = self.waiter.answer(frame)?;
-        self.in_flight.answered(now - self.started, traits.throttle);
-        Ok(traits)
-    }
-
-    pub(crate) fn fail(self, failure: Failure) {
-        self.waiter.fail(failure);
-    }
-}
-
-/// What the connection needs to know of an answer, whatever its type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Traits {
-    /// How long the broker wants the connection to be silent (KIP-219).
-    pub(crate) throttle: Duration,
-    /// How many bytes stand behind its last field.
-    pub(crate) surplus: usize,
-}
-
-/// The caller's end of a request, whatever the type of its answer.
-trait Waiter: Send {
-    fn is_abandoned(&self) -> bool;
-    fn answer(self: Box<Self>, frame: Bytes) -> Result<Traits, DecodeError>;
-    fn fail(self: Box<Self>, failure: Failure);
-}
-
-struct Awaited<T, D> {
-    reply: oneshot::Sender<Result<T, Failure>>,
-    decode: D,
-}
-
-impl<T, D> Waiter for Awaited<T, D>
-where
-    T: Send,
-    D: FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send,
-{
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
-    }
-
-    fn answer(self: Box<Self>, frame: Bytes) -> Result<Traits, DecodeError> {
-        let Self { reply, decode } = *self;
-        match decode(frame) {
-            Ok((answer, traits)) => {
-                let _ = reply.send(Ok(answer));
-                Ok(traits)
-            }
-            Err(source) => {
-                let _ = reply.send(Err(Failure::Undecodable { source: source.clone() }));
-                Err(source)
-            }
-        }
-    }
-
-    fn fail(self: Box<Self>, failure: Failure) {
-        let _ = self.reply.send(Err(failure));
-    }
-}
-
-/// The handle. The task ends when it is dropped.
-#[derive(Debug)]
+/// The handle. The connection ends when it is dropped.
 pub(crate) struct Link {
     env: Env,
     endpoint: Endpoint,
     client_id: String,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
-    requests: mpsc::Sender<Box<Submitted>>,
     /// How much room one request takes at most, so that a large one fits when it is alone.
     room: u32,
     next_correlation_id: AtomicI32,
 }
 
 impl Link {
-    /// Starts the task that owns `stream`, on the current runtime.
+    /// Starts the task that reads from `stream`, on the current runtime.
     pub(crate) fn start(
         env: &Env,
         endpoint: &Endpoint,
@@ -181,25 +89,25 @@ impl Link {
             config.max_in_flight.max(1).saturating_add(config.max_queued).min(Semaphore::MAX_PERMITS);
         // Permits are counted in 32 bits.
         let room = u32::try_from(config.max_in_flight_bytes.max(1)).unwrap_or(u32::MAX);
+        let (read, write) = tokio::io::split(stream);
         let shared = Arc::new(Shared {
             cause: OnceLock::new(),
-            opened: OnceLock::new(),
+            wire: Mutex::new(Wire::new(config, Arc::clone(counters), write)),
             told: Notify::new(),
+            // The task has not looked yet.
+            read_due: Arc::new(AtomicBool::new(true)),
             places: Arc::new(Semaphore::new(places)),
             room: Arc::new(Semaphore::new(room as usize)),
             ended: watch::Sender::new(false),
         });
-        let (requests, submitted) = mpsc::channel(places);
-        let (shares, counts) = (Arc::clone(&shared), Arc::clone(counters));
-        let task = Task::new(env.clone(), endpoint.clone(), config, shares, counts, submitted);
-        tokio::spawn(task.run(stream));
+        let task = Task::new(env, endpoint, config, &shared, counters);
+        tokio::spawn(task.run(read));
         Self {
             env: env.clone(),
             endpoint: endpoint.clone(),
             client_id: config.client_id.clone(),
             shared,
             counters: Arc::clone(counters),
-            requests,
             room,
             next_correlation_id: AtomicI32::new(0),
         }
@@ -217,97 +125,141 @@ impl Link {
         &self.client_id
     }
 
-    /// One request, one answer, both whole frames. `encode` gets the correlation id once there is a place.
-    pub(crate) async fn exchange(
-        &self,
-        api: ApiKey,
-        deadline: Deadline,
-        encode: &mut (dyn FnMut(i32) -> Result<Frame, EncodeError> + Send),
-    ) -> Result<Bytes, CallError> {
-        let patience = Patience { attempt: Duration::MAX, limit: deadline };
-        self.call(api, patience, encode, |frame| Ok((frame, Traits::default()))).await
-    }
-
-    /// One request, one answer. `decode` is called by the connection's task, so that nothing behind the
-    /// answer begins before it is known for how long the broker wants silence.
+    /// One request, one answer. Waits for a place and for room. `decode` is called by the connection's task, so
+    /// that nothing behind the answer begins before it is known for how long the broker wants silence.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
-        api: ApiKey,
-        patience: Patience,
-        encode: &mut (dyn FnMut(i32) -> Result<Frame, EncodeError> + Send),
+        request: Outgoing<'_>,
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<T, CallError> {
-        let started = self.env.now();
-        let (reply, answer) = oneshot::channel();
-        let waiter = Box::new(Awaited { reply, decode });
-        let submitted = self.submit(api, (started, patience), encode, waiter).await;
-        let failure = match submitted {
-            // Without an answer, the task was dropped with its runtime, and with it the knowledge of what was sent.
-            Ok(()) => match answer.await.unwrap_or_else(|_| Err(self.closed(true))) {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            },
-            Err(Unsubmitted::Encode(source)) => {
-                return Err(self.error(api, false, CallErrorKind::Encode { source }));
-            }
-            Err(Unsubmitted::Failed(failure)) => failure,
-        };
-        let now = self.env.now();
-        Err(match failure {
-            Failure::TimedOut { sent } => {
-                self.error(api, sent, CallErrorKind::TimedOut { after: now - started })
-            }
-            Failure::Closed { sent, cause } => self.error(api, sent, CallErrorKind::Closed { source: cause }),
-            Failure::Throttled { until } => {
-                let left = until.saturating_duration_since(now);
-                self.error(api, false, CallErrorKind::Throttled { left })
-            }
-            Failure::Undecodable { source } => self.error(api, true, CallErrorKind::Decode { source }),
-        })
+        let entry = self.begin(&request)?;
+        let place = self.acquire(&self.shared.places, 1, entry).await?;
+        let (correlation_id, frame) = self.encode(&mut *request.encode, entry)?;
+        let room = self.acquire(&self.shared.room, self.room_for(&frame), entry).await?;
+        let answer = self.enqueue(entry, (correlation_id, frame), [place, room], decode)?;
+        answer.await.unwrap_or_else(|_| Err(self.lost(entry.api)))
     }
 
-    /// Hands a request to the task, once there is a place and room for it.
-    async fn submit(
+    /// Queues a request now; fails where there is no place or no room for it.
+    pub(crate) fn submit<T: Send + 'static>(
         &self,
-        api: ApiKey,
-        (started, patience): (Instant, Patience),
-        encode: &mut (dyn FnMut(i32) -> Result<Frame, EncodeError> + Send),
-        waiter: Box<dyn Waiter>,
-    ) -> Result<(), Unsubmitted> {
-        let deadline = patience.from(started);
-        if deadline.is_over(started) {
-            return Err(Unsubmitted::Failed(Failure::TimedOut { sent: false }));
+        request: Outgoing<'_>,
+        decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
+    ) -> Result<Reply<T>, CallError> {
+        let entry = self.begin(&request)?;
+        let place = self.try_acquire(&self.shared.places, 1, entry)?;
+        let (correlation_id, frame) = self.encode(&mut *request.encode, entry)?;
+        let room = self.try_acquire(&self.shared.room, self.room_for(&frame), entry)?;
+        self.enqueue(entry, (correlation_id, frame), [place, room], decode)
+    }
+
+    fn begin(&self, request: &Outgoing<'_>) -> Result<Entry, CallError> {
+        let (api, timing, started) = (request.api, request.timing, self.env.now());
+        let entry = Entry { api, started, timing, deadline: timing.from(started) };
+        if entry.deadline.is_over(started) {
+            return Err(self.failed(entry, Failure::TimedOut { sent: false }));
         }
-        let place = self.acquire(&self.shared.places, 1, deadline).await?;
+        Ok(entry)
+    }
+
+    fn encode(
+        &self,
+        encode: &mut (dyn FnMut(i32) -> Result<Frame, EncodeError> + Send),
+        entry: Entry,
+    ) -> Result<(i32, Frame), CallError> {
         let correlation_id = self.next_correlation_id.fetch_add(1, Ordering::Relaxed);
-        let frame = encode(correlation_id).map_err(Unsubmitted::Encode)?;
-        let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX).min(self.room);
-        let room = self.acquire(&self.shared.room, bytes, deadline).await?;
+        match encode(correlation_id) {
+            Ok(frame) => Ok((correlation_id, frame)),
+            Err(source) => Err(self.error(entry.api, false, CallErrorKind::Encode { source })),
+        }
+    }
+
+    fn room_for(&self, frame: &Frame) -> u32 {
+        u32::try_from(frame.len()).unwrap_or(u32::MAX).min(self.room)
+    }
+
+    /// Hands a request that has its place to the wire.
+    fn enqueue<T: Send + 'static>(
+        &self,
+        entry: Entry,
+        (correlation_id, frame): (i32, Frame),
+        held: [OwnedSemaphorePermit; 2],
+        decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
+    ) -> Result<Reply<T>, CallError> {
+        let Entry { api, started, timing, .. } = entry;
+        let (waiter, answer) = await_answer(decode);
         let in_flight = InFlight::new(&self.counters);
-        let ticket = Ticket { api, started, waiter, in_flight, _held: [place, room] };
-        let submitted = Box::new(Submitted { correlation_id, frame, patience, ticket });
-        self.requests.try_send(submitted).map_err(|_| Unsubmitted::Failed(self.closed(false)))
+        let ticket = Ticket { api, started, waiter, in_flight, _held: held };
+        let request = Admitted { correlation_id, frame, timing, ticket };
+        let now = self.env.now();
+        let is_read_due = self.shared.read_due.load(Ordering::Relaxed);
+
+        let mut wire = self.shared.wire();
+        if wire.lifetime.is_session_over(now) {
+            self.shared.end(CloseCause::SessionExpired);
+        }
+        if self.shared.cause().is_some() {
+            return Err(self.failed(entry, self.closed(false)));
+        }
+        let submitted = wire.submit(request, now, is_read_due);
+        let silent_until = wire.pipeline.silent_until();
+        drop(wire);
+        match submitted {
+            Ok(true) => self.shared.told.notify_one(),
+            Ok(false) => {}
+            // Only a silence keeps a request out.
+            Err(_) => {
+                let until = silent_until.unwrap_or(now);
+                return Err(self.failed(entry, Failure::Throttled { until }));
+            }
+        }
+        Ok(answer)
     }
 
     async fn acquire(
         &self,
         semaphore: &Arc<Semaphore>,
         permits: u32,
-        deadline: Deadline,
-    ) -> Result<OwnedSemaphorePermit, Unsubmitted> {
+        entry: Entry,
+    ) -> Result<OwnedSemaphorePermit, CallError> {
         if let Ok(permit) = Arc::clone(semaphore).try_acquire_many_owned(permits) {
             return Ok(permit);
         }
         let waiting = Arc::clone(semaphore).acquire_many_owned(permits);
-        match timeout_at(deadline.instant(), waiting).await {
+        match timeout_at(entry.deadline.instant(), waiting).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(AcquireError { .. })) => Err(Unsubmitted::Failed(self.closed(false))),
-            Err(_) => Err(Unsubmitted::Failed(Failure::TimedOut { sent: false })),
+            Ok(Err(AcquireError { .. })) => Err(self.failed(entry, self.closed(false))),
+            Err(_) => Err(self.failed(entry, Failure::TimedOut { sent: false })),
         }
+    }
+
+    fn try_acquire(
+        &self,
+        semaphore: &Arc<Semaphore>,
+        permits: u32,
+        entry: Entry,
+    ) -> Result<OwnedSemaphorePermit, CallError> {
+        Arc::clone(semaphore).try_acquire_many_owned(permits).map_err(|refused| {
+            let failure = match refused {
+                TryAcquireError::Closed => self.closed(false),
+                TryAcquireError::NoPermits => Failure::Full,
+            };
+            self.failed(entry, failure)
+        })
     }
 
     pub(crate) fn error(&self, api: ApiKey, sent: bool, kind: CallErrorKind) -> CallError {
         CallError::new(self.endpoint.clone(), api, sent, kind)
+    }
+
+    fn failed(&self, entry: Entry, failure: Failure) -> CallError {
+        failure.into_error(&self.endpoint, entry.api, entry.started, self.env.now())
+    }
+
+    /// Stands for an answer that nobody gives any more.
+    pub(crate) fn lost(&self, api: ApiKey) -> CallError {
+        let source = Arc::clone(self.shared.end(CloseCause::RuntimeGone));
+        self.error(api, true, CallErrorKind::Closed { source })
     }
 
     fn closed(&self, sent: bool) -> Failure {
@@ -321,14 +273,14 @@ impl Link {
     /// Tells the task to end. Calls fail from now on.
     pub(crate) fn end(&self, cause: CloseCause) {
         self.shared.end(cause);
+        self.shared.wire().must_end = true;
         self.shared.told.notify_one();
     }
 
     /// Tells the task that the connection is open: from now on it may be idle. No request begins from
     /// `session_ends` on; those in flight are still answered.
     pub(crate) fn opened(&self, session_ends: Option<Deadline>) {
-        // A connection is opened once.
-        let _ = self.shared.opened.set(session_ends);
+        self.shared.wire().lifetime.opened(session_ends);
         self.shared.told.notify_one();
     }
 
@@ -342,8 +294,23 @@ impl Link {
     }
 }
 
-/// Why a request was not handed to the task.
-enum Unsubmitted {
-    Encode(EncodeError),
-    Failed(Failure),
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.end(CloseCause::ByClient);
+    }
+}
+
+/// A request on its way into the queue.
+#[derive(Clone, Copy)]
+struct Entry {
+    api: ApiKey,
+    started: Instant,
+    timing: Timing,
+    deadline: Deadline,
 }

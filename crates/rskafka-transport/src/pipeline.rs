@@ -1,10 +1,11 @@
 //! The order of requests and answers on one connection, without socket or clock.
 //!
 //! Requests wait in line; at most `max_in_flight` of them are on the wire at once; answers come in the order
-//! of the requests, as Kafka promises. While a broker has asked for silence (KIP-219), none begins.
+//! of the requests, as Kafka promises. No request begins while a broker has asked for silence (KIP-219), nor
+//! between an answer's arrival and the moment at which it is known whether it asks for silence.
 //!
-//! Invariant: every request that was pushed is given back exactly once, and one that is given back as unsent
-//! never had a byte in [`Pipeline::output`] that was taken.
+//! Invariant: every request that was pushed is given back exactly once. Of one that is given back as unsent no
+//! byte of [`Pipeline::output`] was taken.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::deadline::Deadline;
 
-/// The requests of a connection, each with a `T` for whoever waits for it.
+/// The requests of a connection, each with a `T` for its caller.
 #[derive(Debug)]
 pub(crate) struct Pipeline<T> {
     entries: VecDeque<Entry<T>>,
@@ -25,12 +26,14 @@ pub(crate) struct Pipeline<T> {
     earliest: Option<Deadline>,
     /// Until when no request may begin.
     silent_until: Option<Instant>,
+    /// An answer was taken of which it is not known whether it asks for silence.
+    is_judging: bool,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     correlation_id: i32,
-    patience: Patience,
+    timing: Timing,
     deadline: Deadline,
     unwritten: VecDeque<Bytes>,
     ticket: T,
@@ -38,14 +41,14 @@ struct Entry<T> {
 
 /// How long a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Patience {
+pub(crate) struct Timing {
     /// From the moment at which it may begin.
     pub(crate) attempt: Duration,
     /// When it has ended, whatever holds it up.
     pub(crate) limit: Deadline,
 }
 
-impl Patience {
+impl Timing {
     /// The deadline of a request that may begin at `start`.
     pub(crate) fn from(self, start: Instant) -> Deadline {
         self.limit.min(Deadline::after(start, self.attempt))
@@ -74,6 +77,7 @@ impl<T> Pipeline<T> {
             max_in_flight: max_in_flight.max(1),
             earliest: None,
             silent_until: None,
+            is_judging: false,
         }
     }
 
@@ -83,36 +87,36 @@ impl<T> Pipeline<T> {
         &mut self,
         correlation_id: i32,
         chunks: Vec<Bytes>,
-        (start, patience): (Instant, Patience),
+        (start, timing): (Instant, Timing),
         ticket: T,
     ) -> Result<(), T> {
         let start = self.silent_until.map_or(start, |until| until.max(start));
-        if self.silent_until.is_some() && patience.limit.is_over(start) {
+        if self.silent_until.is_some() && timing.limit.is_over(start) {
             return Err(ticket);
         }
-        let deadline = patience.from(start);
+        let deadline = timing.from(start);
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-        self.entries.push_back(Entry {
-            correlation_id,
-            patience,
-            deadline,
-            unwritten: chunks.into(),
-            ticket,
-        });
+        self.entries.push_back(Entry { correlation_id, timing, deadline, unwritten: chunks.into(), ticket });
         Ok(())
     }
 
-    /// Begins no request before `until`. Gives back those that can no longer begin before their limit; the
-    /// time of all others, also of those that the broker has but now takes later, counts from then.
-    pub(crate) fn silence(&mut self, until: Instant) -> Vec<T> {
+    /// Ends the wait for what the last answer asks for: that no request begins before `silent_until`. Gives back
+    /// the requests that can no longer begin before their limit. The time of all others counts from then, also
+    /// of those that the broker has, because it takes them later.
+    pub(crate) fn judged(&mut self, silent_until: Option<Instant>) -> Vec<T> {
+        self.is_judging = false;
+        silent_until.map_or(Vec::new(), |until| self.silence(until))
+    }
+
+    fn silence(&mut self, until: Instant) -> Vec<T> {
         if self.silent_until.is_some_and(|later| later >= until) {
             return Vec::new();
         }
         self.silent_until = Some(until);
         for entry in &mut self.entries {
-            entry.deadline = entry.patience.from(until);
+            entry.deadline = entry.timing.from(until);
         }
-        self.take_unbegun(|entry| entry.patience.limit.is_over(until))
+        self.take_unbegun(|entry| entry.timing.limit.is_over(until))
     }
 
     /// Until when no request may begin.
@@ -130,10 +134,21 @@ impl<T> Pipeline<T> {
         self.begun
     }
 
+    /// Whether all that was pushed is written to its end.
+    pub(crate) fn is_written(&self) -> bool {
+        self.begun == self.entries.len() && self.entries.back().is_none_or(|last| last.unwritten.is_empty())
+    }
+
+    /// How many entries at the front have begun or may begin.
+    fn window(&self) -> usize {
+        let is_held = self.silent_until.is_some() || self.is_judging;
+        let may_begin = if is_held { 0 } else { self.max_in_flight.min(self.entries.len()) };
+        may_begin.max(self.begun)
+    }
+
     /// The bytes to write, in order: the rest of a request that has begun, then what may begin.
     pub(crate) fn output(&self) -> impl Iterator<Item = &Bytes> {
-        let may_begin = if self.silent_until.is_some() { 0 } else { self.max_in_flight };
-        let window = self.entries.iter().take(may_begin.max(self.begun));
+        let window = self.entries.iter().take(self.window());
         window.skip(self.begun.saturating_sub(1)).flat_map(|entry| &entry.unwritten)
     }
 
@@ -164,14 +179,12 @@ impl<T> Pipeline<T> {
 
     /// Tells that writing failed: any byte of the output may have been taken.
     pub(crate) fn write_failed(&mut self) {
-        if self.silent_until.is_none() {
-            self.begun = self.begun.max(self.entries.len().min(self.max_in_flight));
-        }
+        self.begun = self.window();
     }
 
     /// Takes out the requests that have not begun and that nobody waits for.
-    pub(crate) fn skip(&mut self, is_abandoned: impl Fn(&T) -> bool) {
-        self.take_unbegun(|entry| is_abandoned(&entry.ticket));
+    pub(crate) fn skip(&mut self, is_abandoned: impl Fn(&T) -> bool) -> Vec<T> {
+        self.take_unbegun(|entry| is_abandoned(&entry.ticket))
     }
 
     fn take_unbegun(&mut self, matches: impl Fn(&Entry<T>) -> bool) -> Vec<T> {
@@ -192,11 +205,11 @@ impl<T> Pipeline<T> {
         self.take_unbegun(|_| true)
     }
 
-    /// Matches an answer with its request.
+    /// Matches an answer with its request. No other begins until [`Self::judged`].
     pub(crate) fn answered(&mut self, correlation_id: i32) -> Result<T, Unexpected> {
         match self.entries.front() {
             Some(entry) if self.begun > 0 => {
-                // An answer to a request that is not wholly written is none.
+                // A request that is not wholly written cannot have an answer.
                 if entry.correlation_id != correlation_id || !entry.unwritten.is_empty() {
                     return Err(Unexpected { expected: Some(entry.correlation_id) });
                 }
@@ -206,6 +219,7 @@ impl<T> Pipeline<T> {
         match self.entries.pop_front() {
             Some(entry) => {
                 self.begun -= 1;
+                self.is_judging = true;
                 Ok(entry.ticket)
             }
             None => Err(Unexpected { expected: None }),

@@ -136,6 +136,10 @@ pub enum CallErrorKind {
         /// The field concerned.
         source: EncodeError,
     },
+    /// There is no place in the connection's queue, or no room for the request's bytes, and
+    /// [`Connection::submit`](crate::Connection::submit) does not wait. The connection stays open.
+    #[snafu(display("the connection's queue is full"))]
+    Full,
     /// Time ran out. If the request was sent, the connection ends.
     #[snafu(display("timed out after {after:?}"))]
     TimedOut {

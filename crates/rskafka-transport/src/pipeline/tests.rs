@@ -17,9 +17,9 @@ enum Event {
         attempt: u64,
         limit: u64,
     },
-    /// An answer asks for silence.
-    Silence {
-        millis: u64,
+    /// It is known whether the last answer asks for silence.
+    Judge {
+        silence: Option<u64>,
     },
     /// The socket takes up to so many bytes.
     Write(usize),
@@ -38,7 +38,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (prop::collection::vec(1usize..40, 1..4), 0u64..400, 0u64..400)
             .prop_map(|(chunks, attempt, limit)| Event::Push { chunks, attempt, limit }),
-        1 => (0u64..200).prop_map(|millis| Event::Silence { millis }),
+        4 => prop::option::weighted(0.2, 0u64..200).prop_map(|silence| Event::Judge { silence }),
         4 => (0usize..150).prop_map(Event::Write),
         3 => Just(Event::Answer),
         1 => (-1i32..40).prop_map(Event::AnswerNumber),
@@ -54,8 +54,10 @@ struct Model {
     now: Instant,
     pushed: Number,
     silent_until: Option<Instant>,
-    /// Size, deadline and patience of each request that has not ended, oldest first.
-    live: BTreeMap<Number, (usize, Deadline, Patience)>,
+    /// An answer came that may ask for silence.
+    is_judging: bool,
+    /// Size, deadline and timing of each request that has not ended, oldest first.
+    live: BTreeMap<Number, (usize, Deadline, Timing)>,
     /// Bytes of each request that the socket took.
     taken: BTreeMap<Number, usize>,
     abandoned: BTreeSet<Number>,
@@ -70,6 +72,7 @@ impl Model {
             now: Instant::now(),
             pushed: 0,
             silent_until: None,
+            is_judging: false,
             live: BTreeMap::new(),
             taken: BTreeMap::new(),
             abandoned: BTreeSet::new(),
@@ -100,22 +103,24 @@ impl Model {
                 let number = self.pushed;
                 self.pushed += 1;
                 let limit = Deadline::after(self.now, Duration::from_millis(limit));
-                let patience = Patience { attempt: Duration::from_millis(attempt), limit };
+                let timing = Timing { attempt: Duration::from_millis(attempt), limit };
                 let begins = self.silent_until.map_or(self.now, |until| until.max(self.now));
-                let entry = (chunks.iter().sum(), patience.from(begins), patience);
+                let entry = (chunks.iter().sum(), timing.from(begins), timing);
                 let chunks = chunks.into_iter().map(|len| Bytes::from(vec![number; len])).collect();
-                match self.pipeline.push(i32::from(number), chunks, (self.now, patience), number) {
+                match self.pipeline.push(i32::from(number), chunks, (self.now, timing), number) {
                     Ok(()) => assert!(self.live.insert(number, entry).is_none()),
                     Err(_) => assert!(self.silent_until.is_some() && limit.is_over(begins)),
                 }
             }
-            Event::Silence { millis } => {
-                let until = self.now + Duration::from_millis(millis);
-                let refused = self.pipeline.silence(until);
+            Event::Judge { silence } => {
+                self.is_judging = false;
+                let until = silence.map(|millis| self.now + Duration::from_millis(millis));
+                let refused = self.pipeline.judged(until);
+                let Some(until) = until else { return assert!(refused.is_empty()) };
                 if self.silent_until.is_none_or(|known| known < until) {
                     self.silent_until = Some(until);
-                    for (_, deadline, patience) in self.live.values_mut() {
-                        *deadline = patience.from(until);
+                    for (_, deadline, timing) in self.live.values_mut() {
+                        *deadline = timing.from(until);
                     }
                 } else {
                     assert!(refused.is_empty());
@@ -130,6 +135,7 @@ impl Model {
                 let due = self.begun().first().copied();
                 if let Some(due) = due.filter(|due| self.taken(*due) == self.live[due].0) {
                     assert_eq!(self.pipeline.answered(i32::from(due)), Ok(due));
+                    self.is_judging = true;
                     self.ended(due, true);
                 }
             }
@@ -140,6 +146,7 @@ impl Model {
                         assert_eq!(due, Some(number), "an answer out of order was taken");
                         assert_eq!(received, i32::from(number), "the answer went to the wrong caller");
                         assert_eq!(self.taken(number), self.live[&number].0, "answered before it was sent");
+                        self.is_judging = true;
                         self.ended(number, true);
                     }
                     Err(Unexpected { expected }) => assert_eq!(expected, due.map(i32::from)),
@@ -148,7 +155,10 @@ impl Model {
             Event::Abandon(index) => {
                 self.abandoned.extend(self.live.keys().nth(index));
                 let abandoned = &self.abandoned;
-                self.pipeline.skip(|number| abandoned.contains(number));
+                let skipped = self.pipeline.skip(|number| abandoned.contains(number));
+                assert!(
+                    skipped.iter().all(|number| abandoned.contains(number) && self.live.contains_key(number))
+                );
                 let taken = &self.taken;
                 self.live.retain(|number, _| !abandoned.contains(number) || taken.contains_key(number));
             }
@@ -180,7 +190,13 @@ impl Model {
             }
         }
         assert_eq!(self.pipeline.wrote(limit - left), self.begun().len() - begun);
-        assert!(self.silent_until.is_none() || self.begun().len() == begun, "the silence is broken");
+        let may_begin = self.silent_until.is_none() && !self.is_judging;
+        assert!(may_begin || self.begun().len() == begun, "the silence is broken");
+        let is_held = !may_begin || self.begun().len() == self.max_in_flight;
+        let rest = self.live.keys().any(|number| self.taken(*number) < self.live[number].0);
+        assert!(is_held || left == 0 || !rest, "what may go out is held back");
+        let is_written = self.live.keys().all(|number| self.taken(*number) == self.live[number].0);
+        assert_eq!(self.pipeline.is_written(), is_written);
     }
 
     fn check(&self) {
@@ -241,14 +257,16 @@ fn no_more_than_the_limit_is_offered_to_the_socket() {
     let mut pipeline = Pipeline::new(2);
     let now = Instant::now();
     let limit = Deadline::after(now, Duration::from_secs(1));
-    let patience = Patience { attempt: Duration::MAX, limit };
+    let timing = Timing { attempt: Duration::MAX, limit };
     for number in 0..4 {
-        pipeline.push(number, vec![Bytes::from_static(b"frame")], (now, patience), number).unwrap();
+        pipeline.push(number, vec![Bytes::from_static(b"frame")], (now, timing), number).unwrap();
     }
     assert_eq!(pipeline.output().count(), 2);
     pipeline.wrote(10);
     assert!(!pipeline.has_output());
     assert_eq!(pipeline.answered(0), Ok(0));
+    assert!(!pipeline.has_output(), "the answer may ask for silence");
+    assert!(pipeline.judged(None).is_empty());
     assert_eq!(pipeline.output().count(), 1);
 }
 
@@ -257,8 +275,8 @@ fn an_answer_to_a_request_that_is_partly_written_is_refused() {
     let mut pipeline = Pipeline::new(2);
     let now = Instant::now();
     let limit = Deadline::after(now, Duration::from_secs(1));
-    let patience = Patience { attempt: Duration::MAX, limit };
-    pipeline.push(7, vec![Bytes::from_static(b"frame")], (now, patience), ()).unwrap();
+    let timing = Timing { attempt: Duration::MAX, limit };
+    pipeline.push(7, vec![Bytes::from_static(b"frame")], (now, timing), ()).unwrap();
     assert_eq!(pipeline.answered(7), Err(Unexpected { expected: None }));
     pipeline.wrote(4);
     assert_eq!(pipeline.answered(7), Err(Unexpected { expected: Some(7) }));

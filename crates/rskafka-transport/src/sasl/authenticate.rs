@@ -15,7 +15,7 @@ use crate::deadline::Deadline;
 use crate::env::Env;
 use crate::error::SaslError;
 use crate::link::Link;
-use crate::pipeline::Patience;
+use crate::pipeline::Timing;
 use crate::session::Session;
 use crate::versions::BrokerVersions;
 
@@ -92,13 +92,13 @@ async fn ask<R: Request>(
 ) -> Result<R::Response, SaslError> {
     let version =
         versions.version_of::<R>(None).map_err(|source| SaslError::UnsupportedVersion { source })?;
-    let patience = Patience { attempt: Duration::MAX, limit: deadline };
-    let reply = call(link, body, version, patience).await;
+    let timing = Timing { attempt: Duration::MAX, limit: deadline };
+    let reply = call(link, body, version, timing).await;
     Ok(reply.map_err(|source| SaslError::Call { source })?.response)
 }
 
 impl Session {
-    /// A request that has begun by the end has this long to reach the broker, or a twentieth of a short session.
+    /// A request that begins before the end has this long to reach the broker, or a twentieth of a short session.
     const MARGIN: Duration = Duration::from_secs(5);
 
     /// A session that began at `start`. `random` spreads the replacement of connections that were opened

@@ -195,7 +195,7 @@ async fn a_close_at_any_byte_of_a_request_fails_it_as_sent_and_those_behind_as_u
 async fn a_failed_write_counts_all_that_it_was_given_as_sent() {
     let broken = Arc::new(AtomicBool::new(false));
     let is_broken = Arc::clone(&broken);
-    let (connection, peer) = connected_through(|stream| Hooked {
+    let (connection, mut peer) = connected_through(|stream| Hooked {
         stream,
         on_write: Box::new(move |_| match is_broken.load(Ordering::Relaxed) {
             true => Err(io::ErrorKind::BrokenPipe.into()),
@@ -203,6 +203,11 @@ async fn a_failed_write_counts_all_that_it_was_given_as_sent() {
         }),
     })
     .await;
+    // In a silence both wait, and then they are written together.
+    let throttled = asking(&connection, "throttled", options(seconds(5)));
+    let request = peer.request().await;
+    peer.echo_and_throttle(&request, seconds(1)).await;
+    throttled.await.unwrap().unwrap();
     broken.store(true, Ordering::Relaxed);
     let calls = ["a", "b"].map(|topic| asking(&connection, topic, options(seconds(5))));
     for call in calls {

@@ -14,6 +14,7 @@ mod sasl;
 mod sasl_server;
 mod sessions;
 mod socks5;
+mod submitting;
 mod support;
 mod tcp;
 mod throttling;

@@ -130,7 +130,7 @@ async fn the_socket_is_closed_when_the_last_handle_is_dropped() {
 async fn small_requests_that_wait_together_go_out_in_one_write_and_a_large_one_is_never_split() {
     let writes = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&writes);
-    let (connection, peer) = connected_through(|stream| Hooked {
+    let (connection, mut peer) = connected_through(|stream| Hooked {
         stream,
         on_write: Box::new(move |size| {
             noted.lock().unwrap().push(size);
@@ -139,8 +139,13 @@ async fn small_requests_that_wait_together_go_out_in_one_write_and_a_large_one_i
     })
     .await;
     let taken = || std::mem::take(&mut *writes.lock().unwrap());
-    tokio::spawn(peer.echo_all());
     assert_eq!(taken().len(), 1, "length and body of the first request");
+    let throttled = asking(&connection, "throttled", options(seconds(5)));
+    let request = peer.request().await;
+    peer.echo_and_throttle(&request, seconds(1)).await;
+    throttled.await.unwrap().unwrap();
+    assert_eq!(taken().len(), 1);
+    tokio::spawn(peer.echo_all());
 
     let calls: Vec<_> = (0..20).map(|n| asking(&connection, &n.to_string(), options(seconds(5)))).collect();
     for call in calls {

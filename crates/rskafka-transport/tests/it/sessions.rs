@@ -221,3 +221,20 @@ async fn close_ends_a_connection_whose_session_has_ended() {
     assert_on_time(started);
     assert!(call.await.unwrap().unwrap_err().was_sent());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_submit_at_the_end_of_the_session_is_refused_though_the_connections_task_has_not_noticed() {
+    let started = Instant::now();
+    let (connection, mut peer) = session(plain(), seconds(10), ConnectionConfig::default()).await;
+    let begun = asking(&connection, "begun", options(seconds(60)));
+    let request = peer.request().await;
+    // Time passes, but no other task runs.
+    polled(tokio::time::advance(started + millis(9500) - Instant::now()), 1).await;
+    let error = connection.submit(&request_for("late"), options(seconds(5))).unwrap_err();
+    assert!(!error.was_sent());
+    assert!(matches!(**error.close_cause().unwrap(), CloseCause::SessionExpired), "{error:?}");
+    settle().await;
+    peer.echo(&request).await;
+    assert_eq!(begun.await.unwrap().unwrap(), "begun", "what is in flight is still answered");
+    assert!(peer.try_frame().await.is_none());
+}

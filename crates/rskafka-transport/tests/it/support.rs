@@ -206,8 +206,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.try_request().await.expect("a request")
     }
 
+    /// Sends, unless the connection has ended.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.expect("the connection takes bytes");
+        if let Err(error) = self.stream.write_all(bytes).await {
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "{error}");
+        }
     }
 
     pub(crate) async fn answer<M: Message>(&mut self, header: &RequestHeader, response: &M) {
@@ -218,6 +221,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Answers a request made by [`ask`] with its own topic.
     pub(crate) async fn echo(&mut self, request: &Received) {
         self.answer(&request.header, &echo_of(&request.topic())).await;
+    }
+
+    /// The same, and asks for silence.
+    pub(crate) async fn echo_and_throttle(&mut self, request: &Received, throttle: Duration) {
+        let response =
+            MetadataResponse { throttle_time_ms: throttle.as_millis() as i32, ..echo_of(&request.topic()) };
+        self.answer(&request.header, &response).await;
     }
 
     /// Answers the first request of a connection: the latest versions of everything.

@@ -2,28 +2,17 @@
 
 use std::time::Duration;
 
-use rskafka_protocol::messages::metadata::MetadataResponse;
 use rskafka_transport::{CallErrorKind, Connection, ConnectionConfig};
 use tokio::time::Instant;
 
 use crate::support::*;
-
-/// Answers a request made by [`ask`] with its own topic, and asks for silence.
-async fn echo_and_throttle(peer: &mut Peer, request: &Received, throttle: Duration) {
-    let response = MetadataResponse {
-        throttle_time_ms: throttle.as_millis() as i32,
-        cluster_id: Some(request.topic()),
-        ..Default::default()
-    };
-    peer.answer(&request.header, &response).await;
-}
 
 /// A connection whose broker has just asked for silence.
 async fn throttled(config: ConnectionConfig, throttle: Duration) -> (Connection, Peer) {
     let (connection, mut peer) = connected_with(config, 1 << 20).await;
     let first = asking(&connection, "first", options(seconds(5)));
     let request = peer.request().await;
-    echo_and_throttle(&mut peer, &request, throttle).await;
+    peer.echo_and_throttle(&request, throttle).await;
     assert_eq!(first.await.unwrap().unwrap(), "first", "the answer itself counts");
     (connection, peer)
 }
@@ -65,7 +54,7 @@ async fn requests_that_have_not_begun_when_the_silence_begins_wait_or_fail_unsen
     let hurried = asking(&connection, "hurried", options(seconds(6)));
     settle().await;
     let silent_at = Instant::now();
-    echo_and_throttle(&mut peer, &request, seconds(7)).await;
+    peer.echo_and_throttle(&request, seconds(7)).await;
     first.await.unwrap().unwrap();
     let error = hurried.await.unwrap().unwrap_err();
     assert_on_time(silent_at);
@@ -96,7 +85,7 @@ async fn a_request_that_the_broker_has_but_takes_after_the_silence_is_not_given_
     let (connection, mut peer) = connected_with(config, 1 << 20).await;
     let [first, second] = ["first", "second"].map(|topic| asking(&connection, topic, options(seconds(100))));
     let (request, behind) = (peer.request().await, peer.request().await);
-    echo_and_throttle(&mut peer, &request, seconds(60)).await;
+    peer.echo_and_throttle(&request, seconds(60)).await;
     first.await.unwrap().unwrap();
     tokio::time::sleep(seconds(62)).await;
     peer.echo(&behind).await;
@@ -109,8 +98,8 @@ async fn a_shorter_silence_does_not_end_a_longer_one() {
     let [first, second] = ["first", "second"].map(|topic| asking(&connection, topic, options(seconds(9))));
     let requests = [peer.request().await, peer.request().await];
     let silent_at = Instant::now();
-    echo_and_throttle(&mut peer, &requests[0], seconds(7)).await;
-    echo_and_throttle(&mut peer, &requests[1], seconds(1)).await;
+    peer.echo_and_throttle(&requests[0], seconds(7)).await;
+    peer.echo_and_throttle(&requests[1], seconds(1)).await;
     for call in [first, second] {
         call.await.unwrap().unwrap();
     }
@@ -129,7 +118,7 @@ async fn a_dropped_call_still_has_its_silence_kept() {
     dropped.abort();
     settle().await;
     let silent_at = Instant::now();
-    echo_and_throttle(&mut peer, &request, seconds(7)).await;
+    peer.echo_and_throttle(&request, seconds(7)).await;
     settle().await;
     let next = asking(&connection, "next", options(seconds(20)));
     let request = peer.request().await;
@@ -154,7 +143,7 @@ async fn where_the_broker_itself_has_waited_nobody_waits_again() {
     for topic in ["first", "second"] {
         let call = asking(&connection, topic, options(seconds(5)));
         let request = peer.request().await;
-        echo_and_throttle(&mut peer, &request, seconds(2)).await;
+        peer.echo_and_throttle(&request, seconds(2)).await;
         assert_eq!(call.await.unwrap().unwrap(), topic);
     }
     assert_on_time(started);

@@ -54,6 +54,12 @@ fn builder(brokers: &[&str], env: Env) -> ClientBuilder {
         .api_timeout(TIMEOUT)
 }
 
+/// Cuts the connections of a broker, and lets the relay pass it on.
+async fn cut_connections(cluster: &FakeCluster, broker: i32) {
+    cluster.cut_connections(broker).unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
 fn asked_of(cluster: &FakeCluster) -> Vec<ApiKey> {
     let mut asked: Vec<_> = cluster.requests().iter().map(|request| request.api_key).collect();
     asked.sort();
@@ -94,7 +100,7 @@ async fn an_address_that_leads_to_another_cluster_gets_no_append() {
     log.produce([record("one")]).await.unwrap();
 
     leads_astray.turn(true);
-    ours.cut_connections(1).unwrap();
+    cut_connections(&ours, 1).await;
     let error = failure(DELIVERY_TIMEOUT, log.produce([record("astray")])).await;
     assert_eq!(error.outcome(), Outcome::NotWritten, "{error:?}");
     assert!(error.is_retriable());
@@ -130,7 +136,7 @@ async fn another_cluster_with_the_same_login_gets_no_append_either() {
     log.produce([record("one")]).await.unwrap();
 
     leads_astray.turn(true);
-    ours.cut_connections(1).unwrap();
+    cut_connections(&ours, 1).await;
     let error = failure(TIMEOUT, log.produce([record("astray")])).await;
     assert_eq!(error.outcome(), Outcome::NotWritten, "{error:?}");
     assert_says(&error, &["another cluster", &ours.cluster_id(), &other.cluster_id()]);
@@ -157,7 +163,7 @@ async fn while_one_address_leads_astray_the_others_are_used() {
     log.produce([record("one")]).await.unwrap();
 
     leads_astray.turn(true);
-    ours.cut_connections(leader).unwrap();
+    cut_connections(&ours, leader).await;
     let waiting = log.produce([record("two")]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     ours.move_leader(TOPIC, 0, leader % 3 + 1).unwrap();
@@ -208,7 +214,7 @@ async fn a_client_without_any_broker_of_its_cluster_says_so() {
     };
     let client = builder(&["broker-1"], env_relaying(route, untouched).build()).build().await.unwrap();
     leads_astray.turn(true);
-    ours.cut_connections(1).unwrap();
+    cut_connections(&ours, 1).await;
     let error = failure(TIMEOUT, client.list_topics()).await;
     assert_eq!((error.kind(), error.is_timeout()), (&ErrorKind::NoReachableBroker, true));
     assert_says(&error, &["broker-1:9092", "another cluster"]);
@@ -244,7 +250,7 @@ async fn swapped_addresses_are_noticed_before_anything_is_asked_there() {
 
     is_swapped.turn(true);
     for broker in [1, 2] {
-        cluster.cut_connections(broker).unwrap();
+        cut_connections(&cluster, broker).await;
     }
     cluster.clear_requests();
     assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
@@ -285,7 +291,7 @@ async fn when_all_addresses_have_changed_the_first_ones_are_asked_again() {
     log.produce([record("one")]).await.unwrap();
     has_moved.turn(true);
     for broker in 1..=3 {
-        cluster.cut_connections(broker).unwrap();
+        cut_connections(&cluster, broker).await;
     }
     let started = Instant::now();
     assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
@@ -348,7 +354,7 @@ async fn a_broker_that_sends_the_client_back_to_the_start_is_obeyed() {
     assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
     is_required.turn(true);
     // A data connection that is opened then hears it too; its call does not fail for that.
-    cluster.cut_connections(cluster.leader(TOPIC, 0).unwrap().unwrap()).unwrap();
+    cut_connections(&cluster, cluster.leader(TOPIC, 0).unwrap().unwrap()).await;
     let waiting = log.produce([record("three")]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     is_required.turn(false);
@@ -362,7 +368,7 @@ async fn a_broker_that_compares_itself_with_the_one_meant_is_not_asked_for_metad
         let client = builder(&["broker-1"], env_meddling(&cluster, untouched).build()).build().await.unwrap();
         let log = client.partition_client(TOPIC, 0).await.unwrap();
         log.produce([record("one")]).await.unwrap();
-        cluster.cut_connections(1).unwrap();
+        cut_connections(&cluster, 1).await;
         cluster.clear_requests();
         assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
         let expected: &[_] = match asks {
@@ -408,7 +414,7 @@ async fn a_broker_that_is_not_the_one_meant_is_left_for_the_first_addresses_unle
         let log = client.partition_client(TOPIC, 0).await.unwrap();
         log.produce([record("one")]).await.unwrap();
         denies.turn(true);
-        cluster.cut_connections(cluster.leader(TOPIC, 0).unwrap().unwrap()).unwrap();
+        cut_connections(&cluster, cluster.leader(TOPIC, 0).unwrap().unwrap()).await;
         let before = at_the_start.load(Ordering::Relaxed);
         let waiting = log.produce([record("two")]);
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -417,7 +423,7 @@ async fn a_broker_that_is_not_the_one_meant_is_left_for_the_first_addresses_unle
         assert_eq!(waiting.await.unwrap().base_offset, 1);
 
         denies.turn(true);
-        cluster.cut_connections(cluster.leader(TOPIC, 0).unwrap().unwrap()).unwrap();
+        cut_connections(&cluster, cluster.leader(TOPIC, 0).unwrap().unwrap()).await;
         let error = failure(TIMEOUT, log.produce([record("never")])).await;
         assert_eq!((error.outcome(), error.is_timeout()), (Outcome::NotWritten, true), "{error:?}");
         assert_says(&error, &["Produce on topic wal", "REBOOTSTRAP_REQUIRED"]);

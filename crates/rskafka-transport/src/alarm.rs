@@ -1,0 +1,50 @@
+//! Whether the connection's task has something to read that it has not looked at yet.
+//!
+//! A request is not written before that is read: it may be the end of the stream, and then the request can
+//! fail unsent instead of in doubt.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Wake, Waker};
+
+/// Set from the moment at which the stream has something to read until the task looks.
+pub(crate) type ReadDue = Arc<AtomicBool>;
+
+/// Wakes the task for its stream, and notes that it did.
+pub(crate) struct ReadAlarm {
+    due: ReadDue,
+    /// The waker of a spawned task, which is the same for all its life.
+    task: OnceLock<Waker>,
+}
+
+impl ReadAlarm {
+    pub(crate) fn new(due: ReadDue) -> Arc<Self> {
+        Arc::new(Self { due, task: OnceLock::new() })
+    }
+
+    /// Does `read` and keeps the flag up to date. To be awaited on one task only.
+    pub(crate) async fn watch<F: Future>(self: &Arc<Self>, read: F) -> F::Output {
+        let mut read = pin!(read);
+        let waker = Waker::from(Arc::clone(self));
+        std::future::poll_fn(|cx| {
+            self.task.get_or_init(|| cx.waker().clone());
+            self.due.store(false, Ordering::Relaxed);
+            read.as_mut().poll(&mut Context::from_waker(&waker))
+        })
+        .await
+    }
+}
+
+impl Wake for ReadAlarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.due.store(true, Ordering::Relaxed);
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! When a connection ends although nothing failed: it was idle for long, or its SASL session is over.
+//!
+//! Invariant: a connection with a request that waits or is unanswered is never idle, nor is one that is still
+//! being opened.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::deadline::Deadline;
+use crate::error::CloseCause;
+
+/// A connection is never idle sooner, so that the code that opened it gets to use it, however busy the machine
+/// is.
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Idle,
+    /// No request may begin any more. Those that are on the wire are still answered.
+    SessionExpired,
+}
+
+impl From<Ending> for CloseCause {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Idle => Self::Idle,
+            Ending::SessionExpired => Self::SessionExpired,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Lifetime {
+    idle_timeout: Duration,
+    is_open: bool,
+    session_ends: Option<Deadline>,
+    /// Set while no request waits or is unanswered.
+    idle_until: Option<Deadline>,
+}
+
+impl Lifetime {
+    pub(crate) fn new(idle_timeout: Duration) -> Self {
+        let idle_timeout = idle_timeout.max(SHORTEST_IDLE);
+        Self { idle_timeout, is_open: false, session_ends: None, idle_until: None }
+    }
+
+    /// The connection is open: from now on it may be idle. Opening it takes as long as the caller's function
+    /// needs for a token.
+    pub(crate) fn opened(&mut self, session_ends: Option<Deadline>) {
+        self.is_open = true;
+        self.session_ends = session_ends;
+    }
+
+    /// A request was made.
+    pub(crate) fn used(&mut self) {
+        self.idle_until = None;
+    }
+
+    /// Whether no request may begin any more.
+    pub(crate) fn is_session_over(&self, now: Instant) -> bool {
+        self.session_ends.is_some_and(|end| end.is_over(now))
+    }
+
+    /// Why the connection ends now, if it does. `is_in_use` says whether a request waits or is unanswered;
+    /// a silence that the broker asked for does not count as idleness.
+    pub(crate) fn check(
+        &mut self,
+        now: Instant,
+        is_in_use: bool,
+        silent_until: Option<Instant>,
+    ) -> Option<Ending> {
+        if self.is_session_over(now) {
+            return Some(Ending::SessionExpired);
+        }
+        if is_in_use || !self.is_open {
+            self.idle_until = None;
+            return None;
+        }
+        let idle_from = silent_until.map_or(now, |until| until.max(now));
+        let idle_until = self.idle_until.get_or_insert(Deadline::after(idle_from, self.idle_timeout));
+        idle_until.is_over(now).then_some(Ending::Idle)
+    }
+
+    /// When to [`check`](Self::check) next, if nothing else happens.
+    pub(crate) fn wake_at(&self, now: Instant) -> Option<Deadline> {
+        let session_ends = self.session_ends.filter(|end| !end.is_over(now));
+        [self.idle_until, session_ends].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        Open {
+            session: Option<u64>,
+        },
+        /// A request is made.
+        Request,
+        /// The last request is answered; the answer asks for silence.
+        Answer {
+            silence: u64,
+        },
+        Pass {
+            millis: u64,
+        },
+        /// Time passes until the moment for which the connection asked to be woken.
+        Sleep,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            1 => prop::option::of(0u64..9000).prop_map(|session| Event::Open { session }),
+            2 => Just(Event::Request),
+            2 => (0u64..2000).prop_map(|silence| Event::Answer { silence }),
+            3 => (0u64..1500).prop_map(|millis| Event::Pass { millis }),
+            3 => Just(Event::Sleep),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// The model keeps all that happened and reckons from the beginning each time.
+        #[test]
+        fn a_connection_ends_when_it_was_unused_for_its_time_or_with_its_session_and_never_else(
+            idle in 0u64..4000,
+            events in prop::collection::vec(event(), 0..40),
+        ) {
+            let mut lifetime = Lifetime::new(Duration::from_millis(idle));
+            let idle = Duration::from_millis(idle.max(1000));
+            let mut now = Instant::now();
+            let (mut is_open, mut session_ends, mut in_use) = (false, None, false);
+            // Since when it may count as idle.
+            let mut free_from = now;
+            let mut silent_until = None;
+            for event in events {
+                match event {
+                    Event::Open { session } if !is_open => {
+                        is_open = true;
+                        session_ends = session.map(|millis| now + Duration::from_millis(millis));
+                        lifetime.opened(session_ends.map(Deadline::at));
+                        free_from = free_from.max(now);
+                    }
+                    Event::Open { .. } => {}
+                    Event::Request => {
+                        in_use = true;
+                        lifetime.used();
+                    }
+                    Event::Answer { silence } if in_use => {
+                        in_use = false;
+                        silent_until = Some(now + Duration::from_millis(silence));
+                        free_from = now + Duration::from_millis(silence);
+                    }
+                    Event::Answer { .. } => {}
+                    Event::Pass { millis } => now += Duration::from_millis(millis),
+                    Event::Sleep => {
+                        let wake_at = lifetime.wake_at(now).map(Deadline::instant);
+                        let ends = session_ends.filter(|end| *end > now);
+                        prop_assert!(ends.is_none_or(|end| wake_at.is_some_and(|at| at <= end)), "oversleeps");
+                        if let Some(wake_at) = wake_at {
+                            now = now.max(wake_at);
+                        } else {
+                            prop_assert!(in_use || !is_open, "sleeps for ever");
+                        }
+                    }
+                }
+                let ending = lifetime.check(now, in_use, silent_until);
+                let is_over = session_ends.is_some_and(|end| end <= now);
+                prop_assert_eq!(lifetime.is_session_over(now), is_over);
+                let is_idle = is_open && !in_use && now >= free_from + idle;
+                let expected = match (is_over, is_idle) {
+                    (true, _) => Some(Ending::SessionExpired),
+                    (false, true) => Some(Ending::Idle),
+                    (false, false) => None,
+                };
+                prop_assert_eq!(ending, expected);
+                if ending.is_some() && !in_use {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Opens a connection: the stream, the versions, the login.
+//!
+//! Invariant: all of it ends by one deadline, and dropping the future closes what it had opened.
+
+use std::time::Duration;
+
+use rskafka_protocol::{ApiKey, ErrorCode, encode_request};
+use tokio::time::timeout_at;
+use tracing::debug;
+
+use crate::address_memory::AddressMemory;
+use crate::config::ConnectionConfig;
+use crate::deadline::Deadline;
+use crate::dial::Progress;
+use crate::endpoint::Endpoint;
+use crate::env::Env;
+#[cfg(feature = "sasl")]
+use crate::error::SaslError;
+use crate::error::{CallErrorKind, CloseCause, OpenErrorKind, Phase};
+use crate::identity::{BrokerIdentity, IdentityCheck};
+use crate::link::{Link, Outgoing};
+use crate::negotiation::{Negotiation, Step};
+use crate::pipeline::Timing;
+use crate::security::TlsEvidence;
+use crate::session::Session;
+use crate::task::log_surplus;
+use crate::ticket::Traits;
+use crate::versions::BrokerVersions;
+
+/// What a connection is opened with.
+pub(crate) struct Opening<'a> {
+    pub(crate) env: &'a Env,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) config: &'a ConnectionConfig,
+    pub(crate) memory: &'a AddressMemory,
+    pub(crate) deadline: Deadline,
+}
+
+/// A connection that is ready for requests.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) link: Link,
+    pub(crate) versions: BrokerVersions,
+    /// The SASL session, if it ends.
+    pub(crate) session: Option<Session>,
+    pub(crate) identity_check: IdentityCheck,
+}
+
+impl Opening<'_> {
+    /// Opens the connection, which is meant for the broker `expected`.
+    pub(crate) async fn run(&self, expected: Option<BrokerIdentity>) -> Result<Opened, OpenErrorKind> {
+        let mut progress = Progress::new();
+        // Before a login Kafka does not look at the identity.
+        let expected = expected.filter(|_| !self.config.security.has_sasl());
+        let negotiation = Negotiation::new(self.memory.taken(), expected);
+        match timeout_at(self.deadline.instant(), self.steps(negotiation, &mut progress)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(OpenErrorKind::timed_out(progress.phase, progress.into_failures())),
+        }
+    }
+
+    async fn steps(
+        &self,
+        mut negotiation: Negotiation,
+        progress: &mut Progress,
+    ) -> Result<Opened, OpenErrorKind> {
+        let Self { env, endpoint, config, memory, deadline } = *self;
+        let (link, versions) = loop {
+            *progress = Progress::new();
+            let (stream, evidence) = config.security.dial(env, endpoint, progress).await?;
+            let link = Link::start(env, endpoint, config, memory.counters(), stream);
+            progress.phase = Phase::Negotiate;
+            let negotiated = negotiate(&link, &evidence, &mut negotiation, deadline).await;
+            match negotiated.inspect_err(|_| memory.forget())? {
+                Some(versions) => break (link, versions),
+                None => {
+                    debug!(broker = %endpoint, version = negotiation.version(), "asking in a lower version")
+                }
+            }
+        };
+        memory.learn(negotiation.to_begin_with(&versions));
+        progress.phase = Phase::Sasl;
+        let session = authenticate(&link, &versions, config, deadline).await?;
+        link.opened(session.map(|session| session.ends));
+        debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");
+        Ok(Opened { link, versions, session, identity_check: negotiation.identity_check() })
+    }
+}
+
+#[cfg(feature = "sasl")]
+async fn authenticate(
+    link: &Link,
+    versions: &BrokerVersions,
+    config: &ConnectionConfig,
+    deadline: Deadline,
+) -> Result<Option<Session>, OpenErrorKind> {
+    let Some(sasl) = &config.security.sasl else {
+        return Ok(None);
+    };
+    let authenticated = Box::pin(crate::sasl::authenticate(sasl, link, versions, deadline)).await;
+    authenticated.map_err(|source| match &source {
+        SaslError::Call { source } if source.is_timeout() => {
+            OpenErrorKind::timed_out(Phase::Sasl, Vec::new())
+        }
+        _ => OpenErrorKind::Sasl { source },
+    })
+}
+
+#[cfg(not(feature = "sasl"))]
+async fn authenticate(
+    _: &Link,
+    _: &BrokerVersions,
+    _: &ConnectionConfig,
+    _: Deadline,
+) -> Result<Option<Session>, OpenErrorKind> {
+    Ok(None)
+}
+
+/// The broker's versions; `None` if another connection is needed to ask for them.
+async fn negotiate(
+    link: &Link,
+    evidence: &TlsEvidence,
+    negotiation: &mut Negotiation,
+    deadline: Deadline,
+) -> Result<Option<BrokerVersions>, OpenErrorKind> {
+    loop {
+        let (version, request) = (negotiation.version(), negotiation.request());
+        let mut encode = |id| encode_request(&request, version, id, Some(link.client_id()));
+        let timing = Timing { attempt: Duration::MAX, limit: deadline };
+        let outgoing = Outgoing { api: ApiKey::API_VERSIONS, timing, encode: &mut encode };
+        let frame = match link.call(outgoing, |frame| Ok((frame, Traits::default()))).await {
+            Ok(frame) => frame,
+            Err(source) if source.is_timeout() => {
+                return Err(OpenErrorKind::timed_out(Phase::Negotiate, Vec::new()));
+            }
+            Err(source) => match evidence.explain(&source) {
+                Some(explained) => return Err(explained),
+                None if negotiation.identity_check() == IdentityCheck::Denied => {
+                    return Err(OpenErrorKind::Refused { code: ErrorCode::REBOOTSTRAP_REQUIRED });
+                }
+                None if source.is_closed_by_broker() && negotiation.closed() => return Ok(None),
+                None => return Err(OpenErrorKind::Negotiate { source }),
+            },
+        };
+        match negotiation.answered(&frame) {
+            Ok(Step::Done(versions, surplus)) => {
+                if surplus > 0 {
+                    log_surplus(link.endpoint(), ApiKey::API_VERSIONS, surplus);
+                }
+                return Ok(Some(versions));
+            }
+            Ok(Step::Again) => {}
+            Ok(Step::Refused(code)) => return Err(OpenErrorKind::Refused { code }),
+            Err(source) => {
+                link.end(CloseCause::Undecodable { api: ApiKey::API_VERSIONS, source: source.clone() });
+                let source = link.error(ApiKey::API_VERSIONS, true, CallErrorKind::Decode { source });
+                return Err(OpenErrorKind::Negotiate { source });
+            }
+        }
+    }
+}

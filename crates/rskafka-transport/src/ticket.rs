@@ -1,0 +1,155 @@
+//! Who waits for the answer to a request, and how the request ends.
+//!
+//! Invariant: a ticket ends its request exactly once. It is ended without a lock of the connection held: what
+//! waits for it may take locks of its own and make the next request at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka_protocol::{ApiKey, DecodeError};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+
+use crate::counters::InFlight;
+use crate::endpoint::Endpoint;
+use crate::error::{CallError, CallErrorKind, CloseCause};
+
+/// Who waits for an answer. While it lives, the request holds its place in the queue.
+pub(crate) struct Ticket {
+    pub(crate) api: ApiKey,
+    pub(crate) started: Instant,
+    pub(crate) waiter: Box<dyn Waiter>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) _held: [OwnedSemaphorePermit; 2],
+}
+
+impl Ticket {
+    /// Whether the caller has dropped its future.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.waiter.is_abandoned()
+    }
+
+    /// Decodes the answer and keeps it for [`Self::answer`].
+    pub(crate) fn decode(&mut self, frame: Bytes) -> Result<Traits, DecodeError> {
+        self.waiter.decode(frame)
+    }
+
+    /// Gives the answer to the caller, or discards it if the caller is gone.
+    pub(crate) fn answer(self, throttle: Duration, now: Instant) {
+        self.in_flight.answered(now - self.started, throttle);
+        self.release().end(None);
+    }
+
+    pub(crate) fn fail(self, failure: Failure, broker: &Endpoint, now: Instant) {
+        let error = failure.into_error(broker, self.api, self.started, now);
+        self.release().end(Some(error));
+    }
+
+    /// Frees the request's place, so that the caller finds it free when it hears of the end.
+    fn release(self) -> Box<dyn Waiter> {
+        self.waiter
+    }
+}
+
+/// Why a request has no usable answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Full,
+    TimedOut {
+        sent: bool,
+    },
+    Closed {
+        sent: bool,
+        cause: Arc<CloseCause>,
+    },
+    /// The broker has asked for a silence that ends after the request's time.
+    Throttled {
+        until: Instant,
+    },
+    Undecodable {
+        source: DecodeError,
+    },
+}
+
+impl Failure {
+    pub(crate) fn into_error(
+        self,
+        broker: &Endpoint,
+        api: ApiKey,
+        started: Instant,
+        now: Instant,
+    ) -> CallError {
+        let (sent, kind) = match self {
+            Self::Full => (false, CallErrorKind::Full),
+            Self::TimedOut { sent } => (sent, CallErrorKind::TimedOut { after: now - started }),
+            Self::Closed { sent, cause } => (sent, CallErrorKind::Closed { source: cause }),
+            Self::Throttled { until } => {
+                (false, CallErrorKind::Throttled { left: until.saturating_duration_since(now) })
+            }
+            Self::Undecodable { source } => (true, CallErrorKind::Decode { source }),
+        };
+        CallError::new(broker.clone(), api, sent, kind)
+    }
+}
+
+/// What the connection needs to know of an answer, whatever its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Traits {
+    /// How long the broker wants the connection to be silent (KIP-219).
+    pub(crate) throttle: Duration,
+    /// How many bytes stand behind its last field.
+    pub(crate) surplus: usize,
+}
+
+/// The caller's end of a request, whatever the type of its answer.
+pub(crate) trait Waiter: Send {
+    fn is_abandoned(&self) -> bool;
+
+    /// Decodes the answer and keeps it.
+    fn decode(&mut self, frame: Bytes) -> Result<Traits, DecodeError>;
+
+    /// Gives the caller the error, or the answer that was decoded before.
+    fn end(self: Box<Self>, error: Option<CallError>);
+}
+
+pub(crate) type Reply<T> = oneshot::Receiver<Result<T, CallError>>;
+
+/// A waiter for an answer that `decode` decodes, and where the answer comes.
+pub(crate) fn await_answer<T: Send + 'static>(
+    decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
+) -> (Box<dyn Waiter>, Reply<T>) {
+    let (reply, answer) = oneshot::channel();
+    (Box::new(Awaited { reply, decode: Some(decode), answer: None }), answer)
+}
+
+struct Awaited<T, D> {
+    reply: oneshot::Sender<Result<T, CallError>>,
+    decode: Option<D>,
+    answer: Option<T>,
+}
+
+impl<T, D> Waiter for Awaited<T, D>
+where
+    T: Send,
+    D: FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn decode(&mut self, frame: Bytes) -> Result<Traits, DecodeError> {
+        let Some(decode) = self.decode.take() else { return Ok(Traits::default()) };
+        let (answer, traits) = decode(frame)?;
+        self.answer = Some(answer);
+        Ok(traits)
+    }
+
+    fn end(self: Box<Self>, error: Option<CallError>) {
+        let Self { reply, answer, .. } = *self;
+        if let Some(end) = error.map(Err).or(answer.map(Ok)) {
+            // A caller that is gone needs no answer.
+            let _ = reply.send(end);
+        }
+    }
+}
