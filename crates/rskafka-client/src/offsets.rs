@@ -3,7 +3,7 @@
 //! Invariant: what is given for a time never lies behind a record of that time or later.
 
 use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Attempt, Call, News, Prepared, Route, Target, Verdict, Via};
+use rskafka_cluster::{Answer, Call, Leader, LeaderOf, Prepared, Verdict, Via};
 use rskafka_protocol::Uuid;
 use rskafka_protocol::messages::list_offsets::{
     EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
@@ -89,44 +89,33 @@ pub(crate) async fn list(
     timestamp: i64,
     deadline: Deadline,
 ) -> Result<ListOffsetsPartitionResponse> {
-    let target = Target::Leader { topic, partition: index, topic_id: Uuid::ZERO };
+    let target = LeaderOf { topic, partition: index, topic_id: Uuid::ZERO };
     list_at(core, target, timestamp, deadline).await
 }
 
 pub(crate) async fn list_at(
     core: &Core,
-    target: Target<'_>,
+    target: LeaderOf<'_>,
     timestamp: i64,
     deadline: Deadline,
 ) -> Result<ListOffsetsPartitionResponse> {
-    let Target::Leader { topic, partition: index, .. } = target else {
-        return Err(Error::new(ErrorKind::InvalidArgument("offsets belong to a partition")));
-    };
-    let build = |route: &Route| {
+    let LeaderOf { topic, partition: index, .. } = target;
+    let build = |leader: &Leader| {
         let partition = ListOffsetsPartition {
             partition_index: index,
-            current_leader_epoch: route.leader.as_ref().and_then(|leader| leader.epoch).unwrap_or(-1),
+            current_leader_epoch: leader.epoch.unwrap_or(-1),
             timestamp,
         };
         let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
         Prepared::new(ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() })
     };
-    let decide = |attempt: Attempt<'_, ListOffsetsResponse>| match attempt.outcome {
-        Err(failure) => Verdict::of_failure(failure),
-        Ok(response) => match partition_of(response, index) {
-            Some(partition) => Verdict::of_code(partition.error_code, None, None),
-            None => Verdict::Fail(News::default()),
-        },
+    let judge = |answer: Answer<'_, ListOffsetsResponse, Leader>| {
+        let partitions = answer.response.topics.into_iter().flat_map(|topic| topic.partitions);
+        match partitions.into_iter().find(|partition| partition.partition_index == index) {
+            Some(partition) => Verdict::of_code(partition.error_code, None, None, partition),
+            None => Verdict::missing(),
+        }
     };
-    let answer = core.cluster().send(Call { target, via: Via::Control, deadline }, build, decide).await;
-    let answer = answer.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
-    let found = partition_of(&answer.reply.response, index).cloned();
-    found.ok_or_else(|| Error::new(ErrorKind::InvalidAnswer).with_outcome(Outcome::NotWritten))
-}
-
-fn partition_of(response: &ListOffsetsResponse, index: i32) -> Option<&ListOffsetsPartitionResponse> {
-    let [topic] = response.topics.as_slice() else {
-        return None;
-    };
-    topic.partitions.iter().find(|partition| partition.partition_index == index)
+    let found = core.cluster().send(Call { target, via: Via::Control, deadline }, build, judge).await;
+    found.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rskafka_cluster::{Lane, Target};
+use rskafka_cluster::{Lane, LeaderOf};
 use rskafka_protocol::{ApiKey, Uuid};
 
 use crate::core::Core;
@@ -26,8 +26,8 @@ pub(crate) struct Partition {
 
 impl Partition {
     /// The broker that leads the partition.
-    pub(crate) fn target(&self) -> Target<'_> {
-        Target::Leader { topic: &self.topic, partition: self.index, topic_id: self.topic_id }
+    pub(crate) fn target(&self) -> LeaderOf<'_> {
+        LeaderOf { topic: &self.topic, partition: self.index, topic_id: self.topic_id }
     }
 
     pub(crate) fn located(&self, error: Error, api: ApiKey) -> Error {

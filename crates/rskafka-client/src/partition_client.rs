@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use rskafka_cluster::{Error as ClusterError, Failure, Lane, Place};
-use rskafka_protocol::ApiKey;
+use rskafka_cluster::{Lane, LeaderOf};
+use rskafka_protocol::{ApiKey, Uuid};
 
 use crate::core::Core;
 use crate::error::{Error, Outcome, Result};
@@ -157,27 +157,13 @@ impl PartitionClientBuilder {
         }
         // What is known may be of a topic that another client has deleted, and perhaps created again.
         core.cluster().mark_stale(&topic);
-        let leader = core.cluster().leader(&topic, index, core.api_deadline()).await;
-        let leader = leader.map_err(|failure| not_found(&core, failure, &topic, index))?;
+        let target = LeaderOf { topic: &topic, partition: index, topic_id: Uuid::ZERO };
+        let leader = core.cluster().find(target, core.api_deadline()).await;
+        let leader = leader.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
         let topic_id = leader.topic_id;
         let partition = Partition { core, topic, topic_id, index, fetch_lane: Lane::new() };
         Ok(PartitionClient { line: Arc::new(Line::new(Arc::new(partition), acks)) })
     }
-}
-
-fn not_found(core: &Core, failure: Failure, topic: &str, index: i32) -> Error {
-    let place = Place { topic: Some(topic.to_owned()), partition: Some(index), ..Place::default() };
-    let place = core.cluster().asked(place);
-    let gave_up = failure.is_transient();
-    let error = ClusterError {
-        api: ApiKey::METADATA,
-        place: Box::new(place),
-        attempts: 1,
-        gave_up,
-        may_have_taken_effect: false,
-        failure,
-    };
-    Error::of_cluster(error, Outcome::NotWritten)
 }
 
 impl IntoFuture for PartitionClientBuilder {

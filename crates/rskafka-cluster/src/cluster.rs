@@ -5,19 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use rskafka_protocol::ErrorCode;
 use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env, WithCauses};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::BrokerAddress;
 use crate::metadata::{LeaderLookup, Metadata};
 use crate::warnings::Warnings;
-use crate::{Broker, ClusterConfig, Error, Failure, Place, Topic, refresh};
+use crate::{ClusterConfig, Error, Failure, Location, Topic, refresh};
 
 /// A cluster of brokers. Clones are the same cluster.
 #[derive(Debug, Clone)]
@@ -121,8 +121,8 @@ impl Cluster {
     }
 
     /// Pauses before another attempt, at most until the cluster is closed: the attempt finds that out.
-    pub(crate) async fn pause(&self, pause: Duration) {
-        let _ = tokio::time::timeout(pause, self.closed().cancelled()).await;
+    pub(crate) async fn pause_until(&self, moment: Instant) {
+        let _ = tokio::time::timeout_at(moment, self.closed().cancelled()).await;
     }
 
     /// Runs a task that stands for a connection which is open or being opened: `close` waits for it.
@@ -148,14 +148,14 @@ impl Cluster {
         self.metadata().forget_topic(topic);
     }
 
-    /// The place, with the broker that was asked for metadata last.
-    pub fn asked(&self, place: Place) -> Place {
+    /// The location, with the broker that was asked for metadata last.
+    pub(crate) fn asked(&self, location: Location) -> Location {
         let metadata = self.metadata();
         let Some(endpoint) = metadata.asked.clone() else {
-            return place;
+            return location;
         };
         let broker = metadata.brokers().find(|broker| broker.endpoint == endpoint).map(|broker| broker.id);
-        Place { broker, endpoint: Some(endpoint), ..place }
+        Location { broker, endpoint: Some(endpoint), ..location }
     }
 
     pub(crate) fn metadata(&self) -> MutexGuard<'_, Metadata> {
@@ -197,18 +197,6 @@ impl Cluster {
             (id, address.endpoint.clone(), address.memory.counters().snapshot())
         });
         stats.collect()
-    }
-
-    /// The controller, or any broker if it is not known: with KRaft, each passes requests on.
-    pub(crate) async fn controller(&self, deadline: Deadline) -> Result<Broker, Failure> {
-        let known = self.metadata().controller().cloned();
-        if let Some(broker) = known {
-            return Ok(broker);
-        }
-        self.ask_with_retries(&refresh::no_topics(), deadline).await.map_err(|error| error.failure)?;
-        let metadata = self.metadata();
-        let any = metadata.brokers().next();
-        metadata.controller().or(any).cloned().ok_or(Failure::NoReachableBroker { causes: Vec::new() })
     }
 
     /// Asks for `topic`, unless another task has just done so.

@@ -87,6 +87,12 @@ pub enum Failure {
     /// The topic's name stands for another topic now.
     #[snafu(display("the topic was deleted and created again"))]
     TopicRecreated,
+    /// Metadata names no broker with this id.
+    #[snafu(display("the cluster has no broker {id} at the moment"))]
+    UnknownBroker {
+        /// The broker's id that was looked for.
+        id: i32,
+    },
     /// No broker leads the partition at the moment.
     #[snafu(display("the partition has no leader at the moment"))]
     NoLeader,
@@ -120,8 +126,13 @@ impl Failure {
         }
     }
 
-    /// Whether what was asked may have taken effect all the same.
-    pub fn may_have_taken_effect(&self) -> bool {
+    /// Whether the connection had ended before a byte of the request was on it: that is no failure of the request.
+    pub fn is_unsent_close(&self) -> bool {
+        matches!(self, Self::Call { source } if !source.was_sent() && source.close_cause().is_some())
+    }
+
+    /// Whether the request may have been applied all the same.
+    pub fn may_be_applied(&self) -> bool {
         match self {
             Self::Code { code, .. } => {
                 matches!(*code, ErrorCode::REQUEST_TIMED_OUT | ErrorCode::UNKNOWN_SERVER_ERROR)
@@ -148,6 +159,7 @@ impl Failure {
             Self::OtherCluster { .. }
             | Self::OtherBroker { .. }
             | Self::NoLeader
+            | Self::UnknownBroker { .. }
             | Self::StillConnecting { .. }
             | Self::DeadlineBeforeSend => true,
             Self::UnknownTopic
@@ -249,9 +261,9 @@ fn list(causes: &[BrokerFailure]) -> String {
     text
 }
 
-/// Where in the cluster something was to happen.
+/// Where an error happened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct Location {
     /// The broker's id, once it is known.
     pub broker: Option<i32>,
     /// The broker's address.
@@ -262,7 +274,7 @@ pub struct Place {
     pub partition: Option<i32>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { broker, endpoint, topic, partition } = self;
         if let Some(topic) = topic {
@@ -282,34 +294,34 @@ impl fmt::Display for Place {
 
 /// A request that failed for good, or for which the time ran out.
 #[derive(Debug, Clone, Snafu)]
-#[snafu(display("{api}{place} failed {}: {failure}", how(*attempts, *gave_up)))]
+#[snafu(display("{api}{location} failed {}: {failure}", how(*attempts, *out_of_time)))]
 pub struct Error {
     /// The API asked.
     pub api: ApiKey,
     /// Where.
-    pub place: Box<Place>,
+    pub location: Box<Location>,
     /// How many attempts were made.
     pub attempts: u32,
     /// Whether the last failure would have allowed another attempt, had there been time.
-    pub gave_up: bool,
-    /// Whether any attempt may have taken effect.
-    pub may_have_taken_effect: bool,
+    pub out_of_time: bool,
+    /// Whether any attempt may have been applied.
+    pub may_be_applied: bool,
     /// What the last attempt failed with.
     pub failure: Failure,
 }
 
-fn how(attempts: u32, gave_up: bool) -> String {
+fn how(attempts: u32, out_of_time: bool) -> String {
     let times = match attempts {
         0 => "before the first attempt".to_owned(),
         1 => "at the first attempt".to_owned(),
         attempts => format!("after {attempts} attempts"),
     };
-    if gave_up { format!("{times}, no time left") } else { times }
+    if out_of_time { format!("{times}, no time left") } else { times }
 }
 
 impl Error {
     /// Whether it was time that ran out.
     pub fn is_timeout(&self) -> bool {
-        self.gave_up || self.failure.is_timeout()
+        self.out_of_time || self.failure.is_timeout()
     }
 }

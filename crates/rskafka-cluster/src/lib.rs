@@ -1,9 +1,9 @@
 //! Many brokers as one cluster: who leads which partition, how to reach it, and when to try again.
 //!
-//! Invariant: a request is sent again only where the caller's verdict says so; no record is looked at
-//! here.
+//! Invariant: a request is sent again only where the caller's verdict says so; no record is looked at here.
 
 mod address;
+mod attempts;
 mod backoff;
 mod cluster;
 mod config;
@@ -11,19 +11,28 @@ mod dial;
 mod error;
 mod gate;
 mod lane;
+mod learn;
 mod metadata;
+mod reach;
 mod refresh;
+mod retry;
 mod send;
+mod target;
 mod warnings;
 
+pub use attempts::Attempts;
 pub use backoff::Backoff;
 pub use cluster::Cluster;
 pub use config::ClusterConfig;
-pub use error::{BrokerFailure, Error, Failure, Place};
+pub use error::{BrokerFailure, Error, Failure, Location};
 pub use lane::Lane;
+pub use learn::Learned;
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
+pub use reach::{Lease, Prepared, Reached, Via};
+pub use retry::{Class, Next, Retry};
 pub use rskafka_transport as transport;
-pub use send::{Answer, Attempt, Call, News, Prepared, Route, Target, Verdict, Via};
+pub use send::{Answer, Call, Verdict};
+pub use target::{LeaderOf, Node, Target};
 
 #[cfg(test)]
 mod tests;

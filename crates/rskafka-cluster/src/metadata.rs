@@ -1,7 +1,7 @@
 //! The cluster as the answers to Metadata tell it: brokers, topics, leaders.
 //!
 //! Invariant: a partition's leader epoch never goes backwards while the topic's id stays the same; an
-//! answer that is older is dropped for that partition, and a topic with another id begins anew.
+//! answer that is older is dropped for that partition, and a topic with another id replaces it.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,18 @@ pub struct Broker {
     pub endpoint: Endpoint,
     /// The rack that it stands in.
     pub rack: Option<String>,
+}
+
+impl AsRef<Broker> for Broker {
+    fn as_ref(&self) -> &Broker {
+        self
+    }
+}
+
+impl AsRef<Broker> for Leader {
+    fn as_ref(&self) -> &Broker {
+        &self.broker
+    }
 }
 
 /// The leader of a partition.
@@ -115,7 +127,7 @@ pub(crate) struct Metadata {
     /// The cluster's id, from the first answer that told it.
     cluster_id: Option<String>,
     controller: Option<i32>,
-    controller_is_stale: bool,
+    brokers_are_stale: bool,
     brokers: BTreeMap<i32, Broker>,
     topics: BTreeMap<String, Entry>,
 }
@@ -134,12 +146,17 @@ impl Metadata {
 
     /// The controller; `None` if it is not known, or may be another by now.
     pub(crate) fn controller(&self) -> Option<&Broker> {
-        self.brokers.get(&self.controller?).filter(|_| !self.controller_is_stale)
+        self.broker(self.controller?)
     }
 
-    /// Makes the next lookup of the controller ask again.
-    pub(crate) fn mark_controller_stale(&mut self) {
-        self.controller_is_stale = true;
+    /// The broker with this id; `None` if it is not known, or may have moved by now.
+    pub(crate) fn broker(&self, id: i32) -> Option<&Broker> {
+        self.brokers.get(&id).filter(|_| !self.brokers_are_stale)
+    }
+
+    /// Makes the next lookup of the controller, or of a broker by its id, ask again.
+    pub(crate) fn mark_brokers_stale(&mut self) {
+        self.brokers_are_stale = true;
     }
 
     pub(crate) fn leader(&self, topic: &str, partition: i32) -> LeaderLookup {
@@ -215,11 +232,11 @@ impl Metadata {
         response: &MetadataResponse,
         is_list_of_all: bool,
     ) -> Vec<(String, Result<Topic, ErrorCode>)> {
-        // A broker that has just started may know no broker yet: that is no news of the cluster.
+        // A broker that has just started may know no broker yet.
         if !response.brokers.is_empty() {
             self.brokers = response.brokers.iter().filter_map(broker_of).collect();
             self.controller = Some(response.controller_id).filter(|id| *id >= 0);
-            self.controller_is_stale = false;
+            self.brokers_are_stale = false;
         }
         let topics = response.topics.iter();
         topics.filter_map(|topic| self.apply_topic(version, topic, is_list_of_all)).collect()
@@ -256,7 +273,7 @@ impl Metadata {
         Some((name, Ok(topic)))
     }
 
-    /// Takes in a leader that a broker named instead of itself. Returns whether it was news; if not,
+    /// Takes in a leader that a broker named instead of itself. Returns whether it was newer than what is known; if not,
     /// the topic is marked stale, so that the next lookup asks.
     pub(crate) fn apply_hint(
         &mut self,
@@ -267,8 +284,8 @@ impl Metadata {
     ) -> bool {
         if let Some(endpoint) = hint.endpoint.clone().filter(|_| hint.leader_id >= 0) {
             let rack = self.brokers.get(&hint.leader_id).and_then(|broker| broker.rack.clone());
-            let is_news = self.set_leader(topic, topic_id, partition, hint);
-            if is_news {
+            let is_newer = self.set_leader(topic, topic_id, partition, hint);
+            if is_newer {
                 self.brokers.insert(hint.leader_id, Broker { id: hint.leader_id, endpoint, rack });
                 return true;
             }
@@ -278,7 +295,7 @@ impl Metadata {
     }
 
     fn set_leader(&mut self, topic: &str, topic_id: Uuid, partition: i32, hint: &LeaderHint) -> bool {
-        // Of a topic that was made anew meanwhile, the hint's epoch says nothing.
+        // If the topic was deleted and created again meanwhile, the hint's epoch says nothing.
         let entry = self.topics.get_mut(topic).filter(|entry| entry.topic.id == topic_id);
         let Some(known) = entry.and_then(|entry| entry.topic.partitions.get_mut(&partition)) else {
             return false;

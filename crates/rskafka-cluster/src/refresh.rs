@@ -10,7 +10,7 @@ use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic
 use rskafka_protocol::{ApiKey, ErrorCode};
 use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, Reply};
 
-use crate::{BrokerFailure, Cluster, Error, Failure, Place, Topic};
+use crate::{Attempts, BrokerFailure, Class, Cluster, Error, Failure, Location, Topic};
 
 /// How long to wait for one broker while there are others to ask: every look at a leader waits for it.
 const MOST_FOR_ONE: Duration = Duration::from_secs(3);
@@ -56,22 +56,17 @@ impl Cluster {
         request: &MetadataRequest,
         deadline: Deadline,
     ) -> Result<Topics, Error> {
-        let mut attempts = 0;
+        let mut attempts =
+            Attempts::new(ApiKey::METADATA, Location::default(), self.config().backoff, deadline);
         loop {
-            attempts += 1;
+            attempts.count_one();
             let failure = match self.ask_any(request, deadline).await {
                 Ok(topics) => return Ok(topics),
                 Err(failure) => failure,
             };
-            let pause = self.config().backoff.pause(attempts, self.env().random());
-            let gave_up = deadline.remaining(self.env().now()) <= pause;
-            if gave_up || !failure.is_transient() {
-                let place = Box::new(Place::default());
-                let gave_up = failure.is_transient();
-                let api = ApiKey::METADATA;
-                return Err(Error { api, place, attempts, gave_up, may_have_taken_effect: false, failure });
-            }
-            self.pause(pause).await;
+            let class = if failure.is_transient() { Class::Passing } else { Class::Lasting };
+            let moment = attempts.failed(failure, class, self.env().now(), self.env().random())?;
+            self.pause_until(moment).await;
         }
     }
 
@@ -98,6 +93,7 @@ impl Cluster {
             tracing::Span::current().record("broker", tracing::field::display(&endpoint));
             match self.ask_one(request, &endpoint, Deadline::after(now, share)).await {
                 Ok(topics) => return Ok(topics),
+                Err(_) if self.is_closed() => return Err(Failure::Closed),
                 Err(failure) => {
                     tracing::debug!(%endpoint, %failure, "no metadata");
                     if failure.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) && !has_begun_again {

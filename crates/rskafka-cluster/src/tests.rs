@@ -5,7 +5,9 @@ mod backing_off;
 mod candidates;
 mod identity;
 mod lanes;
+mod leases;
 mod refreshing;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -121,17 +123,24 @@ async fn ask_leader(
     cluster: &Cluster,
     lane: &Lane,
     deadline: Deadline,
-) -> Result<Answer<ListOffsetsResponse>, Error> {
-    let target = Target::Leader { topic: TOPIC, partition: 0, topic_id: Uuid::ZERO };
+) -> Result<ListOffsetsResponse, Error> {
+    let call = Call { target: LEADER, via: Via::Own(lane), deadline };
+    cluster.send(call, |_| end_of_log(), judge).await
+}
+
+/// The leader of the topic's partition.
+const LEADER: LeaderOf<'_> = LeaderOf { topic: TOPIC, partition: 0, topic_id: Uuid::ZERO };
+
+/// Asks for the end of the log.
+fn end_of_log() -> Prepared<ListOffsetsRequest> {
     let partition = ListOffsetsPartition { timestamp: LATEST_TIMESTAMP, ..Default::default() };
     let topic = ListOffsetsTopic { name: TOPIC.to_owned(), partitions: vec![partition] };
-    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-    let decide = |attempt: Attempt<'_, ListOffsetsResponse>| match attempt.outcome {
-        Ok(response) => Verdict::of_code(response.topics[0].partitions[0].error_code, None, None),
-        Err(failure) => Verdict::of_failure(failure),
-    };
-    let call = Call { target, via: Via::Own(lane), deadline };
-    cluster.send(call, |_| Prepared::new(request.clone()), decide).await
+    Prepared::new(ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() })
+}
+
+fn judge(answer: Answer<'_, ListOffsetsResponse, Leader>) -> Verdict<ListOffsetsResponse> {
+    let code = answer.response.topics[0].partitions[0].error_code;
+    Verdict::of_code(code, None, None, answer.response)
 }
 
 /// When requests of an API arrived, at any broker.

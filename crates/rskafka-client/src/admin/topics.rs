@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Attempt, Call, Error as ClusterError, News, Prepared, Target, Verdict, Via};
+use rskafka_cluster::{Answer, Broker, Call, Error as ClusterError, Learned, Node, Prepared, Verdict, Via};
 use rskafka_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
@@ -112,22 +112,17 @@ impl CreateTopic {
                 CreateTopicsRequest { topics: vec![topic.clone()], timeout_ms, ..Default::default() };
             waiting(request, timeout_ms)
         };
-        let decide = |attempt: Attempt<'_, CreateTopicsResponse>| match attempt.outcome {
-            Err(failure) => Verdict::of_failure(failure),
-            Ok(answer) => match answer.topics.iter().find(|topic| topic.name == name) {
-                // With `may_repeat`, an earlier attempt, whose answer was lost, has created it.
-                Some(topic)
-                    if topic.error_code == ErrorCode::TOPIC_ALREADY_EXISTS
-                        && (if_missing || attempt.may_repeat) =>
-                {
-                    Verdict::Done
-                }
-                Some(topic) => Verdict::of_code(topic.error_code, topic.error_message.as_deref(), None),
-                None => Verdict::Fail(News::default()),
-            },
+        let judge = |answer: Answer<'_, CreateTopicsResponse, Broker>| {
+            let found = answer.response.topics.iter().find(|topic| topic.name == name);
+            let Some(topic) = found else { return Verdict::missing() };
+            // An earlier attempt, whose answer was lost, may have created it.
+            if topic.error_code == ErrorCode::TOPIC_ALREADY_EXISTS && (if_missing || answer.may_be_applied) {
+                return Verdict::Done(());
+            }
+            Verdict::of_code(topic.error_code, topic.error_message.as_deref(), None, ())
         };
-        let call = Call { target: Target::Controller, via: Via::Control, deadline };
-        let created = core.cluster().send(call, build, decide).await;
+        let call = Call { target: Node::Controller, via: Via::Control, deadline };
+        let created = core.cluster().send(call, build, judge).await;
         created.map_err(|error| admin_error(error, &name))?;
         let served = wait_until_served(&core, &name, deadline).await;
         served.map_err(|error| error.with_outcome(Outcome::Unknown))
@@ -182,29 +177,25 @@ pub(crate) async fn delete(core: &Core, name: &str) -> Result<()> {
             DeleteTopicsRequest { topic_names: vec![name.to_owned()], timeout_ms, ..Default::default() };
         Prepared { max_version: Some(DELETE_BY_NAME), ..waiting(request, timeout_ms) }
     };
-    let decide = |attempt: Attempt<'_, DeleteTopicsResponse>| match attempt.outcome {
-        Err(failure) => Verdict::of_failure(failure),
-        Ok(answer) => match answer.responses.iter().find(|topic| topic.name.as_deref() == Some(name)) {
-            Some(topic) if topic.error_code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
-                // An earlier attempt, whose answer was lost, has deleted it.
-                if attempt.may_repeat {
-                    Verdict::Done
-                } else {
-                    Verdict::Fail(News::of_code(topic.error_code, topic.error_message.as_deref(), None))
-                }
-            }
-            Some(topic) => Verdict::of_code(topic.error_code, topic.error_message.as_deref(), None),
-            None => Verdict::Fail(News::default()),
-        },
+    let judge = |answer: Answer<'_, DeleteTopicsResponse, Broker>| {
+        let found = answer.response.responses.iter().find(|topic| topic.name.as_deref() == Some(name));
+        let Some(topic) = found else { return Verdict::missing() };
+        let (code, message) = (topic.error_code, topic.error_message.as_deref());
+        match code {
+            // An earlier attempt, whose answer was lost, has deleted it.
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION if answer.may_be_applied => Verdict::Done(()),
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Verdict::Fail(Learned::of_code(code, message, None)),
+            code => Verdict::of_code(code, message, None, ()),
+        }
     };
-    let call = Call { target: Target::Controller, via: Via::Control, deadline };
-    let deleted = core.cluster().send(call, build, decide).await;
+    let call = Call { target: Node::Controller, via: Via::Control, deadline };
+    let deleted = core.cluster().send(call, build, judge).await;
     core.cluster().forget_topic(name);
-    deleted.map(|_| ()).map_err(|error| admin_error(error, name))
+    deleted.map_err(|error| admin_error(error, name))
 }
 
 fn admin_error(error: ClusterError, topic: &str) -> Error {
-    let outcome = if error.may_have_taken_effect { Outcome::Unknown } else { Outcome::NotWritten };
+    let outcome = if error.may_be_applied { Outcome::Unknown } else { Outcome::NotWritten };
     Error::of_cluster(error, outcome).with_topic(topic)
 }
 

@@ -8,7 +8,7 @@ mod table;
 use std::fmt;
 
 use rskafka_cluster::transport::WithCauses;
-use rskafka_cluster::{Failure, Place};
+use rskafka_cluster::{Failure, Location};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 pub use self::kind::{ErrorClass, ErrorKind, Outcome};
@@ -33,7 +33,7 @@ struct Inner {
     is_retriable: bool,
     is_timeout: bool,
     api: Option<ApiKey>,
-    place: Place,
+    location: Location,
     attempts: u32,
     /// The last attempt's failure; its text is part of ours, so that its source is our source.
     failure: Option<Failure>,
@@ -61,7 +61,7 @@ impl Error {
             outcome: case.outcome(),
             is_retriable: case.is_retriable(),
             api: None,
-            place: Place::default(),
+            location: Location::default(),
             attempts: 0,
             failure: None,
             code: None,
@@ -82,10 +82,10 @@ impl Error {
 
     /// A request to the cluster that failed; `outcome` says what that means for the data.
     pub(crate) fn of_cluster(error: rskafka_cluster::Error, outcome: Outcome) -> Self {
-        let rskafka_cluster::Error { api, place, attempts, gave_up, failure, .. } = error;
-        let is_timeout = gave_up || failure.is_timeout();
+        let rskafka_cluster::Error { api, location, attempts, out_of_time, failure, .. } = error;
+        let is_timeout = out_of_time || failure.is_timeout();
         let is_retriable = match &failure {
-            _ if gave_up => true,
+            _ if out_of_time => true,
             Failure::Code { code, .. } => code.is_retriable(),
             failure => Case::of_failure(failure).is_retriable(),
         };
@@ -97,7 +97,7 @@ impl Error {
             is_retriable,
             is_timeout,
             api,
-            place: *place,
+            location: *location,
             attempts,
             failure: Some(failure),
             code: None,
@@ -112,19 +112,19 @@ impl Error {
     }
 
     pub(crate) fn with_place(mut self, topic: &str, partition: i32) -> Self {
-        self.inner.place.topic.get_or_insert_with(|| topic.to_owned());
-        self.inner.place.partition.get_or_insert(partition);
+        self.inner.location.topic.get_or_insert_with(|| topic.to_owned());
+        self.inner.location.partition.get_or_insert(partition);
         self
     }
 
     pub(crate) fn with_topic(mut self, topic: &str) -> Self {
-        self.inner.place.topic.get_or_insert_with(|| topic.to_owned());
+        self.inner.location.topic.get_or_insert_with(|| topic.to_owned());
         self
     }
 
     pub(crate) fn with_broker(mut self, broker: &rskafka_cluster::Broker) -> Self {
-        self.inner.place.broker = Some(broker.id);
-        self.inner.place.endpoint = Some(broker.endpoint.clone());
+        self.inner.location.broker = Some(broker.id);
+        self.inner.location.endpoint = Some(broker.endpoint.clone());
         self
     }
 
@@ -200,18 +200,18 @@ impl Error {
 
     /// The broker concerned: its id and `host:port`, as far as they are known.
     pub fn broker(&self) -> Option<(Option<i32>, String)> {
-        let Place { broker, endpoint, .. } = &self.inner.place;
+        let Location { broker, endpoint, .. } = &self.inner.location;
         endpoint.as_ref().map(|endpoint| (*broker, endpoint.to_string()))
     }
 
     /// The topic concerned.
     pub fn topic(&self) -> Option<&str> {
-        self.inner.place.topic.as_deref()
+        self.inner.location.topic.as_deref()
     }
 
     /// The partition concerned.
     pub fn partition(&self) -> Option<i32> {
-        self.inner.place.partition
+        self.inner.location.partition
     }
 
     /// How many attempts were made.
@@ -253,9 +253,9 @@ fn code_of(failure: &Failure) -> Option<ErrorCode> {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, api, place, attempts, failure, is_timeout, outcome, .. } = &*self.inner;
+        let Inner { kind, api, location, attempts, failure, is_timeout, outcome, .. } = &*self.inner;
         if let Some(api) = api {
-            write!(f, "{api}{place}: ")?;
+            write!(f, "{api}{location}: ")?;
         }
         write!(f, "{kind}")?;
         if *attempts > 1 {

@@ -1,6 +1,6 @@
 //! The Fetch request for one partition, and what its answer says.
 
-use rskafka_cluster::{Answer, Attempt, Broker, Call, LeaderHint, News, Prepared, Route, Verdict, Via};
+use rskafka_cluster::{Answer, Broker, Call, Leader, LeaderHint, Prepared, Verdict, Via};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
@@ -16,30 +16,23 @@ use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 pub(crate) async fn ask_leader(partition: &Partition, spec: FetchSpec) -> Result<(PartitionData, Broker)> {
     let call =
         Call { target: partition.target(), via: Via::Own(&partition.fetch_lane), deadline: spec.deadline };
-    let build = |route: &Route| request(partition, route, spec);
-    let decide = |attempt: Attempt<'_, FetchResponse>| decide(partition.index, attempt);
-    let answer = match partition.core.cluster().send(call, build, decide).await {
-        Ok(answer) => answer,
+    let build = |leader: &Leader| request(partition, leader, spec);
+    let judge = |answer: Answer<'_, FetchResponse, Leader>| judge(partition.index, answer);
+    match partition.core.cluster().send(call, build, judge).await {
+        Ok(read) => Ok(read),
         Err(error) if error.failure.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
             let error = Error::of_cluster(error, Outcome::NotWritten);
-            return Err(with_bounds(partition, spec, error).await);
+            Err(with_bounds(partition, spec, error).await)
         }
-        Err(error) => return Err(Error::of_cluster(error, Outcome::NotWritten)),
-    };
-    let Answer { reply, route } = answer;
-    match take_partition(reply.response, partition.index) {
-        Some(data) => Ok((data, route.broker)),
-        None => Err(Error::new(ErrorKind::InvalidAnswer)
-            .with_outcome(Outcome::NotWritten)
-            .with_broker(&route.broker)),
+        Err(error) => Err(Error::of_cluster(error, Outcome::NotWritten)),
     }
 }
 
-fn request(partition: &Partition, route: &Route, spec: FetchSpec) -> Prepared<FetchRequest> {
-    let topic_id = route.leader.as_ref().map(|leader| leader.topic_id).unwrap_or_default();
+fn request(partition: &Partition, leader: &Leader, spec: FetchSpec) -> Prepared<FetchRequest> {
+    let topic_id = leader.topic_id;
     let data = FetchPartition {
         partition: partition.index,
-        current_leader_epoch: route.leader.as_ref().and_then(|leader| leader.epoch).unwrap_or(-1),
+        current_leader_epoch: leader.epoch.unwrap_or(-1),
         fetch_offset: spec.offset,
         partition_max_bytes: spec.max_bytes,
         ..Default::default()
@@ -56,27 +49,19 @@ fn request(partition: &Partition, route: &Route, spec: FetchSpec) -> Prepared<Fe
     Prepared { request, max_version, wait: spec.wait }
 }
 
-fn decide(index: i32, attempt: Attempt<'_, FetchResponse>) -> Verdict {
-    let response = match attempt.outcome {
-        Ok(response) => response,
-        Err(failure) => return Verdict::of_failure(failure),
-    };
-    if !response.error_code.is_ok() {
-        return Verdict::of_code(response.error_code, None, None);
+fn judge(index: i32, answer: Answer<'_, FetchResponse, Leader>) -> Verdict<(PartitionData, Broker)> {
+    let Answer { response, route, .. } = answer;
+    if let Err(code) = response.error_code.ok() {
+        return Verdict::refused(code, None, None);
     }
-    let partition = response.responses.iter().flat_map(|topic| &topic.partitions);
-    let Some(partition) = partition.into_iter().find(|partition| partition.partition_index == index) else {
-        return Verdict::Fail(News::default());
+    let partitions = response.responses.into_iter().flat_map(|topic| topic.partitions);
+    let Some(partition) = partitions.into_iter().find(|partition| partition.partition_index == index) else {
+        return Verdict::missing();
     };
     let leader = &partition.current_leader;
     let nodes = response.node_endpoints.iter().map(|node| (node.node_id, node.host.as_str(), node.port));
     let hint = LeaderHint::of_answer(leader.leader_id, leader.leader_epoch, nodes);
-    Verdict::of_code(partition.error_code, None, hint)
-}
-
-fn take_partition(response: FetchResponse, index: i32) -> Option<PartitionData> {
-    let partitions = response.responses.into_iter().flat_map(|topic| topic.partitions);
-    partitions.into_iter().find(|partition| partition.partition_index == index)
+    Verdict::of_code(partition.error_code, None, hint, (partition, route.broker.clone()))
 }
 
 /// The broker says that the offset is out of range, but not what the range is.

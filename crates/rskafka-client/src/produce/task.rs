@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Attempt, Call, Error as ClusterError, Route};
+use rskafka_cluster::{Error as ClusterError, Reached, Verdict};
 use rskafka_protocol::ApiKey;
-use rskafka_protocol::messages::produce::ProduceResponse;
+use tracing::Instrument;
 
 use super::fate;
 use super::line::{Append, Line};
@@ -56,24 +56,36 @@ impl Drop for ProduceTask {
     }
 }
 
+/// Sends one batch, and again while it surely was not written. Nothing below this sends it a second time.
 async fn send(line: &Line, append: &Append) -> Result<Produced> {
     let Append { batch, deadline, .. } = append;
     let partition = &*line.partition;
     if deadline.is_over(partition.core.cluster().env().now()) {
         return Err(partition.located(Error::of_ending(Case::WaitedInLine), ApiKey::PRODUCE));
     }
-    let call = Call { target: partition.target(), via: line.via(), deadline: *deadline };
-    let build = |route: &Route| {
-        request::produce(partition, line.acks, route, batch.bytes(), longest_wait(line, *deadline))
-    };
-    let decide = |attempt: Attempt<'_, ProduceResponse>| request::decide(partition.index, attempt);
-    match partition.core.cluster().send(call, build, decide).await {
-        Ok(answer) => {
-            let produced = request::produced(&answer.reply.response, partition.index, batch);
-            produced.ok_or_else(|| Error::of_ending(Case::InvalidAnswer))
+    let (cluster, target) = (partition.core.cluster(), partition.target());
+    let mut attempts = cluster.attempts(ApiKey::PRODUCE, target, *deadline);
+    let span = attempts.span();
+    let attempting = async {
+        loop {
+            let Reached { route, lease } = cluster.reach(target, line.via(), &mut attempts).await?;
+            let answered = match lease {
+                Ok(lease) => {
+                    let longest_wait = longest_wait(line, *deadline);
+                    let request = request::produce(partition, line.acks, &route, batch.bytes(), longest_wait);
+                    lease.call(&request, *deadline).await.map(|reply| reply.response)
+                }
+                Err(failure) => Err(failure),
+            };
+            let (learned, may_repeat) = match request::judge(partition.index, batch, answered) {
+                Verdict::Done(produced) => return Ok(produced),
+                Verdict::Retry(learned) => (learned, true),
+                Verdict::Fail(learned) => (learned, false),
+            };
+            cluster.after_failure(target, &route, learned, may_repeat, &mut attempts).await?;
         }
-        Err(error) => Err(failed(error)),
-    }
+    };
+    attempting.instrument(span).await.map_err(failed)
 }
 
 fn longest_wait(line: &Line, deadline: Deadline) -> std::time::Duration {
@@ -84,6 +96,6 @@ fn longest_wait(line: &Line, deadline: Deadline) -> std::time::Duration {
 
 fn failed(error: ClusterError) -> Error {
     // Where the time ran out between attempts, the last verdict was that the batch surely is not in the log.
-    let outcome = if error.gave_up { Outcome::NotWritten } else { fate::of_failure(&error.failure) };
+    let outcome = if error.out_of_time { Outcome::NotWritten } else { fate::of_failure(&error.failure) };
     Error::of_cluster(error, outcome)
 }

@@ -47,10 +47,10 @@ fn leader_of(metadata: &Metadata) -> Option<(i32, Option<i32>)> {
 
 proptest! {
     #[test]
-    fn the_leader_epoch_never_goes_backwards(news in prop::collection::vec((1..=3i32, 0..20i32, any::<bool>()), 1..30)) {
+    fn the_leader_epoch_never_goes_backwards(events in prop::collection::vec((1..=3i32, 0..20i32, any::<bool>()), 1..30)) {
         let mut metadata = Metadata::default();
         let mut highest = -1;
-        for (leader, epoch, is_hint) in news {
+        for (leader, epoch, is_hint) in events {
             if is_hint {
                 metadata.apply_hint("wal", ID, 0, &hint(leader, epoch));
             } else {
@@ -74,7 +74,7 @@ fn an_older_answer_is_dropped_and_a_newer_one_taken() {
 }
 
 #[test]
-fn a_recreated_topic_begins_anew() {
+fn a_topic_that_was_deleted_and_created_again_has_epochs_of_its_own() {
     let mut metadata = Metadata::default();
     metadata.apply(12, &answer(1, 1, 5), false);
     metadata.apply(12, &answer(2, 2, 0), false);
@@ -103,7 +103,7 @@ fn a_hint_is_taken_if_its_epoch_is_newer_and_otherwise_makes_the_topic_stale() {
 }
 
 #[test]
-fn a_hint_for_a_topic_that_was_made_anew_since_says_nothing_of_its_epochs() {
+fn a_hint_for_a_topic_that_was_created_again_since_says_nothing_of_its_epochs() {
     let mut metadata = Metadata::default();
     metadata.apply(12, &answer(1, 1, 5), false);
     metadata.apply(12, &answer(2, 2, 0), false);
@@ -130,7 +130,7 @@ fn an_answer_without_brokers_does_not_empty_the_cluster() {
 }
 
 #[test]
-fn a_list_of_all_topics_brings_news_of_those_in_use_and_no_others() {
+fn a_list_of_all_topics_updates_those_in_use_and_adds_no_others() {
     let mut metadata = Metadata::default();
     assert_eq!(metadata.apply(12, &answer(1, 1, 5), true).len(), 1);
     assert_eq!(metadata.leader("wal", 0), LeaderLookup::Ask);

@@ -85,15 +85,14 @@ async fn a_broker_that_left_the_cluster_is_forgotten() {
 /// Sends something to the controller; the first `refusals` answers are taken for the refusal of a broker that is not.
 async fn ask_controller(cluster: &Cluster, refusals: u32) {
     let request = CreatePartitionsRequest::default();
-    let call = Call { target: Target::Controller, via: Via::Control, deadline: after(millis(5000)) };
+    let call = Call { target: Node::Controller, via: Via::Control, deadline: after(millis(5000)) };
     let mut left = refusals;
-    let decide = |attempt: Attempt<'_, CreatePartitionsResponse>| {
-        attempt.outcome.unwrap();
+    let judge = |_: Answer<'_, CreatePartitionsResponse, Broker>| {
         let is_refused = left > 0;
         left = left.saturating_sub(1);
-        Verdict::of_code(if is_refused { ErrorCode::NOT_CONTROLLER } else { ErrorCode::NONE }, None, None)
+        Verdict::of_code(if is_refused { ErrorCode::NOT_CONTROLLER } else { ErrorCode::NONE }, None, None, ())
     };
-    cluster.send(call, |_| Prepared::new(request.clone()), decide).await.unwrap();
+    cluster.send(call, |_| Prepared::new(request.clone()), judge).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

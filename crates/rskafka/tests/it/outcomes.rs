@@ -292,7 +292,7 @@ async fn provoke(what: &str) -> Ended {
             let (cluster, _, log) = start(1).await;
             let error = log.fetch(5).await.unwrap_err();
             assert_eq!(error.code(), Some(ErrorCode::OFFSET_OUT_OF_RANGE));
-            return (cluster, Some(error));
+            (cluster, Some(error))
         }
         "a batch in the log cannot be read" => {
             let (cluster, _, log) = start(1).await;

@@ -1,0 +1,140 @@
+//! When a call is made again: the class of its failure, how often it failed, and the time decide.
+//!
+//! Invariant: no attempt begins at or after the deadline. Between two pauses an attempt is made at once at most
+//! twice: after a broker has named the leader, and after a connection ended before the request was on it.
+
+use rskafka_transport::Deadline;
+use tokio::time::Instant;
+
+use crate::Backoff;
+
+/// What an attempt that failed says of the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The broker named another that leads: ask that one at once.
+    Redirected,
+    /// The connection had ended, e.g. while it was idle, before a byte of the request was on it: go over another
+    /// at once.
+    Unsent,
+    /// The cause may pass: pause.
+    Passing,
+    /// The same would come again, or repeating could do harm.
+    Lasting,
+}
+
+/// What to do after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Make another attempt at this moment.
+    Again(Instant),
+    /// Fail.
+    GiveUp {
+        /// Whether another attempt would have been made, had there been time.
+        out_of_time: bool,
+    },
+}
+
+/// The policy by which a call is made again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    backoff: Backoff,
+    failures: u32,
+    /// Since the last pause for a cause that may pass.
+    was_redirected: bool,
+    was_unsent: bool,
+}
+
+impl Retry {
+    /// No attempt was made yet.
+    pub fn new(backoff: Backoff) -> Self {
+        Self { backoff, failures: 0, was_redirected: false, was_unsent: false }
+    }
+
+    /// Whether a failure of this class is followed by an attempt at once: the first of its kind is.
+    pub(crate) fn is_at_once(&self, class: Class) -> bool {
+        match class {
+            Class::Redirected => !self.was_redirected,
+            Class::Unsent => !self.was_unsent,
+            Class::Passing | Class::Lasting => false,
+        }
+    }
+
+    /// Takes in a failure at `now`; `random` decides where in its spread a pause lies.
+    pub fn failed(&mut self, class: Class, now: Instant, deadline: Deadline, random: u64) -> Next {
+        self.failures = self.failures.saturating_add(1);
+        let at_once = self.is_at_once(class);
+        match class {
+            Class::Lasting => return Next::GiveUp { out_of_time: false },
+            Class::Redirected => self.was_redirected = true,
+            Class::Unsent => self.was_unsent = true,
+            Class::Passing => (self.was_redirected, self.was_unsent) = (false, false),
+        }
+        let pause = if at_once { Default::default() } else { self.backoff.pause(self.failures, random) };
+        if deadline.remaining(now) <= pause {
+            return Next::GiveUp { out_of_time: true };
+        }
+        Next::Again(now + pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn class() -> impl Strategy<Value = Class> {
+        prop_oneof![
+            2 => Just(Class::Redirected),
+            2 => Just(Class::Unsent),
+            4 => Just(Class::Passing),
+            1 => Just(Class::Lasting),
+        ]
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "any moment will do")]
+    fn begin() -> Instant {
+        Instant::now()
+    }
+
+    proptest! {
+        #[test]
+        fn attempts_begin_before_the_deadline_after_pauses_that_grow_and_never_in_a_hot_loop(
+            failures in prop::collection::vec((class(), 0..300u64, any::<u64>()), 1..60),
+            time in 0..20_000u64,
+        ) {
+            let (backoff, mut now) = (Backoff::default(), begin());
+            let deadline = Deadline::after(now, Duration::from_millis(time));
+            let mut retry = Retry::new(backoff);
+            let (mut at_once, mut number) = (Vec::new(), 0);
+            for (class, took, random) in failures {
+                now += Duration::from_millis(took);
+                number += 1;
+                let expected = backoff.pause(number, random);
+                match retry.failed(class, now, deadline, random) {
+                    Next::GiveUp { out_of_time } => {
+                        prop_assert_eq!(out_of_time, class != Class::Lasting);
+                        prop_assert!(!out_of_time || deadline.remaining(now) <= expected);
+                        return Ok(());
+                    }
+                    Next::Again(moment) => {
+                        prop_assert!(class != Class::Lasting);
+                        prop_assert!(!deadline.is_over(moment), "an attempt past the deadline");
+                        if moment == now {
+                            prop_assert!(class != Class::Passing && !at_once.contains(&class));
+                            at_once.push(class);
+                        } else {
+                            prop_assert_eq!(moment, now + expected);
+                        }
+                        if class == Class::Passing {
+                            at_once.clear();
+                        }
+                        now = moment;
+                    }
+                }
+            }
+        }
+    }
+}
