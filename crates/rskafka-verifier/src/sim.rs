@@ -7,7 +7,6 @@
 //! Invariant: nothing in a run depends on anything but its [`Setup`]. [`Live`] is no run: it holds the same rules against
 //! a cluster that is real.
 
-mod bug;
 mod director;
 mod drop;
 mod frames;
@@ -15,21 +14,24 @@ mod kind;
 pub(crate) mod live;
 mod mistake;
 mod network;
+mod options;
 mod plan;
 mod profile;
+mod rates;
 mod reader;
 pub(crate) mod rules;
 mod run;
 mod sweep;
 mod tap;
 mod trace;
+mod truth;
 mod value;
+mod wire;
 mod writer;
 
 use time::{Duration, OffsetDateTime};
 
-pub use self::bug::Bug;
-pub use self::kind::{Applied, DROPPED, Kind, LOSING, NAMES, Way};
+pub use self::kind::{Applied, DROPPED, Kind, Way};
 pub use self::live::{Live, LiveOutcome};
 pub use self::mistake::{MISTAKES, Mistake};
 pub use self::plan::{Moment, Plan, PlannedFault, Stage, What};

@@ -1,12 +1,16 @@
 //! The demo from end to end, on an embedded cluster.
 
+mod bug;
+
 use std::future::pending;
 
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::{FakeCluster, Fault};
 use rskafka_verifier::demo::{Interrupted, Options, run};
 use rskafka_verifier::report::Report;
-use rskafka_verifier::sim::{Bug, Wrong};
+use rskafka_verifier::sim::Wrong;
+
+use self::bug::Bug;
 
 const RECORDS: u32 = 20_000;
 
@@ -72,6 +76,12 @@ async fn a_batch_that_is_appended_twice_is_found() {
 async fn two_swapped_batches_are_found() {
     let first = "Reordered: offset 2000 has record 1000 of writer 0, after record 2999";
     assert_found(Bug::SwapsTwo, Wrong::Reordered, first).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_offset_in_an_acknowledgement_is_found() {
+    let first = "Misplaced: record 1000 of writer 0 was acknowledged at offset 1001";
+    assert_found(Bug::AnswersWrongOffset, Wrong::Misplaced, first).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,14 @@
 //! The rules of the simulation outside of it: an honest cluster passes, each planted bug is found.
 
+mod bug;
+
 use std::time::Duration;
 
 use rskafka::client::Client;
 use rskafka::fake::{FakeCluster, FakeClusterExt};
-use rskafka_verifier::sim::{Bug, Live, LiveOutcome, Wrong};
+use rskafka_verifier::sim::{Live, LiveOutcome, Wrong};
+
+use self::bug::Bug;
 
 async fn live(bug: Option<Bug>) -> LiveOutcome {
     let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();

@@ -109,9 +109,9 @@ impl Log {
         self.transactions.move_start(self.start_offset);
     }
 
-    /// Appends a batch whose base offset is the end of this log.
+    /// Appends a batch at the end of this log, or behind it: a follower finds gaps where its leader's log was compacted.
     pub(crate) fn append(&mut self, batch: Stored) {
-        debug_assert_eq!(batch.base_offset, self.end_offset, "offsets are given without gaps");
+        debug_assert!(batch.base_offset >= self.end_offset, "a batch stands where the log has another one");
         self.epochs.begin(batch.leader_epoch, batch.base_offset);
         if let Some(origin) = &batch.origin {
             self.transactions.appended(origin, batch.base_offset, batch.last_offset);
@@ -165,7 +165,8 @@ impl Log {
             // Nothing is left of what it was: the log begins anew.
             (self.start_offset, self.end_offset) = (offset, offset);
         }
-        self.end_offset = self.end_offset.max(self.start_offset);
+        // Compaction may have left no batch between the last one and `offset`.
+        self.end_offset = self.end_offset.min(offset).max(self.start_offset);
         self.epochs.truncate(self.end_offset);
         self.transactions = Transactions::default();
         for batch in &self.batches {
@@ -194,15 +195,20 @@ impl Log {
 
     /// Up to where this log and that of its leader are the same. Logs that part never meet again.
     pub(super) fn common_end(&self, leader: &Log) -> i64 {
+        // The leader's log may begin within a batch.
+        let first = leader.batches.front().map_or(leader.start_offset, |batch| batch.base_offset);
         let is_same = |batch: &&Stored| {
             let theirs = leader.batches_from(batch.base_offset).next();
-            batch.last_offset < leader.start_offset
+            batch.last_offset < first
                 || theirs.is_some_and(|theirs| {
                     theirs.base_offset == batch.base_offset && theirs.leader_epoch == batch.leader_epoch
                 })
         };
         let last = self.batches.iter().rev().find(is_same);
-        last.map_or(self.start_offset, |batch| batch.last_offset + 1)
+        let from = last.map_or(self.start_offset, |batch| batch.last_offset + 1);
+        let next =
+            |log: &Log| log.batches_from(from).next().map_or(log.end_offset, |batch| batch.base_offset);
+        next(self).min(next(leader))
     }
 
     /// The index of the batch that holds `offset`, or of the first after it.

@@ -2,10 +2,12 @@
 //!
 //! Invariant: whatever waits for a fault goes on when the fault has happened, also if it could not.
 
+mod log;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rskafka::protocol::ApiKey;
+use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::{ByteFault, ControlError, FakeCluster, Fault, FaultId};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -15,11 +17,18 @@ use super::network::Fired;
 use super::plan::{Plan, What};
 use super::run::{BROKERS, Setup, Stage, TOPIC};
 
+pub(super) use self::log::end_with_markers;
+
+/// The requests that a broker may answer with REBOOTSTRAP_REQUIRED, each from a version on.
+const REBOOTSTRAP_FROM: [(ApiKey, i16); 2] = [(ApiKey::METADATA, 13), (ApiKey::API_VERSIONS, 5)];
+
 pub(super) struct Director {
     cluster: FakeCluster,
     stage: Arc<Stage>,
     plan: Plan,
     partitions: i32,
+    /// How many producers with transactions there were.
+    transactions: u32,
     /// Faults that the cluster strikes with when requests or bytes come.
     injected: Arc<Mutex<Vec<(FaultId, &'static str)>>>,
     /// What ends a fault some time later.
@@ -29,7 +38,8 @@ pub(super) struct Director {
 impl Director {
     pub(super) fn new(cluster: FakeCluster, stage: Arc<Stage>, setup: &Setup) -> Self {
         let (plan, partitions) = (setup.plan.clone(), setup.profile.partitions as i32);
-        Self { cluster, stage, plan, partitions, injected: Arc::default(), healing: JoinSet::new() }
+        let injected = Arc::default();
+        Self { cluster, stage, plan, partitions, transactions: 0, injected, healing: JoinSet::new() }
     }
 
     /// Directs until all is over; what it is about to do it does to the end.
@@ -63,13 +73,20 @@ impl Director {
             let id = self.cluster.inject_bytes(fault.at_broker(broker));
             self.injected(id, kind);
             if let Kind::Trickle(.., time) = kind {
-                let (cluster, stage, injected) =
-                    (self.cluster.clone(), self.stage.clone(), self.injected.clone());
-                self.heal_after(time, async move {
-                    injected.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != id);
-                    stage.struck(kind.name(), cluster.struck(id));
-                    cluster.remove_fault(id);
-                });
+                self.remove_after(time, id, kind);
+            }
+            return;
+        }
+        if let Kind::Rebootstrap(time) = kind {
+            let advertised = self.cluster.advertised();
+            for (api, from) in REBOOTSTRAP_FROM {
+                let mut known = advertised.iter();
+                if known.any(|(known, versions)| *known == api && *versions.end() >= from) {
+                    let fault = Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(api).always();
+                    let id = self.cluster.inject(fault);
+                    self.injected(id, kind);
+                    self.remove_after(time, id, kind);
+                }
             }
             return;
         }
@@ -81,6 +98,16 @@ impl Director {
 
     fn injected(&self, fault: FaultId, kind: Kind) {
         self.injected.lock().unwrap_or_else(PoisonError::into_inner).push((fault, kind.name()));
+    }
+
+    /// Takes a fault back after a time.
+    fn remove_after(&mut self, time: Duration, id: FaultId, kind: Kind) {
+        let (cluster, stage, injected) = (self.cluster.clone(), self.stage.clone(), self.injected.clone());
+        self.heal_after(time, async move {
+            injected.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != id);
+            stage.struck(kind.name(), cluster.struck(id).min(1));
+            cluster.remove_fault(id);
+        });
     }
 
     /// Has something happen to the cluster or the network; an error says that it cannot be at the moment.
@@ -142,66 +169,12 @@ impl Director {
                 set(Some(bytes_per_second));
                 self.heal_after(time, async move { set(None) });
             }
-            Kind::DeleteRecords(percent) => {
-                let partition = self.partition(broker);
-                let log = cluster.log(TOPIC, partition)?;
-                let before = share(percent, log.log_start_offset, log.high_watermark);
-                cluster.delete_records(TOPIC, partition, before)?;
+            Kind::CloseOpened(time) => {
+                network.set_closing(broker, true);
+                self.heal_after(time, async move { network.set_closing(broker, false) });
+                cluster.cut_connections(broker)?;
             }
-            Kind::ForgetProducers => cluster.forget_producers(TOPIC, self.partition(broker))?,
-            Kind::ReplicaLags(time) => {
-                let partition = self.partition(broker);
-                let [follower, _] = others(broker);
-                cluster.hold_replica(TOPIC, partition, follower)?;
-                self.release_after(time, partition, [follower]);
-            }
-            Kind::TooFewReplicas(time) => {
-                let partition = self.partition(broker);
-                self.release_after(time, partition, others(broker));
-                for follower in others(broker) {
-                    cluster.hold_replica(TOPIC, partition, follower)?;
-                    cluster.shrink_isr(TOPIC, partition, follower)?;
-                }
-            }
-            Kind::Truncate(percent) => {
-                let partition = self.partition(broker);
-                let log = cluster.log(TOPIC, partition)?;
-                let at = share(percent, log.log_start_offset, log.end_offset);
-                for replica in 1..=BROKERS {
-                    // One in sync that stands still would lead with all of it.
-                    cluster.release_replica(TOPIC, partition, replica)?;
-                }
-                cluster.truncate(TOPIC, partition, at)?;
-                cut(&cluster, &self.stage, partition);
-            }
-            Kind::ElectUnclean(time) => {
-                let partition = self.partition(broker);
-                let [follower, _] = others(broker);
-                // The leader is refused here, and so not held.
-                cluster.shrink_isr(TOPIC, partition, follower)?;
-                cluster.hold_replica(TOPIC, partition, follower)?;
-                let stage = self.stage.clone();
-                self.heal_after(time, async move {
-                    let is_elected = has_only_lost(&cluster, partition, follower)
-                        && cluster.elect_unclean(TOPIC, partition, follower).is_ok();
-                    for replica in 1..=BROKERS {
-                        // One that led and stands still would go on giving what was cut off to readers who
-                        // cannot tell it an epoch, as followers do.
-                        if is_elected || replica == follower {
-                            let _ = cluster.release_replica(TOPIC, partition, replica);
-                        }
-                    }
-                    if is_elected {
-                        cut(&cluster, &stage, partition);
-                    }
-                });
-            }
-            Kind::RecreateTopic => {
-                cluster.recreate_topic(TOPIC)?;
-                (0..self.partitions).for_each(|partition| cut(&cluster, &self.stage, partition));
-            }
-            // All others were injected.
-            _ => {}
+            _ => self.change_log(kind, broker)?,
         }
         Ok(())
     }
@@ -249,36 +222,15 @@ impl Director {
     }
 }
 
-/// The log of a partition has lost its end: it has only just been cut.
-fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32) {
-    let end = cluster.log(TOPIC, partition).map_or(0, |log| log.end_offset);
-    stage.rules(partition as usize, |rules| rules.cut(end));
-}
-
-/// Whether a follower's log is the beginning of the partition's: otherwise what was cut off meanwhile
-/// would be back if it led.
-fn has_only_lost(cluster: &FakeCluster, partition: i32, follower: i32) -> bool {
-    let logs = (cluster.log_at(TOPIC, partition, follower), cluster.log(TOPIC, partition));
-    let (Ok(short), Ok(long)) = logs else {
-        return false;
-    };
-    let is_old = |last| long.batches.contains(last);
-    short.end_offset >= long.log_start_offset && short.batches.last().is_none_or(is_old)
-}
-
 /// The brokers but one.
 fn others(broker: i32) -> [i32; 2] {
     [broker % BROKERS + 1, (broker + 1) % BROKERS + 1]
 }
 
-fn share(percent: u8, start: i64, end: i64) -> i64 {
-    start + (end - start) * i64::from(percent) / 100
-}
-
 impl Drop for Director {
     fn drop(&mut self) {
         for (fault, name) in self.injected.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            self.stage.struck(name, self.cluster.struck(*fault));
+            self.stage.struck(name, self.cluster.struck(*fault).min(1));
         }
     }
 }
@@ -298,7 +250,7 @@ fn byte_fault(kind: Kind) -> Option<ByteFault> {
 }
 
 /// The fault of the cluster that strikes a single request.
-fn request_fault(kind: Kind) -> Option<Fault> {
+pub(super) fn request_fault(kind: Kind) -> Option<Fault> {
     let applied = |fault: Fault, applied| match applied {
         Applied::Yes => fault.after_applying(),
         Applied::No => fault.before_applying(),

@@ -5,11 +5,13 @@
 /// A length, and enough behind it to know what it is: a request's key, version and correlation id.
 pub(super) const HEADER: usize = 12;
 const LENGTH: usize = 4;
+/// How much of a frame is kept: more than an answer to a produce has.
+const KEPT: usize = 256;
 
 /// Takes a direction's bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Frames {
-    header: [u8; HEADER],
+    kept: [u8; KEPT],
     /// Bytes of the frame that were taken.
     taken: usize,
     hash: u32,
@@ -18,11 +20,17 @@ pub(super) struct Frames {
 /// A frame, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
-    header: [u8; HEADER],
+    kept: [u8; KEPT],
     /// With its length prefix.
     pub(super) size: usize,
     /// CRC-32C of all its bytes.
     pub(super) hash: u32,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self { kept: [0; KEPT], taken: 0, hash: 0 }
+    }
 }
 
 impl Frames {
@@ -39,33 +47,50 @@ impl Frames {
                 None => LENGTH - self.taken,
             };
             let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
-            if let Some(header) = self.header.get_mut(self.taken..) {
-                let count = header.len().min(part.len());
-                header[..count].copy_from_slice(&part[..count]);
+            if let Some(kept) = self.kept.get_mut(self.taken..) {
+                let count = kept.len().min(part.len());
+                kept[..count].copy_from_slice(&part[..count]);
             }
             self.hash = crc32c::crc32c_append(self.hash, part);
             self.taken += part.len();
             bytes = rest;
             if self.size() == Some(self.taken) {
-                complete(Frame { header: self.header, size: self.taken, hash: self.hash });
-                *self = Self::default();
+                complete(Frame { kept: self.kept, size: self.taken, hash: self.hash });
+                (self.taken, self.hash) = (0, 0);
             }
         }
     }
 
     fn size(&self) -> Option<usize> {
-        (self.taken >= LENGTH).then(|| LENGTH + u32_at(&self.header, 0) as usize)
+        (self.taken >= LENGTH).then(|| LENGTH + u32_at(&self.kept, 0) as usize)
     }
 }
 
 impl Frame {
     pub(super) fn request(&self) -> Request {
-        Request::of(&self.header)
+        Request::of(&self.kept)
     }
 
     /// The correlation id, if the frame is an answer.
     pub(super) fn answers(&self) -> u32 {
-        u32_at(&self.header, 4)
+        u32_at(&self.kept, 4)
+    }
+
+    /// What stands behind the length, if all of it was kept.
+    pub(super) fn body(&self) -> Option<&[u8]> {
+        self.kept.get(LENGTH..self.size)
+    }
+
+    /// Whether an answer without tagged fields in its header begins with the error code NONE.
+    pub(super) fn begins_with_ok(&self) -> bool {
+        self.i32_behind_header(false).is_some_and(|number| number >> 16 == 0)
+    }
+
+    /// The number that an answer begins with, behind its correlation id and, in a flexible version, an empty list of
+    /// tagged fields.
+    pub(super) fn i32_behind_header(&self, is_flexible: bool) -> Option<i32> {
+        let at = LENGTH + 4 + usize::from(is_flexible);
+        (self.size >= at + 4).then(|| u32_at(&self.kept, at).cast_signed())
     }
 }
 
@@ -78,14 +103,14 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn of(header: &[u8; HEADER]) -> Self {
+    pub(super) fn of(header: &[u8]) -> Self {
         let both = u32_at(header, 4);
         let (key, version) = ((both >> 16) as u16, both as u16);
         Self { key: key.cast_signed(), version: version.cast_signed(), correlation_id: u32_at(header, 8) }
     }
 }
 
-fn u32_at(header: &[u8; HEADER], at: usize) -> u32 {
+fn u32_at(header: &[u8], at: usize) -> u32 {
     let bytes = header.get(at..).and_then(|bytes| bytes.first_chunk());
     bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rskafka::protocol::ErrorCode;
 
+use super::director::request_fault;
 use super::plan::What;
 use super::profile::Profile;
 
@@ -90,6 +91,14 @@ pub enum Kind {
     ReplicaLags(Duration),
     /// Only the leader is in sync, fewer than `min.insync.replicas`.
     TooFewReplicas(Duration),
+    /// A producer with transactions appends so many records, and ends the transaction after a time: commits it or not.
+    Transaction(bool, u32, Duration),
+    /// Of records with the same key only the last one is left.
+    Compact,
+    /// For a time, connections to the broker end as soon as they are open.
+    CloseOpened(Duration),
+    /// For a time, no broker answers a question for metadata: the client is to begin again (KIP-1102).
+    Rebootstrap(Duration),
     /// The log loses its end, from this share of it in percent.
     Truncate(u8),
     /// A follower that stood still for a time becomes the leader.
@@ -97,48 +106,6 @@ pub enum Kind {
     /// The topic is deleted and created again.
     RecreateTopic,
 }
-
-/// The names of the kinds of every profile, as [`Kind::name`] gives them.
-pub const NAMES: [&str; 35] = [
-    "leader moved",
-    "broker crashed",
-    "broker crashed, tail lost",
-    "crash noticed late",
-    "broker shut down",
-    "connections cut",
-    "addresses swapped",
-    "metadata stale",
-    "broker unreachable",
-    "connections refused",
-    "error code, not applied",
-    "error code, applied",
-    "request swallowed",
-    "answer swallowed",
-    "closed before the answer",
-    "closed, applied",
-    "answer late",
-    "throttled",
-    "quota of requests",
-    "quota of answers",
-    "wrong correlation id",
-    "answer too short",
-    "answer too long",
-    "cut in the answer",
-    "garbage",
-    "cut in a request's bytes",
-    "cut in an answer's bytes",
-    "request's bytes stalled",
-    "answer's bytes stalled",
-    "request's bytes trickle",
-    "answer's bytes trickle",
-    "records deleted",
-    "producers forgotten",
-    "replica lags",
-    "too few replicas in sync",
-];
-
-/// The names of those that lose what was acknowledged.
-pub const LOSING: [&str; 3] = ["log truncated", "unclean election", "topic recreated"];
 
 /// What actors do on their own account: drop a call's future.
 pub const DROPPED: [&str; 2] = [PRODUCE_DROPPED, FETCH_DROPPED];
@@ -184,27 +151,20 @@ impl Kind {
             Self::ForgetProducers => "producers forgotten",
             Self::ReplicaLags(_) => "replica lags",
             Self::TooFewReplicas(_) => "too few replicas in sync",
-            Self::Truncate(_) => LOSING[0],
-            Self::ElectUnclean(_) => LOSING[1],
-            Self::RecreateTopic => LOSING[2],
+            Self::Transaction(true, ..) => "transaction committed",
+            Self::Transaction(false, ..) => "transaction aborted",
+            Self::Compact => "log compacted",
+            Self::CloseOpened(_) => "closed once opened",
+            Self::Rebootstrap(_) => "re-bootstrap required",
+            Self::Truncate(_) => "log truncated",
+            Self::ElectUnclean(_) => "unclean election",
+            Self::RecreateTopic => "topic recreated",
         }
     }
 
     /// Whether the cluster strikes with it when it takes the moment's request.
     pub(super) fn is_of_request(&self) -> bool {
-        matches!(
-            self,
-            Self::Code(..)
-                | Self::Swallow(_)
-                | Self::Close(_)
-                | Self::Late(_)
-                | Self::Throttle(_)
-                | Self::WrongCorrelationId(_)
-                | Self::Shortened(_)
-                | Self::Lengthened(_)
-                | Self::CutAt(_)
-                | Self::Garbage
-        )
+        request_fault(*self).is_some()
     }
 
     pub(super) fn random(random: &mut fastrand::Rng, what: What, profile: &Profile) -> Self {
@@ -215,7 +175,7 @@ impl Kind {
         let way = if random.bool() { Way::Request } else { Way::Answer };
         // The first bytes are a header's.
         let bytes = if random.bool() { random.u64(..20) } else { random.u64(..2_000) };
-        match random.u8(..if profile.loses { 41 } else { 35 }) {
+        match random.u8(..if profile.loses { 48 } else { 42 }) {
             0 | 1 => Self::MoveLeader,
             2 => Self::Crash(time),
             3 => Self::CrashLosingTail(time, random.usize(1..20)),
@@ -247,8 +207,13 @@ impl Kind {
             32 => Self::ForgetProducers,
             33 => Self::ReplicaLags(time),
             34 => Self::TooFewReplicas(time),
-            35 | 36 => Self::Truncate(random.u8(..=100)),
-            37 | 38 => Self::ElectUnclean(time),
+            35 | 36 => Self::Transaction(random.bool(), random.u32(1..4), time),
+            37 => Self::Compact,
+            38 => Self::CloseOpened(time),
+            // Few brokers know of it.
+            39..42 => Self::Rebootstrap(time),
+            42 | 43 => Self::Truncate(random.u8(..=100)),
+            44 | 45 => Self::ElectUnclean(time),
             _ => Self::RecreateTopic,
         }
     }

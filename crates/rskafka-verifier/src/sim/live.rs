@@ -220,7 +220,8 @@ impl Stage {
         self.read.add(records.len(), records.iter().map(|read| size(&read.record)).sum());
         let mut rules = self.rules(partition);
         for RecordAndOffset { offset, record, .. } in records {
-            rules.read(name, Place { next, cuts: 0 }, *offset, Value::of_record(record, self.since));
+            let place = Place { next, ..Place::default() };
+            rules.read(name, place, *offset, Value::of_record(record, self.since));
             next = offset + 1;
         }
         next

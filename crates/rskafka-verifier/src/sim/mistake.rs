@@ -4,8 +4,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One in so many chances is taken.
+/// One in so many chances is taken; of those that come rarely, one in so many.
 const ONE_IN: u64 = 40;
+const RARE_ONE_IN: u64 = 4;
 
 /// What a client does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +27,20 @@ pub enum Mistake {
     GivesTwice,
     /// A reader is given another record's value.
     MixesUp,
+    /// A reader is given nothing although there is something.
+    Withholds,
+    /// A later offset is named than the one asked for.
+    NamesLaterOffset,
+    /// A request is sent shortly before the end of a silence.
+    BreaksSilence,
+    /// Connections are opened one after the other, without a pause.
+    DialsWithoutPause,
+    /// A task panics.
+    Panics,
 }
 
 /// All mistakes.
-pub const MISTAKES: [Mistake; 8] = [
+pub const MISTAKES: [Mistake; 13] = [
     Mistake::LeaksMemory,
     Mistake::LeaksTask,
     Mistake::ReturnsLate,
@@ -38,6 +49,11 @@ pub const MISTAKES: [Mistake; 8] = [
     Mistake::LeavesOut,
     Mistake::GivesTwice,
     Mistake::MixesUp,
+    Mistake::Withholds,
+    Mistake::NamesLaterOffset,
+    Mistake::BreaksSilence,
+    Mistake::DialsWithoutPause,
+    Mistake::Panics,
 ];
 
 /// The mistake of a run, if it has one.
@@ -54,6 +70,7 @@ impl Mistaken {
 
     /// Whether the mistake is made at this chance.
     pub(super) fn makes(&self, mistake: Mistake) -> bool {
-        self.mistake == Some(mistake) && self.chances.fetch_add(1, Ordering::Relaxed) % ONE_IN == ONE_IN - 1
+        let one_in = if mistake == Mistake::NamesLaterOffset { RARE_ONE_IN } else { ONE_IN };
+        self.mistake == Some(mistake) && self.chances.fetch_add(1, Ordering::Relaxed) % one_in == one_in - 1
     }
 }

@@ -16,13 +16,23 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::plan::{Moment, Plan, Stage, What};
-use super::run::{BROKERS, TOPIC};
-use super::tap::Tap;
+use super::mistake::Mistake;
+use super::options::Options;
+use super::plan::{Moment, Stage, What};
+use super::rates::Rate;
+use super::rules::{Finding, Wrong};
+use super::run::Setup;
+use super::tap::{Tap, Watch};
 use super::trace::Trace;
+use super::truth;
 
 /// More frames than any run needs: somebody asks without a pause.
 const STORM: u64 = 200_000;
+
+/// More connections to all brokers for each writer and reader, and more questions for metadata, than pauses between
+/// attempts allow in so much time.
+const MOST_OF_ACTOR: usize = 80;
+const WINDOW: Duration = Duration::from_secs(2);
 
 /// When so many more produce calls are over, any request will do: the actor that would make the right one
 /// may wait for long while others are done.
@@ -42,7 +52,10 @@ pub(super) struct Fired {
 /// Shared by the connections of a run.
 #[derive(Debug)]
 pub(super) struct Network {
-    cluster: FakeCluster,
+    pub(super) cluster: FakeCluster,
+    options: Options,
+    /// For how long too little a client is taken to have been silent: see [`Mistake::BreaksSilence`].
+    pub(super) too_early: Duration,
     started: Instant,
     state: Mutex<State>,
     has_fired: Notify,
@@ -63,12 +76,20 @@ pub(super) struct State {
     is_healed: bool,
     unreachable: BTreeSet<i32>,
     refusing: BTreeSet<i32>,
+    /// Brokers whose connections end as soon as they are open.
+    closing: BTreeSet<i32>,
+    dials: Rate,
+    metadata: Rate,
+    findings: Vec<Finding>,
     waiting: Vec<Waker>,
     next_connection: u64,
 }
 
 impl Network {
-    pub(super) fn new(cluster: FakeCluster, plan: &Plan, seed: u64, keeps_lines: bool) -> Arc<Self> {
+    pub(super) fn new(cluster: FakeCluster, setup: &Setup) -> Arc<Self> {
+        let Setup { seed, profile, plan, keeps_trace, .. } = setup;
+        let seed = *seed;
+        let most = MOST_OF_ACTOR * (profile.writers + profile.resenders + profile.readers);
         let mut random = fastrand::Rng::with_seed(seed);
         let latency =
             Duration::from_micros([0, random.u64(1..100), random.u64(100..20_000)][random.usize(..3)]);
@@ -79,7 +100,7 @@ impl Network {
             moments.entry((what, stage)).or_default().push_back((after, index));
         }
         let state = State {
-            trace: Trace::new(keeps_lines),
+            trace: Trace::new(*keeps_trace),
             random,
             latency,
             over: 0,
@@ -89,11 +110,19 @@ impl Network {
             is_healed: false,
             unreachable: BTreeSet::new(),
             refusing: BTreeSet::new(),
+            closing: BTreeSet::new(),
+            dials: Rate::new(most, WINDOW),
+            metadata: Rate::new(most, WINDOW),
+            findings: Vec::new(),
             waiting: Vec::new(),
             next_connection: 0,
         };
         let state = Mutex::new(state);
-        Arc::new(Self { cluster, started: Instant::now(), state, has_fired: Notify::new() })
+        let options = Options::of_seed(seed);
+        let breaks_silence = setup.mistake == Some(Mistake::BreaksSilence);
+        let too_early = Duration::from_millis(u64::from(breaks_silence));
+        let (started, has_fired) = (Instant::now(), Notify::new());
+        Arc::new(Self { cluster, options, too_early, started, state, has_fired })
     }
 
     /// The environment of a client: all that is not deterministic follows from the seed.
@@ -116,10 +145,7 @@ impl Network {
     /// Up to where some copy of a partition's log was deleted by now: a leader that has just taken over may
     /// not have deleted as much as the one before it.
     pub(super) fn log_start(&self, partition: usize) -> i64 {
-        let starts = (1..=BROKERS).filter_map(|broker| {
-            let log = self.cluster.log_at(TOPIC, partition as i32, broker).ok()?;
-            Some(log.log_start_offset)
-        });
+        let starts = truth::copies(&self.cluster, partition, |log| log.log_start_offset);
         starts.max().unwrap_or(0)
     }
 
@@ -155,11 +181,17 @@ impl Network {
         set(&mut self.state().refusing, broker, is_refusing);
     }
 
+    /// Connections to a broker end as soon as they are open.
+    pub(super) fn set_closing(&self, broker: i32, is_closing: bool) {
+        set(&mut self.state().closing, broker, is_closing);
+    }
+
     /// All brokers can be reached again, and nothing waits for a fault any more.
     pub(super) fn heal(&self) {
         let mut state = self.state();
         state.unreachable.clear();
         state.refusing.clear();
+        state.closing.clear();
         state.moments.clear();
         state.is_healed = true;
         drop(state);
@@ -177,8 +209,48 @@ impl Network {
         std::mem::take(&mut self.state().trace)
     }
 
+    /// Something is wrong with a connection.
+    pub(super) fn found(&self, finding: Finding) {
+        self.note(|| finding.to_string());
+        self.state().findings.push(finding);
+    }
+
+    /// Takes out what was found of the connections.
+    pub(super) fn take_findings(&self) -> Vec<Finding> {
+        std::mem::take(&mut self.state().findings)
+    }
+
+    /// Whether more is asked than any client should: no request goes out any more.
     pub(super) fn is_storm(&self) -> bool {
-        self.state().trace.frames() > STORM
+        let state = self.state();
+        state.trace.frames() > STORM || state.findings.iter().any(|found| found.wrong == Wrong::TooMany)
+    }
+
+    /// A question for metadata goes out.
+    pub(super) fn asks_for_metadata(&self) {
+        let now = self.elapsed();
+        let may = self.state().metadata.add(now);
+        self.check_rate(may, "questions for metadata");
+    }
+
+    /// Makes the mistake of this name.
+    pub(super) async fn dial_without_pause(self: &Arc<Self>) {
+        for _ in 0..STORM {
+            if self.is_storm() {
+                return;
+            }
+            drop(
+                tokio::time::timeout(Duration::from_millis(1), self.clone().connect("nowhere".to_owned(), 1))
+                    .await,
+            );
+        }
+    }
+
+    fn check_rate(&self, may: bool, what: &str) {
+        if !may && !self.is_storm() {
+            let what = format!("too many {what} within {WINDOW:?}");
+            self.found(Finding { wrong: Wrong::TooMany, what });
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -191,6 +263,10 @@ impl Network {
     }
 
     async fn connect(self: Arc<Self>, host: String, port: u16) -> io::Result<Tap> {
+        let watch = Watch::new(self.clone(), self.options);
+        let now = self.elapsed();
+        let may = self.state().dials.add(now);
+        self.check_rate(may, "connections");
         let latency = self.state().latency();
         tokio::time::sleep(latency).await;
         let address = format!("{host}:{port}");
@@ -201,12 +277,12 @@ impl Network {
         }
         let pipe = self.cluster.connect(&host, port).await?;
         let broker = self.broker_at(&address);
-        let id = {
+        let (id, closes) = {
             let mut state = self.state();
             state.next_connection += 1;
-            state.next_connection - 1
+            (state.next_connection - 1, state.closing.contains(&broker))
         };
-        Ok(Tap::new(self, id, broker, pipe))
+        Ok(Tap::new(watch, (id, broker), pipe, closes))
     }
 
     /// The broker that has an address at the moment; -1 if none has.

@@ -11,15 +11,24 @@ use rskafka::client::error::{Error, ErrorKind};
 use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::record::RecordAndOffset;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::drop::{Dropped, dropped_after};
 use super::kind::FETCH_DROPPED;
 use super::mistake::Mistake;
-use super::rules::{Place, Wrong};
-use super::run::{Stage, TIMEOUT, partition_client};
+use super::rules::{Answered, Place, Wrong};
+use super::run::{Stage, partition_client};
+use super::truth::{copies, has_records};
 use super::value::Value;
+use super::wire::LONGEST_WAIT;
 
 const WHOLE: i32 = 1 << 20;
+/// One fetch in so many comes after a question for an offset.
+const ASKS_ONE_IN: u8 = 10;
+/// So near to the present are most of the times that are asked for.
+const NEAR_MS: u64 = 50;
+/// How long the last reader may take for a call: its wait, and what it takes to connect.
+const LAST_LIMIT: Duration = Duration::from_millis(750);
 /// The longest pause after an error, so that virtual time goes on.
 const PAUSE_MS: u64 = 1_000;
 /// The longest pause of a reader that falls behind.
@@ -43,27 +52,40 @@ impl Reader {
             let is_last = *self.is_all_written.borrow();
             let max_bytes = [1, 500, 5_000, WHOLE][self.random.usize(..4)];
             let min_bytes = if self.random.bool() { 1 } else { max_bytes.min(2_000) };
-            let wait_ms = self.random.i32(0..500);
-            let limit = TIMEOUT + Duration::from_millis(wait_ms as u64);
+            let wait_ms = self.random.i32(0..LONGEST_WAIT.as_millis() as i32);
+            if self.random.u8(..ASKS_ONE_IN) == 0 {
+                self.ask(self.stage.place(self.partition, next)).await;
+            }
+            let limit = self.stage.options.api_timeout + Duration::from_millis(wait_ms as u64);
             let place = self.stage.place(self.partition, next);
+            let since = Instant::now();
             let fetch = Box::pin(self.log.fetch_records(next, min_bytes..max_bytes.max(min_bytes), wait_ms));
             let fetch = Dropped::new(fetch, dropped_after(&mut self.random));
             let fetched = self.stage.timed(self.partition, "fetch_records", limit, fetch).await;
             match fetched {
                 None => self.stage.dropped(FETCH_DROPPED),
-                Some(Ok((records, _))) => {
-                    if is_last && records.is_empty() && self.is_at_end(next).await {
-                        return;
+                Some(Ok((mut records, _))) => {
+                    if self.stage.mistaken.makes(Mistake::Withholds) {
+                        records.clear();
+                    }
+                    if records.is_empty() {
+                        self.check_none(place);
+                        if is_last && self.is_at_end(next).await {
+                            return;
+                        }
                     }
                     next = take(&self.stage, self.partition, &self.name, place, &records);
                     if self.random.u8(..4) == 0 {
                         tokio::time::sleep(Duration::from_millis(self.random.u64(..LAG_MS))).await;
                     }
                 }
-                Some(Err(error)) => match self.after(&error, place).await {
-                    Some(place) => next = place,
-                    None => return,
-                },
+                Some(Err(error)) => {
+                    self.stage.check_attempts(self.partition, &error, since.elapsed());
+                    match self.after(&error, place).await {
+                        Some(place) => next = place,
+                        None => return,
+                    }
+                }
             }
         }
     }
@@ -106,40 +128,106 @@ impl Reader {
         Some(next)
     }
 
-    async fn is_at_end(&self, next: i64) -> bool {
-        let call = self.log.get_offset(OffsetAt::Latest);
-        let end = self.stage.timed(self.partition, "get_offset", TIMEOUT, call).await;
-        if let Err(error) = &end {
-            self.stage.network.note(|| format!("{} asks for the end: {error:?}", self.name));
+    /// Holds an answer without records against what was acknowledged before the question.
+    fn check_none(&self, place: Place) {
+        let Self { stage, partition, name, .. } = self;
+        let acknowledged = place.next..place.acknowledged;
+        if acknowledged.is_empty() || !has_records(&stage.network.cluster, *partition, acknowledged) {
+            return;
         }
-        end.is_ok_and(|end| next >= end.offset)
+        stage.rules(*partition, |rules| {
+            if rules.cuts() == place.cuts {
+                rules.add(Wrong::Withheld, format!("{name} was given nothing: {place:?}"));
+            }
+        });
+    }
+
+    /// Asks for an offset; what is said is held against the log.
+    async fn ask(&mut self, place: Place) {
+        let Self { stage, random, .. } = self;
+        let now = super::EPOCH + Duration::from_millis(stage.network.elapsed().as_millis() as u64);
+        let past = Duration::from_millis(random.u64(..=stage.network.elapsed().as_millis() as u64));
+        let near = Duration::from_millis(random.u64(..NEAR_MS));
+        let at = match random.u8(..6) {
+            0 => OffsetAt::Earliest,
+            1 => OffsetAt::Latest,
+            2 => OffsetAt::Timestamp(now - past),
+            3 => OffsetAt::Timestamp(now - near),
+            _ => OffsetAt::Timestamp(now + near),
+        };
+        let Self { stage, partition, name, log, .. } = self;
+        let (cluster, since) = (&stage.network.cluster, Instant::now());
+        let first = copies(cluster, *partition, |log| log.log_start_offset).min();
+        let limit = stage.options.api_timeout;
+        let mut found = match stage.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
+            Ok(found) => found,
+            Err(error) => {
+                stage.network.note(|| format!("{name} asks for {at:?}: {error:?}"));
+                stage.check_attempts(*partition, &error, since.elapsed());
+                return stage.check_open(*partition, &error);
+            }
+        };
+        found.offset += i64::from(stage.mistaken.makes(Mistake::NamesLaterOffset));
+        let starts = first.unwrap_or(0)..=stage.network.log_start(*partition);
+        let end = copies(cluster, *partition, |log| log.end_offset).max().unwrap_or(0);
+        let answered = Answered { at, found, place, starts, end };
+        stage.rules(*partition, |rules| rules.answered(name, answered));
+    }
+
+    async fn is_at_end(&self, next: i64) -> bool {
+        let Self { stage, partition, name, log, .. } = self;
+        let call = log.get_offset(OffsetAt::Latest);
+        let end = stage.timed(*partition, "get_offset", stage.options.api_timeout, call).await;
+        if let Err(error) = &end {
+            stage.network.note(|| format!("{name} asks for the end: {error:?}"));
+        }
+        end.is_ok_and(|end| !has_records(&stage.network.cluster, *partition, next..end.offset))
     }
 }
 
-/// Reads a log that nobody writes to any more, on a cluster in which nothing goes wrong.
+/// Reads a log that nobody writes to any more, on a cluster in which nothing goes wrong: no call takes longer than it
+/// waits.
 pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &Stage) -> Result<()> {
     let end = log.get_offset(OffsetAt::Latest).await?.offset;
     let mut next = log.get_offset(OffsetAt::Earliest).await?.offset;
+    let mut behind = next;
     while next < end {
-        let place = stage.place(partition, next);
-        let call = log.fetch_records(next, 1..WHOLE, 500);
-        let (records, _) = stage.timed(partition, "the last fetch_records", TIMEOUT, call).await?;
-        next = take(stage, partition, "the last reader", place, &records);
+        let place = stage.place(partition, behind);
+        let call = log.fetch(next).max_wait(LONGEST_WAIT).into_future();
+        let fetched = stage.timed(partition, "the last fetch", LAST_LIMIT, call).await?;
+        if fetched.next_offset() <= next {
+            let what = format!("the last reader got no further than {next}, and the end is {end}");
+            stage.rules(partition, |rules| rules.add(Wrong::Withheld, what));
+            break;
+        }
+        next = fetched.next_offset();
+        let records: Vec<_> = fetched.into_records().collect();
+        behind = take(stage, partition, "the last reader", place, &records);
     }
+    // More than there is: it waits as long as it may, also where the log ends in offsets without records.
+    let call = log.fetch_records(behind, WHOLE - 1..WHOLE, LONGEST_WAIT.as_millis() as i32);
+    stage.timed(partition, "the last fetch_records", LAST_LIMIT, call).await?;
     Ok(())
 }
 
 /// Tells the rules what a reader was given; gives what comes next.
 fn take(stage: &Stage, partition: usize, name: &str, mut place: Place, records: &[RecordAndOffset]) -> i64 {
-    let mistaken = &stage.mistaken;
+    let (mistaken, cluster) = (&stage.mistaken, &stage.network.cluster);
     stage.rules(partition, |rules| {
         for (index, RecordAndOffset { offset, record, .. }) in records.iter().enumerate() {
             if mistaken.makes(Mistake::LeavesOut) {
                 continue;
             }
+            // It gets over offsets without records. Of what was cut off nobody knows what it was.
+            let is_over =
+                |skipped| rules.is_cut_since(place, offset - 1) || !has_records(cluster, partition, skipped);
+            if *offset > place.next && is_over(place.next..*offset) {
+                place.next = *offset;
+            }
             let mixed_up = records.get(index + 1).filter(|_| mistaken.makes(Mistake::MixesUp));
             let value = mixed_up.map_or(&record.value, |other| &other.record.value);
             rules.read(name, place, *offset, Value::of(value.as_ref()));
+            rules.dated(place, *offset, record.timestamp);
             place.next = offset + 1;
             if mistaken.makes(Mistake::GivesTwice) {
                 rules.read(name, place, *offset, Value::of(value.as_ref()));

@@ -6,8 +6,13 @@
 //! Invariant: pure; what is not known to be right is wrong, but copies of a writer that may send again,
 //! and what a cut took away.
 
+mod offsets;
+
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub(super) use self::offsets::Answered;
+use self::offsets::Offsets;
 
 use super::value::{Id, Value};
 
@@ -56,10 +61,20 @@ pub enum Wrong {
     Returned,
     /// A call returned after its deadline, or not at all.
     Overdue,
+    /// A fetch gave nothing, although there were records.
+    Withheld,
+    /// What was said of the log's ends, or of a time, is not so.
+    WrongOffset,
+    /// A request was sent while the broker wanted silence.
+    NotSilent,
+    /// More attempts, connections or questions for metadata than pauses between them allow.
+    TooMany,
     /// A call failed because the client was closed, and it was not.
     Unfounded,
     /// Tasks or memory are left when all is closed.
     Leaked,
+    /// A task panicked, of the client or of the cluster.
+    Panicked,
 }
 
 /// Something that is wrong.
@@ -102,6 +117,9 @@ pub(super) struct Rules {
     log: Vec<Option<Value>>,
     /// Where the log lost its end, each time that it did.
     cuts: Vec<i64>,
+    /// The offset behind all records that were acknowledged and not cut off.
+    acknowledged: i64,
+    offsets: Offsets,
     findings: Findings,
     /// Copies of records whose writer may send again.
     resent: u64,
@@ -125,12 +143,14 @@ struct Sent {
 }
 
 /// A reader's place in the log.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Place {
     /// What it is about to read.
     pub(super) next: i64,
-    /// How often the log had been cut when it asked; from [`Rules::cuts`].
+    /// How often the log had been cut when it asked.
     pub(super) cuts: usize,
+    /// The offset behind all records that were acknowledged by then.
+    pub(super) acknowledged: i64,
 }
 
 impl Rules {
@@ -157,11 +177,16 @@ impl Rules {
                 (Fate::Unknown, Fate::NotWritten) => Fate::Unknown,
                 _ => fate,
             };
+            if let Fate::Acked(offset) = *known {
+                self.acknowledged = self.acknowledged.max(offset + 1);
+            }
         }
     }
 
     /// The log has lost all that was at or above an offset.
     pub(super) fn cut(&mut self, at: i64) {
+        self.cut_offsets(at);
+        self.acknowledged = self.acknowledged.min(at);
         self.cuts.push(at);
         self.log.truncate(at as usize);
         for Sent { fate, .. } in self.writers.values_mut().flat_map(|writer| &mut writer.records) {
@@ -179,6 +204,16 @@ impl Rules {
         self.cuts.len()
     }
 
+    /// The place of a reader that is about to read `next`.
+    pub(super) fn place(&self, next: i64) -> Place {
+        Place { next, cuts: self.cuts(), acknowledged: self.acknowledged }
+    }
+
+    /// Whether an offset was cut off since: what was on its way by then is given too.
+    pub(super) fn is_cut_since(&self, place: Place, offset: i64) -> bool {
+        self.cuts[place.cuts..].iter().any(|&cut| offset >= cut)
+    }
+
     /// A reader was given a record.
     pub(super) fn read(&mut self, reader: &str, place: Place, offset: i64, value: Value) {
         let next = place.next;
@@ -189,8 +224,7 @@ impl Rules {
         if let Value::Damaged(what) = &value {
             self.add(Wrong::Corrupted, format!("offset {offset}: {what}"));
         }
-        if self.cuts[place.cuts..].iter().any(|&cut| offset >= cut) {
-            // It was on its way when it was cut off, or came after that.
+        if self.is_cut_since(place, offset) {
             return;
         }
         let Some(index) = usize::try_from(offset).ok().filter(|index| *index < self.log.len() + LONGEST_GAP)
@@ -228,6 +262,7 @@ impl Rules {
     }
 
     fn check(&mut self, log_start: i64) {
+        self.check_answers();
         self.check_log();
         self.check_acknowledged(log_start);
     }

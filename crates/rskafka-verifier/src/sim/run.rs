@@ -2,23 +2,25 @@
 //!
 //! Invariant: a run follows from seed, profile and plan alone; when it is over, no task of it is left.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rskafka::client::error::{Error, ErrorKind};
 use rskafka::client::{Client, OffsetAt, PartitionClient};
+use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, Profile as BrokerProfile};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::EPOCH;
-use super::bug::Bug;
-use super::director::Director;
+use super::director::{Director, end_with_markers};
 use super::mistake::{Mistake, Mistaken};
 use super::network::Network;
+use super::options::Options;
 use super::plan::Plan;
 use super::profile::Profile;
 use super::reader::{Reader, read_whole};
@@ -28,11 +30,10 @@ use super::writer::Writer;
 pub(super) const TOPIC: &str = "wal";
 pub(super) const BROKERS: i32 = 3;
 
-/// The bounds of calls, short beside the longest faults.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-pub(super) const TIMEOUT: Duration = Duration::from_secs(8);
 /// How late a call may return: timers have milliseconds.
 const SLACK: Duration = Duration::from_millis(10);
+/// The version of Produce from which on a refusal names the leader.
+const LEADER_NAMED_FROM: i16 = 10;
 /// Longer than any run takes that goes on at all.
 const LONGEST_RUN: Duration = Duration::from_secs(20 * 60);
 
@@ -45,8 +46,8 @@ pub struct Setup {
     pub profile: Profile,
     /// What goes wrong.
     pub plan: Plan,
-    /// A bug of the cluster, to see it found.
-    pub bug: Option<Bug>,
+    /// Makes the cluster do something wrong, to see it found.
+    pub bug: Option<fn(&FakeCluster)>,
     /// A mistake of the client, likewise.
     pub mistake: Option<Mistake>,
     /// Whether the trace is kept as lines.
@@ -97,7 +98,13 @@ pub struct Outcome {
 pub fn run(setup: &Setup) -> Result<Outcome> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().context("no runtime")?;
+    count_panics();
+    let panics_before = PANICS.get();
     let mut outcome = runtime.block_on(run_all(setup))?;
+    let panics = PANICS.get() - panics_before;
+    if panics > 0 {
+        outcome.findings.push(Finding { wrong: Wrong::Panicked, what: format!("{panics} panics") });
+    }
     let left = runtime.metrics().num_alive_tasks();
     if left > 0 {
         let tasks = if left == 1 { "task is" } else { "tasks are" };
@@ -107,10 +114,29 @@ pub fn run(setup: &Setup) -> Result<Outcome> {
     Ok(outcome)
 }
 
+thread_local! {
+    /// Panics on this thread: the runtime catches those of tasks, and nobody would know.
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let known = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICS.set(PANICS.get() + 1);
+            known(info);
+        }));
+    });
+}
+
 /// What the actors of a run share.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) network: Arc<Network>,
+    pub(super) options: Options,
+    /// Whether a broker that does not lead may say who does.
+    names_leaders: bool,
     pub(super) mistaken: Mistaken,
     rules: Mutex<Vec<Rules>>,
     counts: Mutex<Counts>,
@@ -161,9 +187,9 @@ impl Stage {
 
     /// The place of a reader that is about to ask for `next`.
     pub(super) fn place(&self, partition: usize, next: i64) -> Place {
-        let mut cuts = 0;
-        self.rules(partition, |rules| cuts = rules.cuts());
-        Place { next, cuts }
+        let mut place = Place::default();
+        self.rules(partition, |rules| place = rules.place(next));
+        place
     }
 
     /// Holds a call against its deadline.
@@ -184,13 +210,22 @@ impl Stage {
         result
     }
 
+    /// Holds a call that failed against the pauses between its attempts.
+    pub(super) fn check_attempts(&self, partition: usize, error: &Error, took: Duration) {
+        let (attempts, most) = (error.attempts(), self.options.most_attempts(took, self.names_leaders));
+        if attempts > most {
+            let what = format!("{attempts} attempts in {took:?}, where {most} are the most: {error}");
+            self.rules(partition, |rules| rules.add(Wrong::TooMany, what));
+        }
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn run_all(setup: &Setup) -> Result<Outcome> {
-    let Setup { seed, profile, plan, keeps_trace, .. } = setup;
+    let Setup { seed, profile, .. } = setup;
     let cluster = FakeCluster::builder()
         .brokers(BROKERS as usize)
         .in_memory()
@@ -204,11 +239,22 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
     let configs = [("min.insync.replicas", "2")];
     let created = cluster.create_topic_with(TOPIC, profile.partitions as i32, BROKERS as i16, configs);
     created.context("no topic")?;
-    setup.bug.into_iter().for_each(|bug| bug.plant(&cluster));
-    let network = Network::new(cluster.clone(), plan, *seed, *keeps_trace);
+    setup.bug.into_iter().for_each(|plant| plant(&cluster));
+    let network = Network::new(cluster.clone(), setup);
     let rules = (0..profile.partitions).map(|_| Rules::default()).collect();
     let mistaken = Mistaken::new(setup.mistake);
-    let stage = Arc::new(Stage { network, mistaken, rules: Mutex::new(rules), counts: Mutex::default() });
+    let names_leaders = cluster
+        .advertised()
+        .into_iter()
+        .any(|(api, versions)| api == ApiKey::PRODUCE && *versions.end() >= LEADER_NAMED_FROM);
+    let stage = Arc::new(Stage {
+        network,
+        options: Options::of_seed(*seed),
+        names_leaders,
+        mistaken,
+        rules: Mutex::new(rules),
+        counts: Mutex::default(),
+    });
 
     let acting = tokio::time::timeout(LONGEST_RUN, act(setup, &cluster, &stage)).await;
     let log_starts = match acting {
@@ -238,6 +284,7 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
         outcome.findings.extend(findings);
         outcome.resent += resent;
     }
+    outcome.findings.extend(stage.network.take_findings());
     // What is closed is gone a few polls later.
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -294,6 +341,9 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
     drop(over);
     director.await?;
     heal(cluster, stage, profile.partitions).await?;
+    if random.bool() {
+        end_with_markers(cluster, stage, profile.partitions)?;
+    }
     all_written.send_replace(true);
     while let Some(ended) = readers.join_next().await {
         ended?;
@@ -331,16 +381,13 @@ async fn heal(cluster: &FakeCluster, stage: &Stage, partitions: usize) -> Result
 
 /// A client; faults strike here too, so that it may take more than one attempt.
 async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) -> Client {
-    let builder = Client::builder(cluster.bootstrap_servers())
-        .env(stage.network.env(seed))
-        .connect_timeout(REQUEST_TIMEOUT)
-        .request_timeout(REQUEST_TIMEOUT)
-        .delivery_timeout(TIMEOUT)
-        .api_timeout(TIMEOUT);
+    let builder = Client::builder(cluster.bootstrap_servers()).env(stage.network.env(seed));
+    let builder = stage.options.apply(builder);
     let is_sharing = seed.is_multiple_of(2);
     let builder = if is_sharing { builder.share_produce_connections() } else { builder };
     loop {
-        if let Ok(client) = stage.timed(0, "build", TIMEOUT, builder.clone().build()).await {
+        if let Ok(client) = stage.timed(0, "build", stage.options.api_timeout, builder.clone().build()).await
+        {
             return client;
         }
     }
@@ -349,7 +396,7 @@ async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) -> Client {
 pub(super) async fn partition_client(client: &Client, stage: &Stage, partition: usize) -> PartitionClient {
     loop {
         let call = client.partition_client(TOPIC, partition as i32).into_future();
-        if let Ok(log) = stage.timed(partition, "partition_client", TIMEOUT, call).await {
+        if let Ok(log) = stage.timed(partition, "partition_client", stage.options.api_timeout, call).await {
             return log;
         }
     }

@@ -35,7 +35,7 @@ pub struct Sweep {
     /// How many ran.
     pub runs: u64,
     /// Kinds of faults that are to strike.
-    kinds: Vec<&'static str>,
+    kinds: BTreeSet<&'static str>,
     /// Produce calls, of all runs and of the run with the fewest.
     pub appends: (u64, u64),
     /// Those that succeeded, likewise.
@@ -79,7 +79,7 @@ pub fn sweep(seeds: Range<u64>, profile: &Profile, measure: Measure) -> Result<S
     let (since, worked) = (Instant::now(), cpu_time());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicU64::new(seeds.start);
-    let all = Mutex::new(Sweep { kinds: profile.kinds().collect(), ..Sweep::default() });
+    let all = Mutex::new(Sweep { kinds: profile.kinds(), ..Sweep::default() });
     let work = || -> Result<()> {
         // What a thread allocates once and for all.
         run(&Setup::of_seed(seeds.start, profile))?;

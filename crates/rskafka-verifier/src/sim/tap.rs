@@ -16,19 +16,45 @@ use tokio::time::{Instant, Sleep};
 
 use super::frames::{Frames, HEADER, Request};
 use super::network::Network;
+use super::options::Options;
 use super::plan::{Stage, What};
 use super::trace::Traced;
+use super::wire::{Asked, Wire, throttle};
+
+/// Holds a connection to its rules, from the attempt to make it to its end.
+pub(super) struct Watch {
+    network: Arc<Network>,
+    wire: Wire,
+    /// What was asked and not answered.
+    asked: VecDeque<Asked>,
+}
+
+impl Watch {
+    pub(super) fn new(network: Arc<Network>, options: Options) -> Self {
+        let wire = Wire::new(options, network.elapsed());
+        Self { network, wire, asked: VecDeque::new() }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let found = self.wire.ends(self.asked.pop_front(), self.network.elapsed());
+        found.into_iter().for_each(|found| self.network.found(found));
+    }
+}
 
 /// The client's end of a connection.
 pub(super) struct Tap {
-    network: Arc<Network>,
+    watch: Watch,
     id: u64,
     broker: i32,
     pipe: DuplexStream,
     to_broker: Frames,
     to_client: Frames,
-    /// What was asked and not answered.
-    asked: VecDeque<Request>,
+    /// Whether it ends as soon as it is open.
+    closes: bool,
+    /// The silence that the answers ask for which the client does not see yet.
+    silence: Duration,
     /// Whether the request that is going out was announced.
     is_announced: bool,
     /// The fault that is waited for before more goes out.
@@ -45,15 +71,16 @@ struct Arrived {
 }
 
 impl Tap {
-    pub(super) fn new(network: Arc<Network>, id: u64, broker: i32, pipe: DuplexStream) -> Self {
+    pub(super) fn new(watch: Watch, (id, broker): (u64, i32), pipe: DuplexStream, closes: bool) -> Self {
         Self {
-            network,
+            watch,
             id,
             broker,
             pipe,
             to_broker: Frames::default(),
             to_client: Frames::default(),
-            asked: VecDeque::new(),
+            closes,
+            silence: Duration::ZERO,
             is_announced: false,
             gate: None,
             arrived: None,
@@ -63,15 +90,22 @@ impl Tap {
 
     /// Takes bytes that came from the broker: when the client is to see them, and after which fault.
     fn received(&mut self, bytes: &[u8]) -> (Duration, Option<usize>) {
-        let Self { network, id, broker, to_client, asked, .. } = self;
+        let Self { watch, id, broker, to_client, silence, .. } = self;
+        let Watch { network, wire, asked } = watch;
+        let now = network.elapsed();
         let mut state = network.state();
-        let mut gate = None;
+        let (mut gate, mut found) = (None, None);
         to_client.take(bytes, |frame| {
             let correlation_id = frame.answers();
-            let place = asked.iter().position(|request| request.correlation_id == correlation_id);
-            let request = place.and_then(|place| asked.remove(place));
+            let place = asked.iter().position(|asked| asked.request.correlation_id == correlation_id);
+            let answered = place.and_then(|place| asked.remove(place));
+            if let Some(asked) = answered {
+                found = wire.answered(asked, &frame, now).or(found.take());
+                *silence = throttle(asked.request, &frame).max(*silence);
+            }
+            let request = answered.map(|asked| asked.request);
             state.trace.frame(Traced {
-                at: network.elapsed(),
+                at: now,
                 connection: *id,
                 broker: *broker,
                 is_answer: true,
@@ -89,6 +123,7 @@ impl Tap {
         });
         let latency = state.latency();
         drop(state);
+        found.into_iter().for_each(|found| network.found(found));
         if gate.is_some() {
             network.has_fired();
         }
@@ -96,14 +131,18 @@ impl Tap {
     }
 
     fn sent(&mut self, bytes: &[u8]) {
-        let Self { network, id, broker, to_broker, asked, is_announced, .. } = self;
+        let Self { watch, id, broker, to_broker, is_announced, .. } = self;
+        let Watch { network, asked, .. } = watch;
         to_broker.take(bytes, |frame| {
             let request = frame.request();
             if !std::mem::take(is_announced) {
                 // Its first bytes came in pieces: nothing can wait for it any more.
                 network.announce(*broker, ApiKey(request.key));
             }
-            asked.push_back(request);
+            asked.push_back(Asked::new(&frame, network.elapsed()));
+            if ApiKey(request.key) == ApiKey::METADATA {
+                network.asks_for_metadata();
+            }
             network.state().trace.frame(Traced {
                 at: network.elapsed(),
                 connection: *id,
@@ -116,6 +155,20 @@ impl Tap {
                 hash: frame.hash,
             });
         });
+    }
+
+    /// The client has seen all that came.
+    fn is_seen(&mut self) {
+        let silence = std::mem::take(&mut self.silence);
+        if silence > Duration::ZERO {
+            let Watch { network, wire, .. } = &mut self.watch;
+            wire.silence(network.elapsed(), silence + network.too_early);
+        }
+    }
+
+    /// Whether the connection is over, with nothing left to be seen.
+    fn is_over(&self) -> bool {
+        self.closes && self.watch.wire.is_open() && self.arrived.is_none()
     }
 
     fn poll_slept(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
@@ -136,18 +189,22 @@ impl AsyncRead for Tap {
         loop {
             if let Some(Arrived { at, gate, .. }) = this.arrived {
                 if let Some(index) = gate {
-                    ready!(this.network.poll_done(index, cx));
+                    ready!(this.watch.network.poll_done(index, cx));
                 }
                 ready!(this.poll_slept(at, cx));
-                ready!(this.network.poll_reachable(this.broker, cx));
+                ready!(this.watch.network.poll_reachable(this.broker, cx));
                 if let Some(Arrived { bytes, .. }) = &mut this.arrived {
                     let count = bytes.len().min(buf.remaining());
                     buf.put_slice(&bytes[..count]);
                     bytes.advance(count);
                     if bytes.is_empty() {
                         this.arrived = None;
+                        this.is_seen();
                     }
                 }
+                return Poll::Ready(Ok(()));
+            }
+            if this.is_over() {
                 return Poll::Ready(Ok(()));
             }
             let before = buf.filled().len();
@@ -157,8 +214,9 @@ impl AsyncRead for Tap {
                 return Poll::Ready(Ok(()));
             }
             let (latency, gate) = this.received(bytes);
-            let is_reachable = this.network.poll_reachable(this.broker, cx).is_ready();
+            let is_reachable = this.watch.network.poll_reachable(this.broker, cx).is_ready();
             if latency.is_zero() && gate.is_none() && is_reachable {
+                this.is_seen();
                 return Poll::Ready(Ok(()));
             }
             let bytes = Bytes::copy_from_slice(bytes);
@@ -171,7 +229,10 @@ impl AsyncRead for Tap {
 impl AsyncWrite for Tap {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.network.is_storm() {
+        if this.is_over() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if this.watch.network.is_storm() {
             return Poll::Ready(Err(io::Error::other("a storm of requests")));
         }
         if this.to_broker.is_between()
@@ -179,13 +240,15 @@ impl AsyncWrite for Tap {
             && let Some(header) = buf.first_chunk::<HEADER>()
         {
             this.is_announced = true;
-            this.gate = this.network.announce(this.broker, ApiKey(Request::of(header).key));
+            let found = this.watch.wire.begins(this.watch.network.elapsed());
+            found.into_iter().for_each(|found| this.watch.network.found(found));
+            this.gate = this.watch.network.announce(this.broker, ApiKey(Request::of(header).key));
         }
         if let Some(index) = this.gate {
-            ready!(this.network.poll_done(index, cx));
+            ready!(this.watch.network.poll_done(index, cx));
             this.gate = None;
         }
-        ready!(this.network.poll_reachable(this.broker, cx));
+        ready!(this.watch.network.poll_reachable(this.broker, cx));
         let written = ready!(Pin::new(&mut this.pipe).poll_write(cx, buf))?;
         this.sent(&buf[..written]);
         Poll::Ready(Ok(written))

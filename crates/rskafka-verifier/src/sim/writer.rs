@@ -11,12 +11,13 @@ use rskafka::client::error::{Error, ErrorKind, Outcome};
 use rskafka::client::{Client, PartitionClient, Produce, Produced};
 use rskafka::record::Record;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::drop::{Dropped, dropped_after};
 use super::kind::PRODUCE_DROPPED;
-use super::mistake::{Mistake, Mistaken};
+use super::mistake::Mistake;
 use super::rules::Fate;
-use super::run::{Stage, TIMEOUT, partition_client};
+use super::run::{Stage, partition_client};
 use super::value::Id;
 
 /// How often a produce whose fate is unknown is sent again.
@@ -24,6 +25,11 @@ const RESENDS: u32 = 3;
 /// The longest pause after a failure: without one, calls that fail at once, because the broker wants
 /// silence or the topic is gone, would be all that a run makes.
 const PAUSE_MS: u64 = 3_000;
+const SKEW_MS: u64 = 1_000;
+/// So many records in a row have the same key.
+const SAME_KEY: u32 = 8;
+/// Longer than any call may take.
+const LATE: Duration = Duration::from_secs(16);
 
 pub(super) struct Writer {
     pub(super) client: Client,
@@ -88,10 +94,12 @@ impl Writer {
     /// Makes the call at once; only its end is awaited in a task.
     fn call(&mut self, calls: &mut JoinSet<Settled>, call: Call) {
         self.stage.appended();
-        let timestamp = self.stage.network.wall_clock();
+        // Clocks of writers are not the same.
+        let timestamp = self.stage.network.wall_clock() - Duration::from_millis(self.random.u64(..SKEW_MS));
         self.stage.rules(self.partition, |rules| call.ids.iter().for_each(|id| rules.sent(*id)));
         let records = call.ids.iter().map(|id| {
-            let key = id.number.to_be_bytes();
+            // Some have the same key, for compaction.
+            let key = (id.number / SAME_KEY).to_be_bytes();
             Record { key: key.to_vec(), value: id.value(), headers: (), timestamp }
         });
         let produce = self.log.produce(records);
@@ -101,10 +109,15 @@ impl Writer {
             let produce: Pin<Box<Produce>> = Box::pin(produce);
             let call_over = async {
                 let result = Dropped::new(produce, dropped).await;
-                err_on_purpose(&stage.mistaken).await;
+                err_on_purpose(&stage).await;
                 result
             };
-            let result = stage.timed(partition, "produce", TIMEOUT, call_over).await;
+            let since = Instant::now();
+            let limit = stage.options.delivery_timeout;
+            let result = stage.timed(partition, "produce", limit, call_over).await;
+            if let Some(Err(error)) = &result {
+                stage.check_attempts(partition, error, since.elapsed());
+            }
             if result.is_none() {
                 stage.dropped(PRODUCE_DROPPED);
             }
@@ -138,7 +151,8 @@ impl Writer {
 }
 
 /// Makes a produce's mistake, if the run has one.
-async fn err_on_purpose(mistaken: &Mistaken) {
+async fn err_on_purpose(stage: &Stage) {
+    let Stage { mistaken, network, .. } = stage;
     if mistaken.makes(Mistake::LeaksMemory) {
         // Nothing else would use it, and the compiler would leave it out.
         std::hint::black_box(Box::leak(Box::new([0_u8; 2_048])));
@@ -146,8 +160,14 @@ async fn err_on_purpose(mistaken: &Mistaken) {
     if mistaken.makes(Mistake::LeaksTask) {
         tokio::spawn(std::future::pending::<()>());
     }
+    if mistaken.makes(Mistake::Panics) {
+        drop(tokio::spawn(async { panic!("on purpose") }));
+    }
+    if mistaken.makes(Mistake::DialsWithoutPause) {
+        network.dial_without_pause().await;
+    }
     if mistaken.makes(Mistake::ReturnsLate) {
-        tokio::time::sleep(2 * TIMEOUT).await;
+        tokio::time::sleep(LATE).await;
     }
     if mistaken.makes(Mistake::NeverReturns) {
         std::future::pending::<()>().await;

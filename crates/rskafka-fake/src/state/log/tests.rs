@@ -111,3 +111,27 @@ fn the_epoch_of_the_start_follows_the_start_and_skips_epochs_without_records() {
     log.delete_before(2);
     assert_eq!(log.start_epoch(), 3);
 }
+
+#[test]
+fn a_log_that_compaction_left_gaps_in_is_truncated_and_followed() {
+    let mut leader = log(&[1, 1, 1, 1]);
+    leader.rewrite(|batch| (!matches!(batch.base_offset, 2 | 6)).then(|| batch.bytes.clone()));
+    let mut follower = log(&[1]);
+    leader.batches_from(follower.end_offset()).for_each(|batch| follower.append(batch.clone()));
+    assert_eq!((leader.end_offset(), follower.end_offset()), (8, 6));
+    for (offset, end) in [(7, 7), (5, 4), (3, 3), (1, 0)] {
+        leader.truncate(offset);
+        assert_eq!(leader.end_offset(), end, "cut at {offset}");
+    }
+}
+
+#[test]
+fn what_compaction_removed_from_two_logs_is_the_same_in_both() {
+    let mut follower = log(&[1, 1, 1]);
+    follower.rewrite(|_| None);
+    let mut leader = log(&[1, 1, 1]);
+    leader.rewrite(|_| None);
+    assert_eq!(follower.common_end(&leader), 6);
+    leader.truncate(5);
+    assert_eq!(follower.common_end(&leader), 5);
+}

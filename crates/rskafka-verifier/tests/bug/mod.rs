@@ -15,7 +15,7 @@ use rskafka_fake::{FakeCluster, Fault, Rewritten};
 
 /// What a broker does wrong with one append. No real broker may do any of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Bug {
+pub(crate) enum Bug {
     /// A batch is acknowledged and not appended.
     LosesBatch,
     /// A batch is appended twice.
@@ -32,7 +32,7 @@ pub enum Bug {
 impl Bug {
     /// Has a cluster do it. A bug strikes the second append to a partition, because the answer to the
     /// first says where the log ends.
-    pub fn plant(self, cluster: &FakeCluster) {
+    pub(crate) fn plant(self, cluster: &FakeCluster) {
         let planted = Arc::new(Mutex::new(Some(Planted { bug: self, end: None, held: None })));
         let rewrite = move |header: &RequestHeader, body: &Bytes| match take(&planted) {
             Some(bug) => bug.treat(header, body, &planted),

@@ -1,0 +1,191 @@
+//! What happens to a partition's log beside appends of the writers.
+//!
+//! Invariant: the rules are told what was lost and what readers are not to be given, before anybody can see it.
+
+use std::time::Duration;
+
+use rskafka_fake::{ControlError, FakeCluster};
+
+use super::super::kind::Kind;
+use super::super::rules::Fate;
+use super::super::run::{BROKERS, Stage, TOPIC};
+use super::super::value::{Id, Value};
+use super::{Director, others};
+
+/// The number of the first producer with transactions, among the writers.
+const TRANSACTIONAL: u32 = 1_000;
+/// The numbers of producers whose markers end a log.
+const LAST: [i64; 3] = [2_001, 2_002, 2_003];
+
+impl Director {
+    /// Changes the log of a partition that a broker leads; an error says that it cannot be at the moment.
+    pub(super) fn change_log(&mut self, kind: Kind, broker: i32) -> Result<(), ControlError> {
+        let cluster = self.cluster.clone();
+        match kind {
+            Kind::DeleteRecords(percent) => {
+                let partition = self.partition(broker);
+                let log = cluster.log(TOPIC, partition)?;
+                let before = share(percent, log.log_start_offset, log.high_watermark);
+                cluster.delete_records(TOPIC, partition, before)?;
+            }
+            Kind::ForgetProducers => cluster.forget_producers(TOPIC, self.partition(broker))?,
+            Kind::ReplicaLags(time) => {
+                let partition = self.partition(broker);
+                let [follower, _] = others(broker);
+                cluster.hold_replica(TOPIC, partition, follower)?;
+                self.release_after(time, partition, [follower]);
+            }
+            Kind::TooFewReplicas(time) => {
+                let partition = self.partition(broker);
+                self.release_after(time, partition, others(broker));
+                for follower in others(broker) {
+                    cluster.hold_replica(TOPIC, partition, follower)?;
+                    cluster.shrink_isr(TOPIC, partition, follower)?;
+                }
+            }
+            Kind::Transaction(is_committed, records, time) => {
+                self.transact(self.partition(broker), is_committed, records, time)?;
+            }
+            Kind::Compact => compact(&cluster, &self.stage, self.partition(broker))?,
+            Kind::Truncate(percent) => {
+                let partition = self.partition(broker);
+                let log = cluster.log(TOPIC, partition)?;
+                let at = share(percent, log.log_start_offset, log.end_offset);
+                for replica in 1..=BROKERS {
+                    // One in sync that stands still would lead with all of it.
+                    cluster.release_replica(TOPIC, partition, replica)?;
+                }
+                cluster.truncate(TOPIC, partition, at)?;
+                cut(&cluster, &self.stage, partition);
+            }
+            Kind::ElectUnclean(time) => {
+                let partition = self.partition(broker);
+                let [follower, _] = others(broker);
+                // The leader is refused here, and so not held.
+                cluster.shrink_isr(TOPIC, partition, follower)?;
+                cluster.hold_replica(TOPIC, partition, follower)?;
+                let stage = self.stage.clone();
+                self.heal_after(time, async move {
+                    let is_elected = has_only_lost(&cluster, partition, follower)
+                        && cluster.elect_unclean(TOPIC, partition, follower).is_ok();
+                    for replica in 1..=BROKERS {
+                        // One that led and stands still would go on giving what was cut off to readers who
+                        // cannot tell it an epoch, as followers do.
+                        if is_elected || replica == follower {
+                            let _ = cluster.release_replica(TOPIC, partition, replica);
+                        }
+                    }
+                    if is_elected {
+                        cut(&cluster, &stage, partition);
+                    }
+                });
+            }
+            Kind::RecreateTopic => {
+                cluster.recreate_topic(TOPIC)?;
+                (0..self.partitions).for_each(|partition| cut(&cluster, &self.stage, partition));
+            }
+            // All others were injected, or happen to brokers.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Appends records of a transaction, and ends it some time later.
+    fn transact(
+        &mut self,
+        partition: i32,
+        is_committed: bool,
+        records: u32,
+        time: Duration,
+    ) -> Result<(), ControlError> {
+        self.transactions += 1;
+        let writer = TRANSACTIONAL + self.transactions;
+        let producer = (i64::from(writer), 0);
+        append(&self.cluster, &self.stage, partition, writer, records)?;
+        let cluster = self.cluster.clone();
+        self.heal_after(time, async move {
+            // Fails while there is no leader: the transaction stays open.
+            let _ = cluster.end_transaction(TOPIC, partition, producer, is_committed);
+        });
+        Ok(())
+    }
+}
+
+/// Appends records of a producer with transactions.
+fn append(
+    cluster: &FakeCluster,
+    stage: &Stage,
+    partition: i32,
+    writer: u32,
+    records: u32,
+) -> Result<(), ControlError> {
+    let ids = (0..records).map(|number| Id { writer, number });
+    let producer = (i64::from(writer), 0);
+    let first = cluster.append_in_transaction(TOPIC, partition, producer, ids.clone().map(Id::value))?;
+    let committed = cluster.log(TOPIC, partition)?.high_watermark;
+    stage.rules(partition as usize, |rules| {
+        rules.writer(writer, false, false);
+        for (id, offset) in ids.zip(first..) {
+            rules.sent(id);
+            rules.settled(id, if offset < committed { Fate::Acked(offset) } else { Fate::Unknown });
+        }
+    });
+    Ok(())
+}
+
+/// Has each log end in a transaction that was aborted, and in more markers.
+pub(in crate::sim) fn end_with_markers(
+    cluster: &FakeCluster,
+    stage: &Stage,
+    partitions: usize,
+) -> Result<(), ControlError> {
+    for partition in 0..partitions as i32 {
+        append(cluster, stage, partition, LAST[0] as u32, 1)?;
+        for producer in LAST {
+            cluster.end_transaction(TOPIC, partition, (producer, 0), producer == LAST[1])?;
+        }
+    }
+    Ok(())
+}
+
+/// Compacts a log; what is removed counts as read.
+fn compact(cluster: &FakeCluster, stage: &Stage, partition: i32) -> Result<(), ControlError> {
+    let before = cluster.log(TOPIC, partition)?;
+    cluster.compact(TOPIC, partition)?;
+    let after = cluster.log(TOPIC, partition)?;
+    // What is damaged stays where it is.
+    let (before, after) = (before.records().unwrap_or_default(), after.records().unwrap_or_default());
+    let mut left = after.iter().map(|record| record.offset).peekable();
+    stage.rules(partition as usize, |rules| {
+        for record in before {
+            if left.next_if_eq(&record.offset).is_some() {
+                continue;
+            }
+            let place = rules.place(record.offset);
+            rules.read("the log cleaner", place, record.offset, Value::of(record.value.as_ref()));
+            rules.compacted(record.offset);
+        }
+    });
+    Ok(())
+}
+
+/// The log of a partition has lost its end: it has only just been cut.
+fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32) {
+    let end = cluster.log(TOPIC, partition).map_or(0, |log| log.end_offset);
+    stage.rules(partition as usize, |rules| rules.cut(end));
+}
+
+/// Whether a follower's log is the beginning of the partition's: otherwise what was cut off meanwhile
+/// would be back if it led.
+fn has_only_lost(cluster: &FakeCluster, partition: i32, follower: i32) -> bool {
+    let logs = (cluster.log_at(TOPIC, partition, follower), cluster.log(TOPIC, partition));
+    let (Ok(short), Ok(long)) = logs else {
+        return false;
+    };
+    let is_old = |last| long.batches.contains(last);
+    short.end_offset >= long.log_start_offset && short.batches.last().is_none_or(is_old)
+}
+
+fn share(percent: u8, start: i64, end: i64) -> i64 {
+    start + (end - start) * i64::from(percent) / 100
+}
