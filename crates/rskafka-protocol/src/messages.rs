@@ -11,7 +11,6 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_producers;
-pub mod describe_topic_partitions;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod incremental_alter_configs;
@@ -112,7 +111,6 @@ messages! {
     INCREMENTAL_ALTER_CONFIGS "IncrementalAlterConfigs" = 44: incremental_alter_configs::IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse;
     DESCRIBE_CLUSTER "DescribeCluster" = 60: describe_cluster::DescribeClusterRequest => DescribeClusterResponse;
     DESCRIBE_PRODUCERS "DescribeProducers" = 61: describe_producers::DescribeProducersRequest => DescribeProducersResponse;
-    DESCRIBE_TOPIC_PARTITIONS "DescribeTopicPartitions" = 75: describe_topic_partitions::DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse;
 }
 
 #[cfg(test)]

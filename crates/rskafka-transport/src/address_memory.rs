@@ -45,7 +45,7 @@ impl AddressMemory {
         *self.lock() = Some(taken);
     }
 
-    /// Has the next connection begin as if it were the first: another broker may listen there by now.
+    /// The next connection begins like the first: another broker may listen there now.
     pub(crate) fn forget(&self) {
         *self.lock() = None;
     }

@@ -108,7 +108,7 @@ impl Connection {
 
     /// The broker's address, as it was asked for.
     pub fn endpoint(&self) -> &Endpoint {
-        self.inner.opened.link.endpoint()
+        &self.inner.opened.link.endpoint
     }
 
     /// Whether the broker took itself for the one that the connection was meant for.
@@ -157,7 +157,7 @@ impl Connection {
     ) -> Result<Answer<R::Response>, CallError> {
         let (version, timing) = self.prepare::<R>(options)?;
         let link = &self.inner.opened.link;
-        let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
+        let mut encode = |id| encode_request(request, version, id, Some(&link.client_id));
         let outgoing = Outgoing { api: R::API_KEY, timing, encode: &mut encode };
         let reply = link.submit(outgoing, decoder::<R>(version))?;
         Ok(Answer { reply, api: R::API_KEY, connection: self.clone() })
@@ -176,7 +176,7 @@ impl Connection {
     /// Whether another connection should take this one's place, because its SASL session ends soon: it has
     /// used 80 to 90 % of its lifetime. Calls still work until [`CloseCause::SessionExpired`].
     pub fn needs_replacement(&self) -> bool {
-        let now = self.inner.opened.link.env().now();
+        let now = self.inner.opened.link.env.now();
         self.inner.opened.session.is_some_and(|session| session.replace.is_over(now))
     }
 
@@ -232,7 +232,7 @@ impl<T> Future for Answer<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let reply = ready!(Pin::new(&mut self.reply).poll(cx));
-        Poll::Ready(reply.unwrap_or_else(|_| Err(self.connection.inner.opened.link.lost(self.api))))
+        Poll::Ready(reply.unwrap_or_else(|_| Err(self.connection.inner.opened.link.closed(self.api, true))))
     }
 }
 
@@ -243,7 +243,7 @@ pub(crate) async fn exchange<R: Request>(
     version: i16,
     timing: Timing,
 ) -> Result<Reply<R::Response>, CallError> {
-    let mut encode = |id| encode_request(request, version, id, Some(link.client_id()));
+    let mut encode = |id| encode_request(request, version, id, Some(&link.client_id));
     let outgoing = Outgoing { api: R::API_KEY, timing, encode: &mut encode };
     link.call(outgoing, decoder::<R>(version)).await
 }

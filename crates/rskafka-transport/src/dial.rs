@@ -147,7 +147,7 @@ impl Progress {
         self.failures.push(AddressFailure { address, error: Arc::new(error) });
     }
 
-    /// The failures of a dial whose time is over: what has not answered by now counts as one.
+    /// The failures of a dial whose time is over: an address that has not answered counts as one.
     pub(crate) fn into_failures(mut self) -> Vec<AddressFailure> {
         for address in std::mem::take(&mut self.trying) {
             self.failed(address, io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));

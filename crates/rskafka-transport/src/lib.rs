@@ -26,7 +26,6 @@ mod reader;
 #[cfg(feature = "sasl")]
 mod sasl;
 mod security;
-mod session;
 #[cfg(feature = "socks5")]
 mod socks5;
 mod task;

@@ -14,6 +14,16 @@ use crate::error::CloseCause;
 /// is.
 const SHORTEST_IDLE: Duration = Duration::from_secs(1);
 
+/// A SASL session that ends (KIP-368). Its time is counted by the monotonic clock, from before the broker starts to
+/// count, so that it ends here first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Session {
+    /// From when on no request may begin.
+    pub(crate) ends: Deadline,
+    /// From when on another connection should take its place.
+    pub(crate) replace: Deadline,
+}
+
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -127,7 +137,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// The model keeps all that happened and reckons from the beginning each time.
+        /// The model derives each verdict from all that has happened.
         #[test]
         fn a_connection_ends_when_it_was_unused_for_its_time_or_with_its_session_and_never_else(
             idle in 0u64..4000,

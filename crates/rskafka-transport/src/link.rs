@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka_protocol::{ApiKey, DecodeError, EncodeError, Frame};
@@ -22,7 +23,7 @@ use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause};
 use crate::pipeline::Timing;
 use crate::task::Task;
-use crate::ticket::{Failure, Reply, Ticket, Traits, await_answer};
+use crate::ticket::{Reply, Ticket, Traits, await_answer};
 use crate::wire::{Admitted, Wire};
 
 /// What the handles and the task of a connection share.
@@ -66,9 +67,9 @@ pub(crate) struct Outgoing<'a> {
 
 /// The handle. The connection ends when it is dropped.
 pub(crate) struct Link {
-    env: Env,
-    endpoint: Endpoint,
-    client_id: String,
+    pub(crate) env: Env,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) client_id: String,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
     /// How much room one request takes at most, so that a large one fits when it is alone.
@@ -113,18 +114,6 @@ impl Link {
         }
     }
 
-    pub(crate) fn env(&self) -> &Env {
-        &self.env
-    }
-
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    pub(crate) fn client_id(&self) -> &str {
-        &self.client_id
-    }
-
     /// One request, one answer. Waits for a place and for room. `decode` is called by the connection's task, so
     /// that nothing behind the answer begins before it is known for how long the broker wants silence.
     pub(crate) async fn call<T: Send + 'static>(
@@ -137,7 +126,7 @@ impl Link {
         let (correlation_id, frame) = self.encode(&mut *request.encode, entry)?;
         let room = self.acquire(&self.shared.room, self.room_for(&frame), entry).await?;
         let answer = self.enqueue(entry, (correlation_id, frame), [place, room], decode)?;
-        answer.await.unwrap_or_else(|_| Err(self.lost(entry.api)))
+        answer.await.unwrap_or_else(|_| Err(self.closed(entry.api, true)))
     }
 
     /// Queues a request now; fails where there is no place or no room for it.
@@ -157,7 +146,7 @@ impl Link {
         let (api, timing, started) = (request.api, request.timing, self.env.now());
         let entry = Entry { api, started, timing, deadline: timing.from(started) };
         if entry.deadline.is_over(started) {
-            return Err(self.failed(entry, Failure::TimedOut { sent: false }));
+            return Err(self.timed_out(entry));
         }
         Ok(entry)
     }
@@ -199,19 +188,18 @@ impl Link {
             self.shared.end(CloseCause::SessionExpired);
         }
         if self.shared.cause().is_some() {
-            return Err(self.failed(entry, self.closed(false)));
+            return Err(self.closed(api, false));
         }
         let submitted = wire.submit(request, now, is_read_due);
         let silent_until = wire.pipeline.silent_until();
         drop(wire);
-        match submitted {
-            Ok(true) => self.shared.told.notify_one(),
-            Ok(false) => {}
+        let must_wake = submitted.map_err(|_| {
             // Only a silence keeps a request out.
-            Err(_) => {
-                let until = silent_until.unwrap_or(now);
-                return Err(self.failed(entry, Failure::Throttled { until }));
-            }
+            let left = silent_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+            self.error(api, false, CallErrorKind::Throttled { left })
+        })?;
+        if must_wake {
+            self.shared.told.notify_one();
         }
         Ok(answer)
     }
@@ -228,8 +216,8 @@ impl Link {
         let waiting = Arc::clone(semaphore).acquire_many_owned(permits);
         match timeout_at(entry.deadline.instant(), waiting).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(AcquireError { .. })) => Err(self.failed(entry, self.closed(false))),
-            Err(_) => Err(self.failed(entry, Failure::TimedOut { sent: false })),
+            Ok(Err(AcquireError { .. })) => Err(self.closed(entry.api, false)),
+            Err(_) => Err(self.timed_out(entry)),
         }
     }
 
@@ -239,12 +227,9 @@ impl Link {
         permits: u32,
         entry: Entry,
     ) -> Result<OwnedSemaphorePermit, CallError> {
-        Arc::clone(semaphore).try_acquire_many_owned(permits).map_err(|refused| {
-            let failure = match refused {
-                TryAcquireError::Closed => self.closed(false),
-                TryAcquireError::NoPermits => Failure::Full,
-            };
-            self.failed(entry, failure)
+        Arc::clone(semaphore).try_acquire_many_owned(permits).map_err(|refused| match refused {
+            TryAcquireError::Closed => self.closed(entry.api, false),
+            TryAcquireError::NoPermits => self.error(entry.api, false, CallErrorKind::Full),
         })
     }
 
@@ -252,18 +237,14 @@ impl Link {
         CallError::new(self.endpoint.clone(), api, sent, kind)
     }
 
-    fn failed(&self, entry: Entry, failure: Failure) -> CallError {
-        failure.into_error(&self.endpoint, entry.api, entry.started, self.env.now())
+    fn timed_out(&self, entry: Entry) -> CallError {
+        self.error(entry.api, false, CallErrorKind::TimedOut { after: self.env.now() - entry.started })
     }
 
-    /// Stands for an answer that nobody gives any more.
-    pub(crate) fn lost(&self, api: ApiKey) -> CallError {
+    /// The error of a request on a connection that has ended.
+    pub(crate) fn closed(&self, api: ApiKey, sent: bool) -> CallError {
         let source = Arc::clone(self.shared.end(CloseCause::RuntimeGone));
-        self.error(api, true, CallErrorKind::Closed { source })
-    }
-
-    fn closed(&self, sent: bool) -> Failure {
-        Failure::Closed { sent, cause: Arc::clone(self.shared.end(CloseCause::RuntimeGone)) }
+        self.error(api, sent, CallErrorKind::Closed { source })
     }
 
     pub(crate) fn close_cause(&self) -> Option<&Arc<CloseCause>> {
@@ -288,7 +269,7 @@ impl Link {
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut ended = self.shared.ended.subscribe();
         async move {
-            // An error means that the task is gone, which is as good.
+            // An error means that the task is gone: then the socket is closed too.
             let _ = ended.wait_for(|ended| *ended).await;
         }
     }

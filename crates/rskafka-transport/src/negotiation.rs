@@ -82,7 +82,7 @@ impl Negotiation {
     /// Whether to ask again over another connection, in [`Self::version`], after one has ended without a byte
     /// of an answer.
     pub(crate) fn closed(&mut self) -> bool {
-        // A broker that has answered, on this connection or an earlier one, was not put off by the version.
+        // A broker that has answered, now or on an earlier connection, did not close because of the version.
         let may_be_too_new = !self.is_known && self.version == self.began_with;
         let lower = AFTER_A_CLOSE.into_iter().find(|lower| may_be_too_new && *lower < self.version);
         if let Some(version) = lower {

@@ -18,11 +18,11 @@ use crate::env::Env;
 use crate::error::SaslError;
 use crate::error::{CallErrorKind, CloseCause, OpenErrorKind, Phase};
 use crate::identity::{BrokerIdentity, IdentityCheck};
+use crate::lifetime::Session;
 use crate::link::{Link, Outgoing};
 use crate::negotiation::{Negotiation, Step};
 use crate::pipeline::Timing;
 use crate::security::TlsEvidence;
-use crate::session::Session;
 use crate::task::log_surplus;
 use crate::ticket::Traits;
 use crate::versions::BrokerVersions;
@@ -87,32 +87,24 @@ impl Opening<'_> {
     }
 }
 
-#[cfg(feature = "sasl")]
+/// Logs in, if the client is to. Gives the session, if it ends.
+#[cfg_attr(not(feature = "sasl"), expect(unused_variables, reason = "there is no login"))]
 async fn authenticate(
     link: &Link,
     versions: &BrokerVersions,
     config: &ConnectionConfig,
     deadline: Deadline,
 ) -> Result<Option<Session>, OpenErrorKind> {
-    let Some(sasl) = &config.security.sasl else {
-        return Ok(None);
-    };
-    let authenticated = Box::pin(crate::sasl::authenticate(sasl, link, versions, deadline)).await;
-    authenticated.map_err(|source| match &source {
-        SaslError::Call { source } if source.is_timeout() => {
-            OpenErrorKind::timed_out(Phase::Sasl, Vec::new())
-        }
-        _ => OpenErrorKind::Sasl { source },
-    })
-}
-
-#[cfg(not(feature = "sasl"))]
-async fn authenticate(
-    _: &Link,
-    _: &BrokerVersions,
-    _: &ConnectionConfig,
-    _: Deadline,
-) -> Result<Option<Session>, OpenErrorKind> {
+    #[cfg(feature = "sasl")]
+    if let Some(sasl) = &config.security.sasl {
+        let authenticated = Box::pin(crate::sasl::authenticate(sasl, link, versions, deadline)).await;
+        return authenticated.map_err(|source| match &source {
+            SaslError::Call { source } if source.is_timeout() => {
+                OpenErrorKind::timed_out(Phase::Sasl, Vec::new())
+            }
+            _ => OpenErrorKind::Sasl { source },
+        });
+    }
     Ok(None)
 }
 
@@ -125,7 +117,7 @@ async fn negotiate(
 ) -> Result<Option<BrokerVersions>, OpenErrorKind> {
     loop {
         let (version, request) = (negotiation.version(), negotiation.request());
-        let mut encode = |id| encode_request(&request, version, id, Some(link.client_id()));
+        let mut encode = |id| encode_request(&request, version, id, Some(&link.client_id));
         let timing = Timing { attempt: Duration::MAX, limit: deadline };
         let outgoing = Outgoing { api: ApiKey::API_VERSIONS, timing, encode: &mut encode };
         let frame = match link.call(outgoing, |frame| Ok((frame, Traits::default()))).await {
@@ -145,7 +137,7 @@ async fn negotiate(
         match negotiation.answered(&frame) {
             Ok(Step::Done(versions, surplus)) => {
                 if surplus > 0 {
-                    log_surplus(link.endpoint(), ApiKey::API_VERSIONS, surplus);
+                    log_surplus(&link.endpoint, ApiKey::API_VERSIONS, surplus);
                 }
                 return Ok(Some(versions));
             }

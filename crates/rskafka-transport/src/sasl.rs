@@ -170,7 +170,7 @@ impl OauthToken {
         self
     }
 
-    /// The token expires at this time of day: `exp` of a JWT. How long that is, is reckoned once, when the
+    /// The token expires at this time of day: `exp` of a JWT. The time left is computed once, when the
     /// token is given.
     #[must_use]
     pub fn expires_at(mut self, time: OffsetDateTime) -> Self {

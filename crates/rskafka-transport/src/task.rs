@@ -23,13 +23,13 @@ use crate::deadline::Deadline;
 use crate::dial::BoxStream;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
-use crate::error::CloseCause;
+use crate::error::{CallErrorKind, CloseCause};
 use crate::lifetime::Ending;
 use crate::link::Shared;
 use crate::pipeline::Ended;
 use crate::reader::FrameReader;
-use crate::ticket::{Failure, Ticket, Traits};
-use crate::wire::Step;
+use crate::ticket::{Ticket, Traits};
+use crate::wire::Next;
 
 /// How long a connection that this side closes may take to finish a request that is partly written.
 const LINGER: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl Task {
         if let Some(mut write) = write
             && matches!(*cause, CloseCause::ByClient | CloseCause::Idle | CloseCause::SessionExpired)
         {
-            // Nobody is left to tell if it fails.
+            // If it fails, no caller is left to be told.
             let _ = timeout(LINGER, finish(&mut write, unfinished)).await;
         }
     }
@@ -85,11 +85,11 @@ impl Task {
         let mut told = pin!(shared.told.notified());
         let mut timer = pin!(sleep_until(self.env.now()));
         loop {
-            let step = match self.step() {
-                Ok(step) => step,
+            let next = match self.next() {
+                Ok(next) => next,
                 Err(cause) => return cause,
             };
-            if let Some(at) = step.new_timer {
+            if let Some(at) = next.new_timer {
                 timer.as_mut().reset(at.instant());
             }
             // Reading comes before writing, so that a request is not sent on a connection that the broker
@@ -99,9 +99,9 @@ impl Task {
                     told.set(shared.told.notified());
                     Ok(())
                 }
-                () = &mut timer, if step.has_timer => self.expire(),
+                () = &mut timer, if next.has_timer => self.expire(),
                 result = alarm.watch(self.reader.fill(read)) => self.received(result),
-                result = poll_fn(|cx| shared.wire().poll_write(cx)), if step.has_output => {
+                result = poll_fn(|cx| shared.wire().poll_write(cx)), if next.has_output => {
                     result.map_err(|source| CloseCause::Write { source })
                 }
             };
@@ -112,24 +112,31 @@ impl Task {
     }
 
     /// Looks at what there is to do; fails if the connection ends.
-    fn step(&self) -> Result<Step, CloseCause> {
+    fn next(&self) -> Result<Next, CloseCause> {
         let now = self.env.now();
         let mut wire = self.shared.wire();
-        let mut step = wire.step(now);
+        let ending = wire.ending(now);
         // Under the lock, so that no request begins after it.
-        let cause = step.ending.map(|ending| self.shared.end(ending.into()));
+        let cause = ending.map(|ending| self.shared.end(ending.into()));
+        let unsent = match ending {
+            Some(Ending::SessionExpired) => wire.pipeline.take_waiting(),
+            _ => Vec::new(),
+        };
+        let abandoned = wire.pipeline.skip(Ticket::is_abandoned);
+        let (must_end, is_empty) = (wire.must_end, wire.pipeline.is_empty());
+        let next = wire.next(now);
         drop(wire);
-        if let Some(cause) = cause {
-            for ticket in std::mem::take(&mut step.unsent) {
-                self.fail(ticket, Failure::Closed { sent: false, cause: Arc::clone(cause) });
-            }
+
+        drop(abandoned);
+        for (ticket, cause) in unsent.into_iter().zip(cause.into_iter().cycle()) {
+            ticket.fail(false, CallErrorKind::Closed { source: Arc::clone(cause) }, &self.endpoint);
         }
-        match step.ending {
-            _ if step.must_end => Err(CloseCause::ByClient),
+        match ending {
+            _ if must_end => Err(CloseCause::ByClient),
             Some(Ending::Idle) => Err(CloseCause::Idle),
             // What is in flight is still answered.
-            Some(Ending::SessionExpired) if step.is_empty => Err(CloseCause::SessionExpired),
-            _ => Ok(step),
+            Some(Ending::SessionExpired) if is_empty => Err(CloseCause::SessionExpired),
+            _ => Ok(next),
         }
     }
 
@@ -141,7 +148,7 @@ impl Task {
         let stuck = wire.pipeline.stuck(now).map(|ticket| ticket.api);
         drop(wire);
         for ticket in unsent {
-            self.fail(ticket, Failure::TimedOut { sent: false });
+            ticket.time_out(false, &self.endpoint, now);
         }
         stuck.map_or(Ok(()), |api| Err(CloseCause::Unanswered { api }))
     }
@@ -182,7 +189,7 @@ impl Task {
         let Traits { throttle, surplus } = match ticket.decode(frame) {
             Ok(traits) => traits,
             Err(source) => {
-                self.fail(ticket, Failure::Undecodable { source: source.clone() });
+                ticket.fail(true, CallErrorKind::Decode { source: source.clone() }, &self.endpoint);
                 return Err(CloseCause::Undecodable { api, source });
             }
         };
@@ -192,29 +199,24 @@ impl Task {
         let until = (throttle > Duration::ZERO).then(|| Deadline::after(now, throttle).instant());
         let refused = self.shared.wire().pipeline.judged(until);
         ticket.answer(throttle, now);
-        for (ticket, until) in refused.into_iter().zip(until.into_iter().cycle()) {
-            self.fail(ticket, Failure::Throttled { until });
+        for ticket in refused {
+            ticket.fail(false, CallErrorKind::Throttled { left: throttle }, &self.endpoint);
         }
         Ok(())
-    }
-
-    fn fail(&self, ticket: Ticket, failure: Failure) {
-        ticket.fail(failure, &self.endpoint, self.env.now());
     }
 
     /// Fails every request. Gives the cause that counts, the rest of the request that is partly written, and
     /// the stream for it.
     fn end(&self, cause: CloseCause) -> (Arc<CloseCause>, VecDeque<Bytes>, Option<WriteHalf<BoxStream>>) {
         let cause = Arc::clone(self.shared.end(cause));
-        let (ended, unfinished, write) = self.shared.wire().end(self.env.now());
+        let now = self.env.now();
+        let (ended, unfinished, write) = self.shared.wire().end(now);
         for Ended { ticket, sent, deadline_is_over } in ended {
-            self.fail(
-                ticket,
-                match deadline_is_over {
-                    true => Failure::TimedOut { sent },
-                    false => Failure::Closed { sent, cause: Arc::clone(&cause) },
-                },
-            );
+            if deadline_is_over {
+                ticket.time_out(sent, &self.endpoint, now);
+            } else {
+                ticket.fail(sent, CallErrorKind::Closed { source: Arc::clone(&cause) }, &self.endpoint);
+            }
         }
         self.shared.places.close();
         self.shared.room.close();

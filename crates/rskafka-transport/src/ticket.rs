@@ -3,7 +3,6 @@
 //! Invariant: a ticket ends its request exactly once. It is ended without a lock of the connection held: what
 //! waits for it may take locks of its own and make the next request at once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::counters::InFlight;
 use crate::endpoint::Endpoint;
-use crate::error::{CallError, CallErrorKind, CloseCause};
+use crate::error::{CallError, CallErrorKind};
 
 /// Who waits for an answer. While it lives, the request holds its place in the queue.
 pub(crate) struct Ticket {
@@ -41,55 +40,21 @@ impl Ticket {
         self.release().end(None);
     }
 
-    pub(crate) fn fail(self, failure: Failure, broker: &Endpoint, now: Instant) {
-        let error = failure.into_error(broker, self.api, self.started, now);
+    /// Ends the request without a usable answer.
+    pub(crate) fn fail(self, sent: bool, kind: CallErrorKind, broker: &Endpoint) {
+        let error = CallError::new(broker.clone(), self.api, sent, kind);
         self.release().end(Some(error));
+    }
+
+    /// Ends the request because its time is over.
+    pub(crate) fn time_out(self, sent: bool, broker: &Endpoint, now: Instant) {
+        let after = now - self.started;
+        self.fail(sent, CallErrorKind::TimedOut { after }, broker);
     }
 
     /// Frees the request's place, so that the caller finds it free when it hears of the end.
     fn release(self) -> Box<dyn Waiter> {
         self.waiter
-    }
-}
-
-/// Why a request has no usable answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    Full,
-    TimedOut {
-        sent: bool,
-    },
-    Closed {
-        sent: bool,
-        cause: Arc<CloseCause>,
-    },
-    /// The broker has asked for a silence that ends after the request's time.
-    Throttled {
-        until: Instant,
-    },
-    Undecodable {
-        source: DecodeError,
-    },
-}
-
-impl Failure {
-    pub(crate) fn into_error(
-        self,
-        broker: &Endpoint,
-        api: ApiKey,
-        started: Instant,
-        now: Instant,
-    ) -> CallError {
-        let (sent, kind) = match self {
-            Self::Full => (false, CallErrorKind::Full),
-            Self::TimedOut { sent } => (sent, CallErrorKind::TimedOut { after: now - started }),
-            Self::Closed { sent, cause } => (sent, CallErrorKind::Closed { source: cause }),
-            Self::Throttled { until } => {
-                (false, CallErrorKind::Throttled { left: until.saturating_duration_since(now) })
-            }
-            Self::Undecodable { source } => (true, CallErrorKind::Decode { source }),
-        };
-        CallError::new(broker.clone(), api, sent, kind)
     }
 }
 

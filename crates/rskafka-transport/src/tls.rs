@@ -1,4 +1,4 @@
-//! TLS as the caller configures it: whom to trust, and as whom to appear.
+//! TLS as the caller configures it: whom to trust, and which certificate to show.
 //!
 //! Invariant: what is wrong with a file or a certificate is found when it is given, not at the first
 //! connection; no key shows in `Debug` or in an error.
@@ -60,7 +60,7 @@ mod roots {
         pub fn native_roots() -> Result<Self, TlsConfigError> {
             let found = rustls_native_certs::load_native_certs();
             let mut roots = RootCertStore::empty();
-            // A machine's list may hold some that nobody can use.
+            // A machine's list may hold certificates that cannot be used.
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
                 let problems: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
@@ -120,7 +120,7 @@ mod roots {
 impl Tls {
     /// TLS by a configuration of the caller's own: verifier, provider, versions, client certificates.
     ///
-    /// Sessions are not resumed, whatever the configuration says: each connection is authenticated anew.
+    /// Sessions are not resumed, whatever the configuration says: each connection is authenticated by itself.
     pub fn from_config(config: impl Into<Arc<ClientConfig>>) -> Self {
         Self { config: config.into(), certificate: None, server_name: None }
     }

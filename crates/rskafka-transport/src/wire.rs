@@ -51,15 +51,8 @@ pub(crate) struct Wire {
     pub(crate) must_end: bool,
 }
 
-/// What the task has to do next.
-pub(crate) struct Step {
-    pub(crate) ending: Option<Ending>,
-    pub(crate) must_end: bool,
-    /// Requests that can no longer begin, because the SASL session is over.
-    pub(crate) unsent: Vec<Ticket>,
-    /// Requests that have not begun and whose callers are gone.
-    _abandoned: Vec<Ticket>,
-    pub(crate) is_empty: bool,
+/// What the task waits for.
+pub(crate) struct Next {
     pub(crate) has_output: bool,
     /// The moment for which to set the timer.
     pub(crate) new_timer: Option<Deadline>,
@@ -98,7 +91,7 @@ impl Wire {
         self.pipeline.push(correlation_id, frame.into_chunks(), times, ticket)?;
         self.lifetime.used();
         if is_first && !is_read_due {
-            // Nobody is woken by this poll: what it leaves is the task's.
+            // This poll wakes no one: what it leaves, the task writes.
             let written = self.poll_write(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Err(error)) = written {
                 self.write_error = Some(error);
@@ -118,27 +111,16 @@ impl Wire {
         wake_at.filter(|wake_at| self.timer_at.is_none_or(|timer_at| *wake_at < timer_at))
     }
 
-    /// Decides what the task does next.
-    pub(crate) fn step(&mut self, now: Instant) -> Step {
-        let silent_until = self.pipeline.silent_until();
-        let ending = self.lifetime.check(now, !self.pipeline.is_empty(), silent_until);
-        let unsent = match ending {
-            Some(Ending::SessionExpired) => self.pipeline.take_waiting(),
-            _ => Vec::new(),
-        };
-        let abandoned = self.pipeline.skip(Ticket::is_abandoned);
+    /// Why the connection ends at `now`, if it does.
+    pub(crate) fn ending(&mut self, now: Instant) -> Option<Ending> {
+        self.lifetime.check(now, !self.pipeline.is_empty(), self.pipeline.silent_until())
+    }
+
+    /// What the task is to wait for. It sets its timer by it.
+    pub(crate) fn next(&mut self, now: Instant) -> Next {
         let new_timer = self.new_timer(now);
         self.timer_at = new_timer.or(self.timer_at);
-        Step {
-            ending,
-            must_end: self.must_end,
-            unsent,
-            _abandoned: abandoned,
-            is_empty: self.pipeline.is_empty(),
-            has_output: self.has_output(),
-            new_timer,
-            has_timer: self.timer_at.is_some(),
-        }
+        Next { has_output: self.has_output(), new_timer, has_timer: self.timer_at.is_some() }
     }
 
     /// The timer has gone off. Takes out the requests whose time is over and of which nothing was sent.

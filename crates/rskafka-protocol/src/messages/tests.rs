@@ -88,7 +88,6 @@ round_trips! {
     incremental_alter_configs_round_trips: incremental_alter_configs::IncrementalAlterConfigsRequest;
     describe_cluster_round_trips: describe_cluster::DescribeClusterRequest;
     describe_producers_round_trips: describe_producers::DescribeProducersRequest;
-    describe_topic_partitions_round_trips: describe_topic_partitions::DescribeTopicPartitionsRequest;
 }
 
 #[test]
@@ -284,7 +283,6 @@ fn the_client_waits_from_the_versions_from_which_java_does() {
         ("DescribeClusterResponse", None),
         ("DescribeConfigsResponse", Some(2)),
         ("DescribeProducersResponse", None),
-        ("DescribeTopicPartitionsResponse", Some(0)),
         ("FetchResponse", Some(8)),
         ("FindCoordinatorResponse", Some(2)),
         ("IncrementalAlterConfigsResponse", Some(0)),

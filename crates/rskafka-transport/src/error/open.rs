@@ -180,7 +180,7 @@ pub enum OpenErrorKind {
 }
 
 impl OpenErrorKind {
-    /// Time ran out in `phase`. How long the opening took is filled in by whoever began it.
+    /// Time ran out in `phase`. The caller fills in how long the opening took.
     pub(crate) fn timed_out(phase: Phase, failures: Vec<AddressFailure>) -> Self {
         Self::TimedOut { phase, after: Duration::ZERO, failures }
     }

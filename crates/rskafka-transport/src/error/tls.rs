@@ -43,7 +43,7 @@ pub enum TlsError {
         /// What the verifier says.
         source: BoxError,
     },
-    /// The broker's certificate is signed by nobody who is trusted.
+    /// No trusted CA has signed the broker's certificate.
     #[snafu(display("the broker's certificate is signed by an unknown CA: trust the CA that signed it"))]
     UnknownCa,
     /// The broker's certificate is signed in the name of a CA that is trusted, but with another key: the CA was

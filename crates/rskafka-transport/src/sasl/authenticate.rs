@@ -14,9 +14,9 @@ use crate::connection::exchange as call;
 use crate::deadline::Deadline;
 use crate::env::Env;
 use crate::error::SaslError;
+use crate::lifetime::Session;
 use crate::link::Link;
 use crate::pipeline::Timing;
-use crate::session::Session;
 use crate::versions::BrokerVersions;
 
 /// Authenticates the client on a connection whose versions are known. Gives the session, if it ends.
@@ -26,21 +26,21 @@ pub(crate) async fn authenticate(
     versions: &BrokerVersions,
     deadline: Deadline,
 ) -> Result<Option<Session>, SaslError> {
-    let (mut exchange, token_session) = begin(sasl, link.env()).await?;
+    let (mut exchange, token_session) = begin(sasl, &link.env).await?;
     let agreed = ask(link, versions, &exchange.request(), deadline).await?;
     let mut action = exchange.on(Event::Handshake(agreed))?;
-    // The broker reckons the session from a moment after this one.
-    let mut sent_at = link.env().now();
+    // The broker starts to count the session's time after this.
+    let mut sent_at = link.env.now();
     loop {
         let event = match action {
             Action::Authenticate(auth_bytes) => {
-                sent_at = link.env().now();
+                sent_at = link.env.now();
                 let request = SaslAuthenticateRequest { auth_bytes };
                 Event::Authenticate(ask(link, versions, &request, deadline).await?)
             }
             Action::Hash(first, answer) => hash(first, answer).await?,
             Action::Done(lifetime) => {
-                let session = lifetime.map(|lifetime| Session::new(sent_at, lifetime, link.env().random()));
+                let session = lifetime.map(|lifetime| Session::new(sent_at, lifetime, link.env.random()));
                 return Ok(session.into_iter().chain(token_session).min());
             }
         };
@@ -48,7 +48,7 @@ pub(crate) async fn authenticate(
     }
 }
 
-/// Asks the caller for the credentials.
+/// Asks the caller's function for the credentials.
 async fn begin(sasl: &Sasl, env: &Env) -> Result<(Exchange, Option<Session>), SaslError> {
     let failed = |source| SaslError::Credentials { source };
     match &sasl.method {

@@ -55,7 +55,7 @@ enum Message {
     Scram(ClientFirst),
 }
 
-/// What has come.
+/// What happened.
 pub(crate) enum Event {
     Handshake(SaslHandshakeResponse),
     Authenticate(SaslAuthenticateResponse),
@@ -139,7 +139,7 @@ impl Exchange {
         SaslHandshakeRequest { mechanism: self.mechanism.to_owned() }
     }
 
-    /// Takes what has come.
+    /// Takes an event.
     pub(crate) fn on(&mut self, event: Event) -> Result<Action, SaslError> {
         let mechanism = self.mechanism;
         let scram = |source| SaslError::Scram { mechanism, source };

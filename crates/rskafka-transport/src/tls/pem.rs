@@ -97,7 +97,7 @@ pub enum TlsConfigError {
     InvalidCertificate {
         /// Which.
         pem: PemSource,
-        /// The how many-th it is, from 1.
+        /// Its position, from 1.
         number: usize,
         /// Why.
         source: rustls::Error,
