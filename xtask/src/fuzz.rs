@@ -6,7 +6,7 @@
 //! decodes.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -40,12 +40,11 @@ pub(crate) fn command(Flags { target, seconds }: &Flags) -> Result<()> {
 /// Runs `targets` one after the other, for `seconds` in all.
 fn run(targets: &[String], seconds: u64) -> Result<()> {
     find_compiler()?;
-    let binaries = build()?;
     write_seeds()?;
     let shares: u64 = targets.iter().map(|target| share(target)).sum();
     let mut failed = Vec::new();
     for target in targets {
-        match fuzz(&binaries, target, (seconds * share(target) / shares).max(1)) {
+        match fuzz(target, (seconds * share(target) / shares).max(1)) {
             Ok(row) => say!("{row}"),
             Err(error) => {
                 note!("fuzz {target}: {error:#}");
@@ -87,29 +86,6 @@ fn find_compiler() -> Result<()> {
     Ok(())
 }
 
-/// Builds the targets; gives the folder they are in.
-fn build() -> Result<PathBuf> {
-    let target_dir = workspace::target_dir().join("fuzz");
-    let triple = host_triple()?;
-    let mut cargo = tools::cargo("fuzz")?;
-    cargo
-        .args(["build", "--fuzz-dir"])
-        .arg(folder())
-        .args(["--target", &triple, "--target-dir"])
-        .arg(&target_dir)
-        // The sanitizers' flags are not stable; nothing in the code needs another compiler.
-        .env("RUSTC_BOOTSTRAP", "1");
-    children::succeed(&mut cargo, "the fuzz targets do not build")?;
-    Ok(target_dir.join(triple).join("release"))
-}
-
-fn host_triple() -> Result<String> {
-    let output = Command::new("rustc").arg("-vV").output().context("cannot run rustc")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).context("`rustc -vV` names no host")
-}
-
 fn seeds() -> PathBuf {
     folder().join("corpus/seeds")
 }
@@ -120,75 +96,51 @@ fn write_seeds() -> Result<()> {
     children::succeed(&mut cargo, "the seeds are not complete, or one of them is a finding")
 }
 
-/// Runs one target; gives its row.
-fn fuzz(binaries: &Path, target: &str, seconds: u64) -> Result<String> {
+/// Builds one target and runs it; gives its row.
+fn fuzz(target: &str, seconds: u64) -> Result<String> {
     let step = Step::start(format!("fuzz {target} for {seconds} s"));
-    let corpus = folder().join("corpus").join(target);
-    let artifacts = folder().join("artifacts").join(target);
-    let logs = workspace::target_dir().join("fuzz/logs");
-    for folder in [&corpus, &artifacts, &logs] {
+    let target_dir = workspace::target_dir().join("fuzz");
+    let (corpus, logs) = (folder().join("corpus").join(target), target_dir.join("logs"));
+    for folder in [&corpus, &logs] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let log = logs.join(format!("{target}.log"));
-    let binary = binaries.join(target);
-    let mut command = Command::new(&binary);
-    command
-        .arg(format!("-max_total_time={seconds}"))
-        .args(["-print_final_stats=1", "-timeout=10", "-malloc_limit_mb=256"])
-        // The seeds are whole messages, so there is no need to begin with short inputs.
-        .arg("-len_control=0")
-        .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .arg(&corpus)
-        .arg(seeds().join(target))
-        // Leaks are looked for with ptrace, which containers forbid.
-        .env("ASAN_OPTIONS", "detect_odr_violation=0:detect_leaks=0")
-        .stderr(File::create(&log)?);
-    let status = children::run(&mut command)?;
+    let mut cargo = tools::cargo("fuzz")?;
+    cargo.args(["run", "--fuzz-dir"]).arg(folder()).arg("--target-dir").arg(&target_dir);
+    cargo.arg(target).arg(&corpus).arg(seeds().join(target)).arg("--");
+    cargo.arg(format!("-max_total_time={seconds}")).args(["-timeout=10", "-malloc_limit_mb=256"]);
+    // The seeds are whole messages, so there is no need to begin with short inputs.
+    cargo.arg("-len_control=0");
+    // Leaks are looked for with ptrace, which containers forbid.
+    cargo.env("ASAN_OPTIONS", "detect_leaks=0");
+    // The sanitizers' flags are not stable; nothing in the code needs another compiler.
+    cargo.env("RUSTC_BOOTSTRAP", "1").stderr(File::create(&log)?);
+    let status = children::run(&mut cargo)?;
     let output = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-    ensure!(status.success(), "{}\n  see {}", finding(&output, &binary), log.display());
+    ensure!(status.success(), "{}\n  see {}", finding(&output, target), log.display());
     step.done();
-    let stats = Stats::of(&output).with_context(|| format!("no statistics in {}", log.display()))?;
-    ensure!(stats.runs > 0, "nothing was run: see {}", log.display());
-    Ok(format!(
-        "{target:<12} {:>10} runs {:>8} runs/s {:>6} in the corpus",
-        stats.runs, stats.per_second, stats.corpus
-    ))
+    let done = done(&output).with_context(|| format!("nothing was run: see {}", log.display()))?;
+    Ok(format!("{target:<12} {done}"))
 }
 
-/// What libFuzzer says at its end.
-#[derive(Debug, PartialEq, Eq)]
-struct Stats {
-    runs: u64,
-    per_second: u64,
-    /// Inputs that reach something that no other does.
-    corpus: u64,
-}
-
-impl Stats {
-    fn of(output: &str) -> Option<Stats> {
-        let stat = |name: &str| {
-            let value = output.lines().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
-            value?.strip_prefix(':')?.trim().parse().ok()
-        };
-        let last = output.lines().rfind(|line| line.contains(" corp: "))?;
-        let corpus = last.split(" corp: ").nth(1)?.split('/').next()?.parse().ok()?;
-        let (runs, per_second) = (stat("number_of_executed_units")?, stat("average_exec_per_sec")?);
-        Some(Stats { runs, per_second, corpus })
-    }
+/// What libFuzzer says at its end, unless it ran nothing: how many inputs it ran, and how many reach what no other does.
+fn done(output: &str) -> Option<&str> {
+    let line = output.lines().rfind(|line| line.contains("\tDONE "))?.strip_prefix('#')?;
+    (!line.starts_with("0\t")).then_some(line)
 }
 
 /// Where a target failed and why, and how to see it again.
-fn finding(output: &str, binary: &Path) -> String {
+fn finding(output: &str, target: &str) -> String {
     let lines: Vec<&str> = output.lines().collect();
     let panic = lines.iter().position(|line| line.contains("panicked at"));
-    let error = lines.iter().find(|line| line.contains("ERROR: "));
+    let error = lines.iter().find(|line| line.contains("ERROR: ") || line.starts_with("error"));
     let what = match (panic, error) {
         (Some(at), _) => lines.iter().skip(at).take(2).copied().collect::<Vec<_>>().join("\n  "),
         (None, Some(error)) => (*error).to_owned(),
         (None, None) => "it ended without a word".to_owned(),
     };
     match lines.iter().find_map(|line| line.split("Test unit written to ").nth(1)) {
-        Some(input) => format!("{what}\n  again: {} {input}", binary.display()),
+        Some(input) => format!("{what}\n  again: RUSTC_BOOTSTRAP=1 cargo fuzz run {target} {input}"),
         None => what,
     }
 }
@@ -198,15 +150,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_statistics_are_read() {
+    fn what_was_run_is_read_from_the_last_line_and_nothing_is_not_a_run() {
         let output = "\
 #2\tINITED cov: 29 ft: 82 corp: 1/92Kb exec/s: 0 rss: 61Mb
 #271005\tDONE   cov: 4410 ft: 9597 corp: 998/260Kb lim: 16668 exec/s: 30111 rss: 480Mb
-stat::number_of_executed_units: 271005
-stat::average_exec_per_sec:     30111
 ";
-        assert_eq!(Stats::of(output), Some(Stats { runs: 271_005, per_second: 30_111, corpus: 998 }));
-        assert_eq!(Stats::of("INITED"), None);
+        assert!(done(output).unwrap().starts_with("271005\tDONE "));
+        assert_eq!(done("#2\tINITED"), None);
+        assert_eq!(done("#0\tDONE   cov: 0"), None);
     }
 
     #[test]
@@ -219,11 +170,11 @@ planted
 artifact_prefix='a/'; Test unit written to a/crash-12
 ";
         assert_eq!(
-            finding(output, Path::new("bin")),
-            "thread '<unnamed>' (1) panicked at src/wire.rs:12:5:\n  planted\n  again: bin a/crash-12"
+            finding(output, "records"),
+            "thread '<unnamed>' (1) panicked at src/wire.rs:12:5:\n  planted\n  again: RUSTC_BOOTSTRAP=1 cargo fuzz run records a/crash-12"
         );
         assert_eq!(
-            finding("==1== ERROR: libFuzzer: timeout\n", Path::new("bin")),
+            finding("==1== ERROR: libFuzzer: timeout\n", "records"),
             "==1== ERROR: libFuzzer: timeout"
         );
     }

@@ -61,10 +61,9 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     target: String,
-    control: Mutex<Control>,
+    /// Tells tasks that wait when a gate or a count may have changed.
+    control: watch::Sender<Control>,
     stopped: Mutex<Vec<Stopped>>,
-    /// Goes up whenever a gate or a count may have changed.
-    changed: watch::Sender<u64>,
 }
 
 impl Proxy {
@@ -87,9 +86,8 @@ impl Proxy {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             target: target.into(),
-            control: Mutex::default(),
+            control: watch::Sender::default(),
             stopped: Mutex::default(),
-            changed: watch::Sender::new(0),
         });
         let serving = shared.clone();
         let task = tokio::spawn(accept(listener, serving));
@@ -103,49 +101,50 @@ impl Proxy {
 
     /// Has something go wrong: see [`Fault`]. Moments that are over do not count.
     pub fn inject(&self, fault: Fault) -> FaultId {
-        self.shared.control().inject(fault)
+        self.shared.with(|control| control.inject(fault))
     }
 
     /// How often a fault has struck, 0 or 1; 0 after it was taken back.
     pub fn struck(&self, fault: FaultId) -> u64 {
-        self.shared.control().struck(fault)
+        self.shared.control.borrow().struck(fault)
     }
 
     /// Waits until a fault has struck a connection.
     pub async fn has_struck(&self, fault: FaultId) {
         // The sender lives as long as this does.
-        let _ = self.shared.changed.subscribe().wait_for(|_| self.struck(fault) > 0).await;
+        let _ = self.shared.control.subscribe().wait_for(|control| control.struck(fault) > 0).await;
     }
 
     /// Takes all faults back; what they have done stays.
     pub fn clear_faults(&self) {
-        self.shared.control().clear();
+        self.shared.with(Control::clear);
     }
 
     /// Lets frozen connections and stopped processes go on.
     pub fn thaw(&self) {
         self.shared.stopped().clear();
-        self.shared.control().thaw();
-        self.shared.has_changed();
+        self.shared.control.send_modify(Control::thaw);
     }
 
     /// The number of connections open.
     pub fn open_connections(&self) -> usize {
-        self.shared.control().open_connections()
+        self.shared.control.borrow().open_connections()
     }
 }
 
 impl Shared {
-    fn control(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes what no task waits for.
+    fn with<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
+        let mut result = None;
+        self.control.send_if_modified(|control| {
+            result = Some(change(control));
+            false
+        });
+        result.expect("the closure runs once")
     }
 
     fn stopped(&self) -> MutexGuard<'_, Vec<Stopped>> {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn has_changed(&self) {
-        self.changed.send_modify(|changes| *changes += 1);
     }
 }
 
@@ -170,7 +169,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         let _ = client.set_zero_linger();
         return;
     };
-    let id = shared.control().connected();
+    let id = shared.with(Control::connected);
     let connection = Listed { id, shared: &shared };
     let _ = (client.set_nodelay(true), broker.set_nodelay(true));
     {
@@ -180,14 +179,14 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         let to_client = connection.pump(Direction::ToClient, from_broker, to_client);
         // One side may end long before the other; an error ends both.
         let both = async { tokio::try_join!(to_broker, to_client) };
-        let (both, ended) = (pin!(both), pin!(connection.ended()));
+        let (both, ended) = (pin!(both), pin!(connection.gate_is(|gate| gate.end.is_some())));
         tokio::select! {
             biased;
-            () = ended => {}
+            _ = ended => {}
             _ = both => {}
         }
     }
-    match connection.gate().end {
+    match connection.gate_is(|_| true).await.end {
         Some(Action::Reset) => {
             let _ = (client.set_zero_linger(), broker.set_zero_linger());
         }
@@ -212,19 +211,11 @@ struct Listed<'a> {
 }
 
 impl Listed<'_> {
-    fn gate(&self) -> Gate {
-        self.shared.control().gate(self.id)
-    }
-
-    async fn ended(&self) {
-        let mut changes = self.shared.changed.subscribe();
-        let _ = changes.wait_for(|_| self.gate().end.is_some()).await;
-    }
-
-    /// Waits until a direction may pass bytes on.
-    async fn opened(&self, direction: Direction) {
-        let mut changes = self.shared.changed.subscribe();
-        let _ = changes.wait_for(|_| !self.gate().is_shut(direction)).await;
+    /// Waits until the connection's gate is as wanted.
+    async fn gate_is(&self, is_wanted: impl Fn(Gate) -> bool) -> Gate {
+        let mut control = self.shared.control.subscribe();
+        let _ = control.wait_for(|control| is_wanted(control.gate(self.id))).await;
+        self.shared.control.borrow().gate(self.id)
     }
 
     async fn pump(
@@ -235,9 +226,9 @@ impl Listed<'_> {
     ) -> io::Result<()> {
         let mut waiting = BytesMut::with_capacity(BUFFER);
         loop {
-            self.opened(direction).await;
-            let look = self.shared.control().look(self.id, direction, &waiting);
-            let Look { pass, actions } = look;
+            self.gate_is(|gate| !gate.is_shut(direction)).await;
+            let look = |control: &mut Control| control.look(self.id, direction, &waiting);
+            let Look { pass, actions } = self.shared.with(look);
             if pass == 0 && actions.is_empty() {
                 waiting.reserve(BUFFER);
                 if read.read_buf(&mut waiting).await? == 0 {
@@ -253,15 +244,14 @@ impl Listed<'_> {
                     let stopped = process.stop().await?;
                     self.shared.stopped().push(stopped);
                 }
-                self.shared.control().happened(self.id, action);
+                self.shared.control.send_modify(|control| control.happened(self.id, action));
             }
-            self.shared.has_changed();
         }
     }
 }
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        self.shared.control().disconnected(self.id);
+        self.shared.with(|control| control.disconnected(self.id));
     }
 }

@@ -154,7 +154,7 @@ fn strike(faults: &mut [Injected], moments: &[Moment]) -> Vec<Action> {
     for Injected { fault, has_struck, .. } in faults {
         if !*has_struck && moments.contains(&fault.moment) {
             *has_struck = true;
-            actions.extend_from_slice(&fault.actions);
+            actions.push(fault.action);
         }
     }
     actions

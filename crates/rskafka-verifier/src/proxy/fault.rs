@@ -45,22 +45,16 @@ pub enum Action {
 }
 
 /// Something that goes wrong with one connection, the first one that comes to the moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 #[must_use = "nothing happens until it is injected"]
 pub struct Fault {
     pub(super) moment: Moment,
-    pub(super) actions: Vec<Action>,
+    pub(super) action: Action,
 }
 
 impl Fault {
     /// `action` happens at `moment`, the first time it comes.
     pub fn at(moment: Moment, action: Action) -> Self {
-        Self { moment, actions: vec![action] }
-    }
-
-    /// Another action, after those that it has.
-    pub fn and(mut self, action: Action) -> Self {
-        self.actions.push(action);
-        self
+        Self { moment, action }
     }
 }
