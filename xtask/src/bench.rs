@@ -60,7 +60,7 @@ pub(crate) fn command(options: Options) -> Result<()> {
         let benches = criterion::run()?;
         docs::write(&machine, &rows, &benches)?;
     }
-    let missed: Vec<&str> = rows.iter().filter(|row| !row.is_held()).map(|row| row.name.as_str()).collect();
+    let missed: Vec<&str> = rows.iter().filter(|row| !row.is_held).map(|row| row.name.as_str()).collect();
     if missed.is_empty() {
         say!("all {} limits are held", rows.len());
     } else {

@@ -32,7 +32,7 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// What a demo is to do; the command line has all of it.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
     /// `HOST:PORT[,HOST:PORT]`; a cluster of three brokers is embedded if not given.
     #[arg(long, value_delimiter = ',')]
@@ -49,18 +49,6 @@ pub struct Options {
     /// Whether progress is shown on standard error.
     #[arg(skip = true)]
     pub show_progress: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            bootstrap: Vec::new(),
-            replication_factor: None,
-            records: RECORDS,
-            report: None,
-            show_progress: false,
-        }
-    }
 }
 
 /// The demo was ended before it was done.

@@ -123,17 +123,9 @@ impl Figure {
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: String,
-    /// What, and what it is compared with.
-    what: String,
-    /// The medians in ns for each record, of the subject and of the baseline.
-    ns: Option<(f64, f64)>,
-    measured: String,
-    limit: String,
-    /// What was measured as a share of the limit.
-    share: f64,
-    /// The quartiles, and the instructions where they were counted.
-    spread: String,
-    decided_by: &'static str,
+    pub(super) is_held: bool,
+    /// Those of a table with the heads [`HEADS`].
+    pub(super) cells: [String; 8],
 }
 
 impl Row {
@@ -155,56 +147,33 @@ impl Row {
         };
         let times = if samples.times == 1.0 { String::new() } else { format!("{} x ", samples.times) };
         let (what, baseline_is) = (&samples.what, &samples.baseline_is);
-        Self {
-            name: samples.name.clone(),
-            what: match samples.per_record_ns {
-                None => format!("{what} / {baseline_is}"),
-                Some(_) => format!("{what}, above {times}{baseline_is}, each record"),
-            },
-            ns: Some((median(|pair| pair.0), median(|pair| pair.1))),
-            measured: samples.say(figure.median),
-            limit: samples.say(limit),
-            share: decisive / limit,
-            spread,
-            decided_by,
-        }
+        let what = match samples.per_record_ns {
+            None => format!("{what} / {baseline_is}"),
+            Some(_) => format!("{what}, above {times}{baseline_is}, each record"),
+        };
+        let share = decisive / limit;
+        let [subject, baseline] = [median(|pair| pair.0), median(|pair| pair.1)].map(|ns| format!("{ns:.1}"));
+        let (measured, limit) = (samples.say(figure.median), samples.say(limit));
+        let cells = [what, subject, baseline, measured, limit, format!("{share:.2}"), spread];
+        Self::new(samples.name.clone(), share <= 1.0, decided_by, cells)
     }
 
     /// Of a count that must not grow with the records.
     pub(super) fn of_counts(name: String, what: String, (few, many): (u64, u64)) -> Self {
-        Self {
-            name,
-            what,
-            ns: None,
-            measured: format!("{many}"),
-            limit: format!("{few}"),
-            share: if many <= few { 0.0 } else { f64::INFINITY },
-            spread: String::new(),
-            decided_by: "count",
-        }
+        let none = String::new;
+        let cells = [what, none(), none(), many.to_string(), few.to_string(), none(), none()];
+        Self::new(name, many <= few, "count", cells)
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.share <= 1.0
-    }
-
-    /// The cells of a table.
-    pub(super) fn cells(&self) -> [String; 8] {
-        let ns = |side: fn((f64, f64)) -> f64| self.ns.map_or(String::new(), |ns| format!("{:.1}", side(ns)));
-        [
-            self.what.clone(),
-            ns(|ns| ns.0),
-            ns(|ns| ns.1),
-            self.measured.clone(),
-            self.limit.clone(),
-            if self.ns.is_some() { format!("{:.2}", self.share) } else { String::new() },
-            self.spread.clone(),
-            format!("{} ({})", if self.is_held() { "held" } else { "MISSED" }, self.decided_by),
-        ]
+    fn new(name: String, is_held: bool, decided_by: &'static str, cells: [String; 7]) -> Self {
+        let verdict = format!("{} ({decided_by})", if is_held { "held" } else { "MISSED" });
+        let [what, ns, baseline, measured, limit, share, spread] = cells;
+        let cells = [what, ns, baseline, measured, limit, share, spread, verdict];
+        Self { name, is_held, cells }
     }
 }
 
-/// The heads of [`Row::cells`].
+/// What stands above the cells of a [`Row`].
 pub(super) const HEADS: [&str; 8] =
     ["what", "ns/record", "baseline", "measured", "limit", "of the limit", "quartiles", "verdict"];
 
@@ -212,10 +181,10 @@ pub(super) const HEADS: [&str; 8] =
 pub(super) fn table(rows: &[Row]) -> String {
     let mut table = String::new();
     for row in rows {
-        let [what, ns, baseline, measured, limit, share, spread, verdict] = row.cells();
+        let [what, ns, baseline, measured, limit, share, spread, verdict] = &row.cells;
         let _ = writeln!(table, "{:<22} {verdict}: {measured} of {limit}", row.name);
         let _ = writeln!(table, "    {what}");
-        if row.ns.is_some() {
+        if !ns.is_empty() {
             let _ = writeln!(
                 table,
                 "    {share} of the limit, quartiles {spread}; {ns} ns/record, baseline {baseline}"
@@ -243,7 +212,9 @@ mod tests {
 
     fn verdict(samples: &Samples, instructions: Option<Instructions>) -> (bool, &'static str) {
         let row = Row::of_samples(samples, instructions);
-        (row.is_held(), row.decided_by)
+        let deciders = ["time", "time, in doubt", "instructions"];
+        let decider = deciders.into_iter().find(|decider| row.cells[7].ends_with(&format!(" ({decider})")));
+        (row.is_held, decider.unwrap())
     }
 
     #[test]
@@ -284,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_allocation_for_each_record_is_found() {
-        let held = |counts| Row::of_counts(String::new(), String::new(), counts).is_held();
+        let held = |counts| Row::of_counts(String::new(), String::new(), counts).is_held;
         assert!(held((1, 1)));
         assert!(!held((1, 1000)));
     }

@@ -19,7 +19,7 @@ pub(super) fn write(machine: &Machine, rows: &[Row], benches: &[Bench]) -> Resul
     let mut text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     for (section, content) in [
         ("machine", format!("{machine}.\n")),
-        ("limits", table(&HEADS.map(str::to_owned), rows.iter().map(|row| row.cells().to_vec()))),
+        ("limits", table(&HEADS.map(str::to_owned), rows.iter().map(|row| row.cells.to_vec()))),
         ("records", by(&group(benches, "records"), "", |bench| &bench.value, |bench| time(bench.ns))),
         ("drawing", drawing(benches)),
         ("codecs", by(&codecs(benches), "codec", |bench| &bench.group, speed)),

@@ -9,13 +9,9 @@ use anyhow::{Result, ensure};
 
 use crate::workspace::{self, Dependency, Package};
 
-struct Rule {
-    package: &'static str,
-    /// The packages of this workspace that it may use.
-    may_use: &'static [&'static str],
-    /// What it must know nothing of: a crate, or a crate's feature as `crate/feature`.
-    must_not_use: &'static [&'static str],
-}
+/// A package, those of this workspace that it may use, and what it must know nothing of: a crate, or a crate's feature
+/// as `crate/feature`.
+type Rule = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 const SOCKETS: &[&str] =
     &["tokio/net", "tokio/full", "tokio-rustls", "rustls", "tokio-socks", "socket2", "mio"];
@@ -25,34 +21,21 @@ const IO: &[&str] =
     &["tokio", "tokio-util", "futures", "rustls", "tokio-rustls", "tokio-socks", "socket2", "mio", "time"];
 
 const RULES: &[Rule] = &[
-    Rule { package: "rskafka-protocol", may_use: &[], must_not_use: IO },
-    Rule { package: "rskafka-transport", may_use: &["rskafka-protocol"], must_not_use: &[] },
-    Rule {
-        package: "rskafka-cluster",
-        may_use: &["rskafka-protocol", "rskafka-transport"],
-        must_not_use: SOCKETS,
-    },
-    Rule {
-        package: "rskafka-client",
-        may_use: &["rskafka-protocol", "rskafka-transport", "rskafka-cluster"],
-        must_not_use: SOCKETS,
-    },
-    Rule {
-        package: "rskafka",
-        may_use: &[
-            "rskafka-protocol",
-            "rskafka-transport",
-            "rskafka-cluster",
-            "rskafka-client",
-            "rskafka-fake",
-        ],
-        must_not_use: SOCKETS,
-    },
-    Rule { package: "rskafka-fake", may_use: &["rskafka-protocol"], must_not_use: &[] },
-    Rule { package: "rskafka-fuzz", may_use: &["rskafka-protocol"], must_not_use: &[] },
-    Rule { package: "rskafka-verifier", may_use: &["rskafka", "rskafka-fake"], must_not_use: &[] },
-    Rule { package: "xtask", may_use: &[], must_not_use: &[] },
+    (PROTOCOL, &[], IO),
+    (TRANSPORT, &[PROTOCOL], &[]),
+    (CLUSTER, &[PROTOCOL, TRANSPORT], SOCKETS),
+    ("rskafka-client", &[PROTOCOL, TRANSPORT, CLUSTER], SOCKETS),
+    ("rskafka", &[PROTOCOL, TRANSPORT, CLUSTER, "rskafka-client", FAKE], SOCKETS),
+    (FAKE, &[PROTOCOL], &[]),
+    ("rskafka-fuzz", &[PROTOCOL], &[]),
+    ("rskafka-verifier", &["rskafka", FAKE], &[]),
+    ("xtask", &[], &[]),
 ];
+
+const PROTOCOL: &str = "rskafka-protocol";
+const TRANSPORT: &str = "rskafka-transport";
+const CLUSTER: &str = "rskafka-cluster";
+const FAKE: &str = "rskafka-fake";
 
 const CLIENT: &str = "crates/rskafka-client/src";
 
@@ -78,21 +61,18 @@ fn violations(packages: &[Package]) -> Vec<String> {
     let mut violations = Vec::new();
     for package in packages {
         let name = &package.name;
-        let Some(rule) = RULES.iter().find(|rule| rule.package == name) else {
+        let Some((_, may_use, must_not_use)) = RULES.iter().find(|(package, ..)| package == name) else {
             violations.push(format!("{name} has no rule: add it to the table in directions.rs"));
             continue;
         };
         let compiled_in = |dependency: &&Dependency| dependency.kind.as_deref() != Some("dev");
         for dependency in package.dependencies.iter().filter(compiled_in) {
             let uses = &dependency.name;
-            if packages.iter().any(|package| package.name == *uses) && !rule.may_use.contains(&uses.as_str())
-            {
+            if packages.iter().any(|package| package.name == *uses) && !may_use.contains(&uses.as_str()) {
                 violations.push(format!("{name} may not use {uses}"));
             }
             let features = dependency.features.iter().map(|feature| format!("{uses}/{feature}"));
-            for used in
-                features.chain([uses.clone()]).filter(|used| rule.must_not_use.contains(&used.as_str()))
-            {
+            for used in features.chain([uses.clone()]).filter(|used| must_not_use.contains(&used.as_str())) {
                 violations.push(format!("{name} must not know {used}"));
             }
         }

@@ -19,18 +19,10 @@ pub(crate) struct Levels {
 
 struct Row {
     level: String,
-    outcome: Result<Summary>,
+    /// One that came to no result counts as a failed test.
+    summary: Summary,
+    failure: Option<String>,
     took: Duration,
-}
-
-impl Row {
-    fn failure(&self) -> Option<String> {
-        match &self.outcome {
-            Err(error) => Some(format!("{error:#}")),
-            Ok(Summary { failed: 0, .. }) => None,
-            Ok(summary) => Some(format!("{} of {} failed", summary.failed, summary.passed + summary.failed)),
-        }
-    }
 }
 
 impl Levels {
@@ -53,9 +45,16 @@ impl Levels {
             _ => Ok(summary),
         });
         drop(step);
-        let row = Row { level: level.to_owned(), outcome, took: since.elapsed() };
+        let (summary, failure) = match outcome {
+            Ok(summary @ Summary { passed, failed: 1.., .. }) => {
+                (summary, Some(format!("{} of {} failed", summary.failed, passed + summary.failed)))
+            }
+            Ok(summary) => (summary, None),
+            Err(error) => (Summary { failed: 1, ..Summary::default() }, Some(format!("{error:#}"))),
+        };
+        let row = Row { level: level.to_owned(), summary, failure, took: since.elapsed() };
         say!("{}", line(&row, 0).trim_end());
-        if let Some(failure) = row.failure() {
+        if let Some(failure) = &row.failure {
             note!("{level}: {failure}");
         }
         self.rows.push(row);
@@ -72,30 +71,22 @@ impl Levels {
         table
     }
 
-    /// The sum of all levels. One that came to no result counts as a failed test.
+    /// The sum of all levels.
     pub(crate) fn total(&self) -> Summary {
         let mut total = Summary::default();
-        for row in &self.rows {
-            total += match row.outcome {
-                Ok(summary) => summary,
-                Err(_) => Summary { failed: 1, ..Summary::default() },
-            };
-        }
+        self.rows.iter().for_each(|row| total += row.summary);
         total
     }
 
     /// What failed, and why.
     pub(crate) fn failed(&self) -> Vec<String> {
-        let failed = |row: &Row| row.failure().map(|failure| format!("{} ({failure})", row.level));
+        let failed = |row: &Row| row.failure.as_ref().map(|failure| format!("{} ({failure})", row.level));
         self.rows.iter().filter_map(failed).collect()
     }
 }
 
 fn line(row: &Row, width: usize) -> String {
-    let tests = match (&row.outcome, row.failure()) {
-        (Ok(summary), None) => summary.ran().to_string(),
-        _ => "FAILED".to_owned(),
-    };
+    let tests = if row.failure.is_none() { row.summary.ran().to_string() } else { "FAILED".to_owned() };
     format!("{:<width$}  {tests:>7}  {:>7.1}\n", row.level, row.took.as_secs_f64())
 }
 
