@@ -40,6 +40,7 @@ pub(crate) fn command(Flags { target, seconds }: &Flags) -> Result<()> {
 /// Runs `targets` one after the other, for `seconds` in all.
 fn run(targets: &[String], seconds: u64) -> Result<()> {
     find_compiler()?;
+    children::succeed(&mut cargo_fuzz("build")?, "the fuzz targets do not build")?;
     write_seeds()?;
     let shares: u64 = targets.iter().map(|target| share(target)).sum();
     let mut failed = Vec::new();
@@ -78,6 +79,10 @@ fn folder() -> PathBuf {
     workspace::root().join("fuzz")
 }
 
+fn target_dir() -> PathBuf {
+    workspace::target_dir().join("fuzz")
+}
+
 fn find_compiler() -> Result<()> {
     let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
     let found = Command::new(&compiler).arg("--version").output().is_ok_and(|output| output.status.success());
@@ -96,25 +101,30 @@ fn write_seeds() -> Result<()> {
     children::succeed(&mut cargo, "the seeds are not complete, or one of them is a finding")
 }
 
-/// Builds one target and runs it; gives its row.
+/// `cargo fuzz COMMAND`.
+fn cargo_fuzz(command: &str) -> Result<Command> {
+    let mut cargo = tools::cargo("fuzz")?;
+    cargo.args([command, "--fuzz-dir"]).arg(folder()).arg("--target-dir").arg(target_dir());
+    // The sanitizers' flags are not stable; nothing in the code needs another compiler.
+    cargo.env("RUSTC_BOOTSTRAP", "1");
+    Ok(cargo)
+}
+
+/// Runs one target; gives its row.
 fn fuzz(target: &str, seconds: u64) -> Result<String> {
     let step = Step::start(format!("fuzz {target} for {seconds} s"));
-    let target_dir = workspace::target_dir().join("fuzz");
-    let (corpus, logs) = (folder().join("corpus").join(target), target_dir.join("logs"));
+    let (corpus, logs) = (folder().join("corpus").join(target), target_dir().join("logs"));
     for folder in [&corpus, &logs] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let log = logs.join(format!("{target}.log"));
-    let mut cargo = tools::cargo("fuzz")?;
-    cargo.args(["run", "--fuzz-dir"]).arg(folder()).arg("--target-dir").arg(&target_dir);
+    let mut cargo = cargo_fuzz("run")?;
     cargo.arg(target).arg(&corpus).arg(seeds().join(target)).arg("--");
     cargo.arg(format!("-max_total_time={seconds}")).args(["-timeout=10", "-malloc_limit_mb=256"]);
     // The seeds are whole messages, so there is no need to begin with short inputs.
     cargo.arg("-len_control=0");
     // Leaks are looked for with ptrace, which containers forbid.
-    cargo.env("ASAN_OPTIONS", "detect_leaks=0");
-    // The sanitizers' flags are not stable; nothing in the code needs another compiler.
-    cargo.env("RUSTC_BOOTSTRAP", "1").stderr(File::create(&log)?);
+    cargo.env("ASAN_OPTIONS", "detect_leaks=0").stderr(File::create(&log)?);
     let status = children::run(&mut cargo)?;
     let output = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     ensure!(status.success(), "{}\n  see {}", finding(&output, target), log.display());

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use rskafka::client::Client;
 use rskafka::fake::{FakeCluster, FakeClusterExt};
-use rskafka_verifier::sim::{Live, LiveOutcome, Wrong};
+use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka_fake::Fault;
+use rskafka_verifier::sim::{Finding, Live, LiveOutcome, Wrong};
 
 use self::bug::Bug;
 
-async fn live(bug: Option<Bug>) -> LiveOutcome {
+async fn live(prepare: impl FnOnce(&FakeCluster)) -> LiveOutcome {
     let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
     cluster.create_topic("wal", 2, 3).unwrap();
-    bug.into_iter().for_each(|bug| bug.plant(&cluster));
+    prepare(&cluster);
     let env = cluster.env_builder().random_seed(1).build();
     let client = Client::builder(cluster.bootstrap_servers()).env(env);
     let live = Live {
@@ -28,7 +30,7 @@ async fn live(bug: Option<Bug>) -> LiveOutcome {
 
 #[tokio::test(start_paused = true)]
 async fn an_honest_cluster_has_no_findings() {
-    let outcome = live(None).await;
+    let outcome = live(|_| {}).await;
     assert_eq!(outcome.findings, []);
     assert!(outcome.acknowledged > 200 && outcome.unknown == 0, "{outcome:?}");
     assert!(outcome.read >= outcome.acknowledged && outcome.read <= outcome.sent, "{outcome:?}");
@@ -43,8 +45,22 @@ async fn what_a_dishonest_cluster_does_is_found() {
         (Bug::AnswersWrongOffset, Wrong::Misplaced),
         (Bug::FlipsBit, Wrong::Corrupted),
     ] {
-        let outcome = live(Some(bug)).await;
+        let outcome = live(|cluster| bug.plant(cluster)).await;
         let found: Vec<Wrong> = outcome.findings.iter().map(|finding| finding.wrong).collect();
         assert!(found.contains(&wrong), "{bug:?}: {found:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_does_not_come_to_the_end_is_found() {
+    let outcome = live(|cluster| {
+        cluster.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::FETCH).always());
+    });
+    let outcome = outcome.await;
+    let overdue = |reader: &str| {
+        let is_of = |finding: &&Finding| finding.wrong == Wrong::Overdue && finding.what.starts_with(reader);
+        outcome.findings.iter().filter(is_of).count()
+    };
+    assert_eq!((overdue("the reader of"), overdue("the last reader of")), (2, 2), "{outcome:?}");
+    assert!(outcome.findings.iter().any(|finding| finding.wrong == Wrong::Lost));
 }

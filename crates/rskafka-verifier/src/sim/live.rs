@@ -4,22 +4,23 @@
 //! Invariant: the rules are told what the client said; nothing is sent again, and a reader goes on where the last
 //! record ended. Where a log ends is asked after the last append, so that no reader decides it by itself.
 
-use std::ops::{Range, RangeInclusive};
+mod actor;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rskafka::client::error::{Error, ErrorKind, Outcome};
-use rskafka::client::{Client, ClientBuilder, OffsetAt, PartitionClient, Produce, Produced};
-use rskafka::record::{Record, RecordAndOffset};
-use sha2::{Digest as _, Sha256};
+use rskafka::client::error::{Error, Outcome};
+use rskafka::client::{Client, ClientBuilder, OffsetAt, Produced};
+use rskafka::record::RecordAndOffset;
 use time::OffsetDateTime;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::drop::{Dropped, dropped_after};
+use self::actor::Actor;
+pub(crate) use self::actor::Followed;
+use self::actor::end_of;
 use super::rules::{Fate, Finding, Findings, Place, Rules, Wrong};
 use super::value::{Id, Value, size};
 use crate::progress::Counter;
@@ -28,10 +29,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// How late a call may return on a machine that does much else.
 const SLACK: Duration = Duration::from_secs(1);
-const WHOLE: i32 = 1 << 20;
-const PAUSE: Duration = Duration::from_millis(20);
-/// How long it may take after the last append until there is a record or the log's end.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is to be done with a cluster.
 #[derive(Debug)]
@@ -99,8 +96,6 @@ pub(crate) struct Load {
     /// Records for each partition, at most.
     records: u32,
     duration: Duration,
-    per_call: RangeInclusive<u32>,
-    in_flight: RangeInclusive<usize>,
     /// The longest that a produce or any other call may take.
     timeout: Duration,
     /// Whether calls are dropped, fetches are of any size, and failures are what is expected.
@@ -109,14 +104,12 @@ pub(crate) struct Load {
 
 impl Load {
     fn rough(duration: Duration) -> Self {
-        let (per_call, in_flight) = (1..=3, 1..=8);
-        Self { records: u32::MAX, duration, per_call, in_flight, timeout: TIMEOUT, is_rough: true }
+        Self { records: u32::MAX, duration, timeout: TIMEOUT, is_rough: true }
     }
 
     /// This many records in large calls; the first failure ends the writing.
     pub(crate) fn steady(records: u32, timeout: Duration) -> Self {
-        let (per_call, in_flight) = (1_000..=1_000, 16..=16);
-        Self { records, duration: Duration::MAX, per_call, in_flight, timeout, is_rough: false }
+        Self { records, duration: Duration::MAX, timeout, is_rough: false }
     }
 }
 
@@ -131,19 +124,6 @@ pub(crate) struct Stage {
     /// What was acknowledged.
     pub(crate) appended: Counter,
     pub(crate) read: Counter,
-}
-
-/// What was written to a partition and read from it.
-#[derive(Debug, Default)]
-pub(crate) struct Followed {
-    /// SHA-256 of all values in the order of the calls, each followed by a line feed.
-    pub(crate) digest: Sha256,
-    /// How long each call took, in ascending order.
-    pub(crate) latencies: Vec<Duration>,
-    /// From the start to the last acknowledgement, and to the last record.
-    pub(crate) elapsed: [Duration; 2],
-    /// The first append that failed.
-    pub(crate) failure: Option<Error>,
 }
 
 impl Stage {
@@ -263,154 +243,5 @@ impl Stage {
             self.rules(partition).add(Wrong::Overdue, what);
         }
         (result, took)
-    }
-}
-
-/// Writes to a partition, or follows it.
-struct Actor {
-    log: PartitionClient,
-    partition: usize,
-    random: fastrand::Rng,
-    stage: Arc<Stage>,
-}
-
-/// How long a call took, and how it ended; `None` if it was dropped.
-type Ended = (Duration, Option<Result<Produced, Error>>);
-
-impl Actor {
-    /// Produce calls in the order of their records, several at a time.
-    async fn write(mut self) -> Followed {
-        let stage = self.stage.clone();
-        let Load { records, duration, per_call, in_flight, is_rough, .. } = &stage.load;
-        let since = Instant::now();
-        let mut followed = Followed::default();
-        let (mut next, mut calls) = (0, JoinSet::new());
-        while next < *records && since.elapsed() < *duration && (*is_rough || followed.failure.is_none()) {
-            let first = next;
-            next = records.min(&next.saturating_add(self.random.u32(per_call.clone()))).to_owned();
-            self.call(&mut calls, &mut followed.digest, first..next);
-            let most = self.random.usize(in_flight.clone());
-            while calls.len() >= most
-                && let Some(ended) = calls.join_next().await
-            {
-                followed.note(ended.ok());
-            }
-            if *is_rough && self.random.u8(..20) == 0 {
-                tokio::time::sleep(Duration::from_millis(self.random.u64(..50))).await;
-            }
-        }
-        while let Some(ended) = calls.join_next().await {
-            followed.note(ended.ok());
-        }
-        followed.latencies.sort_unstable();
-        followed.elapsed[0] = since.elapsed();
-        followed
-    }
-
-    /// Takes the batch's place in line at once; only its end is awaited in a task.
-    fn call(&mut self, calls: &mut JoinSet<Ended>, digest: &mut Sha256, numbers: Range<u32>) {
-        let writer = self.partition as u32;
-        let ids: Vec<Id> = numbers.map(|number| Id { writer, number }).collect();
-        let records: Vec<Record> = ids.iter().map(|id| id.record(self.stage.since)).collect();
-        for value in records.iter().filter_map(|record| record.value.as_ref()) {
-            digest.update(value);
-            digest.update(b"\n");
-        }
-        {
-            let mut rules = self.stage.rules(self.partition);
-            ids.iter().for_each(|id| rules.sent(*id));
-        }
-        self.stage.counts().sent += ids.len() as u64;
-        let bytes = records.iter().map(size).sum();
-        let produce: Produce = self.log.produce(records);
-        let dropped = if self.stage.load.is_rough { dropped_after(&mut self.random) } else { None };
-        let produce = Dropped::new(Box::pin(produce), dropped);
-        let (stage, partition) = (self.stage.clone(), self.partition);
-        calls.spawn(async move {
-            let (result, took) = stage.timed(partition, stage.load.timeout, produce).await;
-            stage.settle(&ids, result.as_ref());
-            if let Some(Ok(_)) = &result {
-                stage.appended.add(ids.len(), bytes);
-            }
-            (took, result)
-        });
-    }
-
-    /// Reads while the log grows, and once beyond its end, where nothing should be; gives how long it took to the last record.
-    async fn follow(mut self, name: &str, end: watch::Receiver<Option<i64>>) -> Duration {
-        let name = format!("{name} of partition {}", self.partition);
-        let since = Instant::now();
-        let (mut next, mut last) = (0, since);
-        let mut is_alive = since;
-        loop {
-            // Looked at before the fetch, so that its whole wait lies after the last append.
-            let end = *end.borrow();
-            let is_rough = self.stage.load.is_rough;
-            let max_bytes = if is_rough { [2, 500, 5_000, WHOLE][self.random.usize(..4)] } else { WHOLE };
-            let wait_ms = if is_rough { self.random.u64(0..500) } else { 300 };
-            let fetch = Box::pin(self.log.fetch_records(next, 1..max_bytes, wait_ms as i32));
-            let fetch = Dropped::new(fetch, if is_rough { dropped_after(&mut self.random) } else { None });
-            let limit = self.stage.load.timeout + Duration::from_millis(wait_ms);
-            let mut failure = None;
-            match self.stage.timed(self.partition, limit, fetch).await.0 {
-                None => {}
-                Some(Ok((records, _))) => {
-                    if !records.is_empty() {
-                        next = self.stage.take(self.partition, &name, next, &records);
-                        last = Instant::now();
-                    } else if end.is_some_and(|end| next >= end) {
-                        return last - since;
-                    }
-                }
-                Some(Err(error)) => {
-                    if let Some(wrong) = wrong(&error) {
-                        let what = format!("{name} at offset {next}: {error:?}");
-                        self.stage.rules(self.partition).add(wrong, what);
-                        return last - since;
-                    }
-                    failure = Some(error);
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-            match end {
-                None => is_alive = Instant::now(),
-                Some(end) if is_alive.max(last).elapsed() > PATIENCE => {
-                    let what = format!("{name} came to offset {next} of {end} ({failure:?})");
-                    self.stage.rules(self.partition).add(Wrong::Overdue, what);
-                    return last - since;
-                }
-                Some(_) => {}
-            }
-        }
-    }
-}
-
-impl Followed {
-    fn note(&mut self, ended: Option<Ended>) {
-        let Some((took, result)) = ended else { return };
-        self.latencies.push(took);
-        if let Some(Err(error)) = result {
-            self.failure.get_or_insert(error);
-        }
-    }
-}
-
-/// Where a log ends; what went wrong may still be ending.
-async fn end_of(log: &PartitionClient) -> Result<i64> {
-    let since = Instant::now();
-    loop {
-        match log.get_offset(OffsetAt::Latest).await {
-            Err(_) if since.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
-            end => return Ok(end?.offset),
-        }
-    }
-}
-
-/// What a reader's error shows, if it is not that a broker could not be asked.
-fn wrong(error: &Error) -> Option<Wrong> {
-    match error.kind() {
-        ErrorKind::OffsetOutOfRange { .. } => Some(Wrong::Lost),
-        ErrorKind::CorruptBatch { .. } | ErrorKind::InvalidArgument(_) => Some(Wrong::Corrupted),
-        _ => None,
     }
 }
