@@ -1,4 +1,4 @@
-//! The attempts of one call: counts them, remembers what they may have done, and makes the error of them.
+//! The attempts of one call: how many, what they may have done, and the error that they end in.
 
 use rskafka_protocol::ApiKey;
 use rskafka_transport::Deadline;
@@ -6,18 +6,21 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
 
-use crate::retry::{Class, Next, Retry};
-use crate::{Backoff, Broker, Error, Failure, Location};
+use crate::{Backoff, Broker, Class, Error, Failure, Location, Retry};
 
 /// The attempts of one call so far.
 #[derive(Debug)]
 pub struct Attempts {
     api: ApiKey,
     location: Location,
-    deadline: Deadline,
-    retry: Retry,
-    count: u32,
-    may_be_applied: bool,
+    /// When the whole call ends.
+    pub(crate) deadline: Deadline,
+    pub(crate) retry: Retry,
+    /// How many were begun.
+    pub(crate) count: u32,
+    /// Whether one that failed may have been applied.
+    pub(crate) may_be_applied: bool,
+    /// What the last one failed with.
     last: Option<Failure>,
 }
 
@@ -34,34 +37,9 @@ impl Attempts {
         debug_span!("call", api = %self.api, topic = topic.as_deref(), partition, broker = Empty)
     }
 
-    /// When the whole call ends.
-    pub fn deadline(&self) -> Deadline {
-        self.deadline
-    }
-
-    /// How many were begun.
-    pub fn count(&self) -> u32 {
-        self.count
-    }
-
-    /// Whether one that failed may have been applied all the same.
-    pub fn may_be_applied(&self) -> bool {
-        self.may_be_applied
-    }
-
-    /// Whether a failure of this class is followed by an attempt at once.
-    pub(crate) fn is_at_once(&self, class: Class) -> bool {
-        self.retry.is_at_once(class)
-    }
-
-    /// Begins an attempt that is of no certain broker.
-    pub(crate) fn count_one(&mut self) {
-        self.count = self.count.saturating_add(1);
-    }
-
     /// Begins an attempt at a broker.
     pub(crate) fn begin(&mut self, broker: &Broker) {
-        self.count_one();
+        self.count += 1;
         self.location.broker = Some(broker.id);
         self.location.endpoint = Some(broker.endpoint.clone());
     }
@@ -86,13 +64,10 @@ impl Attempts {
         random: u64,
     ) -> Result<Instant, Error> {
         self.may_be_applied |= failure.may_be_applied();
-        match self.retry.failed(class, now, self.deadline, random) {
-            Next::Again(moment) => {
-                self.last = Some(failure);
-                Ok(moment)
-            }
-            Next::GiveUp { out_of_time } => Err(self.error(out_of_time, failure)),
-        }
+        let next = self.retry.failed(class, now, self.deadline, random);
+        let Some(moment) = next else { return Err(self.error(class != Class::Lasting, failure)) };
+        self.last = Some(failure);
+        Ok(moment)
     }
 
     fn error(&self, out_of_time: bool, failure: Failure) -> Error {

@@ -42,14 +42,12 @@ struct Inner {
 
 /// A cluster that is not kept by this.
 #[derive(Debug, Clone)]
-pub(crate) struct WeakCluster {
-    inner: Weak<Inner>,
-}
+pub(crate) struct WeakCluster(Weak<Inner>);
 
 impl WeakCluster {
-    /// The cluster, if anybody else still has it.
+    /// The cluster, unless its last handle was dropped.
     pub(crate) fn upgrade(&self) -> Option<Cluster> {
-        self.inner.upgrade().map(|inner| Cluster { inner })
+        self.0.upgrade().map(|inner| Cluster { inner })
     }
 }
 
@@ -131,7 +129,7 @@ impl Cluster {
     }
 
     pub(crate) fn downgrade(&self) -> WeakCluster {
-        WeakCluster { inner: Arc::downgrade(&self.inner) }
+        WeakCluster(Arc::downgrade(&self.inner))
     }
 
     pub(crate) fn shared_config(&self) -> Arc<ClusterConfig> {
@@ -154,7 +152,7 @@ impl Cluster {
         let Some(endpoint) = metadata.asked.clone() else {
             return location;
         };
-        let broker = metadata.brokers().find(|broker| broker.endpoint == endpoint).map(|broker| broker.id);
+        let broker = metadata.broker_at(&endpoint).map(|broker| broker.id);
         Location { broker, endpoint: Some(endpoint), ..location }
     }
 
@@ -189,11 +187,10 @@ impl Cluster {
 
     /// What the connections to each address in use have done, with the broker there, if one is known.
     pub fn stats(&self) -> Vec<(Option<i32>, Endpoint, BrokerStats)> {
-        let ids: BTreeMap<_, _> =
-            self.metadata().brokers().map(|broker| (broker.endpoint.clone(), broker.id)).collect();
-        let addresses = self.lock_addresses();
-        let stats = addresses.values().map(|address| {
-            let id = ids.get(&address.endpoint).copied();
+        let addresses: Vec<_> = self.lock_addresses().values().cloned().collect();
+        let metadata = self.metadata();
+        let stats = addresses.into_iter().map(|address| {
+            let id = metadata.broker_at(&address.endpoint).map(|broker| broker.id);
             (id, address.endpoint.clone(), address.memory.counters().snapshot())
         });
         stats.collect()

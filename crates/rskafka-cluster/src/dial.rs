@@ -98,16 +98,11 @@ impl Dialling {
         let meant_id = meant.as_ref().map(|meant| meant.broker_id);
         let opened =
             Connection::open_after(&self.env, &self.endpoint, config, &self.memory, meant, deadline).await;
-        let connection = match opened {
-            Ok(connection) => connection,
-            Err(source) => {
-                let failure = Failure::Open { source };
-                if failure.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) {
-                    self.cluster()?.begin_again();
-                }
-                return Err(failure);
+        let connection = opened.map_err(|source| Failure::Open { source }).inspect_err(|failure| {
+            if failure.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) {
+                self.cluster.upgrade().iter().for_each(Cluster::begin_again);
             }
-        };
+        })?;
         if connection.identity_check() != IdentityCheck::Confirmed {
             self.check_identity(&connection, meant_id, deadline).await?;
         }
@@ -133,7 +128,7 @@ impl Dialling {
         })?;
         let cluster = self.cluster()?;
         cluster.take_metadata(&refresh::no_topics(), answer, connection)?;
-        let found = cluster.metadata().broker_at(connection.endpoint());
+        let found = cluster.metadata().broker_at(connection.endpoint()).map(|broker| broker.id);
         match (self.broker, found) {
             (Some(expected), Some(found)) if found != expected => {
                 Err(Failure::OtherBroker { expected, found })
@@ -160,19 +155,19 @@ impl Dialling {
         slot: &Weak<Slot>,
         number: u64,
     ) -> Result<Connection, Failure> {
-        let cluster = self.cluster()?;
+        let (cluster, lane) = (self.cluster()?, slot.upgrade());
+        let mut lane = lane.as_deref().map(Slot::lock);
         match &opened {
-            Ok(connection) => watch_end(&cluster, connection, slot.clone()),
-            Err(failure) => cluster.warn_unreachable(&self.endpoint, failure),
-        }
-        if let Some(slot) = slot.upgrade() {
-            match &opened {
-                Ok(connection) => {
-                    if slot.lock().opened(number, connection.clone()) {
-                        self.memory.counters().reconnected();
-                    }
+            Ok(connection) => {
+                watch_end(&cluster, connection, slot.clone());
+                if lane.is_some_and(|mut lane| lane.opened(number, connection.clone())) {
+                    self.memory.counters().reconnected();
                 }
-                Err(_) => slot.lock().failed(number, self.env.now(), self.config.backoff.max),
+            }
+            Err(failure) => {
+                cluster.warn_unreachable(&self.endpoint, failure);
+                let (now, pause) = (self.env.now(), self.config.backoff.max);
+                lane.iter_mut().for_each(|lane| lane.failed(number, now, pause));
             }
         }
         opened

@@ -1,7 +1,7 @@
 //! Why a request to the cluster failed.
 //!
-//! Invariant: every error says what was asked, of which broker, about which topic and partition, and
-//! how often; whether the last attempt may have taken effect can be told from it.
+//! Invariant: every error says what was asked, of which broker, about which topic and partition, how
+//! often, and whether an attempt may have been applied.
 
 use std::fmt;
 use std::time::Duration;
@@ -38,14 +38,13 @@ pub enum Failure {
         /// What went wrong.
         source: CallError,
     },
-    /// A broker answered with an error to what had to be known first: which cluster it belongs to, or who leads
-    /// the partition.
+    /// A broker answered a request for metadata with an error.
     #[snafu(display("the broker answered {code} when asked for metadata"))]
     Metadata {
         /// The answer's error code.
         code: ErrorCode,
     },
-    /// The address belongs to another cluster. Nothing but that was asked of it.
+    /// The address belongs to another cluster. The call's request was not sent there.
     #[snafu(display(
         "the address belongs to another cluster, {found:?} instead of {expected:?}: check the brokers' \
         addresses, and whether a name leads elsewhere now"
@@ -131,7 +130,7 @@ impl Failure {
         matches!(self, Self::Call { source } if !source.was_sent() && source.close_cause().is_some())
     }
 
-    /// Whether the request may have been applied all the same.
+    /// Whether the request may have been applied although it failed.
     pub fn may_be_applied(&self) -> bool {
         match self {
             Self::Code { code, .. } => {
@@ -184,7 +183,7 @@ impl Failure {
         }
     }
 
-    /// Whether a broker does not take the client for who it says it is.
+    /// Whether a broker refused the client's credentials, or none could be had.
     pub fn is_authentication(&self) -> bool {
         match self {
             Self::Open { source } => source.is_authentication(),
@@ -195,7 +194,7 @@ impl Failure {
         }
     }
 
-    /// Whether it was time that ran out.
+    /// Whether the time ran out.
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Open { source } => source.is_timeout(),

@@ -43,7 +43,7 @@ impl Lane {
     /// The connection to a broker's address, dialled if there is none. A new one is known to lead into the
     /// cluster, and not to another broker than `broker`.
     ///
-    /// Cancel safe: a dial that nobody waits for any more goes on.
+    /// Cancel safe: a dial goes on without its caller.
     pub(crate) async fn connection(
         &self,
         cluster: &Cluster,

@@ -29,7 +29,7 @@ pub use lane::Lane;
 pub use learn::Learned;
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
 pub use reach::{Lease, Prepared, Reached, Via};
-pub use retry::{Class, Next, Retry};
+pub use retry::{Class, Retry};
 pub use rskafka_transport as transport;
 pub use send::{Answer, Call, Verdict};
 pub use target::{LeaderOf, Node, Target};

@@ -1,4 +1,4 @@
-//! The cluster as the answers to Metadata tell it: brokers, topics, leaders.
+//! The cluster as brokers describe it in answers to Metadata: brokers, topics, leaders.
 //!
 //! Invariant: a partition's leader epoch never goes backwards while the topic's id stays the same; an
 //! answer that is older is dropped for that partition, and a topic with another id replaces it.
@@ -101,7 +101,7 @@ pub struct LeaderHint {
 
 impl LeaderHint {
     /// The leader that an answer names; `nodes` are the id, host and port of each broker that it tells of.
-    /// `None` if it names none.
+    /// `None` if the answer names no leader.
     pub fn of_answer<'a>(
         leader_id: i32,
         leader_epoch: i32,
@@ -119,7 +119,7 @@ impl LeaderHint {
     }
 }
 
-/// What the answers so far add up to.
+/// The cluster, by all answers so far.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
     /// The broker that gave the last answer.
@@ -188,8 +188,7 @@ impl Metadata {
         self.topics.remove(topic);
     }
 
-    /// Makes sure that an answer with this id comes from the cluster that the first answer came from.
-    /// Answers below version 2 have none.
+    /// Fails if an answer names another cluster than the first answer did. Answers below version 2 name none.
     pub(crate) fn check_cluster(&mut self, answered: Option<&str>) -> Result<(), Failure> {
         let Some(found) = answered else {
             return Ok(());
@@ -210,22 +209,22 @@ impl Metadata {
     /// id is known, and for an address that no broker has.
     pub(crate) fn identity(&self, endpoint: &Endpoint, broker: Option<i32>) -> Option<BrokerIdentity> {
         let cluster_id = self.cluster_id.clone()?;
-        let broker_id = broker.or_else(|| self.broker_at(endpoint))?;
+        let broker_id = broker.or_else(|| Some(self.broker_at(endpoint)?.id))?;
         Some(BrokerIdentity { cluster_id, broker_id })
     }
 
     /// The broker that listens at an address, as far as is known.
-    pub(crate) fn broker_at(&self, endpoint: &Endpoint) -> Option<i32> {
-        self.brokers().find(|broker| broker.endpoint == *endpoint).map(|broker| broker.id)
+    pub(crate) fn broker_at(&self, endpoint: &Endpoint) -> Option<&Broker> {
+        self.brokers().find(|broker| broker.endpoint == *endpoint)
     }
 
-    /// Forgets everything but which cluster it is: a client is never of two in its life.
+    /// Forgets everything but the cluster's id: a client stays with one cluster for its life.
     pub(crate) fn forget(&mut self) {
         *self = Self { cluster_id: self.cluster_id.take(), ..Self::default() };
     }
 
-    /// Takes in an answer; gives what it says of each topic. A list of all topics brings no new ones in: most
-    /// of them are no concern of this client, and would stay for its life.
+    /// Takes in an answer; returns what it says of each topic. A list of all topics adds none: the client may use
+    /// few of them, and would keep all of them for its life.
     pub(crate) fn apply(
         &mut self,
         version: i16,

@@ -68,11 +68,6 @@ impl Lease {
         called.map_err(|source| Failure::Call { source })
     }
 
-    /// The connection, for callers that queue requests themselves.
-    pub fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
     /// Whether to lease another once this one's answers are in: its SASL session ends soon.
     pub fn needs_replacement(&self) -> bool {
         self.connection.needs_replacement()
@@ -98,7 +93,7 @@ impl Cluster {
         tracing::Span::current().record("broker", broker.id);
         let address = self.address(&broker.endpoint);
         attempts.begin(broker);
-        if attempts.count() > 1 {
+        if attempts.count > 1 {
             address.memory.counters().retried();
         }
         let lane = match via {
@@ -106,19 +101,19 @@ impl Cluster {
             Via::SharedProduce => &address.produce,
             Via::Control => &address.control,
         };
-        let connection = lane.connection(self, &address, Some(broker.id), attempts.deadline()).await;
+        let connection = lane.connection(self, &address, Some(broker.id), attempts.deadline).await;
         Ok(Reached { route, lease: connection.map(|connection| Lease { connection }) })
     }
 
     /// Finds the broker that requests to `target` go to. Cancel safe.
     pub async fn find<T: Target>(&self, target: T, deadline: Deadline) -> Result<T::Route, Error> {
         let mut attempts = self.attempts(ApiKey::METADATA, target, deadline);
-        attempts.count_one();
+        attempts.count += 1;
         self.route(target, &mut attempts).await
     }
 
     async fn route<T: Target>(&self, target: T, attempts: &mut Attempts) -> Result<T::Route, Error> {
-        let route = target.route(self, attempts.deadline()).await;
+        let route = target.route(self, attempts.deadline).await;
         route.map_err(|failure| attempts.unroutable(failure, |location| self.asked(location)))
     }
 
@@ -136,7 +131,7 @@ impl Cluster {
     ) -> Result<(), Error> {
         let is_unsent = may_repeat && learned.failure.is_unsent_close();
         // The end of an idle connection says nothing about the broker.
-        let says_nothing = is_unsent && attempts.is_at_once(Class::Unsent);
+        let says_nothing = is_unsent && attempts.retry.is_at_once(Class::Unsent);
         let knows_where = !says_nothing && self.learn(target, route, &learned);
         let class = match may_repeat {
             false => Class::Lasting,
@@ -145,7 +140,7 @@ impl Cluster {
             true => Class::Passing,
         };
         let Learned { failure, .. } = learned;
-        tracing::debug!(attempts = attempts.count(), %failure, ?class, "an attempt has failed");
+        tracing::debug!(attempts = attempts.count, %failure, ?class, "an attempt has failed");
         let moment = attempts.failed(failure, class, self.env().now(), self.env().random())?;
         self.pause_until(moment).await;
         Ok(())

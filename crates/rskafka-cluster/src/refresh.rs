@@ -59,7 +59,7 @@ impl Cluster {
         let mut attempts =
             Attempts::new(ApiKey::METADATA, Location::default(), self.config().backoff, deadline);
         loop {
-            attempts.count_one();
+            attempts.count += 1;
             let failure = match self.ask_any(request, deadline).await {
                 Ok(topics) => return Ok(topics),
                 Err(failure) => failure,
@@ -169,7 +169,7 @@ impl Cluster {
 
     /// The addresses to ask, the one to ask first at the end: brokers with an open connection, then
     /// other brokers, then those that the cluster was built from; last those that could not be reached.
-    fn candidates(&self) -> Vec<Endpoint> {
+    pub(crate) fn candidates(&self) -> Vec<Endpoint> {
         let mut brokers: Vec<_> = self.metadata().brokers().map(|broker| broker.endpoint.clone()).collect();
         if !brokers.is_empty() {
             // Spread over the brokers, so that many clients do not all ask the same one.

@@ -1,7 +1,7 @@
-//! When a call is made again: the class of its failure, how often it failed, and the time decide.
+//! Decides when a call is repeated: by the class of its failure, the number of failures, and the time.
 //!
-//! Invariant: no attempt begins at or after the deadline. Between two pauses an attempt is made at once at most
-//! twice: after a broker has named the leader, and after a connection ended before the request was on it.
+//! Invariant: no attempt begins at or after the deadline. An attempt without a pause follows only the first
+//! hint of a leader and the first connection that ended before the request was on it, until another cause intervenes.
 
 use rskafka_transport::Deadline;
 use tokio::time::Instant;
@@ -22,19 +22,7 @@ pub enum Class {
     Lasting,
 }
 
-/// What to do after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Make another attempt at this moment.
-    Again(Instant),
-    /// Fail.
-    GiveUp {
-        /// Whether another attempt would have been made, had there been time.
-        out_of_time: bool,
-    },
-}
-
-/// The policy by which a call is made again.
+/// The policy by which a call is repeated.
 #[derive(Debug, Clone)]
 pub struct Retry {
     backoff: Backoff,
@@ -59,21 +47,19 @@ impl Retry {
         }
     }
 
-    /// Takes in a failure at `now`; `random` decides where in its spread a pause lies.
-    pub fn failed(&mut self, class: Class, now: Instant, deadline: Deadline, random: u64) -> Next {
+    /// Takes in a failure at `now`. Returns when the next attempt begins; `None` to give up: because of the class, or
+    /// because there is no time for the pause. `random` decides where in its spread a pause lies.
+    pub fn failed(&mut self, class: Class, now: Instant, deadline: Deadline, random: u64) -> Option<Instant> {
         self.failures = self.failures.saturating_add(1);
         let at_once = self.is_at_once(class);
         match class {
-            Class::Lasting => return Next::GiveUp { out_of_time: false },
+            Class::Lasting => return None,
             Class::Redirected => self.was_redirected = true,
             Class::Unsent => self.was_unsent = true,
             Class::Passing => (self.was_redirected, self.was_unsent) = (false, false),
         }
         let pause = if at_once { Default::default() } else { self.backoff.pause(self.failures, random) };
-        if deadline.remaining(now) <= pause {
-            return Next::GiveUp { out_of_time: true };
-        }
-        Next::Again(now + pause)
+        (deadline.remaining(now) > pause).then(|| now + pause)
     }
 }
 
@@ -114,12 +100,11 @@ mod tests {
                 number += 1;
                 let expected = backoff.pause(number, random);
                 match retry.failed(class, now, deadline, random) {
-                    Next::GiveUp { out_of_time } => {
-                        prop_assert_eq!(out_of_time, class != Class::Lasting);
-                        prop_assert!(!out_of_time || deadline.remaining(now) <= expected);
+                    None => {
+                        prop_assert!(class == Class::Lasting || deadline.remaining(now) <= expected);
                         return Ok(());
                     }
-                    Next::Again(moment) => {
+                    Some(moment) => {
                         prop_assert!(class != Class::Lasting);
                         prop_assert!(!deadline.is_over(moment), "an attempt past the deadline");
                         if moment == now {

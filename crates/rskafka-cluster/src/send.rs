@@ -6,7 +6,7 @@ use rskafka_protocol::{ErrorCode, Request};
 use rskafka_transport::{Deadline, Reply};
 use tracing::Instrument;
 
-use crate::{Attempts, Cluster, Error, Failure, LeaderHint, Learned, Prepared, Reached, Target, Via};
+use crate::{Attempts, Cluster, Error, LeaderHint, Learned, Prepared, Reached, Target, Via};
 
 /// How a request is to be sent.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +92,7 @@ impl Cluster {
             };
             let (learned, may_repeat) = match answered {
                 Ok(Reply { response, .. }) => {
-                    let may_be_applied = attempts.may_be_applied();
+                    let may_be_applied = attempts.may_be_applied;
                     match judge(Answer { response, route: &route, may_be_applied }) {
                         Verdict::Done(value) => return Ok(value),
                         Verdict::Retry(learned) => (learned, true),
@@ -100,7 +100,7 @@ impl Cluster {
                     }
                 }
                 Err(failure) => {
-                    let may_pass = Failure::is_transient(&failure);
+                    let may_pass = failure.is_transient();
                     (Learned::of_failure(failure), may_pass)
                 }
             };

@@ -4,8 +4,7 @@ use rskafka_protocol::{ErrorCode, Uuid};
 use rskafka_transport::Deadline;
 
 use crate::metadata::LeaderLookup;
-use crate::retry::{Class, Next, Retry};
-use crate::{Broker, Cluster, Failure, Leader, Learned, Location, refresh};
+use crate::{Broker, Class, Cluster, Failure, Leader, Learned, Location, Retry, refresh};
 
 /// Which broker a request belongs to: [`LeaderOf`] a partition, or a [`Node`].
 pub trait Target: Copy + Send + Sync {
@@ -42,7 +41,7 @@ pub struct LeaderOf<'a> {
 pub enum Node {
     /// The controller, or a broker that passes requests on to it.
     Controller,
-    /// Any broker.
+    /// Any broker: one with an open connection if there is one.
     Any,
     /// The broker with this id.
     Id(i32),
@@ -92,15 +91,15 @@ impl Target for Node {
             if let Some(broker) = cluster.node(self, true) {
                 return Ok(broker);
             }
+            // A broker that is away leaves the metadata until it is back.
             let next = retry.failed(Class::Passing, cluster.env().now(), deadline, cluster.env().random());
-            match (next, self) {
-                // A broker that is away leaves the metadata until it is back.
-                (Next::Again(moment), _) => cluster.pause_until(moment).await,
-                (Next::GiveUp { .. }, Self::Id(id)) => return Err(Failure::UnknownBroker { id }),
-                (Next::GiveUp { .. }, Self::Controller | Self::Any) => {
-                    return Err(Failure::NoReachableBroker { causes: Vec::new() });
-                }
-            }
+            let Some(moment) = next else {
+                return Err(match self {
+                    Self::Id(id) => Failure::UnknownBroker { id },
+                    Self::Controller | Self::Any => Failure::NoReachableBroker { causes: Vec::new() },
+                });
+            };
+            cluster.pause_until(moment).await;
         }
     }
 
@@ -120,21 +119,14 @@ impl Target for Node {
 impl Cluster {
     /// A broker, as far as it is known; `is_fresh` if metadata was just asked for.
     fn node(&self, node: Node, is_fresh: bool) -> Option<Broker> {
+        let candidates = self.candidates();
         let metadata = self.metadata();
+        let any = || candidates.iter().rev().find_map(|endpoint| metadata.broker_at(endpoint));
         let found = match node {
-            // With KRaft, each broker passes requests on to the controller.
-            Node::Controller => metadata.controller().or(metadata.brokers().next().filter(|_| is_fresh)),
+            Node::Any => any(),
             Node::Id(id) => metadata.broker(id),
-            Node::Any => {
-                let count = metadata.brokers().count().max(1) as u64;
-                let start = (self.env().random() % count) as usize;
-                let spread = metadata.brokers().skip(start).chain(metadata.brokers().take(start));
-                let addresses = self.lock_addresses();
-                spread.min_by_key(|broker| {
-                    let address = addresses.get(&broker.endpoint);
-                    address.is_some_and(|address| address.gate.failure().is_some())
-                })
-            }
+            // With KRaft, each broker passes requests on to the controller.
+            Node::Controller => metadata.controller().or_else(|| any().filter(|_| is_fresh)),
         };
         found.cloned()
     }
@@ -157,7 +149,7 @@ impl Cluster {
                 },
             };
             let next = retry.failed(Class::Passing, self.env().now(), until, self.env().random());
-            let Next::Again(moment) = next else {
+            let Some(moment) = next else {
                 return Err(failure);
             };
             self.pause_until(moment).await;

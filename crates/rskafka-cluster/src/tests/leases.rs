@@ -55,7 +55,7 @@ async fn an_attempt_at_a_broker_without_a_connection_tells_its_route_and_why() {
     fake.stop_broker(1).await.unwrap();
     let mut attempts = attempts(&cluster);
     let reached = cluster.reach(LEADER, Via::Control, &mut attempts).await.unwrap();
-    assert_eq!((reached.route.broker.id, attempts.count()), (1, 1));
+    assert_eq!((reached.route.broker.id, attempts.count), (1, 1));
     let failure = reached.lease.unwrap_err();
     assert!(matches!(failure, Failure::Call { .. } | Failure::Open { .. }), "{failure}");
 }
