@@ -68,6 +68,11 @@ impl Lease {
         called.map_err(|source| Failure::Call { source })
     }
 
+    /// The connection, for callers that queue requests themselves.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Whether to lease another once this one's answers are in: its SASL session ends soon.
     pub fn needs_replacement(&self) -> bool {
         self.connection.needs_replacement()
