@@ -75,4 +75,11 @@ mod tests {
             assert!(command.get_about().is_some(), "{}", command.get_name());
         }
     }
+
+    #[test]
+    fn the_simulation_gets_all_its_arguments_as_they_come() {
+        let args = ["--seed", "3", "--trace"];
+        let parsed = Xtask::try_parse_from(["xtask", "sim"].iter().chain(&args)).unwrap();
+        assert!(matches!(parsed.command, Command::Sim(flags) if flags.args == args));
+    }
 }

@@ -16,7 +16,6 @@ mod foreign;
 mod fuzz;
 mod libtest;
 mod lint;
-mod outside;
 mod planted;
 mod process;
 mod progress;

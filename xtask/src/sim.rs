@@ -15,7 +15,7 @@ const TESTED: [(&str, u64); 4] =
 pub(crate) struct Flags {
     /// Those of the program `simulate`, such as `--seed 7 --trace`; `-- --help` lists them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
+    pub(crate) args: Vec<String>,
 }
 
 /// The command.

@@ -15,7 +15,7 @@ use crate::env::version::Version;
 use crate::env::{facts, java};
 use crate::libtest::Summary;
 use crate::workspace::{self, CHECKED, Package};
-use crate::{children, demo, foreign, outside, sim};
+use crate::{children, demo, foreign, sim};
 
 /// Test targets with a level of their own, wherever they are.
 const GOLDEN: &str = "golden";
@@ -78,7 +78,6 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     }
     levels.run("examples build", || build_examples(&packages));
     levels.run("fuzz, seeds and mutations", || cargo_test(&["--test", FUZZ]));
-    levels.run("a user's crate", outside::test);
     let programs = foreign::programs();
     if !programs.is_empty() {
         levels.run("foreign clients", || counted(test_command(&["--test", foreign::TARGET]).envs(programs)));

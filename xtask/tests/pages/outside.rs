@@ -1,0 +1,47 @@
+//! A crate outside of this workspace, as a user's is, with the example of docs/testing-your-code.md as its tests.
+
+use std::fs;
+use std::process::Command;
+
+use crate::{read, root};
+
+/// What a user depends on, and no feature of it that only this workspace turns on.
+const MANIFEST: &str = include_str!("outside.toml");
+
+#[test]
+fn the_example_of_testing_your_code_passes_in_a_crate_of_a_user() {
+    let page = read("docs/testing-your-code.md");
+    let example = example(&page).expect("the page has no block of Rust");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
+    let folder = target.join("outside");
+    for below in ["src", "tests"] {
+        fs::create_dir_all(folder.join(below)).unwrap();
+    }
+    fs::write(folder.join("Cargo.toml"), MANIFEST.replace("ROOT", root().to_str().unwrap())).unwrap();
+    fs::write(folder.join("src/lib.rs"), "").unwrap();
+    fs::write(folder.join("tests/recovery.rs"), example).unwrap();
+    // The versions that all else was tested with, and that are there without a network.
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["test", "--offline", "--test", "recovery"])
+        .current_dir(&folder)
+        .env("CARGO_TARGET_DIR", target);
+    let output = cargo.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("test result: ok. ") && !said.contains(" 0 passed"), "{said}");
+}
+
+/// The first block of Rust.
+fn example(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once("```rust\n")?;
+    Some(rest.split_once("```\n")?.0)
+}
+
+#[test]
+fn the_block_of_a_page_is_found() {
+    assert_eq!(example("a\n```toml\nx\n```\n\n```rust\nfn f() {}\n```\nb\n"), Some("fn f() {}\n"));
+    assert_eq!(example("no block"), None);
+}
