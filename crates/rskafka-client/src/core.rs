@@ -6,6 +6,7 @@ use std::time::Duration;
 use rskafka_cluster::Cluster;
 use rskafka_cluster::transport::Deadline;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -60,6 +61,11 @@ impl Core {
             return Err(Error::new(ErrorKind::Closed));
         }
         Ok(())
+    }
+
+    /// Has `close` wait until this is dropped.
+    pub(crate) fn token(&self) -> TaskTrackerToken {
+        self.tasks.token()
     }
 
     /// Runs a task that `close` waits for, on the runtime that the client was built on.

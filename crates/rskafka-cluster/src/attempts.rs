@@ -70,6 +70,12 @@ impl Attempts {
         Ok(moment)
     }
 
+    /// The error of a call whose last attempt ended in `failure`.
+    pub(crate) fn given_up(&mut self, failure: Failure) -> Error {
+        self.may_be_applied |= failure.may_be_applied();
+        self.error(false, failure)
+    }
+
     fn error(&self, out_of_time: bool, failure: Failure) -> Error {
         Error {
             api: self.api,

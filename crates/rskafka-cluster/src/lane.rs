@@ -8,10 +8,10 @@ mod replacement;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rskafka_transport::{Connection, Deadline};
+use rskafka_transport::{Connection, Deadline, Endpoint};
 use tokio::time::timeout_at;
 
-use self::replacement::{Asked, Replacement};
+use self::replacement::{Asked, Held, Replacement};
 use crate::address::BrokerAddress;
 use crate::dial::Dial;
 use crate::{Cluster, Failure};
@@ -65,6 +65,14 @@ impl Lane {
             Ok(opened) => opened,
             Err(_) => Err(address.gate.failure().unwrap_or_else(|| dial.not_opened_yet(cluster.env().now()))),
         }
+    }
+
+    /// The connection to an address, if one is open that is not to be replaced.
+    pub(crate) fn open_to(&self, cluster: &Cluster, endpoint: &Endpoint) -> Option<Connection> {
+        let slot = self.slot.lock();
+        let current =
+            slot.current().filter(|current| current.serves(endpoint) && !current.needs_replacement());
+        current.filter(|_| !cluster.is_closed()).cloned()
     }
 
     /// Whether a connection is open.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use rskafka_protocol::{ApiKey, Request};
 use rskafka_transport::{CallOptions, Connection, Deadline, Reply};
 
-use crate::{Attempts, Broker, Class, Cluster, Error, Failure, Lane, Learned, Target};
+use crate::address::BrokerAddress;
+use crate::{Attempts, Broker, Class, Cluster, Error, Failure, Lane, Leader, LeaderOf, Learned, Target};
 
 /// Which connection to a broker a request goes over.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,16 @@ pub enum Via<'a> {
     SharedProduce,
     /// The one that all callers share for metadata and admin calls.
     Control,
+}
+
+impl<'a> Via<'a> {
+    fn lane(self, address: &'a BrokerAddress) -> &'a Lane {
+        match self {
+            Self::Own(lane) => lane,
+            Self::SharedProduce => &address.produce,
+            Self::Control => &address.control,
+        }
+    }
 }
 
 /// A route to a broker, with the connection there if one could be made.
@@ -101,13 +112,37 @@ impl Cluster {
         if attempts.count > 1 {
             address.memory.counters().retried();
         }
-        let lane = match via {
-            Via::Own(lane) => lane,
-            Via::SharedProduce => &address.produce,
-            Via::Control => &address.control,
-        };
+        let lane = via.lane(&address);
         let connection = lane.connection(self, &address, Some(broker.id), attempts.deadline).await;
         Ok(Reached { route, lease: connection.map(|connection| Lease { connection }) })
+    }
+
+    /// [`reach`](Self::reach), where nothing has to be waited for: the leader is known, and the lane has a
+    /// connection to it that is not to be replaced. Else no attempt has begun.
+    pub fn reach_now(
+        &self,
+        target: LeaderOf<'_>,
+        via: Via<'_>,
+        attempts: &mut Attempts,
+    ) -> Option<(Leader, Lease)> {
+        let leader = target.known(self)?;
+        let address = self.address(&leader.broker.endpoint);
+        let connection = via.lane(&address).open_to(self, &leader.broker.endpoint)?;
+        tracing::Span::current().record("broker", leader.broker.id);
+        attempts.begin(&leader.broker);
+        Some((leader, Lease { connection }))
+    }
+
+    /// Takes in why an attempt failed after which the caller makes no other. Gives the error of the whole call.
+    pub fn give_up<T: Target>(
+        &self,
+        target: T,
+        route: &T::Route,
+        learned: Learned,
+        attempts: &mut Attempts,
+    ) -> Error {
+        self.learn(target, route, &learned);
+        attempts.given_up(learned.failure)
     }
 
     /// Finds the broker that requests to `target` go to. Cancel safe.

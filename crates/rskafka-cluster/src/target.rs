@@ -47,15 +47,27 @@ pub enum Node {
     Id(i32),
 }
 
+impl LeaderOf<'_> {
+    /// The leader, as far as it is known.
+    pub(crate) fn known(self, cluster: &Cluster) -> Option<Leader> {
+        match cluster.metadata().leader(self.topic, self.partition) {
+            LeaderLookup::Leader(leader) => Some(leader).filter(|leader| self.is_led_by(leader)),
+            _ => None,
+        }
+    }
+
+    /// Whether the topic is still the one that is meant, as far as that can be told.
+    fn is_led_by(self, leader: &Leader) -> bool {
+        self.topic_id.is_zero() || leader.topic_id.is_zero() || leader.topic_id == self.topic_id
+    }
+}
+
 impl Target for LeaderOf<'_> {
     type Route = Leader;
 
     async fn route(self, cluster: &Cluster, deadline: Deadline) -> Result<Leader, Failure> {
         let leader = cluster.leader(self.topic, self.partition, deadline).await?;
-        if !self.topic_id.is_zero() && !leader.topic_id.is_zero() && leader.topic_id != self.topic_id {
-            return Err(Failure::TopicRecreated);
-        }
-        Ok(leader)
+        if self.is_led_by(&leader) { Ok(leader) } else { Err(Failure::TopicRecreated) }
     }
 
     fn learn(self, cluster: &Cluster, route: &Leader, learned: &Learned) -> bool {

@@ -234,6 +234,7 @@ fn kind_of(failure: &Failure, is_timeout: bool) -> ErrorKind {
         Failure::RuntimeGone | Failure::Closed => ErrorKind::Closed,
         Failure::NoLeader => ErrorKind::NoLeader,
         failure if Case::of_failure(failure) == Case::Unsupported => ErrorKind::Unsupported,
+        failure if Case::of_failure(failure) == Case::RuntimeGone => ErrorKind::Closed,
         failure if failure.is_throttled() => ErrorKind::Throttled,
         failure if failure.is_invalid_answer() => ErrorKind::InvalidAnswer,
         _ if is_timeout => ErrorKind::TimedOut,

@@ -4,7 +4,7 @@
 //! an append have a table of their own, `produce/fate.rs`. `docs/outcomes.md` is rendered from both.
 
 use rskafka_cluster::Failure;
-use rskafka_cluster::transport::{CallError, CallErrorKind};
+use rskafka_cluster::transport::{CallError, CallErrorKind, CloseCause};
 
 use super::kind::{ErrorKind, Outcome};
 use Outcome::{NotWritten, Unknown};
@@ -138,6 +138,7 @@ impl Case {
             | Failure::Metadata { .. }
             | Failure::OtherCluster { .. }
             | Failure::OtherBroker { .. }
+            | Failure::UnknownBroker { .. }
             | Failure::NoReachableBroker { .. } => {
                 if failure.is_transient() {
                     Self::Unreachable
@@ -158,6 +159,9 @@ impl Case {
             (CallErrorKind::TimedOut { .. }, false) => Self::TimedOutUnsent,
             (_, false) => Self::EndedUnsent,
             (CallErrorKind::TimedOut { .. }, true) => Self::TimedOut,
+            (CallErrorKind::Closed { source }, true) if matches!(**source, CloseCause::RuntimeGone) => {
+                Self::RuntimeGone
+            }
             (_, true) if error.is_invalid_answer() => Self::InvalidAnswer,
             (_, true) => Self::Ended,
         }

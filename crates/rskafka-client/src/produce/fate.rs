@@ -41,13 +41,42 @@ const CODES: &[(ErrorCode, Outcome, &str)] = &[
     (ErrorCode::INCONSISTENT_TOPIC_ID, Unknown, "also while acks=all is waited for, after the append"),
 ];
 
+/// What became of an append, judged over all its attempts: that a later one was refused says nothing of an earlier
+/// one that was not answered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Fate {
+    may_be_written: bool,
+}
+
+impl Fate {
+    /// Takes in a broker's refusal. Returns whether the append may be sent again.
+    pub(crate) fn refused(&mut self, code: ErrorCode) -> bool {
+        self.attempted(of_code(code), code.is_retriable())
+    }
+
+    /// Takes in an attempt without an answer. Returns whether the append may be sent again.
+    pub(crate) fn unanswered(&mut self, failure: &Failure) -> bool {
+        self.attempted(of_failure(failure), failure.is_transient())
+    }
+
+    fn attempted(&mut self, outcome: Outcome, may_pass: bool) -> bool {
+        self.may_be_written |= outcome == Unknown;
+        may_pass && !self.may_be_written
+    }
+
+    /// What became of it, if it is not sent again.
+    pub(crate) fn outcome(self) -> Outcome {
+        if self.may_be_written { Unknown } else { NotWritten }
+    }
+}
+
 /// What a broker that answered an append with `code` has done.
-pub(crate) fn of_code(code: ErrorCode) -> Outcome {
+fn of_code(code: ErrorCode) -> Outcome {
     CODES.iter().find(|(listed, ..)| *listed == code).map_or(Unknown, |(_, outcome, _)| *outcome)
 }
 
 /// What became of an append of which one attempt ended in `failure`.
-pub(crate) fn of_failure(failure: &Failure) -> Outcome {
+fn of_failure(failure: &Failure) -> Outcome {
     match failure {
         Failure::Code { code, .. } => of_code(*code),
         failure => Case::of_failure(failure).outcome(),

@@ -1,42 +1,127 @@
-//! The line of one partition: its appends in the order of the calls, and the connection that they go over.
+//! The line of one partition: its appends in the order of the calls, one under way at a time.
+//!
+//! While nothing fails, no task runs for it: the caller that finds the line idle submits its batch; the
+//! connection's reader wakes the line with the answer, and so settles that batch and submits the next. Where
+//! something has to be waited for (metadata, a dial, a pause, room on a connection), a task takes over until it
+//! can hand back (`task.rs`).
+//!
+//! Invariant: only who has the [`Turn`] submits or settles, so no two appends can swap. The caller that finds the
+//! queue idle takes it; it goes on from append to append, and ends with the queue.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
-use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Lane, Via};
-use rskafka_protocol::records::RecordBatch;
-use tokio::sync::oneshot;
+use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, CallOptions, Reply};
+use rskafka_cluster::{Failure, Lane, Leader, Learned, Lease, Prepared, Verdict, Via};
+use rskafka_protocol::ApiKey;
+use rskafka_protocol::messages::produce::{ProduceRequest, ProduceResponse};
+use tokio::task::coop::unconstrained;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::append::{Append, Sending};
 use super::queue::Queue;
-use super::request::{Acks, Produced};
-use crate::error::Result;
+use super::request::{self, Acks, Produced};
+use super::task::ProduceTask;
+use crate::error::{Case, Error, Result};
 use crate::partition::Partition;
-
-/// An append that waits for its turn.
-#[derive(Debug)]
-pub(crate) struct Append {
-    pub(crate) batch: RecordBatch,
-    pub(crate) deadline: Deadline,
-    pub(crate) result: oneshot::Sender<Result<Produced>>,
-}
 
 /// The appends to one partition by one partition client and its clones.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) partition: Arc<Partition>,
-    pub(crate) acks: Acks,
+    acks: Acks,
     lane: Lane,
     queue: Mutex<Queue<Append>>,
+    in_flight: Mutex<Option<Box<InFlight>>>,
+}
+
+/// The right to send what is next in a line. If it is lost, because a runtime ends or something panics, all appends
+/// in the line fail instead of waiting for ever.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    line: Arc<Line>,
+    is_over: bool,
+    /// The client's `close` waits for it.
+    _token: TaskTrackerToken,
+}
+
+impl Turn {
+    /// The next append with its bytes. `None` ends the turn.
+    fn next(&mut self) -> Option<(usize, Append)> {
+        let next = self.line.queue().next();
+        self.is_over = next.is_none();
+        next
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let left = self.line.queue().abandon();
+        for append in left {
+            let _ = append.result.send(Err(self.line.ended(Case::ClientClosed)));
+        }
+    }
+}
+
+/// An append whose answer wakes the line.
+#[derive(Debug)]
+struct InFlight {
+    turn: Turn,
+    sending: Sending,
+    leader: Leader,
+    answer: Answer<ProduceResponse>,
+}
+
+/// What has come of an append.
+enum Next {
+    /// Its answer is awaited, and has the turn.
+    InFlight,
+    /// It is settled: the turn is the next one's.
+    Settled(Turn),
+    Waits(Box<Waiting>),
+}
+
+impl Next {
+    fn waits(turn: Turn, sending: Sending, step: Step) -> Self {
+        Self::Waits(Box::new(Waiting { turn, sending, step }))
+    }
+}
+
+/// An append that cannot go on without waiting.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) turn: Turn,
+    pub(crate) sending: Sending,
+    pub(crate) step: Step,
+}
+
+/// What a task has to do next for an append.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Find the leader and lease a connection to it.
+    Reach,
+    /// Send over a connection that had no room.
+    Call(Leader, Lease),
+    /// An attempt has failed, and another may be made.
+    Again(Leader, Learned),
 }
 
 impl Line {
     pub(crate) fn new(partition: Arc<Partition>, acks: Acks) -> Self {
         let queue = Mutex::new(Queue::new(partition.core.limits().buffer_memory));
-        Self { partition, acks, lane: Lane::new(), queue }
+        Self { partition, acks, lane: Lane::new(), queue, in_flight: Mutex::default() }
     }
 
     pub(crate) fn queue(&self) -> MutexGuard<'_, Queue<Append>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, Option<Box<InFlight>>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn via(&self) -> Via<'_> {
@@ -45,5 +130,135 @@ impl Line {
         } else {
             Via::Own(&self.lane)
         }
+    }
+
+    /// The request for an append. Its replicas have as long as the append itself, at most for one attempt.
+    pub(crate) fn request(&self, sending: &Sending, leader: &Leader) -> Prepared<ProduceRequest> {
+        let cluster = self.partition.core.cluster();
+        let left = sending.deadline().remaining(cluster.env().now());
+        let timeout = left.min(cluster.config().connection.request_timeout);
+        request::produce(&self.partition, self.acks, leader, sending.batch().bytes(), timeout)
+    }
+
+    /// Puts an append at the end of the line. Returns the number by which it can be taken back.
+    pub(crate) fn join(self: &Arc<Self>, append: Append) -> u64 {
+        let joined = self.queue().join(append.batch.size_in_bytes(), append);
+        if joined.takes_turn {
+            let _token = self.partition.core.token();
+            hand_over(advance(Turn { line: self.clone(), is_over: false, _token }));
+        }
+        joined.id
+    }
+
+    /// The error of an append that ended in line.
+    pub(crate) fn ended(&self, case: Case) -> Error {
+        self.partition.located(Error::of_ending(case), ApiKey::PRODUCE)
+    }
+
+    fn submit(&self, turn: Turn, mut sending: Sending) -> Next {
+        let cluster = self.partition.core.cluster();
+        let span = sending.span.clone();
+        let _entered = span.enter();
+        let reached = cluster.reach_now(self.partition.target(), self.via(), &mut sending.attempts);
+        let Some((leader, lease)) = reached else {
+            return Next::waits(turn, sending, Step::Reach);
+        };
+        let Prepared { request, max_version, wait } = self.request(&sending, &leader);
+        let options = CallOptions { deadline: sending.deadline(), max_version, wait };
+        match lease.connection().submit(&request, options) {
+            Ok(answer) => {
+                *self.in_flight() = Some(Box::new(InFlight { turn, sending, leader, answer }));
+                Next::InFlight
+            }
+            Err(full) if matches!(full.kind(), CallErrorKind::Full) => {
+                Next::waits(turn, sending, Step::Call(leader, lease))
+            }
+            Err(source) => self.judge(turn, sending, leader, Err(source)),
+        }
+    }
+
+    /// Takes in the answer that is awaited, if it has come.
+    fn look_at_answer(self: &Arc<Self>) -> Next {
+        let waker = Waker::from(self.clone());
+        let mut in_flight = self.in_flight();
+        let Some(awaited) = in_flight.as_mut() else { return Next::InFlight };
+        // With tokio's budget, the poll could wake this line while it holds its own lock.
+        let mut answer = unconstrained(&mut awaited.answer);
+        let Poll::Ready(answered) = Pin::new(&mut answer).poll(&mut Context::from_waker(&waker)) else {
+            return Next::InFlight;
+        };
+        let Some(awaited) = in_flight.take() else { return Next::InFlight };
+        drop(in_flight);
+        let InFlight { turn, sending, leader, .. } = *awaited;
+        self.judge(turn, sending, leader, answered)
+    }
+
+    fn judge(
+        &self,
+        turn: Turn,
+        mut sending: Sending,
+        leader: Leader,
+        answered: Result<Reply<ProduceResponse>, CallError>,
+    ) -> Next {
+        let answered = answered.map(|reply| reply.response).map_err(|source| Failure::Call { source });
+        let result = match sending.judge(self.partition.index, answered) {
+            Verdict::Done(produced) => Ok(produced),
+            Verdict::Retry(learned) => {
+                return Next::waits(turn, sending, Step::Again(leader, learned));
+            }
+            Verdict::Fail(learned) => Err(sending.fail(&self.partition, &leader, learned)),
+        };
+        self.settle(sending, result);
+        Next::Settled(turn)
+    }
+
+    /// Frees an append's memory and tells its caller. Not to be called with the line locked: the caller may make
+    /// its next append at once.
+    pub(crate) fn settle(&self, sending: Sending, result: Result<Produced>) {
+        self.queue().done(sending.bytes());
+        sending.tell(result);
+    }
+}
+
+/// Submits the next append. Returns one that has to wait; with `None` the turn is the answer's, or over.
+pub(crate) fn advance(mut turn: Turn) -> Option<Box<Waiting>> {
+    let line = turn.line.clone();
+    let cluster = line.partition.core.cluster();
+    loop {
+        let (bytes, append) = turn.next()?;
+        let attempts = cluster.attempts(ApiKey::PRODUCE, line.partition.target(), append.deadline);
+        let is_late = append.deadline.is_over(cluster.env().now());
+        let sending = Sending::new(append, bytes, attempts);
+        if is_late {
+            line.settle(sending, Err(line.ended(Case::WaitedInLine)));
+            continue;
+        }
+        let next = match line.submit(turn, sending) {
+            Next::InFlight => line.look_at_answer(),
+            next => next,
+        };
+        match next {
+            Next::InFlight => return None,
+            Next::Settled(next) => turn = next,
+            Next::Waits(waiting) => return Some(waiting),
+        }
+    }
+}
+
+/// Has a task wait for an append.
+fn hand_over(waiting: Option<Box<Waiting>>) {
+    if let Some(waiting) = waiting {
+        let line = waiting.turn.line.clone();
+        line.partition.core.spawn(ProduceTask::new(line.clone(), waiting).run());
+    }
+}
+
+impl Wake for Line {
+    fn wake(self: Arc<Self>) {
+        hand_over(match self.look_at_answer() {
+            Next::InFlight => None,
+            Next::Settled(turn) => advance(turn),
+            Next::Waits(waiting) => Some(waiting),
+        });
     }
 }

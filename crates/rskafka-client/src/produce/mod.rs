@@ -2,6 +2,7 @@
 //!
 //! Invariant: a batch is sent again only if it surely was not written.
 
+mod append;
 mod encode;
 mod fate;
 mod line;
@@ -20,8 +21,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::line::Line;
 pub use self::request::{Acks, Produced};
 
-use self::line::Append;
-use self::task::ProduceTask;
+use self::append::Append;
 use crate::error::{Case, Error, Result};
 use crate::record::{Payload, Record, RecordHeaders};
 
@@ -79,21 +79,14 @@ impl Drop for Produce {
     }
 }
 
-type Waiting = (u64, oneshot::Receiver<Result<Produced>>);
-
 fn join_line<K: Payload, V: Payload, H: RecordHeaders>(
     line: &Arc<Line>,
     records: impl IntoIterator<Item = Record<K, V, H>>,
-) -> Result<Waiting> {
+) -> Result<(u64, oneshot::Receiver<Result<Produced>>)> {
     let core = &line.partition.core;
     core.check_open()?;
     let batch = encode::encode(records)?;
     let deadline = Deadline::after(core.cluster().env().now(), core.limits().delivery_timeout);
     let (result, receiver) = oneshot::channel();
-    let bytes = batch.size_in_bytes();
-    let joined = line.queue().join(bytes, Append { batch, deadline, result });
-    if joined.needs_task {
-        core.spawn(ProduceTask::new(line.clone()).run());
-    }
-    Ok((joined.id, receiver))
+    Ok((line.join(Append { batch, deadline, result }), receiver))
 }

@@ -1,4 +1,4 @@
-//! The line in which appends wait for their turn.
+//! The order of the appends of one line, and the memory that they hold.
 //!
 //! Invariant: entries leave in the order in which they came. An entry is admitted when its bytes are within
 //! the limit; until then it may be taken back, afterwards it leaves by its turn only.
@@ -13,7 +13,7 @@ pub(crate) struct Queue<T> {
     /// The bytes of all admitted entries, and of those that have left the line but are not done.
     used: usize,
     next_id: u64,
-    has_task: bool,
+    is_turn_taken: bool,
 }
 
 #[derive(Debug)]
@@ -28,13 +28,13 @@ struct Entry<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Joined {
     pub(crate) id: u64,
-    /// Whether no task sends what is in the line: the caller has to start one.
-    pub(crate) needs_task: bool,
+    /// Whether the queue was idle: the caller takes the turn, and sends what is next.
+    pub(crate) takes_turn: bool,
 }
 
 impl<T> Queue<T> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), limit, used: 0, next_id: 0, has_task: false }
+        Self { entries: VecDeque::new(), limit, used: 0, next_id: 0, is_turn_taken: false }
     }
 
     /// Puts an entry at the end of the line.
@@ -43,7 +43,7 @@ impl<T> Queue<T> {
         self.next_id += 1;
         self.entries.push_back(Entry { id, bytes, is_admitted: false, item });
         self.admit();
-        Joined { id, needs_task: !std::mem::replace(&mut self.has_task, true) }
+        Joined { id, takes_turn: !std::mem::replace(&mut self.is_turn_taken, true) }
     }
 
     /// Takes back an entry that is not admitted yet.
@@ -55,10 +55,10 @@ impl<T> Queue<T> {
         self.entries.remove(index).map(|entry| entry.item)
     }
 
-    /// The next entry with its bytes, which count until they are given to `done`. `None` ends the line's task.
+    /// The next entry with its bytes, which count until they are given to `done`. `None` ends the turn.
     pub(crate) fn next(&mut self) -> Option<(usize, T)> {
         let Some(entry) = self.entries.pop_front() else {
-            self.has_task = false;
+            self.is_turn_taken = false;
             // There may be thousands of idle lines.
             self.entries = VecDeque::new();
             return None;
@@ -69,10 +69,10 @@ impl<T> Queue<T> {
         Some((entry.bytes, entry.item))
     }
 
-    /// Empties a line whose task is gone, and gives what was in it, in order. The next to join starts a task.
+    /// Empties a queue whose turn was lost, and gives what was in it, in order. The next to join takes the turn.
     pub(crate) fn abandon(&mut self) -> Vec<T> {
         self.used = 0;
-        self.has_task = false;
+        self.is_turn_taken = false;
         self.entries.drain(..).map(|entry| entry.item).collect()
     }
 
@@ -141,7 +141,7 @@ mod tests {
             line.done(bytes);
         }
         assert_eq!(line.entries.capacity(), 0);
-        assert!(line.join(1, ()).needs_task);
+        assert!(line.join(1, ()).takes_turn);
     }
 
     proptest! {
@@ -190,13 +190,13 @@ mod tests {
     fn a_line_within_its_limit_admits_at_once_and_for_good() {
         let mut line = Queue::new(10);
         let first = line.join(6, 'a');
-        assert!(first.needs_task);
+        assert!(first.takes_turn);
         let second = line.join(6, 'b');
-        assert!(!second.needs_task);
+        assert!(!second.takes_turn);
         assert_eq!(line.leave(first.id), None);
         assert_eq!(line.leave(second.id), Some('b'));
         assert_eq!(line.next(), Some((6, 'a')));
         assert_eq!(line.next(), None);
-        assert!(line.join(1, 'c').needs_task);
+        assert!(line.join(1, 'c').takes_turn);
     }
 }

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka_cluster::{Failure, Leader, LeaderHint, Learned, Prepared, Verdict};
-use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 use rskafka_protocol::records::RecordBatch;
 use time::OffsetDateTime;
 
-use super::fate;
-use crate::error::Outcome;
+use super::fate::Fate;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 use crate::time::from_millis_if_any;
 
@@ -79,47 +77,41 @@ pub(crate) fn produce(
     Prepared { max_version, ..Prepared::new(request) }
 }
 
-/// What an attempt's answer, or the lack of one, means for a batch. It may be sent again only if it surely is not in
-/// the log.
+/// What an attempt's answer, or the lack of one, means for a batch.
 pub(crate) fn judge(
+    fate: &mut Fate,
     index: i32,
     batch: &RecordBatch,
     answered: Result<ProduceResponse, Failure>,
 ) -> Verdict<Produced> {
-    let response = match answered {
-        Ok(response) => response,
-        Err(failure) if fate::of_failure(&failure) == Outcome::NotWritten && failure.is_transient() => {
-            return Verdict::Retry(Learned::of_failure(failure));
+    let answered = answered.and_then(|response| find(response, index).ok_or(Failure::MissingInAnswer));
+    let (may_repeat, learned) = match answered {
+        Ok((partition, _)) if partition.error_code.is_ok() && partition.base_offset >= 0 => {
+            return Verdict::Done(Produced {
+                base_offset: partition.base_offset,
+                record_count: batch.record_count(),
+                log_append_time: from_millis_if_any(partition.log_append_time_ms),
+                encoded_size: batch.size_in_bytes(),
+            });
         }
-        Err(failure) => return Verdict::Fail(Learned::of_failure(failure)),
-    };
-    let Some((partition, leader)) = find(&response, index) else {
-        return Verdict::missing();
-    };
-    let code = partition.error_code;
-    match code {
         // Without an offset the batch was written, but nobody can say where.
-        ErrorCode::NONE if partition.base_offset < 0 => Verdict::missing(),
-        ErrorCode::NONE => Verdict::Done(Produced {
-            base_offset: partition.base_offset,
-            record_count: batch.record_count(),
-            log_append_time: from_millis_if_any(partition.log_append_time_ms),
-            encoded_size: batch.size_in_bytes(),
-        }),
-        _ => {
-            let learned = Learned::of_code(code, partition.error_message.as_deref(), leader);
-            let is_unwritten = fate::of_code(code) == Outcome::NotWritten;
-            if is_unwritten && code.is_retriable() { Verdict::Retry(learned) } else { Verdict::Fail(learned) }
+        Ok((partition, _)) if partition.error_code.is_ok() => {
+            let failure = Failure::MissingInAnswer;
+            (fate.unanswered(&failure), Learned::of_failure(failure))
         }
-    }
+        Ok((partition, leader)) => {
+            let (code, message) = (partition.error_code, partition.error_message.as_deref());
+            (fate.refused(code), Learned::of_code(code, message, leader))
+        }
+        Err(failure) => (fate.unanswered(&failure), Learned::of_failure(failure)),
+    };
+    if may_repeat { Verdict::Retry(learned) } else { Verdict::Fail(learned) }
 }
 
 /// The answer for our partition, and the leader that it names. There is one topic in it: ours.
-fn find(response: &ProduceResponse, index: i32) -> Option<(&PartitionProduceResponse, Option<LeaderHint>)> {
-    let [topic] = response.responses.as_slice() else {
-        return None;
-    };
-    let partition = topic.partition_responses.iter().find(|partition| partition.index == index)?;
+fn find(response: ProduceResponse, index: i32) -> Option<(PartitionProduceResponse, Option<LeaderHint>)> {
+    let [topic] = <[_; 1]>::try_from(response.responses).ok()?;
+    let partition = topic.partition_responses.into_iter().find(|partition| partition.index == index)?;
     let leader = &partition.current_leader;
     let nodes = response.node_endpoints.iter().map(|node| (node.node_id, node.host.as_str(), node.port));
     let hint = LeaderHint::of_answer(leader.leader_id, leader.leader_epoch, nodes);
@@ -129,10 +121,12 @@ fn find(response: &ProduceResponse, index: i32) -> Option<(&PartitionProduceResp
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rskafka_protocol::ErrorCode;
     use rskafka_protocol::messages::produce::TopicProduceResponse;
     use rskafka_protocol::records::{NewRecord, RecordBatchBuilder};
 
     use super::*;
+    use crate::error::Outcome;
 
     fn batch() -> RecordBatch {
         let mut builder = RecordBatchBuilder::new();
@@ -150,26 +144,69 @@ mod tests {
         prop_oneof![prop::sample::select(ErrorCode::ALL.to_vec()), any::<i16>().prop_map(ErrorCode)]
     }
 
+    /// The codes that a broker may answer although it has appended: KAFKA.md's and Kafka's own list.
+    const AFTER_AN_APPEND: [ErrorCode; 13] = [
+        ErrorCode::UNKNOWN_SERVER_ERROR,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        ErrorCode::REQUEST_TIMED_OUT,
+        ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ErrorCode::KAFKA_STORAGE_ERROR,
+        ErrorCode::UNKNOWN_TOPIC_ID,
+        ErrorCode::INCONSISTENT_TOPIC_ID,
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+        ErrorCode::INVALID_PRODUCER_EPOCH,
+        ErrorCode::UNKNOWN_PRODUCER_ID,
+        ErrorCode::PRODUCER_FENCED,
+    ];
+
+    /// What comes of an attempt, and whether the batch may be written after it.
+    fn attempt() -> impl Strategy<Value = (Result<ProduceResponse, Failure>, bool)> {
+        let refused = any_code().prop_filter("an error", |code| !code.is_ok());
+        let may_be_written = |code: ErrorCode| code.name().is_none() || AFTER_AN_APPEND.contains(&code);
+        let known = prop::sample::select(vec![
+            ErrorCode::NOT_ENOUGH_REPLICAS,
+            ErrorCode::CORRUPT_MESSAGE,
+            ErrorCode::MESSAGE_TOO_LARGE,
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+        ]);
+        let unsent = || Failure::StillConnecting { after: Duration::ZERO };
+        prop_oneof![
+            1 => refused.prop_filter_map("judged", move |code| {
+                may_be_written(code).then(|| (Ok(answer(0, code, -1)), true))
+            }),
+            4 => known.prop_map(|code| (Ok(answer(0, code, -1)), false)),
+            2 => Just(()).prop_map(move |()| (Err(unsent()), false)),
+            1 => Just(()).prop_map(|()| (Err(Failure::NoLeader), false)),
+            1 => Just(()).prop_map(|()| (Err(Failure::MissingInAnswer), true)),
+            1 => (1..3i32).prop_map(|index| (Ok(answer(index, ErrorCode::NONE, 0)), true)),
+            1 => Just(()).prop_map(|()| (Ok(answer(0, ErrorCode::NONE, -1)), true)),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn a_batch_that_may_be_written_is_never_sent_again(
-            code in any_code(), index in 0..2i32, base_offset in -1..3i64,
+        fn a_batch_that_may_be_written_is_never_sent_again_nor_called_not_written(
+            attempts in prop::collection::vec(attempt(), 1..8),
         ) {
-            let verdict = judge(0, &batch(), Ok(answer(index, code, base_offset)));
+            let (mut fate, mut may_be_written) = (Fate::default(), false);
+            for (answered, written) in attempts {
+                may_be_written |= written;
+                let is_sent_again = matches!(judge(&mut fate, 0, &batch(), answered), Verdict::Retry(_));
+                prop_assert!(!(is_sent_again && may_be_written));
+                let outcome = if may_be_written { Outcome::Unknown } else { Outcome::NotWritten };
+                prop_assert_eq!(fate.outcome(), outcome);
+            }
+        }
+
+        #[test]
+        fn only_a_success_with_an_offset_is_one(code in any_code(), index in 0..2i32, base_offset in -1..3i64) {
+            let verdict = judge(&mut Fate::default(), 0, &batch(), Ok(answer(index, code, base_offset)));
+            let is_success = code.is_ok() && index == 0 && base_offset >= 0;
             match verdict {
-                Verdict::Done(produced) => {
-                    prop_assert!(code.is_ok() && index == 0 && base_offset >= 0);
-                    prop_assert_eq!(produced.base_offset, base_offset);
-                }
-                Verdict::Retry(_) => {
-                    prop_assert_eq!(fate::of_code(code), Outcome::NotWritten);
-                    prop_assert!(index == 0 && code.is_retriable());
-                }
-                Verdict::Fail(learned) => {
-                    let is_known = index == 0 && fate::of_code(code) == Outcome::NotWritten;
-                    let outcome = fate::of_failure(&learned.failure);
-                    prop_assert_eq!(outcome == Outcome::NotWritten, is_known);
-                }
+                Verdict::Done(produced) => prop_assert!(is_success && produced.base_offset == base_offset),
+                _ => prop_assert!(!is_success),
             }
         }
     }
@@ -186,7 +223,7 @@ mod tests {
             (Failure::Code { code: ErrorCode::REQUEST_TIMED_OUT, message: None }, false),
         ];
         for (failure, is_made_again) in failures {
-            let verdict = judge(0, &batch(), Err(failure.clone()));
+            let verdict = judge(&mut Fate::default(), 0, &batch(), Err(failure.clone()));
             assert_eq!(matches!(verdict, Verdict::Retry(_)), is_made_again, "{failure}");
         }
     }

@@ -1,101 +1,81 @@
-//! The task that sends what is in a line, one batch at a time, and ends when the line is empty.
-//!
-//! Until appends carry sequence numbers, one batch is under way at a time, so that none can overtake another.
+//! The task that takes over a line where something has to be waited for, and hands it back as soon as an append
+//! can be submitted at once.
 
 use std::sync::Arc;
 
-use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Error as ClusterError, Reached, Verdict};
-use rskafka_protocol::ApiKey;
+use rskafka_cluster::{Reached, Verdict};
 use tracing::Instrument;
 
-use super::fate;
-use super::line::{Append, Line};
-use super::request::{self, Produced};
-use crate::error::{Case, Error, Outcome, Result};
+use super::append::Sending;
+use super::line::{self, Line, Step, Waiting};
+use super::request::Produced;
+use crate::error::{Case, Result};
 
-/// Sends what is in a line. If it ends before the line is empty, because its runtime ends or it panics, all
-/// appends in the line fail.
+/// Waits for what an append needs.
 pub(crate) struct ProduceTask {
     line: Arc<Line>,
-    is_done: bool,
+    /// Until the task first runs.
+    waiting: Option<Box<Waiting>>,
 }
 
 impl ProduceTask {
-    pub(crate) fn new(line: Arc<Line>) -> Self {
-        Self { line, is_done: false }
+    pub(crate) fn new(line: Arc<Line>, waiting: Box<Waiting>) -> Self {
+        Self { line, waiting: Some(waiting) }
     }
 
-    /// Runs until the line is empty.
     pub(crate) async fn run(mut self) {
+        while let Some(waiting) = self.waiting.take() {
+            let Waiting { turn, mut sending, step } = *waiting;
+            let span = sending.span.clone();
+            let result = self.send(&mut sending, step).instrument(span).await;
+            self.line.settle(sending, result);
+            self.waiting = line::advance(turn);
+        }
+    }
+
+    /// Sends one append, and again while it surely was not written. Nothing below this sends it a second time.
+    async fn send(&self, sending: &mut Sending, mut step: Step) -> Result<Produced> {
+        let partition = &*self.line.partition;
+        let (cluster, target) = (partition.core.cluster(), partition.target());
         loop {
-            let next = self.line.queue().next();
-            let Some((bytes, append)) = next else {
-                self.is_done = true;
-                return;
+            let (leader, answered) = match step {
+                Step::Again(leader, learned) => {
+                    let paused =
+                        cluster.after_failure(target, &leader, learned, true, &mut sending.attempts).await;
+                    paused.map_err(|error| sending.failed(error))?;
+                    step = Step::Reach;
+                    continue;
+                }
+                Step::Reach => {
+                    let reached = cluster.reach(target, self.line.via(), &mut sending.attempts).await;
+                    match reached.map_err(|error| sending.failed(error))? {
+                        Reached { route, lease: Ok(lease) } => {
+                            step = Step::Call(route, lease);
+                            continue;
+                        }
+                        Reached { route, lease: Err(failure) } => (route, Err(failure)),
+                    }
+                }
+                Step::Call(leader, lease) => {
+                    let request = self.line.request(sending, &leader);
+                    let answered = lease.call(&request, sending.deadline()).await;
+                    (leader, answered.map(|reply| reply.response))
+                }
             };
-            let result = send(&self.line, &append).await;
-            self.line.queue().done(bytes);
-            // The caller may be gone.
-            let _ = append.result.send(result);
+            match sending.judge(partition.index, answered) {
+                Verdict::Done(produced) => return Ok(produced),
+                Verdict::Retry(learned) => step = Step::Again(leader, learned),
+                Verdict::Fail(learned) => return Err(sending.fail(partition, &leader, learned)),
+            }
         }
     }
 }
 
 impl Drop for ProduceTask {
     fn drop(&mut self) {
-        if self.is_done {
-            return;
-        }
-        let partition = &self.line.partition;
-        let left = self.line.queue().abandon();
-        for append in left {
-            let error = partition.located(Error::of_ending(Case::ClientClosed), ApiKey::PRODUCE);
-            let _ = append.result.send(Err(error));
+        // It never ran: its runtime has ended, and nothing was sent.
+        if let Some(waiting) = self.waiting.take() {
+            self.line.settle(waiting.sending, Err(self.line.ended(Case::ClientClosed)));
         }
     }
-}
-
-/// Sends one batch, and again while it surely was not written. Nothing below this sends it a second time.
-async fn send(line: &Line, append: &Append) -> Result<Produced> {
-    let Append { batch, deadline, .. } = append;
-    let partition = &*line.partition;
-    if deadline.is_over(partition.core.cluster().env().now()) {
-        return Err(partition.located(Error::of_ending(Case::WaitedInLine), ApiKey::PRODUCE));
-    }
-    let (cluster, target) = (partition.core.cluster(), partition.target());
-    let mut attempts = cluster.attempts(ApiKey::PRODUCE, target, *deadline);
-    let span = attempts.span();
-    let attempting = async {
-        loop {
-            let Reached { route, lease } = cluster.reach(target, line.via(), &mut attempts).await?;
-            let answered = match lease {
-                Ok(lease) => {
-                    let longest_wait = longest_wait(line, *deadline);
-                    let request = request::produce(partition, line.acks, &route, batch.bytes(), longest_wait);
-                    lease.call(&request, *deadline).await.map(|reply| reply.response)
-                }
-                Err(failure) => Err(failure),
-            };
-            let (learned, may_repeat) = match request::judge(partition.index, batch, answered) {
-                Verdict::Done(produced) => return Ok(produced),
-                Verdict::Retry(learned) => (learned, true),
-                Verdict::Fail(learned) => (learned, false),
-            };
-            cluster.after_failure(target, &route, learned, may_repeat, &mut attempts).await?;
-        }
-    };
-    attempting.instrument(span).await.map_err(failed)
-}
-
-fn longest_wait(line: &Line, deadline: Deadline) -> std::time::Duration {
-    let cluster = line.partition.core.cluster();
-    let left = deadline.remaining(cluster.env().now());
-    left.min(cluster.config().connection.request_timeout)
-}
-
-fn failed(error: ClusterError) -> Error {
-    // Where the time ran out between attempts, the last verdict was that the batch surely is not in the log.
-    let outcome = if error.out_of_time { Outcome::NotWritten } else { fate::of_failure(&error.failure) };
-    Error::of_cluster(error, outcome)
 }

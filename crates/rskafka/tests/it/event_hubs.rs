@@ -6,7 +6,7 @@ use rskafka_fake::{FakeCluster, FakeTls, Profile};
 use tokio::time::Instant;
 
 use super::common::{read_all, record, values};
-use super::kit::{TOPIC, builder};
+use super::kit::{TOPIC, builder, close_connections};
 
 /// The versions in which the cluster was asked for its versions, in order.
 fn asked_in(cluster: &FakeCluster) -> Vec<i16> {
@@ -37,7 +37,7 @@ async fn a_broker_that_closes_on_a_version_too_new_is_found_out_once() {
         assert_eq!(asked_in(&cluster), [5, 3, 3, 3]);
 
         // Also for those that come later.
-        cluster.cut_connections(1).unwrap();
+        close_connections(&cluster, 1).await;
         log.produce([record("two")]).await.unwrap();
         assert_eq!(asked_in(&cluster), [5, 3, 3, 3, 3]);
     }

@@ -72,6 +72,14 @@ pub async fn start(brokers: usize) -> (FakeCluster, Client, PartitionClient) {
     (cluster, client, log)
 }
 
+/// Has a broker close all its connections, and returns when it has; the client has had no chance to notice.
+pub async fn close_connections(cluster: &FakeCluster, broker: i32) {
+    cluster.cut_connections(broker).unwrap();
+    while cluster.open_connections(broker).unwrap() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Awaits a call that is to fail, within `deadline`.
 pub async fn failure<T: std::fmt::Debug>(
     deadline: Duration,

@@ -8,7 +8,7 @@ use rskafka::protocol::ApiKey;
 use rskafka_fake::Fault;
 
 use super::common::record;
-use super::kit::{TOPIC, builder, fake, hang_ups, start};
+use super::kit::{TOPIC, builder, close_connections, fake, hang_ups, start};
 
 #[tokio::test(start_paused = true)]
 async fn two_requests_are_on_the_wire_before_the_first_answer() {
@@ -154,7 +154,7 @@ async fn idle_lanes_are_closed_and_opened_again_without_an_error() {
     assert_eq!(log.produce([record("two")]).await.unwrap().base_offset, 1);
     assert_eq!(log.fetch_records(0, 1..1_000_000, 1).await.unwrap().0.len(), 2);
     // A broker that closes an idle connection first is no error either.
-    cluster.cut_connections(1).unwrap();
+    close_connections(&cluster, 1).await;
     assert_eq!(log.produce([record("three")]).await.unwrap().base_offset, 2);
     assert_eq!(log.fetch_records(0, 1..1_000_000, 1).await.unwrap().0.len(), 3);
 }
@@ -202,7 +202,7 @@ async fn a_shared_connection_that_ends_is_replaced_once_for_all() {
         for call in calls {
             call.await.unwrap();
         }
-        cluster.cut_connections(1).unwrap();
+        close_connections(&cluster, 1).await;
     }
     assert_eq!(produce_connections(&cluster).len(), 3);
 }

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod appending;
 mod asked;
 mod bad_input;
 mod broken_peers;

@@ -10,7 +10,9 @@ use rskafka_fake::FakeCluster;
 use tokio::time::Instant;
 
 use super::common::{read_all, record, values};
-use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, failure, fake, start};
+use super::kit::{
+    DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, close_connections, failure, fake, start,
+};
 
 /// When each connection was asked for.
 type Dials = Arc<Mutex<Vec<Instant>>>;
@@ -93,7 +95,7 @@ async fn a_connection_that_the_broker_closed_while_idle_costs_no_error_and_no_pa
     for round in 0..5 {
         log.produce([record("again")]).await.unwrap();
         log.fetch_records(round, 1..1_000_000, 1).await.unwrap();
-        cluster.cut_connections(1).unwrap();
+        close_connections(&cluster, 1).await;
         // With and without a moment in which to notice.
         if round % 2 == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
