@@ -20,6 +20,7 @@ mod identity;
 mod kit;
 mod lanes;
 mod leaders;
+mod lone_appends;
 mod observing;
 mod offset_queries;
 mod options;
