@@ -73,7 +73,8 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     levels.run("docs", || cargo_test(&["--doc"]));
     for profile in PROFILES {
         levels.run(&format!("behaviour, {profile}"), || {
-            counted(test_command(&["--test", BEHAVIOUR]).env(PROFILE, profile))
+            // Most of them wait most of the time.
+            counted(test_command(&["--test", BEHAVIOUR, "--", "--test-threads=4"]).env(PROFILE, profile))
         });
     }
     levels.run("examples build", || build_examples(&packages));
@@ -151,7 +152,7 @@ fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
 fn unit_args(packages: &[Package]) -> Vec<&str> {
     let mut args = vec!["--lib", "--bins"];
     let tests = packages.iter().flat_map(|package| package.targets_of("test"));
-    let with_level = [GOLDEN, BEHAVIOUR, BROKER, FUZZ, foreign::TARGET];
+    let with_level = [GOLDEN, BEHAVIOUR, BROKER, FUZZ, foreign::TARGET, sim::TARGET];
     let others = tests.filter(|name| !with_level.contains(name));
     args.extend(others.flat_map(|name| ["--test", name]));
     args
@@ -170,7 +171,7 @@ fn cargo_test(args: &[&str]) -> Result<Summary> {
     counted(&mut test_command(args))
 }
 
-fn counted(command: &mut Command) -> Result<Summary> {
+pub(crate) fn counted(command: &mut Command) -> Result<Summary> {
     let (status, output) = children::run_shown(command)?;
     let summary = Summary::of(&output);
     ensure!(
