@@ -95,7 +95,10 @@ impl Frozen {
         let mut faults = Vec::new();
         for (index, proxy) in proxies.iter().enumerate() {
             let stop = Fault::at(moment, Action::Stop(process(environment, index)));
-            faults.push(proxy.inject(and.iter().fold(stop, |fault, action| fault.and(*action))));
+            for &action in and {
+                proxy.inject(Fault::at(moment, action));
+            }
+            faults.push(proxy.inject(stop));
         }
         Self { proxies, faults, log, _client: client }
     }
