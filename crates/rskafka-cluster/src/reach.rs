@@ -182,6 +182,10 @@ impl Cluster {
         let Learned { failure, .. } = learned;
         tracing::debug!(attempts = attempts.count, %failure, ?class, "an attempt has failed");
         let moment = attempts.failed(failure, class, self.env().now(), self.env().random())?;
+        if says_nothing {
+            // No broker was asked anything.
+            attempts.count -= 1;
+        }
         self.pause_until(moment).await;
         Ok(())
     }

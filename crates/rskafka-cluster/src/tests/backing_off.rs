@@ -1,5 +1,6 @@
 //! How often a broker hears of a call that goes on failing.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rskafka_fake::Fault;
@@ -76,19 +77,19 @@ async fn read_frame(stream: &mut DuplexStream) -> Option<Vec<u8>> {
     Some(frame)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_broker_that_closes_each_connection_right_after_its_opening_is_not_dialled_in_a_hot_loop() {
+/// Connections that the broker closes right after their opening, if their numbers are in `closing`; the first one, for
+/// metadata, is number 0. Counts all.
+async fn closing_after_opening(closing: Range<usize>) -> (FakeCluster, Cluster, Arc<AtomicUsize>) {
     // Which cluster a connection leads to is asked by Metadata, the last request of an opening.
     let fake = start(fake().advertise(ApiKey::API_VERSIONS, 0..=4), 1).await;
     let dials = Arc::new(AtomicUsize::new(0));
     let connector = {
         let (fake, dials) = (fake.clone(), dials.clone());
         move |host: String, port: u16| {
-            let (fake, number) = (fake.clone(), dials.fetch_add(1, Ordering::Relaxed));
+            let (fake, closes) = (fake.clone(), closing.contains(&dials.fetch_add(1, Ordering::Relaxed)));
             async move {
                 let broker = fake.connect(&host, port).await?;
-                // The first is for metadata. So that dialling without end comes to one, so does this.
-                if number == 0 || number > 500 {
+                if !closes {
                     return Ok(broker);
                 }
                 let (ours, theirs) = duplex(1 << 16);
@@ -100,11 +101,29 @@ async fn a_broker_that_closes_each_connection_right_after_its_opening_is_not_dia
     let env = Env::builder().connector(connector).random_seed(1).build();
     let cluster = connect(env, config(&["broker-1"])).await;
     cluster.leader(TOPIC, 0, after(LONG)).await.unwrap();
+    (fake, cluster, dials)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_closes_each_connection_right_after_its_opening_is_not_dialled_in_a_hot_loop() {
+    // So that dialling without end comes to one, later connections stay open.
+    let (_fake, cluster, dials) = closing_after_opening(1..500).await;
     let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
     assert!(error.out_of_time && !error.may_be_applied, "{error}");
-    // The first failure, an end before the request, is followed by an attempt at once.
+    // The first failure, an end before the request, is followed by an attempt at once, and counts for none.
     let dials = dials.load(Ordering::Relaxed) - 1;
-    assert!(error.attempts <= 14 && dials <= error.attempts as usize, "{dials} dials: {error}");
+    assert!(error.attempts <= 13 && dials <= error.attempts as usize + 1, "{dials} dials: {error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ended_before_the_request_was_on_it_counts_for_no_attempt_and_costs_no_pause() {
+    let (fake, cluster, dials) = closing_after_opening(1..2).await;
+    fake.inject(Fault::answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED).on(ApiKey::LIST_OFFSETS));
+    let started = now();
+    let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
+    assert_eq!((error.attempts, error.failure.code()), (1, Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
+    assert!(started.elapsed() < millis(1), "{:?}", started.elapsed());
+    assert_eq!(dials.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test(start_paused = true)]
