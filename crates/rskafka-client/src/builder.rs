@@ -1,7 +1,5 @@
-//! How a client is built.
-//!
-//! Invariant: every bound in time and memory has a default and a name here; durations mirror the names
-//! of Kafka's own client.
+//! How a client is built. Every bound in time and memory has a default here, and the name that Kafka's own client gives
+//! it.
 
 use std::time::Duration;
 
@@ -65,8 +63,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long making one connection may take: name, address, proxy, TLS, version negotiation,
-    /// authentication, asking which cluster it leads to. 10 s by default.
+    /// How long opening one connection may take, from resolving the name to authentication and to asking which cluster
+    /// it leads to. 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.cluster.connection.connect_timeout = timeout;
         self
@@ -98,15 +96,13 @@ impl ClientBuilder {
         self
     }
 
-    /// The pause before an address to which no connection could be made is tried again, by whichever
-    /// partition client: from `initial`, doubling, to `max`. 50 ms to 1 s by default.
+    /// The pause before any partition client tries an address again to which no connection could be made: from `initial`, doubling, to `max`. 50 ms to 1 s by default.
     pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.cluster.reconnect_backoff = Backoff { initial, max };
         self
     }
 
-    /// How long a connection on which nothing is asked stays open; a second at least. 9 min by default, a
-    /// little less than brokers allow.
+    /// How long an idle connection stays open; at least a second. 9 min by default, a little less than brokers allow.
     pub fn connections_max_idle(mut self, idle: Duration) -> Self {
         self.cluster.connection.idle_timeout = idle;
         self
@@ -128,8 +124,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes of encoded records have a place in line per partition client; a call beyond that waits
-    /// for a place, and holds its own records for as long as its future lives. 32 MiB by default.
+    /// How many bytes of encoded records may wait to be written, for each partition client. A call beyond that waits for
+    /// room, and holds its own records for as long as its future lives. 32 MiB by default.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.limits.buffer_memory = bytes;
         self

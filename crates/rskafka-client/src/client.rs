@@ -11,8 +11,8 @@ use crate::stats::Stats;
 
 /// A client of one Kafka cluster. Clones are the same client.
 ///
-/// Dropping the last clone, and the last partition client made from it, ends its connections once what
-/// has a place in line is written.
+/// Dropping the last clone, and the last partition client made from it, ends its connections once all appends that
+/// were made are written or have failed.
 #[derive(Debug, Clone)]
 pub struct Client {
     core: Arc<Core>,
@@ -99,8 +99,8 @@ impl Client {
         Stats::of(self.core.cluster())
     }
 
-    /// Ends the client: takes no more calls, waits until what has a place in line is written or its
-    /// time is over, at most for the delivery timeout, and ends the connections.
+    /// Ends the client: takes no more calls, waits until all appends that were made are written or have failed, at
+    /// most for the delivery timeout, and ends the connections.
     ///
     /// Partition clients made from it end with it. No socket is open when it returns. If the future is dropped,
     /// call it again.

@@ -1,7 +1,7 @@
 //! The client behind the `rskafka` facade: a Kafka partition as a write-ahead log.
 //!
 //! Invariant: calls on one [`PartitionClient`](api::PartitionClient) are appended in the order in which they were made, and
-//! what is given up is never reported as not written unless it surely is not.
+//! a failed append is reported as not written only if it surely is not in the log.
 
 mod admin;
 mod builder;

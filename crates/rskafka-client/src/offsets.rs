@@ -1,6 +1,6 @@
 //! Offsets by the log's ends or by time.
 //!
-//! Invariant: what is given for a time never lies behind a record of that time or later.
+//! Invariant: no record of the time asked for, or later, lies before the offset given.
 
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Answer, Call, Leader, LeaderOf, Prepared, Verdict, Via};

@@ -36,9 +36,8 @@ impl PartitionClient {
 
     /// Appends records as one batch: all of them, in order, at consecutive offsets, or none.
     ///
-    /// The batch takes its place in line when this is called, before the future is first polled: calls on
-    /// one client are appended in the order in which they were made. It is sent again only while it
-    /// surely was not written; any other failure is reported.
+    /// Calls on one client are appended in the order in which they were made, whenever their futures are polled. A
+    /// batch is sent again only if it surely was not written; any other failure is reported.
     ///
     /// # Errors
     ///
@@ -153,7 +152,7 @@ impl PartitionClientBuilder {
         let Self { core, topic, index, acks } = self;
         core.check_open()?;
         if index < 0 {
-            return Err(Error::invalid("a partition's index is not negative").with_place(&topic, index));
+            return Err(Error::invalid("a partition's index is not negative").with_partition(&topic, index));
         }
         // What is known may be of a topic that another client has deleted, and perhaps created again.
         core.cluster().mark_stale(&topic);

@@ -1,7 +1,6 @@
 //! Records, as users write and read them.
 //!
-//! Invariant: what comes out is what went in: null and empty stay apart, and headers keep their order
-//! and their duplicates.
+//! Null and empty are kept apart, and headers keep their order and their duplicates.
 
 use std::collections::BTreeMap;
 

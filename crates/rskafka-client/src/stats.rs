@@ -1,6 +1,6 @@
 //! What a client has done, in numbers.
 //!
-//! Invariant: there is one entry for each broker in use, and none for brokers that the cluster no longer has.
+//! There is one entry for each broker in use, and none for brokers that the cluster no longer has.
 
 use rskafka_cluster::Cluster;
 
@@ -22,7 +22,7 @@ pub struct StatsOfBroker {
     pub id: Option<i32>,
     /// Its `host:port`.
     pub address: String,
-    /// The numbers. They begin anew when a broker leaves the cluster and comes back.
+    /// The numbers. They start at zero again when a broker leaves the cluster and comes back.
     pub stats: BrokerStats,
 }
 

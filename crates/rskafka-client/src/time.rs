@@ -1,7 +1,6 @@
 //! Timestamps: `OffsetDateTime` here, milliseconds since the epoch in Kafka.
 //!
-//! Invariant: what fits both survives; what does not is moved to the nearest that does, so that a
-//! strange timestamp in a log never hinders reading it.
+//! A timestamp outside the other's range becomes the nearest within, so that no timestamp in a log prevents reading it.
 
 use time::OffsetDateTime;
 

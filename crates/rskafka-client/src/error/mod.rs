@@ -37,8 +37,6 @@ struct Inner {
     attempts: u32,
     /// The last attempt's failure; its text is part of ours, so that its source is our source.
     failure: Option<Failure>,
-    /// The code of an answer that is no failure of a call.
-    code: Option<ErrorCode>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -64,7 +62,6 @@ impl Error {
             location: Location::default(),
             attempts: 0,
             failure: None,
-            code: None,
             source: None,
         };
         Self { inner: Box::new(inner) }
@@ -83,27 +80,28 @@ impl Error {
     /// A request to the cluster that failed; `outcome` says what that means for the data.
     pub(crate) fn of_cluster(error: rskafka_cluster::Error, outcome: Outcome) -> Self {
         let rskafka_cluster::Error { api, location, attempts, out_of_time, failure, .. } = error;
+        let mut of_failure = Self::of_failure(failure, out_of_time);
+        let inner = &mut *of_failure.inner;
+        (inner.api, inner.location, inner.attempts, inner.outcome) =
+            (Some(api), *location, attempts, outcome);
+        inner.is_retriable |= out_of_time;
+        of_failure
+    }
+
+    /// An answer's code for a topic.
+    pub(crate) fn of_topic(code: ErrorCode) -> Self {
+        let error = Self::of_failure(Failure::Code { code, message: None }, false);
+        error.with_outcome(Outcome::NotWritten)
+    }
+
+    fn of_failure(failure: Failure, out_of_time: bool) -> Self {
         let is_timeout = out_of_time || failure.is_timeout();
-        let is_retriable = match &failure {
-            _ if out_of_time => true,
-            Failure::Code { code, .. } => code.is_retriable(),
-            failure => Case::of_failure(failure).is_retriable(),
-        };
-        let kind = kind_of(&failure, is_timeout);
-        let api = Some(api);
-        let inner = Inner {
-            kind,
-            outcome,
-            is_retriable,
-            is_timeout,
-            api,
-            location: *location,
-            attempts,
-            failure: Some(failure),
-            code: None,
-            source: None,
-        };
-        Self { inner: Box::new(inner) }
+        let mut error = Self::of_case(Case::of_failure(&failure), kind_of(&failure, is_timeout));
+        if let Failure::Code { code, .. } = &failure {
+            error.inner.is_retriable = code.is_retriable();
+        }
+        (error.inner.is_timeout, error.inner.failure) = (is_timeout, Some(failure));
+        error
     }
 
     pub(crate) fn with_api(mut self, api: ApiKey) -> Self {
@@ -111,10 +109,9 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_place(mut self, topic: &str, partition: i32) -> Self {
-        self.inner.location.topic.get_or_insert_with(|| topic.to_owned());
+    pub(crate) fn with_partition(mut self, topic: &str, partition: i32) -> Self {
         self.inner.location.partition.get_or_insert(partition);
-        self
+        self.with_topic(topic)
     }
 
     pub(crate) fn with_topic(mut self, topic: &str) -> Self {
@@ -136,16 +133,6 @@ impl Error {
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.inner.outcome = outcome;
         self
-    }
-
-    /// An answer's code for a topic.
-    pub(crate) fn of_topic(code: ErrorCode) -> Self {
-        let mut error = Self::new(match code {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => ErrorKind::UnknownTopicOrPartition,
-            code => ErrorKind::Broker(code),
-        });
-        error.inner.code = Some(code);
-        error
     }
 
     pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -187,10 +174,7 @@ impl Error {
 
     /// The error code that the broker answered, if it did.
     pub fn code(&self) -> Option<ErrorCode> {
-        match self.inner.kind {
-            ErrorKind::Broker(code) => Some(code),
-            _ => self.inner.code.or_else(|| code_of(self.inner.failure.as_ref()?)),
-        }
+        self.inner.failure.as_ref().and_then(code_of)
     }
 
     /// The API that failed.

@@ -1,4 +1,4 @@
-//! One fetch: what may be chosen for it, and what it gives.
+//! Reading from an offset: one answer, or the first records after it.
 //!
 //! Invariant: a fetch always says where to read on, also where the log has no records.
 

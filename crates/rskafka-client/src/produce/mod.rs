@@ -27,9 +27,8 @@ use crate::record::{Payload, Record, RecordHeaders};
 
 /// A produce under way: `.await` it for what was appended.
 ///
-/// It has taken its place in line when it was made. Dropping it is safe: while the line is over
-/// `buffer_memory` and it is not admitted yet, nothing is written; otherwise it is written once or not at all,
-/// and nothing after it is hurt.
+/// Its place in the order of appends is that of the call. Dropping it is safe: the records are written once or not at
+/// all, and later appends are not affected. While it waits for room in `buffer_memory`, dropping it takes it back.
 #[derive(Debug)]
 #[must_use = "without awaiting it, it is not known whether the records were written"]
 pub struct Produce {
