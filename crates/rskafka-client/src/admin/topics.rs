@@ -34,6 +34,8 @@ const DELETE_BY_NAME: i16 = 5;
 /// [`ErrorKind::Broker`] with `TOPIC_ALREADY_EXISTS`, unless [`if_missing`](Self::if_missing) is set, and
 /// others. If the time runs out, or the client may not describe the topic, [`Error::outcome`] tells whether it
 /// may have been created.
+///
+/// [`ErrorKind::Broker`]: crate::errors::ErrorKind::Broker
 #[derive(Debug)]
 #[must_use = "nothing is created until this is awaited"]
 pub struct CreateTopic {

@@ -85,7 +85,7 @@ pub(crate) fn judge(
     answered: Result<ProduceResponse, Failure>,
 ) -> Verdict<Produced> {
     let answered = answered.and_then(|response| find(response, index).ok_or(Failure::MissingInAnswer));
-    let (may_repeat, learned) = match answered {
+    let (is_sent_again, learned) = match answered {
         Ok((partition, _)) if partition.error_code.is_ok() && partition.base_offset >= 0 => {
             return Verdict::Done(Produced {
                 base_offset: partition.base_offset,
@@ -105,7 +105,7 @@ pub(crate) fn judge(
         }
         Err(failure) => (fate.unanswered(&failure), Learned::of_failure(failure)),
     };
-    if may_repeat { Verdict::Retry(learned) } else { Verdict::Fail(learned) }
+    if is_sent_again { Verdict::Retry(learned) } else { Verdict::Fail(learned) }
 }
 
 /// The answer for our partition, and the leader that it names. There is one topic in it: ours.
