@@ -1,6 +1,6 @@
 //! Many brokers as one cluster: who leads which partition, how to reach it, and when to try again.
 //!
-//! Invariant: a request is sent again only where the caller's verdict says so; no record is looked at here.
+//! Invariant: after an answer a request is sent again only where the caller's verdict says so; no record is looked at here.
 
 mod address;
 mod attempts;

@@ -1,4 +1,4 @@
-//! Whether the connection's task has something to read that it has not looked at yet.
+//! Whether the stream may have something to read that the connection's task has not looked at yet.
 //!
 //! A request is not written before that is read: it may be the end of the stream, and then the request can
 //! fail unsent instead of in doubt.
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Wake, Waker};
 
-/// Set from the moment at which the stream has something to read until the task looks.
+/// Not set while the task waits for the stream, which has nothing to read then.
 pub(crate) type ReadDue = Arc<AtomicBool>;
 
 /// Wakes the task for its stream, and notes that it did.
@@ -30,7 +30,12 @@ impl ReadAlarm {
         std::future::poll_fn(|cx| {
             self.task.get_or_init(|| cx.waker().clone());
             self.due.store(false, Ordering::Relaxed);
-            read.as_mut().poll(&mut Context::from_waker(&waker))
+            let polled = read.as_mut().poll(&mut Context::from_waker(&waker));
+            // Behind what was read may be more, and nothing will say so before the next read.
+            if polled.is_ready() {
+                self.due.store(true, Ordering::Relaxed);
+            }
+            polled
         })
         .await
     }

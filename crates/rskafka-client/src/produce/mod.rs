@@ -73,7 +73,9 @@ impl Future for Produce {
 impl Drop for Produce {
     fn drop(&mut self) {
         if let State::InLine { id, line, .. } = &self.state {
-            line.queue().leave(*id);
+            let left = line.queue().leave(*id);
+            // Its end wakes somebody, who may append at once: not under the queue's lock.
+            drop(left);
         }
     }
 }

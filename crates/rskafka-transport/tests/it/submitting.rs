@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use rskafka_protocol::messages::metadata::MetadataResponse;
@@ -337,6 +337,35 @@ async fn a_submit_on_a_connection_that_the_broker_has_closed_is_not_sent() {
         matches!(**error.close_cause().unwrap(), CloseCause::ByBroker { unanswered: 0, .. }),
         "{error:?}"
     );
+}
+
+/// Submits a request as soon as it is woken, as callers do whose requests stand in a line.
+struct SubmitsNext {
+    connection: Connection,
+    next: Mutex<Option<Answer<MetadataResponse>>>,
+}
+
+impl Wake for SubmitsNext {
+    fn wake(self: Arc<Self>) {
+        *self.next.lock().unwrap() = Some(submit(&self.connection, "next", options(seconds(5))).unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submit_at_an_answer_behind_which_the_broker_closed_is_not_sent() {
+    let (connection, mut peer) = connected().await;
+    let mut first = pin!(submit(&connection, "first", options(seconds(5))).unwrap());
+    let request = peer.request().await;
+    let line = Arc::new(SubmitsNext { connection, next: Mutex::default() });
+    let waker = Waker::from(Arc::clone(&line));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    // The connection's task does not run in between.
+    peer.echo(&request).await;
+    drop(peer);
+    settle().await;
+    let next = line.next.lock().unwrap().take().unwrap();
+    let error = echoed(next).await.unwrap_err();
+    assert!(!error.was_sent(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
