@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 
 use rskafka_protocol::ErrorCode;
-use rskafka_transport::{AddressMemory, Connection, Deadline, Endpoint, Env, IdentityCheck};
+use rskafka_transport::{AddressMemory, Connection, Deadline, Endpoint, Env, IdentityCheck, OpenProgress};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,6 +26,7 @@ use crate::{Cluster, ClusterConfig, Failure, refresh};
 pub(crate) struct Dial {
     opened: watch::Receiver<Option<Result<Connection, Failure>>>,
     began: Instant,
+    progress: OpenProgress,
     _task: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -39,6 +40,7 @@ impl Dial {
         number: u64,
     ) -> Self {
         let (sender, opened) = watch::channel(None);
+        let progress = OpenProgress::default();
         let dialling = Dialling {
             cluster: cluster.downgrade(),
             env: cluster.env().clone(),
@@ -47,6 +49,7 @@ impl Dial {
             gate: address.gate.clone(),
             memory: address.memory.clone(),
             broker,
+            progress: progress.clone(),
         };
         let closed = cluster.closed().clone();
         let task = cluster.spawn(async move {
@@ -56,7 +59,8 @@ impl Dial {
             };
             sender.send_replace(Some(dialling.end(opened, &slot, number)));
         });
-        Self { opened, began: cluster.env().now(), _task: Arc::new(AbortOnDropHandle::new(task)) }
+        let (began, _task) = (cluster.env().now(), Arc::new(AbortOnDropHandle::new(task)));
+        Self { opened, began, progress, _task }
     }
 
     /// Waits for the connection. Cancel safe.
@@ -70,7 +74,7 @@ impl Dial {
 
     /// What a caller fails with whose time is over before the dial has ended.
     pub(crate) fn not_opened_yet(&self, now: Instant) -> Failure {
-        Failure::StillConnecting { after: now - self.began }
+        Failure::StillConnecting { after: now - self.began, phase: self.progress.phase() }
     }
 }
 
@@ -84,6 +88,7 @@ struct Dialling {
     memory: Arc<AddressMemory>,
     /// The broker that the connection is for, if it is for a certain one.
     broker: Option<i32>,
+    progress: OpenProgress,
 }
 
 impl Dialling {
@@ -96,8 +101,8 @@ impl Dialling {
         let deadline = Deadline::after(self.env.now(), config.connect_timeout);
         let meant = self.cluster()?.metadata().identity(&self.endpoint, self.broker);
         let meant_id = meant.as_ref().map(|meant| meant.broker_id);
-        let opened =
-            Connection::open_after(&self.env, &self.endpoint, config, &self.memory, meant, deadline).await;
+        let Self { env, endpoint, memory, progress, .. } = self;
+        let opened = Connection::open_after(env, endpoint, config, memory, meant, deadline, progress).await;
         let connection = opened.map_err(|source| Failure::Open { source }).inspect_err(|failure| {
             if failure.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) {
                 self.cluster.upgrade().iter().for_each(Cluster::begin_again);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rskafka_protocol::{ApiKey, ErrorCode};
-use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, OpenErrorKind, WithCauses};
+use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, OpenErrorKind, Phase, WithCauses};
 use snafu::Snafu;
 
 /// Why one attempt failed.
@@ -105,10 +105,12 @@ pub enum Failure {
     #[snafu(display("the runtime that the client was built on has ended"))]
     RuntimeGone,
     /// The deadline passed while a connection was being made. That goes on for the next call.
-    #[snafu(display("still connecting after {after:?}"))]
+    #[snafu(display("still connecting after {after:?}{}", phase.map_or(String::new(), |phase| format!(", while {phase}"))))]
     StillConnecting {
         /// How long it has taken so far.
         after: Duration,
+        /// The step of opening the connection; `None` while the address is left alone, or the broker's identity checked.
+        phase: Option<Phase>,
     },
     /// The deadline passed while another request for metadata was under way, which this one waited for.
     #[snafu(display("waited for another request for metadata until the deadline"))]

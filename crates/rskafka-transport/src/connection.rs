@@ -17,7 +17,7 @@ use crate::config::{CallOptions, ConnectionConfig};
 use crate::deadline::Deadline;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
-use crate::error::{CallError, CallErrorKind, CloseCause, OpenError};
+use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenProgress};
 use crate::identity::{BrokerIdentity, IdentityCheck};
 use crate::link::{Link, Outgoing};
 use crate::opening::{Opened, Opening};
@@ -75,11 +75,12 @@ impl Connection {
         config: &ConnectionConfig,
         deadline: Deadline,
     ) -> Result<Self, OpenError> {
-        Self::open_after(env, endpoint, config, &AddressMemory::new(endpoint), None, deadline).await
+        let (memory, shown) = (AddressMemory::new(endpoint), OpenProgress::default());
+        Self::open_after(env, endpoint, config, &memory, None, deadline, &shown).await
     }
 
     /// The same, after other connections to the same address, and meant for the broker `expected`. Whether
-    /// the broker takes itself for that one is told by [`Self::identity_check`].
+    /// the broker takes itself for that one is told by [`Self::identity_check`]. `shown` follows how far it has come.
     pub async fn open_after(
         env: &Env,
         endpoint: &Endpoint,
@@ -87,10 +88,11 @@ impl Connection {
         memory: &AddressMemory,
         expected: Option<BrokerIdentity>,
         deadline: Deadline,
+        shown: &OpenProgress,
     ) -> Result<Self, OpenError> {
         let started = env.now();
         let deadline = deadline.min(Deadline::after(started, config.connect_timeout));
-        let opening = Opening { env, endpoint, config, memory, deadline };
+        let opening = Opening { env, endpoint, config, memory, deadline, shown };
         let opened = opening.run(expected).await;
         memory.counters().opened(opened.is_ok());
         let kind = match opened {

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::tcp::SystemResolver;
 use crate::endpoint::Endpoint;
-use crate::error::{OpenErrorKind, Phase};
+use crate::error::{OpenErrorKind, OpenProgress, Phase};
 
 /// A future of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -100,11 +100,11 @@ impl Dialer {
     pub(crate) async fn dial(
         &self,
         endpoint: &Endpoint,
-        progress: &mut Progress,
+        progress: &mut Progress<'_>,
     ) -> Result<BoxStream, OpenErrorKind> {
         match self {
             Self::Custom(connector) => {
-                progress.phase = Phase::Connect;
+                progress.enter(Phase::Connect);
                 let stream = connector.connect(endpoint.host.clone(), endpoint.port).await;
                 stream.map_err(|source| OpenErrorKind::Connector { source })
             }
@@ -114,11 +114,12 @@ impl Dialer {
                 if addresses.is_empty() {
                     return Err(OpenErrorKind::NoAddress);
                 }
-                progress.phase = Phase::Connect;
+                progress.enter(Phase::Connect);
                 match tcp::connect_any(addresses::interleaved(addresses), progress).await {
                     Some(stream) => {
                         // What comes later is not about addresses.
-                        *progress = Progress { phase: progress.phase, ..Progress::new() };
+                        progress.failures.clear();
+                        progress.trying.clear();
                         Ok(Box::new(stream))
                     }
                     None => Err(OpenErrorKind::Connect { failures: std::mem::take(&mut progress.failures) }),
@@ -130,16 +131,27 @@ impl Dialer {
 
 /// How far a dial got.
 #[derive(Debug)]
-pub(crate) struct Progress {
-    pub(crate) phase: Phase,
+pub(crate) struct Progress<'a> {
+    phase: Phase,
+    shown: &'a OpenProgress,
     failures: Vec<AddressFailure>,
     /// Addresses that have not answered yet.
     trying: Vec<SocketAddr>,
 }
 
-impl Progress {
-    pub(crate) fn new() -> Self {
-        Self { phase: Phase::Resolve, failures: Vec::new(), trying: Vec::new() }
+impl<'a> Progress<'a> {
+    pub(crate) fn new(shown: &'a OpenProgress) -> Self {
+        shown.enter(Some(Phase::Resolve));
+        Self { phase: Phase::Resolve, shown, failures: Vec::new(), trying: Vec::new() }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.shown.enter(Some(phase));
     }
 
     fn failed(&mut self, address: SocketAddr, error: io::Error) {

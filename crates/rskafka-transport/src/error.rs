@@ -14,7 +14,7 @@ use std::fmt;
 
 pub use call::{CallError, CallErrorKind};
 pub use close::CloseCause;
-pub use open::{OpenError, OpenErrorKind, Phase};
+pub use open::{OpenError, OpenErrorKind, OpenProgress, Phase};
 pub use proxy::ProxyError;
 pub use sasl::SaslError;
 pub use tls::{BoxError, TlsError};

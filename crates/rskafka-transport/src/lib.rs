@@ -44,8 +44,8 @@ pub use dial::{AddressFailure, BoxFuture, BoxStream, Connector, Resolver, Stream
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use env::{Env, EnvBuilder};
 pub use error::{
-    BoxError, CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, Phase, ProxyError, SaslError,
-    TlsError, WithCauses,
+    BoxError, CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, OpenProgress, Phase,
+    ProxyError, SaslError, TlsError, WithCauses,
 };
 pub use identity::{BrokerIdentity, IdentityCheck};
 #[cfg(feature = "sasl")]

@@ -16,7 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::env::Env;
 #[cfg(feature = "sasl")]
 use crate::error::SaslError;
-use crate::error::{CallErrorKind, CloseCause, OpenErrorKind, Phase};
+use crate::error::{CallErrorKind, CloseCause, OpenErrorKind, OpenProgress, Phase};
 use crate::identity::{BrokerIdentity, IdentityCheck};
 use crate::lifetime::Session;
 use crate::link::{Link, Outgoing};
@@ -34,6 +34,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) config: &'a ConnectionConfig,
     pub(crate) memory: &'a AddressMemory,
     pub(crate) deadline: Deadline,
+    pub(crate) shown: &'a OpenProgress,
 }
 
 /// A connection that is ready for requests.
@@ -49,27 +50,26 @@ pub(crate) struct Opened {
 impl Opening<'_> {
     /// Opens the connection, which is meant for the broker `expected`.
     pub(crate) async fn run(&self, expected: Option<BrokerIdentity>) -> Result<Opened, OpenErrorKind> {
-        let mut progress = Progress::new();
+        let mut progress = Progress::new(self.shown);
         // Before a login Kafka does not look at the identity.
         let expected = expected.filter(|_| !self.config.security.has_sasl());
         let negotiation = Negotiation::new(self.memory.taken(), expected);
-        match timeout_at(self.deadline.instant(), self.steps(negotiation, &mut progress)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(OpenErrorKind::timed_out(progress.phase, progress.into_failures())),
-        }
+        let opened = timeout_at(self.deadline.instant(), self.steps(negotiation, &mut progress)).await;
+        self.shown.enter(None);
+        opened.unwrap_or_else(|_| Err(OpenErrorKind::timed_out(progress.phase(), progress.into_failures())))
     }
 
-    async fn steps(
-        &self,
+    async fn steps<'a>(
+        &'a self,
         mut negotiation: Negotiation,
-        progress: &mut Progress,
+        progress: &mut Progress<'a>,
     ) -> Result<Opened, OpenErrorKind> {
-        let Self { env, endpoint, config, memory, deadline } = *self;
+        let Self { env, endpoint, config, memory, deadline, shown } = *self;
         let (link, versions) = loop {
-            *progress = Progress::new();
+            *progress = Progress::new(shown);
             let (stream, evidence) = config.security.dial(env, endpoint, progress).await?;
             let link = Link::start(env, endpoint, config, memory.counters(), stream);
-            progress.phase = Phase::Negotiate;
+            progress.enter(Phase::Negotiate);
             let negotiated = negotiate(&link, &evidence, &mut negotiation, deadline).await;
             match negotiated.inspect_err(|_| memory.forget())? {
                 Some(versions) => break (link, versions),
@@ -79,7 +79,7 @@ impl Opening<'_> {
             }
         };
         memory.learn(negotiation.to_begin_with(&versions));
-        progress.phase = Phase::Sasl;
+        progress.enter(Phase::Sasl);
         let session = authenticate(&link, &versions, config, deadline).await?;
         link.opened(session.map(|session| session.ends));
         debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");

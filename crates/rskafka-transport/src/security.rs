@@ -43,12 +43,12 @@ impl Security {
         &self,
         env: &Env,
         endpoint: &Endpoint,
-        progress: &mut Progress,
+        progress: &mut Progress<'_>,
     ) -> Result<(BoxStream, TlsEvidence), OpenErrorKind> {
         let stream = self.reach(env, endpoint, progress).await?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            progress.phase = crate::error::Phase::Tls;
+            progress.enter(crate::error::Phase::Tls);
             let handshake = Box::pin(tls.connect(endpoint, stream)).await;
             let (stream, watched) = handshake.map_err(|source| OpenErrorKind::Tls { source })?;
             return Ok((stream, TlsEvidence { watched: Some(watched) }));
@@ -60,7 +60,7 @@ impl Security {
         &self,
         env: &Env,
         endpoint: &Endpoint,
-        progress: &mut Progress,
+        progress: &mut Progress<'_>,
     ) -> Result<BoxStream, OpenErrorKind> {
         #[cfg(feature = "socks5")]
         if let Some(socks5) = &self.socks5 {
@@ -68,7 +68,7 @@ impl Security {
             let failed = |source| OpenErrorKind::Proxy { proxy: proxy.clone(), source };
             let stream = env.dialer().dial(proxy, progress).await;
             let stream = stream.map_err(|kind| failed(ProxyError::Unreachable { source: Box::new(kind) }))?;
-            progress.phase = Phase::Proxy;
+            progress.enter(Phase::Proxy);
             return socks5.connect(endpoint, stream).await.map_err(failed);
         }
         env.dialer().dial(endpoint, progress).await

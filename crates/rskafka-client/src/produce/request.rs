@@ -171,7 +171,7 @@ mod tests {
             ErrorCode::MESSAGE_TOO_LARGE,
             ErrorCode::TOPIC_AUTHORIZATION_FAILED,
         ]);
-        let unsent = || Failure::StillConnecting { after: Duration::ZERO };
+        let unsent = || Failure::StillConnecting { after: Duration::ZERO, phase: None };
         prop_oneof![
             1 => refused.prop_filter_map("judged", move |code| {
                 may_be_written(code).then(|| (Ok(answer(0, code, -1)), true))
@@ -215,7 +215,7 @@ mod tests {
     fn an_attempt_without_an_answer_is_made_again_only_if_surely_nothing_was_sent() {
         let failures = [
             (Failure::NoLeader, true),
-            (Failure::StillConnecting { after: Duration::ZERO }, true),
+            (Failure::StillConnecting { after: Duration::ZERO, phase: None }, true),
             (Failure::OtherBroker { expected: 1, found: 2 }, true),
             (Failure::Closed, false),
             (Failure::TopicRecreated, false),

@@ -33,7 +33,10 @@ impl Resolver for SystemResolver {
 }
 
 /// The first stream to any of the addresses; `None` once all have failed.
-pub(super) async fn connect_any(addresses: Vec<SocketAddr>, progress: &mut Progress) -> Option<TcpStream> {
+pub(super) async fn connect_any(
+    addresses: Vec<SocketAddr>,
+    progress: &mut Progress<'_>,
+) -> Option<TcpStream> {
     let mut left = addresses.into_iter();
     let mut attempts: Vec<(SocketAddr, BoxFuture<'static, io::Result<TcpStream>>)> = Vec::new();
     loop {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rskafka_protocol::ErrorCode;
@@ -221,6 +221,23 @@ pub enum Phase {
     Negotiate,
     /// The client proves who it is, or the credentials for it are being fetched.
     Sasl,
+}
+
+/// How far the opening of a connection has come, for others than the one that opens it. Clones show the same.
+#[derive(Debug, Clone, Default)]
+pub struct OpenProgress {
+    phase: Arc<Mutex<Option<Phase>>>,
+}
+
+impl OpenProgress {
+    /// The step under way; `None` before the first and after the last.
+    pub fn phase(&self) -> Option<Phase> {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn enter(&self, phase: Option<Phase>) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
 }
 
 impl fmt::Display for Phase {

@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
 use rskafka_transport::{
-    AddressMemory, CloseCause, Connection, ConnectionConfig, Deadline, Env, OpenError, OpenErrorKind, Phase,
+    AddressMemory, CloseCause, Connection, ConnectionConfig, Deadline, Env, OpenError, OpenErrorKind,
+    OpenProgress, Phase,
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::time::{Instant, sleep};
@@ -105,7 +106,8 @@ impl AsyncWrite for Ending {
 }
 
 async fn open(env: &Env, memory: &AddressMemory) -> Result<Connection, OpenError> {
-    Connection::open_after(env, &endpoint(), &ConnectionConfig::default(), memory, None, no_hurry()).await
+    let (config, shown) = (ConnectionConfig::default(), OpenProgress::default());
+    Connection::open_after(env, &endpoint(), &config, memory, None, no_hurry(), &shown).await
 }
 
 #[tokio::test(start_paused = true)]

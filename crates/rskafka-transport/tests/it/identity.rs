@@ -4,7 +4,7 @@ use rskafka_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsRe
 use rskafka_protocol::{ErrorCode, Message};
 use rskafka_transport::{
     AddressMemory, BrokerIdentity, Connection, ConnectionConfig, IdentityCheck, OpenError, OpenErrorKind,
-    Sasl, Security,
+    OpenProgress, Sasl, Security,
 };
 
 use crate::support::*;
@@ -21,7 +21,9 @@ async fn meant_for_7<F: Future>(
 ) -> (Result<Connection, OpenError>, F::Output) {
     let (env, mut peers) = env();
     let endpoint = endpoint();
-    let opening = Connection::open_after(&env, &endpoint, config, memory, Some(broker_7()), no_hurry());
+    let shown = OpenProgress::default();
+    let opening =
+        Connection::open_after(&env, &endpoint, config, memory, Some(broker_7()), no_hurry(), &shown);
     tokio::join!(opening, async { script(peers.recv().await.expect("a connection")).await })
 }
 

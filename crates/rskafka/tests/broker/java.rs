@@ -168,10 +168,17 @@ impl Leader {
         let bootstrap = connect(brokers[0].parse().unwrap()).await;
         let asked = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
         let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
-        let metadata = call(&bootstrap, &request).await;
-        let topic = metadata.topics.into_iter().next().unwrap();
+        // The first broker may not know the topic yet.
+        let (topic, brokers) = loop {
+            let metadata = call(&bootstrap, &request).await;
+            let topic = metadata.topics.into_iter().next().unwrap();
+            if topic.partitions.first().is_some_and(|partition| partition.leader_id >= 0) {
+                break (topic, metadata.brokers);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         let leader = topic.partitions[0].leader_id;
-        let broker = metadata.brokers.into_iter().find(|broker| broker.node_id == leader).unwrap();
+        let broker = brokers.into_iter().find(|broker| broker.node_id == leader).unwrap();
         let endpoint = Endpoint::new(broker.host, u16::try_from(broker.port).unwrap());
         Self { connection: connect(endpoint).await, topic }
     }

@@ -377,7 +377,10 @@ async fn a_broker_that_compares_itself_with_the_one_meant_is_not_asked_for_metad
         };
         assert_eq!(asked_of(&cluster), expected, "ApiVersions up to {newest}");
         let versions = cluster.requests().into_iter().filter(|asked| asked.api_key == ApiKey::API_VERSIONS);
-        assert_eq!(versions.map(|asked| asked.api_version).collect::<Vec<_>>(), [newest]);
+        // Where the broker has closed the connection on version 5, nothing above 3 is asked again.
+        let closes = newest < 5 && profile() == Profile::EventHubs;
+        let expected = if closes { 3 } else { newest };
+        assert_eq!(versions.map(|asked| asked.api_version).collect::<Vec<_>>(), [expected]);
     }
 }
 
