@@ -96,7 +96,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The pause before any partition client tries an address again to which no connection could be made: from `initial`, doubling, to `max`. 50 ms to 1 s by default.
+    /// How long the client waits before it tries an address again to which no connection could be made: from `initial`,
+    /// doubling, to `max`. 50 ms to 1 s by default.
     pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.cluster.reconnect_backoff = Backoff { initial, max };
         self

@@ -152,7 +152,7 @@ impl PartitionClientBuilder {
         let Self { core, topic, index, acks } = self;
         core.check_open()?;
         if index < 0 {
-            return Err(Error::invalid("a partition's index is not negative").with_partition(&topic, index));
+            return Err(Error::invalid("the partition's index is negative").with_partition(&topic, index));
         }
         // What is known may be of a topic that another client has deleted, and perhaps created again.
         core.cluster().mark_stale(&topic);

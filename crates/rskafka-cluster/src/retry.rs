@@ -27,8 +27,9 @@ pub enum Class {
 pub struct Retry {
     backoff: Backoff,
     failures: u32,
-    /// Since the last pause for a cause that may pass.
+    /// Whether an attempt at once followed a [`Class::Redirected`] since the last [`Class::Passing`].
     was_redirected: bool,
+    /// The same for [`Class::Unsent`].
     was_unsent: bool,
 }
 

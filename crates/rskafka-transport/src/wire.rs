@@ -1,8 +1,8 @@
 //! What the callers and the task of a connection share under one lock: the requests, and the stream to write
 //! them to.
 //!
-//! Invariant: bytes that may go out and did not, or are not flushed, are known to the task, with its own waker.
-//! No ticket ends under the lock.
+//! Invariant: what a caller could not write or flush, the task is told of, and polls with its own waker. No ticket
+//! ends under the lock.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

@@ -1,6 +1,6 @@
 //! The table of failures: what each says of the data, and whether to make the call again.
 //!
-//! Invariant: `NotWritten` is said only of calls of which not a byte was sent. The codes that a broker answers to
+//! Invariant: of a write, `NotWritten` is said only where not a byte of it was sent. The codes that a broker answers to
 //! an append have a table of their own, `produce/fate.rs`. `docs/outcomes.md` is rendered from both.
 
 use rskafka_cluster::Failure;

@@ -134,7 +134,7 @@ pub(crate) async fn fetch_records(
     max_wait_ms: i32,
 ) -> Result<(Vec<RecordAndOffset>, i64)> {
     let Ok(max_wait_ms) = u64::try_from(max_wait_ms) else {
-        return Err(Error::invalid("a wait is not negative"));
+        return Err(Error::invalid("the wait is negative"));
     };
     let mut spec = spec(partition, offset, bytes, Duration::from_millis(max_wait_ms))?;
     loop {

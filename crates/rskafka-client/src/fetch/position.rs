@@ -35,10 +35,10 @@ impl FetchSpec {
         now: Instant,
     ) -> Result<Self> {
         if offset < 0 {
-            return Err(Error::invalid("an offset is not negative"));
+            return Err(Error::invalid("the offset is negative"));
         }
         if bytes.start < 0 || bytes.end < 1 || bytes.start > bytes.end {
-            return Err(Error::invalid("min and max bytes make no range"));
+            return Err(Error::invalid("min and max bytes are negative, or the wrong way round"));
         }
         // An answer larger than the largest frame could never be read.
         let largest = max_frame_bytes.saturating_sub(ANSWER_OVERHEAD);

@@ -20,5 +20,7 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
     if builder.is_empty() {
         return Err(Error::invalid("no records to produce"));
     }
-    builder.build().map_err(|error| Error::invalid("the records make no batch").with_source(error))
+    builder
+        .build()
+        .map_err(|error| Error::invalid("the records cannot be encoded as one batch").with_source(error))
 }

@@ -5,7 +5,7 @@
 //! something has to be waited for (metadata, a dial, a pause, room on a connection), a task takes over until it
 //! can hand back (`task.rs`).
 //!
-//! Invariant: only who has the [`Turn`] submits or settles, so no two appends can swap. The caller that finds the
+//! Invariant: only the holder of the [`Turn`] submits or settles, so no two appends can swap. The caller that finds the
 //! queue idle takes it; it goes on from append to append, and ends with the queue.
 
 use std::pin::Pin;
@@ -37,7 +37,7 @@ pub(crate) struct Line {
 }
 
 /// The right to send what is next in a line. If it is lost, because a runtime ends or something panics, all appends
-/// in the line fail instead of waiting for ever.
+/// in the line fail instead of waiting forever.
 #[derive(Debug)]
 pub(crate) struct Turn {
     line: Arc<Line>,
@@ -76,7 +76,7 @@ struct InFlight {
     answer: Answer<ProduceResponse>,
 }
 
-/// What has come of an append.
+/// What to do after a submit or an answer.
 enum Next {
     /// Its answer is awaited, and has the turn.
     InFlight,

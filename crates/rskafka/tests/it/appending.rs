@@ -1,5 +1,5 @@
-//! How an append goes out: by the call itself where nothing has to be waited for, and in the order of the calls
-//! whoever sends it.
+//! How an append goes out: by the call itself where nothing has to be waited for, and in the order of the calls,
+//! no matter which of them sends it.
 
 use std::io;
 use std::pin::{Pin, pin};
