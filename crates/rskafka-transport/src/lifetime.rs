@@ -177,7 +177,7 @@ mod tests {
                         if let Some(wake_at) = wake_at {
                             now = now.max(wake_at);
                         } else {
-                            prop_assert!(in_use || !is_open, "sleeps for ever");
+                            prop_assert!(in_use || !is_open, "nothing would end it");
                         }
                     }
                 }

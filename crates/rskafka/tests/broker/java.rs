@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rskafka::client::{Client, OffsetAt};
 use rskafka::protocol::ErrorCode;
@@ -169,7 +169,9 @@ impl Leader {
         let asked = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
         let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
         // The first broker may not know the topic yet.
+        let started = Instant::now();
         let (topic, brokers) = loop {
+            assert!(started.elapsed() < JAVA_TIMEOUT, "{name} has no leader");
             let metadata = call(&bootstrap, &request).await;
             let topic = metadata.topics.into_iter().next().unwrap();
             if topic.partitions.first().is_some_and(|partition| partition.leader_id >= 0) {
