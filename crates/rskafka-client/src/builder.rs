@@ -14,7 +14,7 @@ use rskafka_cluster::{Backoff, Cluster, ClusterConfig};
 
 use crate::client::Client;
 use crate::core::{Core, Limits};
-use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 
 /// Sets up a [`Client`].
 #[derive(Debug, Clone)]
@@ -160,14 +160,13 @@ impl ClientBuilder {
         // As Kafka's own client does, pass over what a doubled or trailing comma leaves empty.
         let brokers = bootstrap_brokers.iter().flat_map(|list| list.split(','));
         for broker in brokers.map(str::trim).filter(|broker| !broker.is_empty()) {
-            let endpoint: Endpoint = broker.parse().map_err(|error| {
-                Error::new(ErrorKind::InvalidArgument("a broker's address is not host:port"))
-                    .with_source(error)
-            })?;
+            let endpoint: Endpoint = broker
+                .parse()
+                .map_err(|error| Error::invalid("a broker's address is not host:port").with_source(error))?;
             cluster.bootstrap.push(endpoint);
         }
         if cluster.bootstrap.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidArgument("no broker to ask first")));
+            return Err(Error::invalid("no broker to ask first"));
         }
         let deadline = Deadline::after(env.now(), limits.api_timeout);
         let cluster = Cluster::bootstrap(env, cluster, deadline).await;

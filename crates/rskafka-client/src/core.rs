@@ -8,7 +8,7 @@ use rskafka_cluster::transport::Deadline;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Case, Error, ErrorKind, Result};
 
 /// The bounds that hold for each call.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ impl Core {
 
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.is_closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed));
+            return Err(Error::new(Case::ClientClosed, ErrorKind::Closed));
         }
         Ok(())
     }

@@ -4,7 +4,6 @@
 
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Answer, Call, Leader, LeaderOf, Prepared, Verdict, Via};
-use rskafka_protocol::Uuid;
 use rskafka_protocol::messages::list_offsets::{
     EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
     ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -12,7 +11,7 @@ use rskafka_protocol::messages::list_offsets::{
 use time::OffsetDateTime;
 
 use crate::core::Core;
-use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 use crate::partition::Partition;
 use crate::time::{from_millis_if_any, to_millis};
 
@@ -43,24 +42,30 @@ pub struct FoundOffset {
 pub(crate) async fn find(partition: &Partition, at: OffsetAt) -> Result<FoundOffset> {
     partition.core.check_open()?;
     let deadline = partition.core.api_deadline();
-    let list = |timestamp| list_at(&partition.core, partition.target(), timestamp, deadline);
-    let check = async |offset| check_topic(partition, deadline).await.map(|()| offset);
-    let time = match at {
-        OffsetAt::Earliest => return check(found(&list(EARLIEST_TIMESTAMP).await?)).await,
-        OffsetAt::Latest => return check(found(&list(LATEST_TIMESTAMP).await?)).await,
-        OffsetAt::Timestamp(time) => to_millis(time),
+    let list = |timestamp| list(&partition.core, partition.target(), timestamp, deadline);
+    let found = match at {
+        OffsetAt::Earliest => list(EARLIEST_TIMESTAMP).await?,
+        OffsetAt::Latest => list(LATEST_TIMESTAMP).await?,
+        OffsetAt::Timestamp(time) => match to_millis(time) {
+            // Negative timestamps mean other things to the broker: the first offset is never too late.
+            ..0 => list(EARLIEST_TIMESTAMP).await?,
+            time => {
+                // The end is asked for first, so that no record appended in between lies before it.
+                let end = list(LATEST_TIMESTAMP).await?;
+                let first = list(time).await?;
+                if first.offset < 0 { end } else { first }
+            }
+        },
     };
-    // Negative timestamps mean other things to the broker: the first offset is never too late.
-    if time < 0 {
-        return check(found(&list(EARLIEST_TIMESTAMP).await?)).await;
-    }
-    // The end is asked for first: a record that comes in between lies behind it, not before it.
-    let end = list(LATEST_TIMESTAMP).await?;
-    let first = list(time).await?;
-    check(found(if first.offset < 0 { &end } else { &first })).await
+    check_topic(partition, deadline).await?;
+    Ok(FoundOffset {
+        offset: found.offset,
+        timestamp: from_millis_if_any(found.timestamp),
+        leader_epoch: Some(found.leader_epoch).filter(|epoch| *epoch >= 0),
+    })
 }
 
-/// ListOffsets knows topics by name only: makes sure that the name still stands for the same topic.
+/// ListOffsets names topics, not their ids: makes sure that the name still stands for the same topic.
 async fn check_topic(partition: &Partition, deadline: Deadline) -> Result<()> {
     if partition.topic_id.is_zero() {
         return Ok(());
@@ -68,32 +73,13 @@ async fn check_topic(partition: &Partition, deadline: Deadline) -> Result<()> {
     let topic = partition.core.cluster().topic(&partition.topic, deadline).await;
     match topic.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))? {
         Ok(topic) if topic.id == partition.topic_id => Ok(()),
-        Ok(_) => Err(Error::new(ErrorKind::TopicRecreated)),
+        Ok(_) => Err(Error::new(Case::TopicRecreated, ErrorKind::TopicRecreated)),
         Err(code) => Err(Error::of_topic(code)),
     }
 }
 
-fn found(answer: &ListOffsetsPartitionResponse) -> FoundOffset {
-    FoundOffset {
-        offset: answer.offset,
-        timestamp: from_millis_if_any(answer.timestamp),
-        leader_epoch: Some(answer.leader_epoch).filter(|epoch| *epoch >= 0),
-    }
-}
-
-/// Asks a partition's leader, whatever the topic's id.
+/// Asks a partition's leader for an offset.
 pub(crate) async fn list(
-    core: &Core,
-    topic: &str,
-    index: i32,
-    timestamp: i64,
-    deadline: Deadline,
-) -> Result<ListOffsetsPartitionResponse> {
-    let target = LeaderOf { topic, partition: index, topic_id: Uuid::ZERO };
-    list_at(core, target, timestamp, deadline).await
-}
-
-pub(crate) async fn list_at(
     core: &Core,
     target: LeaderOf<'_>,
     timestamp: i64,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
 
-use crate::{Backoff, Broker, Class, Error, Failure, Location, Retry};
+use crate::{Backoff, Broker, Class, Cluster, Error, Failure, Location, Retry};
 
 /// The attempts of one call so far.
 #[derive(Debug)]
@@ -44,13 +44,13 @@ impl Attempts {
         self.location.endpoint = Some(broker.endpoint.clone());
     }
 
-    /// The error of a call for which no broker was found. `asked` adds which broker was asked for metadata.
-    pub(crate) fn unroutable(&mut self, failure: Failure, asked: impl FnOnce(Location) -> Location) -> Error {
+    /// The error of a call for which no broker was found. It names the broker that was asked for metadata.
+    pub(crate) fn unroutable(&mut self, failure: Failure, cluster: &Cluster) -> Error {
         let out_of_time = failure.is_transient() || failure.is_timeout();
         // What an attempt failed with says more than that no other could be made.
         let failure = self.last.take().filter(|_| out_of_time).unwrap_or(failure);
         if self.location.endpoint.is_none() {
-            self.location = asked(std::mem::take(&mut self.location));
+            self.location = cluster.asked(std::mem::take(&mut self.location));
         }
         self.error(out_of_time, failure)
     }
@@ -64,16 +64,11 @@ impl Attempts {
         random: u64,
     ) -> Result<Instant, Error> {
         self.may_be_applied |= failure.may_be_applied();
-        let next = self.retry.failed(class, now, self.deadline, random);
-        let Some(moment) = next else { return Err(self.error(class != Class::Lasting, failure)) };
+        let Some(moment) = self.retry.failed(class, now, self.deadline, random) else {
+            return Err(self.error(class != Class::Lasting, failure));
+        };
         self.last = Some(failure);
         Ok(moment)
-    }
-
-    /// The error of a call whose last attempt ended in `failure`.
-    pub(crate) fn given_up(&mut self, failure: Failure) -> Error {
-        self.may_be_applied |= failure.may_be_applied();
-        self.error(false, failure)
     }
 
     fn error(&self, out_of_time: bool, failure: Failure) -> Error {

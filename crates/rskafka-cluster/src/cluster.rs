@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use rskafka_protocol::ErrorCode;
 use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env, WithCauses};
 use tokio::runtime::Handle;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::BrokerAddress;
-use crate::metadata::{LeaderLookup, Metadata};
+use crate::metadata::Metadata;
 use crate::warnings::Warnings;
 use crate::{ClusterConfig, Error, Failure, Location, Topic, refresh};
 
@@ -36,7 +37,7 @@ struct Inner {
     /// A task for each connection that is open or being opened.
     connections: TaskTracker,
     closed: CancellationToken,
-    refreshing: tokio::sync::Mutex<()>,
+    refreshing: AsyncMutex<()>,
     runtime: Handle,
 }
 
@@ -64,11 +65,11 @@ impl Cluster {
             warnings: Mutex::default(),
             connections: TaskTracker::new(),
             closed: CancellationToken::new(),
-            refreshing: tokio::sync::Mutex::default(),
+            refreshing: AsyncMutex::default(),
             runtime: Handle::current(),
         };
         let cluster = Self { inner: Arc::new(inner) };
-        cluster.ask_with_retries(&refresh::no_topics(), deadline).await?;
+        cluster.ask_with_retries(&refresh::request(Some(&[])), deadline).await?;
         Ok(cluster)
     }
 
@@ -89,13 +90,13 @@ impl Cluster {
 
     /// All topics that the client may see, asked for now; without those that are just being made or deleted.
     pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Error> {
-        let topics = self.ask_with_retries(&refresh::all_topics(), deadline).await?;
+        let topics = self.ask_with_retries(&refresh::request(None), deadline).await?;
         Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok()).collect())
     }
 
     /// One topic, asked for now; the code is the broker's answer for it.
     pub async fn topic(&self, name: &str, deadline: Deadline) -> Result<Result<Topic, ErrorCode>, Error> {
-        let topics = self.ask_with_retries(&refresh::topic(name), deadline).await?;
+        let topics = self.ask_with_retries(&refresh::request(Some(&[name])), deadline).await?;
         let found = topics.into_iter().find(|(found, _)| found == name);
         Ok(found.map_or(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), |(_, topic)| topic))
     }
@@ -118,8 +119,8 @@ impl Cluster {
         &self.inner.closed
     }
 
-    /// Pauses before another attempt, at most until the cluster is closed: the attempt finds that out.
-    pub(crate) async fn pause_until(&self, moment: Instant) {
+    /// Pauses before another attempt. Ends early if the cluster is closed: the attempt then fails for that reason.
+    pub async fn pause_until(&self, moment: Instant) {
         let _ = tokio::time::timeout_at(moment, self.closed().cancelled()).await;
     }
 
@@ -196,23 +197,9 @@ impl Cluster {
         stats.collect()
     }
 
-    /// Asks for `topic`, unless another task has just done so.
-    pub(crate) async fn refresh(
-        &self,
-        topic: &str,
-        partition: i32,
-        deadline: Deadline,
-    ) -> Result<(), Failure> {
+    /// Waits for its turn to ask for metadata. The turn ends when the guard is dropped.
+    pub(crate) async fn refreshing(&self, deadline: Deadline) -> Result<AsyncMutexGuard<'_, ()>, Failure> {
         let locked = tokio::time::timeout_at(deadline.instant(), self.inner.refreshing.lock()).await;
-        let _one_at_a_time = locked.map_err(|_| Failure::DeadlineBeforeSend)?;
-        if self.metadata().leader(topic, partition) != LeaderLookup::Ask {
-            return Ok(());
-        }
-        let topics = self.ask_any(&refresh::topic(topic), deadline).await?;
-        match topics.into_iter().find(|(name, _)| name == topic) {
-            Some((_, Ok(_))) => Ok(()),
-            Some((_, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))) | None => Err(Failure::UnknownTopic),
-            Some((_, Err(code))) => Err(Failure::Metadata { code }),
-        }
+        locked.map_err(|_| Failure::DeadlineBeforeSend)
     }
 }

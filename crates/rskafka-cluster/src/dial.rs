@@ -121,7 +121,8 @@ impl Dialling {
         meant: Option<i32>,
         deadline: Deadline,
     ) -> Result<(), Failure> {
-        let answer = refresh::ask(&refresh::no_topics(), connection, deadline).await;
+        let request = refresh::request(Some(&[]));
+        let answer = refresh::ask(&request, connection, deadline).await;
         let answer = answer.map_err(|failure| match failure {
             // Of the request that the connection is for, nothing was sent yet.
             Failure::Call { source } => {
@@ -132,7 +133,7 @@ impl Dialling {
             failure => failure,
         })?;
         let cluster = self.cluster()?;
-        cluster.take_metadata(&refresh::no_topics(), answer, connection)?;
+        cluster.take_metadata(&request, answer, connection)?;
         let found = cluster.metadata().broker_at(connection.endpoint()).map(|broker| broker.id);
         match (self.broker, found) {
             (Some(expected), Some(found)) if found != expected => {

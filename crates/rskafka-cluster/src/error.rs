@@ -72,10 +72,10 @@ pub enum Failure {
         message: Option<String>,
     },
     /// No broker could be asked.
-    #[snafu(display("no reachable broker{}", list(causes)))]
+    #[snafu(display("no reachable broker{causes}"))]
     NoReachableBroker {
         /// What each address failed with.
-        causes: Vec<BrokerFailure>,
+        causes: Causes,
     },
     /// The topic does not exist, or may not be seen.
     #[snafu(display("unknown topic"))]
@@ -153,8 +153,8 @@ impl Failure {
             }
             // To go on with credentials that one broker refuses could lock the account.
             Self::NoReachableBroker { causes } => {
-                causes.iter().any(|cause| cause.failure.is_transient())
-                    && !causes.iter().any(|cause| cause.failure.is_authentication())
+                (causes.0.is_empty() || causes.0.iter().any(|(_, failure)| failure.is_transient()))
+                    && !self.is_authentication()
             }
             // Addresses come right again: by the next metadata, or when a name leads back.
             Self::OtherCluster { .. }
@@ -190,7 +190,7 @@ impl Failure {
         match self {
             Self::Open { source } => source.is_authentication(),
             Self::NoReachableBroker { causes } => {
-                causes.iter().any(|cause| cause.failure.is_authentication())
+                causes.0.iter().any(|(_, failure)| failure.is_authentication())
             }
             _ => false,
         }
@@ -213,15 +213,18 @@ impl Failure {
                 matches!(source.kind(), CallErrorKind::Throttled { .. })
             }
             Self::NoReachableBroker { causes } => {
-                !causes.is_empty() && causes.iter().all(|cause| cause.failure.is_throttled())
+                !causes.0.is_empty() && causes.0.iter().all(|(_, failure)| failure.is_throttled())
             }
             _ => false,
         }
     }
 
-    /// The error code answered, if one was.
+    /// The error code answered, if one was: the last one, if several brokers were asked.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
+            Self::NoReachableBroker { causes } => {
+                causes.0.iter().rev().find_map(|(_, failure)| failure.code())
+            }
             Self::Code { code, .. } | Self::Metadata { code } => Some(*code),
             Self::UnknownTopic | Self::UnknownPartition => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             Self::Open { source } => match source.kind() {
@@ -233,33 +236,22 @@ impl Failure {
     }
 }
 
-/// What one address failed with.
-#[derive(Debug, Clone)]
-pub struct BrokerFailure {
-    /// The address.
-    pub endpoint: Endpoint,
-    /// What it failed with.
-    pub failure: Box<Failure>,
-}
+/// Addresses, and what each failed with.
+#[derive(Debug, Clone, Default)]
+pub struct Causes(pub Vec<(Endpoint, Failure)>);
 
-impl fmt::Display for BrokerFailure {
-    /// With all causes, because a list can have no single source.
+impl fmt::Display for Causes {
+    /// With the causes of each, because an error with a list has no single source.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.endpoint, WithCauses(&*self.failure))
+        for (index, (endpoint, failure)) in self.0.iter().enumerate() {
+            write!(f, "{} {endpoint}: {}", if index == 0 { ":" } else { ";" }, WithCauses(failure))?;
+        }
+        Ok(())
     }
 }
 
 fn suffix(message: &Option<String>) -> String {
     message.as_deref().filter(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default()
-}
-
-fn list(causes: &[BrokerFailure]) -> String {
-    let mut text = String::new();
-    for (index, cause) in causes.iter().enumerate() {
-        text.push_str(if index == 0 { ": " } else { "; " });
-        text.push_str(&cause.to_string());
-    }
-    text
 }
 
 /// Where an error happened.
@@ -293,9 +285,9 @@ impl fmt::Display for Location {
     }
 }
 
-/// A request that failed for good, or for which the time ran out.
+/// A call that failed for good, or for which the time ran out.
 #[derive(Debug, Clone, Snafu)]
-#[snafu(display("{api}{location} failed {}: {failure}", how(*attempts, *out_of_time)))]
+#[snafu(display("{api}{location} failed after {attempts} attempts: {failure}"))]
 pub struct Error {
     /// The API asked.
     pub api: ApiKey,
@@ -309,20 +301,4 @@ pub struct Error {
     pub may_be_applied: bool,
     /// What the last attempt failed with.
     pub failure: Failure,
-}
-
-fn how(attempts: u32, out_of_time: bool) -> String {
-    let times = match attempts {
-        0 => "before the first attempt".to_owned(),
-        1 => "at the first attempt".to_owned(),
-        attempts => format!("after {attempts} attempts"),
-    };
-    if out_of_time { format!("{times}, no time left") } else { times }
-}
-
-impl Error {
-    /// Whether it was time that ran out.
-    pub fn is_timeout(&self) -> bool {
-        self.out_of_time || self.failure.is_timeout()
-    }
 }

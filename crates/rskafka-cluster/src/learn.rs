@@ -1,45 +1,103 @@
-//! What an answer, or the lack of one, says of the cluster.
+//! What an attempt says of the cluster, and what that means for the next one.
+
+use std::ops::ControlFlow;
 
 use rskafka_protocol::ErrorCode;
+use tokio::time::Instant;
 
-use crate::{Cluster, Failure, LeaderHint, Target};
+use crate::{Attempts, Class, Cluster, Error, Failure, LeaderHint, Target};
 
 /// What an attempt that failed has shown.
 #[derive(Debug, Clone)]
 pub struct Learned {
     /// Why it failed.
     pub failure: Failure,
-    /// Whether the broker may not be the one to ask.
+    /// Whether the request may have gone to the wrong broker.
     pub is_stale: bool,
-    /// The leader that the broker named instead.
+    /// The leader that the broker named instead of itself.
     pub leader: Option<LeaderHint>,
 }
 
 impl Learned {
-    /// An error code of an answer.
+    /// From an error code in an answer.
     pub fn of_code(code: ErrorCode, message: Option<&str>, leader: Option<LeaderHint>) -> Self {
         let failure = Failure::Code { code, message: message.map(str::to_owned) };
-        // An epoch that the broker does not know yet may also be one of a topic that was deleted and created again.
+        // The broker also answers UNKNOWN_LEADER_EPOCH when the topic was deleted and created again.
         let is_stale = code.is_stale_metadata() || code == ErrorCode::UNKNOWN_LEADER_EPOCH;
         Self { failure, is_stale, leader }
     }
 
-    /// An attempt without an answer: the broker may be gone, and another lead.
+    /// From an attempt without a usable answer: the broker may be gone, and another may lead.
     pub fn of_failure(failure: Failure) -> Self {
         let is_stale = failure.is_transient() || failure.is_unanswered();
         Self { failure, is_stale, leader: None }
     }
+}
 
-    /// An answer that does not have what was asked for.
+/// What to do after an attempt.
+#[derive(Debug, Clone)]
+pub enum Verdict<T> {
+    /// The answer is good, and this is what the caller wants of it.
+    Done(T),
+    /// Try again: the request has done nothing yet, or may be applied twice.
+    Retry(Learned),
+    /// Give up.
+    Fail(Learned),
+}
+
+impl<T> Verdict<T> {
+    /// By the error code answered: `value`, unless there is an error.
+    pub fn of_code(code: ErrorCode, message: Option<&str>, leader: Option<LeaderHint>, value: T) -> Self {
+        if code.is_ok() { Self::Done(value) } else { Self::refused(code, message, leader) }
+    }
+
+    /// By an error code answered.
+    pub fn refused(code: ErrorCode, message: Option<&str>, leader: Option<LeaderHint>) -> Self {
+        let learned = Learned::of_code(code, message, leader);
+        if code.is_retriable() { Self::Retry(learned) } else { Self::Fail(learned) }
+    }
+
+    /// For an answer that does not have what was asked for.
     pub fn missing() -> Self {
-        Self { failure: Failure::MissingInAnswer, is_stale: false, leader: None }
+        Self::Fail(Learned::of_failure(Failure::MissingInAnswer))
     }
 }
 
 impl Cluster {
-    /// Takes in what an attempt has shown: a leader named instead, or that what is known is out of date. Returns
-    /// whether the next attempt knows better where to go.
-    pub fn learn<T: Target>(&self, target: T, route: &T::Route, learned: &Learned) -> bool {
-        target.learn(self, route, learned)
+    /// Ends an attempt: takes in what it says of the cluster, and decides whether there is another.
+    ///
+    /// `Continue` gives the moment at which the next attempt may begin, `Break` the result of the whole call.
+    pub fn learn<T: Target, V>(
+        &self,
+        target: T,
+        route: &T::Route,
+        verdict: Verdict<V>,
+        attempts: &mut Attempts,
+    ) -> ControlFlow<Result<V, Error>, Instant> {
+        let (learned, may_repeat) = match verdict {
+            Verdict::Done(value) => return ControlFlow::Break(Ok(value)),
+            Verdict::Retry(learned) => (learned, true),
+            Verdict::Fail(learned) => (learned, false),
+        };
+        let is_unsent = may_repeat && learned.failure.is_unsent_close();
+        // A connection that ended while it was idle says nothing about the broker.
+        let says_nothing = is_unsent && attempts.retry.is_at_once(Class::Unsent);
+        let knows_where = !says_nothing && target.learn(self, route, &learned);
+        let class = match may_repeat {
+            false => Class::Lasting,
+            true if is_unsent => Class::Unsent,
+            true if knows_where => Class::Redirected,
+            true => Class::Passing,
+        };
+        let failure = learned.failure;
+        tracing::debug!(attempts = attempts.count, %failure, ?class, "an attempt has failed");
+        match attempts.failed(failure, class, self.env().now(), self.env().random()) {
+            Ok(moment) => {
+                // Nothing was sent to a broker, so this was no attempt.
+                attempts.count -= u32::from(says_nothing);
+                ControlFlow::Continue(moment)
+            }
+            Err(error) => ControlFlow::Break(Err(error)),
+        }
     }
 }

@@ -24,14 +24,14 @@ pub use attempts::Attempts;
 pub use backoff::Backoff;
 pub use cluster::Cluster;
 pub use config::ClusterConfig;
-pub use error::{BrokerFailure, Error, Failure, Location};
+pub use error::{Causes, Error, Failure, Location};
 pub use lane::Lane;
-pub use learn::Learned;
+pub use learn::{Learned, Verdict};
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
 pub use reach::{Lease, Prepared, Reached, Via};
 pub use retry::{Class, Retry};
 pub use rskafka_transport as transport;
-pub use send::{Answer, Call, Verdict};
+pub use send::{Answer, Call};
 pub use target::{LeaderOf, Node, Target};
 
 #[cfg(test)]

@@ -76,18 +76,6 @@ pub struct Partition {
     pub isr: Vec<i32>,
 }
 
-/// What is known of a partition's leader.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LeaderLookup {
-    /// Nothing, or it is out of date: ask.
-    Ask,
-    /// The topic has no such partition.
-    NoPartition,
-    /// No broker leads it at the moment.
-    NoLeader,
-    Leader(Leader),
-}
-
 /// A leader named by an answer of another API (KIP-951).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaderHint {
@@ -159,21 +147,15 @@ impl Metadata {
         self.brokers_are_stale = true;
     }
 
-    pub(crate) fn leader(&self, topic: &str, partition: i32) -> LeaderLookup {
+    /// A partition's leader; `None` if nothing is known of the topic, or it may be out of date.
+    pub(crate) fn leader(&self, topic: &str, partition: i32) -> Result<Option<Leader>, Failure> {
         let Some(entry) = self.topics.get(topic).filter(|entry| !entry.is_stale) else {
-            return LeaderLookup::Ask;
+            return Ok(None);
         };
-        let Some(found) = entry.topic.partitions.get(&partition) else {
-            return LeaderLookup::NoPartition;
-        };
-        match found.leader.and_then(|id| self.brokers.get(&id)) {
-            Some(broker) => LeaderLookup::Leader(Leader {
-                broker: broker.clone(),
-                epoch: found.leader_epoch,
-                topic_id: entry.topic.id,
-            }),
-            None => LeaderLookup::NoLeader,
-        }
+        let found = entry.topic.partitions.get(&partition).ok_or(Failure::UnknownPartition)?;
+        let broker = found.leader.and_then(|id| self.brokers.get(&id)).ok_or(Failure::NoLeader)?;
+        let (broker, topic_id) = (broker.clone(), entry.topic.id);
+        Ok(Some(Leader { broker, epoch: found.leader_epoch, topic_id }))
     }
 
     /// Makes the next lookup of `topic` ask again.
@@ -281,16 +263,18 @@ impl Metadata {
         partition: i32,
         hint: &LeaderHint,
     ) -> bool {
-        if let Some(endpoint) = hint.endpoint.clone().filter(|_| hint.leader_id >= 0) {
-            let rack = self.brokers.get(&hint.leader_id).and_then(|broker| broker.rack.clone());
-            let is_newer = self.set_leader(topic, topic_id, partition, hint);
-            if is_newer {
-                self.brokers.insert(hint.leader_id, Broker { id: hint.leader_id, endpoint, rack });
-                return true;
+        let id = hint.leader_id;
+        match hint.endpoint.clone() {
+            Some(endpoint) if id >= 0 && self.set_leader(topic, topic_id, partition, hint) => {
+                let rack = self.brokers.get(&id).and_then(|broker| broker.rack.clone());
+                self.brokers.insert(id, Broker { id, endpoint, rack });
+                true
+            }
+            _ => {
+                self.mark_stale(topic);
+                false
             }
         }
-        self.mark_stale(topic);
-        false
     }
 
     fn set_leader(&mut self, topic: &str, topic_id: Uuid, partition: i32, hint: &LeaderHint) -> bool {

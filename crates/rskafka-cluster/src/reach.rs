@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use rskafka_protocol::{ApiKey, Request};
-use rskafka_transport::{CallOptions, Connection, Deadline, Reply};
+use rskafka_transport::{Answer, CallError, CallOptions, Connection, Deadline};
 
 use crate::address::BrokerAddress;
-use crate::{Attempts, Broker, Class, Cluster, Error, Failure, Lane, Leader, LeaderOf, Learned, Target};
+use crate::{Attempts, Broker, Cluster, Error, Failure, Lane, Leader, LeaderOf, Target};
 
 /// Which connection to a broker a request goes over.
 #[derive(Debug, Clone, Copy)]
@@ -63,30 +63,34 @@ impl<R> Prepared<R> {
     pub fn new(request: R) -> Self {
         Self { request, max_version: None, wait: Duration::ZERO }
     }
+
+    fn options(&self, deadline: Deadline) -> CallOptions {
+        CallOptions { deadline, max_version: self.max_version, wait: self.wait }
+    }
 }
 
 impl Lease {
-    /// One request, one answer, one attempt.
+    /// Makes one attempt, and gives its answer.
     ///
     /// Cancel safe: what was sent when the future is dropped may take effect.
     pub async fn call<R: Request>(
         &self,
         prepared: &Prepared<R>,
         deadline: Deadline,
-    ) -> Result<Reply<R::Response>, Failure> {
-        let options = CallOptions { deadline, max_version: prepared.max_version, wait: prepared.wait };
-        let called = self.connection.call(&prepared.request, options).await;
-        called.map_err(|source| Failure::Call { source })
+    ) -> Result<R::Response, Failure> {
+        let called = self.connection.call(&prepared.request, prepared.options(deadline)).await;
+        called.map(|reply| reply.response).map_err(|source| Failure::Call { source })
     }
 
-    /// The connection, for callers that queue requests themselves.
-    pub fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    /// Whether to lease another once this one's answers are in: its SASL session ends soon.
-    pub fn needs_replacement(&self) -> bool {
-        self.connection.needs_replacement()
+    /// Queues the request now, after those submitted before it, and gives a handle for its answer.
+    ///
+    /// Fails with `CallErrorKind::Full` where a call would wait for room on the connection.
+    pub fn submit<R: Request>(
+        &self,
+        prepared: &Prepared<R>,
+        deadline: Deadline,
+    ) -> Result<Answer<R::Response>, CallError> {
+        self.connection.submit(&prepared.request, prepared.options(deadline))
     }
 }
 
@@ -104,7 +108,8 @@ impl Cluster {
         via: Via<'_>,
         attempts: &mut Attempts,
     ) -> Result<Reached<T::Route>, Error> {
-        let route = self.route(target, attempts).await?;
+        let route = self.route(target, attempts.deadline).await;
+        let route = route.map_err(|failure| attempts.unroutable(failure, self))?;
         let broker: &Broker = route.as_ref();
         tracing::Span::current().record("broker", broker.id);
         let address = self.address(&broker.endpoint);
@@ -125,7 +130,7 @@ impl Cluster {
         via: Via<'_>,
         attempts: &mut Attempts,
     ) -> Option<(Leader, Lease)> {
-        let leader = target.known(self)?;
+        let leader = target.look_up(self, false).ok().flatten()?;
         let address = self.address(&leader.broker.endpoint);
         let connection = via.lane(&address).open_to(self, &leader.broker.endpoint)?;
         tracing::Span::current().record("broker", leader.broker.id);
@@ -133,60 +138,11 @@ impl Cluster {
         Some((leader, Lease { connection }))
     }
 
-    /// Takes in why an attempt failed after which the caller makes no other. Gives the error of the whole call.
-    pub fn give_up<T: Target>(
-        &self,
-        target: T,
-        route: &T::Route,
-        learned: Learned,
-        attempts: &mut Attempts,
-    ) -> Error {
-        self.learn(target, route, &learned);
-        attempts.given_up(learned.failure)
-    }
-
     /// Finds the broker that requests to `target` go to. Cancel safe.
     pub async fn find<T: Target>(&self, target: T, deadline: Deadline) -> Result<T::Route, Error> {
         let mut attempts = self.attempts(ApiKey::METADATA, target, deadline);
         attempts.count += 1;
-        self.route(target, &mut attempts).await
-    }
-
-    async fn route<T: Target>(&self, target: T, attempts: &mut Attempts) -> Result<T::Route, Error> {
-        let route = target.route(self, attempts.deadline).await;
-        route.map_err(|failure| attempts.unroutable(failure, |location| self.asked(location)))
-    }
-
-    /// Takes in why an attempt failed. If the caller allows another one, returns when it may begin; pauses until
-    /// then. Otherwise, and when there is no time for one, fails with the error of the whole call.
-    ///
-    /// Ends early if the cluster is closed: the next attempt finds that out.
-    pub async fn after_failure<T: Target>(
-        &self,
-        target: T,
-        route: &T::Route,
-        learned: Learned,
-        may_repeat: bool,
-        attempts: &mut Attempts,
-    ) -> Result<(), Error> {
-        let is_unsent = may_repeat && learned.failure.is_unsent_close();
-        // The end of an idle connection says nothing about the broker.
-        let says_nothing = is_unsent && attempts.retry.is_at_once(Class::Unsent);
-        let knows_where = !says_nothing && self.learn(target, route, &learned);
-        let class = match may_repeat {
-            false => Class::Lasting,
-            true if is_unsent => Class::Unsent,
-            true if knows_where => Class::Redirected,
-            true => Class::Passing,
-        };
-        let Learned { failure, .. } = learned;
-        tracing::debug!(attempts = attempts.count, %failure, ?class, "an attempt has failed");
-        let moment = attempts.failed(failure, class, self.env().now(), self.env().random())?;
-        if says_nothing {
-            // No broker was asked anything.
-            attempts.count -= 1;
-        }
-        self.pause_until(moment).await;
-        Ok(())
+        let found = self.route(target, deadline).await;
+        found.map_err(|failure| attempts.unroutable(failure, self))
     }
 }

@@ -10,7 +10,7 @@ use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic
 use rskafka_protocol::{ApiKey, ErrorCode};
 use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, Reply};
 
-use crate::{Attempts, BrokerFailure, Class, Cluster, Error, Failure, Location, Topic};
+use crate::{Attempts, Causes, Class, Cluster, Error, Failure, Location, Topic};
 
 /// How long to wait for one broker while there are others to ask: every look at a leader waits for it.
 const MOST_FOR_ONE: Duration = Duration::from_secs(3);
@@ -18,26 +18,15 @@ const MOST_FOR_ONE: Duration = Duration::from_secs(3);
 /// What an answer says of each topic.
 type Topics = Vec<(String, Result<Topic, ErrorCode>)>;
 
-/// Asks for no topic: brokers only.
-pub(crate) fn no_topics() -> MetadataRequest {
-    MetadataRequest { topics: Some(Vec::new()), ..request() }
-}
-
-pub(crate) fn all_topics() -> MetadataRequest {
-    MetadataRequest { topics: None, ..request() }
-}
-
-pub(crate) fn topic(name: &str) -> MetadataRequest {
-    let topic = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
-    MetadataRequest { topics: Some(vec![topic]), ..request() }
+/// Asks for the brokers, and for the topics with these names; for all topics without names.
+pub(crate) fn request(names: Option<&[&str]>) -> MetadataRequest {
+    let topic = |name: &&str| MetadataRequestTopic { name: Some((*name).to_owned()), ..Default::default() };
+    let topics = names.map(|names| names.iter().map(topic).collect());
+    MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() }
 }
 
 fn first_topic(request: &MetadataRequest) -> Option<&str> {
     request.topics.as_ref()?.first()?.name.as_deref()
-}
-
-fn request() -> MetadataRequest {
-    MetadataRequest { allow_auto_topic_creation: false, ..Default::default() }
 }
 
 /// Asks the broker that a connection leads to.
@@ -81,7 +70,7 @@ impl Cluster {
             return Err(Failure::Closed);
         }
         let mut candidates = self.candidates();
-        let mut causes = Vec::new();
+        let mut causes = Causes::default();
         let mut has_begun_again = false;
         while let Some(endpoint) = candidates.pop() {
             // A broker that hangs may not use up the time of those that come after it.
@@ -100,7 +89,7 @@ impl Cluster {
                         has_begun_again = true;
                         candidates = self.candidates();
                     }
-                    causes.push(BrokerFailure { endpoint, failure: Box::new(failure) });
+                    causes.0.push((endpoint, failure));
                 }
             }
         }

@@ -1,24 +1,20 @@
-//! Which broker a request belongs to, and how it is found.
+//! Which broker a request belongs to, and how that broker is found.
 
 use rskafka_protocol::{ErrorCode, Uuid};
 use rskafka_transport::Deadline;
 
-use crate::metadata::LeaderLookup;
-use crate::{Broker, Class, Cluster, Failure, Leader, Learned, Location, Retry, refresh};
+use crate::{Broker, Causes, Class, Cluster, Failure, Leader, Learned, Location, Retry, refresh};
 
 /// Which broker a request belongs to: [`LeaderOf`] a partition, or a [`Node`].
 pub trait Target: Copy + Send + Sync {
     /// Where its requests go.
     type Route: AsRef<Broker> + Send + Sync;
 
-    /// Finds the broker; asks for metadata if it is not known. Cancel safe.
-    fn route(
-        self,
-        cluster: &Cluster,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<Self::Route, Failure>> + Send;
+    /// Looks it up in what is known of the cluster. `None` to ask a broker, which is not repeated at once: `is_fresh`
+    /// tells that metadata was just asked for.
+    fn look_up(self, cluster: &Cluster, is_fresh: bool) -> Result<Option<Self::Route>, Failure>;
 
-    /// Takes in what an answer says of the cluster. Returns whether the next attempt knows better where to go.
+    /// Takes in what an attempt says of the cluster. Returns whether the next attempt knows better where to go.
     fn learn(self, cluster: &Cluster, route: &Self::Route, learned: &Learned) -> bool;
 
     /// The topic and partition that errors name.
@@ -32,42 +28,29 @@ pub struct LeaderOf<'a> {
     pub topic: &'a str,
     /// The partition's index.
     pub partition: i32,
-    /// The topic's id; zero to take whichever topic has the name.
+    /// The topic's id; zero to accept any topic of this name.
     pub topic_id: Uuid,
 }
 
 /// A broker, whatever partitions it leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Node {
-    /// The controller, or a broker that passes requests on to it.
+    /// The controller, or a broker that forwards requests to it.
     Controller,
-    /// Any broker: one with an open connection if there is one.
+    /// Any broker, preferably one with an open connection.
     Any,
     /// The broker with this id.
     Id(i32),
 }
 
-impl LeaderOf<'_> {
-    /// The leader, as far as it is known.
-    pub(crate) fn known(self, cluster: &Cluster) -> Option<Leader> {
-        match cluster.metadata().leader(self.topic, self.partition) {
-            LeaderLookup::Leader(leader) => Some(leader).filter(|leader| self.is_led_by(leader)),
-            _ => None,
-        }
-    }
-
-    /// Whether the topic is still the one that is meant, as far as that can be told.
-    fn is_led_by(self, leader: &Leader) -> bool {
-        self.topic_id.is_zero() || leader.topic_id.is_zero() || leader.topic_id == self.topic_id
-    }
-}
-
 impl Target for LeaderOf<'_> {
     type Route = Leader;
 
-    async fn route(self, cluster: &Cluster, deadline: Deadline) -> Result<Leader, Failure> {
-        let leader = cluster.leader(self.topic, self.partition, deadline).await?;
-        if self.is_led_by(&leader) { Ok(leader) } else { Err(Failure::TopicRecreated) }
+    fn look_up(self, cluster: &Cluster, _: bool) -> Result<Option<Leader>, Failure> {
+        let found = cluster.metadata().leader(self.topic, self.partition)?;
+        let id = found.as_ref().map_or(Uuid::ZERO, |leader| leader.topic_id);
+        let is_other_topic = !self.topic_id.is_zero() && !id.is_zero() && id != self.topic_id;
+        if is_other_topic { Err(Failure::TopicRecreated) } else { Ok(found) }
     }
 
     fn learn(self, cluster: &Cluster, route: &Leader, learned: &Learned) -> bool {
@@ -92,31 +75,26 @@ impl Target for LeaderOf<'_> {
 impl Target for Node {
     type Route = Broker;
 
-    async fn route(self, cluster: &Cluster, deadline: Deadline) -> Result<Broker, Failure> {
-        if let Some(broker) = cluster.node(self, false) {
-            return Ok(broker);
-        }
-        let mut retry = Retry::new(cluster.config().backoff);
-        loop {
-            let request = refresh::no_topics();
-            cluster.ask_with_retries(&request, deadline).await.map_err(|error| error.failure)?;
-            if let Some(broker) = cluster.node(self, true) {
-                return Ok(broker);
-            }
-            // A broker that is away leaves the metadata until it is back.
-            let next = retry.failed(Class::Passing, cluster.env().now(), deadline, cluster.env().random());
-            let Some(moment) = next else {
-                return Err(match self {
-                    Self::Id(id) => Failure::UnknownBroker { id },
-                    Self::Controller | Self::Any => Failure::NoReachableBroker { causes: Vec::new() },
-                });
-            };
-            cluster.pause_until(moment).await;
+    fn look_up(self, cluster: &Cluster, is_fresh: bool) -> Result<Option<Broker>, Failure> {
+        let candidates = cluster.candidates();
+        let metadata = cluster.metadata();
+        let any = || candidates.iter().rev().find_map(|endpoint| metadata.broker_at(endpoint));
+        let found = match self {
+            Self::Any => any(),
+            Self::Id(id) => metadata.broker(id),
+            // With KRaft, each broker forwards requests to the controller.
+            Self::Controller => metadata.controller().or_else(|| any().filter(|_| is_fresh)),
+        };
+        match (found, self) {
+            // A broker that is down is not in the metadata until it is back.
+            (None, Self::Id(id)) if is_fresh => Err(Failure::UnknownBroker { id }),
+            (None, _) if is_fresh => Err(Failure::NoReachableBroker { causes: Causes::default() }),
+            (found, _) => Ok(found.cloned()),
         }
     }
 
     fn learn(self, cluster: &Cluster, _: &Broker, learned: &Learned) -> bool {
-        // A controller whose quota is exceeded is the controller.
+        // A controller whose quota is exceeded is still the controller.
         if learned.failure.code() != Some(ErrorCode::THROTTLING_QUOTA_EXCEEDED) {
             cluster.metadata().mark_brokers_stale();
         }
@@ -129,43 +107,54 @@ impl Target for Node {
 }
 
 impl Cluster {
-    /// A broker, as far as it is known; `is_fresh` if metadata was just asked for.
-    fn node(&self, node: Node, is_fresh: bool) -> Option<Broker> {
-        let candidates = self.candidates();
-        let metadata = self.metadata();
-        let any = || candidates.iter().rev().find_map(|endpoint| metadata.broker_at(endpoint));
-        let found = match node {
-            Node::Any => any(),
-            Node::Id(id) => metadata.broker(id),
-            // With KRaft, each broker passes requests on to the controller.
-            Node::Controller => metadata.controller().or_else(|| any().filter(|_| is_fresh)),
-        };
-        found.cloned()
-    }
-
-    /// The leader of a partition, asked for if it is not known. Waits while there is none. Cancel safe.
-    pub async fn leader(&self, topic: &str, partition: i32, deadline: Deadline) -> Result<Leader, Failure> {
-        let unknown = Deadline::after(self.env().now(), self.config().unknown_topic_patience).min(deadline);
+    /// The broker that requests to `target` go to, asked for if it is not known. Waits while there is none; a topic
+    /// or partition that brokers do not know is waited for only for the configured patience. Cancel safe.
+    pub(crate) async fn route<T: Target>(&self, target: T, deadline: Deadline) -> Result<T::Route, Failure> {
+        let patience = Deadline::after(self.env().now(), self.config().unknown_topic_patience).min(deadline);
+        let location = target.location();
+        let topic = location.topic.as_deref();
         let mut retry = Retry::new(self.config().backoff);
         loop {
-            let lookup = self.metadata().leader(topic, partition);
-            let (failure, until) = match lookup {
-                LeaderLookup::Leader(leader) => return Ok(leader),
-                LeaderLookup::NoLeader => (Failure::NoLeader, deadline),
-                LeaderLookup::NoPartition => (Failure::UnknownPartition, unknown),
-                LeaderLookup::Ask => match self.refresh(topic, partition, deadline).await {
-                    Ok(()) => continue,
-                    Err(Failure::UnknownTopic) => (Failure::UnknownTopic, unknown),
-                    Err(failure) if failure.is_transient() => (failure, deadline),
-                    Err(failure) => return Err(failure),
-                },
+            let failure = match self.look_up_or_ask(target, topic, deadline).await {
+                Ok(Some(route)) => return Ok(route),
+                // Another task has just marked the topic stale.
+                Ok(None) => continue,
+                Err(failure) => failure,
+            };
+            let until = match failure {
+                Failure::UnknownTopic | Failure::UnknownPartition => patience,
+                _ if failure.is_transient() => deadline,
+                _ => return Err(failure),
             };
             let next = retry.failed(Class::Passing, self.env().now(), until, self.env().random());
-            let Some(moment) = next else {
-                return Err(failure);
-            };
+            let Some(moment) = next else { return Err(failure) };
             self.pause_until(moment).await;
-            self.metadata().mark_stale(topic);
+            topic.iter().for_each(|topic| self.mark_stale(topic));
+        }
+    }
+
+    async fn look_up_or_ask<T: Target>(
+        &self,
+        target: T,
+        topic: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Option<T::Route>, Failure> {
+        if let Some(route) = target.look_up(self, false)? {
+            return Ok(Some(route));
+        }
+        let _one_at_a_time = self.refreshing(deadline).await?;
+        // The task that refreshed before this one may have found it.
+        if let Some(route) = target.look_up(self, false)? {
+            return Ok(Some(route));
+        }
+        let topics = self.ask_any(&refresh::request(Some(topic.as_slice())), deadline).await?;
+        let answered = topic.and_then(|topic| topics.into_iter().find(|(name, _)| name == topic));
+        match (topic, answered) {
+            (Some(_), None | Some((_, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)))) => {
+                Err(Failure::UnknownTopic)
+            }
+            (_, Some((_, Err(code)))) => Err(Failure::Metadata { code }),
+            _ => target.look_up(self, true),
         }
     }
 }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Answer, Broker, Call, Error as ClusterError, Learned, Node, Prepared, Verdict, Via};
+use rskafka_cluster::{
+    Answer, Broker, Call, Class, Error as ClusterError, LeaderOf, Learned, Node, Prepared, Retry, Verdict,
+    Via,
+};
 use rskafka_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
@@ -16,7 +19,7 @@ use rskafka_protocol::messages::list_offsets::EARLIEST_TIMESTAMP;
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 use crate::core::Core;
-use crate::error::{Case, Error, Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::offsets;
 
 pub use rskafka_cluster::{Partition, Topic};
@@ -140,32 +143,26 @@ impl IntoFuture for CreateTopic {
     }
 }
 
-/// The controller's answer says that the topic exists, not that its leaders know of it.
+/// Waits until each partition's leader answers: the controller knows of a topic before the leaders do.
 async fn wait_until_served(core: &Core, name: &str, deadline: Deadline) -> Result<()> {
-    let mut rounds = 0;
+    let cluster = core.cluster();
+    let mut retry = Retry::new(cluster.config().backoff);
     let topic = loop {
-        let answer = core.cluster().topic(name, deadline).await;
-        let answer = answer.map_err(|error| admin_error(error, name))?;
-        match answer {
-            Ok(topic) if topic.partitions.values().all(|partition| partition.leader.is_some()) => {
-                break topic;
-            }
-            Err(code) if !code.is_retriable() => {
-                // CREATE permission does not imply DESCRIBE.
-                return Err(Error::of_topic(code).with_api(ApiKey::METADATA).with_topic(name));
-            }
-            _ => {}
+        let answer = cluster.topic(name, deadline).await.map_err(|error| admin_error(error, name))?;
+        let code = match answer {
+            Ok(topic) => break topic,
+            Err(code) => code,
+        };
+        // CREATE permission does not imply DESCRIBE.
+        let class = if code.is_retriable() { Class::Passing } else { Class::Lasting };
+        match retry.failed(class, cluster.env().now(), deadline, cluster.env().random()) {
+            Some(moment) => cluster.pause_until(moment).await,
+            None => return Err(Error::of_topic(code).with_api(ApiKey::METADATA).with_topic(name)),
         }
-        rounds += 1;
-        let env = core.cluster().env();
-        let pause = core.cluster().config().backoff.pause(rounds, env.random());
-        if deadline.remaining(env.now()) <= pause {
-            return Err(Error::of_ending(Case::TimedOut).with_api(ApiKey::METADATA).with_topic(name));
-        }
-        tokio::time::sleep(pause).await;
     };
     for partition in topic.partitions.keys() {
-        offsets::list(core, name, *partition, EARLIEST_TIMESTAMP, deadline).await?;
+        let target = LeaderOf { topic: name, partition: *partition, topic_id: topic.id };
+        offsets::list(core, target, EARLIEST_TIMESTAMP, deadline).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The kinds of failures, and the few words that most callers need of them.
+//! The kinds of failures, and the coarser answers that most callers need.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// What to do about an error, for callers that need no more of it.
+/// What to do about an error, for callers that do not need its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorClass {
@@ -23,8 +23,8 @@ pub enum ErrorClass {
     InDoubt,
     /// Nothing was written, and the same call would fail again. Others may succeed.
     Refused,
-    /// Nothing was written, and the handle is of no more use: make another client or partition client, with
-    /// other credentials if they were refused.
+    /// Nothing was written, and further calls on this handle will fail too: make another client or partition client,
+    /// with other credentials if they were refused.
     Fatal,
 }
 
@@ -59,9 +59,9 @@ pub enum ErrorKind {
     },
     /// The broker answered with an error code.
     Broker(ErrorCode),
-    /// No connection to the broker, or none that lasted until the answer.
+    /// No connection to the broker could be opened, or it ended before the answer.
     Connection,
-    /// The client could not prove who it is: credentials were refused, or the function that gives them failed.
+    /// The broker refused the client's credentials, or the function that gives them failed.
     Authentication,
     /// The broker's address belongs to another cluster than the one that the client was built for.
     OtherCluster,
@@ -84,7 +84,7 @@ impl ErrorKind {
     }
 
     /// What a user can do about it, where the causes do not say it.
-    fn advice(&self) -> Option<&'static str> {
+    pub(super) fn advice(&self) -> Option<&'static str> {
         Some(match self {
             Self::UnknownTopicOrPartition => {
                 "create it first, or check its name and the right to describe it"
@@ -98,11 +98,6 @@ impl ErrorKind {
             Self::Closed => "build another client",
             _ => return None,
         })
-    }
-
-    /// Writes the advice, if there is any.
-    pub(super) fn advise(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.advice().map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 
@@ -122,7 +117,7 @@ impl fmt::Display for ErrorKind {
             }
             Self::CorruptBatch { base_offset: None } => write!(f, "a record batch cannot be read"),
             Self::Broker(code) => write!(f, "the broker answered {code}"),
-            Self::Connection => write!(f, "no connection that lasted"),
+            Self::Connection => write!(f, "the connection failed"),
             Self::Authentication => write!(f, "not authenticated"),
             Self::OtherCluster => write!(f, "another cluster answered"),
             Self::Unsupported => write!(f, "the broker's versions cannot carry the request"),

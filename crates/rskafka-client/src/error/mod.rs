@@ -8,7 +8,7 @@ mod table;
 use std::fmt;
 
 use rskafka_cluster::transport::WithCauses;
-use rskafka_cluster::{Failure, Location};
+use rskafka_cluster::{Broker, Failure, Location};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 pub use self::kind::{ErrorClass, ErrorKind, Outcome};
@@ -41,18 +41,8 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of which no more is known than its kind.
-    pub(crate) fn new(kind: ErrorKind) -> Self {
-        let case = Case::of_kind(&kind);
-        Self::of_case(case, kind)
-    }
-
-    /// An argument that makes no sense.
-    pub(crate) fn invalid(what: &'static str) -> Self {
-        Self::new(ErrorKind::InvalidArgument(what))
-    }
-
-    fn of_case(case: Case, kind: ErrorKind) -> Self {
+    /// An error of the client itself, not of a request.
+    pub(crate) fn new(case: Case, kind: ErrorKind) -> Self {
         let inner = Inner {
             is_timeout: kind == ErrorKind::TimedOut,
             kind,
@@ -67,40 +57,39 @@ impl Error {
         Self { inner: Box::new(inner) }
     }
 
-    /// A call that ended in line or with its runtime.
-    pub(crate) fn of_ending(case: Case) -> Self {
-        let kind = match case {
-            Case::WaitedInLine | Case::TimedOut => ErrorKind::TimedOut,
-            Case::ClientClosed | Case::RuntimeGone => ErrorKind::Closed,
-            _ => ErrorKind::InvalidAnswer,
-        };
-        Self::of_case(case, kind)
+    /// An argument that makes no sense.
+    pub(crate) fn invalid(what: &'static str) -> Self {
+        Self::new(Case::InvalidArgument, ErrorKind::InvalidArgument(what))
     }
 
     /// A request to the cluster that failed; `outcome` says what that means for the data.
     pub(crate) fn of_cluster(error: rskafka_cluster::Error, outcome: Outcome) -> Self {
         let rskafka_cluster::Error { api, location, attempts, out_of_time, failure, .. } = error;
-        let mut of_failure = Self::of_failure(failure, out_of_time);
-        let inner = &mut *of_failure.inner;
+        let mut error = Self::of_failure(failure);
+        let inner = &mut *error.inner;
         (inner.api, inner.location, inner.attempts, inner.outcome) =
             (Some(api), *location, attempts, outcome);
-        inner.is_retriable |= out_of_time;
-        of_failure
+        if out_of_time {
+            (inner.is_timeout, inner.is_retriable) = (true, true);
+            if inner.kind == ErrorKind::Connection {
+                inner.kind = ErrorKind::TimedOut;
+            }
+        }
+        error
     }
 
-    /// An answer's code for a topic.
+    /// An answer's code for a topic, of a call that writes nothing.
     pub(crate) fn of_topic(code: ErrorCode) -> Self {
-        let error = Self::of_failure(Failure::Code { code, message: None }, false);
-        error.with_outcome(Outcome::NotWritten)
+        Self::of_failure(Failure::Code { code, message: None }).with_outcome(Outcome::NotWritten)
     }
 
-    fn of_failure(failure: Failure, out_of_time: bool) -> Self {
-        let is_timeout = out_of_time || failure.is_timeout();
-        let mut error = Self::of_case(Case::of_failure(&failure), kind_of(&failure, is_timeout));
+    fn of_failure(failure: Failure) -> Self {
+        let (case, kind) = Case::of_failure(&failure);
+        let mut error = Self::new(case, kind);
         if let Failure::Code { code, .. } = &failure {
             error.inner.is_retriable = code.is_retriable();
         }
-        (error.inner.is_timeout, error.inner.failure) = (is_timeout, Some(failure));
+        (error.inner.is_timeout, error.inner.failure) = (failure.is_timeout(), Some(failure));
         error
     }
 
@@ -119,14 +108,15 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_broker(mut self, broker: &rskafka_cluster::Broker) -> Self {
+    pub(crate) fn with_broker(mut self, broker: &Broker) -> Self {
         self.inner.location.broker = Some(broker.id);
         self.inner.location.endpoint = Some(broker.endpoint.clone());
         self
     }
 
-    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
+    pub(crate) fn with_case(mut self, case: Case, kind: ErrorKind) -> Self {
         self.inner.kind = kind;
+        (self.inner.outcome, self.inner.is_retriable) = (case.outcome(), case.is_retriable());
         self
     }
 
@@ -172,9 +162,9 @@ impl Error {
         self.inner.is_timeout
     }
 
-    /// The error code that the broker answered, if it did.
+    /// The error code that the broker answered, if it did: the last one, if several brokers were asked.
     pub fn code(&self) -> Option<ErrorCode> {
-        self.inner.failure.as_ref().and_then(code_of)
+        self.inner.failure.as_ref().and_then(Failure::code)
     }
 
     /// The API that failed.
@@ -204,38 +194,6 @@ impl Error {
     }
 }
 
-fn kind_of(failure: &Failure, is_timeout: bool) -> ErrorKind {
-    match failure {
-        Failure::UnknownTopic | Failure::UnknownPartition => ErrorKind::UnknownTopicOrPartition,
-        Failure::Code { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
-            ErrorKind::UnknownTopicOrPartition
-        }
-        Failure::Code { code, .. } | Failure::Metadata { code } => ErrorKind::Broker(*code),
-        Failure::OtherCluster { .. } => ErrorKind::OtherCluster,
-        failure if failure.is_authentication() => ErrorKind::Authentication,
-        Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
-        Failure::TopicRecreated => ErrorKind::TopicRecreated,
-        Failure::RuntimeGone | Failure::Closed => ErrorKind::Closed,
-        Failure::NoLeader => ErrorKind::NoLeader,
-        failure if Case::of_failure(failure) == Case::Unsupported => ErrorKind::Unsupported,
-        failure if Case::of_failure(failure) == Case::RuntimeGone => ErrorKind::Closed,
-        failure if failure.is_throttled() => ErrorKind::Throttled,
-        failure if failure.is_invalid_answer() => ErrorKind::InvalidAnswer,
-        _ if is_timeout => ErrorKind::TimedOut,
-        _ => ErrorKind::Connection,
-    }
-}
-
-/// The code that a broker answered: the last one's, if several were asked.
-fn code_of(failure: &Failure) -> Option<ErrorCode> {
-    match failure {
-        Failure::NoReachableBroker { causes } => {
-            causes.iter().rev().find_map(|cause| code_of(&cause.failure))
-        }
-        failure => failure.code(),
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { kind, api, location, attempts, failure, is_timeout, outcome, .. } = &*self.inner;
@@ -252,16 +210,13 @@ impl fmt::Display for Error {
         if let Outcome::Unknown = outcome {
             write!(f, " (it is not known whether it took effect)")?;
         }
-        kind.advise(f)?;
-        // The kind says some of what the failure would say.
+        if let Some(advice) = kind.advice() {
+            write!(f, "; {advice}")?;
+        }
+        // The kind says what most failures would say.
         match failure {
             Some(Failure::Code { message: Some(message), .. }) => write!(f, ": {message}"),
-            Some(Failure::NoReachableBroker { causes }) => {
-                for (index, cause) in causes.iter().enumerate() {
-                    write!(f, "{} {cause}", if index == 0 { ":" } else { ";" })?;
-                }
-                Ok(())
-            }
+            Some(Failure::NoReachableBroker { causes }) => write!(f, "{causes}"),
             Some(
                 failure @ (Failure::StillConnecting { .. }
                 | Failure::DeadlineBeforeSend

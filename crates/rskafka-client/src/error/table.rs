@@ -5,182 +5,124 @@
 
 use rskafka_cluster::Failure;
 use rskafka_cluster::transport::{CallError, CallErrorKind, CloseCause};
+use rskafka_protocol::ErrorCode;
 
 use super::kind::{ErrorKind, Outcome};
 use Outcome::{NotWritten, Unknown};
 
-/// A way in which a call ends without an answer that tells what it did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Case {
-    InvalidArgument,
-    ClientClosed,
-    WaitedInLine,
-    UnknownTopic,
-    TopicRecreated,
-    NoLeader,
-    Unreachable,
-    Refused,
-    Unsupported,
-    Throttled,
-    TimedOutUnsent,
-    EndedUnsent,
-    TimedOut,
-    Ended,
-    InvalidAnswer,
-    RuntimeGone,
-    OffsetOutOfRange,
-    CorruptBatch,
+/// What is said of a case: what became of the data, whether the same call may succeed later, what happened, and the
+/// kinds of errors that it makes.
+pub(crate) type Row = (Outcome, bool, &'static str, &'static [&'static str]);
+
+macro_rules! cases {
+    ($($case:ident, $outcome:ident, $is_retriable:literal, $what:literal, [$($kind:ident),*];)*) => {
+        /// A way in which a call ends without an answer that tells what it did.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Case { $($case),* }
+
+        pub(crate) const CASES: &[Row] =
+            &[$(($outcome, $is_retriable, $what, &[$(stringify!($kind)),*])),*];
+    };
 }
 
-/// Each case: what became of the data, whether the same call may succeed later, what happened, and the kinds of
-/// errors that it makes.
-pub(crate) const CASES: &[(Case, Outcome, bool, &str, &[&str])] = &[
-    (Case::InvalidArgument, NotWritten, false, "an argument makes no sense", &["InvalidArgument"]),
-    (Case::ClientClosed, NotWritten, false, "the client was closed before it was sent", &["Closed"]),
-    (Case::WaitedInLine, NotWritten, true, "it waited in line until its deadline", &["TimedOut"]),
-    (
-        Case::UnknownTopic,
-        NotWritten,
-        false,
-        "metadata has no such topic or partition",
-        &["UnknownTopicOrPartition"],
-    ),
-    (Case::TopicRecreated, NotWritten, false, "the topic was deleted and created again", &["TopicRecreated"]),
-    (Case::NoLeader, NotWritten, true, "the partition has no leader", &["NoLeader"]),
-    (
-        Case::Unreachable,
-        NotWritten,
-        true,
-        "no connection, or no metadata, for a reason that may pass",
-        &["NoReachableBroker", "OtherCluster", "Connection", "TimedOut", "Broker", "InvalidAnswer"],
-    ),
-    (
-        Case::Refused,
-        NotWritten,
-        false,
-        "no connection, or no metadata, for a reason that stays: TLS, credentials, rights",
-        &["Authentication", "NoReachableBroker", "Connection", "Broker", "InvalidAnswer"],
-    ),
-    (Case::Unsupported, NotWritten, false, "the broker's versions cannot carry it", &["Unsupported"]),
-    (
-        Case::Throttled,
-        NotWritten,
-        true,
-        "the broker wants silence until after its deadline",
-        &["Throttled", "NoReachableBroker"],
-    ),
-    (Case::TimedOutUnsent, NotWritten, true, "its time was over before a byte was sent", &["TimedOut"]),
-    (Case::EndedUnsent, NotWritten, true, "the connection ended before a byte was sent", &["Connection"]),
-    (Case::TimedOut, Unknown, true, "it was sent, and not answered in time", &["TimedOut"]),
-    (Case::Ended, Unknown, true, "it was sent, and the connection ended before the answer", &["Connection"]),
-    (Case::InvalidAnswer, Unknown, false, "it was sent, and the answer makes no sense", &["InvalidAnswer"]),
-    (Case::RuntimeGone, Unknown, false, "it was sent, and the client's runtime ended", &["Closed"]),
-    (
-        Case::OffsetOutOfRange,
-        NotWritten,
-        false,
-        "the offset to read from is not in the log",
-        &["OffsetOutOfRange"],
-    ),
-    (Case::CorruptBatch, NotWritten, false, "a batch in the log cannot be read", &["CorruptBatch"]),
-];
+cases! {
+    InvalidArgument, NotWritten, false, "an argument makes no sense", [InvalidArgument];
+    ClientClosed, NotWritten, false, "the client was closed before it was sent", [Closed];
+    WaitedInLine, NotWritten, true, "it waited in line until its deadline", [TimedOut];
+    UnknownTopic, NotWritten, false, "metadata has no such topic or partition", [UnknownTopicOrPartition];
+    TopicRecreated, NotWritten, false, "the topic was deleted and created again", [TopicRecreated];
+    NoLeader, NotWritten, true, "the partition has no leader", [NoLeader];
+    Unreachable, NotWritten, true, "no connection, or no metadata, for a reason that may pass",
+        [NoReachableBroker, OtherCluster, Connection, TimedOut, Broker, InvalidAnswer];
+    Refused, NotWritten, false, "no connection, or no metadata, for a reason that stays: TLS, credentials, rights",
+        [Authentication, NoReachableBroker, Connection, Broker, InvalidAnswer];
+    Unsupported, NotWritten, false, "the broker's versions cannot carry it", [Unsupported];
+    Throttled, NotWritten, true, "the broker wants silence until after its deadline", [Throttled, NoReachableBroker];
+    TimedOutUnsent, NotWritten, true, "its time was over before a byte was sent", [TimedOut];
+    EndedUnsent, NotWritten, true, "the connection ended before a byte was sent", [Connection];
+    TimedOut, Unknown, true, "it was sent, and not answered in time", [TimedOut];
+    Ended, Unknown, true, "it was sent, and the connection ended before the answer", [Connection];
+    InvalidAnswer, Unknown, false, "it was sent, and the answer makes no sense", [InvalidAnswer];
+    RuntimeGone, Unknown, false, "it was sent, and the client's runtime ended", [Closed];
+    OffsetOutOfRange, NotWritten, false, "the offset to read from is not in the log", [OffsetOutOfRange];
+    CorruptBatch, NotWritten, false, "a batch in the log cannot be read", [CorruptBatch];
+}
 
 impl Case {
     /// What became of the data.
     pub(crate) fn outcome(self) -> Outcome {
-        self.row().map_or(Unknown, |row| row.1)
+        CASES[self as usize].0
     }
 
     /// Whether the same call may succeed later.
     pub(crate) fn is_retriable(self) -> bool {
-        self.row().is_some_and(|row| row.2)
+        CASES[self as usize].1
     }
 
-    fn row(self) -> Option<&'static (Case, Outcome, bool, &'static str, &'static [&'static str])> {
-        CASES.iter().find(|row| row.0 == self)
-    }
-
-    /// The case that an error of this kind stands for, if nothing else is known of it.
-    pub(crate) fn of_kind(kind: &ErrorKind) -> Self {
-        match kind {
-            ErrorKind::InvalidArgument(_) => Self::InvalidArgument,
-            ErrorKind::NoReachableBroker | ErrorKind::OtherCluster => Self::Unreachable,
-            ErrorKind::UnknownTopicOrPartition => Self::UnknownTopic,
-            ErrorKind::TopicRecreated => Self::TopicRecreated,
-            ErrorKind::NoLeader => Self::NoLeader,
-            ErrorKind::OffsetOutOfRange { .. } => Self::OffsetOutOfRange,
-            ErrorKind::CorruptBatch { .. } => Self::CorruptBatch,
-            ErrorKind::Broker(code) if code.is_retriable() => Self::Unreachable,
-            ErrorKind::Broker(_) | ErrorKind::Authentication => Self::Refused,
-            ErrorKind::Unsupported => Self::Unsupported,
-            ErrorKind::Connection => Self::Ended,
-            ErrorKind::InvalidAnswer => Self::InvalidAnswer,
-            ErrorKind::Throttled => Self::Throttled,
-            ErrorKind::TimedOut => Self::TimedOut,
-            ErrorKind::Closed => Self::ClientClosed,
-        }
-    }
-
-    /// The case of an attempt that ended without an answer.
-    pub(crate) fn of_failure(failure: &Failure) -> Self {
+    /// The case of an attempt that failed, and the kind of error that it makes.
+    pub(crate) fn of_failure(failure: &Failure) -> (Self, ErrorKind) {
         match failure {
             Failure::Call { source } => Self::of_call(source),
-            Failure::UnknownTopic | Failure::UnknownPartition => Self::UnknownTopic,
-            Failure::TopicRecreated => Self::TopicRecreated,
-            Failure::NoLeader => Self::NoLeader,
-            Failure::Closed | Failure::RuntimeGone => Self::ClientClosed,
-            Failure::DeadlineBeforeSend => Self::WaitedInLine,
-            // Of what follows, nothing was asked but which cluster it is.
-            failure if failure.is_throttled() => Self::Throttled,
-            Failure::Open { .. }
-            | Failure::StillConnecting { .. }
-            | Failure::Identity { .. }
-            | Failure::Metadata { .. }
-            | Failure::OtherCluster { .. }
-            | Failure::OtherBroker { .. }
-            | Failure::UnknownBroker { .. }
-            | Failure::NoReachableBroker { .. } => {
-                if failure.is_transient() {
-                    Self::Unreachable
-                } else {
-                    Self::Refused
-                }
+            Failure::UnknownTopic | Failure::UnknownPartition => {
+                (Self::UnknownTopic, ErrorKind::UnknownTopicOrPartition)
             }
-            _ => Self::InvalidAnswer,
+            Failure::TopicRecreated => (Self::TopicRecreated, ErrorKind::TopicRecreated),
+            Failure::NoLeader => (Self::NoLeader, ErrorKind::NoLeader),
+            Failure::Closed | Failure::RuntimeGone => (Self::ClientClosed, ErrorKind::Closed),
+            Failure::DeadlineBeforeSend => (Self::WaitedInLine, ErrorKind::TimedOut),
+            Failure::MissingInAnswer => (Self::InvalidAnswer, ErrorKind::InvalidAnswer),
+            Failure::Code { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
+                (Self::InvalidAnswer, ErrorKind::UnknownTopicOrPartition)
+            }
+            Failure::Code { code, .. } => (Self::InvalidAnswer, ErrorKind::Broker(*code)),
+            // The request itself was not sent.
+            failure => {
+                let case = match failure.is_transient() {
+                    _ if failure.is_throttled() => Self::Throttled,
+                    true => Self::Unreachable,
+                    false => Self::Refused,
+                };
+                let kind = match failure {
+                    Failure::Metadata { code } => ErrorKind::Broker(*code),
+                    Failure::OtherCluster { .. } => ErrorKind::OtherCluster,
+                    failure if failure.is_authentication() => ErrorKind::Authentication,
+                    Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
+                    failure if failure.is_throttled() => ErrorKind::Throttled,
+                    failure if failure.is_invalid_answer() => ErrorKind::InvalidAnswer,
+                    failure if failure.is_timeout() => ErrorKind::TimedOut,
+                    _ => ErrorKind::Connection,
+                };
+                (case, kind)
+            }
         }
     }
 
-    fn of_call(error: &CallError) -> Self {
+    fn of_call(error: &CallError) -> (Self, ErrorKind) {
         match (error.kind(), error.was_sent()) {
             (CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. }, false) => {
-                Self::Unsupported
+                (Self::Unsupported, ErrorKind::Unsupported)
             }
-            (CallErrorKind::Throttled { .. }, false) => Self::Throttled,
-            (CallErrorKind::TimedOut { .. }, false) => Self::TimedOutUnsent,
-            (_, false) => Self::EndedUnsent,
-            (CallErrorKind::TimedOut { .. }, true) => Self::TimedOut,
+            (CallErrorKind::Throttled { .. }, false) => (Self::Throttled, ErrorKind::Throttled),
+            (CallErrorKind::TimedOut { .. }, false) => (Self::TimedOutUnsent, ErrorKind::TimedOut),
+            (CallErrorKind::TimedOut { .. }, true) => (Self::TimedOut, ErrorKind::TimedOut),
             (CallErrorKind::Closed { source }, true) if matches!(**source, CloseCause::RuntimeGone) => {
-                Self::RuntimeGone
+                (Self::RuntimeGone, ErrorKind::Closed)
             }
-            (_, true) if error.is_invalid_answer() => Self::InvalidAnswer,
-            (_, true) => Self::Ended,
+            (_, true) if error.is_invalid_answer() => (Self::InvalidAnswer, ErrorKind::InvalidAnswer),
+            (_, false) => (Self::EndedUnsent, ErrorKind::Connection),
+            (_, true) => (Self::Ended, ErrorKind::Connection),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rskafka_protocol::ErrorCode;
+    use std::time::Duration;
+
+    use rskafka_cluster::Causes;
+    use rskafka_cluster::transport::Endpoint;
 
     use super::*;
-
-    #[test]
-    fn every_case_is_listed_once_in_order() {
-        for (index, (case, ..)) in CASES.iter().enumerate() {
-            assert_eq!(*case as usize, index, "{case:?} is out of order");
-        }
-        assert_eq!(CASES.len(), Case::CorruptBatch as usize + 1);
-    }
 
     fn kinds() -> Vec<ErrorKind> {
         vec![
@@ -209,15 +151,45 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_error_is_in_its_row() {
+    fn each_kind_of_error_is_in_a_row_and_rows_name_no_others() {
+        let named: Vec<_> = CASES.iter().flat_map(|row| row.3).copied().collect();
         for kind in kinds() {
-            let row = Case::of_kind(&kind).row().unwrap();
-            assert!(row.4.contains(&name(&kind).as_str()), "{kind:?} is not in the row of {:?}", row.0);
+            assert!(named.contains(&name(&kind).as_str()), "{kind:?} is in no row");
         }
-        for (case, .., named) in CASES {
-            for named in *named {
-                assert!(kinds().iter().any(|kind| name(kind) == *named), "{case:?} names {named}");
-            }
+        for named in named {
+            assert!(kinds().iter().any(|kind| name(kind) == named), "a row names {named}");
+        }
+    }
+
+    #[test]
+    fn the_kind_of_a_failure_is_named_in_its_row() {
+        let id = String::new;
+        let refused = Failure::Metadata { code: ErrorCode::CLUSTER_AUTHORIZATION_FAILED };
+        let cause = (Endpoint::new("kafka", 9092), refused.clone());
+        let failures = [
+            refused,
+            Failure::Metadata { code: ErrorCode::LEADER_NOT_AVAILABLE },
+            Failure::NoReachableBroker { causes: Causes(vec![cause]) },
+            Failure::NoReachableBroker { causes: Causes::default() },
+            Failure::OtherCluster { expected: id(), found: id() },
+            Failure::OtherBroker { expected: 1, found: 2 },
+            Failure::UnknownBroker { id: 1 },
+            Failure::UnknownTopic,
+            Failure::UnknownPartition,
+            Failure::TopicRecreated,
+            Failure::NoLeader,
+            Failure::MissingInAnswer,
+            Failure::Closed,
+            Failure::RuntimeGone,
+            Failure::StillConnecting { after: Duration::ZERO, phase: None },
+            Failure::DeadlineBeforeSend,
+        ];
+        for failure in failures {
+            let (case, kind) = Case::of_failure(&failure);
+            assert!(
+                CASES[case as usize].3.contains(&name(&kind).as_str()),
+                "{failure}: {kind:?} in {case:?}"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use rskafka_protocol::records::{Batch, BatchError, Compression, Decompressor, RecordView, batches};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Case, Error, ErrorKind, Result};
 use crate::record::{Headers, Record, RecordAndOffset};
 use crate::time::from_millis;
 
@@ -52,7 +52,7 @@ pub(crate) fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<R
     }
     if !has_whole_batch && !set.is_empty() {
         // Only a broker that knows no KIP-74 cuts off the first batch.
-        return Err(Error::new(ErrorKind::CorruptBatch { base_offset: None }));
+        return Err(Error::new(Case::CorruptBatch, ErrorKind::CorruptBatch { base_offset: None }));
     }
     Ok(read)
 }
@@ -90,7 +90,7 @@ fn owned(batch: &Batch, record: RecordView<'_>) -> RecordAndOffset {
 
 fn corrupt(error: BatchError) -> Error {
     let base_offset = Some(error.base_offset()).filter(|offset| *offset >= 0);
-    Error::new(ErrorKind::CorruptBatch { base_offset }).with_source(error)
+    Error::new(Case::CorruptBatch, ErrorKind::CorruptBatch { base_offset }).with_source(error)
 }
 
 #[cfg(test)]

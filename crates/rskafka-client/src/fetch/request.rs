@@ -8,7 +8,7 @@ use rskafka_protocol::messages::fetch::{
 use rskafka_protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 
 use super::position::FetchSpec;
-use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 use crate::offsets;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 
@@ -68,14 +68,9 @@ fn judge(index: i32, answer: Answer<'_, FetchResponse, Leader>) -> Verdict<(Part
 async fn with_bounds(partition: &Partition, spec: FetchSpec, error: Error) -> Error {
     let target = partition.target();
     let core = &partition.core;
-    let start = offsets::list_at(core, target, EARLIEST_TIMESTAMP, spec.deadline).await;
-    let end = offsets::list_at(core, target, LATEST_TIMESTAMP, spec.deadline).await;
-    match (start, end) {
-        (Ok(start), Ok(end)) => error.with_kind(ErrorKind::OffsetOutOfRange {
-            offset: spec.offset,
-            log_start: start.offset,
-            log_end: end.offset,
-        }),
-        _ => error,
-    }
+    let start = offsets::list(core, target, EARLIEST_TIMESTAMP, spec.deadline).await;
+    let end = offsets::list(core, target, LATEST_TIMESTAMP, spec.deadline).await;
+    let (Ok(start), Ok(end)) = (start, end) else { return error };
+    let (offset, log_start, log_end) = (spec.offset, start.offset, end.offset);
+    error.with_case(Case::OffsetOutOfRange, ErrorKind::OffsetOutOfRange { offset, log_start, log_end })
 }

@@ -1,13 +1,17 @@
 //! One append: as it waits in the queue, and as it is sent.
 
+use std::ops::ControlFlow;
+
 use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Attempts, Error as ClusterError, Failure, Leader, Learned, Verdict};
+use rskafka_cluster::{Attempts, Error as ClusterError, Failure, Leader};
 use rskafka_protocol::messages::produce::ProduceResponse;
 use rskafka_protocol::records::RecordBatch;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::Span;
 
 use super::fate::Fate;
+use super::line::Turn;
 use super::request::{self, Produced};
 use crate::error::{Error, Result};
 use crate::partition::Partition;
@@ -23,17 +27,17 @@ pub(crate) struct Append {
 /// The append whose turn it is.
 #[derive(Debug)]
 pub(crate) struct Sending {
+    pub(crate) turn: Turn,
     append: Append,
-    bytes: usize,
     pub(crate) attempts: Attempts,
     pub(crate) span: Span,
     fate: Fate,
 }
 
 impl Sending {
-    pub(crate) fn new(append: Append, bytes: usize, attempts: Attempts) -> Self {
+    pub(crate) fn new(turn: Turn, append: Append, attempts: Attempts) -> Self {
         let span = attempts.span();
-        Self { append, bytes, attempts, span, fate: Fate::default() }
+        Self { turn, append, attempts, span, fate: Fate::default() }
     }
 
     pub(crate) fn batch(&self) -> &RecordBatch {
@@ -44,20 +48,18 @@ impl Sending {
         self.append.deadline
     }
 
-    /// Takes in an attempt's answer, or the lack of one.
-    pub(crate) fn judge(
+    /// Ends an attempt with its answer, or why there is none. `Break` with the result of the append, `Continue` with the
+    /// moment at which it may be sent again.
+    pub(crate) fn answered(
         &mut self,
-        index: i32,
+        partition: &Partition,
+        leader: &Leader,
         answered: Result<ProduceResponse, Failure>,
-    ) -> Verdict<Produced> {
-        request::judge(&mut self.fate, index, &self.append.batch, answered)
-    }
-
-    /// The error of an append that is not sent again.
-    pub(crate) fn fail(&mut self, partition: &Partition, leader: &Leader, learned: Learned) -> Error {
+    ) -> ControlFlow<Result<Produced>, Instant> {
+        let verdict = request::judge(&mut self.fate, partition.index, &self.append.batch, answered);
         let cluster = partition.core.cluster();
-        let error = cluster.give_up(partition.target(), leader, learned, &mut self.attempts);
-        self.failed(error)
+        let learned = cluster.learn(partition.target(), leader, verdict, &mut self.attempts);
+        learned.map_break(|result| result.map_err(|error| self.failed(error)))
     }
 
     /// The client's error for the cluster's.
@@ -65,14 +67,13 @@ impl Sending {
         Error::of_cluster(error, self.fate.outcome())
     }
 
-    /// The bytes that it holds of the queue's memory.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Tells the caller.
-    pub(crate) fn tell(self, result: Result<Produced>) {
-        // The caller may be gone.
+    /// Frees the append's memory, and gives its caller the result. Returns the turn for the next append.
+    ///
+    /// Not to be called with the line locked: the caller may make its next append at once.
+    pub(crate) fn settle(self, result: Result<Produced>) -> Turn {
+        self.turn.line.queue().done(self.append.batch.size_in_bytes());
+        // The caller may have dropped its future.
         let _ = self.append.result.send(result);
+        self.turn
     }
 }

@@ -79,7 +79,7 @@ fn of_code(code: ErrorCode) -> Outcome {
 fn of_failure(failure: &Failure) -> Outcome {
     match failure {
         Failure::Code { code, .. } => of_code(*code),
-        failure => Case::of_failure(failure).outcome(),
+        failure => Case::of_failure(failure).0.outcome(),
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
         text.push_str(
             "## There was no answer\n\n| what happened | outcome | retriable | `kind()` |\n|---|---|---|---|\n",
         );
-        for (_, outcome, is_retriable, what, kinds) in CASES {
+        for (outcome, is_retriable, what, kinds) in CASES {
             let kinds: Vec<_> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
             let (again, kinds) = (yes_or_no(*is_retriable), kinds.join(", "));
             let _ = writeln!(text, "| {what} | `{outcome:?}` | {again} | {kinds} |");

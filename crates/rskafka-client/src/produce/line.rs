@@ -8,22 +8,24 @@
 //! Invariant: only the holder of the [`Turn`] submits or settles, so no two appends can swap. The caller that finds the
 //! queue idle takes it; it goes on from append to append, and ends with the queue.
 
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, CallOptions, Reply};
-use rskafka_cluster::{Failure, Lane, Leader, Learned, Lease, Prepared, Verdict, Via};
+use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, Reply};
+use rskafka_cluster::{Failure, Lane, Leader, Lease, Prepared, Via};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::append::{Append, Sending};
 use super::queue::Queue;
-use super::request::{self, Acks, Produced};
+use super::request::{self, Acks};
 use super::task::ProduceTask;
-use crate::error::{Case, Error, Result};
+use crate::error::{Case, Error, ErrorKind};
 use crate::partition::Partition;
 
 /// The appends to one partition by one partition client and its clones.
@@ -36,23 +38,14 @@ pub(crate) struct Line {
     in_flight: Mutex<Option<Box<InFlight>>>,
 }
 
-/// The right to send what is next in a line. If it is lost, because a runtime ends or something panics, all appends
+/// The right to send the next append of a line. If it is lost, because a runtime ends or something panics, all appends
 /// in the line fail instead of waiting forever.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    line: Arc<Line>,
+    pub(crate) line: Arc<Line>,
     is_over: bool,
     /// The client's `close` waits for it.
     _token: TaskTrackerToken,
-}
-
-impl Turn {
-    /// The next append with its bytes. `None` ends the turn.
-    fn next(&mut self) -> Option<(usize, Append)> {
-        let next = self.line.queue().next();
-        self.is_over = next.is_none();
-        next
-    }
 }
 
 impl Drop for Turn {
@@ -62,7 +55,7 @@ impl Drop for Turn {
         }
         let left = self.line.queue().abandon();
         for append in left {
-            let _ = append.result.send(Err(self.line.ended(Case::ClientClosed)));
+            let _ = append.result.send(Err(self.line.ended(Case::ClientClosed, ErrorKind::Closed)));
         }
     }
 }
@@ -70,7 +63,6 @@ impl Drop for Turn {
 /// An append whose answer wakes the line.
 #[derive(Debug)]
 struct InFlight {
-    turn: Turn,
     sending: Sending,
     leader: Leader,
     answer: Answer<ProduceResponse>,
@@ -78,23 +70,16 @@ struct InFlight {
 
 /// What to do after a submit or an answer.
 enum Next {
-    /// Its answer is awaited, and has the turn.
+    /// Wait for the answer, which has the turn.
     InFlight,
-    /// It is settled: the turn is the next one's.
+    /// The append is settled: send the next one.
     Settled(Turn),
     Waits(Box<Waiting>),
-}
-
-impl Next {
-    fn waits(turn: Turn, sending: Sending, step: Step) -> Self {
-        Self::Waits(Box::new(Waiting { turn, sending, step }))
-    }
 }
 
 /// An append that cannot go on without waiting.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) turn: Turn,
     pub(crate) sending: Sending,
     pub(crate) step: Step,
 }
@@ -102,12 +87,10 @@ pub(crate) struct Waiting {
 /// What a task has to do next for an append.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Find the leader and lease a connection to it.
-    Reach,
+    /// Find the leader and lease a connection to it, once the pause after an attempt is over.
+    Reach(Option<Instant>),
     /// Send over a connection that had no room.
     Call(Leader, Lease),
-    /// An attempt has failed, and another may be made.
-    Again(Leader, Learned),
 }
 
 impl Line {
@@ -150,34 +133,32 @@ impl Line {
         joined.id
     }
 
-    /// The error of an append that ended in line.
-    pub(crate) fn ended(&self, case: Case) -> Error {
-        self.partition.located(Error::of_ending(case), ApiKey::PRODUCE)
+    /// The error of an append that was not sent.
+    pub(crate) fn ended(&self, case: Case, kind: ErrorKind) -> Error {
+        self.partition.located(Error::new(case, kind), ApiKey::PRODUCE)
     }
 
-    fn submit(&self, turn: Turn, mut sending: Sending) -> Next {
+    fn submit(&self, mut sending: Sending) -> Next {
         let cluster = self.partition.core.cluster();
         let span = sending.span.clone();
         let _entered = span.enter();
         let reached = cluster.reach_now(self.partition.target(), self.via(), &mut sending.attempts);
         let Some((leader, lease)) = reached else {
-            return Next::waits(turn, sending, Step::Reach);
+            return Next::Waits(Box::new(Waiting { sending, step: Step::Reach(None) }));
         };
-        let Prepared { request, max_version, wait } = self.request(&sending, &leader);
-        let options = CallOptions { deadline: sending.deadline(), max_version, wait };
-        match lease.connection().submit(&request, options) {
+        match lease.submit(&self.request(&sending, &leader), sending.deadline()) {
             Ok(answer) => {
-                *self.in_flight() = Some(Box::new(InFlight { turn, sending, leader, answer }));
+                *self.in_flight() = Some(Box::new(InFlight { sending, leader, answer }));
                 Next::InFlight
             }
             Err(full) if matches!(full.kind(), CallErrorKind::Full) => {
-                Next::waits(turn, sending, Step::Call(leader, lease))
+                Next::Waits(Box::new(Waiting { sending, step: Step::Call(leader, lease) }))
             }
-            Err(source) => self.judge(turn, sending, leader, Err(source)),
+            Err(source) => self.end_attempt(sending, &leader, Err(source)),
         }
     }
 
-    /// Takes in the answer that is awaited, if it has come.
+    /// Takes in the answer to the append in flight, if it is there.
     fn look_at_answer(self: &Arc<Self>) -> Next {
         let waker = Waker::from(self.clone());
         let mut in_flight = self.in_flight();
@@ -189,51 +170,42 @@ impl Line {
         };
         let Some(awaited) = in_flight.take() else { return Next::InFlight };
         drop(in_flight);
-        let InFlight { turn, sending, leader, .. } = *awaited;
-        self.judge(turn, sending, leader, answered)
+        let InFlight { sending, leader, .. } = *awaited;
+        self.end_attempt(sending, &leader, answered)
     }
 
-    fn judge(
+    fn end_attempt(
         &self,
-        turn: Turn,
         mut sending: Sending,
-        leader: Leader,
+        leader: &Leader,
         answered: Result<Reply<ProduceResponse>, CallError>,
     ) -> Next {
         let answered = answered.map(|reply| reply.response).map_err(|source| Failure::Call { source });
-        let result = match sending.judge(self.partition.index, answered) {
-            Verdict::Done(produced) => Ok(produced),
-            Verdict::Retry(learned) => {
-                return Next::waits(turn, sending, Step::Again(leader, learned));
+        match sending.answered(&self.partition, leader, answered) {
+            ControlFlow::Break(result) => Next::Settled(sending.settle(result)),
+            ControlFlow::Continue(moment) => {
+                Next::Waits(Box::new(Waiting { sending, step: Step::Reach(Some(moment)) }))
             }
-            Verdict::Fail(learned) => Err(sending.fail(&self.partition, &leader, learned)),
-        };
-        self.settle(sending, result);
-        Next::Settled(turn)
-    }
-
-    /// Frees an append's memory and tells its caller. Not to be called with the line locked: the caller may make
-    /// its next append at once.
-    pub(crate) fn settle(&self, sending: Sending, result: Result<Produced>) {
-        self.queue().done(sending.bytes());
-        sending.tell(result);
+        }
     }
 }
 
-/// Submits the next append. Returns one that has to wait; with `None` the turn is the answer's, or over.
+/// Submits the next append. Returns one that has to wait; with `None` the answer has the turn, or the turn is over.
 pub(crate) fn advance(mut turn: Turn) -> Option<Box<Waiting>> {
     let line = turn.line.clone();
     let cluster = line.partition.core.cluster();
     loop {
-        let (bytes, append) = turn.next()?;
+        let next = line.queue().next();
+        turn.is_over = next.is_none();
+        let append = next?;
         let attempts = cluster.attempts(ApiKey::PRODUCE, line.partition.target(), append.deadline);
         let is_late = append.deadline.is_over(cluster.env().now());
-        let sending = Sending::new(append, bytes, attempts);
+        let sending = Sending::new(turn, append, attempts);
         if is_late {
-            line.settle(sending, Err(line.ended(Case::WaitedInLine)));
+            turn = sending.settle(Err(line.ended(Case::WaitedInLine, ErrorKind::TimedOut)));
             continue;
         }
-        let next = match line.submit(turn, sending) {
+        let next = match line.submit(sending) {
             Next::InFlight => line.look_at_answer(),
             next => next,
         };
@@ -248,8 +220,8 @@ pub(crate) fn advance(mut turn: Turn) -> Option<Box<Waiting>> {
 /// Has a task wait for an append.
 fn hand_over(waiting: Option<Box<Waiting>>) {
     if let Some(waiting) = waiting {
-        let line = waiting.turn.line.clone();
-        line.partition.core.spawn(ProduceTask::new(line.clone(), waiting).run());
+        let core = waiting.sending.turn.line.partition.core.clone();
+        core.spawn(ProduceTask { waiting: Some(waiting) }.run());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Appending: batches leave their partition's line one at a time, in the order of the calls.
+//! Appends: each partition client sends its batches one at a time, in the order of the calls.
 //!
 //! Invariant: a batch is sent again only if it surely was not written.
 
@@ -22,7 +22,7 @@ pub(crate) use self::line::Line;
 pub use self::request::{Acks, Produced};
 
 use self::append::Append;
-use crate::error::{Case, Error, Result};
+use crate::error::{Case, ErrorKind, Result};
 use crate::record::{Payload, Record, RecordHeaders};
 
 /// A produce under way: `.await` it for what was appended.
@@ -32,13 +32,10 @@ use crate::record::{Payload, Record, RecordHeaders};
 #[derive(Debug)]
 #[must_use = "without awaiting it, it is not known whether the records were written"]
 pub struct Produce {
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Refused(Option<Error>),
-    InLine { id: u64, line: Arc<Line>, result: oneshot::Receiver<Result<Produced>> },
+    /// Its number in the line; `None` if it was refused before it joined.
+    id: Option<u64>,
+    line: Arc<Line>,
+    result: oneshot::Receiver<Result<Produced>>,
 }
 
 impl Produce {
@@ -46,48 +43,37 @@ impl Produce {
         line: &Arc<Line>,
         records: impl IntoIterator<Item = Record<K, V, H>>,
     ) -> Self {
-        let state = match join_line(line, records) {
-            Ok((id, result)) => State::InLine { id, line: line.clone(), result },
-            Err(error) => State::Refused(Some(line.partition.located(error, ApiKey::PRODUCE))),
+        let (sender, result) = oneshot::channel();
+        let core = &line.partition.core;
+        let id = match core.check_open().and_then(|()| encode::encode(records)) {
+            Ok(batch) => {
+                let deadline = Deadline::after(core.cluster().env().now(), core.limits().delivery_timeout);
+                Some(line.join(Append { batch, deadline, result: sender }))
+            }
+            Err(error) => {
+                let _ = sender.send(Err(line.partition.located(error, ApiKey::PRODUCE)));
+                None
+            }
         };
-        Self { state }
+        Self { id, line: line.clone(), result }
     }
 }
 
 impl Future for Produce {
     type Output = Result<Produced>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.get_mut().state {
-            State::Refused(error) => Poll::Ready(Err(error.take().expect("`Produce` polled after its end"))),
-            State::InLine { result, line, .. } => Pin::new(result).poll(cx).map(|received| {
-                // The line's task is gone without an answer: its runtime was shut down.
-                received.unwrap_or_else(|_| {
-                    Err(line.partition.located(Error::of_ending(Case::RuntimeGone), ApiKey::PRODUCE))
-                })
-            }),
-        }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.result).poll(cx).map(|received| {
+            // The line dropped the append: its runtime was shut down.
+            received.unwrap_or_else(|_| Err(self.line.ended(Case::RuntimeGone, ErrorKind::Closed)))
+        })
     }
 }
 
 impl Drop for Produce {
     fn drop(&mut self) {
-        if let State::InLine { id, line, .. } = &self.state {
-            let left = line.queue().leave(*id);
-            // Its end wakes somebody, who may append at once: not under the queue's lock.
-            drop(left);
-        }
+        let left = self.id.and_then(|id| self.line.queue().leave(id));
+        // Dropping the append wakes a task that waits for it, which may append at once: not under the queue's lock.
+        drop(left);
     }
-}
-
-fn join_line<K: Payload, V: Payload, H: RecordHeaders>(
-    line: &Arc<Line>,
-    records: impl IntoIterator<Item = Record<K, V, H>>,
-) -> Result<(u64, oneshot::Receiver<Result<Produced>>)> {
-    let core = &line.partition.core;
-    core.check_open()?;
-    let batch = encode::encode(records)?;
-    let deadline = Deadline::after(core.cluster().env().now(), core.limits().delivery_timeout);
-    let (result, receiver) = oneshot::channel();
-    Ok((line.join(Append { batch, deadline, result }), receiver))
 }

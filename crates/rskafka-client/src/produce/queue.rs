@@ -55,8 +55,8 @@ impl<T> Queue<T> {
         self.entries.remove(index).map(|entry| entry.item)
     }
 
-    /// The next entry with its bytes, which count until they are given to `done`. `None` ends the turn.
-    pub(crate) fn next(&mut self) -> Option<(usize, T)> {
+    /// The next entry. Its bytes count until they are given to `done`. `None` ends the turn.
+    pub(crate) fn next(&mut self) -> Option<T> {
         let Some(entry) = self.entries.pop_front() else {
             self.is_turn_taken = false;
             // There may be thousands of idle lines.
@@ -66,7 +66,7 @@ impl<T> Queue<T> {
         if !entry.is_admitted {
             self.used += entry.bytes;
         }
-        Some((entry.bytes, entry.item))
+        Some(entry.item)
     }
 
     /// Empties a queue whose turn was lost, and gives what was in it, in order. The next to join takes the turn.
@@ -124,7 +124,7 @@ mod tests {
         let first = line.join(11, 'a');
         assert_eq!(line.leave(first.id), None, "it is admitted");
         let second = line.join(11, 'b');
-        assert_eq!(line.next(), Some((11, 'a')));
+        assert_eq!(line.next(), Some('a'));
         line.done(11);
         assert_eq!(line.leave(second.id), None, "it is admitted now");
         let third = line.join(1, 'c');
@@ -135,13 +135,13 @@ mod tests {
     fn a_line_that_is_idle_holds_no_memory() {
         let mut line = Queue::new(100);
         for bytes in 0..50 {
-            line.join(bytes, ());
+            line.join(bytes, bytes);
         }
-        while let Some((bytes, ())) = line.next() {
+        while let Some(bytes) = line.next() {
             line.done(bytes);
         }
         assert_eq!(line.entries.capacity(), 0);
-        assert!(line.join(1, ()).takes_turn);
+        assert!(line.join(1, 1).takes_turn);
     }
 
     proptest! {
@@ -154,16 +154,16 @@ mod tests {
             let mut out: Vec<usize> = Vec::new();
             for event in events {
                 match event {
-                    Event::Join(bytes) => waiting.push(line.join(bytes, line.next_id).id),
+                    Event::Join(bytes) => waiting.push(line.join(bytes, (line.next_id, bytes)).id),
                     Event::Leave(index) if !waiting.is_empty() => {
                         let id = waiting[index % waiting.len()];
                         if let Some(left) = line.leave(id) {
-                            prop_assert_eq!(left, id);
+                            prop_assert_eq!(left.0, id);
                             waiting.retain(|other| *other != id);
                         }
                     }
                     Event::Next => match line.next() {
-                        Some((bytes, id)) => {
+                        Some((id, bytes)) => {
                             prop_assert_eq!(id, waiting.remove(0));
                             out.push(bytes);
                         }
@@ -195,7 +195,7 @@ mod tests {
         assert!(!second.takes_turn);
         assert_eq!(line.leave(first.id), None);
         assert_eq!(line.leave(second.id), Some('b'));
-        assert_eq!(line.next(), Some((6, 'a')));
+        assert_eq!(line.next(), Some('a'));
         assert_eq!(line.next(), None);
         assert!(line.join(1, 'c').takes_turn);
     }

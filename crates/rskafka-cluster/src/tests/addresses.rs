@@ -109,7 +109,7 @@ async fn while_an_address_fails_one_dial_at_a_time_is_made_and_all_that_wait_get
 #[tokio::test(start_paused = true)]
 async fn a_patient_caller_gets_through_at_once_after_hasty_ones_before_it_failed() {
     let (fake, cluster, _) = connected(fake(), 1).await;
-    cluster.leader(TOPIC, 0, after(millis(1000))).await.unwrap();
+    cluster.route(LEADER, after(millis(1000))).await.unwrap();
     fake.isolate_broker(1).unwrap();
     let ask = |time: u64| {
         let cluster = cluster.clone();
@@ -119,7 +119,7 @@ async fn a_patient_caller_gets_through_at_once_after_hasty_ones_before_it_failed
     sleep(millis(1)).await;
     let patient = ask(8000);
     for hasty in hasty {
-        assert!(hasty.await.unwrap().unwrap_err().is_timeout());
+        assert!(hasty.await.unwrap().unwrap_err().out_of_time);
     }
     sleep(millis(300)).await;
     let back_at = now();

@@ -36,12 +36,12 @@ async fn attempts_of_a_call_come_after_growing_pauses() {
 #[tokio::test(start_paused = true)]
 async fn looks_at_a_partition_without_a_leader_come_after_growing_pauses() {
     let (fake, cluster, _) = connected(fake().advertise(ApiKey::METADATA, 1..=12), 1).await;
-    cluster.leader(TOPIC, 0, after(LONG)).await.unwrap();
+    cluster.route(LEADER, after(LONG)).await.unwrap();
     cluster.mark_stale(TOPIC);
     fake.clear_requests();
     let late = Fault::answer(ErrorCode::LEADER_NOT_AVAILABLE).on(ApiKey::METADATA).topic(TOPIC).times(200);
     fake.inject(late);
-    let failure = cluster.leader(TOPIC, 0, after(LONG)).await.unwrap_err();
+    let failure = cluster.route(LEADER, after(LONG)).await.unwrap_err();
     assert_eq!(failure.code(), Some(ErrorCode::LEADER_NOT_AVAILABLE));
     assert_backs_off(&arrivals(&fake, ApiKey::METADATA));
 }
@@ -100,7 +100,7 @@ async fn closing_after_opening(closing: Range<usize>) -> (FakeCluster, Cluster, 
     };
     let env = Env::builder().connector(connector).random_seed(1).build();
     let cluster = connect(env, config(&["broker-1"])).await;
-    cluster.leader(TOPIC, 0, after(LONG)).await.unwrap();
+    cluster.route(LEADER, after(LONG)).await.unwrap();
     (fake, cluster, dials)
 }
 
@@ -130,7 +130,7 @@ async fn a_connection_that_ended_before_the_request_was_on_it_counts_for_no_atte
 async fn brokers_that_go_on_naming_another_leader_are_not_asked_in_a_hot_loop() {
     let (fake, cluster, _) = connected(fake(), 2).await;
     let (deadline, lane) = (after(LONG), Lane::new());
-    let leader = cluster.leader(TOPIC, 0, deadline).await.unwrap();
+    let leader = cluster.route(LEADER, deadline).await.unwrap();
     let (mut epoch, mut leader_id) = (leader.epoch.unwrap(), leader.broker.id);
     let judge = |_: Answer<'_, ListOffsetsResponse, Leader>| {
         // Each names the other one, in an epoch that is newer still; after very many times it is content.

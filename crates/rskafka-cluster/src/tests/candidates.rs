@@ -8,7 +8,7 @@ use super::*;
 use crate::refresh;
 
 async fn look(cluster: &Cluster) {
-    cluster.ask_any(&refresh::no_topics(), after(millis(5000))).await.unwrap();
+    cluster.ask_any(&refresh::request(Some(&[])), after(millis(5000))).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +115,7 @@ async fn brokers_that_hang_leave_time_to_ask_the_last_one() {
     for _ in 0..10 {
         fake.cut_connections(3).unwrap();
         sleep(millis(1)).await;
-        cluster.ask_any(&refresh::no_topics(), after(millis(1500))).await.unwrap();
+        cluster.ask_any(&refresh::request(Some(&[])), after(millis(1500))).await.unwrap();
     }
     let hung = net.dialled().into_iter().filter(|host| host != "broker-3").count();
     assert!(hung > 0, "no broker that hangs was asked first");

@@ -18,7 +18,7 @@ fn is_of_another_cluster(failure: &Failure) -> bool {
     match failure {
         Failure::OtherCluster { .. } => true,
         Failure::NoReachableBroker { causes } => {
-            causes.iter().all(|cause| is_of_another_cluster(&cause.failure))
+            causes.0.iter().all(|(_, failure)| is_of_another_cluster(failure))
         }
         _ => false,
     }
@@ -30,7 +30,7 @@ async fn nothing_that_another_cluster_says_is_kept() {
     // More brokers, with the partition's leader on one that we do not have.
     let other = start(fake().seed(2), 3).await;
     other.move_leader(TOPIC, 0, 3).unwrap();
-    cluster.leader(TOPIC, 0, after(millis(1000))).await.unwrap();
+    cluster.route(LEADER, after(millis(1000))).await.unwrap();
     let before = kept(&cluster);
 
     net.lead("broker-1", &other, "broker-1");
@@ -68,7 +68,7 @@ async fn a_client_that_is_sent_back_to_the_start_does_not_join_another_cluster()
     for _ in 0..3 {
         let error = cluster.topic(TOPIC, after(millis(3000))).await.unwrap_err();
         let Failure::NoReachableBroker { causes } = &error.failure else { panic!("{error}") };
-        assert!(is_of_another_cluster(&causes.last().unwrap().failure), "{error}");
+        assert!(is_of_another_cluster(&causes.0.last().unwrap().1), "{error}");
     }
     assert_eq!(ours.struck(sent_back), 1);
     assert_eq!(kept(&cluster).0, [], "the brokers known before are forgotten, and no others are taken in");
@@ -94,7 +94,7 @@ async fn a_client_that_is_sent_back_to_the_start_keeps_the_pauses_of_addresses_t
     while now() < until {
         let dialled = Lane::new().connection(&cluster, &address, Some(2), after(millis(5000))).await;
         dialled.unwrap_err();
-        cluster.ask_any(&refresh::no_topics(), after(millis(100))).await.unwrap_err();
+        cluster.ask_any(&refresh::request(Some(&[])), after(millis(100))).await.unwrap_err();
         dials += net.dialled().iter().filter(|host| *host == "broker-2").count();
         sleep(millis(10)).await;
     }
@@ -108,7 +108,7 @@ async fn one_round_of_questions_begins_again_only_once() {
     // So that a round without end comes to one.
     let sent_back =
         fake.inject(Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(ApiKey::METADATA).times(100));
-    let failure = cluster.ask_any(&refresh::topic(TOPIC), after(millis(3000))).await.unwrap_err();
+    let failure = cluster.ask_any(&refresh::request(Some(&[TOPIC])), after(millis(3000))).await.unwrap_err();
     assert!(failure.is_transient(), "{failure}");
     // One of the brokers known, then each of the three that the client was built from.
     assert_eq!((fake.struck(sent_back), net.dialled().len()), (4, 3));

@@ -51,7 +51,7 @@ async fn a_lease_is_never_another_connection_though_its_lane_has_one() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_at_a_broker_without_a_connection_tells_its_route_and_why() {
     let (fake, cluster, _) = connected(fake(), 1).await;
-    cluster.leader(TOPIC, 0, after(millis(1000))).await.unwrap();
+    cluster.route(LEADER, after(millis(1000))).await.unwrap();
     fake.stop_broker(1).await.unwrap();
     let mut attempts = attempts(&cluster);
     let reached = cluster.reach(LEADER, Via::Control, &mut attempts).await.unwrap();

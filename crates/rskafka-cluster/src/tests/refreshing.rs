@@ -14,7 +14,7 @@ async fn all_that_look_for_a_leader_at_once_share_one_request() {
         let looks: Vec<_> = (0..50)
             .map(|_| {
                 let cluster = cluster.clone();
-                tokio::spawn(async move { cluster.leader(TOPIC, 0, after(millis(5000))).await })
+                tokio::spawn(async move { cluster.route(LEADER, after(millis(5000))).await })
             })
             .collect();
         for look in looks {

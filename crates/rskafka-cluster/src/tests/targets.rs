@@ -19,7 +19,7 @@ async fn a_request_to_a_given_broker_goes_there_and_waits_for_it_while_it_is_awa
     }
     fake.stop_broker(2).await.unwrap();
     let error = asked(&cluster, Node::Id(2), 3000).await.unwrap_err();
-    assert!(error.is_timeout() && error.failure.is_transient(), "{error}");
+    assert!(error.out_of_time && error.failure.is_transient(), "{error}");
     let waiting = tokio::spawn({
         let cluster = cluster.clone();
         async move { asked(&cluster, Node::Id(2), 8000).await }
