@@ -122,12 +122,12 @@ fn configs(own: &BTreeMap<String, String>, state: &State) -> Vec<CreatableTopicC
     let entry = |(config, default): (&TopicConfig, &str)| {
         let inherited = state.configs.values(-1, config.broker_config).into_iter().next();
         let (value, config_source) = match (own.get(config.name), inherited) {
-            (Some(value), _) => (value.clone(), DYNAMIC_TOPIC_CONFIG),
+            (Some(value), _) => (value.as_str(), DYNAMIC_TOPIC_CONFIG),
             (None, Some((value, source))) => (value, source as i8),
-            (None, None) => (default.to_owned(), Source::Default as i8),
+            (None, None) => (default, Source::Default as i8),
         };
         let name = config.name.to_owned();
-        CreatableTopicConfigs { name, value: Some(value), config_source, ..Default::default() }
+        CreatableTopicConfigs { name, value: Some(value.to_owned()), config_source, ..Default::default() }
     };
     topic_configs(state.profile).map(entry).collect()
 }

@@ -107,11 +107,11 @@ fn of_topic(
         let inherited = state.configs.values(broker, config.broker_config);
         let (value, source) = match (own, inherited.first()) {
             (Some(value), _) => (value.as_str(), DYNAMIC_TOPIC_CONFIG),
-            (None, Some((value, source))) => (value.as_str(), *source as i8),
+            (None, Some((value, source))) => (*value, *source as i8),
             (None, None) => (default, Source::Default as i8),
         };
         let of_brokers =
-            |(value, source): &(String, Source)| synonym(config.broker_config, value, *source as i8);
+            |(value, source): &(&str, Source)| synonym(config.broker_config, value, *source as i8);
         let own = own.map(|value| synonym(config.name, value, DYNAMIC_TOPIC_CONFIG));
         let synonyms = own.into_iter().chain(inherited.iter().map(of_brokers)).collect();
         DescribeConfigsResourceResult {
@@ -132,11 +132,11 @@ fn of_brokers(broker: i32, state: &State) -> Vec<DescribeConfigsResourceResult> 
     let describe = |BrokerConfig { name, form, dynamic, .. }| {
         let mut values = state.configs.values(broker, name);
         values.retain(|(_, source)| broker >= 0 || *source == Source::AllBrokers);
-        let (value, source) = values.first()?.clone();
+        let (value, source) = *values.first()?;
         let synonyms = values.iter().map(|(value, source)| synonym(name, value, *source as i8));
         Some(DescribeConfigsResourceResult {
             name: name.to_owned(),
-            value: Some(value),
+            value: Some(value.to_owned()),
             read_only: !dynamic,
             config_source: source as i8,
             synonyms: synonyms.collect(),

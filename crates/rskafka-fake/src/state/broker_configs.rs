@@ -119,7 +119,7 @@ impl BrokerConfigs {
         configs.fixed = fixed;
         if profile.quirks().eligible_leaders {
             // The controller writes it down, so that no broker can have another one.
-            let value = configs.in_force(ANY_BROKER, MIN_INSYNC_REPLICAS).unwrap_or_default();
+            let value = configs.in_force(ANY_BROKER, MIN_INSYNC_REPLICAS).unwrap_or_default().to_owned();
             configs.all.insert(MIN_INSYNC_REPLICAS.to_owned(), value);
         }
         Ok(configs)
@@ -130,16 +130,16 @@ impl BrokerConfigs {
     }
 
     /// The values that a config has at a broker, the one in force first, and who set them.
-    pub(crate) fn values(&self, broker: i32, name: &str) -> Vec<(String, Source)> {
+    pub(crate) fn values(&self, broker: i32, name: &str) -> Vec<(&str, Source)> {
         let Some(config) = self.find(name) else {
             return Vec::new();
         };
         let own = self.each.get(&broker).and_then(|values| values.get(name));
         let layers = [
-            own.map(|value| (value.clone(), Source::Broker)),
-            self.all.get(name).map(|value| (value.clone(), Source::AllBrokers)),
-            self.fixed.get(name).map(|value| (value.clone(), Source::Static)),
-            config.default.map(|value| (value.to_owned(), Source::Default)),
+            own.map(|value| (value.as_str(), Source::Broker)),
+            self.all.get(name).map(|value| (value.as_str(), Source::AllBrokers)),
+            self.fixed.get(name).map(|value| (value.as_str(), Source::Static)),
+            config.default.map(|value| (value, Source::Default)),
         ];
         layers.into_iter().flatten().collect()
     }
@@ -154,7 +154,7 @@ impl BrokerConfigs {
     }
 
     /// The value that a config has at a broker.
-    pub(super) fn in_force(&self, broker: i32, name: &str) -> Option<String> {
+    pub(super) fn in_force(&self, broker: i32, name: &str) -> Option<&str> {
         self.values(broker, name).into_iter().next().map(|(value, _)| value)
     }
 

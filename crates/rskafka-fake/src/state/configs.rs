@@ -288,12 +288,12 @@ struct Values<'a> {
 
 impl Values<'_> {
     /// Empty for a config that the profile does not have.
-    fn text(&self, name: &str) -> String {
+    fn text(&self, name: &str) -> &str {
         let Some((config, default)) = topic_config(self.profile, name) else {
-            return String::new();
+            return "";
         };
         let of_brokers = || self.of_brokers.in_force(ANY_BROKER, config.broker_config);
-        self.own.get(name).cloned().or_else(of_brokers).unwrap_or_else(|| default.to_owned())
+        self.own.get(name).map(String::as_str).or_else(of_brokers).unwrap_or(default)
     }
 
     fn number(&self, name: &str) -> i64 {

@@ -24,7 +24,6 @@ use super::rules::{Finding, Wrong};
 use super::run::Setup;
 use super::tap::{Tap, Watch};
 use super::trace::Trace;
-use super::truth;
 
 /// More frames than any run needs: somebody asks without a pause.
 const STORM: u64 = 200_000;
@@ -140,13 +139,6 @@ impl Network {
 
     pub(super) fn wall_clock(&self) -> OffsetDateTime {
         super::EPOCH + self.elapsed()
-    }
-
-    /// Up to where some copy of a partition's log was deleted by now: a leader that has just taken over may
-    /// not have deleted as much as the one before it.
-    pub(super) fn log_start(&self, partition: usize) -> i64 {
-        let starts = truth::copies(&self.cluster, partition, |log| log.log_start_offset);
-        starts.max().unwrap_or(0)
     }
 
     /// The next moment that has come, as soon as there is one.

@@ -18,7 +18,7 @@ use super::kind::FETCH_DROPPED;
 use super::mistake::Mistake;
 use super::rules::{Answered, Place, Wrong};
 use super::run::{Stage, partition_client};
-use super::truth::{copies, has_records};
+use super::truth::{Extent, extent, has_records};
 use super::value::Value;
 use super::wire::LONGEST_WAIT;
 
@@ -95,7 +95,8 @@ impl Reader {
         let next = place.next;
         self.stage.network.note(|| format!("{} at offset {next}: {error:?}", self.name));
         self.stage.check_open(self.partition, error);
-        let begins = self.stage.network.log_start(self.partition);
+        // A leader that has just taken over may not have deleted as much as the one before it.
+        let begins = *extent(&self.stage.network.cluster, self.partition).starts.end();
         let has_lost = self.stage.place(self.partition, next).cuts > 0;
         let wrong = match error.kind() {
             ErrorKind::OffsetOutOfRange { log_start, .. } if *log_start > next && *log_start <= begins => {
@@ -157,7 +158,7 @@ impl Reader {
         };
         let Self { stage, partition, name, log, .. } = self;
         let (cluster, since) = (&stage.network.cluster, Instant::now());
-        let first = copies(cluster, *partition, |log| log.log_start_offset).min();
+        let first = *extent(cluster, *partition).starts.start();
         let limit = stage.options.api_timeout;
         let mut found = match stage.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
             Ok(found) => found,
@@ -168,9 +169,8 @@ impl Reader {
             }
         };
         found.offset += i64::from(stage.mistaken.makes(Mistake::NamesLaterOffset));
-        let starts = first.unwrap_or(0)..=stage.network.log_start(*partition);
-        let end = copies(cluster, *partition, |log| log.end_offset).max().unwrap_or(0);
-        let answered = Answered { at, found, place, starts, end };
+        let Extent { starts, end } = extent(cluster, *partition);
+        let answered = Answered { at, found, place, starts: first..=*starts.end(), end };
         stage.rules(*partition, |rules| rules.answered(name, answered));
     }
 

@@ -1,16 +1,14 @@
-//! What the cluster's logs hold, for rules that need to know it.
-//!
-//! Invariant: looks only.
+//! What the cluster's logs hold, for the rules that need to know it. Nothing here changes the cluster.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use rskafka::protocol::records::batches;
 use rskafka_fake::{FakeCluster, StoredLog};
 
 use super::run::{BROKERS, TOPIC};
 
-/// Whether a partition has a record at one of these offsets that readers are given: there is none where a transaction's
-/// marker stands, nor where compaction removed it.
+/// Whether readers are given a record at one of these offsets. Transaction markers and offsets whose record was removed by
+/// compaction have none.
 pub(super) fn has_records(cluster: &FakeCluster, partition: usize, offsets: Range<i64>) -> bool {
     let Ok(log) = cluster.log(TOPIC, partition as i32) else {
         return false;
@@ -26,14 +24,20 @@ pub(super) fn has_records(cluster: &FakeCluster, partition: usize, offsets: Rang
     })
 }
 
-/// Something of each broker's copy of a partition.
-pub(super) fn copies<T>(
-    cluster: &FakeCluster,
-    partition: usize,
-    of: impl Fn(&StoredLog) -> T,
-) -> impl Iterator<Item = T> {
-    (1..=BROKERS).filter_map(move |broker| {
-        let log = cluster.log_at(TOPIC, partition as i32, broker).ok()?;
-        Some(of(&log))
-    })
+/// Where the copies of a partition begin and end.
+pub(super) struct Extent {
+    /// The lowest and the highest log start of the copies.
+    pub(super) starts: RangeInclusive<i64>,
+    /// The highest end.
+    pub(super) end: i64,
+}
+
+/// Looks at every broker's copy of a partition.
+pub(super) fn extent(cluster: &FakeCluster, partition: usize) -> Extent {
+    let copies = (1..=BROKERS).filter_map(|broker| cluster.log_at(TOPIC, partition as i32, broker).ok());
+    let extents =
+        copies.map(|StoredLog { log_start_offset: start, end_offset: end, .. }| (start, start, end));
+    let widest = extents.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1), a.2.max(b.2)));
+    let (first, last, end) = widest.unwrap_or_default();
+    Extent { starts: first..=last, end }
 }
