@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rskafka_protocol::{ApiKey, ErrorCode};
-use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, OpenErrorKind, Phase, WithCauses};
+use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, Phase, WithCauses};
 use snafu::Snafu;
 
 /// Why one attempt failed.
@@ -175,11 +175,11 @@ impl Failure {
     /// Whether the peer's bytes are not what they should be: no broker, or one that is broken.
     pub fn is_invalid_answer(&self) -> bool {
         match self {
-            Self::Open { source } => match source.kind() {
-                OpenErrorKind::Negotiate { source } => source.is_invalid_answer(),
-                _ => false,
-            },
-            Self::Call { source } | Self::Identity { source, .. } => source.is_invalid_answer(),
+            Self::Open { source } => source.is_invalid_answer(),
+            // A request that was not sent has no answer.
+            Self::Call { source } | Self::Identity { source, .. } => {
+                source.was_sent() && source.is_invalid_answer()
+            }
             Self::MissingInAnswer => true,
             _ => false,
         }
@@ -227,10 +227,7 @@ impl Failure {
             }
             Self::Code { code, .. } | Self::Metadata { code } => Some(*code),
             Self::UnknownTopic | Self::UnknownPartition => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-            Self::Open { source } => match source.kind() {
-                OpenErrorKind::Refused { code } => Some(*code),
-                _ => None,
-            },
+            Self::Open { source } => source.code(),
             _ => None,
         }
     }

@@ -90,22 +90,14 @@ impl Connection {
         deadline: Deadline,
         shown: &OpenProgress,
     ) -> Result<Self, OpenError> {
-        let started = env.now();
-        let deadline = deadline.min(Deadline::after(started, config.connect_timeout));
+        let deadline = deadline.min(Deadline::after(env.now(), config.connect_timeout));
         let opening = Opening { env, endpoint, config, memory, deadline, shown };
         let opened = opening.run(expected).await;
         memory.counters().opened(opened.is_ok());
-        let kind = match opened {
-            Ok(opened) => {
-                let inner = Inner { opened, request_timeout: config.request_timeout };
-                return Ok(Self { inner: Arc::new(inner) });
-            }
-            Err(kind) => kind,
-        };
-        // A phase knows that its time is over, but not how long the others took.
-        let error = OpenError::new(endpoint.clone(), kind.with_elapsed(env.now() - started));
-        debug!(broker = %endpoint, error = &error as &(dyn std::error::Error + 'static), "connection not opened");
-        Err(error)
+        let opened = opened.inspect_err(|error| {
+            debug!(broker = %endpoint, error = error as &(dyn std::error::Error + 'static), "connection not opened");
+        })?;
+        Ok(Self { inner: Arc::new(Inner { opened, request_timeout: config.request_timeout }) })
     }
 
     /// The broker's address, as it was asked for.

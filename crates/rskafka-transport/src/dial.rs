@@ -1,7 +1,6 @@
-//! From a name to addresses, from addresses to a stream of bytes.
+//! Resolves a broker's name and connects to one of its addresses.
 //!
-//! Invariant: names are resolved again on each dial, every address is tried, and each failure is kept with
-//! its address.
+//! Invariant: each dial resolves the name again and tries every address.
 
 mod addresses;
 mod tcp;
@@ -10,21 +9,21 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::tcp::SystemResolver;
 use crate::endpoint::Endpoint;
-use crate::error::{OpenErrorKind, OpenProgress, Phase};
+use crate::error::{Failure, Nature, OpenProgress, Phase};
 
 /// A future of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A stream of bytes in both directions.
 ///
-/// The two directions are polled by different tasks, so each needs a waker of its own; and what a write leaves
-/// in a buffer must go out on a flush.
+/// Different tasks poll the two directions, so each needs a waker of its own. A flush must send what writes have
+/// left in a buffer.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
@@ -32,8 +31,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 /// Any [`Stream`].
 pub type BoxStream = Box<dyn Stream>;
 
-/// Makes the stream to a host and port. It carries plaintext: TLS and SASL are added
-/// above it.
+/// Makes the stream to a host and port. TLS and SASL come on top of it.
 ///
 /// Implemented for closures `Fn(String, u16) -> impl Future<Output = io::Result<impl Stream>>`:
 ///
@@ -46,7 +44,7 @@ pub type BoxStream = Box<dyn Stream>;
 ///     .build();
 /// ```
 pub trait Connector: Send + Sync + 'static {
-    /// The stream to `host` and `port`. Dropped when its time is over.
+    /// The stream to `host` and `port`. The future is dropped when its time is over.
     fn connect(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<BoxStream>>;
 }
 
@@ -80,15 +78,6 @@ where
     }
 }
 
-/// Why one address could not be reached.
-#[derive(Debug, Clone)]
-pub struct AddressFailure {
-    /// The address.
-    pub address: SocketAddr,
-    /// The cause; of kind [`io::ErrorKind::TimedOut`] if there was no answer in time.
-    pub error: Arc<io::Error>,
-}
-
 /// How the streams of an environment are made.
 pub(crate) enum Dialer {
     Tcp(Box<dyn Resolver>),
@@ -96,45 +85,44 @@ pub(crate) enum Dialer {
 }
 
 impl Dialer {
-    /// The stream to `endpoint`. `progress` tells how far it got if the future is dropped.
+    /// The stream to `endpoint`. `progress` follows the steps, for when the future is dropped.
     pub(crate) async fn dial(
         &self,
         endpoint: &Endpoint,
         progress: &mut Progress<'_>,
-    ) -> Result<BoxStream, OpenErrorKind> {
+    ) -> Result<BoxStream, Failure> {
+        let failed = |text| move |error: io::Error| Failure::new(Nature::Transient, text).because(error);
         match self {
             Self::Custom(connector) => {
                 progress.enter(Phase::Connect);
                 let stream = connector.connect(endpoint.host.clone(), endpoint.port).await;
-                stream.map_err(|source| OpenErrorKind::Connector { source })
+                stream.map_err(failed("the connector failed"))
             }
             Self::Tcp(resolver) => {
                 let addresses = resolver.resolve(endpoint.host.clone(), endpoint.port).await;
-                let addresses = addresses.map_err(|source| OpenErrorKind::Resolve { source })?;
+                let addresses = addresses.map_err(failed("the name cannot be resolved"))?;
                 if addresses.is_empty() {
-                    return Err(OpenErrorKind::NoAddress);
+                    return Err(Failure::new(Nature::Transient, "the name has no address"));
                 }
                 progress.enter(Phase::Connect);
-                match tcp::connect_any(addresses::interleaved(addresses), progress).await {
-                    Some(stream) => {
-                        // What comes later is not about addresses.
-                        progress.failures.clear();
-                        progress.trying.clear();
-                        Ok(Box::new(stream))
-                    }
-                    None => Err(OpenErrorKind::Connect { failures: std::mem::take(&mut progress.failures) }),
-                }
+                let stream = tcp::connect_any(addresses::interleaved(addresses), progress).await;
+                // Later failures have nothing to do with these addresses.
+                progress.trying.clear();
+                let failures = std::mem::take(&mut progress.failures).join("; ");
+                let text = || format!("no address can be reached ({failures})");
+                Ok(Box::new(stream.ok_or_else(|| Failure::new(Nature::Transient, text()))?))
             }
         }
     }
 }
 
-/// How far a dial got.
+/// How far the opening of a connection has come.
 #[derive(Debug)]
 pub(crate) struct Progress<'a> {
     phase: Phase,
     shown: &'a OpenProgress,
-    failures: Vec<AddressFailure>,
+    /// The addresses that failed, each with its cause, in the order in which they failed.
+    failures: Vec<String>,
     /// Addresses that have not answered yet.
     trying: Vec<SocketAddr>,
 }
@@ -154,16 +142,17 @@ impl<'a> Progress<'a> {
         self.shown.enter(Some(phase));
     }
 
-    fn failed(&mut self, address: SocketAddr, error: io::Error) {
+    fn failed(&mut self, address: SocketAddr, error: &io::Error) {
         self.trying.retain(|trying| *trying != address);
-        self.failures.push(AddressFailure { address, error: Arc::new(error) });
+        self.failures.push(format!("{address}: {error}"));
     }
 
-    /// The failures of a dial whose time is over: an address that has not answered counts as one.
-    pub(crate) fn into_failures(mut self) -> Vec<AddressFailure> {
-        for address in std::mem::take(&mut self.trying) {
-            self.failed(address, io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
-        }
-        self.failures
+    /// Says that time ran out after `elapsed`, in which step, and which addresses were tried in vain.
+    pub(crate) fn timed_out(&self, elapsed: Duration) -> Failure {
+        let silent = self.trying.iter().map(|address| format!("{address}: no answer in time"));
+        let failures: Vec<_> = self.failures.iter().cloned().chain(silent).collect();
+        let tried = if failures.is_empty() { String::new() } else { format!(" ({})", failures.join("; ")) };
+        let text = format!("timed out after {elapsed:?} while {}{tried}", self.phase);
+        Failure::new(Nature::TimedOut, text)
     }
 }

@@ -5,19 +5,17 @@
 mod call;
 mod close;
 mod open;
-mod proxy;
-mod sasl;
-mod tls;
 
 use std::error::Error;
 use std::fmt;
 
 pub use call::{CallError, CallErrorKind};
 pub use close::CloseCause;
-pub use open::{OpenError, OpenErrorKind, OpenProgress, Phase};
-pub use proxy::ProxyError;
-pub use sasl::SaslError;
-pub use tls::{BoxError, TlsError};
+pub(crate) use open::{Failure, Nature};
+pub use open::{OpenError, OpenProgress, Phase};
+
+/// A failure of a library, or of a caller's function.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Displays an error and all its causes on one line.
 #[derive(Clone, Copy)]

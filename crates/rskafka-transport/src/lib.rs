@@ -40,13 +40,10 @@ pub use config::{CallOptions, ConnectionConfig};
 pub use connection::{Answer, Connection, Reply, WeakConnection};
 pub use counters::{BrokerStats, Counters, LATENCY_BOUNDS, Latency};
 pub use deadline::Deadline;
-pub use dial::{AddressFailure, BoxFuture, BoxStream, Connector, Resolver, Stream};
+pub use dial::{BoxFuture, BoxStream, Connector, Resolver, Stream};
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use env::{Env, EnvBuilder};
-pub use error::{
-    BoxError, CallError, CallErrorKind, CloseCause, OpenError, OpenErrorKind, OpenProgress, Phase,
-    ProxyError, SaslError, TlsError, WithCauses,
-};
+pub use error::{BoxError, CallError, CallErrorKind, CloseCause, OpenError, OpenProgress, Phase, WithCauses};
 pub use identity::{BrokerIdentity, IdentityCheck};
 #[cfg(feature = "sasl")]
 pub use rskafka_protocol::scram::Credentials;

@@ -14,9 +14,7 @@ use crate::deadline::Deadline;
 use crate::dial::Progress;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
-#[cfg(feature = "sasl")]
-use crate::error::SaslError;
-use crate::error::{CallErrorKind, CloseCause, OpenErrorKind, OpenProgress, Phase};
+use crate::error::{CallError, CallErrorKind, CloseCause, Failure, Nature, OpenError, OpenProgress, Phase};
 use crate::identity::{BrokerIdentity, IdentityCheck};
 use crate::lifetime::Session;
 use crate::link::{Link, Outgoing};
@@ -49,28 +47,35 @@ pub(crate) struct Opened {
 
 impl Opening<'_> {
     /// Opens the connection, which is meant for the broker `expected`.
-    pub(crate) async fn run(&self, expected: Option<BrokerIdentity>) -> Result<Opened, OpenErrorKind> {
+    pub(crate) async fn run(&self, expected: Option<BrokerIdentity>) -> Result<Opened, OpenError> {
+        let started = self.env.now();
         let mut progress = Progress::new(self.shown);
         // Before a login Kafka does not look at the identity.
         let expected = expected.filter(|_| !self.config.security.has_sasl());
         let negotiation = Negotiation::new(self.memory.taken(), expected);
         let opened = timeout_at(self.deadline.instant(), self.steps(negotiation, &mut progress)).await;
         self.shown.enter(None);
-        opened.unwrap_or_else(|_| Err(OpenErrorKind::timed_out(progress.phase(), progress.into_failures())))
+        let timed_out = || progress.timed_out(self.env.now() - started);
+        let failure = match opened {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(failure)) if failure.nature != Nature::TimedOut => failure,
+            Ok(Err(_)) | Err(_) => timed_out(),
+        };
+        Err(OpenError::new(self.endpoint, progress.phase(), failure))
     }
 
     async fn steps<'a>(
         &'a self,
         mut negotiation: Negotiation,
         progress: &mut Progress<'a>,
-    ) -> Result<Opened, OpenErrorKind> {
+    ) -> Result<Opened, Failure> {
         let Self { env, endpoint, config, memory, deadline, shown } = *self;
         let (link, versions) = loop {
             *progress = Progress::new(shown);
             let (stream, evidence) = config.security.dial(env, endpoint, progress).await?;
             let link = Link::start(env, endpoint, config, memory.counters(), stream);
             progress.enter(Phase::Negotiate);
-            let negotiated = negotiate(&link, &evidence, &mut negotiation, deadline).await;
+            let negotiated = negotiate(&link, &evidence, &mut negotiation, deadline, progress).await;
             match negotiated.inspect_err(|_| memory.forget())? {
                 Some(versions) => break (link, versions),
                 None => {
@@ -94,16 +99,11 @@ async fn authenticate(
     versions: &BrokerVersions,
     config: &ConnectionConfig,
     deadline: Deadline,
-) -> Result<Option<Session>, OpenErrorKind> {
+) -> Result<Option<Session>, Failure> {
     #[cfg(feature = "sasl")]
     if let Some(sasl) = &config.security.sasl {
         let authenticated = Box::pin(crate::sasl::authenticate(sasl, link, versions, deadline)).await;
-        return authenticated.map_err(|source| match &source {
-            SaslError::Call { source } if source.is_timeout() => {
-                OpenErrorKind::timed_out(Phase::Sasl, Vec::new())
-            }
-            _ => OpenErrorKind::Sasl { source },
-        });
+        return authenticated.map_err(|failure| failure.within("authentication failed"));
     }
     Ok(None)
 }
@@ -114,7 +114,19 @@ async fn negotiate(
     evidence: &TlsEvidence,
     negotiation: &mut Negotiation,
     deadline: Deadline,
-) -> Result<Option<BrokerVersions>, OpenErrorKind> {
+    progress: &mut Progress<'_>,
+) -> Result<Option<BrokerVersions>, Failure> {
+    let refused = |code| {
+        Failure::new(Nature::Refused(code), format!("the broker refuses to tell its versions: {code}"))
+    };
+    let failed = |error: CallError| {
+        let text = "the versions cannot be negotiated";
+        match error.is_invalid_answer() {
+            // Also before the request was sent: other servers greet first.
+            true => Failure::new(Nature::InvalidAnswer, text).because(error),
+            false => Failure::call(text, error, Nature::Lasting),
+        }
+    };
     loop {
         let (version, request) = (negotiation.version(), negotiation.request());
         let mut encode = |id| encode_request(&request, version, id, Some(&link.client_id));
@@ -122,16 +134,17 @@ async fn negotiate(
         let outgoing = Outgoing { api: ApiKey::API_VERSIONS, timing, encode: &mut encode };
         let frame = match link.call(outgoing, |frame| Ok((frame, Traits::default()))).await {
             Ok(frame) => frame,
-            Err(source) if source.is_timeout() => {
-                return Err(OpenErrorKind::timed_out(Phase::Negotiate, Vec::new()));
-            }
-            Err(source) => match evidence.explain(&source) {
-                Some(explained) => return Err(explained),
-                None if negotiation.identity_check() == IdentityCheck::Denied => {
-                    return Err(OpenErrorKind::Refused { code: ErrorCode::REBOOTSTRAP_REQUIRED });
+            Err(error) => match evidence.explain(&error) {
+                Some((phase, explained)) => {
+                    progress.enter(phase);
+                    return Err(explained);
                 }
-                None if source.is_closed_by_broker() && negotiation.closed() => return Ok(None),
-                None => return Err(OpenErrorKind::Negotiate { source }),
+                None if error.is_timeout() => return Err(failed(error)),
+                None if negotiation.identity_check() == IdentityCheck::Denied => {
+                    return Err(refused(ErrorCode::REBOOTSTRAP_REQUIRED));
+                }
+                None if error.is_closed_by_broker() && negotiation.closed() => return Ok(None),
+                None => return Err(failed(error)),
             },
         };
         match negotiation.answered(&frame) {
@@ -142,11 +155,10 @@ async fn negotiate(
                 return Ok(Some(versions));
             }
             Ok(Step::Again) => {}
-            Ok(Step::Refused(code)) => return Err(OpenErrorKind::Refused { code }),
+            Ok(Step::Refused(code)) => return Err(refused(code)),
             Err(source) => {
                 link.end(CloseCause::Undecodable { api: ApiKey::API_VERSIONS, source: source.clone() });
-                let source = link.error(ApiKey::API_VERSIONS, true, CallErrorKind::Decode { source });
-                return Err(OpenErrorKind::Negotiate { source });
+                return Err(failed(link.error(ApiKey::API_VERSIONS, true, CallErrorKind::Decode { source })));
             }
         }
     }

@@ -1,13 +1,11 @@
-//! How a connection is made secure, and by which way it is dialled.
+//! Proxy, TLS and SASL of a connection.
 //!
-//! Invariant: TLS is spoken with the broker itself, also through a proxy; credentials go over it.
+//! Invariant: TLS ends at the broker itself, also through a proxy, and the credentials go over it.
 
 use crate::dial::{BoxStream, Progress};
 use crate::endpoint::Endpoint;
 use crate::env::Env;
-use crate::error::{CallError, OpenErrorKind};
-#[cfg(feature = "socks5")]
-use crate::error::{Phase, ProxyError};
+use crate::error::{CallError, Failure, Phase};
 #[cfg(feature = "sasl")]
 use crate::sasl::Sasl;
 #[cfg(feature = "socks5")]
@@ -15,13 +13,13 @@ use crate::socks5::Socks5;
 #[cfg(feature = "tls")]
 use crate::tls::{Tls, Watched};
 
-/// Proxy, encryption and authentication of a connection. By default there is none of them.
+/// Proxy, encryption and authentication of a connection; by default none of them.
 #[derive(Debug, Clone, Default)]
 pub struct Security {
     /// TLS with the broker, also through a proxy.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
-    /// How the client proves who it is.
+    /// How the client authenticates.
     #[cfg(feature = "sasl")]
     pub sasl: Option<Sasl>,
     /// The proxy through which brokers are reached.
@@ -30,7 +28,7 @@ pub struct Security {
 }
 
 impl Security {
-    /// Whether clients prove who they are by SASL.
+    /// Whether the client authenticates by SASL.
     pub fn has_sasl(&self) -> bool {
         #[cfg(feature = "sasl")]
         return self.sasl.is_some();
@@ -38,19 +36,19 @@ impl Security {
         return false;
     }
 
-    /// The stream to `endpoint`, by way of the proxy and TLS. `progress` tells how far it got.
+    /// The stream to `endpoint`, through the proxy and TLS where configured. `progress` follows the steps.
     pub(crate) async fn dial(
         &self,
         env: &Env,
         endpoint: &Endpoint,
         progress: &mut Progress<'_>,
-    ) -> Result<(BoxStream, TlsEvidence), OpenErrorKind> {
+    ) -> Result<(BoxStream, TlsEvidence), Failure> {
         let stream = self.reach(env, endpoint, progress).await?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            progress.enter(crate::error::Phase::Tls);
+            progress.enter(Phase::Tls);
             let handshake = Box::pin(tls.connect(endpoint, stream)).await;
-            let (stream, watched) = handshake.map_err(|source| OpenErrorKind::Tls { source })?;
+            let (stream, watched) = handshake.map_err(|failure| failure.within(NO_TLS))?;
             return Ok((stream, TlsEvidence { watched: Some(watched) }));
         }
         Ok((stream, TlsEvidence::default()))
@@ -61,21 +59,25 @@ impl Security {
         env: &Env,
         endpoint: &Endpoint,
         progress: &mut Progress<'_>,
-    ) -> Result<BoxStream, OpenErrorKind> {
+    ) -> Result<BoxStream, Failure> {
         #[cfg(feature = "socks5")]
         if let Some(socks5) = &self.socks5 {
             let proxy = socks5.endpoint();
-            let failed = |source| OpenErrorKind::Proxy { proxy: proxy.clone(), source };
-            let stream = env.dialer().dial(proxy, progress).await;
-            let stream = stream.map_err(|kind| failed(ProxyError::Unreachable { source: Box::new(kind) }))?;
+            let failed = |failure: Failure| failure.within(format_args!("no way through proxy {proxy}"));
+            let dialled = env.dialer().dial(proxy, progress).await;
             progress.enter(Phase::Proxy);
+            let unreachable = "the proxy cannot be reached: check its address, and that it runs";
+            let stream = dialled.map_err(|failure| failed(failure.within(unreachable)))?;
             return socks5.connect(endpoint, stream).await.map_err(failed);
         }
         env.dialer().dial(endpoint, progress).await
     }
 }
 
-/// What the TLS handshake showed that may explain a later failure.
+#[cfg(feature = "tls")]
+const NO_TLS: &str = "no TLS session";
+
+/// What the TLS handshake has shown that may explain a later failure.
 #[derive(Default)]
 pub(crate) struct TlsEvidence {
     #[cfg(feature = "tls")]
@@ -83,13 +85,14 @@ pub(crate) struct TlsEvidence {
 }
 
 impl TlsEvidence {
-    /// Why the first request on the connection failed, if security is the reason.
-    pub(crate) fn explain(&self, error: &CallError) -> Option<OpenErrorKind> {
+    /// Why the first request on the connection failed, if TLS is the reason, and in which step.
+    pub(crate) fn explain(&self, error: &CallError) -> Option<(Phase, Failure)> {
         #[cfg(feature = "tls")]
-        if let Some(source) = self.watched.as_ref().and_then(|watched| watched.explain(error)) {
-            return Some(OpenErrorKind::Tls { source });
+        if let Some(failure) = self.watched.as_ref().and_then(|watched| watched.explain(error)) {
+            return Some((Phase::Tls, failure.within(NO_TLS)));
         }
         let is_tls = error.close_cause().is_some_and(|cause| cause.is_tls());
-        is_tls.then(|| OpenErrorKind::TlsExpected { source: error.clone() })
+        let text = "the port expects TLS: connect with TLS, or to a plaintext port";
+        is_tls.then(|| (Phase::Negotiate, Failure::lasting(text).because(error.clone())))
     }
 }

@@ -1,6 +1,6 @@
 //! The way to a broker through a SOCKS5 proxy (RFC 1928, RFC 1929).
 //!
-//! Invariant: the broker's name goes to the proxy unresolved; the password shows nowhere.
+//! Invariant: the broker's name goes to the proxy unresolved; the password is not in `Debug` or an error.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::dial::BoxStream;
 use crate::endpoint::{Endpoint, ParseEndpointError};
-use crate::error::ProxyError;
+use crate::error::{Failure, Nature};
 
 /// A SOCKS5 proxy through which all brokers are reached. It also resolves their names.
 #[derive(Clone)]
@@ -23,12 +23,12 @@ impl Socks5 {
     ///
     /// # Errors
     ///
-    /// It is no address.
+    /// It is not `host:port`.
     pub fn new(address: &str) -> Result<Self, ParseEndpointError> {
         Ok(Self { endpoint: address.parse()?, login: None })
     }
 
-    /// Shows these if the proxy asks for them. They go to the proxy as plaintext.
+    /// The user and password to give if the proxy asks for them. They go to the proxy in plaintext.
     #[must_use]
     pub fn login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.login = Some((user.into(), Zeroizing::new(password.into())));
@@ -40,12 +40,8 @@ impl Socks5 {
         &self.endpoint
     }
 
-    /// Has the proxy connect `stream` to `broker`.
-    pub(crate) async fn connect(
-        &self,
-        broker: &Endpoint,
-        stream: BoxStream,
-    ) -> Result<BoxStream, ProxyError> {
+    /// Asks the proxy at the other end of `stream` to connect it to `broker`.
+    pub(crate) async fn connect(&self, broker: &Endpoint, stream: BoxStream) -> Result<BoxStream, Failure> {
         let target = (broker.host.as_str(), broker.port);
         let connected = match &self.login {
             None => Socks5Stream::connect_with_socket(stream, target).await,
@@ -64,21 +60,32 @@ impl fmt::Debug for Socks5 {
     }
 }
 
-fn explain(error: tokio_socks::Error) -> ProxyError {
+fn explain(error: tokio_socks::Error) -> Failure {
     use tokio_socks::Error;
-    let refused = |reason| ProxyError::Refused { reason };
+    let refused =
+        |reason| Failure::new(Nature::Transient, format!("the proxy cannot connect to the broker: {reason}"));
     match error {
-        Error::Io(source) => ProxyError::Closed { source },
-        Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => ProxyError::AuthenticationRequired,
-        Error::PasswordAuthFailure(_) => ProxyError::AuthenticationFailed,
-        Error::InvalidAuthValues(_) => ProxyError::InvalidCredentials,
-        Error::InvalidTargetAddress(_) => ProxyError::InvalidTarget,
-        Error::ConnectionNotAllowedByRuleset => ProxyError::NotAllowed,
+        Error::Io(source) => {
+            Failure::new(Nature::Transient, "the connection to the proxy ended").because(source)
+        }
+        Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
+            Failure::lasting("the proxy wants authentication that it was not given: set user and password")
+        }
+        Error::PasswordAuthFailure(_) => Failure::lasting("the proxy refuses user and password"),
+        Error::InvalidAuthValues(_) => {
+            Failure::lasting("user and password for the proxy must each have 1 to 255 bytes")
+        }
+        Error::InvalidTargetAddress(_) => {
+            Failure::lasting("the broker's name has more than 255 bytes, which SOCKS5 cannot carry")
+        }
+        Error::ConnectionNotAllowedByRuleset => {
+            Failure::lasting("the proxy's rules do not allow a connection to the broker")
+        }
         Error::CommandNotSupported => {
-            ProxyError::Unsupported { reason: "it does not do what CONNECT asks for" }
+            Failure::lasting("the proxy cannot do this: it does not do what CONNECT asks for")
         }
         Error::AddressTypeNotSupported => {
-            ProxyError::Unsupported { reason: "it does not take this kind of address" }
+            Failure::lasting("the proxy cannot do this: it does not take this kind of address")
         }
         Error::GeneralSocksServerFailure => refused("it failed, without saying why"),
         Error::NetworkUnreachable => refused("it cannot reach the broker's network"),
@@ -86,6 +93,6 @@ fn explain(error: tokio_socks::Error) -> ProxyError {
         Error::ConnectionRefused => refused("nothing listens at the broker's port"),
         Error::TtlExpired => refused("the broker is too many hops away"),
         Error::UnknownAuthMethod => refused("its answer has a code that RFC 1928 does not have"),
-        _ => ProxyError::NotSocks5,
+        _ => Failure::lasting("what listens there is not a SOCKS5 proxy: check its address"),
     }
 }

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -101,7 +102,7 @@ impl Task {
                 }
                 () = &mut timer, if next.has_timer => self.expire(),
                 result = alarm.watch(self.reader.fill(read)) => self.received(result),
-                result = poll_fn(|cx| shared.wire().poll_write(cx)), if next.has_output => {
+                result = poll_fn(|cx| poll_write(&shared, cx)), if next.has_output => {
                     result.map_err(|source| CloseCause::Write { source })
                 }
             };
@@ -146,6 +147,10 @@ impl Task {
         let mut wire = self.shared.wire();
         let unsent = wire.expire(now);
         let stuck = wire.pipeline.stuck(now).map(|ticket| ticket.api);
+        if let Some(api) = stuck {
+            // Before any request ends, so that its caller finds the connection closed.
+            self.shared.end(CloseCause::Unanswered { api });
+        }
         drop(wire);
         for ticket in unsent {
             ticket.time_out(false, &self.endpoint, now);
@@ -189,6 +194,8 @@ impl Task {
         let Traits { throttle, surplus } = match ticket.decode(frame) {
             Ok(traits) => traits,
             Err(source) => {
+                // Before the request ends, as in `expire`.
+                self.shared.end(CloseCause::Undecodable { api, source: source.clone() });
                 ticket.fail(true, CallErrorKind::Decode { source: source.clone() }, &self.endpoint);
                 return Err(CloseCause::Undecodable { api, source });
             }
@@ -222,6 +229,16 @@ impl Task {
         self.shared.room.close();
         (cause, unfinished, write)
     }
+}
+
+/// Writes all that may go out, without the requests that were dropped while the socket took no more.
+fn poll_write(shared: &Shared, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let mut wire = shared.wire();
+    let abandoned = wire.pipeline.skip(Ticket::is_abandoned);
+    let written = wire.poll_write(cx);
+    drop(wire);
+    drop(abandoned);
+    written
 }
 
 /// Says that an answer has bytes behind its last field.

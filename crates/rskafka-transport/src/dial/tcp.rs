@@ -52,7 +52,7 @@ pub(super) async fn connect_any(
         tokio::select! { biased;
             (address, result) = first_of(&mut attempts) => match result {
                 Ok(stream) => return Some(stream),
-                Err(error) => progress.failed(address, error),
+                Err(error) => progress.failed(address, &error),
             },
             () = sleep(STAGGER), if left.len() > 0 => {}
         }

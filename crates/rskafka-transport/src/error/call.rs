@@ -58,18 +58,18 @@ impl CallError {
         matches!(self.inner.kind, CallErrorKind::TimedOut { .. })
     }
 
-    /// Whether another attempt may go better: over another connection, or a moment later.
+    /// Whether another attempt may succeed: over another connection, or a moment later.
     pub fn is_transient(&self) -> bool {
         match self.inner.kind {
             CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. } => false,
             // Not before the deadline.
             CallErrorKind::Throttled { .. } => false,
-            // The same answer would come again.
-            _ => !self.is_invalid_answer(),
+            // The same request would get the same answer; an unsent one had no part in it.
+            _ => !(self.inner.sent && self.is_invalid_answer()),
         }
     }
 
-    /// Whether the peer's bytes are not what they should be: no broker, or one that is broken.
+    /// Whether the peer sent bytes that are not a broker's answers, be it to this request or to an earlier one.
     pub fn is_invalid_answer(&self) -> bool {
         match &self.inner.kind {
             CallErrorKind::Decode { .. } => true,

@@ -9,11 +9,12 @@ use rskafka_protocol::scram::ClientFirst;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use super::exchange::denied;
 use super::{Action, Event, Exchange, Expiry, Method, OauthToken, Sasl};
 use crate::connection::exchange as call;
 use crate::deadline::Deadline;
 use crate::env::Env;
-use crate::error::SaslError;
+use crate::error::{BoxError, Failure, Nature};
 use crate::lifetime::Session;
 use crate::link::Link;
 use crate::pipeline::Timing;
@@ -25,7 +26,7 @@ pub(crate) async fn authenticate(
     link: &Link,
     versions: &BrokerVersions,
     deadline: Deadline,
-) -> Result<Option<Session>, SaslError> {
+) -> Result<Option<Session>, Failure> {
     let (mut exchange, token_session) = begin(sasl, &link.env).await?;
     let agreed = ask(link, versions, &exchange.request(), deadline).await?;
     let mut action = exchange.on(Event::Handshake(agreed))?;
@@ -49,13 +50,15 @@ pub(crate) async fn authenticate(
 }
 
 /// Asks the caller's function for the credentials.
-async fn begin(sasl: &Sasl, env: &Env) -> Result<(Exchange, Option<Session>), SaslError> {
-    let failed = |source| SaslError::Credentials { source };
+async fn begin(sasl: &Sasl, env: &Env) -> Result<(Exchange, Option<Session>), Failure> {
+    let failed = |error: BoxError| {
+        denied("there are no credentials: the function that gives them failed").because(error)
+    };
     match &sasl.method {
         Method::Plain(credentials) => Ok((Exchange::plain(&credentials().await.map_err(failed)?)?, None)),
         Method::Scram(mechanism, credentials) => {
             let credentials = credentials().await.map_err(failed)?;
-            let nonce = env.nonce().map_err(|source| SaslError::Random { source })?;
+            let nonce = env.nonce().map_err(|error| denied("there are no random numbers").because(error))?;
             Ok((Exchange::scram(*mechanism, &credentials, &nonce)?, None))
         }
         Method::OauthBearer(token) => {
@@ -66,22 +69,22 @@ async fn begin(sasl: &Sasl, env: &Env) -> Result<(Exchange, Option<Session>), Sa
 }
 
 /// The session that the token allows.
-fn session(token: &OauthToken, env: &Env) -> Result<Option<Session>, SaslError> {
+fn session(token: &OauthToken, env: &Env) -> Result<Option<Session>, Failure> {
     let lifetime = match token.expiry {
         None => return Ok(None),
         Some(Expiry::In(lifetime)) => lifetime,
         Some(Expiry::At(time)) => (time - env.wall_clock()).try_into().unwrap_or_default(),
     };
     if lifetime.is_zero() {
-        return Err(SaslError::TokenExpired);
+        return Err(denied("the token given has expired already: check the function that gives it"));
     }
     Ok(Some(Session::new(env.now(), lifetime, env.random())))
 }
 
 /// Off the async threads, because it takes milliseconds at least.
-async fn hash(first: ClientFirst, answer: Bytes) -> Result<Event, SaslError> {
+async fn hash(first: ClientFirst, answer: Bytes) -> Result<Event, Failure> {
     let hashed = spawn_blocking(move || first.server_first(&answer)).await;
-    hashed.map(Event::Hashed).map_err(|_| SaslError::RuntimeGone)
+    hashed.map(Event::Hashed).map_err(|_| denied("the runtime of the connection has ended"))
 }
 
 async fn ask<R: Request>(
@@ -89,12 +92,14 @@ async fn ask<R: Request>(
     versions: &BrokerVersions,
     body: &R,
     deadline: Deadline,
-) -> Result<R::Response, SaslError> {
-    let version =
-        versions.version_of::<R>(None).map_err(|source| SaslError::UnsupportedVersion { source })?;
+) -> Result<R::Response, Failure> {
+    let version = versions.version_of::<R>(None).map_err(|error| {
+        denied("the broker is too old for SASL as this client speaks it (Kafka 1.0)").because(error)
+    })?;
     let timing = Timing { attempt: Duration::MAX, limit: deadline };
     let reply = call(link, body, version, timing).await;
-    Ok(reply.map_err(|source| SaslError::Call { source })?.response)
+    let failed = |error| Failure::call("the exchange broke off", error, Nature::Authentication);
+    Ok(reply.map_err(failed)?.response)
 }
 
 impl Session {

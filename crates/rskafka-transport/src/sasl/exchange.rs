@@ -3,9 +3,12 @@
 //! Invariant: it is done only after the broker has accepted the client, and with SCRAM has proved itself;
 //! after an error nothing more is said.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD;
 use bytes::Bytes;
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::sasl_authenticate::{AuthBytes, SaslAuthenticateResponse};
@@ -14,7 +17,7 @@ use rskafka_protocol::scram::{ClientFinal, ClientFirst, Credentials, Mechanism, 
 use zeroize::Zeroizing;
 
 use super::OauthToken;
-use crate::error::SaslError;
+use crate::error::{Failure, Nature};
 
 pub(crate) const PLAIN: &str = "PLAIN";
 pub(crate) const OAUTHBEARER: &str = "OAUTHBEARER";
@@ -25,8 +28,8 @@ const KVSEP: &[u8] = b"\x01";
 /// The longest of a broker's messages that is shown.
 const MAX_SHOWN: usize = 1000;
 
-/// A message that repeats so many bytes of the secret in a row is not shown. Brokers cut tokens short, and
-/// JSON escapes some of their characters, so the whole need not be there.
+/// A message that repeats so many characters of the secret in a row, or of its base64, is not shown. Brokers cut
+/// tokens short and escape some characters in JSON, so the whole secret need not be there.
 const MAX_REPEATED: usize = 12;
 
 /// An exchange under way.
@@ -73,7 +76,7 @@ pub(crate) enum Action {
 }
 
 impl Exchange {
-    pub(crate) fn plain(credentials: &Credentials) -> Result<Self, SaslError> {
+    pub(crate) fn plain(credentials: &Credentials) -> Result<Self, Failure> {
         let (user, password) = (credentials.username(), credentials.password());
         if user.is_empty() || password.is_empty() {
             return Err(invalid(PLAIN, "user or password is empty"));
@@ -90,14 +93,14 @@ impl Exchange {
         mechanism: Mechanism,
         credentials: &Credentials,
         nonce: &str,
-    ) -> Result<Self, SaslError> {
+    ) -> Result<Self, Failure> {
         let name = mechanism.name();
-        let first = ClientFirst::new(mechanism, credentials, nonce)
-            .map_err(|source| SaslError::Scram { mechanism: name, source })?;
+        let first =
+            ClientFirst::new(mechanism, credentials, nonce).map_err(|error| not_passed(name, error))?;
         Ok(Self::new(name, "", Message::Scram(first)))
     }
 
-    pub(crate) fn oauth_bearer(token: &OauthToken) -> Result<Self, SaslError> {
+    pub(crate) fn oauth_bearer(token: &OauthToken) -> Result<Self, Failure> {
         let OauthToken { token, principal, extensions, .. } = token;
         let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if token.is_empty() || !is_visible(token) {
@@ -140,9 +143,9 @@ impl Exchange {
     }
 
     /// Takes an event.
-    pub(crate) fn on(&mut self, event: Event) -> Result<Action, SaslError> {
+    pub(crate) fn on(&mut self, event: Event) -> Result<Action, Failure> {
         let mechanism = self.mechanism;
-        let scram = |source| SaslError::Scram { mechanism, source };
+        let scram = |error| not_passed(mechanism, error);
         match (std::mem::replace(&mut self.state, State::Ended), event) {
             (State::Handshake(message), Event::Handshake(response)) => {
                 self.agreed(response)?;
@@ -182,7 +185,7 @@ impl Exchange {
                 last.server_final(&answer).map_err(scram)?;
                 Ok(Action::Done(lifetime))
             }
-            _ => Err(SaslError::UnexpectedAnswer { mechanism }),
+            _ => Err(denied(format!("the broker's answer does not belong to {mechanism}"))),
         }
     }
 
@@ -191,45 +194,83 @@ impl Exchange {
         Action::Authenticate(bytes.into())
     }
 
-    fn agreed(&self, response: SaslHandshakeResponse) -> Result<(), SaslError> {
+    fn agreed(&self, response: SaslHandshakeResponse) -> Result<(), Failure> {
         let mechanism = self.mechanism;
         match response.error_code {
             ErrorCode::NONE => Ok(()),
             ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
-                let offered = response.mechanisms.iter().map(|name| printable(name, MAX_SHOWN)).collect();
-                Err(SaslError::UnsupportedMechanism { mechanism, offered })
+                let names = response.mechanisms.iter().map(|name| printable(name, MAX_SHOWN));
+                let offered = names.collect::<Vec<_>>().join(", ");
+                let offered = if offered.is_empty() { "none" } else { &offered };
+                Err(denied(format!(
+                    "the broker does not offer {mechanism}, but {offered}: choose another mechanism or port"
+                )))
             }
-            ErrorCode::ILLEGAL_SASL_STATE => Err(SaslError::NotExpected),
+            ErrorCode::ILLEGAL_SASL_STATE => {
+                Err(denied("the port does not expect SASL: choose another port, or connect without SASL"))
+            }
             code => Err(self.refused(code, None)),
         }
     }
 
-    fn accepted(&self, response: SaslAuthenticateResponse) -> Result<Bytes, SaslError> {
+    fn accepted(&self, response: SaslAuthenticateResponse) -> Result<Bytes, Failure> {
         match response.error_code {
             ErrorCode::NONE => Ok(response.auth_bytes.0),
             code => Err(self.refused(code, response.error_message.as_deref())),
         }
     }
 
-    fn refused(&self, code: ErrorCode, message: Option<&str>) -> SaslError {
-        let message = message.filter(|text| !text.is_empty()).map(|text| {
-            // Beyond what is shown, so that a secret at the end of it is seen whole.
-            let text = printable(text, MAX_SHOWN + self.secret.len());
-            if repeats(&text, &self.secret) {
-                return "the broker's message repeats the secret and is not shown".to_owned();
+    fn refused(&self, code: ErrorCode, message: Option<&str>) -> Failure {
+        let said = match message.filter(|text| !text.is_empty()) {
+            None => String::new(),
+            Some(text) => {
+                // Beyond what is shown, so that a secret that begins at its end is seen whole.
+                let text = printable(text, MAX_SHOWN + 2 * self.secret.len());
+                match shows(&text, &self.secret) {
+                    true => ": the broker's message repeats the secret and is not shown".to_owned(),
+                    false => format!(": {}", printable(&text, MAX_SHOWN)),
+                }
             }
-            text.chars().take(MAX_SHOWN).collect()
-        });
-        SaslError::Refused { mechanism: self.mechanism, code, message }
+        };
+        let nature = if code.is_retriable() { Nature::Transient } else { Nature::Authentication };
+        let text = format!(
+            "the broker refuses the credentials ({code}{said}): check user and password, or the token, for {}",
+            self.mechanism
+        );
+        Failure::new(nature, text)
     }
 }
 
-fn invalid(mechanism: &'static str, problem: &'static str) -> SaslError {
-    SaslError::InvalidCredentials { mechanism, problem }
+pub(super) fn denied(text: impl Into<Cow<'static, str>>) -> Failure {
+    Failure::new(Nature::Authentication, text)
+}
+
+fn invalid(mechanism: &'static str, problem: &'static str) -> Failure {
+    denied(format!("the credentials cannot be used with {mechanism}: {problem}"))
+}
+
+/// The broker may not be the one that it claims to be.
+fn not_passed(mechanism: &'static str, error: ScramError) -> Failure {
+    denied(format!("the broker did not pass {mechanism}")).because(error)
 }
 
 fn printable(text: &str, max: usize) -> String {
     text.chars().filter(|character| !character.is_control()).take(max).collect()
+}
+
+/// Whether the text has the secret or a long part of it, in plain or in base64.
+fn shows(text: &str, secret: &str) -> bool {
+    let standard = text.replace('-', "+").replace('_', "/");
+    repeats(text, secret) || (0..3).any(|before| repeats(&standard, &in_base64(secret, before)))
+}
+
+/// The secret in base64 behind so many other bytes of a group of three, without the characters that also
+/// depend on its neighbours.
+fn in_base64(secret: &str, before: usize) -> Zeroizing<String> {
+    let bytes = Zeroizing::new([&b"\0\0"[..before], secret.as_bytes()].concat());
+    let encoded = Zeroizing::new(STANDARD_NO_PAD.encode(&*bytes));
+    let own = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
+    Zeroizing::new(encoded.get(own).unwrap_or_default().to_owned())
 }
 
 /// Whether the text has the secret, or a long part of it.

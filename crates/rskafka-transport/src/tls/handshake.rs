@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::Tls;
 use crate::dial::BoxStream;
 use crate::endpoint::Endpoint;
-use crate::error::{BoxError, CallError, CloseCause, TlsError};
+use crate::error::{BoxError, CallError, CloseCause, Failure, Nature};
 
 impl Tls {
     /// Does the handshake with `endpoint` over `stream`.
@@ -24,15 +24,20 @@ impl Tls {
         &self,
         endpoint: &Endpoint,
         stream: BoxStream,
-    ) -> Result<(BoxStream, Arc<Watched>), TlsError> {
+    ) -> Result<(BoxStream, Arc<Watched>), Failure> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
-            None => server_name(&endpoint.host)
-                .ok_or_else(|| TlsError::InvalidHost { host: endpoint.host.clone() })?,
+            None => server_name(&endpoint.host).ok_or_else(|| {
+                let host = &endpoint.host;
+                Failure::lasting(format!(
+                    "no certificate can be for {host:?}: set the name that the broker's certificate has"
+                ))
+            })?,
         };
         let mut config = ClientConfig::clone(&self.config);
         if let Some(certificate) = &self.certificate {
-            let unusable = |source| TlsError::ClientCertificate { source };
+            let unusable =
+                |error: BoxError| Failure::lasting("there is no usable client certificate").because(error);
             let certificate = certificate().await.map_err(unusable)?;
             let resolver = certificate.resolver(config.crypto_provider());
             config.client_auth_cert_resolver = resolver.map_err(|error| unusable(error.into()))?;
@@ -87,15 +92,15 @@ impl ResolvesClientCert for Watched {
 
 impl Watched {
     /// What the end of a connection that has just begun says about the session, if anything.
-    pub(crate) fn explain(&self, error: &CallError) -> Option<TlsError> {
+    pub(crate) fn explain(&self, error: &CallError) -> Option<Failure> {
         let (CloseCause::Read { source } | CloseCause::Write { source }) = &**error.close_cause()? else {
             return None;
         };
-        self.refusal(rustls_error(source)?, || error.clone().into())
+        Some(Failure::lasting(self.refusal(rustls_error(source)?)?).because(error.clone()))
     }
 
     /// What a protocol failure means if the broker had asked for a client certificate.
-    fn refusal(&self, error: &Error, source: impl FnOnce() -> BoxError) -> Option<TlsError> {
+    fn refusal(&self, error: &Error) -> Option<&'static str> {
         // Java in Kafka 2.8 answers a missing certificate by what cannot be decrypted.
         let is_refusal = matches!(
             error,
@@ -107,43 +112,55 @@ impl Watched {
         if !is_refusal || !self.was_asked.load(Ordering::Relaxed) {
             None
         } else if self.was_given.load(Ordering::Relaxed) {
-            Some(TlsError::ClientCertificateRefused { source: source() })
+            Some(
+                "the broker refuses the client certificate: check that it is valid and signed by a CA that \
+                the broker trusts",
+            )
         } else {
-            Some(TlsError::ClientCertificateMissing { source: source() })
+            Some("the broker wants a client certificate: set one that it trusts")
         }
     }
 }
 
-fn failed(error: io::Error, name: &ServerName<'_>, watched: &Watched) -> TlsError {
+fn failed(error: io::Error, name: &ServerName<'_>, watched: &Watched) -> Failure {
     let Some(tls) = rustls_error(&error) else {
-        return TlsError::Closed { source: error };
+        // A Kafka listener without TLS does that.
+        let text = "the peer closed the connection during the handshake: check that the port expects TLS";
+        return Failure::new(Nature::Transient, text).because(error);
     };
-    let source = || tls.clone().into();
-    match tls {
+    let text = match tls {
+        Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) => {
+            let presented: Vec<_> = presented.iter().map(|name| bare(name)).collect();
+            return Failure::lasting(format!(
+                "the broker's certificate is not for {} but for {}: connect by a name that it has, or set the \
+                server name",
+                name.to_str(),
+                presented.join(", ")
+            ));
+        }
         Error::InvalidCertificate(problem) => match problem {
-            CertificateError::NotValidForNameContext { presented, .. } => {
-                let server_name = name.to_str().into_owned();
-                TlsError::WrongName {
-                    server_name,
-                    presented: presented.iter().map(|name| bare(name)).collect(),
-                }
-            }
-            CertificateError::NotValidForName => {
-                TlsError::WrongName { server_name: name.to_str().into_owned(), presented: Vec::new() }
-            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                TlsError::Expired { source: source() }
+                "the broker's certificate has expired: renew it, or check this machine's clock"
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                TlsError::NotValidYet { source: source() }
+                "the broker's certificate is not valid yet: check this machine's clock"
             }
-            CertificateError::UnknownIssuer => TlsError::UnknownCa,
-            CertificateError::BadSignature => TlsError::OtherCa { source: source() },
-            _ => TlsError::InvalidCertificate { source: source() },
+            CertificateError::UnknownIssuer => {
+                "the broker's certificate is signed by an unknown CA: trust the CA that signed it"
+            }
+            CertificateError::NotValidForName => {
+                "the broker's certificate is for other names: connect by one of them, or set the server name"
+            }
+            CertificateError::BadSignature => {
+                "the broker's certificate is signed by a CA that has the name of a trusted one, but another \
+                key: trust the CA that signed it"
+            }
+            _ => "the broker's certificate is not acceptable",
         },
-        Error::InvalidMessage(_) => TlsError::NotTls { source: source() },
-        tls => watched.refusal(tls, source).unwrap_or_else(|| TlsError::Handshake { source: source() }),
-    }
+        Error::InvalidMessage(_) => "the peer does not speak TLS: check the port, or connect without TLS",
+        tls => watched.refusal(tls).unwrap_or("the handshake failed"),
+    };
+    Failure::lasting(text).because(tls.clone())
 }
 
 /// A name as rustls shows it, e.g. `DnsName("kafka")`, without its kind.

@@ -237,6 +237,19 @@ async fn an_answer_that_is_too_short_fails_its_call_and_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_was_not_sent_may_be_repeated_after_bad_bytes() {
+    let config = ConnectionConfig { max_in_flight: 1, ..Default::default() };
+    let (connection, mut peer) = connected_with(config, 1 << 20).await;
+    let [sent, unsent] = ["sent", "unsent"].map(|topic| asking(&connection, topic, options(seconds(5))));
+    peer.request().await;
+    peer.send(b"HTTP/1.1 400 Bad Request").await;
+    let error = sent.await.unwrap().unwrap_err();
+    assert!(error.was_sent() && error.is_invalid_answer() && !error.is_transient(), "{error:?}");
+    let error = unsent.await.unwrap().unwrap_err();
+    assert!(!error.was_sent() && error.is_transient(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_may_close_an_idle_connection() {
     let (connection, peer) = connected().await;
     drop(peer);

@@ -10,8 +10,7 @@ use std::task::{Context, Poll};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
 use rskafka_transport::{
-    AddressMemory, CloseCause, Connection, ConnectionConfig, Deadline, Env, OpenError, OpenErrorKind,
-    OpenProgress, Phase,
+    AddressMemory, CloseCause, Connection, ConnectionConfig, Deadline, Env, OpenError, OpenProgress, Phase,
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::time::{Instant, sleep};
@@ -154,8 +153,7 @@ async fn a_peer_that_closes_on_every_version_is_left_after_three_connections() {
         assert_eq!(broker.asked(), [5, 3, 0]);
         assert_eq!(error.phase(), Phase::Negotiate);
         assert!(error.is_transient() && !error.is_timeout());
-        let OpenErrorKind::Negotiate { source } = error.kind() else { panic!("{error:?}") };
-        match &**source.close_cause().unwrap() {
+        match &**call_error(&error).close_cause().unwrap() {
             CloseCause::ByBroker { unanswered: 1, received_any: false } => {
                 assert_eq!(end, End::Close);
                 let said = chain(&error);

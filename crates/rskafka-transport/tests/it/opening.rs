@@ -7,7 +7,7 @@ use rskafka_protocol::messages::list_offsets::ListOffsetsRequest;
 use rskafka_protocol::messages::metadata::MetadataRequest;
 use rskafka_protocol::{ApiKey, ErrorCode, Message, VersionRange};
 use rskafka_transport::{
-    CallErrorKind, CallOptions, CloseCause, Connection, ConnectionConfig, Deadline, Env, OpenErrorKind, Phase,
+    CallErrorKind, CallOptions, CloseCause, Connection, ConnectionConfig, Deadline, Env, Phase,
 };
 use tokio::io::DuplexStream;
 use tokio::time::Instant;
@@ -70,7 +70,7 @@ async fn a_broker_that_refuses_every_version_is_an_error() {
     .await;
     let error = result.unwrap_err();
     assert_eq!(asked, [5, 0]);
-    assert!(matches!(error.kind(), OpenErrorKind::Refused { code: ErrorCode::UNSUPPORTED_VERSION }));
+    assert_eq!(error.code(), Some(ErrorCode::UNSUPPORTED_VERSION));
     assert_eq!(
         chain(&error),
         "cannot open a connection to broker broker:9092: the broker refuses to tell its versions: \
@@ -107,7 +107,7 @@ async fn a_request_that_the_version_cannot_carry_is_refused_here_and_the_connect
 }
 
 /// Opens to a peer that answers the first request with `bytes` and closes.
-async fn answered_with(bytes: &[u8]) -> (String, OpenErrorKindName) {
+async fn answered_with(bytes: &[u8]) -> (String, &'static str) {
     let (result, ()) = open(&ConnectionConfig::default(), async |mut peer: Peer| {
         peer.request().await;
         peer.send(bytes).await;
@@ -116,11 +116,10 @@ async fn answered_with(bytes: &[u8]) -> (String, OpenErrorKindName) {
     let error = result.unwrap_err();
     assert_eq!(error.phase(), Phase::Negotiate);
     assert!(!error.is_timeout());
-    let (OpenErrorKind::Negotiate { source } | OpenErrorKind::TlsExpected { source }) = error.kind() else {
-        panic!("{error:?}")
-    };
-    let is_tls = matches!(error.kind(), OpenErrorKind::TlsExpected { .. });
+    let source = call_error(&error);
+    let is_tls = error.to_string().contains("the port expects TLS");
     assert_eq!(error.is_transient(), !is_tls && source.is_transient());
+    assert_eq!(error.is_invalid_answer(), !is_tls && source.is_invalid_answer());
     let name = match (source.kind(), source.close_cause().map(|cause| &**cause)) {
         (CallErrorKind::Decode { .. }, None) => "decode",
         _ if is_tls => "tls",
@@ -131,8 +130,6 @@ async fn answered_with(bytes: &[u8]) -> (String, OpenErrorKindName) {
     };
     (chain(&error), name)
 }
-
-type OpenErrorKindName = &'static str;
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_is_not_kafka_is_recognised() {
@@ -179,11 +176,22 @@ async fn a_connector_that_fails_gives_its_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_of_another_protocol_that_greets_first_is_recognised() {
+    let (result, ()) = open(&ConnectionConfig::default(), async |mut peer: Peer| {
+        peer.send(b"SSH-2.0-OpenSSH_9.6\r\n").await;
+    })
+    .await;
+    let error = result.unwrap_err();
+    assert!(!call_error(&error).was_sent(), "the greeting comes before the request");
+    assert!(error.is_invalid_answer() && !error.is_transient(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_resolver_without_an_address_is_an_error_of_its_own() {
     let config = ConnectionConfig::default();
     let env = Env::builder().resolver(async |_: String, _: u16| Ok(Vec::new())).build();
     let error = Connection::open(&env, &endpoint(), &config, no_hurry()).await.unwrap_err();
-    assert!(matches!(error.kind(), OpenErrorKind::NoAddress));
+    assert!(chain(&error).ends_with("the name has no address") && error.is_transient(), "{error}");
     assert_eq!(error.phase(), Phase::Resolve);
 
     let env = Env::builder()

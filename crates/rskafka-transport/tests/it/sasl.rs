@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rskafka_protocol::messages::sasl_handshake::SaslHandshakeResponse;
 use rskafka_protocol::{ApiKey, ErrorCode};
-use rskafka_transport::{
-    Connection, Credentials, OauthToken, OpenError, OpenErrorKind, Phase, Sasl, SaslError,
-};
+use rskafka_transport::{Connection, Credentials, OauthToken, OpenError, Phase, Sasl};
 use tokio::time::Instant;
 use tracing::subscriber::set_global_default;
 
@@ -41,11 +39,6 @@ async fn refused(sasl: &Sasl, server: &SaslServer) -> OpenError {
         chain(&error)
     );
     error
-}
-
-fn sasl_error(error: &OpenError) -> &SaslError {
-    let OpenErrorKind::Sasl { source } = error.kind() else { panic!("{error:?}") };
-    source
 }
 
 #[track_caller]
@@ -109,7 +102,6 @@ async fn a_wrong_password_and_an_unknown_user_are_refused_with_the_brokers_words
             continue;
         }
         let error = refused(&sasl, &server).await;
-        assert!(matches!(sasl_error(&error), SaslError::Refused { .. }), "{error:?}");
         assert_says(
             &error,
             &["SASL_AUTHENTICATION_FAILED", "Authentication failed", "check user and password"],
@@ -123,7 +115,6 @@ async fn a_broker_that_does_not_know_the_password_is_not_believed() {
     let server = SaslServer { secret: "guessed".to_owned(), is_impostor: true, ..Default::default() };
     for sasl in [Sasl::scram_sha_256("alice", SECRET), Sasl::scram_sha_512("alice", SECRET)] {
         let error = refused(&sasl, &server).await;
-        assert!(matches!(sasl_error(&error), SaslError::Scram { .. }), "{error:?}");
         assert_says(&error, &["the broker did not pass SCRAM-SHA-"]);
     }
 }
@@ -131,7 +122,6 @@ async fn a_broker_that_does_not_know_the_password_is_not_believed() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_an_error_although_the_broker_answers_error_0() {
     let error = refused(&token("expired"), &SaslServer::default()).await;
-    assert!(matches!(sasl_error(&error), SaslError::Refused { .. }));
     assert_says(&error, &[r#"{"status":"invalid_token"}"#, "or the token, for OAUTHBEARER"]);
 }
 
@@ -139,7 +129,6 @@ async fn a_refused_token_is_an_error_although_the_broker_answers_error_0() {
 async fn an_unsupported_mechanism_is_an_error_with_the_brokers_list() {
     let server = SaslServer { mechanisms: &["GSSAPI", "SCRAM-SHA-512"], ..Default::default() };
     let error = refused(&Sasl::plain("alice", SECRET), &server).await;
-    assert!(matches!(sasl_error(&error), SaslError::UnsupportedMechanism { .. }));
     assert_says(&error, &["does not offer PLAIN, but GSSAPI, SCRAM-SHA-512: choose another mechanism"]);
 }
 
@@ -156,7 +145,6 @@ async fn a_port_without_sasl_is_recognised() {
     })
     .await;
     let error = result.unwrap_err();
-    assert!(matches!(sasl_error(&error), SaslError::NotExpected));
     assert_says(&error, &["broker:9092", "the port does not expect SASL"]);
 }
 
@@ -173,7 +161,6 @@ async fn a_broker_too_old_for_sasl_is_named_as_such() {
         })
         .await;
         let error = result.unwrap_err();
-        assert!(matches!(sasl_error(&error), SaslError::UnsupportedVersion { .. }));
         assert_says(&error, &["too old for SASL"]);
     }
 }
@@ -189,11 +176,14 @@ async fn a_failing_callback_gives_its_error() {
     ];
     for sasl in failing {
         let error = refused(&sasl, &server).await;
-        assert!(matches!(sasl_error(&error), SaslError::Credentials { .. }));
         assert_says(&error, &["the function that gives them failed: the token server is down"]);
     }
     let sasl = Sasl::oauth_bearer(async || Ok::<_, io::Error>(OauthToken::new("").expires_in(seconds(1))));
-    assert!(matches!(sasl_error(&refused(&sasl, &server).await), SaslError::InvalidCredentials { .. }));
+    let error = refused(&sasl, &server).await;
+    assert_says(
+        &error,
+        &["cannot be used with OAUTHBEARER: the token is empty or has more than visible ASCII"],
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,7 +232,6 @@ async fn a_broker_that_closes_during_the_exchange_may_be_tried_again() {
         })
         .await;
         let error = result.unwrap_err();
-        assert!(matches!(sasl_error(&error), SaslError::Call { .. }), "{error:?}");
         assert!(error.is_transient() && !error.is_authentication());
         assert_says(&error, &["the exchange broke off", "closed by the broker"]);
     }

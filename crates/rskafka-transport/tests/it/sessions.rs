@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use rskafka_transport::{
-    CallErrorKind, CloseCause, Connection, ConnectionConfig, Env, OauthToken, OpenErrorKind, Sasl, SaslError,
-};
+use rskafka_transport::{CallErrorKind, CloseCause, Connection, ConnectionConfig, Env, OauthToken, Sasl};
 use time::OffsetDateTime;
 use tokio::io::duplex;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -123,7 +121,7 @@ async fn a_token_that_has_expired_is_not_sent() {
         })
         .await;
         let error = result.unwrap_err();
-        assert!(matches!(error.kind(), OpenErrorKind::Sasl { source: SaslError::TokenExpired }));
+        assert!(error.to_string().contains("the token given has expired already"), "{error}");
     }
 }
 

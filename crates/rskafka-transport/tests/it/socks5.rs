@@ -3,8 +3,7 @@
 use std::io;
 
 use rskafka_transport::{
-    Connection, ConnectionConfig, Endpoint, Env, OpenError, OpenErrorKind, Phase, ProxyError, Security,
-    Socks5, Tls,
+    Connection, ConnectionConfig, Endpoint, Env, OpenError, Phase, Security, Socks5, Tls,
 };
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::time::Instant;
@@ -82,9 +81,9 @@ async fn refused(config: &ConnectionConfig, script: impl AsyncFnOnce(&mut Peer))
     error
 }
 
-fn proxy_error(error: &OpenError) -> &ProxyError {
-    let OpenErrorKind::Proxy { source, .. } = error.kind() else { panic!("{error:?}") };
-    source
+#[track_caller]
+fn assert_says(error: &OpenError, text: &str) {
+    assert!(chain(error).contains(text), "{error:?} does not say {text:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +114,6 @@ async fn the_proxy_itself_is_dialled_and_the_broker_is_not() {
         .build();
     let config = with_proxy(proxy());
     let error = Connection::open(&env, &endpoint(), &config, no_hurry()).await.unwrap_err();
-    assert!(matches!(proxy_error(&error), ProxyError::Unreachable { .. }));
     assert!(error.is_transient());
     let said = chain(&error);
     assert!(
@@ -147,7 +145,6 @@ async fn a_proxy_that_refuses_the_login_is_named() {
         assert!(negotiate(peer, 2).await.is_empty());
     })
     .await;
-    assert!(matches!(proxy_error(&error), ProxyError::AuthenticationFailed));
     assert!(!error.is_transient());
     assert!(chain(&error).ends_with("refuses user and password"), "{error}");
 
@@ -158,12 +155,13 @@ async fn a_proxy_that_refuses_the_login_is_named() {
         })
         .await;
         // A method that was not offered is no SOCKS5.
-        let is_required = matches!(proxy_error(&error), ProxyError::AuthenticationRequired);
-        assert_eq!(is_required, method != 1, "{error:?}");
+        // A method that was not offered.
+        let said = if method == 1 { "a code that RFC 1928 does not have" } else { "set user and password" };
+        assert_says(&error, said);
     }
     for login in [("", "p"), ("u", "")] {
         let error = refused(&with_proxy(proxy().login(login.0, login.1)), async |_: &mut Peer| {}).await;
-        assert!(matches!(proxy_error(&error), ProxyError::InvalidCredentials));
+        assert_says(&error, "user and password for the proxy must each have 1 to 255 bytes");
     }
 }
 
@@ -199,11 +197,11 @@ async fn a_peer_that_is_no_proxy_or_closes_is_recognised() {
             peer.send(bytes).await;
         })
         .await;
-        assert!(matches!(proxy_error(&error), ProxyError::NotSocks5));
+        assert_says(&error, "what listens there is not a SOCKS5 proxy: check its address");
         assert!(!error.is_transient());
     }
     let error = refused(&with_proxy(proxy()), async |_: &mut Peer| {}).await;
-    assert!(matches!(proxy_error(&error), ProxyError::Closed { .. }));
+    assert_says(&error, "the connection to the proxy ended");
     assert!(error.is_transient());
 }
 
@@ -211,7 +209,7 @@ async fn a_peer_that_is_no_proxy_or_closes_is_recognised() {
 async fn a_name_too_long_for_the_protocol_is_refused() {
     let endpoint = Endpoint::new("x".repeat(256), 9092);
     let (result, ()) = open_to(&endpoint, &with_proxy(proxy()), async |_: Peer| {}).await;
-    assert!(matches!(proxy_error(&result.unwrap_err()), ProxyError::InvalidTarget));
+    assert_says(&result.unwrap_err(), "the broker's name has more than 255 bytes");
 }
 
 #[tokio::test(start_paused = true)]

@@ -419,6 +419,63 @@ async fn a_submit_that_is_dropped_before_it_begins_is_never_sent() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_submit_that_is_dropped_while_the_socket_takes_no_more_is_never_sent() {
+    let (connection, mut peer) = connected_with(ConnectionConfig::default(), 1024).await;
+    let large = "x".repeat(10_000);
+    let first = submit(&connection, &large, options(seconds(5))).unwrap();
+    let dropped = submit(&connection, "dropped", options(seconds(5))).unwrap();
+    let last = submit(&connection, "last", options(seconds(5))).unwrap();
+    // The task waits for the socket.
+    settle().await;
+    drop(dropped);
+    for (topic, answer) in [(large.as_str(), first), ("last", last)] {
+        let request = peer.request().await;
+        assert_eq!(request.topic(), topic);
+        peer.echo(&request).await;
+        assert_eq!(echoed(answer).await.unwrap(), topic);
+    }
+}
+
+/// Notes at each wake whether the connection is closed.
+struct Look {
+    connection: Connection,
+    was_closed: Mutex<Vec<bool>>,
+}
+
+impl Wake for Look {
+    fn wake(self: Arc<Self>) {
+        self.was_closed.lock().unwrap().push(self.connection.is_closed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hears_of_a_failure_finds_the_connection_closed_already() {
+    for is_answered in [false, true] {
+        let config = ConnectionConfig { max_in_flight: 1, ..Default::default() };
+        let (connection, mut peer) = connected_with(config, 1 << 20).await;
+        let look = Arc::new(Look { connection: connection.clone(), was_closed: Mutex::default() });
+        let waker = Waker::from(Arc::clone(&look));
+        let mut answers = ["sent", "unsent"]
+            .map(|topic| Box::pin(submit(&connection, topic, options(seconds(3))).unwrap()));
+        for answer in &mut answers {
+            assert!(answer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        let request = peer.request().await;
+        if is_answered {
+            // A header without a body.
+            let id = request.header.correlation_id.to_be_bytes();
+            peer.send(&[&[0, 0, 0, 5], &id[..], &[0]].concat()).await;
+        } else {
+            tokio::time::sleep(seconds(4)).await;
+        }
+        settle().await;
+        assert_eq!(*look.was_closed.lock().unwrap(), [true, true], "answered: {is_answered}");
+        let [sent, unsent] = answers;
+        assert!(sent.await.unwrap_err().was_sent() && !unsent.await.unwrap_err().was_sent());
+    }
+}
+
 #[test]
 fn requests_of_a_runtime_that_has_ended_have_an_end_that_says_whether_they_were_sent() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -290,6 +290,11 @@ pub(crate) fn asking(
 }
 
 /// An error and all its causes, on one line.
+/// The failed request that kept a connection from being opened.
+pub(crate) fn call_error(error: &OpenError) -> &CallError {
+    error.source().and_then(|source| source.downcast_ref()).unwrap_or_else(|| panic!("{error:?}"))
+}
+
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
 use rskafka_protocol::messages::metadata::MetadataResponse;
 use rskafka_protocol::{Message, RequestHeader};
-use rskafka_transport::{Connection, ConnectionConfig, Deadline, Endpoint, Env, OpenErrorKind, Phase};
+use rskafka_transport::{Connection, ConnectionConfig, Deadline, Endpoint, Env, Phase};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -158,15 +158,13 @@ async fn of_two_addresses_one_may_be_silent() {
 async fn when_no_address_answers_each_is_listed_with_its_cause() {
     let (one, two) = (refusing().await, refusing().await);
     let error = open(&resolving_to(vec![one, two]), seconds(5)).await.unwrap_err();
-    let OpenErrorKind::Connect { failures } = error.kind() else { panic!("{error:?}") };
-    assert_eq!(failures.iter().map(|failure| failure.address).collect::<Vec<_>>(), [one, two]);
-    assert!(failures.iter().all(|failure| failure.error.kind() == io::ErrorKind::ConnectionRefused));
     let text = chain(&error);
     assert!(
         text.starts_with("cannot open a connection to broker broker.test:9092: no address can be reached")
     );
     assert!(
-        text.contains(&format!("{one}: Connection refused")) && text.contains(&two.to_string()),
+        text.contains(&format!("({one}: Connection refused"))
+            && text.contains(&format!("; {two}: Connection refused")),
         "{text}"
     );
 }

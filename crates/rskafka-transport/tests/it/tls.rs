@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use rskafka_transport::rustls::pki_types::CertificateDer;
 use rskafka_transport::rustls::{self, ClientConfig, RootCertStore};
 use rskafka_transport::{
-    ClientCertificate, Connection, ConnectionConfig, Endpoint, OpenError, OpenErrorKind, Phase, Tls,
-    TlsConfigError, TlsError,
+    ClientCertificate, Connection, ConnectionConfig, Endpoint, OpenError, Phase, Tls, TlsConfigError,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -48,11 +47,6 @@ async fn refused(config: &ConnectionConfig, acceptor: &TlsAcceptor) -> OpenError
         chain(&error)
     );
     error
-}
-
-fn tls_error(error: &OpenError) -> &TlsError {
-    let OpenErrorKind::Tls { source } = error.kind() else { panic!("{error:?}") };
-    source
 }
 
 #[track_caller]
@@ -96,7 +90,7 @@ async fn addresses_trailing_dots_and_another_name_are_found_in_the_certificate()
     for host in ["kafka", "::2", "10.0.0.2"] {
         let error =
             open_tls(&Endpoint::new(host, 9092), &with_tls(tls.clone()), &acceptor).await.unwrap_err();
-        assert!(matches!(tls_error(&error), TlsError::WrongName { .. }), "{error:?}");
+        assert_says(&error, &["the broker's certificate is not for"]);
         for name in ["kafka.example.com", "::1"] {
             let tls = tls.clone().server_name(name).unwrap();
             open_tls(&Endpoint::new(host, 9092), &with_tls(tls), &acceptor).await.unwrap();
@@ -112,7 +106,6 @@ async fn a_host_that_can_be_in_no_certificate_is_refused() {
     let config = with_tls(Tls::ca_pem(ca.pem()).unwrap());
     let endpoint = Endpoint::new("-broker-", 9092);
     let error = open_tls(&endpoint, &config, &acceptor(&ca.sign(&["broker"]))).await.unwrap_err();
-    assert!(matches!(tls_error(&error), TlsError::InvalidHost { .. }));
     assert_says(&error, &["no certificate can be for \"-broker-\": set the name"]);
 }
 
@@ -121,7 +114,6 @@ async fn a_certificate_for_another_name_is_refused_and_both_names_are_said() {
     let ca = Ca::new("ours");
     let config = with_tls(Tls::ca_pem(ca.pem()).unwrap());
     let error = refused(&config, &acceptor(&ca.sign(&["other", "another", "10.0.0.1"]))).await;
-    assert!(matches!(tls_error(&error), TlsError::WrongName { .. }));
     assert_says(
         &error,
         &["is not for broker but for other, another, 10.0.0.1: connect by", "set the server name"],
@@ -137,12 +129,10 @@ async fn an_expired_certificate_and_one_of_the_future_are_refused() {
         params.not_after = rcgen::date_time_ymd(2001, 1, 1);
     });
     let error = refused(&config, &acceptor(&expired)).await;
-    assert!(matches!(tls_error(&error), TlsError::Expired { .. }));
     assert_says(&error, &["has expired: renew it"]);
 
     let early = ca.sign_with(&["broker"], |params| params.not_before = rcgen::date_time_ymd(3000, 1, 1));
     let error = refused(&config, &acceptor(&early)).await;
-    assert!(matches!(tls_error(&error), TlsError::NotValidYet { .. }));
     assert_says(&error, &["is not valid yet: check this machine's clock"]);
 }
 
@@ -152,12 +142,10 @@ async fn a_certificate_of_an_unknown_ca_is_refused() {
     let all = [Tls::ca_pem(Ca::new("ours").pem()).unwrap(), Tls::webpki_roots()];
     for tls in all {
         let error = refused(&with_tls(tls), &acceptor).await;
-        assert!(matches!(tls_error(&error), TlsError::UnknownCa));
         assert_says(&error, &["signed by an unknown CA: trust the CA that signed it"]);
     }
     // A CA that was made anew under the old name.
     let error = refused(&with_tls(Tls::ca_pem(Ca::new("theirs").pem()).unwrap()), &acceptor).await;
-    assert!(matches!(tls_error(&error), TlsError::OtherCa { .. }));
     assert_says(&error, &["has the name of a trusted one, but another key: trust the CA that signed it"]);
 }
 
@@ -169,7 +157,6 @@ async fn a_missing_client_certificate_is_named_with_both_versions_of_tls() {
     // With 1.3 the client's handshake succeeds, and the first read tells.
     for versions in [&[&rustls::version::TLS13], &[&rustls::version::TLS12]] {
         let error = refused(&config, &acceptor_for(&identity, Some(&clients), versions)).await;
-        assert!(matches!(tls_error(&error), TlsError::ClientCertificateMissing { .. }), "{error:?}");
         assert_says(&error, &["wants a client certificate: set one", "CertificateRequired"]);
     }
 }
@@ -186,7 +173,6 @@ async fn a_client_certificate_is_shown_and_one_of_another_ca_is_refused() {
 
         let other = tls.clone().client_certificate(ca.sign(&["client"]).as_client()).unwrap();
         let error = refused(&with_tls(other), &acceptor).await;
-        assert!(matches!(tls_error(&error), TlsError::ClientCertificateRefused { .. }), "{error:?}");
         assert_says(
             &error,
             &["refuses the client certificate: check", "signed by a CA that the broker trusts"],
@@ -235,7 +221,6 @@ async fn a_failing_certificate_callback_gives_its_error() {
         .clone()
         .client_certificate_from(async || Err::<ClientCertificate, _>(io::Error::other("vault is sealed")));
     let error = refused(&with_tls(failing), &acceptor).await;
-    assert!(matches!(tls_error(&error), TlsError::ClientCertificate { .. }));
     assert_says(&error, &["there is no usable client certificate: vault is sealed"]);
 
     let (one, other) = (ca.sign(&["one"]), ca.sign(&["other"]));
@@ -288,7 +273,6 @@ async fn tls_to_a_plaintext_port_is_recognised() {
     })
     .await;
     let error = result.unwrap_err();
-    assert!(matches!(tls_error(&error), TlsError::Closed { .. }));
     assert!(error.is_transient());
     assert_says(
         &error,
@@ -305,7 +289,6 @@ async fn tls_to_a_plaintext_port_is_recognised() {
         })
         .await;
         let error = result.unwrap_err();
-        assert!(matches!(tls_error(&error), TlsError::NotTls { .. }), "{error:?}");
         assert!(!error.is_transient());
         assert_says(
             &error,
@@ -332,7 +315,7 @@ async fn plaintext_to_a_tls_port_is_recognised() {
     .await;
     for result in [by_rustls, by_java] {
         let error = result.unwrap_err();
-        assert!(matches!(error.kind(), OpenErrorKind::TlsExpected { .. }), "{error:?}");
+        assert_eq!(error.phase(), Phase::Negotiate);
         assert!(!error.is_transient());
         assert_says(&error, &["broker broker:9092: the port expects TLS: connect with TLS"]);
     }
@@ -349,7 +332,7 @@ async fn a_broker_without_a_common_version_is_a_failed_handshake() {
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let error = refused(&with_tls(Tls::from_config(config)), &acceptor).await;
-    assert!(matches!(tls_error(&error), TlsError::Handshake { .. }), "{error:?}");
+    assert_says(&error, &["no TLS session: the handshake failed: "]);
 }
 
 #[test]
