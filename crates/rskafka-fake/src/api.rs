@@ -24,17 +24,7 @@ mod sasl_authenticate;
 mod sasl_handshake;
 
 use bytes::Bytes;
-use rskafka_protocol::messages::{
-    api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest,
-    create_topics::CreateTopicsRequest, delete_records::DeleteRecordsRequest,
-    delete_topics::DeleteTopicsRequest, describe_cluster::DescribeClusterRequest,
-    describe_configs::DescribeConfigsRequest, describe_producers::DescribeProducersRequest,
-    fetch::FetchRequest, find_coordinator::FindCoordinatorRequest,
-    incremental_alter_configs::IncrementalAlterConfigsRequest, init_producer_id::InitProducerIdRequest,
-    list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
-    offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest,
-    sasl_authenticate::SaslAuthenticateRequest, sasl_handshake::SaslHandshakeRequest,
-};
+use rskafka_protocol::messages as m;
 use rskafka_protocol::{ApiKey, RequestHeader, VersionRange};
 
 use self::exchange::{Api, Decoded};
@@ -55,24 +45,24 @@ const fn route<A: Api>() -> Route {
 
 /// The table, in the order in which ApiVersions names the APIs.
 const ROUTES: &[Route] = &[
-    route::<ProduceRequest>(),
-    route::<FetchRequest>(),
-    route::<ListOffsetsRequest>(),
-    route::<MetadataRequest>(),
-    route::<FindCoordinatorRequest>(),
-    route::<SaslHandshakeRequest>(),
-    route::<ApiVersionsRequest>(),
-    route::<CreateTopicsRequest>(),
-    route::<DeleteTopicsRequest>(),
-    route::<DeleteRecordsRequest>(),
-    route::<InitProducerIdRequest>(),
-    route::<OffsetForLeaderEpochRequest>(),
-    route::<DescribeConfigsRequest>(),
-    route::<SaslAuthenticateRequest>(),
-    route::<CreatePartitionsRequest>(),
-    route::<IncrementalAlterConfigsRequest>(),
-    route::<DescribeClusterRequest>(),
-    route::<DescribeProducersRequest>(),
+    route::<m::produce::ProduceRequest>(),
+    route::<m::fetch::FetchRequest>(),
+    route::<m::list_offsets::ListOffsetsRequest>(),
+    route::<m::metadata::MetadataRequest>(),
+    route::<m::find_coordinator::FindCoordinatorRequest>(),
+    route::<m::sasl_handshake::SaslHandshakeRequest>(),
+    route::<m::api_versions::ApiVersionsRequest>(),
+    route::<m::create_topics::CreateTopicsRequest>(),
+    route::<m::delete_topics::DeleteTopicsRequest>(),
+    route::<m::delete_records::DeleteRecordsRequest>(),
+    route::<m::init_producer_id::InitProducerIdRequest>(),
+    route::<m::offset_for_leader_epoch::OffsetForLeaderEpochRequest>(),
+    route::<m::describe_configs::DescribeConfigsRequest>(),
+    route::<m::sasl_authenticate::SaslAuthenticateRequest>(),
+    route::<m::create_partitions::CreatePartitionsRequest>(),
+    route::<m::incremental_alter_configs::IncrementalAlterConfigsRequest>(),
+    route::<m::describe_cluster::DescribeClusterRequest>(),
+    route::<m::describe_producers::DescribeProducersRequest>(),
 ];
 
 /// The versions that the brokers advertise. Those that the table does not have are advertised only: as with
@@ -132,11 +122,11 @@ impl Versions {
     ///
     /// `None` means that the connection ends without an answer.
     pub(crate) fn decode(&self, header: &RequestHeader, body: &Bytes) -> Option<Box<dyn Exchange>> {
-        let is_taken = self.of(header.api_key).is_some_and(|range| range.contains(header.api_version));
-        if !is_taken {
+        if !self.has(header) {
             // A client that is newer than the broker has to learn what the broker speaks (KIP-511).
             let is_answered = header.api_key == ApiKey::API_VERSIONS && self.answers_new_api_versions;
-            return is_answered.then(|| api_versions::unsupported(self, header));
+            let request = m::api_versions::ApiVersionsRequest::default();
+            return is_answered.then(|| Decoded::of(request, 0, header.correlation_id));
         }
         let has =
             |route: &&Route| route.api_key == header.api_key && route.versions.contains(header.api_version);

@@ -67,18 +67,17 @@ impl Authentication {
             return session.authenticate(message, nonce, now);
         }
         let _ = (message, nonce, now);
-        (
-            refused(
-                ErrorCode::ILLEGAL_SASL_STATE,
-                "SaslAuthenticate request received after successful authentication",
-            ),
-            None,
-        )
+        not_expected()
     }
 }
 
 fn refused(error_code: ErrorCode, why: &str) -> SaslAuthenticateResponse {
     SaslAuthenticateResponse { error_code, error_message: Some(why.to_owned()), ..Default::default() }
+}
+
+fn not_expected() -> Answer<SaslAuthenticateResponse> {
+    let why = "SaslAuthenticate request received after successful authentication";
+    (refused(ErrorCode::ILLEGAL_SASL_STATE, why), None)
 }
 
 #[cfg(feature = "sasl")]
@@ -157,10 +156,11 @@ mod session {
                 }
                 self.reauthenticated = Some(now.instant);
             }
-            let names = self.sasl.mechanisms.iter().map(|mechanism| mechanism.name().to_owned());
+            let names = self.sasl.settings.mechanisms.iter().map(|mechanism| mechanism.name().to_owned());
             response.mechanisms = names.collect();
             let known = SaslMechanism::from_name(mechanism);
-            let Some(mechanism) = known.filter(|mechanism| self.sasl.mechanisms.contains(mechanism)) else {
+            let Some(mechanism) = known.filter(|mechanism| self.sasl.settings.mechanisms.contains(mechanism))
+            else {
                 self.stage = Stage::Failed;
                 response.error_code = ErrorCode::UNSUPPORTED_SASL_MECHANISM;
                 return (response, Some(Duration::ZERO));
@@ -179,8 +179,7 @@ mod session {
                 Stage::Exchange(mechanism, login) => (mechanism, login),
                 stage => {
                     self.stage = stage;
-                    let why = "SaslAuthenticate request received after successful authentication";
-                    return (refused(ErrorCode::ILLEGAL_SASL_STATE, why), None);
+                    return not_expected();
                 }
             };
             match login.take(message, &self.sasl, nonce) {
@@ -196,7 +195,8 @@ mod session {
                     }
                     self.stage = Stage::Authenticated;
                     self.principal = Some((mechanism, principal));
-                    let lifetime = [lifetime, self.sasl.session_lifetime].into_iter().flatten().min();
+                    let lifetime =
+                        [lifetime, self.sasl.settings.session_lifetime].into_iter().flatten().min();
                     self.expires = lifetime.and_then(|lifetime| now.instant.checked_add(lifetime));
                     let lifetime_ms = lifetime.unwrap_or_default().as_millis();
                     let response = SaslAuthenticateResponse {
@@ -212,7 +212,7 @@ mod session {
 
         fn refuse(&mut self, why: &str) -> Answer<SaslAuthenticateResponse> {
             self.stage = Stage::Failed;
-            (refused(ErrorCode::SASL_AUTHENTICATION_FAILED, why), Some(self.sasl.failure_delay))
+            (refused(ErrorCode::SASL_AUTHENTICATION_FAILED, why), Some(self.sasl.settings.failure_delay))
         }
 
         /// Why a client that has authenticated before may not go on as this one.

@@ -15,7 +15,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection;
 use crate::shared::Shared;
-use crate::stream::Raw;
 
 /// Connections that the kernel, or a pipe's queue, holds before they are accepted.
 const BACKLOG: u32 = 128;
@@ -92,10 +91,10 @@ async fn run(
             biased;
             _ = &mut stopped => break,
             Some((stream, client)) = pipes.recv() => {
-                connections.spawn(connection::serve(Raw::Pipe(stream), shared.connected(id, client)));
+                connections.spawn(connection::serve(Box::new(stream), shared.connected(id, client)));
             }
             stream = accept(listener.as_ref()) => {
-                connections.spawn(connection::serve(Raw::Tcp(stream), shared.connected(id, None)));
+                connections.spawn(connection::serve(Box::new(stream), shared.connected(id, None)));
             }
             Some(_) = connections.join_next() => {}
         }

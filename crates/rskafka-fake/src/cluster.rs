@@ -237,7 +237,8 @@ impl FakeCluster {
         };
         let (name, password) = (user.to_owned(), password.map(str::to_owned));
         let change = move || {
-            let user = password.map(|password| crate::sasl::User::new(&name, &password, &sasl.mechanisms));
+            let user =
+                password.map(|password| crate::sasl::User::new(&name, &password, &sasl.settings.mechanisms));
             sasl.set_user(name, user);
         };
         // It can only fail by a panic, or when the runtime is shutting down.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use self::reading::{Arrived, End, read_requests};
 use crate::api::{Call, Exchange, Reply};
 use crate::authentication::Authentication;
-use crate::fault::{Action, Direction, Rewrite, Rewritten, Strike};
+use crate::fault::{Action, Direction, Fault, Rewrite, Rewritten};
 use crate::shared::Listed;
 use crate::stream::{Raw, Stream};
 
@@ -33,7 +33,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 const MAX_SLICES: usize = 16;
 
 /// Serves a connection until either side ends it.
-pub(crate) async fn serve(raw: Raw, listed: Listed) {
+pub(crate) async fn serve(raw: Box<dyn Raw>, listed: Listed) {
     let listed = Arc::new(listed);
     let stream = Stream::new(raw, listed.clone());
     #[cfg(feature = "tls")]
@@ -160,10 +160,10 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
     ) -> io::Result<bool> {
         let Listed { connected, shared, .. } = self.listed;
         let strike = shared.with(|state, now| {
-            state.received.taken(sequence, now.instant);
+            state.received.update(sequence, |request| request.taken = Some(now.instant));
             state.strike(header.api_key, connected.broker, || exchange.targets())
         });
-        let Some(Strike { action, applies, delay, throttle }) = strike else {
+        let Some(Fault { action, applies, delay, throttle, .. }) = strike else {
             drop(body);
             let reply = self.apply(header, exchange).await;
             return self.reply(sequence, reply).await;
@@ -195,9 +195,9 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
                     Reply::LastAnswer(frame, _) => (frame, true),
                     other => return self.reply(sequence, other).await,
                 };
-                let tampered = tamper.apply(&frame);
-                self.write(sequence, vec![tampered.bytes]).await?;
-                Ok(!tampered.closes && !is_last)
+                let closes = is_last || tamper.closes();
+                self.write(sequence, vec![tamper.apply(&frame)]).await?;
+                Ok(!closes)
             }
         }
     }
@@ -284,7 +284,9 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
     }
 
     async fn write(&mut self, sequence: u64, chunks: Vec<Bytes>) -> io::Result<()> {
-        self.listed.shared.with(|state, now| state.received.answered(sequence, now.instant));
+        self.listed.shared.with(|state, now| {
+            state.received.update(sequence, |request| request.answered = Some(now.instant));
+        });
         write_chunks(&mut self.write, chunks.into()).await
     }
 }

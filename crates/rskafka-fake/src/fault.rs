@@ -8,7 +8,7 @@ mod sense;
 
 pub use self::bytes::ByteFault;
 pub(crate) use self::bytes::{ByteAction, ByteFaults, Direction, Reached};
-pub(crate) use self::request::{Action, Rewrite, Strike};
+pub(crate) use self::request::{Action, Rewrite};
 pub use self::request::{Fault, Rewritten};
 
 use self::request::RequestFaults;

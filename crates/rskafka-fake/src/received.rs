@@ -4,10 +4,8 @@
 
 use std::collections::VecDeque;
 
-use rskafka_protocol::{ApiKey, RequestHeader};
+use rskafka_protocol::ApiKey;
 use tokio::time::Instant;
-
-use crate::state::ConnectionId;
 
 /// A request as it came in.
 ///
@@ -47,56 +45,31 @@ pub(crate) struct Received {
     next_sequence: u64,
 }
 
-/// What is to be recorded of a request when it arrives.
-#[derive(Debug)]
-pub(crate) struct Arrival<'a> {
-    pub(crate) broker: i32,
-    pub(crate) connection: ConnectionId,
-    pub(crate) header: &'a RequestHeader,
-    pub(crate) size: usize,
-    pub(crate) at: Instant,
-}
-
 impl Received {
     pub(crate) fn new(capacity: usize) -> Self {
         Self { requests: VecDeque::new(), capacity, next_sequence: 0 }
     }
 
     /// Records a request; gives its sequence number.
-    pub(crate) fn arrived(&mut self, arrival: Arrival<'_>) -> u64 {
+    pub(crate) fn arrived(&mut self, request: impl FnOnce(u64) -> ReceivedRequest) -> u64 {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        if self.capacity == 0 {
-            return sequence;
+        if self.capacity > 0 {
+            if self.requests.len() >= self.capacity {
+                self.requests.pop_front();
+            }
+            self.requests.push_back(request(sequence));
         }
-        if self.requests.len() >= self.capacity {
-            self.requests.pop_front();
-        }
-        self.requests.push_back(ReceivedRequest {
-            sequence,
-            broker: arrival.broker,
-            connection: arrival.connection,
-            api_key: arrival.header.api_key,
-            api_version: arrival.header.api_version,
-            correlation_id: arrival.header.correlation_id,
-            client_id: arrival.header.client_id.clone(),
-            size: arrival.size,
-            arrived: arrival.at,
-            taken: None,
-            answered: None,
-        });
         sequence
     }
 
-    pub(crate) fn taken(&mut self, sequence: u64, at: Instant) {
-        if let Some(request) = self.request_mut(sequence) {
-            request.taken = Some(at);
-        }
-    }
-
-    pub(crate) fn answered(&mut self, sequence: u64, at: Instant) {
-        if let Some(request) = self.request_mut(sequence) {
-            request.answered = Some(at);
+    /// Completes the record of a request, if it is still kept.
+    pub(crate) fn update(&mut self, sequence: u64, change: impl FnOnce(&mut ReceivedRequest)) {
+        // The record has no gaps: the place follows from the first sequence number still kept.
+        let first = self.requests.front().map_or(0, |request| request.sequence);
+        let place = sequence.checked_sub(first).and_then(|place| usize::try_from(place).ok());
+        if let Some(request) = place.and_then(|place| self.requests.get_mut(place)) {
+            change(request);
         }
     }
 
@@ -106,12 +79,5 @@ impl Received {
 
     pub(crate) fn clear(&mut self) {
         self.requests.clear();
-    }
-
-    fn request_mut(&mut self, sequence: u64) -> Option<&mut ReceivedRequest> {
-        // The record has no gaps: the place follows from the first sequence number still kept.
-        let first = self.requests.front()?.sequence;
-        let place = usize::try_from(sequence.checked_sub(first)?).ok()?;
-        self.requests.get_mut(place)
     }
 }

@@ -78,11 +78,11 @@ type Tokens = Arc<dyn Fn(&str) -> Option<FakeToken> + Send + Sync>;
 #[derive(Clone)]
 #[must_use = "nothing happens until it is given to a builder"]
 pub struct FakeSasl {
-    mechanisms: Vec<SaslMechanism>,
+    pub(crate) mechanisms: Vec<SaslMechanism>,
     users: BTreeMap<String, String>,
     tokens: Option<Tokens>,
-    session_lifetime: Option<Duration>,
-    failure_delay: Duration,
+    pub(crate) session_lifetime: Option<Duration>,
+    pub(crate) failure_delay: Duration,
 }
 
 impl fmt::Debug for FakeSasl {
@@ -134,28 +134,22 @@ impl FakeSasl {
 
     /// Derives what is kept of the passwords, which takes a while.
     pub(crate) fn into_listener(self) -> Sasl {
-        let Self { mechanisms, users, tokens, session_lifetime, failure_delay } = self;
-        let users = users.into_iter().map(|(name, password)| {
-            let user = User::new(&name, &password, &mechanisms);
-            (name, user)
-        });
-        let users = Mutex::new(users.collect());
-        Sasl { mechanisms, users, tokens, session_lifetime, failure_delay }
+        let user = |(name, password): (&String, &String)| {
+            (name.clone(), User::new(name, password, &self.mechanisms))
+        };
+        Sasl { users: Mutex::new(self.users.iter().map(user).collect()), settings: self }
     }
 }
 
 /// A listener's side of SASL.
 pub(crate) struct Sasl {
-    pub(crate) mechanisms: Vec<SaslMechanism>,
+    pub(crate) settings: FakeSasl,
     users: Mutex<BTreeMap<String, User>>,
-    tokens: Option<Tokens>,
-    pub(crate) session_lifetime: Option<Duration>,
-    pub(crate) failure_delay: Duration,
 }
 
 impl fmt::Debug for Sasl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sasl").field("mechanisms", &self.mechanisms).finish_non_exhaustive()
+        self.settings.fmt(f)
     }
 }
 
@@ -198,6 +192,6 @@ impl Sasl {
     }
 
     pub(crate) fn token(&self, token: &str) -> Option<FakeToken> {
-        self.tokens.as_ref().and_then(|accept| accept(token))
+        self.settings.tokens.as_ref().and_then(|accept| accept(token))
     }
 }

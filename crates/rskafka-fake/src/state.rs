@@ -182,13 +182,20 @@ impl State {
         configs: BTreeMap<String, String>,
         validate_only: bool,
     ) -> Result<(), String> {
-        let settings = self.settings(&configs)?;
-        if let Some(topic) = self.topics.get_mut(name).filter(|_| !validate_only) {
+        TopicSettings::check(&configs, self.profile)?;
+        if !validate_only {
+            self.apply_topic_configs(name, configs);
+        }
+        Ok(())
+    }
+
+    fn apply_topic_configs(&mut self, name: &str, configs: BTreeMap<String, String>) {
+        let settings = self.settings(&configs);
+        if let Some(topic) = self.topics.get_mut(name) {
             (topic.configs, topic.settings) = (configs, settings);
             topic.apply_settings(self.profile.quirks());
             (0..topic.partitions.len()).for_each(|index| self.waiting.wake(topic.id, index as i32));
         }
-        Ok(())
     }
 
     /// Sets configs of one broker, or of all; topics without their own follow.
@@ -203,21 +210,17 @@ impl State {
         validate_only: bool,
     ) -> Result<(), TopicRefused> {
         self.configs.alter(broker, changes, validate_only)?;
-        for name in self.topics.keys().cloned().collect::<Vec<_>>() {
-            let configs = self.topics[&name].configs.clone();
-            let set = self.set_topic_configs(&name, configs, validate_only);
-            set.map_err(|why| (ErrorCode::INVALID_REQUEST, why))?;
-        }
+        let configs = |topic: &Topic| (topic.name.clone(), topic.configs.clone());
+        let topics: Vec<_> = self.topics.values().map(configs).collect();
+        topics.into_iter().for_each(|(name, configs)| self.apply_topic_configs(&name, configs));
         Ok(())
     }
 
     /// What a topic with these configs of its own is to do.
-    fn settings(&self, configs: &BTreeMap<String, String>) -> Result<TopicSettings, String> {
-        let mut settings = TopicSettings::parse(configs, &self.configs, self.profile)?;
-        if settings.retention_bytes.is_none() {
-            settings.retention_bytes = self.retained_bytes;
-        }
-        Ok(settings)
+    fn settings(&self, configs: &BTreeMap<String, String>) -> TopicSettings {
+        let mut settings = TopicSettings::of(configs, &self.configs, self.profile);
+        settings.retention_bytes = settings.retention_bytes.or(self.retained_bytes);
+        settings
     }
 
     /// Adds partitions that [`State::new_partitions`] found to be right.

@@ -17,18 +17,16 @@ use crate::line::{Line, Step};
 use crate::shared::Listed;
 
 /// A connection below all protocols.
-#[derive(Debug)]
-pub(crate) enum Raw {
-    Tcp(TcpStream),
-    Pipe(DuplexStream),
+pub(crate) trait Raw: AsyncRead + AsyncWrite + Unpin + Send + Sync {
+    /// Has the end of this connection be a reset, if it is TCP.
+    fn reset_on_drop(&self) {}
 }
 
-impl Raw {
-    /// Has the end of this connection be a reset.
+impl Raw for DuplexStream {}
+
+impl Raw for TcpStream {
     fn reset_on_drop(&self) {
-        if let Self::Tcp(stream) = self
-            && let Err(error) = stream.set_zero_linger()
-        {
+        if let Err(error) = self.set_zero_linger() {
             tracing::warn!(%error, "cannot reset");
         }
     }
@@ -36,10 +34,10 @@ impl Raw {
 
 /// A connection whose bytes faults may strike.
 pub(crate) struct Stream {
-    raw: Raw,
+    raw: Box<dyn Raw>,
     listed: Arc<Listed>,
-    received: Gate,
-    sent: Gate,
+    /// By [`Direction`].
+    gates: [Gate; 2],
 }
 
 /// A direction's line, and what wakes it.
@@ -51,13 +49,13 @@ struct Gate {
 }
 
 impl Stream {
-    pub(crate) fn new(raw: Raw, listed: Arc<Listed>) -> Self {
-        let gate = |direction| Gate {
+    pub(crate) fn new(raw: Box<dyn Raw>, listed: Arc<Listed>) -> Self {
+        let gates = [Direction::Received, Direction::Sent].map(|direction| Gate {
             line: Line::new(listed.id, listed.connected.broker, direction),
             generation: u64::MAX,
             sleep: None,
-        };
-        Self { raw, received: gate(Direction::Received), sent: gate(Direction::Sent), listed }
+        });
+        Self { raw, gates, listed }
     }
 
     /// Waits until bytes may go through; gives how many, and the mask for a single one.
@@ -66,11 +64,8 @@ impl Stream {
         direction: Direction,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(usize, Option<u8>)>> {
-        let Self { listed, received, sent, raw } = self;
-        let gate = match direction {
-            Direction::Received => received,
-            Direction::Sent => sent,
-        };
+        let Self { listed, gates, raw } = self;
+        let gate = &mut gates[direction as usize];
         // Before the generation is read, so that no change of it is missed.
         listed.connected.wait_for_byte_faults(direction, cx.waker());
         loop {
@@ -115,10 +110,7 @@ impl Stream {
     }
 
     fn passed(&mut self, direction: Direction, bytes: usize) {
-        let gate = match direction {
-            Direction::Received => &mut self.received,
-            Direction::Sent => &mut self.sent,
-        };
+        let gate = &mut self.gates[direction as usize];
         gate.line.passed(bytes as u64);
         self.listed.connected.set_passed(direction, gate.line.reached().bytes);
     }
@@ -134,10 +126,10 @@ impl AsyncRead for Stream {
         let (room, mask) = ready!(this.poll_room(Direction::Received, cx))?;
         let before = buf.filled().len();
         if room >= buf.remaining() {
-            ready!(this.raw.poll_read(cx, buf))?;
+            ready!(Pin::new(&mut this.raw).poll_read(cx, buf))?;
         } else {
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
-            ready!(this.raw.poll_read(cx, &mut part))?;
+            ready!(Pin::new(&mut this.raw).poll_read(cx, &mut part))?;
             if let (Some(mask), Some(byte)) = (mask, part.filled_mut().first_mut()) {
                 *byte ^= mask;
             }
@@ -163,11 +155,11 @@ impl AsyncWrite for Stream {
         let (room, mask) = ready!(this.poll_room(Direction::Sent, cx))?;
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
         let written = if let (Some(mask), Some(byte)) = (mask, first.first()) {
-            ready!(this.raw.poll_write(cx, &[byte ^ mask]))?
+            ready!(Pin::new(&mut this.raw).poll_write(cx, &[byte ^ mask]))?
         } else if room >= bufs.iter().map(|buf| buf.len()).sum() {
-            ready!(this.raw.poll_write_vectored(cx, bufs))?
+            ready!(Pin::new(&mut this.raw).poll_write_vectored(cx, bufs))?
         } else {
-            ready!(this.raw.poll_write(cx, &first[..first.len().min(room)]))?
+            ready!(Pin::new(&mut this.raw).poll_write(cx, &first[..first.len().min(room)]))?
         };
         this.passed(Direction::Sent, written);
         Poll::Ready(Ok(written))
@@ -178,39 +170,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.raw {
-            Raw::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Raw::Pipe(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.raw).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.raw {
-            Raw::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Raw::Pipe(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
-
-impl Raw {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Pipe(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Pipe(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Pipe(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        Pin::new(&mut self.raw).poll_shutdown(cx)
     }
 }

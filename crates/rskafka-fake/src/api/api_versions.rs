@@ -10,10 +10,10 @@
 //! - No features are named: the cluster has none that a client could ask for.
 
 use rskafka_protocol::messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
-use rskafka_protocol::{ApiKey, ErrorCode, RequestHeader, VersionRange};
+use rskafka_protocol::{ApiKey, ErrorCode, VersionRange};
 
-use super::exchange::{Api, Settled};
-use super::{Call, Exchange, Outcome, Versions};
+use super::exchange::Api;
+use super::{Call, Outcome};
 
 /// The version from which on the client names itself.
 const NAMED_FROM: i16 = 3;
@@ -22,16 +22,16 @@ const NAMED_FROM: i16 = 3;
 const NO_NODE: i32 = -1;
 
 impl Api for ApiVersionsRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<ApiVersionsResponse> {
-        let names = [&request.client_software_name, &request.client_software_version];
+    fn serve(self, call: &mut Call<'_>) -> Outcome<ApiVersionsResponse> {
+        let own = call.versions.of(ApiKey::API_VERSIONS);
+        if !own.is_some_and(|range| range.contains(call.version)) {
+            let api_keys = own.map(|range| entry(ApiKey::API_VERSIONS, range)).into_iter().collect();
+            let error_code = ErrorCode::UNSUPPORTED_VERSION;
+            return Outcome::Answer(ApiVersionsResponse { error_code, api_keys, ..Default::default() });
+        }
+        let names = [&self.client_software_name, &self.client_software_version];
         let is_named = call.version < NAMED_FROM || names.iter().all(|name| is_software_name(name));
-        let code = match (&request.cluster_id, request.node_id) {
+        let code = match (&self.cluster_id, self.node_id) {
             _ if !is_named => ErrorCode::INVALID_REQUEST,
             (None, NO_NODE) => ErrorCode::NONE,
             (None, _) | (_, NO_NODE) => ErrorCode::INVALID_REQUEST,
@@ -40,7 +40,7 @@ impl Api for ApiVersionsRequest {
             _ => ErrorCode::REBOOTSTRAP_REQUIRED,
         };
         if !code.is_ok() {
-            return Outcome::Answer(request.refuse(code, call.version));
+            return Outcome::Answer(self.refuse(code, call.version));
         }
         let api_keys = call.versions.advertised().map(|(api_key, range)| entry(api_key, range)).collect();
         Outcome::Answer(ApiVersionsResponse { api_keys, ..Default::default() })
@@ -49,20 +49,6 @@ impl Api for ApiVersionsRequest {
     fn refuse(&self, code: ErrorCode, _: i16) -> ApiVersionsResponse {
         ApiVersionsResponse { error_code: code, ..Default::default() }
     }
-}
-
-/// The answer to a version that is not spoken.
-pub(super) fn unsupported(versions: &Versions, header: &RequestHeader) -> Box<dyn Exchange> {
-    let own = versions.of(ApiKey::API_VERSIONS);
-    Box::new(Settled {
-        response: ApiVersionsResponse {
-            error_code: ErrorCode::UNSUPPORTED_VERSION,
-            api_keys: own.map(|range| entry(ApiKey::API_VERSIONS, range)).into_iter().collect(),
-            ..Default::default()
-        },
-        version: 0,
-        correlation_id: header.correlation_id,
-    })
 }
 
 fn entry(api_key: ApiKey, range: VersionRange) -> ApiVersion {

@@ -15,27 +15,21 @@ use super::{Call, Outcome};
 use crate::state::TopicRef;
 
 impl Api for CreatePartitionsRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<CreatePartitionsResponse> {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<CreatePartitionsResponse> {
         if !call.may_change_topics() {
-            return Outcome::Answer(request.refuse(ErrorCode::NOT_CONTROLLER, call.version));
+            return Outcome::Answer(self.refuse(ErrorCode::NOT_CONTROLLER, call.version));
         }
         let zookeeper = call.state.profile.quirks().zookeeper;
         let mut response = CreatePartitionsResponse::default();
-        for topic in &request.topics {
+        for topic in &self.topics {
             if response.results.iter().any(|result| result.name == topic.name) {
                 continue;
             }
             let is_same = |other: &&CreatePartitionsTopic| other.name == topic.name;
-            let outcome = if request.topics.iter().filter(is_same).count() > 1 {
+            let outcome = if self.topics.iter().filter(is_same).count() > 1 {
                 Err((ErrorCode::INVALID_REQUEST, "Duplicate topic name.".to_owned()))
             } else {
-                add(topic, request.validate_only, call)
+                add(topic, self.validate_only, call)
             };
             let (error_code, error_message) = match outcome {
                 Ok(()) => (ErrorCode::NONE, None),

@@ -22,25 +22,19 @@ use crate::state::{NewTopic, Source, State, TopicConfig, TopicRef, TopicRequest,
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
 
 impl Api for CreateTopicsRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<CreateTopicsResponse> {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<CreateTopicsResponse> {
         if !call.may_change_topics() {
-            let mut response = request.refuse(ErrorCode::NOT_CONTROLLER, call.version);
+            let mut response = self.refuse(ErrorCode::NOT_CONTROLLER, call.version);
             let why = "This is not the correct controller for this cluster.".to_owned();
             response.topics.iter_mut().for_each(|topic| topic.error_message = Some(why.clone()));
             return Outcome::Answer(response);
         }
         let zookeeper = call.state.profile.quirks().zookeeper;
-        let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+        let names: Vec<String> = self.topics.iter().map(|topic| topic.name.clone()).collect();
         let is_repeated = |name: &str| names.iter().filter(|other| *other == name).count() > 1;
         let mut response = CreateTopicsResponse::default();
         let mut created = Vec::new();
-        for topic in request.topics {
+        for topic in self.topics {
             // One entry for a name, however often the request has it; with ZooKeeper each is answered.
             if !zookeeper && response.topics.iter().any(|result| result.name == topic.name) {
                 continue;
@@ -48,7 +42,7 @@ impl Api for CreateTopicsRequest {
             let result = if is_repeated(&topic.name) {
                 refused(topic.name, ErrorCode::INVALID_REQUEST, Some("Duplicate topic name.".to_owned()))
             } else {
-                create(topic, request.validate_only, call, &created)
+                create(topic, self.validate_only, call, &created)
             };
             if !zookeeper && result.error_code.is_ok() {
                 created.push(result.name.clone());

@@ -27,16 +27,10 @@ struct Pending {
 }
 
 impl Api for DeleteRecordsRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<DeleteRecordsResponse> {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<DeleteRecordsResponse> {
         let mut pending = Vec::new();
-        let mut response = request.refuse(ErrorCode::NONE, call.version);
-        for (t, topic) in request.topics.iter().enumerate() {
+        let mut response = self.refuse(ErrorCode::NONE, call.version);
+        for (t, topic) in self.topics.iter().enumerate() {
             for (p, asked) in topic.partitions.iter().enumerate() {
                 match delete(call, &topic.name, asked) {
                     Ok(offset) => pending.push(Pending { place: (t, p), offset }),
@@ -44,7 +38,7 @@ impl Api for DeleteRecordsRequest {
                 }
             }
         }
-        let timeout = Duration::from_millis(request.timeout_ms.try_into().unwrap_or(0));
+        let timeout = Duration::from_millis(self.timeout_ms.try_into().unwrap_or(0));
         settle(response, pending, call, call.now.instant + timeout)
     }
 

@@ -18,21 +18,11 @@ use crate::state::{State, TopicRef};
 const STRUCTS_FROM: i16 = 6;
 
 impl Api for DeleteTopicsRequest {
-    type Checked = Vec<DeleteTopicState>;
-
-    fn check(self, version: i16) -> Self::Checked {
-        self.entries(version)
-    }
-
-    fn serve(entries: Self::Checked, call: &mut Call<'_>) -> Outcome<DeleteTopicsResponse> {
-        let mut response = DeleteTopicsResponse::default();
+    fn serve(self, call: &mut Call<'_>) -> Outcome<DeleteTopicsResponse> {
         if !call.may_change_topics() {
-            let refused = |entry: &DeleteTopicState| {
-                result(entry.name.clone(), entry.topic_id, ErrorCode::NOT_CONTROLLER)
-            };
-            response.responses = entries.iter().map(refused).collect();
-            return Outcome::Answer(response);
+            return Outcome::Answer(self.refuse(ErrorCode::NOT_CONTROLLER, call.version));
         }
+        let (entries, mut response) = (entries(&self, call.version), DeleteTopicsResponse::default());
         if call.state.profile.quirks().zookeeper {
             response.responses = delete_each(&entries, call.state);
             return Outcome::Answer(response);
@@ -54,11 +44,11 @@ impl Api for DeleteTopicsRequest {
     }
 
     fn targets(&self, version: i16) -> Vec<(TopicRef, i32)> {
-        self.entries(version).iter().map(|entry| (topic_ref(entry), -1)).collect()
+        entries(self, version).iter().map(|entry| (topic_ref(entry), -1)).collect()
     }
 
     fn refuse(&self, code: ErrorCode, version: i16) -> DeleteTopicsResponse {
-        let entries = self.entries(version);
+        let entries = entries(self, version);
         let responses =
             entries.iter().map(|entry| result(entry.name.clone(), entry.topic_id, code)).collect();
         DeleteTopicsResponse { responses, ..Default::default() }
@@ -66,18 +56,12 @@ impl Api for DeleteTopicsRequest {
 }
 
 /// The topics of a request, in the form of the newest version.
-trait Entries {
-    fn entries(&self, version: i16) -> Vec<DeleteTopicState>;
-}
-
-impl Entries for DeleteTopicsRequest {
-    fn entries(&self, version: i16) -> Vec<DeleteTopicState> {
-        if version >= STRUCTS_FROM {
-            return self.topics.clone();
-        }
-        let by_name = |name: &String| DeleteTopicState { name: Some(name.clone()), topic_id: Uuid::ZERO };
-        self.topic_names.iter().map(by_name).collect()
+fn entries(request: &DeleteTopicsRequest, version: i16) -> Vec<DeleteTopicState> {
+    if version >= STRUCTS_FROM {
+        return request.topics.clone();
     }
+    let by_name = |name: &String| DeleteTopicState { name: Some(name.clone()), topic_id: Uuid::ZERO };
+    request.topic_names.iter().map(by_name).collect()
 }
 
 fn topic_ref(entry: &DeleteTopicState) -> TopicRef {

@@ -18,31 +18,25 @@ const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
 impl Api for DescribeClusterRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<DescribeClusterResponse> {
-        match request.endpoint_type {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<DescribeClusterResponse> {
+        match self.endpoint_type {
             BROKERS => {}
             CONTROLLERS => {
-                let refused = request.refuse(ErrorCode::MISMATCHED_ENDPOINT_TYPE, call.version);
+                let refused = self.refuse(ErrorCode::MISMATCHED_ENDPOINT_TYPE, call.version);
                 return Outcome::Answer(refused);
             }
             _ => {
-                let refused = request.refuse(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, call.version);
+                let refused = self.refuse(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, call.version);
                 return Outcome::Answer(refused);
             }
         }
-        let named = call.state.brokers.iter().filter(|one| one.is_listed() || request.include_fenced_brokers);
+        let named = call.state.brokers.iter().filter(|one| one.is_listed() || self.include_fenced_brokers);
         let brokers = named.map(|broker| DescribeClusterBroker {
             broker_id: broker.id,
             host: broker.advertised.host.clone(),
             port: broker.advertised.wire_port(),
             rack: broker.rack.clone(),
-            is_fenced: !broker.is_listed() && request.include_fenced_brokers,
+            is_fenced: !broker.is_listed() && self.include_fenced_brokers,
         });
         let mut response = DescribeClusterResponse {
             brokers: brokers.collect(),
@@ -50,7 +44,7 @@ impl Api for DescribeClusterRequest {
             controller_id: call.state.controller(),
             ..Default::default()
         };
-        if request.include_cluster_authorized_operations {
+        if self.include_cluster_authorized_operations {
             response.cluster_authorized_operations = CLUSTER_OPERATIONS;
         }
         Outcome::Answer(response)

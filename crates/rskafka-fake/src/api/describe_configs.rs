@@ -24,21 +24,15 @@ pub(super) const BROKER: i8 = 4;
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
 
 impl Api for DescribeConfigsRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<DescribeConfigsResponse> {
-        let results = request.resources.iter().map(|resource| {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<DescribeConfigsResponse> {
+        let results = self.resources.iter().map(|resource| {
             let mut result = match describe(resource, call) {
                 Ok(configs) => DescribeConfigsResult { configs, ..entry(resource) },
                 Err((error_code, why)) => {
                     DescribeConfigsResult { error_code, error_message: Some(why), ..entry(resource) }
                 }
             };
-            if !request.include_synonyms {
+            if !self.include_synonyms {
                 result.configs.iter_mut().for_each(|config| config.synonyms.clear());
             }
             result

@@ -12,14 +12,8 @@ use super::{Call, Outcome};
 use crate::state::{TopicRef, check_name};
 
 impl Api for DescribeProducersRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<DescribeProducersResponse> {
-        Outcome::Answer(answer(&request, |topic, index| match describe(call, topic, index) {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<DescribeProducersResponse> {
+        Outcome::Answer(answer(&self, |topic, index| match describe(call, topic, index) {
             Ok(active_producers) => PartitionResponse {
                 partition_index: index,
                 error_message: None,
@@ -34,11 +28,11 @@ impl Api for DescribeProducersRequest {
     }
 
     fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
-        let of_topic = |topic: &rskafka_protocol::messages::describe_producers::TopicRequest| {
-            let name = TopicRef::Name(topic.name.clone());
-            topic.partition_indexes.iter().map(|&index| (name.clone(), index)).collect::<Vec<_>>()
-        };
-        self.topics.iter().flat_map(of_topic).collect()
+        let each = self
+            .topics
+            .iter()
+            .flat_map(|topic| topic.partition_indexes.iter().map(move |&index| (topic, index)));
+        each.map(|(topic, index)| (TopicRef::Name(topic.name.clone()), index)).collect()
     }
 
     fn refuse(&self, code: ErrorCode, _: i16) -> DescribeProducersResponse {

@@ -15,14 +15,13 @@ use crate::state::{ConnectionId, State, TopicRef};
 
 /// What an API's file says about its request.
 pub(super) trait Api: Request {
-    /// The request after the work that needs no state.
-    type Checked: Send + 'static;
-
-    /// Does the work that needs no state.
-    fn check(self, version: i16) -> Self::Checked;
+    /// Does the work that needs no state, and gives what serves the request.
+    fn check(self, _version: i16) -> Serve<Self::Response> {
+        Box::new(|call| self.serve(call))
+    }
 
     /// Serves the request.
-    fn serve(checked: Self::Checked, call: &mut Call<'_>) -> Outcome<Self::Response>;
+    fn serve(self, call: &mut Call<'_>) -> Outcome<Self::Response>;
 
     /// The partitions that the request names; an index of -1 stands for a whole topic. None by default.
     fn targets(&self, _version: i16) -> Vec<(TopicRef, i32)> {
@@ -74,12 +73,12 @@ pub(crate) enum Outcome<A> {
     /// To be tried again when something happened, at the latest at `until`.
     Wait {
         until: Instant,
-        again: Again<A>,
+        again: Serve<A>,
     },
 }
 
-/// What to try again.
-pub(crate) type Again<A> = Box<dyn FnOnce(&mut Call<'_>) -> Outcome<A> + Send>;
+/// Serves a request, for the first time or again.
+pub(crate) type Serve<A> = Box<dyn FnOnce(&mut Call<'_>) -> Outcome<A> + Send>;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -114,19 +113,20 @@ pub(super) struct Decoded<A: Api> {
 
 enum Stage<A: Api> {
     Request(A),
-    Checked(A::Checked),
-    Waiting(Again<A::Response>),
+    /// Checked, or waiting to be served again.
+    Ready(Serve<A::Response>),
     Done,
 }
 
 impl<A: Api> Decoded<A> {
+    /// A request that is answered in the form of `version`.
+    pub(super) fn of(request: A, version: i16, correlation_id: i32) -> Box<dyn Exchange> {
+        Box::new(Self { version, correlation_id, stage: Stage::Request(request) })
+    }
+
     pub(super) fn boxed(header: &RequestHeader, body: &Bytes) -> Option<Box<dyn Exchange>> {
         match A::decode(header.api_version, body) {
-            Ok(request) => Some(Box::new(Self {
-                version: header.api_version,
-                correlation_id: header.correlation_id,
-                stage: Stage::Request(request),
-            })),
+            Ok(request) => Some(Self::of(request, header.api_version, header.correlation_id)),
             Err(error) => {
                 tracing::debug!(%error, "request does not decode: the connection ends");
                 None
@@ -154,7 +154,7 @@ impl<A: Api> Exchange for Decoded<A> {
 
     fn check(&mut self) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Request(request) => Stage::Checked(request.check(self.version)),
+            Stage::Request(request) => Stage::Ready(request.check(self.version)),
             other => other,
         };
     }
@@ -162,8 +162,7 @@ impl<A: Api> Exchange for Decoded<A> {
     fn run(&mut self, call: &mut Call<'_>) -> Reply {
         self.check();
         let outcome = match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Checked(checked) => A::serve(checked, call),
-            Stage::Waiting(again) => again(call),
+            Stage::Ready(serve) => serve(call),
             Stage::Request(_) | Stage::Done => Outcome::Close,
         };
         match outcome {
@@ -177,33 +176,10 @@ impl<A: Api> Exchange for Decoded<A> {
             Outcome::NoAnswer => Reply::NoAnswer,
             Outcome::Close => Reply::Close,
             Outcome::Wait { until, again } => {
-                self.stage = Stage::Waiting(again);
+                self.stage = Stage::Ready(again);
                 Reply::Wait(until)
             }
         }
-    }
-}
-
-/// An answer that is known beforehand.
-pub(super) struct Settled<M> {
-    pub(super) response: M,
-    pub(super) version: i16,
-    pub(super) correlation_id: i32,
-}
-
-impl<M: Message> Exchange for Settled<M> {
-    fn targets(&self) -> Vec<(TopicRef, i32)> {
-        Vec::new()
-    }
-
-    fn refuse(&self, _: ErrorCode) -> Reply {
-        answer(self.response.clone(), self.version, self.correlation_id, Duration::ZERO)
-    }
-
-    fn check(&mut self) {}
-
-    fn run(&mut self, call: &mut Call<'_>) -> Reply {
-        answer(self.response.clone(), self.version, self.correlation_id, call.throttle)
     }
 }
 

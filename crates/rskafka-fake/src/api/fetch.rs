@@ -45,15 +45,11 @@ pub(crate) struct Fetch {
 }
 
 impl Api for FetchRequest {
-    type Checked = Fetch;
-
-    fn check(self, version: i16) -> Fetch {
-        let topic_ref = |topic: &FetchTopic| TopicRef::of(&topic.topic, topic.topic_id, version, IDS_FROM);
-        Fetch { topics: self.topics.iter().map(topic_ref).collect(), request: self }
-    }
-
-    fn serve(fetch: Fetch, call: &mut Call<'_>) -> Outcome<FetchResponse> {
-        // With epoch 0 or -1 the client asks for everything anew, whatever session it had.
+    fn serve(self, call: &mut Call<'_>) -> Outcome<FetchResponse> {
+        let topic_ref =
+            |topic: &FetchTopic| TopicRef::of(&topic.topic, topic.topic_id, call.version, IDS_FROM);
+        let fetch = Fetch { topics: self.topics.iter().map(topic_ref).collect(), request: self };
+        // Epoch 0 or -1 begins a new session or none: the client asks for everything.
         if fetch.request.session_id != 0 && fetch.request.session_epoch > 0 {
             let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
             return Outcome::Answer(FetchResponse { error_code, ..Default::default() });
@@ -63,11 +59,9 @@ impl Api for FetchRequest {
     }
 
     fn targets(&self, version: i16) -> Vec<(TopicRef, i32)> {
-        let of_topic = |topic: &FetchTopic| {
-            let name = TopicRef::of(&topic.topic, topic.topic_id, version, IDS_FROM);
-            topic.partitions.iter().map(|asked| (name.clone(), asked.partition)).collect::<Vec<_>>()
-        };
-        self.topics.iter().flat_map(of_topic).collect()
+        let each = self.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |one| (topic, one)));
+        let name = |topic: &FetchTopic| TopicRef::of(&topic.topic, topic.topic_id, version, IDS_FROM);
+        each.map(|(topic, one)| (name(topic), one.partition)).collect()
     }
 
     fn refuse(&self, code: ErrorCode, _: i16) -> FetchResponse {

@@ -20,20 +20,14 @@ use crate::state::{CONSUMER_OFFSETS, InternalTopic, State, TRANSACTION_STATE};
 const LIST_FROM: i16 = 4;
 
 impl Api for FindCoordinatorRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<FindCoordinatorResponse> {
-        let topic = match request.key_type {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<FindCoordinatorResponse> {
+        let topic = match self.key_type {
             GROUP => &CONSUMER_OFFSETS,
             TRANSACTION => &TRANSACTION_STATE,
-            _ => return Outcome::Answer(request.refuse(ErrorCode::INVALID_REQUEST, call.version)),
+            _ => return Outcome::Answer(self.refuse(ErrorCode::INVALID_REQUEST, call.version)),
         };
         call.state.create_internal(topic);
-        Outcome::Answer(answer(&request, call.version, |key| find(topic, key, call.state)))
+        Outcome::Answer(answer(&self, call.version, |key| find(topic, key, call.state)))
     }
 
     fn refuse(&self, code: ErrorCode, version: i16) -> FindCoordinatorResponse {

@@ -19,27 +19,21 @@ use crate::state::{TopicRef, check_name, topic_config};
 type Refused = (ErrorCode, String);
 
 impl Api for IncrementalAlterConfigsRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<IncrementalAlterConfigsResponse> {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<IncrementalAlterConfigsResponse> {
         let is_same = |one: &AlterConfigsResource, other: &AlterConfigsResource| {
             (one.resource_type, &one.resource_name) == (other.resource_type, &other.resource_name)
         };
         let mut responses: Vec<AlterConfigsResourceResponse> = Vec::new();
         let zookeeper = call.state.profile.quirks().zookeeper;
-        for (place, resource) in request.resources.iter().enumerate() {
+        for (place, resource) in self.resources.iter().enumerate() {
             // With ZooKeeper the last of several for a resource counts.
-            if zookeeper && request.resources[place + 1..].iter().any(|other| is_same(resource, other)) {
+            if zookeeper && self.resources[place + 1..].iter().any(|other| is_same(resource, other)) {
                 continue;
             }
-            let count = request.resources.iter().filter(|other| is_same(resource, other)).count();
+            let count = self.resources.iter().filter(|other| is_same(resource, other)).count();
             let outcome = match count > 1 && !zookeeper {
                 true => Err(invalid("Each resource must appear at most once.")),
-                false => alter(resource, request.validate_only, call),
+                false => alter(resource, self.validate_only, call),
             };
             let (error_code, error_message) = match outcome {
                 Ok(()) => (ErrorCode::NONE, None),

@@ -19,21 +19,15 @@ use crate::state::{Identity, TRANSACTION_STATE};
 const FENCED_FROM: i16 = 4;
 
 impl Api for InitProducerIdRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<InitProducerIdResponse> {
-        Outcome::Answer(match init(&request, call) {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<InitProducerIdResponse> {
+        Outcome::Answer(match init(&self, call) {
             Ok(Identity { producer_id, epoch: producer_epoch }) => {
                 InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() }
             }
             Err(ErrorCode::PRODUCER_FENCED) if call.version < FENCED_FROM => {
-                request.refuse(ErrorCode::INVALID_PRODUCER_EPOCH, call.version)
+                self.refuse(ErrorCode::INVALID_PRODUCER_EPOCH, call.version)
             }
-            Err(code) => request.refuse(code, call.version),
+            Err(code) => self.refuse(code, call.version),
         })
     }
 

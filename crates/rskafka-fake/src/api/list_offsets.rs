@@ -30,13 +30,7 @@ const UNAVAILABLE_FROM: i16 = 5;
 const READ_COMMITTED: i8 = 1;
 
 impl Api for ListOffsetsRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<ListOffsetsResponse> {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<ListOffsetsResponse> {
         let of_topic = |topic: &ListOffsetsTopic| {
             let name = TopicRef::Name(topic.name.clone());
             let mut partitions: Vec<ListOffsetsPartitionResponse> = Vec::new();
@@ -47,7 +41,7 @@ impl Api for ListOffsetsRequest {
                     continue;
                 }
                 let count = topic.partitions.iter().filter(|other| other.partition_index == index).count();
-                partitions.push(match look_up(call, &name, asked, request.isolation_level) {
+                partitions.push(match look_up(call, &name, asked, self.isolation_level) {
                     _ if count > 1 => failure(index, ErrorCode::INVALID_REQUEST),
                     Ok(found) => success(index, found, call.version),
                     Err(code) => failure(index, code),
@@ -55,16 +49,13 @@ impl Api for ListOffsetsRequest {
             }
             ListOffsetsTopicResponse { name: topic.name.clone(), partitions }
         };
-        let topics = request.topics.iter().map(of_topic).collect();
+        let topics = self.topics.iter().map(of_topic).collect();
         Outcome::Answer(ListOffsetsResponse { topics, ..Default::default() })
     }
 
     fn targets(&self, _: i16) -> Vec<(TopicRef, i32)> {
-        let of_topic = |topic: &ListOffsetsTopic| {
-            let name = TopicRef::Name(topic.name.clone());
-            topic.partitions.iter().map(|asked| (name.clone(), asked.partition_index)).collect::<Vec<_>>()
-        };
-        self.topics.iter().flat_map(of_topic).collect()
+        let each = self.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |one| (topic, one)));
+        each.map(|(topic, one)| (TopicRef::Name(topic.name.clone()), one.partition_index)).collect()
     }
 
     fn refuse(&self, code: ErrorCode, _: i16) -> ListOffsetsResponse {

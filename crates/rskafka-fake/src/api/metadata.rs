@@ -26,20 +26,14 @@ const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 pub(super) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 impl Api for MetadataRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<MetadataResponse> {
-        let asked = request.topics.as_deref().unwrap_or_default();
+    fn serve(self, call: &mut Call<'_>) -> Outcome<MetadataResponse> {
+        let asked = self.topics.as_deref().unwrap_or_default();
         if asked.iter().any(|topic| topic.name.is_none() && topic.topic_id.is_zero()) {
-            return Outcome::Answer(request.refuse(ErrorCode::UNKNOWN_SERVER_ERROR, call.version));
+            return Outcome::Answer(self.refuse(ErrorCode::UNKNOWN_SERVER_ERROR, call.version));
         }
         let old = call.state.old_metadata.take(call.broker);
         let view = View { state: &*call.state, old: old.as_deref() };
-        let mut topics: Vec<_> = match &request.topics {
+        let mut topics: Vec<_> = match &self.topics {
             None => view.topics(),
             Some(asked) => {
                 // One entry for a topic, however often the request has it.
@@ -48,11 +42,11 @@ impl Api for MetadataRequest {
                 asked.map(|(_, topic)| view.look_up(topic, call.version)).collect()
             }
         };
-        if request.include_topic_authorized_operations {
+        if self.include_topic_authorized_operations {
             topics.iter_mut().for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
         }
         let mut response = MetadataResponse { topics, ..view.of_cluster() };
-        if request.include_cluster_authorized_operations {
+        if self.include_cluster_authorized_operations {
             response.cluster_authorized_operations = CLUSTER_OPERATIONS;
         }
         Outcome::Answer(response)

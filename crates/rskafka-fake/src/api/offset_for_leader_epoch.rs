@@ -15,14 +15,8 @@ use super::{Call, Outcome};
 use crate::state::TopicRef;
 
 impl Api for OffsetForLeaderEpochRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<OffsetForLeaderEpochResponse> {
-        Outcome::Answer(answer(&request, |topic, asked| match find(call, topic, asked) {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<OffsetForLeaderEpochResponse> {
+        Outcome::Answer(answer(&self, |topic, asked| match find(call, topic, asked) {
             Ok(entry) => entry,
             Err(code) => failure(asked, code),
         }))

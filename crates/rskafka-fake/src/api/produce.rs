@@ -30,7 +30,7 @@ use rskafka_protocol::records::Compression;
 use rskafka_protocol::{ErrorCode, Uuid};
 use tokio::time::Instant;
 
-use super::exchange::Api;
+use super::exchange::{Api, Serve};
 use super::{Call, Outcome};
 use crate::profile::Quirks;
 use crate::state::{
@@ -98,9 +98,7 @@ impl<R: Into<Refusal>> From<R> for Refused {
 }
 
 impl Api for ProduceRequest {
-    type Checked = CheckedProduce;
-
-    fn check(self, version: i16) -> CheckedProduce {
+    fn check(self, version: i16) -> Serve<ProduceResponse> {
         let sizes = self.topic_data.iter().flat_map(|data| &data.partition_data);
         let bytes = sizes.map(|data| data.records.as_ref().map_or(0, bytes::Bytes::len)).sum();
         let mut topics: Vec<CheckedTopic> = Vec::new();
@@ -124,56 +122,19 @@ impl Api for ProduceRequest {
         }
         let timeout = Duration::from_millis(self.timeout_ms.try_into().unwrap_or(0));
         let is_transactional = self.transactional_id.is_some();
-        CheckedProduce { acks: self.acks, is_transactional, bytes, timeout, topics }
+        let checked = CheckedProduce { acks: self.acks, is_transactional, bytes, timeout, topics };
+        Box::new(|call| serve(checked, call))
     }
 
-    fn serve(checked: CheckedProduce, call: &mut Call<'_>) -> Outcome<ProduceResponse> {
-        let acks = checked.acks;
-        let client = (call.broker, call.client_id);
-        let quota = call.state.quotas.charge(Limited::Produce, client, checked.bytes, call.now.instant);
-        call.throttle = call.throttle.max(quota);
-        // A request without transactional id may have no batch of a transaction, of whatever partition.
-        let mut batches = checked.topics.iter().flat_map(|topic| &topic.partitions);
-        let is_transactional =
-            |batch: &Result<ReceivedBatch, _>| batch.as_ref().is_ok_and(ReceivedBatch::is_transactional);
-        let lacks_id = !checked.is_transactional && batches.any(|(_, batch)| is_transactional(batch));
-        let mut unsettled = Unsettled { response: ProduceResponse::default(), places: Vec::new() };
-        let response = &mut unsettled.response;
-        for CheckedTopic { topic, response: mut of_topic, partitions } in checked.topics {
-            for (index, batch) in partitions {
-                let batch = match lacks_id {
-                    true => Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()),
-                    false => batch,
-                };
-                of_topic.partition_responses.push(match append(call, acks, &topic, index, batch) {
-                    Ok(appended) => {
-                        let in_answer = (response.responses.len(), of_topic.partition_responses.len());
-                        unsettled.places.push((in_answer, appended.place));
-                        success(index, &appended)
-                    }
-                    Err(refused) => failure(index, refused),
-                });
-            }
-            response.responses.push(of_topic);
-        }
-        if acks == -1 {
-            return settle(unsettled, call, call.now.instant + checked.timeout);
-        } else if acks != 0 {
-            return answer(unsettled.response, call);
-        }
-        let mut entries = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-        match entries.all(|entry| entry.error_code.is_ok()) {
-            true => Outcome::NoAnswer,
-            false => Outcome::Close,
-        }
+    fn serve(self, call: &mut Call<'_>) -> Outcome<ProduceResponse> {
+        self.check(call.version)(call)
     }
 
     fn targets(&self, version: i16) -> Vec<(TopicRef, i32)> {
-        let of_topic = |data: &TopicProduceData| {
-            let topic = TopicRef::of(&data.name, data.topic_id, version, IDS_FROM);
-            data.partition_data.iter().map(|data| (topic.clone(), data.index)).collect::<Vec<_>>()
-        };
-        self.topic_data.iter().flat_map(of_topic).collect()
+        let each =
+            self.topic_data.iter().flat_map(|data| data.partition_data.iter().map(move |one| (data, one)));
+        let topic = |data: &TopicProduceData| TopicRef::of(&data.name, data.topic_id, version, IDS_FROM);
+        each.map(|(data, one)| (topic(data), one.index)).collect()
     }
 
     fn refuse(&self, code: ErrorCode, _: i16) -> ProduceResponse {
@@ -191,6 +152,47 @@ impl Api for ProduceRequest {
 
     fn is_answered(&self) -> bool {
         self.acks != 0
+    }
+}
+
+fn serve(checked: CheckedProduce, call: &mut Call<'_>) -> Outcome<ProduceResponse> {
+    let acks = checked.acks;
+    let client = (call.broker, call.client_id);
+    let quota = call.state.quotas.charge(Limited::Produce, client, checked.bytes, call.now.instant);
+    call.throttle = call.throttle.max(quota);
+    // A request without transactional id may have no batch of a transaction, of whatever partition.
+    let mut batches = checked.topics.iter().flat_map(|topic| &topic.partitions);
+    let is_transactional =
+        |batch: &Result<ReceivedBatch, _>| batch.as_ref().is_ok_and(ReceivedBatch::is_transactional);
+    let lacks_id = !checked.is_transactional && batches.any(|(_, batch)| is_transactional(batch));
+    let mut unsettled = Unsettled { response: ProduceResponse::default(), places: Vec::new() };
+    let response = &mut unsettled.response;
+    for CheckedTopic { topic, response: mut of_topic, partitions } in checked.topics {
+        for (index, batch) in partitions {
+            let batch = match lacks_id {
+                true => Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()),
+                false => batch,
+            };
+            of_topic.partition_responses.push(match append(call, acks, &topic, index, batch) {
+                Ok(appended) => {
+                    let in_answer = (response.responses.len(), of_topic.partition_responses.len());
+                    unsettled.places.push((in_answer, appended.place));
+                    success(index, &appended)
+                }
+                Err(refused) => failure(index, refused),
+            });
+        }
+        response.responses.push(of_topic);
+    }
+    if acks == -1 {
+        return settle(unsettled, call, call.now.instant + checked.timeout);
+    } else if acks != 0 {
+        return answer(unsettled.response, call);
+    }
+    let mut entries = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    match entries.all(|entry| entry.error_code.is_ok()) {
+        true => Outcome::NoAnswer,
+        false => Outcome::Close,
     }
 }
 

@@ -13,15 +13,9 @@ use super::exchange::Api;
 use super::{Call, Outcome};
 
 impl Api for SaslAuthenticateRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<SaslAuthenticateResponse> {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<SaslAuthenticateResponse> {
         let nonce = call.state.new_id().to_string();
-        match call.authentication.authenticate(&request.auth_bytes.0, &nonce, call.now) {
+        match call.authentication.authenticate(&self.auth_bytes.0, &nonce, call.now) {
             (response, None) => Outcome::Answer(response),
             (response, Some(delay)) => Outcome::LastAnswer { response, delay },
         }

@@ -12,14 +12,8 @@ use super::exchange::Api;
 use super::{Call, Outcome};
 
 impl Api for SaslHandshakeRequest {
-    type Checked = Self;
-
-    fn check(self, _: i16) -> Self {
-        self
-    }
-
-    fn serve(request: Self, call: &mut Call<'_>) -> Outcome<SaslHandshakeResponse> {
-        match call.authentication.handshake(&request.mechanism, call.now) {
+    fn serve(self, call: &mut Call<'_>) -> Outcome<SaslHandshakeResponse> {
+        match call.authentication.handshake(&self.mechanism, call.now) {
             (response, None) => Outcome::Answer(response),
             (response, Some(delay)) => Outcome::LastAnswer { response, delay },
         }

@@ -10,7 +10,7 @@ use rskafka_protocol::RequestHeader;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
 
-use crate::received::Arrival;
+use crate::received::ReceivedRequest;
 use crate::shared::Listed;
 
 /// Enough for a small request in one read; larger bodies go past it into their own memory.
@@ -60,12 +60,18 @@ where
             Err(error) => return End::Broken(io::Error::other(error)),
         };
         let sequence = shared.with(|state, now| {
-            state.received.arrived(Arrival {
+            state.received.arrived(|sequence| ReceivedRequest {
+                sequence,
                 broker: connected.broker,
                 connection: *id,
-                header: &header,
+                api_key: header.api_key,
+                api_version: header.api_version,
+                correlation_id: header.correlation_id,
+                client_id: header.client_id.clone(),
                 size: rskafka_protocol::frame::LENGTH_PREFIX + frame.len(),
-                at: now.instant,
+                arrived: now.instant,
+                taken: None,
+                answered: None,
             })
         });
         shared.arrivals.notify_waiters();

@@ -172,19 +172,15 @@ impl Injected {
 }
 
 impl ByteFaults {
-    fn new_injected(id: FaultId, fault: ByteFault, open: &[Reached]) -> Injected {
-        let open = open.iter().filter(|reached| reached.direction == fault.direction);
-        let from = open.map(|reached| (reached.connection, reached.bytes)).collect();
-        Injected { id, fault, struck: 0, met: BTreeSet::new(), from }
-    }
-
     pub(super) fn new(seed: u64) -> Self {
         Self { injected: Vec::new(), seed }
     }
 
     /// Adds a fault; `open` is how far the connections are that are open.
     pub(crate) fn inject(&mut self, id: FaultId, fault: ByteFault, open: &[Reached]) {
-        self.injected.push(Self::new_injected(id, fault, open));
+        let open = open.iter().filter(|reached| reached.direction == fault.direction);
+        let from = open.map(|reached| (reached.connection, reached.bytes)).collect();
+        self.injected.push(Injected { id, fault, struck: 0, met: BTreeSet::new(), from });
     }
 
     /// The next byte at which something may happen.

@@ -30,10 +30,10 @@ use crate::state::{State, TopicRef};
 #[derive(Debug, Clone)]
 #[must_use = "a fault does nothing until it is injected"]
 pub struct Fault {
-    pub(super) action: Action,
-    pub(super) applies: bool,
-    pub(super) delay: Duration,
-    pub(super) throttle: Duration,
+    pub(crate) action: Action,
+    pub(crate) applies: bool,
+    pub(crate) delay: Duration,
+    pub(crate) throttle: Duration,
     pub(super) api_key: Option<ApiKey>,
     pub(super) broker: Option<i32>,
     pub(super) topic: Option<String>,
@@ -226,36 +226,15 @@ impl Fault {
         self
     }
 
-    fn matches(&self, request: &Candidate<'_>) -> bool {
-        self.api_key.is_none_or(|api_key| api_key == request.api_key)
-            && self.broker.is_none_or(|broker| broker == request.broker)
-            && self.topic.as_ref().is_none_or(|topic| request.names(topic, self.partition))
+    /// Whether it is for a request of this API at this broker that names these topics and partitions.
+    fn matches(&self, api_key: ApiKey, broker: i32, targets: &[(Option<String>, i32)]) -> bool {
+        let is_named = |(name, index): &(Option<String>, i32)| {
+            *name == self.topic && self.partition.is_none_or(|partition| partition == *index)
+        };
+        self.api_key.is_none_or(|known| known == api_key)
+            && self.broker.is_none_or(|known| known == broker)
+            && (self.topic.is_none() || targets.iter().any(is_named))
     }
-}
-
-/// A request that may be struck.
-pub(crate) struct Candidate<'a> {
-    pub(crate) api_key: ApiKey,
-    pub(crate) broker: i32,
-    /// Names of topics, where they exist, and partitions.
-    pub(crate) targets: &'a [(Option<String>, i32)],
-}
-
-impl Candidate<'_> {
-    fn names(&self, topic: &str, partition: Option<i32>) -> bool {
-        self.targets.iter().any(|(name, index)| {
-            name.as_deref() == Some(topic) && partition.is_none_or(|partition| partition == *index)
-        })
-    }
-}
-
-/// What happens to one request.
-#[derive(Debug, Clone)]
-pub(crate) struct Strike {
-    pub(crate) action: Action,
-    pub(crate) applies: bool,
-    pub(crate) delay: Duration,
-    pub(crate) throttle: Duration,
 }
 
 /// The faults that are injected, oldest first.
@@ -291,9 +270,10 @@ impl RequestFaults {
         self.injected.iter().all(Injected::is_spent)
     }
 
-    fn strike(&mut self, request: &Candidate<'_>) -> Option<Strike> {
+    /// The fault that strikes a request, if one does. Topics that do not exist have no name.
+    fn strike(&mut self, api_key: ApiKey, broker: i32, targets: &[(Option<String>, i32)]) -> Option<Fault> {
         for injected in &mut self.injected {
-            if injected.is_spent() || !injected.fault.matches(request) {
+            if injected.is_spent() || !injected.fault.matches(api_key, broker, targets) {
                 continue;
             }
             if injected.fault.chance < 1.0 && self.random.next_f64() >= injected.fault.chance {
@@ -304,9 +284,7 @@ impl RequestFaults {
                 continue;
             }
             injected.struck += 1;
-            let Fault { action, applies, delay, throttle, .. } = &injected.fault;
-            let (applies, delay, throttle) = (*applies, *delay, *throttle);
-            return Some(Strike { action: action.clone(), applies, delay, throttle });
+            return Some(injected.fault.clone());
         }
         None
     }
@@ -319,7 +297,7 @@ impl State {
         api_key: ApiKey,
         broker: i32,
         targets: impl FnOnce() -> Vec<(TopicRef, i32)>,
-    ) -> Option<Strike> {
+    ) -> Option<Fault> {
         if self.faults.requests.is_idle() {
             return None;
         }
@@ -328,20 +306,19 @@ impl State {
             TopicRef::Id(id) => self.topic_by_id(id).map(|topic| topic.name.clone()),
         };
         let targets: Vec<_> = targets().into_iter().map(|(topic, index)| (name_of(topic), index)).collect();
-        self.faults.requests.strike(&Candidate { api_key, broker, targets: &targets })
+        self.faults.requests.strike(api_key, broker, &targets)
     }
 }
 
-/// What goes out instead of an answer, and whether the connection goes on.
-pub(crate) struct Tampered {
-    pub(crate) bytes: Bytes,
-    pub(crate) closes: bool,
-}
-
 impl Tamper {
-    pub(crate) fn apply(self, frame: &Frame) -> Tampered {
+    /// Whether the connection ends after the answer.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self, Self::CutAt { .. })
+    }
+
+    /// What goes out instead of an answer.
+    pub(crate) fn apply(self, frame: &Frame) -> Bytes {
         let mut bytes = BytesMut::from(&frame.to_bytes()[..]);
-        let mut closes = false;
         match self {
             Self::Flip { position, mask } => {
                 let last = bytes.len().saturating_sub(1);
@@ -357,18 +334,15 @@ impl Tamper {
                 bytes.put(extra);
                 set_length(&mut bytes);
             }
-            Self::CutAt { position } => {
-                bytes.truncate(position);
-                closes = true;
-            }
+            Self::CutAt { position } => bytes.truncate(position),
             Self::CorrelationId { by } => {
                 if let Some(id) = ResponseHeader::peek_correlation_id(&bytes[PREFIX..]) {
                     bytes[PREFIX..PREFIX + 4].copy_from_slice(&id.wrapping_add(by).to_be_bytes());
                 }
             }
-            Self::Raw { bytes: raw } => return Tampered { bytes: raw, closes },
+            Self::Raw { bytes: raw } => return raw,
         }
-        Tampered { bytes: bytes.freeze(), closes }
+        bytes.freeze()
     }
 }
 

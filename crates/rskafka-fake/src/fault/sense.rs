@@ -41,8 +41,8 @@ impl Fault {
             return Err("a fault that strikes 0 times".to_owned());
         } else if !(self.chance > 0.0 && self.chance <= 1.0) {
             return Err(format!("a fault with a chance of {}", self.chance));
-        } else if self.partition.is_some_and(|index| index < 0) {
-            return Err(format!("a fault of partition {:?}", self.partition));
+        } else if let Some(index) = self.partition.filter(|index| *index < 0) {
+            return Err(format!("a fault of partition {index}"));
         }
         let Some(api_key) = self.api_key else {
             return Ok(());

@@ -290,8 +290,7 @@ mod tests {
     }
 
     fn stored(records: Bytes, log_append_time: Option<i64>) -> Stored {
-        let settings =
-            TopicSettings::parse(&BTreeMap::new(), &Default::default(), Profile::Kafka4_4).unwrap();
+        let settings = TopicSettings::of(&BTreeMap::new(), &Default::default(), Profile::Kafka4_4);
         let received = Received::parse(Some(records), 9).unwrap();
         received.check_topic(&settings, Profile::Kafka4_4.quirks(), 1000).unwrap().store(
             70,

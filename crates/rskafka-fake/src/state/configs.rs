@@ -242,16 +242,12 @@ pub(crate) struct TopicSettings {
 }
 
 impl TopicSettings {
-    /// The settings that follow from a topic's own configs and the defaults.
+    /// Whether a topic may have these configs.
     ///
     /// # Errors
     ///
-    /// Says in words which config is not known or has a value that cannot be.
-    pub(crate) fn parse(
-        configs: &BTreeMap<String, String>,
-        of_brokers: &BrokerConfigs,
-        profile: Profile,
-    ) -> Result<Self, String> {
+    /// Names the config that is unknown or has an invalid value.
+    pub(crate) fn check(configs: &BTreeMap<String, String>, profile: Profile) -> Result<(), String> {
         for (name, value) in configs {
             let Some((config, _)) = topic_config(profile, name) else {
                 if profile.quirks().refuses_unknown_configs {
@@ -261,10 +257,19 @@ impl TopicSettings {
             };
             config.form.check(name, value, profile)?;
         }
+        Ok(())
+    }
+
+    /// The settings that follow from a topic's own configs, which were checked, those of the brokers, and the defaults.
+    pub(crate) fn of(
+        configs: &BTreeMap<String, String>,
+        of_brokers: &BrokerConfigs,
+        profile: Profile,
+    ) -> Self {
         let values = Values { own: configs, of_brokers, profile };
         // Until 3.9 one bound was for both sides.
         let difference = values.bound("message.timestamp.difference.max.ms");
-        Ok(Self {
+        Self {
             max_message_bytes: values.number("max.message.bytes").try_into().unwrap_or(usize::MAX),
             log_append_time: values.text("message.timestamp.type") == "LogAppendTime",
             timestamp_before_max_ms: difference.min(values.bound("message.timestamp.before.max.ms")),
@@ -275,7 +280,7 @@ impl TopicSettings {
             unclean_election: values.text("unclean.leader.election.enable") == "true",
             deletes: values.text("cleanup.policy").contains("delete"),
             compacted: values.text("cleanup.policy").contains("compact"),
-        })
+        }
     }
 }
 
@@ -324,7 +329,8 @@ mod tests {
     fn configs_that_kafka_would_refuse_are_refused() {
         let parse = |name: &str, value: &str| {
             let configs = BTreeMap::from([(name.to_owned(), value.to_owned())]);
-            TopicSettings::parse(&configs, &BrokerConfigs::default(), Profile::Kafka4_4)
+            TopicSettings::check(&configs, Profile::Kafka4_4)?;
+            Ok::<_, String>(TopicSettings::of(&configs, &BrokerConfigs::default(), Profile::Kafka4_4))
         };
         assert!(parse("retention.msec", "1").unwrap_err().contains("retention.msec"));
         assert!(parse("min.insync.replicas", "0").is_err());

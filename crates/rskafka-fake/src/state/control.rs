@@ -2,14 +2,16 @@
 //!
 //! Invariant: a command that cannot be is a typed error and changes nothing.
 
+use std::fmt;
+
 use rskafka_protocol::{ErrorCode, Uuid};
-use snafu::Snafu;
+use snafu::{OptionExt, Snafu};
 
 use super::topic::TopicRequest;
 use super::{NewTopic, Partition, Replica, State, Topic};
 
 /// A command to the cluster that cannot be carried out.
-#[derive(Debug, Snafu)]
+#[derive(Snafu)]
 #[non_exhaustive]
 pub enum ControlError {
     /// There is no such partition.
@@ -125,6 +127,16 @@ pub enum ControlError {
     },
 }
 
+impl fmt::Debug for ControlError {
+    /// The message with its cause: what `unwrap` shows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::error::Error::source(self) {
+            Some(source) => write!(f, "{self}: {source}"),
+            None => write!(f, "{self}"),
+        }
+    }
+}
+
 impl State {
     pub(crate) fn create_topic(&mut self, request: TopicRequest) -> Result<Uuid, ControlError> {
         let topic = request.name.clone();
@@ -134,14 +146,13 @@ impl State {
     }
 
     pub(crate) fn delete_topic(&mut self, name: &str) -> Result<(), ControlError> {
-        let removed = self.remove_topic(name).map(drop);
-        removed.ok_or_else(|| ControlError::UnknownTopic { topic: name.to_owned() })
+        self.remove_topic(name).map(drop).context(UnknownTopicSnafu { topic: name })
     }
 
     pub(crate) fn partition(&self, topic: &str, partition: i32) -> Result<&Partition, ControlError> {
         let found =
             self.topic(topic).and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
-        found.ok_or_else(|| ControlError::UnknownPartition { topic: topic.to_owned(), partition })
+        found.context(UnknownPartitionSnafu { topic, partition })
     }
 
     /// Changes a partition and wakes what waits for it.
@@ -151,10 +162,10 @@ impl State {
         partition: i32,
         change: impl FnOnce(&mut Partition) -> Result<T, ControlError>,
     ) -> Result<T, ControlError> {
-        self.partition(topic, partition)?;
-        let unknown = || ControlError::UnknownPartition { topic: topic.to_owned(), partition };
-        let found: &mut Topic = self.topics.get_mut(topic).ok_or_else(unknown)?;
-        let changed = change(&mut found.partitions[partition as usize])?;
+        let unknown = UnknownPartitionSnafu { topic, partition };
+        let found = self.topics.get_mut(topic).context(unknown)?;
+        let index = usize::try_from(partition).ok();
+        let changed = change(index.and_then(|index| found.partitions.get_mut(index)).context(unknown)?)?;
         self.waiting.wake(found.id, partition);
         Ok(changed)
     }
@@ -168,8 +179,8 @@ impl State {
         change: impl FnOnce(&mut Replica) -> Result<T, ControlError>,
     ) -> Result<T, ControlError> {
         self.change(topic, partition, |found| {
-            let not_replica = ControlError::NotReplica { broker, topic: topic.to_owned(), partition };
-            let changed = change(found.replica_mut(broker).ok_or(not_replica)?)?;
+            let replica = found.replica_mut(broker).context(NotReplicaSnafu { broker, topic, partition })?;
+            let changed = change(replica)?;
             found.replicate();
             Ok(changed)
         })
@@ -193,14 +204,11 @@ impl State {
     ) -> Result<i32, ControlError> {
         self.check_alive(broker)?;
         self.change(topic, partition, |found| {
-            let topic = topic.to_owned();
-            if found.replica(broker).is_none() {
-                return Err(ControlError::NotReplica { broker, topic, partition });
-            }
+            found.replica(broker).context(NotReplicaSnafu { broker, topic, partition })?;
             match (unclean, found.isr.contains(&broker)) {
                 (true, _) => found.elect_unclean(broker),
                 (false, true) => found.elect(Some(broker)),
-                (false, false) => return Err(ControlError::NotInSync { broker, topic, partition }),
+                (false, false) => return NotInSyncSnafu { broker, topic, partition }.fail(),
             }
             Ok(found.leader_epoch)
         })
@@ -228,13 +236,9 @@ impl State {
         broker: i32,
     ) -> Result<(), ControlError> {
         self.change(topic, partition, |found| {
-            let name = topic.to_owned();
-            match found.replica(broker) {
-                None => return Err(ControlError::NotReplica { broker, topic: name, partition }),
-                Some(replica) if found.leader == Some(broker) || (replica.alive && !replica.held) => {
-                    return Err(ControlError::Follows { broker, topic: name, partition });
-                }
-                Some(_) => {}
+            let replica = found.replica(broker).context(NotReplicaSnafu { broker, topic, partition })?;
+            if found.leader == Some(broker) || (replica.alive && !replica.held) {
+                return FollowsSnafu { broker, topic, partition }.fail();
             }
             if found.isr.len() > 1 {
                 found.isr.retain(|&id| id != broker);
@@ -268,8 +272,7 @@ impl State {
     /// Gives the leader epoch from then on.
     pub(crate) fn truncate(&mut self, topic: &str, partition: i32, offset: i64) -> Result<i32, ControlError> {
         self.change(topic, partition, |found| {
-            let no_leader = ControlError::NoLeader { topic: topic.to_owned(), partition };
-            let leader = found.leading_mut().ok_or(no_leader)?;
+            let leader = found.leading_mut().context(NoLeaderSnafu { topic, partition })?;
             let (start, end) = (leader.log.start_offset(), leader.log.end_offset());
             if !(start..=end).contains(&offset) {
                 return Err(ControlError::OffsetOutOfRange { offset, start, end });
@@ -295,8 +298,7 @@ impl State {
         before_offset: i64,
     ) -> Result<(), ControlError> {
         self.change(topic, partition, |found| {
-            let no_leader = ControlError::NoLeader { topic: topic.to_owned(), partition };
-            let leader = found.leading_mut().ok_or(no_leader)?;
+            let leader = found.leading_mut().context(NoLeaderSnafu { topic, partition })?;
             let (start, end) = (leader.log.start_offset(), leader.high_watermark);
             if !(0..=end).contains(&before_offset) {
                 return Err(ControlError::OffsetOutOfRange { offset: before_offset, start, end });
@@ -310,9 +312,8 @@ impl State {
     /// Deletes a topic and creates it again, with as many partitions at the same brokers and the same
     /// configs. Gives its new id.
     pub(crate) fn recreate_topic(&mut self, name: &str) -> Result<Uuid, ControlError> {
-        let unknown = || ControlError::UnknownTopic { topic: name.to_owned() };
-        let Topic { name, partitions, configs, settings, .. } =
-            self.remove_topic(name).ok_or_else(unknown)?;
+        let removed = self.remove_topic(name).context(UnknownTopicSnafu { topic: name })?;
+        let Topic { name, partitions, configs, settings, .. } = removed;
         let assignments = partitions.iter().map(|partition| partition.brokers().collect()).collect();
         Ok(self.insert_topic(NewTopic { name, assignments, configs, settings }))
     }

@@ -89,16 +89,20 @@ impl NewTopic {
         if !quirks.zookeeper {
             name_is_valid.clone()?;
         }
-        let settings = state.settings(&configs).map_err(|why| (ErrorCode::INVALID_CONFIG, why));
+        let configs_are_valid = TopicSettings::check(&configs, state.profile);
+        let configs_are_valid = configs_are_valid.map_err(|why| (ErrorCode::INVALID_CONFIG, why));
         // With ZooKeeper name and configs are looked at last (Kafka class `AdminZkClient`).
-        let settings = if quirks.zookeeper { settings } else { Ok(settings?) };
+        if !quirks.zookeeper {
+            configs_are_valid.clone()?;
+        }
         let assignments = if assignments.is_empty() {
             place(num_partitions, replication_factor, state)?
         } else {
             check_assignments(num_partitions, replication_factor, assignments, state)?
         };
         name_is_valid?;
-        Ok(Self { name, assignments, configs, settings: settings? })
+        configs_are_valid?;
+        Ok(Self { settings: state.settings(&configs), name, assignments, configs })
     }
 }
 

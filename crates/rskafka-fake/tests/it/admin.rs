@@ -337,6 +337,30 @@ async fn running_brokers_take_configs_and_give_them_back_and_topics_follow() {
 }
 
 #[tokio::test]
+async fn a_refused_change_of_broker_configs_changes_neither_brokers_nor_topics() {
+    needs!(IncrementalAlterConfigsRequest, 1, "there is no IncrementalAlterConfigs");
+    let cluster = cluster(1).await;
+    cluster.create_topic("t", 1, 1).unwrap();
+    let topic = topic(&cluster, "t");
+    let mut client = RawClient::pipe(&cluster, 1).await;
+    let mut request = change("", "message.max.bytes", SET, Some("100"));
+    request.resources[0].configs.push(AlterableConfig {
+        name: "log.cleaner.threads".to_owned(),
+        config_operation: SET,
+        value: Some("x".to_owned()),
+    });
+    let refused = only(client.call(1, &request).await.responses);
+    assert_eq!(refused.error_code, ErrorCode::INVALID_REQUEST, "{refused:?}");
+    request.resources[0].configs.pop();
+    request.validate_only = true;
+    let checked = only(client.call(1, &request).await.responses);
+    assert_eq!(checked.error_code, ErrorCode::NONE, "{checked:?}");
+    let described = only(only(client.call(4, &describe(4, "1", "message.max.bytes")).await.results).configs);
+    assert_eq!(described.value.as_deref(), Some("1048588"));
+    assert_eq!(produce(&mut client, &topic, 0, batch([vec![0; 200]])).await.error_code, ErrorCode::NONE);
+}
+
+#[tokio::test]
 async fn with_eligible_leader_replicas_min_insync_replicas_is_set_for_all_brokers_and_stays_so() {
     needs!(IncrementalAlterConfigsRequest, 1, "there is no IncrementalAlterConfigs");
     let cluster = fake().in_memory().config("min.insync.replicas", "2").start().await.unwrap();

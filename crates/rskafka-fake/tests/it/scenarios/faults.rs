@@ -57,6 +57,16 @@ async fn a_fault_that_makes_no_sense_is_refused_and_the_error_says_why() {
 }
 
 #[tokio::test]
+async fn a_command_that_fails_reads_as_a_sentence_however_it_is_printed() {
+    let cluster = crate::support::fake().in_memory().start().await.unwrap();
+    let error = cluster.move_leader("wal", 3, 1).unwrap_err();
+    assert_eq!(format!("{error:?}"), "no partition 3 of topic wal");
+    assert_eq!(error.to_string(), format!("{error:?}"));
+    let error = cluster.try_inject(Fault::close().partition("wal", -1)).unwrap_err();
+    assert_eq!(error.to_string(), "it makes no sense: a fault of partition -1");
+}
+
+#[tokio::test]
 async fn commands_on_the_network_and_on_metadata_that_cannot_be_are_errors() {
     let cluster = crate::support::fake().brokers(2).in_memory().start().await.unwrap();
     let unknown = |result: Result<(), ControlError>| {
