@@ -31,7 +31,7 @@ impl Client {
     /// entries are passed over. One that answers is enough: it names all others.
     ///
     /// ```
-    /// # use rskafka_client::api::Client;
+    /// # use rskafka_client::Client;
     /// let builder = Client::builder(["kafka-1:9092", "kafka-2:9092"]);
     /// let builder = Client::builder(vec!["kafka-1:9092".to_owned()]);
     /// let builder = Client::builder(["kafka-1:9092,kafka-2:9092"]);
@@ -47,8 +47,8 @@ impl Client {
     /// A client of one partition. Options chain before `.await`:
     ///
     /// ```no_run
-    /// # async fn example(client: rskafka_client::api::Client) -> rskafka_client::errors::Result<()> {
-    /// # use rskafka_client::api::Acks;
+    /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
+    /// # use rskafka_client::Acks;
     /// let wal = client.partition_client("wal", 0).acks(Acks::All).await?;
     /// # Ok(())
     /// # }
@@ -60,7 +60,7 @@ impl Client {
     /// Creates a topic. Options chain before `.await`:
     ///
     /// ```no_run
-    /// # async fn example(client: rskafka_client::api::Client) -> rskafka_client::errors::Result<()> {
+    /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
     /// client.create_topic("wal", 8, 3).for_log().if_missing().await?;
     /// client.create_topic("other", 1, 3).config("retention.ms", "3600000").await?;
     /// # Ok(())
@@ -87,7 +87,7 @@ impl Client {
     /// or deleted and have no leaders yet. Cancel safe.
     pub async fn list_topics(&self) -> Result<Vec<Topic>> {
         self.core.check_open()?;
-        let topics = self.core.cluster().topics(self.core.api_deadline()).await;
+        let topics = self.core.cluster.topics(self.core.api_deadline()).await;
         topics.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))
     }
 
@@ -96,7 +96,7 @@ impl Client {
     /// With the feature `metrics` the same numbers go to the recorder of the `metrics` crate, if one is
     /// installed before the client is built.
     pub fn stats(&self) -> Stats {
-        Stats::of(self.core.cluster())
+        Stats::of(&self.core.cluster)
     }
 
     /// Ends the client: takes no more calls, waits until all appends that were made are written or have failed, at

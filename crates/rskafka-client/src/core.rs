@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Case, Error, ErrorKind, Result};
+use crate::time::to_i32_millis;
 
 /// The bounds that hold for each call.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +31,11 @@ impl Default for Limits {
     }
 }
 
-/// One client, whatever handles there are to it.
+/// One client, shared by all handles to it.
 #[derive(Debug)]
 pub(crate) struct Core {
-    cluster: Cluster,
-    limits: Limits,
+    pub(crate) cluster: Cluster,
+    pub(crate) limits: Limits,
     tasks: TaskTracker,
     is_closed: AtomicBool,
 }
@@ -44,16 +45,14 @@ impl Core {
         Self { cluster, limits, tasks: TaskTracker::new(), is_closed: AtomicBool::new(false) }
     }
 
-    pub(crate) fn cluster(&self) -> &Cluster {
-        &self.cluster
-    }
-
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
-    }
-
     pub(crate) fn api_deadline(&self) -> Deadline {
         Deadline::after(self.cluster.env().now(), self.limits.api_timeout)
+    }
+
+    /// How long a broker may take for a request, in milliseconds: until the deadline, at most for one attempt.
+    pub(crate) fn broker_timeout_ms(&self, deadline: Deadline) -> i32 {
+        let left = deadline.remaining(self.cluster.env().now());
+        to_i32_millis(left.min(self.cluster.config().connection.request_timeout))
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -77,7 +76,7 @@ impl Core {
     pub(crate) async fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.tasks.close();
-        // No task outlives its batches' delivery timeout; the pause after it is for the last answer.
+        // Each append ends by its delivery timeout; the second is for its last answer.
         let longest = self.limits.delivery_timeout.saturating_add(Duration::from_secs(1));
         let _ = tokio::time::timeout(longest, self.tasks.wait()).await;
         self.cluster.close().await;

@@ -70,7 +70,7 @@ async fn check_topic(partition: &Partition, deadline: Deadline) -> Result<()> {
     if partition.topic_id.is_zero() {
         return Ok(());
     }
-    let topic = partition.core.cluster().topic(&partition.topic, deadline).await;
+    let topic = partition.core.cluster.topic(&partition.topic, deadline).await;
     match topic.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))? {
         Ok(topic) if topic.id == partition.topic_id => Ok(()),
         Ok(_) => Err(Error::new(Case::TopicRecreated, ErrorKind::TopicRecreated)),
@@ -102,6 +102,6 @@ pub(crate) async fn list(
             None => Verdict::missing(),
         }
     };
-    let found = core.cluster().send(Call { target, via: Via::Control, deadline }, build, judge).await;
+    let found = core.cluster.send(Call { target, via: Via::Control, deadline }, build, judge).await;
     found.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))
 }

@@ -44,7 +44,7 @@ impl PartitionClient {
     /// [`Error::outcome`] tells whether the records may be in the log. [`ErrorKind`] `InvalidArgument`
     /// without records, or for more than fit into one batch.
     ///
-    /// [`ErrorKind`]: crate::errors::ErrorKind
+    /// [`ErrorKind`]: crate::error::ErrorKind
     pub fn produce<K: Payload, V: Payload, H: RecordHeaders>(
         &self,
         records: impl IntoIterator<Item = Record<K, V, H>>,
@@ -58,8 +58,8 @@ impl PartitionClient {
     /// a transaction's marker, moves [`Fetched::next_offset`] on, also at the log's end.
     ///
     /// ```no_run
-    /// # async fn example(log: rskafka_client::api::PartitionClient) -> rskafka_client::errors::Result<()> {
-    /// # use rskafka_client::api::OffsetAt;
+    /// # async fn example(log: rskafka_client::PartitionClient) -> rskafka_client::error::Result<()> {
+    /// # use rskafka_client::OffsetAt;
     /// let end = log.get_offset(OffsetAt::Latest).await?.offset;
     /// let mut next = log.get_offset(OffsetAt::Earliest).await?.offset;
     /// while next < end {
@@ -75,7 +75,7 @@ impl PartitionClient {
     ///
     /// Records of aborted transactions, and of those that are not decided yet, are given like all others.
     ///
-    /// [`Fetched::next_offset`]: crate::api::Fetched::next_offset
+    /// [`Fetched::next_offset`]: crate::Fetched::next_offset
     pub fn fetch(&self, offset: i64) -> Fetch {
         Fetch::new(self.line.partition.clone(), offset)
     }
@@ -96,8 +96,8 @@ impl PartitionClient {
     ///
     /// [`ErrorKind::OffsetOutOfRange`] with the log's bounds, [`ErrorKind::CorruptBatch`] and others.
     ///
-    /// [`ErrorKind::OffsetOutOfRange`]: crate::errors::ErrorKind::OffsetOutOfRange
-    /// [`ErrorKind::CorruptBatch`]: crate::errors::ErrorKind::CorruptBatch
+    /// [`ErrorKind::OffsetOutOfRange`]: crate::error::ErrorKind::OffsetOutOfRange
+    /// [`ErrorKind::CorruptBatch`]: crate::error::ErrorKind::CorruptBatch
     pub async fn fetch_records(
         &self,
         offset: i64,
@@ -126,8 +126,8 @@ impl PartitionClient {
 ///
 /// [`ErrorKind::UnknownTopicOrPartition`], [`ErrorKind::NoLeader`], and what keeps a broker from being asked.
 ///
-/// [`ErrorKind::UnknownTopicOrPartition`]: crate::errors::ErrorKind::UnknownTopicOrPartition
-/// [`ErrorKind::NoLeader`]: crate::errors::ErrorKind::NoLeader
+/// [`ErrorKind::UnknownTopicOrPartition`]: crate::error::ErrorKind::UnknownTopicOrPartition
+/// [`ErrorKind::NoLeader`]: crate::error::ErrorKind::NoLeader
 #[derive(Debug)]
 #[must_use = "there is no partition client until this is awaited"]
 pub struct PartitionClientBuilder {
@@ -155,9 +155,9 @@ impl PartitionClientBuilder {
             return Err(Error::invalid("the partition's index is negative").with_partition(&topic, index));
         }
         // What is known may be of a topic that another client has deleted, and perhaps created again.
-        core.cluster().mark_stale(&topic);
+        core.cluster.mark_stale(&topic);
         let target = LeaderOf { topic: &topic, partition: index, topic_id: Uuid::ZERO };
-        let leader = core.cluster().find(target, core.api_deadline()).await;
+        let leader = core.cluster.find(target, core.api_deadline()).await;
         let leader = leader.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
         let topic_id = leader.topic_id;
         let partition = Partition { core, topic, topic_id, index, fetch_lane: Lane::new() };

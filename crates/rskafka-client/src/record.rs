@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 /// answer.
 ///
 /// ```
-/// # use rskafka_client::records::Record;
+/// # use rskafka_client::record::Record;
 /// # use time::OffsetDateTime;
 /// let record = Record::new("key", "value", OffsetDateTime::now_utc());
 /// let record = record.with_headers(vec![("trace", "17")]);

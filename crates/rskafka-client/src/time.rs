@@ -1,6 +1,9 @@
 //! Timestamps: `OffsetDateTime` here, milliseconds since the epoch in Kafka.
 //!
-//! A timestamp outside the other's range becomes the nearest within, so that no timestamp in a log prevents reading it.
+//! A timestamp that the other form cannot hold becomes the nearest one that it can, so that a record with any timestamp
+//! can be read.
+
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -18,7 +21,12 @@ pub(crate) fn from_millis(millis: i64) -> OffsetDateTime {
     })
 }
 
-/// -1 stands for "none" in answers.
+/// A duration in milliseconds, as requests have it.
+pub(crate) fn to_i32_millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// A timestamp in an answer, where -1 means none.
 pub(crate) fn from_millis_if_any(millis: i64) -> Option<OffsetDateTime> {
     (millis >= 0).then(|| from_millis(millis))
 }

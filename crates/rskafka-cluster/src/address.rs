@@ -1,7 +1,6 @@
-//! What is kept for one broker's address: the lanes that all users share, who may connect to it, and what
-//! earlier connections have done and learned.
+//! What is kept for one broker's address.
 //!
-//! Invariant: there is one for each address in use, and none for long of an address that no broker has.
+//! There is one for each address in use; it is dropped when no broker has that address any more.
 
 use std::sync::Arc;
 
@@ -12,26 +11,32 @@ use crate::gate::Gate;
 
 #[derive(Debug)]
 pub(crate) struct BrokerAddress {
-    pub(crate) endpoint: Endpoint,
     /// The lane of metadata and admin calls.
     pub(crate) control: Lane,
     /// The lane of appends by partition clients that share one.
     pub(crate) produce: Lane,
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) memory: Arc<AddressMemory>,
+    pub(crate) site: Arc<Site>,
+}
+
+/// What outlives the connections to an address, and keeps none of them open.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) gate: Gate,
+    pub(crate) memory: AddressMemory,
 }
 
 impl BrokerAddress {
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
-        Self::with(endpoint, Arc::default(), Arc::new(AddressMemory::new(endpoint)))
+        let memory = AddressMemory::new(endpoint);
+        Self::without_connections(&Arc::new(Site {
+            endpoint: endpoint.clone(),
+            gate: Gate::default(),
+            memory,
+        }))
     }
 
-    /// The same address with new lanes: of what was kept, its connections are gone.
-    pub(crate) fn without_connections(&self) -> Self {
-        Self::with(&self.endpoint, self.gate.clone(), self.memory.clone())
-    }
-
-    fn with(endpoint: &Endpoint, gate: Arc<Gate>, memory: Arc<AddressMemory>) -> Self {
-        Self { endpoint: endpoint.clone(), control: Lane::new(), produce: Lane::new(), gate, memory }
+    pub(crate) fn without_connections(site: &Arc<Site>) -> Self {
+        Self { control: Lane::new(), produce: Lane::new(), site: site.clone() }
     }
 }

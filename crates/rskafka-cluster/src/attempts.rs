@@ -6,13 +6,13 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
 
-use crate::{Backoff, Broker, Class, Cluster, Error, Failure, Location, Retry};
+use crate::{Broker, Class, Cluster, Error, Failure, Location, Retry};
 
 /// The attempts of one call so far.
 #[derive(Debug)]
 pub struct Attempts {
-    api: ApiKey,
-    location: Location,
+    pub(crate) api: ApiKey,
+    pub(crate) location: Location,
     /// When the whole call ends.
     pub(crate) deadline: Deadline,
     pub(crate) retry: Retry,
@@ -21,16 +21,10 @@ pub struct Attempts {
     /// Whether one that failed may have been applied.
     pub(crate) may_be_applied: bool,
     /// What the last one failed with.
-    last: Option<Failure>,
+    pub(crate) last: Option<Failure>,
 }
 
 impl Attempts {
-    /// No attempt was made yet; `deadline` is that of the whole call.
-    pub(crate) fn new(api: ApiKey, location: Location, backoff: Backoff, deadline: Deadline) -> Self {
-        let retry = Retry::new(backoff);
-        Self { api, location, deadline, retry, count: 0, may_be_applied: false, last: None }
-    }
-
     /// The span of the whole call.
     pub fn span(&self) -> Span {
         let Location { topic, partition, .. } = &self.location;
@@ -47,7 +41,7 @@ impl Attempts {
     /// The error of a call for which no broker was found. It names the broker that was asked for metadata.
     pub(crate) fn unroutable(&mut self, failure: Failure, cluster: &Cluster) -> Error {
         let out_of_time = failure.is_transient() || failure.is_timeout();
-        // What an attempt failed with says more than that no other could be made.
+        // The failure of the last attempt says more than that there could be no other.
         let failure = self.last.take().filter(|_| out_of_time).unwrap_or(failure);
         if self.location.endpoint.is_none() {
             self.location = cluster.asked(std::mem::take(&mut self.location));
@@ -55,7 +49,7 @@ impl Attempts {
         self.error(out_of_time, failure)
     }
 
-    /// Takes in that the attempt has failed. Returns when the next one begins, or the error of the call.
+    /// Takes in that an attempt has failed. Returns when the next one begins, or the error of the call.
     pub(crate) fn failed(
         &mut self,
         failure: Failure,

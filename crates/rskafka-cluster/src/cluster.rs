@@ -4,10 +4,10 @@
 //! result before they ask.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rskafka_protocol::ErrorCode;
-use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env, WithCauses};
+use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use tokio::task::JoinHandle;
@@ -15,41 +15,28 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::address::BrokerAddress;
+use crate::address::{BrokerAddress, Site};
 use crate::metadata::Metadata;
-use crate::warnings::Warnings;
-use crate::{ClusterConfig, Error, Failure, Location, Topic, refresh};
+use crate::{ClusterConfig, Error, Failure, Location, Topic, lock, refresh};
 
 /// A cluster of brokers. Clones are the same cluster.
 #[derive(Debug, Clone)]
 pub struct Cluster {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     env: Env,
     config: Arc<ClusterConfig>,
     metadata: Mutex<Metadata>,
     /// What is kept for each address in use.
     addresses: Mutex<BTreeMap<Endpoint, Arc<BrokerAddress>>>,
-    warnings: Mutex<Warnings>,
     /// A task for each connection that is open or being opened.
     connections: TaskTracker,
     closed: CancellationToken,
     refreshing: AsyncMutex<()>,
     runtime: Handle,
-}
-
-/// A cluster that is not kept by this.
-#[derive(Debug, Clone)]
-pub(crate) struct WeakCluster(Weak<Inner>);
-
-impl WeakCluster {
-    /// The cluster, unless its last handle was dropped.
-    pub(crate) fn upgrade(&self) -> Option<Cluster> {
-        self.0.upgrade().map(|inner| Cluster { inner })
-    }
 }
 
 impl Cluster {
@@ -62,7 +49,6 @@ impl Cluster {
             config: Arc::new(config),
             metadata: Mutex::default(),
             addresses: Mutex::default(),
-            warnings: Mutex::default(),
             connections: TaskTracker::new(),
             closed: CancellationToken::new(),
             refreshing: AsyncMutex::default(),
@@ -79,7 +65,7 @@ impl Cluster {
     }
 
     /// What the cluster was built from.
-    pub fn config(&self) -> &ClusterConfig {
+    pub fn config(&self) -> &Arc<ClusterConfig> {
         &self.inner.config
     }
 
@@ -125,16 +111,11 @@ impl Cluster {
     }
 
     /// Runs a task that stands for a connection which is open or being opened: `close` waits for it.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
         self.inner.connections.spawn_on(task, &self.inner.runtime)
-    }
-
-    pub(crate) fn downgrade(&self) -> WeakCluster {
-        WeakCluster(Arc::downgrade(&self.inner))
-    }
-
-    pub(crate) fn shared_config(&self) -> Arc<ClusterConfig> {
-        self.inner.config.clone()
     }
 
     /// Makes the next look at a topic's leaders ask a broker.
@@ -158,11 +139,11 @@ impl Cluster {
     }
 
     pub(crate) fn metadata(&self) -> MutexGuard<'_, Metadata> {
-        self.inner.metadata.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.metadata)
     }
 
     pub(crate) fn lock_addresses(&self) -> MutexGuard<'_, BTreeMap<Endpoint, Arc<BrokerAddress>>> {
-        self.inner.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.addresses)
     }
 
     /// What is kept for an address.
@@ -174,25 +155,14 @@ impl Cluster {
         addresses.entry(endpoint.clone()).or_insert_with(|| Arc::new(BrokerAddress::new(endpoint))).clone()
     }
 
-    /// Warns of an address that cannot be connected to, if that is due.
-    pub(crate) fn warn_unreachable(&self, endpoint: &Endpoint, failure: &Failure) {
-        // The client's own end says nothing about the address.
-        if matches!(failure, Failure::Closed | Failure::RuntimeGone) {
-            return;
-        }
-        let mut warnings = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if warnings.note(endpoint, self.env().now()) {
-            tracing::warn!(broker = %endpoint, failure = %WithCauses(failure), "cannot connect");
-        }
-    }
-
     /// What the connections to each address in use have done, with the broker there, if one is known.
     pub fn stats(&self) -> Vec<(Option<i32>, Endpoint, BrokerStats)> {
         let addresses: Vec<_> = self.lock_addresses().values().cloned().collect();
         let metadata = self.metadata();
         let stats = addresses.into_iter().map(|address| {
-            let id = metadata.broker_at(&address.endpoint).map(|broker| broker.id);
-            (id, address.endpoint.clone(), address.memory.counters().snapshot())
+            let Site { endpoint, memory, .. } = &*address.site;
+            let id = metadata.broker_at(endpoint).map(|broker| broker.id);
+            (id, endpoint.clone(), memory.counters().snapshot())
         });
         stats.collect()
     }

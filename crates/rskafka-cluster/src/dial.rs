@@ -1,33 +1,32 @@
-//! Opening a connection: on a task of its own, for all that wait for it.
+//! Opens a connection on a task of its own, for all callers that wait for it.
 //!
-//! Before a request uses a new connection, it is known to lead into this cluster. An address may belong to
-//! another cluster by now, which would take appends by the topic's name (Produce below version 13) or a fetch's
-//! offsets without a word. From Kafka 4.4 on the broker has compared itself with the one that the request for its
-//! versions named. If it has not compared, or says that it is another, it is asked for metadata, which names the
-//! cluster and refreshes the list of brokers.
+//! Before a request uses a new connection, the client checks that it leads to this cluster. The address may belong to
+//! another cluster by now, which would accept appends by the topic's name (Produce below version 13) or a fetch's
+//! offsets without an error. From Kafka 4.4 on, the broker compares itself with the one named in the ApiVersions request.
+//! An older broker, or one that says it is another, is asked for metadata: that names the cluster and refreshes the list
+//! of brokers.
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use rskafka_protocol::ErrorCode;
-use rskafka_transport::{AddressMemory, Connection, Deadline, Endpoint, Env, IdentityCheck, OpenProgress};
-use tokio::sync::watch;
+use rskafka_transport::{Connection, Deadline, Env, IdentityCheck, OpenProgress};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::address::BrokerAddress;
-use crate::cluster::WeakCluster;
-use crate::gate::Gate;
+use crate::address::{BrokerAddress, Site};
+use crate::cluster::Inner;
 use crate::lane::Slot;
-use crate::{Cluster, ClusterConfig, Failure, refresh};
+use crate::{Cluster, ClusterConfig, Failure, lock, refresh};
 
-/// A connection that is being opened. Given up when the last handle is dropped.
+/// A connection that is being opened. The dial is given up when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Dial {
-    opened: watch::Receiver<Option<Result<Connection, Failure>>>,
+    opened: Shared<BoxFuture<'static, Result<Connection, Failure>>>,
     began: Instant,
     progress: OpenProgress,
-    _task: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Dial {
@@ -39,40 +38,33 @@ impl Dial {
         slot: Weak<Slot>,
         number: u64,
     ) -> Self {
-        let (sender, opened) = watch::channel(None);
-        let progress = OpenProgress::default();
+        let (began, progress) = (cluster.env().now(), OpenProgress::default());
         let dialling = Dialling {
-            cluster: cluster.downgrade(),
+            cluster: Arc::downgrade(&cluster.inner),
             env: cluster.env().clone(),
-            config: cluster.shared_config(),
-            endpoint: address.endpoint.clone(),
-            gate: address.gate.clone(),
-            memory: address.memory.clone(),
+            config: cluster.config().clone(),
+            site: address.site.clone(),
             broker,
             progress: progress.clone(),
         };
         let closed = cluster.closed().clone();
-        let task = cluster.spawn(async move {
+        let task = AbortOnDropHandle::new(cluster.spawn(async move {
             let opened = tokio::select! { biased;
                 () = closed.cancelled() => Err(Failure::Closed),
                 opened = dialling.open_in_turn() => opened,
             };
-            sender.send_replace(Some(dialling.end(opened, &slot, number)));
-        });
-        let (began, _task) = (cluster.env().now(), Arc::new(AbortOnDropHandle::new(task)));
-        Self { opened, began, progress, _task }
+            dialling.end(opened, &slot, number)
+        }));
+        let opened = async { task.await.unwrap_or(Err(Failure::RuntimeGone)) }.boxed().shared();
+        Self { opened, began, progress }
     }
 
     /// Waits for the connection. Cancel safe.
     pub(crate) async fn opened(&self) -> Result<Connection, Failure> {
-        let mut opened = self.opened.clone();
-        match opened.wait_for(Option::is_some).await {
-            Ok(opened) => opened.clone().unwrap_or(Err(Failure::RuntimeGone)),
-            Err(_) => Err(Failure::RuntimeGone),
-        }
+        self.opened.clone().await
     }
 
-    /// What a caller fails with whose time is over before the dial has ended.
+    /// The failure of a caller whose time is over before the dial has ended.
     pub(crate) fn not_opened_yet(&self, now: Instant) -> Failure {
         Failure::StillConnecting { after: now - self.began, phase: self.progress.phase() }
     }
@@ -80,12 +72,10 @@ impl Dial {
 
 /// What a dial needs. It keeps neither the cluster nor a lane alive.
 struct Dialling {
-    cluster: WeakCluster,
+    cluster: Weak<Inner>,
     env: Env,
     config: Arc<ClusterConfig>,
-    endpoint: Endpoint,
-    gate: Arc<Gate>,
-    memory: Arc<AddressMemory>,
+    site: Arc<Site>,
     /// The broker that the connection is for, if it is for a certain one.
     broker: Option<i32>,
     progress: OpenProgress,
@@ -93,19 +83,21 @@ struct Dialling {
 
 impl Dialling {
     async fn open_in_turn(&self) -> Result<Connection, Failure> {
-        self.gate.pass(&self.env, self.config.reconnect_backoff, self.open()).await
+        let Site { endpoint, gate, .. } = &*self.site;
+        gate.pass(endpoint, &self.env, self.config.reconnect_backoff, self.open()).await
     }
 
     async fn open(&self) -> Result<Connection, Failure> {
         let config = &self.config.connection;
         let deadline = Deadline::after(self.env.now(), config.connect_timeout);
-        let meant = self.cluster()?.metadata().identity(&self.endpoint, self.broker);
+        let Self { env, progress, .. } = self;
+        let Site { endpoint, memory, .. } = &*self.site;
+        let meant = self.cluster()?.metadata().identity(endpoint, self.broker);
         let meant_id = meant.as_ref().map(|meant| meant.broker_id);
-        let Self { env, endpoint, memory, progress, .. } = self;
         let opened = Connection::open_after(env, endpoint, config, memory, meant, deadline, progress).await;
         let connection = opened.map_err(|source| Failure::Open { source }).inspect_err(|failure| {
             if failure.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED) {
-                self.cluster.upgrade().iter().for_each(Cluster::begin_again);
+                self.cluster().iter().for_each(Cluster::begin_again);
             }
         })?;
         if connection.identity_check() != IdentityCheck::Confirmed {
@@ -114,7 +106,7 @@ impl Dialling {
         Ok(connection)
     }
 
-    /// Asks the broker for metadata, and finds out by it where the connection leads.
+    /// Asks the broker for metadata, to find out where the connection leads.
     async fn check_identity(
         &self,
         connection: &Connection,
@@ -124,7 +116,7 @@ impl Dialling {
         let request = refresh::request(Some(&[]));
         let answer = refresh::ask(&request, connection, deadline).await;
         let answer = answer.map_err(|failure| match failure {
-            // Of the request that the connection is for, nothing was sent yet.
+            // Nothing was sent yet of the request that the connection is for.
             Failure::Call { source } => {
                 let may_want_sasl =
                     !self.config.connection.security.has_sasl() && source.is_closed_by_broker();
@@ -151,7 +143,7 @@ impl Dialling {
     }
 
     fn cluster(&self) -> Result<Cluster, Failure> {
-        self.cluster.upgrade().ok_or(Failure::Closed)
+        self.cluster.upgrade().map(|inner| Cluster { inner }).ok_or(Failure::Closed)
     }
 
     /// Gives the lane its connection, if it still waits for this dial.
@@ -162,16 +154,15 @@ impl Dialling {
         number: u64,
     ) -> Result<Connection, Failure> {
         let (cluster, lane) = (self.cluster()?, slot.upgrade());
-        let mut lane = lane.as_deref().map(Slot::lock);
+        let mut lane = lane.as_deref().map(lock);
         match &opened {
             Ok(connection) => {
                 watch_end(&cluster, connection, slot.clone());
                 if lane.is_some_and(|mut lane| lane.opened(number, connection.clone())) {
-                    self.memory.counters().reconnected();
+                    self.site.memory.counters().reconnected();
                 }
             }
-            Err(failure) => {
-                cluster.warn_unreachable(&self.endpoint, failure);
+            Err(_) => {
                 let (now, pause) = (self.env.now(), self.config.backoff.max);
                 lane.iter_mut().for_each(|lane| lane.failed(number, now, pause));
             }
@@ -180,8 +171,8 @@ impl Dialling {
     }
 }
 
-/// Ends a connection when the cluster is closed, also one whose place another has taken; and has its lane let go
-/// of it when it has ended.
+/// Ends a connection when the cluster is closed, also one that its lane has replaced. When the connection has ended, its
+/// lane drops it.
 fn watch_end(cluster: &Cluster, connection: &Connection, slot: Weak<Slot>) {
     let (ended, connection) = (connection.ended(), connection.downgrade());
     let closed = cluster.closed().clone();
@@ -197,7 +188,7 @@ fn watch_end(cluster: &Cluster, connection: &Connection, slot: Weak<Slot>) {
             }
         }
         if let Some(slot) = slot.upgrade() {
-            slot.lock().ended();
+            lock(&slot).ended();
         }
     });
 }

@@ -1,24 +1,24 @@
-//! The way to one address: lets dials through when [`Admission`] says so.
+//! Holds back dials to one address until [`Admission`] lets them begin.
 
 mod admission;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use rskafka_transport::Env;
+use rskafka_transport::{Endpoint, Env, WithCauses};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use self::admission::{Admission, Step};
-use crate::{Backoff, Failure};
+use crate::{Backoff, Failure, lock};
 
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     admission: Mutex<Admission>,
-    /// Told of each dial that ends.
+    /// Notified of each dial that ends.
     ended: Notify,
 }
 
-/// A dial under way. Dropped before it is told how the dial went, it stands for one that was given up.
+/// A dial under way. If it is dropped before its `end`, the dial was given up.
 struct Turn<'a> {
     gate: &'a Gate,
     is_over: bool,
@@ -27,12 +27,13 @@ struct Turn<'a> {
 impl Gate {
     /// What the last dial failed with; `None` after a success.
     pub(crate) fn failure(&self) -> Option<Failure> {
-        self.admission().failure().cloned()
+        lock(&self.admission).failure().cloned()
     }
 
-    /// Connects with `open`, once it may. Cancel safe.
+    /// Connects to `endpoint` with `open`, once it may. Cancel safe.
     pub(crate) async fn pass<T>(
         &self,
+        endpoint: &Endpoint,
         env: &Env,
         backoff: Backoff,
         open: impl Future<Output = Result<T, Failure>>,
@@ -41,22 +42,24 @@ impl Gate {
         let opened = open.await;
         match &opened {
             Ok(_) => turn.end(Admission::succeeded),
-            // The client's own end says nothing about the address.
+            // The end of the client says nothing about the address.
             Err(Failure::Closed | Failure::RuntimeGone) => {}
             Err(failure) => {
                 let (now, random) = (env.now(), env.random());
-                turn.end(|admission| admission.failed(failure.clone(), now, backoff, random));
+                if turn.end(|admission| admission.failed(failure.clone(), now, backoff, random)) {
+                    tracing::warn!(broker = %endpoint, failure = %WithCauses(failure), "cannot connect");
+                }
             }
         }
         opened
     }
 
     async fn turn(&self, env: &Env) -> Result<Turn<'_>, Failure> {
-        let ticket = self.admission().ticket();
+        let ticket = lock(&self.admission).ticket();
         loop {
-            // Made before the look, so that no end in between is missed.
+            // Created before the check, so that no end in between is missed.
             let ended = self.ended.notified();
-            let step = self.admission().step(ticket, env.now());
+            let step = lock(&self.admission).step(ticket, env.now());
             match step {
                 Step::Begin => return Ok(Turn { gate: self, is_over: false }),
                 Step::Wait => ended.await,
@@ -65,17 +68,14 @@ impl Gate {
             }
         }
     }
-
-    fn admission(&self) -> MutexGuard<'_, Admission> {
-        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Turn<'_> {
-    fn end(&mut self, event: impl FnOnce(&mut Admission)) {
+    fn end<T>(&mut self, event: impl FnOnce(&mut Admission) -> T) -> T {
         self.is_over = true;
-        event(&mut self.gate.admission());
+        let result = event(&mut lock(&self.gate.admission));
         self.gate.ended.notify_waiters();
+        result
     }
 }
 

@@ -1,12 +1,12 @@
 //! A lane: requests of one kind, over a connection of their own.
 //!
-//! Kafka serves a connection one request at a time, so what must not wait for each other stands on different
-//! lanes. Callers that need a connection at once share one dial. It has the whole connect timeout, whatever time
-//! its callers have: a hasty caller's deadline says nothing about the address.
+//! A broker serves a connection one request at a time, so requests that must not wait for each other use different
+//! lanes. Callers that need a connection share one dial. It has the whole connect timeout, however little time its
+//! callers have: their deadlines say nothing about the address.
 
 mod replacement;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rskafka_transport::{Connection, Deadline, Endpoint};
 use tokio::time::timeout_at;
@@ -14,25 +14,16 @@ use tokio::time::timeout_at;
 use self::replacement::{Asked, Held, Replacement};
 use crate::address::BrokerAddress;
 use crate::dial::Dial;
-use crate::{Cluster, Failure};
+use crate::{Cluster, Failure, lock};
 
-/// Requests of one kind. Opens its connection at first use and again when it was lost.
+/// A connection for requests of one kind, opened at first use and again after it was lost.
 #[derive(Debug, Default)]
 pub struct Lane {
     slot: Arc<Slot>,
 }
 
-/// Where a lane's connection is kept.
-#[derive(Debug, Default)]
-pub(crate) struct Slot {
-    replacement: Mutex<Replacement<Connection, Dial>>,
-}
-
-impl Slot {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Replacement<Connection, Dial>> {
-        self.replacement.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// A lane's connection, or the dial for it.
+pub(crate) type Slot = Mutex<Replacement<Connection, Dial>>;
 
 impl Lane {
     /// A lane without a connection.
@@ -40,10 +31,10 @@ impl Lane {
         Self::default()
     }
 
-    /// The connection to a broker's address, dialled if there is none. A new one is known to lead into the
-    /// cluster, and not to another broker than `broker`.
+    /// The connection to a broker's address, dialled if there is none. A new one was checked to lead to this cluster, and
+    /// to `broker` if that is given.
     ///
-    /// Cancel safe: a dial goes on without its caller.
+    /// Cancel safe: a dial continues without its caller.
     pub(crate) async fn connection(
         &self,
         cluster: &Cluster,
@@ -54,7 +45,7 @@ impl Lane {
         if cluster.is_closed() {
             return Err(Failure::Closed);
         }
-        let asked = self.slot.lock().ask(&address.endpoint, cluster.env().now(), |number| {
+        let asked = lock(&self.slot).ask(&address.site.endpoint, cluster.env().now(), |number| {
             Dial::begin(cluster, address, broker, Arc::downgrade(&self.slot), number)
         });
         let dial = match asked {
@@ -63,13 +54,15 @@ impl Lane {
         };
         match timeout_at(deadline.instant(), dial.opened()).await {
             Ok(opened) => opened,
-            Err(_) => Err(address.gate.failure().unwrap_or_else(|| dial.not_opened_yet(cluster.env().now()))),
+            Err(_) => {
+                Err(address.site.gate.failure().unwrap_or_else(|| dial.not_opened_yet(cluster.env().now())))
+            }
         }
     }
 
     /// The connection to an address, if one is open that is not to be replaced.
     pub(crate) fn open_to(&self, cluster: &Cluster, endpoint: &Endpoint) -> Option<Connection> {
-        let slot = self.slot.lock();
+        let slot = lock(&self.slot);
         let current =
             slot.current().filter(|current| current.serves(endpoint) && !current.needs_replacement());
         current.filter(|_| !cluster.is_closed()).cloned()
@@ -77,6 +70,6 @@ impl Lane {
 
     /// Whether a connection is open.
     pub(crate) fn is_open(&self) -> bool {
-        self.slot.lock().current().is_some()
+        lock(&self.slot).current().is_some()
     }
 }

@@ -1,6 +1,9 @@
-//! Many brokers as one cluster: who leads which partition, how to reach it, and when to try again.
+//! Many brokers as one cluster: which broker leads a partition, how to reach it, and when to try again.
 //!
-//! Invariant: after an answer a request is sent again only where the caller's verdict says so; no record is looked at here.
+//! Invariant: after an answer, a request is sent again only where the caller's verdict says so. This crate does not look
+//! at records.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod address;
 mod attempts;
@@ -18,7 +21,6 @@ mod refresh;
 mod retry;
 mod send;
 mod target;
-mod warnings;
 
 pub use attempts::Attempts;
 pub use backoff::Backoff;
@@ -33,6 +35,11 @@ pub use retry::{Class, Retry};
 pub use rskafka_transport as transport;
 pub use send::{Answer, Call};
 pub use target::{LeaderOf, Node, Target};
+
+/// Locks a mutex, also after a panic of another holder: what it guards is consistent between calls.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,17 @@
 //! The cluster as brokers describe it in answers to Metadata: brokers, topics, leaders.
 //!
-//! Invariant: a partition's leader epoch never goes backwards while the topic's id stays the same; an
-//! answer that is older is dropped for that partition, and a topic with another id replaces it.
+//! Invariant: a partition's leader epoch never decreases while the topic's id stays the same. An older answer is ignored
+//! for that partition; a topic with another id replaces the known one.
 
 use std::collections::BTreeMap;
 
-use rskafka_protocol::messages::metadata::{MetadataResponse, MetadataResponseTopic};
+use rskafka_protocol::messages::metadata::{MetadataResponse, MetadataResponseBroker, MetadataResponseTopic};
 use rskafka_protocol::{ErrorCode, Uuid};
 use rskafka_transport::{BrokerIdentity, Endpoint};
 
 use crate::Failure;
 
-/// Below this version leader epochs are not reliable on brokers before Kafka 2.4 (KAFKA-9212).
+/// Below this version, leader epochs from brokers before Kafka 2.4 are not reliable (KAFKA-9212).
 const RELIABLE_EPOCHS: i16 = 9;
 
 /// A broker and where it listens.
@@ -21,20 +21,8 @@ pub struct Broker {
     pub id: i32,
     /// Where it listens.
     pub endpoint: Endpoint,
-    /// The rack that it stands in.
+    /// The rack that it is in.
     pub rack: Option<String>,
-}
-
-impl AsRef<Broker> for Broker {
-    fn as_ref(&self) -> &Broker {
-        self
-    }
-}
-
-impl AsRef<Broker> for Leader {
-    fn as_ref(&self) -> &Broker {
-        &self.broker
-    }
 }
 
 /// The leader of a partition.
@@ -42,7 +30,7 @@ impl AsRef<Broker> for Leader {
 pub struct Leader {
     /// The leading broker.
     pub broker: Broker,
-    /// Its epoch; `None` where the broker's answer cannot be relied on.
+    /// Its epoch; `None` if the broker did not give a reliable one.
     pub epoch: Option<i32>,
     /// The topic's id; zero if the broker knows none.
     pub topic_id: Uuid,
@@ -68,7 +56,7 @@ pub struct Topic {
 pub struct Partition {
     /// The leader's id; `None` if there is none at the moment.
     pub leader: Option<i32>,
-    /// The leader's epoch; `None` where the broker's answer cannot be relied on.
+    /// The leader's epoch; `None` if the broker did not give a reliable one.
     pub leader_epoch: Option<i32>,
     /// The brokers that hold the partition.
     pub replicas: Vec<i32>,
@@ -79,7 +67,7 @@ pub struct Partition {
 /// A leader named by an answer of another API (KIP-951).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaderHint {
-    /// The leader's id; -1 if the broker did not know it.
+    /// The leader's id; -1 if the broker does not know it.
     pub leader_id: i32,
     /// The leader's epoch.
     pub leader_epoch: i32,
@@ -88,8 +76,8 @@ pub struct LeaderHint {
 }
 
 impl LeaderHint {
-    /// The leader that an answer names; `nodes` are the id, host and port of each broker that it tells of.
-    /// `None` if the answer names no leader.
+    /// The leader that an answer names, or `None` if it names none. `nodes` are the id, host and port of each broker in
+    /// the answer.
     pub fn of_answer<'a>(
         leader_id: i32,
         leader_epoch: i32,
@@ -99,20 +87,17 @@ impl LeaderHint {
             return None;
         }
         let node = nodes.into_iter().find(|(id, ..)| *id == leader_id);
-        let endpoint = node.and_then(|(_, host, port)| {
-            let port = u16::try_from(port).ok()?;
-            Some(Endpoint { host: host.to_owned(), port })
-        });
+        let endpoint = node.and_then(|(_, host, port)| Some(Endpoint::new(host, u16::try_from(port).ok()?)));
         Some(Self { leader_id, leader_epoch, endpoint })
     }
 }
 
-/// The cluster, by all answers so far.
+/// The cluster, according to all answers so far.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
-    /// The broker that gave the last answer.
+    /// The address that gave the last answer.
     pub(crate) asked: Option<Endpoint>,
-    /// The cluster's id, from the first answer that told it.
+    /// The cluster's id, from the first answer that had one.
     cluster_id: Option<String>,
     controller: Option<i32>,
     brokers_are_stale: bool,
@@ -123,7 +108,7 @@ pub(crate) struct Metadata {
 #[derive(Debug)]
 struct Entry {
     topic: Topic,
-    /// Set when a broker said that what is known is out of date.
+    /// Whether the next lookup asks a broker.
     is_stale: bool,
 }
 
@@ -132,12 +117,12 @@ impl Metadata {
         self.brokers.values()
     }
 
-    /// The controller; `None` if it is not known, or may be another by now.
+    /// The controller; `None` if it is not known, or may have changed.
     pub(crate) fn controller(&self) -> Option<&Broker> {
         self.broker(self.controller?)
     }
 
-    /// The broker with this id; `None` if it is not known, or may have moved by now.
+    /// The broker with this id; `None` if it is not known, or may have moved.
     pub(crate) fn broker(&self, id: i32) -> Option<&Broker> {
         self.brokers.get(&id).filter(|_| !self.brokers_are_stale)
     }
@@ -165,29 +150,22 @@ impl Metadata {
         }
     }
 
-    /// Keeps nothing of `topic`, which the client has deleted.
+    /// Forgets `topic`, which the client has deleted.
     pub(crate) fn forget_topic(&mut self, topic: &str) {
         self.topics.remove(topic);
     }
 
-    /// Fails if an answer names another cluster than the first answer did. Answers below version 2 name none.
+    /// Fails if an answer names another cluster than the first answer did. Answers below version 2 have no cluster id.
     pub(crate) fn check_cluster(&mut self, answered: Option<&str>) -> Result<(), Failure> {
-        let Some(found) = answered else {
+        let Some(found) = answered else { return Ok(()) };
+        let expected = self.cluster_id.get_or_insert_with(|| found.to_owned());
+        if expected == found {
             return Ok(());
-        };
-        match &self.cluster_id {
-            Some(expected) if expected != found => {
-                Err(Failure::OtherCluster { expected: expected.clone(), found: found.to_owned() })
-            }
-            Some(_) => Ok(()),
-            None => {
-                self.cluster_id = Some(found.to_owned());
-                Ok(())
-            }
         }
+        Err(Failure::OtherCluster { expected: expected.clone(), found: found.to_owned() })
     }
 
-    /// Which broker is thought to listen at an address: `broker` if that is given. `None` before the cluster's
+    /// The broker that is expected to listen at an address: `broker` if that is given. `None` before the cluster's
     /// id is known, and for an address that no broker has.
     pub(crate) fn identity(&self, endpoint: &Endpoint, broker: Option<i32>) -> Option<BrokerIdentity> {
         let cluster_id = self.cluster_id.clone()?;
@@ -205,8 +183,8 @@ impl Metadata {
         *self = Self { cluster_id: self.cluster_id.take(), ..Self::default() };
     }
 
-    /// Takes in an answer; returns what it says of each topic. A list of all topics adds none: the client may use
-    /// few of them, and would keep all of them for its life.
+    /// Takes in an answer; returns what it says of each topic. A list of all topics only updates known ones: the client
+    /// may use few of them, and never forgets one.
     pub(crate) fn apply(
         &mut self,
         version: i16,
@@ -229,9 +207,9 @@ impl Metadata {
         answer: &MetadataResponseTopic,
         only_if_known: bool,
     ) -> Option<(String, Result<Topic, ErrorCode>)> {
-        // Asked by id, a topic that does not exist has no name; the asker sees that it is missing.
+        // Only a topic asked for by its id can lack a name.
         let name = answer.name.clone()?;
-        // LEADER_NOT_AVAILABLE stands at the topic while a new one has no leaders at all.
+        // A new topic without any leader has LEADER_NOT_AVAILABLE here.
         if let Err(code) = answer.error_code.ok() {
             if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
                 self.topics.remove(&name);
@@ -241,9 +219,12 @@ impl Metadata {
         let mut topic = topic_of(version, &name, answer);
         if let Some(known) = self.topics.get(&name).filter(|known| known.topic.id == topic.id) {
             for (index, partition) in &mut topic.partitions {
-                if let Some(newer) =
-                    known.topic.partitions.get(index).filter(|known| is_older(partition, known))
-                {
+                let known = known.topic.partitions.get(index);
+                // `None` is less than any epoch, but says nothing.
+                let is_newer = |known: &&Partition| {
+                    partition.leader_epoch.is_some() && known.leader_epoch > partition.leader_epoch
+                };
+                if let Some(newer) = known.filter(is_newer) {
                     partition.clone_from(newer);
                 }
             }
@@ -254,8 +235,8 @@ impl Metadata {
         Some((name, Ok(topic)))
     }
 
-    /// Takes in a leader that a broker named instead of itself. Returns whether it was newer than what is known; if not,
-    /// the topic is marked stale, so that the next lookup asks.
+    /// Takes in a leader that a broker named instead of itself. Returns whether it is newer than the known one; if not,
+    /// the topic is marked stale.
     pub(crate) fn apply_hint(
         &mut self,
         topic: &str,
@@ -278,7 +259,7 @@ impl Metadata {
     }
 
     fn set_leader(&mut self, topic: &str, topic_id: Uuid, partition: i32, hint: &LeaderHint) -> bool {
-        // If the topic was deleted and created again meanwhile, the hint's epoch says nothing.
+        // Epochs of a topic that was deleted and created again cannot be compared.
         let entry = self.topics.get_mut(topic).filter(|entry| entry.topic.id == topic_id);
         let Some(known) = entry.and_then(|entry| entry.topic.partitions.get_mut(&partition)) else {
             return false;
@@ -292,19 +273,17 @@ impl Metadata {
     }
 }
 
-fn broker_of(answer: &rskafka_protocol::messages::metadata::MetadataResponseBroker) -> Option<(i32, Broker)> {
-    let port = u16::try_from(answer.port).ok()?;
-    let endpoint = Endpoint { host: answer.host.clone(), port };
+fn broker_of(answer: &MetadataResponseBroker) -> Option<(i32, Broker)> {
+    let endpoint = Endpoint { host: answer.host.clone(), port: u16::try_from(answer.port).ok()? };
     Some((answer.node_id, Broker { id: answer.node_id, endpoint, rack: answer.rack.clone() }))
 }
 
 fn topic_of(version: i16, name: &str, answer: &MetadataResponseTopic) -> Topic {
     let partitions = answer.partitions.iter().map(|partition| {
-        let leader_epoch =
-            Some(partition.leader_epoch).filter(|epoch| *epoch >= 0 && version >= RELIABLE_EPOCHS);
+        let has_epoch = partition.leader_epoch >= 0 && version >= RELIABLE_EPOCHS;
         let known = Partition {
             leader: Some(partition.leader_id).filter(|id| *id >= 0),
-            leader_epoch,
+            leader_epoch: has_epoch.then_some(partition.leader_epoch),
             replicas: partition.replica_nodes.clone(),
             isr: partition.isr_nodes.clone(),
         };
@@ -315,13 +294,6 @@ fn topic_of(version: i16, name: &str, answer: &MetadataResponseTopic) -> Topic {
         id: answer.topic_id,
         is_internal: answer.is_internal,
         partitions: partitions.collect(),
-    }
-}
-
-fn is_older(answer: &Partition, known: &Partition) -> bool {
-    match (answer.leader_epoch, known.leader_epoch) {
-        (Some(answer), Some(known)) => answer < known,
-        _ => false,
     }
 }
 

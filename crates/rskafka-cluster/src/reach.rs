@@ -1,6 +1,6 @@
-//! Reaching a broker: a route, and a connection there that the caller leases.
+//! Reaches a broker: finds it, and leases a connection to it.
 //!
-//! Invariant: a lease is one connection, never another, and a call on it is one attempt. So ordered callers decide
+//! Invariant: a lease is always the same connection, and a call on it is one attempt. So ordered callers decide
 //! themselves what is sent again, and over which connection.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rskafka_protocol::{ApiKey, Request};
 use rskafka_transport::{Answer, CallError, CallOptions, Connection, Deadline};
 
 use crate::address::BrokerAddress;
-use crate::{Attempts, Broker, Cluster, Error, Failure, Lane, Leader, LeaderOf, Target};
+use crate::{Attempts, Cluster, Error, Failure, Lane, Leader, LeaderOf, Retry, Target};
 
 /// Which connection to a broker a request goes over.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ impl<'a> Via<'a> {
     }
 }
 
-/// A route to a broker, with the connection there if one could be made.
+/// A route to a broker, and a connection to it if one could be opened.
 #[derive(Debug)]
 pub struct Reached<R> {
     /// Where the broker is.
@@ -52,9 +52,9 @@ pub struct Lease {
 pub struct Prepared<R> {
     /// The request.
     pub request: R,
-    /// The highest version to use, where the broker's range is not all that counts.
+    /// The highest version to use, if it is to be lower than the highest common one.
     pub max_version: Option<i16>,
-    /// How long the broker may wait before it answers, beside its work.
+    /// How long the broker may hold back its answer, e.g. a fetch's maximum wait.
     pub wait: Duration,
 }
 
@@ -95,9 +95,10 @@ impl Lease {
 }
 
 impl Cluster {
-    /// A call to `target`, no attempt of which was made yet.
+    /// The attempts of a new call to `target`.
     pub fn attempts<T: Target>(&self, api: ApiKey, target: T, deadline: Deadline) -> Attempts {
-        Attempts::new(api, target.location(), self.config().backoff, deadline)
+        let (location, retry) = (target.location(), Retry::new(self.config().backoff));
+        Attempts { api, location, deadline, retry, count: 0, may_be_applied: false, last: None }
     }
 
     /// Begins an attempt: finds the broker, and leases a connection to it. Fails only if no broker is found by the
@@ -110,20 +111,20 @@ impl Cluster {
     ) -> Result<Reached<T::Route>, Error> {
         let route = self.route(target, attempts.deadline).await;
         let route = route.map_err(|failure| attempts.unroutable(failure, self))?;
-        let broker: &Broker = route.as_ref();
+        let broker = T::broker(&route);
         tracing::Span::current().record("broker", broker.id);
         let address = self.address(&broker.endpoint);
         attempts.begin(broker);
         if attempts.count > 1 {
-            address.memory.counters().retried();
+            address.site.memory.counters().retried();
         }
         let lane = via.lane(&address);
         let connection = lane.connection(self, &address, Some(broker.id), attempts.deadline).await;
         Ok(Reached { route, lease: connection.map(|connection| Lease { connection }) })
     }
 
-    /// [`reach`](Self::reach), where nothing has to be waited for: the leader is known, and the lane has a
-    /// connection to it that is not to be replaced. Else no attempt has begun.
+    /// [`reach`](Self::reach) without waiting: gives a lease only if the leader is known and the lane has an open
+    /// connection to it that needs no replacement. Otherwise no attempt has begun.
     pub fn reach_now(
         &self,
         target: LeaderOf<'_>,

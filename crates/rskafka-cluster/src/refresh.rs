@@ -1,7 +1,7 @@
-//! Metadata: asks brokers for it, and takes in what they answer.
+//! Asks brokers for metadata, and takes in their answers.
 //!
-//! Invariant: no answer of another cluster is taken in. Brokers that cannot be asked are replaced by those
-//! that the cluster was built from, their names resolved again (KIP-899).
+//! Invariant: no answer of another cluster is taken in. If no known broker can be asked, the bootstrap brokers are, and
+//! their names are resolved again (KIP-899).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,13 @@ use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic
 use rskafka_protocol::{ApiKey, ErrorCode};
 use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, Reply};
 
-use crate::{Attempts, Causes, Class, Cluster, Error, Failure, Location, Topic};
+use crate::address::BrokerAddress;
+use crate::{Causes, Class, Cluster, Error, Failure, Node, Topic};
 
-/// How long to wait for one broker while there are others to ask: every look at a leader waits for it.
+/// How long to wait for one broker while there are others to ask: calls without a known leader wait that long too.
 const MOST_FOR_ONE: Duration = Duration::from_secs(3);
 
-/// What an answer says of each topic.
+/// The topics of an answer by name; those that it has an error for have its code.
 type Topics = Vec<(String, Result<Topic, ErrorCode>)>;
 
 /// Asks for the brokers, and for the topics with these names; for all topics without names.
@@ -45,8 +46,7 @@ impl Cluster {
         request: &MetadataRequest,
         deadline: Deadline,
     ) -> Result<Topics, Error> {
-        let mut attempts =
-            Attempts::new(ApiKey::METADATA, Location::default(), self.config().backoff, deadline);
+        let mut attempts = self.attempts(ApiKey::METADATA, Node::Any, deadline);
         loop {
             attempts.count += 1;
             let failure = match self.ask_any(request, deadline).await {
@@ -59,7 +59,7 @@ impl Cluster {
         }
     }
 
-    /// Asks one broker after the other until one answers.
+    /// Asks one broker after another until one answers.
     #[tracing::instrument(name = "call", level = "debug", skip_all, fields(api = "Metadata", topic = first_topic(request), broker))]
     pub(crate) async fn ask_any(
         &self,
@@ -73,7 +73,7 @@ impl Cluster {
         let mut causes = Causes::default();
         let mut has_begun_again = false;
         while let Some(endpoint) = candidates.pop() {
-            // A broker that hangs may not use up the time of those that come after it.
+            // A broker that hangs must not use up the time of the next ones.
             let now = self.env().now();
             let mut share = deadline.remaining(now) / (candidates.len() as u32 + 1);
             if !candidates.is_empty() {
@@ -110,7 +110,7 @@ impl Cluster {
         Ok(topics)
     }
 
-    /// Takes in an answer, unless it comes from another cluster: then the connection ends.
+    /// Takes in an answer. If it comes from another cluster, the connection ends instead.
     pub(crate) fn take_metadata(
         &self,
         request: &MetadataRequest,
@@ -128,17 +128,19 @@ impl Cluster {
         applied.inspect_err(|_| connection.end())
     }
 
-    /// Forgets the brokers, so that the addresses that the cluster was built from are asked next (KIP-1102).
-    /// Addresses that cannot be connected to keep their pauses: the client may be sent back many times meanwhile.
+    /// Forgets the brokers, so that the bootstrap brokers are asked next (KIP-1102). Addresses that cannot be connected
+    /// to keep their pauses, so that they are not dialled more often when this is called often.
     pub(crate) fn begin_again(&self) {
         self.metadata().forget();
         let mut addresses = self.lock_addresses();
         addresses.retain(|_, address| {
-            // A broker that sends the client back can be connected to.
-            let failure = address.gate.failure();
+            // A broker that answered REBOOTSTRAP_REQUIRED can be connected to.
+            let failure = address.site.gate.failure();
             failure.is_some_and(|failure| failure.code() != Some(ErrorCode::REBOOTSTRAP_REQUIRED))
         });
-        addresses.values_mut().for_each(|address| *address = Arc::new(address.without_connections()));
+        addresses
+            .values_mut()
+            .for_each(|address| *address = Arc::new(BrokerAddress::without_connections(&address.site)));
     }
 
     fn apply(
@@ -156,8 +158,8 @@ impl Cluster {
         Ok(topics)
     }
 
-    /// The addresses to ask, the one to ask first at the end: brokers with an open connection, then
-    /// other brokers, then those that the cluster was built from; last those that could not be reached.
+    /// The addresses to ask, in reverse order: first brokers with an open connection, then other brokers, then the
+    /// bootstrap brokers; last those that could not be reached.
     pub(crate) fn candidates(&self) -> Vec<Endpoint> {
         let mut brokers: Vec<_> = self.metadata().brokers().map(|broker| broker.endpoint.clone()).collect();
         if !brokers.is_empty() {
@@ -170,7 +172,7 @@ impl Cluster {
         candidates.extend(brokers);
         let addresses = self.lock_addresses();
         candidates.sort_by_key(|endpoint| match addresses.get(endpoint) {
-            Some(address) if address.gate.failure().is_some() => 0,
+            Some(address) if address.site.gate.failure().is_some() => 0,
             Some(address) if address.control.is_open() => 2,
             _ => 1,
         });

@@ -8,7 +8,10 @@ use crate::{Broker, Causes, Class, Cluster, Failure, Leader, Learned, Location, 
 /// Which broker a request belongs to: [`LeaderOf`] a partition, or a [`Node`].
 pub trait Target: Copy + Send + Sync {
     /// Where its requests go.
-    type Route: AsRef<Broker> + Send + Sync;
+    type Route: Send + Sync;
+
+    /// The broker of a route.
+    fn broker(route: &Self::Route) -> &Broker;
 
     /// Looks it up in what is known of the cluster. `None` to ask a broker, which is not repeated at once: `is_fresh`
     /// tells that metadata was just asked for.
@@ -46,6 +49,10 @@ pub enum Node {
 impl Target for LeaderOf<'_> {
     type Route = Leader;
 
+    fn broker(route: &Leader) -> &Broker {
+        &route.broker
+    }
+
     fn look_up(self, cluster: &Cluster, _: bool) -> Result<Option<Leader>, Failure> {
         let found = cluster.metadata().leader(self.topic, self.partition)?;
         let id = found.as_ref().map_or(Uuid::ZERO, |leader| leader.topic_id);
@@ -74,6 +81,10 @@ impl Target for LeaderOf<'_> {
 
 impl Target for Node {
     type Route = Broker;
+
+    fn broker(route: &Broker) -> &Broker {
+        route
+    }
 
     fn look_up(self, cluster: &Cluster, is_fresh: bool) -> Result<Option<Broker>, Failure> {
         let candidates = cluster.candidates();

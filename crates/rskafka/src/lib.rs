@@ -67,10 +67,12 @@
 
 /// The client of a cluster, and the clients of its partitions.
 pub mod client {
-    pub use rskafka_client::api::{
+    pub use rskafka_client::{
         Acks, Client, ClientBuilder, CreateTopic, Fetch, Fetched, FoundOffset, OffsetAt, Partition,
         PartitionClient, PartitionClientBuilder, Produce, Produced, Topic,
     };
+    #[doc(inline)]
+    pub use rskafka_client::{error, stats};
 
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub use rskafka_client::cluster::transport::{ClientCertificate, PemSource, Tls, TlsConfigError, rustls};
@@ -78,17 +80,6 @@ pub mod client {
     pub use rskafka_client::cluster::transport::{Credentials, OauthToken, Sasl};
     #[cfg(feature = "socks5")]
     pub use rskafka_client::cluster::transport::{Endpoint, ParseEndpointError, Socks5};
-
-    /// Errors, and what they say of the data.
-    pub mod error {
-        pub use rskafka_client::cluster::transport::BoxError;
-        pub use rskafka_client::errors::{Error, ErrorClass, ErrorKind, Outcome, Result};
-    }
-
-    /// What a client counts.
-    pub mod stats {
-        pub use rskafka_client::statistics::{BrokerStats, LATENCY_BOUNDS, Latency, Stats, StatsOfBroker};
-    }
 
     /// What makes a client deterministic or lets it dial differently.
     pub mod env {
@@ -103,10 +94,8 @@ pub mod client {
 #[doc = include_str!("../../../docs/security.md")]
 mod security {}
 
-/// Records, as they are written and as they are read.
-pub mod record {
-    pub use rskafka_client::records::{Headers, Payload, Record, RecordAndOffset, RecordHeaders};
-}
+#[doc(inline)]
+pub use rskafka_client::record;
 
 #[cfg(feature = "fake")]
 pub mod fake;

@@ -6,8 +6,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use rskafka_client::api::{Client, PartitionClient};
-use rskafka_client::records::Record;
+use rskafka_client::record::Record;
+use rskafka_client::{Client, PartitionClient};
 use rskafka_fake::FakeCluster;
 use serde_json::json;
 use time::OffsetDateTime;

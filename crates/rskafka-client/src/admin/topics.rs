@@ -1,6 +1,4 @@
-//! Topics: create, delete.
-//!
-//! Invariant: a topic that was created can be written to and read from when the call returns.
+//! Creates and deletes topics. When a creation returns, the topic can be written and read.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,13 +22,13 @@ use crate::offsets;
 
 pub use rskafka_cluster::{Partition, Topic};
 
-/// The last version of DeleteTopics that takes names in a list of their own, as all brokers do so far.
+/// The last version of DeleteTopics with a plain list of names, which all brokers speak so far.
 const DELETE_BY_NAME: i16 = 5;
 
 /// A topic to be created: `.await` it, after any options.
 ///
-/// It is created, and each partition's leader serves it, when that is over. Cancel safe: a dropped future may
-/// still have created it.
+/// When that returns, the topic exists and the leader of each partition serves it. Cancel safe: a dropped future may
+/// still create it.
 ///
 /// # Errors
 ///
@@ -38,7 +36,7 @@ const DELETE_BY_NAME: i16 = 5;
 /// others. If the time runs out, or the client may not describe the topic, [`Error::outcome`] tells whether it
 /// may have been created.
 ///
-/// [`ErrorKind::Broker`]: crate::errors::ErrorKind::Broker
+/// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
 #[derive(Debug)]
 #[must_use = "nothing is created until this is awaited"]
 pub struct CreateTopic {
@@ -47,15 +45,7 @@ pub struct CreateTopic {
     if_missing: bool,
 }
 
-/// What keeps a log whole: nothing is removed by itself, and no replica leads that lacks acknowledged records.
-const LOG_CONFIGS: [(&str, &str); 4] = [
-    ("cleanup.policy", "delete"),
-    ("retention.ms", "-1"),
-    ("retention.bytes", "-1"),
-    ("unclean.leader.election.enable", "false"),
-];
-
-/// From this many replicas on, appends can require two copies and still go on while a broker is away.
+/// With this many replicas, appends can require two copies and continue while a broker is down.
 const REPLICAS_FOR_TWO_COPIES: i16 = 3;
 
 impl CreateTopic {
@@ -82,25 +72,26 @@ impl CreateTopic {
     /// | `cleanup.policy` | `delete` | compaction would remove records |
     /// | `retention.ms`, `retention.bytes` | `-1` | records stay until they are deleted on purpose |
     /// | `unclean.leader.election.enable` | `false` | a replica without the last acknowledged records may not become leader |
-    /// | `min.insync.replicas` | `2`, with 3 replicas or more | [`Acks::All`] then means two copies at least, also while a broker is away |
+    /// | `min.insync.replicas` | `2`, with 3 replicas or more | [`Acks::All`] then means at least two copies, also while a broker is down |
     ///
-    /// With fewer replicas, or with -1 for the brokers' default number, `min.insync.replicas` stays as the
-    /// brokers have it.
+    /// With fewer replicas, or with -1 for the brokers' default number, `min.insync.replicas` is the brokers' default.
     ///
-    /// [`Acks::All`]: crate::api::Acks::All
+    /// [`Acks::All`]: crate::Acks::All
     pub fn for_log(self) -> Self {
-        let has_replicas = self.topic.replication_factor >= REPLICAS_FOR_TWO_COPIES;
-        let two_copies = has_replicas.then_some(("min.insync.replicas", "2"));
-        let configs = LOG_CONFIGS.into_iter().chain(two_copies);
-        configs.fold(self, |topic, (name, value)| topic.config(name, value))
+        let topic = self
+            .config("cleanup.policy", "delete")
+            .config("retention.ms", "-1")
+            .config("retention.bytes", "-1")
+            .config("unclean.leader.election.enable", "false");
+        let has_replicas = topic.topic.replication_factor >= REPLICAS_FOR_TWO_COPIES;
+        if has_replicas { topic.config("min.insync.replicas", "2") } else { topic }
     }
 
-    /// Succeeds also if there is a topic of this name.
+    /// Succeeds also if a topic of this name exists.
     ///
-    /// That topic stays as it is, and is not compared with what was asked for: it may have fewer partitions
-    /// or replicas, and other configs. [`Client::list_topics`](crate::api::Client::list_topics) tells its
-    /// partitions. As after a creation, the call waits until each of its partitions has a leader that answers. If
-    /// one has no leader, it waits until the api timeout, and fails.
+    /// The existing topic is neither changed nor compared with the options: it may have fewer partitions or replicas, and
+    /// other configs. [`Client::list_topics`](crate::Client::list_topics) lists its partitions. As after a creation, the
+    /// call waits until each partition has a leader that answers; if one has none, the call fails at the api timeout.
     pub fn if_missing(mut self) -> Self {
         self.if_missing = true;
         self
@@ -111,23 +102,25 @@ impl CreateTopic {
         core.check_open()?;
         let name = topic.name.clone();
         let deadline = core.api_deadline();
+        let topics = vec![topic];
         let build = |_: &_| {
-            let timeout_ms = timeout_ms(&core, deadline);
-            let request =
-                CreateTopicsRequest { topics: vec![topic.clone()], timeout_ms, ..Default::default() };
-            waiting(request, timeout_ms)
+            prepare(&core, deadline, |timeout_ms| CreateTopicsRequest {
+                topics: topics.clone(),
+                timeout_ms,
+                ..Default::default()
+            })
         };
         let judge = |answer: Answer<'_, CreateTopicsResponse, Broker>| {
             let found = answer.response.topics.iter().find(|topic| topic.name == name);
             let Some(topic) = found else { return Verdict::missing() };
-            // An earlier attempt, whose answer was lost, may have created it.
+            // An earlier attempt may have created it, whose answer was lost.
             if topic.error_code == ErrorCode::TOPIC_ALREADY_EXISTS && (if_missing || answer.may_be_applied) {
                 return Verdict::Done(());
             }
             Verdict::of_code(topic.error_code, topic.error_message.as_deref(), None, ())
         };
         let call = Call { target: Node::Controller, via: Via::Control, deadline };
-        let created = core.cluster().send(call, build, judge).await;
+        let created = core.cluster.send(call, build, judge).await;
         created.map_err(|error| admin_error(error, &name))?;
         let served = wait_until_served(&core, &name, deadline).await;
         served.map_err(|error| error.with_outcome(Outcome::Unknown))
@@ -145,7 +138,7 @@ impl IntoFuture for CreateTopic {
 
 /// Waits until each partition's leader answers: the controller knows of a topic before the leaders do.
 async fn wait_until_served(core: &Core, name: &str, deadline: Deadline) -> Result<()> {
-    let cluster = core.cluster();
+    let cluster = &core.cluster;
     let mut retry = Retry::new(cluster.config().backoff);
     let topic = loop {
         let answer = cluster.topic(name, deadline).await.map_err(|error| admin_error(error, name))?;
@@ -171,25 +164,24 @@ pub(crate) async fn delete(core: &Core, name: &str) -> Result<()> {
     core.check_open()?;
     let deadline = core.api_deadline();
     let build = |_: &_| {
-        let timeout_ms = timeout_ms(core, deadline);
-        let request =
-            DeleteTopicsRequest { topic_names: vec![name.to_owned()], timeout_ms, ..Default::default() };
-        Prepared { max_version: Some(DELETE_BY_NAME), ..waiting(request, timeout_ms) }
+        let topic_names = vec![name.to_owned()];
+        let request = |timeout_ms| DeleteTopicsRequest { topic_names, timeout_ms, ..Default::default() };
+        Prepared { max_version: Some(DELETE_BY_NAME), ..prepare(core, deadline, request) }
     };
     let judge = |answer: Answer<'_, DeleteTopicsResponse, Broker>| {
         let found = answer.response.responses.iter().find(|topic| topic.name.as_deref() == Some(name));
         let Some(topic) = found else { return Verdict::missing() };
         let (code, message) = (topic.error_code, topic.error_message.as_deref());
         match code {
-            // An earlier attempt, whose answer was lost, has deleted it.
+            // An earlier attempt has deleted it, whose answer was lost.
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION if answer.may_be_applied => Verdict::Done(()),
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Verdict::Fail(Learned::of_code(code, message, None)),
             code => Verdict::of_code(code, message, None, ()),
         }
     };
     let call = Call { target: Node::Controller, via: Via::Control, deadline };
-    let deleted = core.cluster().send(call, build, judge).await;
-    core.cluster().forget_topic(name);
+    let deleted = core.cluster.send(call, build, judge).await;
+    core.cluster.forget_topic(name);
     deleted.map_err(|error| admin_error(error, name))
 }
 
@@ -198,13 +190,9 @@ fn admin_error(error: ClusterError, topic: &str) -> Error {
     Error::of_cluster(error, outcome).with_topic(topic)
 }
 
-/// How long the controller may wait: what is left, but not longer than we wait for an answer.
-fn timeout_ms(core: &Core, deadline: Deadline) -> i32 {
-    let left = deadline.remaining(core.cluster().env().now());
-    let timeout = left.min(core.cluster().config().connection.request_timeout);
-    i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
-}
-
-fn waiting<R>(request: R, timeout_ms: i32) -> Prepared<R> {
-    Prepared { wait: Duration::from_millis(timeout_ms.unsigned_abs().into()), ..Prepared::new(request) }
+/// A request that gives the controller as long as the client waits for its answer.
+fn prepare<R>(core: &Core, deadline: Deadline, request: impl FnOnce(i32) -> R) -> Prepared<R> {
+    let timeout_ms = core.broker_timeout_ms(deadline);
+    let wait = Duration::from_millis(timeout_ms.unsigned_abs().into());
+    Prepared { wait, ..Prepared::new(request(timeout_ms)) }
 }

@@ -7,6 +7,7 @@ mod table;
 
 use std::fmt;
 
+pub use rskafka_cluster::transport::BoxError;
 use rskafka_cluster::transport::WithCauses;
 use rskafka_cluster::{Broker, Failure, Location};
 use rskafka_protocol::{ApiKey, ErrorCode};

@@ -29,9 +29,9 @@ use crate::record::RecordAndOffset;
 /// [`ErrorKind::InvalidArgument`] for a negative offset, for `max_bytes` 0, or for `min_bytes` above
 /// `max_bytes`; and whatever prevents a request to the leader.
 ///
-/// [`ErrorKind::OffsetOutOfRange`]: crate::errors::ErrorKind::OffsetOutOfRange
-/// [`ErrorKind::CorruptBatch`]: crate::errors::ErrorKind::CorruptBatch
-/// [`ErrorKind::InvalidArgument`]: crate::errors::ErrorKind::InvalidArgument
+/// [`ErrorKind::OffsetOutOfRange`]: crate::error::ErrorKind::OffsetOutOfRange
+/// [`ErrorKind::CorruptBatch`]: crate::error::ErrorKind::CorruptBatch
+/// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
 #[derive(Debug)]
 #[must_use = "nothing is fetched until this is awaited"]
 pub struct Fetch {
@@ -139,7 +139,7 @@ pub(crate) async fn fetch_records(
     let mut spec = spec(partition, offset, bytes, Duration::from_millis(max_wait_ms))?;
     loop {
         let fetched = fetch_once(partition, spec).await?;
-        let now = partition.core.cluster().env().now();
+        let now = partition.core.cluster.env().now();
         let next = spec.after(fetched.next_offset, now).filter(|_| fetched.records.is_empty());
         let Some(next) = next else {
             return Ok((fetched.records, fetched.high_watermark));
@@ -165,7 +165,7 @@ async fn fetch_once(partition: &Partition, spec: FetchSpec) -> Result<Fetched> {
 fn spec(partition: &Partition, offset: i64, bytes: Range<i32>, wait: Duration) -> Result<FetchSpec> {
     let core = &partition.core;
     core.check_open()?;
-    let (env, config) = (core.cluster().env(), core.cluster().config());
+    let (env, config) = (core.cluster.env(), core.cluster.config());
     let max_frame_bytes = config.connection.max_frame_bytes;
-    FetchSpec::new(offset, bytes, max_frame_bytes, wait, core.limits().api_timeout, env.now())
+    FetchSpec::new(offset, bytes, max_frame_bytes, wait, core.limits.api_timeout, env.now())
 }

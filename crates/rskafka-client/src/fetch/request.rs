@@ -11,6 +11,7 @@ use super::position::FetchSpec;
 use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 use crate::offsets;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
+use crate::time::to_i32_millis;
 
 /// One answer of the partition's leader, and which broker gave it.
 pub(crate) async fn ask_leader(partition: &Partition, spec: FetchSpec) -> Result<(PartitionData, Broker)> {
@@ -18,7 +19,7 @@ pub(crate) async fn ask_leader(partition: &Partition, spec: FetchSpec) -> Result
         Call { target: partition.target(), via: Via::Own(&partition.fetch_lane), deadline: spec.deadline };
     let build = |leader: &Leader| request(partition, leader, spec);
     let judge = |answer: Answer<'_, FetchResponse, Leader>| judge(partition.index, answer);
-    match partition.core.cluster().send(call, build, judge).await {
+    match partition.core.cluster.send(call, build, judge).await {
         Ok(read) => Ok(read),
         Err(error) if error.failure.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
             let error = Error::of_cluster(error, Outcome::NotWritten);
@@ -39,7 +40,7 @@ fn request(partition: &Partition, leader: &Leader, spec: FetchSpec) -> Prepared<
     };
     let topic = FetchTopic { topic: partition.topic.clone(), topic_id, partitions: vec![data] };
     let request = FetchRequest {
-        max_wait_ms: i32::try_from(spec.wait.as_millis()).unwrap_or(i32::MAX),
+        max_wait_ms: to_i32_millis(spec.wait),
         min_bytes: spec.min_bytes,
         max_bytes: spec.max_bytes,
         topics: vec![topic],

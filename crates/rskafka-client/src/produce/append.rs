@@ -57,7 +57,7 @@ impl Sending {
         answered: Result<ProduceResponse, Failure>,
     ) -> ControlFlow<Result<Produced>, Instant> {
         let verdict = request::judge(&mut self.fate, partition.index, &self.append.batch, answered);
-        let cluster = partition.core.cluster();
+        let cluster = &partition.core.cluster;
         let learned = cluster.learn(partition.target(), leader, verdict, &mut self.attempts);
         learned.map_break(|result| result.map_err(|error| self.failed(error)))
     }

@@ -1,12 +1,11 @@
-//! The line of one partition: its appends in the order of the calls, one under way at a time.
+//! The line of one partition client: its appends in the order of the calls, one in flight at a time.
 //!
-//! While nothing fails, no task runs for it: the caller that finds the line idle submits its batch; the
-//! connection's reader wakes the line with the answer, and so settles that batch and submits the next. Where
-//! something has to be waited for (metadata, a dial, a pause, room on a connection), a task takes over until it
-//! can hand back (`task.rs`).
+//! While nothing fails, no task runs for it. The caller that finds the line idle submits its batch; the connection's task
+//! wakes the line with the answer, and thereby settles that batch and submits the next. If something has to be waited for
+//! (metadata, a dial, a pause, room on a connection), a task (`task.rs`) sends appends until one can be submitted at once.
 //!
 //! Invariant: only the holder of the [`Turn`] submits or settles, so no two appends can swap. The caller that finds the
-//! queue idle takes it; it goes on from append to append, and ends with the queue.
+//! queue idle takes the turn; it is handed from append to append, and ends when the queue is empty.
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -68,20 +67,21 @@ struct InFlight {
     answer: Answer<ProduceResponse>,
 }
 
-/// What to do after a submit or an answer.
-enum Next {
-    /// Wait for the answer, which has the turn.
-    InFlight,
-    /// The append is settled: send the next one.
-    Settled(Turn),
-    Waits(Box<Waiting>),
-}
+/// What to do after a submit or an answer: send the next append, or stop. Then either the answer to come has the turn, or
+/// an append has to wait for something.
+type Next = ControlFlow<Option<Box<Waiting>>, Turn>;
 
 /// An append that cannot go on without waiting.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) sending: Sending,
     pub(crate) step: Step,
+}
+
+impl Waiting {
+    fn stop(sending: Sending, step: Step) -> Next {
+        Next::Break(Some(Box::new(Self { sending, step })))
+    }
 }
 
 /// What a task has to do next for an append.
@@ -95,7 +95,7 @@ pub(crate) enum Step {
 
 impl Line {
     pub(crate) fn new(partition: Arc<Partition>, acks: Acks) -> Self {
-        let queue = Mutex::new(Queue::new(partition.core.limits().buffer_memory));
+        let queue = Mutex::new(Queue::new(partition.core.limits.buffer_memory));
         Self { partition, acks, lane: Lane::new(), queue, in_flight: Mutex::default() }
     }
 
@@ -108,22 +108,20 @@ impl Line {
     }
 
     pub(crate) fn via(&self) -> Via<'_> {
-        if self.partition.core.limits().shares_produce_connections {
+        if self.partition.core.limits.shares_produce_connections {
             Via::SharedProduce
         } else {
             Via::Own(&self.lane)
         }
     }
 
-    /// The request for an append. Its replicas have as long as the append itself, at most for one attempt.
+    /// The request for an append. The broker may wait for replicas until the append's deadline, at most for one attempt.
     pub(crate) fn request(&self, sending: &Sending, leader: &Leader) -> Prepared<ProduceRequest> {
-        let cluster = self.partition.core.cluster();
-        let left = sending.deadline().remaining(cluster.env().now());
-        let timeout = left.min(cluster.config().connection.request_timeout);
-        request::produce(&self.partition, self.acks, leader, sending.batch().bytes(), timeout)
+        let timeout_ms = self.partition.core.broker_timeout_ms(sending.deadline());
+        request::produce(&self.partition, self.acks, leader, sending.batch().bytes(), timeout_ms)
     }
 
-    /// Puts an append at the end of the line. Returns the number by which it can be taken back.
+    /// Puts an append at the end of the line. Returns its number, by which `leave` takes it back.
     pub(crate) fn join(self: &Arc<Self>, append: Append) -> u64 {
         let joined = self.queue().join(append.batch.size_in_bytes(), append);
         if joined.takes_turn {
@@ -138,21 +136,22 @@ impl Line {
         self.partition.located(Error::new(case, kind), ApiKey::PRODUCE)
     }
 
-    fn submit(&self, mut sending: Sending) -> Next {
-        let cluster = self.partition.core.cluster();
+    fn submit(self: &Arc<Self>, mut sending: Sending) -> Next {
+        let cluster = &self.partition.core.cluster;
         let span = sending.span.clone();
         let _entered = span.enter();
         let reached = cluster.reach_now(self.partition.target(), self.via(), &mut sending.attempts);
         let Some((leader, lease)) = reached else {
-            return Next::Waits(Box::new(Waiting { sending, step: Step::Reach(None) }));
+            return Waiting::stop(sending, Step::Reach(None));
         };
         match lease.submit(&self.request(&sending, &leader), sending.deadline()) {
             Ok(answer) => {
                 *self.in_flight() = Some(Box::new(InFlight { sending, leader, answer }));
-                Next::InFlight
+                // It may be there already.
+                self.look_at_answer()
             }
             Err(full) if matches!(full.kind(), CallErrorKind::Full) => {
-                Next::Waits(Box::new(Waiting { sending, step: Step::Call(leader, lease) }))
+                Waiting::stop(sending, Step::Call(leader, lease))
             }
             Err(source) => self.end_attempt(sending, &leader, Err(source)),
         }
@@ -162,13 +161,13 @@ impl Line {
     fn look_at_answer(self: &Arc<Self>) -> Next {
         let waker = Waker::from(self.clone());
         let mut in_flight = self.in_flight();
-        let Some(awaited) = in_flight.as_mut() else { return Next::InFlight };
+        let Some(awaited) = in_flight.as_mut() else { return Next::Break(None) };
         // With tokio's budget, the poll could wake this line while it holds its own lock.
         let mut answer = unconstrained(&mut awaited.answer);
         let Poll::Ready(answered) = Pin::new(&mut answer).poll(&mut Context::from_waker(&waker)) else {
-            return Next::InFlight;
+            return Next::Break(None);
         };
-        let Some(awaited) = in_flight.take() else { return Next::InFlight };
+        let Some(awaited) = in_flight.take() else { return Next::Break(None) };
         drop(in_flight);
         let InFlight { sending, leader, .. } = *awaited;
         self.end_attempt(sending, &leader, answered)
@@ -182,10 +181,8 @@ impl Line {
     ) -> Next {
         let answered = answered.map(|reply| reply.response).map_err(|source| Failure::Call { source });
         match sending.answered(&self.partition, leader, answered) {
-            ControlFlow::Break(result) => Next::Settled(sending.settle(result)),
-            ControlFlow::Continue(moment) => {
-                Next::Waits(Box::new(Waiting { sending, step: Step::Reach(Some(moment)) }))
-            }
+            ControlFlow::Break(result) => Next::Continue(sending.settle(result)),
+            ControlFlow::Continue(moment) => Waiting::stop(sending, Step::Reach(Some(moment))),
         }
     }
 }
@@ -193,7 +190,7 @@ impl Line {
 /// Submits the next append. Returns one that has to wait; with `None` the answer has the turn, or the turn is over.
 pub(crate) fn advance(mut turn: Turn) -> Option<Box<Waiting>> {
     let line = turn.line.clone();
-    let cluster = line.partition.core.cluster();
+    let cluster = &line.partition.core.cluster;
     loop {
         let next = line.queue().next();
         turn.is_over = next.is_none();
@@ -205,14 +202,9 @@ pub(crate) fn advance(mut turn: Turn) -> Option<Box<Waiting>> {
             turn = sending.settle(Err(line.ended(Case::WaitedInLine, ErrorKind::TimedOut)));
             continue;
         }
-        let next = match line.submit(sending) {
-            Next::InFlight => line.look_at_answer(),
-            next => next,
-        };
-        match next {
-            Next::InFlight => return None,
-            Next::Settled(next) => turn = next,
-            Next::Waits(waiting) => return Some(waiting),
+        match line.submit(sending) {
+            Next::Continue(next) => turn = next,
+            Next::Break(waiting) => return waiting,
         }
     }
 }
@@ -228,9 +220,8 @@ fn hand_over(waiting: Option<Box<Waiting>>) {
 impl Wake for Line {
     fn wake(self: Arc<Self>) {
         hand_over(match self.look_at_answer() {
-            Next::InFlight => None,
-            Next::Settled(turn) => advance(turn),
-            Next::Waits(waiting) => Some(waiting),
+            Next::Continue(turn) => advance(turn),
+            Next::Break(waiting) => waiting,
         });
     }
 }

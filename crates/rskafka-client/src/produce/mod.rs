@@ -47,7 +47,7 @@ impl Produce {
         let core = &line.partition.core;
         let id = match core.check_open().and_then(|()| encode::encode(records)) {
             Ok(batch) => {
-                let deadline = Deadline::after(core.cluster().env().now(), core.limits().delivery_timeout);
+                let deadline = Deadline::after(core.cluster.env().now(), core.limits.delivery_timeout);
                 Some(line.join(Append { batch, deadline, result: sender }))
             }
             Err(error) => {

@@ -1,7 +1,6 @@
 //! The Produce request for one batch, and what its answer says.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka_cluster::{Failure, Leader, LeaderHint, Learned, Prepared, Verdict};
@@ -56,23 +55,19 @@ impl Produced {
     }
 }
 
-/// The request; the broker may wait for its replicas for `timeout`.
+/// The request; the broker may wait for its replicas for `timeout_ms`.
 pub(crate) fn produce(
     partition: &Partition,
     acks: Acks,
     leader: &Leader,
     batch: &Bytes,
-    timeout: Duration,
+    timeout_ms: i32,
 ) -> Prepared<ProduceRequest> {
     let data = PartitionProduceData { index: partition.index, records: Some(batch.clone()) };
     let topic_id = leader.topic_id;
     let topic = TopicProduceData { name: partition.topic.clone(), topic_id, partition_data: vec![data] };
-    let request = ProduceRequest {
-        transactional_id: None,
-        acks: acks.code(),
-        timeout_ms: i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
-        topic_data: vec![topic],
-    };
+    let request =
+        ProduceRequest { transactional_id: None, acks: acks.code(), timeout_ms, topic_data: vec![topic] };
     let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
     Prepared { max_version, ..Prepared::new(request) }
 }
@@ -120,6 +115,8 @@ fn find(response: ProduceResponse, index: i32) -> Option<(PartitionProduceRespon
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use rskafka_protocol::ErrorCode;
     use rskafka_protocol::messages::produce::TopicProduceResponse;

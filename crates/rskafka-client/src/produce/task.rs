@@ -32,7 +32,7 @@ impl ProduceTask {
 async fn send(sending: &mut Sending, mut step: Step) -> Result<Produced> {
     let line = sending.turn.line.clone();
     let partition = &*line.partition;
-    let cluster = partition.core.cluster();
+    let cluster = &partition.core.cluster;
     loop {
         let Reached { route: leader, lease } = match step {
             Step::Call(route, lease) => Reached { route, lease: Ok(lease) },

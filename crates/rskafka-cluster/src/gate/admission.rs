@@ -1,7 +1,9 @@
 //! Which of the dials that want to connect to one address may begin, and when (Java: `reconnect.backoff.ms`).
 //!
 //! Invariant: while dials fail, one is under way at a time and none begins before the pause is over, however
-//! many wait; all that waited while one failed get its failure.
+//! many wait; all that waited during a failed dial get its failure.
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -10,6 +12,10 @@ use crate::{Backoff, Failure};
 /// How many dials to one address may be under way at once. Enough that handshakes overlap; few enough that a
 /// broker that comes back is not overrun, and that a dead one is found by a few.
 pub(crate) const AT_ONCE: u32 = 8;
+
+/// The shortest time between two warnings of one address: long enough not to fill a log, short enough that somebody who
+/// waits for a client sees the reason.
+const WARNING_PERIOD: Duration = Duration::from_secs(10);
 
 /// How dials to one address have gone.
 #[derive(Debug, Default)]
@@ -20,6 +26,8 @@ pub(crate) struct Admission {
     failed: u64,
     /// What the last one failed with, and when the next one may begin. `None` after a success.
     last: Option<(Failure, Instant)>,
+    /// When the last warning was due.
+    warned: Option<Instant>,
 }
 
 /// A dial that waits until it may begin.
@@ -70,15 +78,19 @@ impl Admission {
         self.last = None;
     }
 
-    pub(crate) fn failed(&mut self, failure: Failure, now: Instant, backoff: Backoff, random: u64) {
+    /// Returns whether to warn that the address cannot be connected to: at the first failure, and once in each period.
+    pub(crate) fn failed(&mut self, failure: Failure, now: Instant, backoff: Backoff, random: u64) -> bool {
         self.under_way -= 1;
         self.failed += 1;
-        // Several that were under way at once have found out the same.
+        // Those that were under way at the same time failed for the same reason: they count once.
         if self.under_way == 0 {
             self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
         }
         let pause = backoff.pause(self.failed_in_a_row, random);
         self.last = Some((failure, now + pause));
+        let is_due = self.warned.is_none_or(|warned| now - warned >= WARNING_PERIOD);
+        self.warned = if is_due { Some(now) } else { self.warned };
+        is_due
     }
 
     /// A dial was given up before its end, which says nothing about the address.
@@ -89,8 +101,6 @@ impl Admission {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -204,5 +214,17 @@ mod tests {
         fail(&mut admission);
         let millis: Vec<_> = pauses[AT_ONCE as usize - 1..].iter().map(|pause| pause.as_millis()).collect();
         assert_eq!(millis, [50, 100, 200, 400, 50]);
+    }
+
+    #[test]
+    fn an_address_gets_a_warning_at_its_first_failure_and_one_in_each_period() {
+        let (mut admission, start) = (Admission::default(), begin());
+        let mut is_due = |after_ms| {
+            let now = start + Duration::from_millis(after_ms);
+            assert!(begins(&mut admission, now));
+            admission.failed(Failure::NoLeader, now, BACKOFF, 0)
+        };
+        let due = [0, 2_000, 9_999, 12_000, 14_000, 21_999, 24_000].map(&mut is_due);
+        assert_eq!(due, [true, false, false, true, false, false, true]);
     }
 }

@@ -15,11 +15,13 @@ fn gate() -> (Arc<Gate>, Env) {
 }
 
 async fn fail(gate: &Gate, env: &Env) {
-    gate.pass(env, BACKOFF, async { Err::<(), _>(Failure::NoLeader) }).await.unwrap_err();
+    gate.pass(&Endpoint::new("broker", 9092), env, BACKOFF, async { Err::<(), _>(Failure::NoLeader) })
+        .await
+        .unwrap_err();
 }
 
 async fn succeed(gate: &Gate, env: &Env) {
-    gate.pass(env, BACKOFF, async { Ok(()) }).await.unwrap();
+    gate.pass(&Endpoint::new("broker", 9092), env, BACKOFF, async { Ok(()) }).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -31,7 +33,9 @@ async fn a_dial_that_is_given_up_says_nothing_about_the_address() {
         let (gate, env) = (gate.clone(), env.clone());
         hasty.push(tokio::spawn(async move {
             let hangs = std::future::pending::<Result<(), _>>();
-            timeout(millis(100), gate.pass(&env, BACKOFF, hangs)).await.unwrap_err();
+            timeout(millis(100), gate.pass(&Endpoint::new("broker", 9092), &env, BACKOFF, hangs))
+                .await
+                .unwrap_err();
         }));
     }
     sleep(millis(1)).await;
@@ -73,7 +77,9 @@ async fn once_an_address_works_again_all_that_wait_for_it_connect_side_by_side()
                 sleep(millis(100)).await;
                 Ok(())
             };
-            tokio::spawn(async move { gate.pass(&env, BACKOFF, opening).await })
+            tokio::spawn(
+                async move { gate.pass(&Endpoint::new("broker", 9092), &env, BACKOFF, opening).await },
+            )
         })
         .collect();
     for passing in waiting {
@@ -97,7 +103,9 @@ async fn while_an_address_fails_one_dial_at_a_time_is_made_and_all_that_wait_get
                 sleep(millis(100)).await;
                 Err::<(), _>(Failure::NoLeader)
             };
-            tokio::spawn(async move { gate.pass(&env, BACKOFF, opening).await })
+            tokio::spawn(
+                async move { gate.pass(&Endpoint::new("broker", 9092), &env, BACKOFF, opening).await },
+            )
         })
         .collect();
     for passing in waiting {
@@ -150,6 +158,6 @@ async fn a_broker_that_does_not_say_to_which_cluster_it_belongs_fails_whatever_e
         let (_fake, cluster) = ask_a_silent_broker(request_timeout, time).await;
         sleep(cluster.config().connection.connect_timeout).await;
         let address = cluster.address(&Endpoint::new("broker-1", 9092));
-        assert!(address.gate.failure().is_some(), "{request_timeout:?}, {time:?}");
+        assert!(address.site.gate.failure().is_some(), "{request_timeout:?}, {time:?}");
     }
 }
