@@ -147,8 +147,8 @@ fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
     command.env(facts::VARIABLE, kafka.facts())
 }
 
-/// All but the targets with a level of their own. Always `--workspace`, so that every level uses the same build of the
-/// dependencies.
+/// All but the targets with a level of their own. Never for one package alone, so that every level uses the same build of
+/// the dependencies.
 fn unit_args(packages: &[Package]) -> Vec<&str> {
     let mut args = vec!["--lib", "--bins"];
     let tests = packages.iter().flat_map(|package| package.targets_of("test"));
@@ -160,7 +160,7 @@ fn unit_args(packages: &[Package]) -> Vec<&str> {
 
 fn test_command(args: &[&str]) -> Command {
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--workspace"]).args(args);
+    cargo.arg("test").args(args);
     for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE, PROFILE] {
         cargo.env_remove(variable);
     }
@@ -184,7 +184,7 @@ pub(crate) fn counted(command: &mut Command) -> Result<Summary> {
 
 fn build_examples(packages: &[Package]) -> Result<Summary> {
     let mut cargo = workspace::cargo();
-    children::succeed(cargo.args(["build", "--workspace", "--examples"]), "an example does not build")?;
+    children::succeed(cargo.args(["build", "--examples"]), "an example does not build")?;
     let examples = packages.iter().flat_map(|package| package.targets_of("example"));
     Ok(Summary::passed(examples.count() as u64))
 }

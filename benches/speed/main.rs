@@ -1,6 +1,6 @@
-//! Criterion's benches, with throughput: `cargo bench -p rskafka-protocol --bench speed [-- FILTER]`.
+//! Criterion's benches, with throughput: `cargo bench -p rskafka-benches --bench speed [-- FILTER]`.
 
-#[path = "../data/mod.rs"]
+#[path = "../../crates/rskafka-protocol/benches/data/mod.rs"]
 mod data;
 
 mod codecs;
