@@ -1,8 +1,10 @@
 //! `cargo xtask sim`: the verifier's simulation, built for release.
 
+use std::process::Stdio;
+
 use anyhow::{Context, Result, ensure};
 
-use crate::children::{self, Explained};
+use crate::children::{self, COMMAND_GRACE, Explained, Owned};
 use crate::libtest::Summary;
 use crate::test::counted;
 use crate::workspace::{self, CHECKED, RELEASE};
@@ -11,6 +13,7 @@ use crate::workspace::{self, CHECKED, RELEASE};
 const TESTED: [(&str, u64); 4] =
     [("readers", 2_000), ("writers", 500), ("resenders", 500), ("truncators", 500)];
 
+const PACKAGE: &str = "rskafka-verifier";
 /// The tests of the simulation itself.
 pub(crate) const TARGET: &str = "sim";
 
@@ -27,11 +30,18 @@ pub(crate) fn command(Flags { args }: &Flags) -> Result<()> {
     run(RELEASE, args).map(drop)
 }
 
+/// Begins to build what `short` runs, while tests that wait leave a processor free. `short` says what goes wrong with it.
+pub(crate) fn build_ahead() -> Result<Owned> {
+    let mut cargo = workspace::cargo();
+    cargo.arg("build").args(CHECKED).args(["--quiet", "--package", PACKAGE, "--bins", "--test", TARGET]);
+    Owned::spawn(cargo.stdout(Stdio::null()).stderr(Stdio::null()), COMMAND_GRACE)
+}
+
 /// The seeds that every test run tries; gives how many there were.
 pub(crate) fn short() -> Result<Summary> {
     // Its own tests run hundreds of seeds, too.
     let mut tests = workspace::cargo();
-    tests.arg("test").args(CHECKED).args(["--package", "rskafka-verifier", "--test", TARGET]);
+    tests.arg("test").args(CHECKED).args(["--package", PACKAGE, "--test", TARGET]);
     let mut summary = counted(&mut tests)?;
     for (profile, seeds) in TESTED {
         let seeds = format!("0..{seeds}");
@@ -43,7 +53,7 @@ pub(crate) fn short() -> Result<Summary> {
 }
 
 fn run(profile: &[&str], args: &[String]) -> Result<String> {
-    let package = ["--quiet", "--package", "rskafka-verifier", "--bin", "simulate"];
+    let package = ["--quiet", "--package", PACKAGE, "--bin", "simulate"];
     let (status, output) =
         children::run_shown(workspace::cargo().arg("run").args(profile).args(package).arg("--").args(args))?;
     ensure!(status.success(), Explained(format!("the simulation failed ({status})")));
