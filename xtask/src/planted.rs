@@ -107,10 +107,10 @@ fn failing_without_bug(tree: &Tree, patches: &[Patch]) -> Result<Vec<String>> {
 
 /// How long the test took to fail. The outer error is one after which the copy of the tree is of no more use.
 fn caught(tree: &Tree, patch: &Patch) -> Result<Result<Duration>> {
-    tree.apply(patch)?;
+    patch.git_apply(&tree.root, &[])?;
     let step = Step::start(format!("{}: {}", patch.name, patch.net));
     let outcome = patch.net.build(tree).and_then(|()| patch.net.run(tree));
-    tree.restore(patch)?;
+    patch.git_apply(&tree.root, &["--reverse"])?;
     Ok(outcome.and_then(|(Summary { passed, failed, .. }, took)| {
         ensure!(passed + failed > 0, "no test ran: {}", patch.net);
         ensure!(failed > 0, "the test passes: {}", patch.net);

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::progress::Step;
 use crate::{children, workspace};
@@ -24,8 +24,7 @@ pub(crate) fn cargo(name: &str) -> Result<Command> {
         let mut install = workspace::cargo();
         install.args(["install", &format!("cargo-{name}"), "--locked", "--quiet", "--root"]).arg(&root);
         install.arg("--target-dir").arg(root.join("build"));
-        let status = children::run(&mut install)?;
-        ensure!(status.success(), "`cargo install cargo-{name} --locked` failed ({status})");
+        children::succeed(&mut install, &format!("`cargo install cargo-{name} --locked` failed"))?;
         step.done();
     }
     let mut command = Command::new(program);

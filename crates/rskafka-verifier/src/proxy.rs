@@ -1,9 +1,8 @@
-//! A proxy for TCP that does to a connection what networks and brokers do: freeze, cut, reset.
+//! A proxy for TCP that does to a connection what networks and brokers do: freeze, cut, reset, stand still.
 //!
-//! It listens on a port of its own and passes bytes on to one target, unchanged; the target speaks Kafka
-//! or TLS, because up to 11 bytes are held back until it is known what they begin. [`Fault`]s say what
-//! happens and when: at a byte, at a TLS record, or where a request or an answer begins. What happens is
-//! decided by plain structs; the tasks here only move bytes.
+//! It listens on a port of its own and passes bytes on to one target, unchanged; the target speaks Kafka or TLS, because
+//! up to 11 bytes are held back until it is known what they begin. [`Fault`]s say what happens and when: at a TLS
+//! record, or where a request or an answer begins or ends. [`stream`] decides what the bytes are.
 //!
 //! ```no_run
 //! use rskafka::protocol::ApiKey;
@@ -19,30 +18,27 @@
 //! # }
 //! ```
 
-mod control;
 mod fault;
 mod process;
 mod stream;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use self::control::FaultId;
-use self::control::{ConnectionId, Control, Gate, Look};
-pub use self::fault::{Action, Direction, Fault, Moment};
+use self::fault::Faults;
+pub use self::fault::{Action, Direction, Fault, FaultId, Moment};
 pub use self::process::BrokerProcess;
 use self::process::Stopped;
+use self::stream::Streams;
 
 const BUFFER: usize = 64 * 1024;
 /// After a connection that could not be accepted, so that a lack of file descriptors does not keep a core busy.
@@ -61,9 +57,17 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     target: String,
-    /// Tells tasks that wait when a gate or a count may have changed.
-    control: watch::Sender<Control>,
-    stopped: Mutex<Vec<Stopped>>,
+    /// Tells those who wait when a fault has struck and when what is frozen may go on.
+    state: watch::Sender<State>,
+    /// Each connection has one more reference.
+    open: Arc<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    faults: Faults,
+    stopped: Vec<Stopped>,
+    thaws: u64,
 }
 
 impl Proxy {
@@ -84,13 +88,9 @@ impl Proxy {
     pub async fn listen(address: SocketAddr, target: impl Into<String>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            target: target.into(),
-            control: watch::Sender::default(),
-            stopped: Mutex::default(),
-        });
-        let serving = shared.clone();
-        let task = tokio::spawn(accept(listener, serving));
+        let (state, open) = (watch::Sender::default(), Arc::default());
+        let shared = Arc::new(Shared { target: target.into(), state, open });
+        let task = tokio::spawn(accept(listener, shared.clone()));
         Ok(Self { address, shared, _task: AbortOnDropHandle::new(task) })
     }
 
@@ -101,50 +101,48 @@ impl Proxy {
 
     /// Has something go wrong: see [`Fault`]. Moments that are over do not count.
     pub fn inject(&self, fault: Fault) -> FaultId {
-        self.shared.with(|control| control.inject(fault))
+        self.shared.with(|state| state.faults.inject(fault))
     }
 
     /// How often a fault has struck, 0 or 1; 0 after it was taken back.
     pub fn struck(&self, fault: FaultId) -> u64 {
-        self.shared.control.borrow().struck(fault)
+        u64::from(self.shared.state.borrow().faults.has_struck(fault))
     }
 
     /// Waits until a fault has struck a connection.
     pub async fn has_struck(&self, fault: FaultId) {
         // The sender lives as long as this does.
-        let _ = self.shared.control.subscribe().wait_for(|control| control.struck(fault) > 0).await;
+        let _ = self.shared.state.subscribe().wait_for(|state| state.faults.has_struck(fault)).await;
     }
 
     /// Takes all faults back; what they have done stays.
     pub fn clear_faults(&self) {
-        self.shared.with(Control::clear);
+        self.shared.with(|state| state.faults.clear());
     }
 
     /// Lets frozen connections and stopped processes go on.
     pub fn thaw(&self) {
-        self.shared.stopped().clear();
-        self.shared.control.send_modify(Control::thaw);
+        self.shared.state.send_modify(|state| {
+            state.stopped.clear();
+            state.thaws += 1;
+        });
     }
 
     /// The number of connections open.
     pub fn open_connections(&self) -> usize {
-        self.shared.control.borrow().open_connections()
+        Arc::strong_count(&self.shared.open) - 1
     }
 }
 
 impl Shared {
-    /// Changes what no task waits for.
-    fn with<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
+    /// Changes what nobody waits for.
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut result = None;
-        self.control.send_if_modified(|control| {
-            result = Some(change(control));
+        self.state.send_if_modified(|state| {
+            result = Some(change(state));
             false
         });
         result.expect("the closure runs once")
-    }
-
-    fn stopped(&self) -> MutexGuard<'_, Vec<Stopped>> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,7 +152,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
-                connections.spawn(serve(client, shared.clone()));
+                connections.spawn(serve(client, shared.clone(), shared.open.clone()));
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
@@ -162,31 +160,25 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Passes bytes on until both sides have ended, or a fault ends them.
-async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
+/// Passes bytes on until both sides have ended, or a fault ends them. `_open` counts the connection.
+async fn serve(mut client: TcpStream, shared: Arc<Shared>, _open: Arc<()>) {
     let Ok(mut broker) = TcpStream::connect(&shared.target).await else {
         // What a client of a dead broker sees.
         let _ = client.set_zero_linger();
         return;
     };
-    let id = shared.with(Control::connected);
-    let connection = Listed { id, shared: &shared };
     let _ = (client.set_nodelay(true), broker.set_nodelay(true));
+    let connection = Connection { shared: &shared, streams: Mutex::default(), gate: Mutex::default() };
     {
         let (from_client, to_client) = client.split();
         let (from_broker, to_broker) = broker.split();
         let to_broker = connection.pump(Direction::ToBroker, from_client, to_broker);
         let to_client = connection.pump(Direction::ToClient, from_broker, to_client);
         // One side may end long before the other; an error ends both.
-        let both = async { tokio::try_join!(to_broker, to_client) };
-        let (both, ended) = (pin!(both), pin!(connection.gate_is(|gate| gate.end.is_some())));
-        tokio::select! {
-            biased;
-            _ = ended => {}
-            _ = both => {}
-        }
+        let _ = tokio::try_join!(to_broker, to_client);
     }
-    match connection.gate_is(|_| true).await.end {
+    let end = lock(&connection.gate).end;
+    match end {
         Some(Action::Reset) => {
             let _ = (client.set_zero_linger(), broker.set_zero_linger());
         }
@@ -204,54 +196,93 @@ async fn hang_up(stream: &mut TcpStream) -> io::Result<u64> {
     tokio::io::copy(stream, &mut tokio::io::sink()).await
 }
 
-/// A connection that is known to the control while this lives.
-struct Listed<'a> {
-    id: ConnectionId,
+struct Connection<'a> {
     shared: &'a Shared,
+    streams: Mutex<Streams>,
+    gate: Mutex<Gate>,
 }
 
-impl Listed<'_> {
-    /// Waits until the connection's gate is as wanted.
-    async fn gate_is(&self, is_wanted: impl Fn(Gate) -> bool) -> Gate {
-        let mut control = self.shared.control.subscribe();
-        let _ = control.wait_for(|control| is_wanted(control.gate(self.id))).await;
-        self.shared.control.borrow().gate(self.id)
-    }
+/// What faults have made of a connection.
+#[derive(Debug, Default)]
+struct Gate {
+    /// By direction: how many thaws there had been when it was frozen.
+    frozen: [Option<u64>; 2],
+    /// The cut or reset that ends it.
+    end: Option<Action>,
+}
 
+impl Connection<'_> {
+    /// Passes on one direction, frame by frame.
     async fn pump(
         &self,
         direction: Direction,
-        mut read: ReadHalf<'_>,
+        read: ReadHalf<'_>,
         mut write: WriteHalf<'_>,
     ) -> io::Result<()> {
-        let mut waiting = BytesMut::with_capacity(BUFFER);
-        loop {
-            self.gate_is(|gate| !gate.is_shut(direction)).await;
-            let look = |control: &mut Control| control.look(self.id, direction, &waiting);
-            let Look { pass, actions } = self.shared.with(look);
-            if pass == 0 && actions.is_empty() {
-                waiting.reserve(BUFFER);
-                if read.read_buf(&mut waiting).await? == 0 {
-                    write.write_all(&waiting).await?;
-                    return write.shutdown().await;
-                }
-                continue;
+        let mut read = BufReader::with_capacity(BUFFER, read);
+        while let Some(&first) = read.fill_buf().await?.first() {
+            let (mut header, length) = (Vec::new(), lock(&self.streams).header_length(direction, first));
+            (&mut read).take(length).read_to_end(&mut header).await?;
+            let begun = lock(&self.streams).begin(direction, &header);
+            self.strike(begun.first).await?;
+            let mut frame = header.chain(&mut read).take(begun.length);
+            if begun.last.is_some() {
+                frame.set_limit(begun.length - 1);
+                self.pass(direction, &mut frame, &mut write).await?;
+                frame.set_limit(1);
+                // The stream may end within the frame.
+                let has_last = !frame.fill_buf().await?.is_empty();
+                self.strike(begun.last.filter(|_| has_last)).await?;
             }
-            write.write_all(&waiting[..pass]).await?;
-            waiting.advance(pass);
-            for action in actions {
-                if let Action::Stop(process) = action {
-                    let stopped = process.stop().await?;
-                    self.shared.stopped().push(stopped);
-                }
-                self.shared.control.send_modify(|control| control.happened(self.id, action));
-            }
+            self.pass(direction, &mut frame, &mut write).await?;
         }
+        write.shutdown().await
+    }
+
+    async fn pass(
+        &self,
+        direction: Direction,
+        read: &mut (impl AsyncBufRead + Unpin),
+        write: &mut WriteHalf<'_>,
+    ) -> io::Result<()> {
+        let mut state = self.shared.state.subscribe();
+        loop {
+            let bytes = read.fill_buf().await?.len();
+            if bytes == 0 {
+                return Ok(());
+            }
+            let is_frozen = |state: &State| lock(&self.gate).frozen[direction as usize] == Some(state.thaws);
+            let _ = state.wait_for(|state| !is_frozen(state)).await;
+            write.write_all(read.fill_buf().await?).await?;
+            read.consume(bytes);
+        }
+    }
+
+    /// Has happen what is to happen at a moment, before any further byte is passed on; an error ends the connection.
+    async fn strike(&self, moment: Option<Moment>) -> io::Result<()> {
+        let Some(moment) = moment else {
+            return Ok(());
+        };
+        for action in self.shared.with(|state| state.faults.strike(moment)) {
+            match action {
+                Action::Freeze(direction) => {
+                    let thaws = self.shared.state.borrow().thaws;
+                    lock(&self.gate).frozen[direction as usize] = Some(thaws);
+                }
+                Action::Stop(process) => {
+                    let stopped = process.stop().await?;
+                    self.shared.with(|state| state.stopped.push(stopped));
+                }
+                Action::Cut | Action::Reset => lock(&self.gate).end = Some(action),
+            }
+            // Whoever waits for the fault is told when it has happened.
+            self.shared.state.send_modify(|_| ());
+        }
+        let has_ended = lock(&self.gate).end.is_some();
+        if has_ended { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 }
 
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        self.shared.with(|control| control.disconnected(self.id));
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -33,7 +33,7 @@ use time::{Duration, OffsetDateTime};
 
 pub use self::kind::{Applied, DROPPED, Kind, Way};
 pub use self::live::{Live, LiveOutcome};
-pub use self::mistake::{MISTAKES, Mistake};
+pub use self::mistake::Mistake;
 pub use self::plan::{Moment, Plan, PlannedFault, Stage, What};
 pub use self::profile::Profile;
 pub use self::rules::{Finding, Wrong};

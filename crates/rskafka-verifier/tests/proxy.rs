@@ -88,24 +88,76 @@ async fn bytes_pass_both_ways_and_so_does_the_end() {
 #[tokio::test]
 async fn a_frozen_direction_passes_what_was_before_and_goes_on_after_a_thaw() {
     let proxy = echo().await;
-    for direction in [Direction::ToBroker, Direction::ToClient] {
-        let fault = proxy.inject(Fault::at(Moment::Byte(direction, 3), Action::Freeze(direction)));
+    for (direction, moment) in [
+        (Direction::ToBroker, Moment::Request(ApiKey::PRODUCE)),
+        (Direction::ToClient, Moment::Answer(ApiKey::PRODUCE)),
+    ] {
+        let fault = proxy.inject(Fault::at(moment, Action::Freeze(direction)));
         let mut stream = connect(&proxy).await;
-        stream.write_all(b"abcdefghijklmnop").await.unwrap();
-        assert_eq!(read(&mut stream, 3).await, b"abc");
+        let requests = [ApiKey::METADATA, ApiKey::PRODUCE].map(request);
+        stream.write_all(&requests.concat()).await.unwrap();
+        assert_eq!(read(&mut stream, 12).await, requests[0]);
         timeout(PATIENCE, proxy.has_struck(fault)).await.unwrap();
         assert_silent(&mut stream).await;
         proxy.thaw();
-        assert_eq!(read(&mut stream, 13).await, b"defghijklmnop");
+        assert_eq!(read(&mut stream, 12).await, requests[1]);
         assert_eq!(proxy.struck(fault), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_direction_may_be_frozen_by_what_goes_the_other_way() {
+    let proxy = echo().await;
+    let moment = Moment::EndOfRequest(ApiKey::PRODUCE);
+    let fault = proxy.inject(Fault::at(moment, Action::Freeze(Direction::ToClient)));
+    let mut stream = connect(&proxy).await;
+    stream.write_all(&request(ApiKey::PRODUCE)).await.unwrap();
+    timeout(PATIENCE, proxy.has_struck(fault)).await.unwrap();
+    // Less than a header of the echo had come by then.
+    assert_silent(&mut stream).await;
+    proxy.thaw();
+    assert_eq!(read(&mut stream, 12).await, request(ApiKey::PRODUCE));
+}
+
+#[tokio::test]
+async fn any_bytes_are_passed_on_however_they_come() {
+    let proxy = echo().await;
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..100 {
+        let mut stream = connect(&proxy).await;
+        // Frames of any length, cut off at the end; now and then bytes that are no frames.
+        let mut sent = Vec::new();
+        for _ in 0..random.usize(1..6) {
+            let body = random.usize(..40);
+            sent.extend(if random.u8(..8) == 0 { u32::MAX } else { 8 + body as u32 }.to_be_bytes());
+            sent.extend((0..8 + body).map(|_| random.u8(..4)));
+        }
+        sent.truncate(sent.len() - random.usize(..8));
+        let (mut from, mut to) = stream.split();
+        let writing = async {
+            let mut rest = &sent[..];
+            while !rest.is_empty() {
+                let (piece, later) = rest.split_at(random.usize(1..=rest.len().min(30)));
+                to.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+                rest = later;
+            }
+            to.shutdown().await.unwrap();
+        };
+        let mut received = Vec::new();
+        let reading = async { from.read_to_end(&mut received).await.unwrap() };
+        timeout(PATIENCE, async { tokio::join!(writing, reading) }).await.unwrap();
+        assert_eq!(received, sent);
     }
 }
 
 #[tokio::test]
 async fn a_peer_that_is_frozen_stops_reading_until_the_buffers_are_full() {
     let proxy = echo().await;
-    proxy.inject(Fault::at(Moment::Byte(Direction::ToBroker, 0), Action::Freeze(Direction::ToBroker)));
+    let moment = Moment::Request(ApiKey::PRODUCE);
+    proxy.inject(Fault::at(moment, Action::Freeze(Direction::ToBroker)));
     let mut stream = connect(&proxy).await;
+    stream.write_all(&request(ApiKey::PRODUCE)).await.unwrap();
     let full = timeout(Duration::from_secs(2), async {
         let chunk = vec![0; 1 << 20];
         for _ in 0..64 {
@@ -119,14 +171,14 @@ async fn a_peer_that_is_frozen_stops_reading_until_the_buffers_are_full() {
 async fn a_cut_is_an_end_and_a_reset_an_error() {
     let proxy = echo().await;
     for (action, error) in [(Action::Cut, None), (Action::Reset, Some(io::ErrorKind::ConnectionReset))] {
-        let fault = proxy.inject(Fault::at(Moment::Byte(Direction::ToBroker, 13), action));
+        let fault = proxy.inject(Fault::at(Moment::EndOfRequest(ApiKey::PRODUCE), action));
         let mut stream = connect(&proxy).await;
         stream.write_all(&request(ApiKey::METADATA)).await.unwrap();
         read(&mut stream, 12).await;
-        stream.write_all(&request(ApiKey::METADATA)).await.unwrap();
+        stream.write_all(&request(ApiKey::PRODUCE)).await.unwrap();
         let (rest, result) = end(&mut stream).await;
         assert_eq!(result.err().map(|error| error.kind()), error, "{action:?}");
-        assert!(rest.len() <= 1, "{rest:?}");
+        assert!(rest.len() <= 11, "all but the last byte: {rest:?}");
         assert_eq!(proxy.struck(fault), 1);
     }
 }

@@ -5,9 +5,10 @@ mod bug;
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use clap::ValueEnum as _;
 use rskafka_fake::{FakeCluster, Profile as BrokerProfile};
 use rskafka_verifier::sim::{
-    DROPPED, Kind, MISTAKES, Mistake, Outcome, Profile, Setup, Sweep, Wrong, run, run_measured, shrink, sweep,
+    DROPPED, Kind, Mistake, Outcome, Profile, Setup, Sweep, Wrong, run, run_measured, shrink, sweep,
 };
 
 use self::bug::Bug;
@@ -170,7 +171,7 @@ fn first_found(mistake: Mistake, expected: Wrong) -> Option<u64> {
 
 #[test]
 fn every_mistake_of_a_client_is_found() {
-    for mistake in MISTAKES {
+    for &mistake in Mistake::value_variants() {
         let expected = match mistake {
             Mistake::LeaksMemory | Mistake::LeaksTask => Wrong::Leaked,
             Mistake::ReturnsLate | Mistake::NeverReturns => Wrong::Overdue,

@@ -149,7 +149,7 @@ fn kafka_properties(version: &Version, node: &Node, nodes: &[Node], data: &Path)
     let listeners =
         join(node.endpoints.iter().map(|e| format!("{}://127.0.0.1:{}", e.listener.name, e.port)));
     let known = LISTENERS.iter().chain(Some(CONTROLLER).filter(|_| !version.needs_zookeeper()));
-    let protocols = join(known.map(|listener| format!("{}:{}", listener.name, listener.protocol())));
+    let protocols = join(known.map(|listener| format!("{}:{}", listener.name, listener.protocol)));
     format!("{cluster}listeners={listeners}\nlistener.security.protocol.map={protocols}\nlog.dirs={data}\n")
 }
 

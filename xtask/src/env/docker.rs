@@ -64,9 +64,7 @@ impl Compose {
     }
 
     fn shown(&self, file: &Path, args: &[&str]) -> Result<()> {
-        let status = children::run(&mut self.on(file, args))?;
-        ensure!(status.success(), "`compose {}` failed ({status})", args.join(" "));
-        Ok(())
+        children::succeed(&mut self.on(file, args), &format!("`compose {}` failed", args.join(" ")))
     }
 }
 

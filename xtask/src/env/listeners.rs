@@ -4,34 +4,33 @@
 
 use crate::env::certificates::{Certificates, Identity};
 
-/// The listener that most tests connect to.
+/// The listener that most tests connect to, and a security protocol; those below are protocols, too.
 pub(crate) const PLAINTEXT: &str = "PLAINTEXT";
+const SSL: &str = "SSL";
+const SASL_PLAINTEXT: &str = "SASL_PLAINTEXT";
+const SASL_SSL: &str = "SASL_SSL";
 /// Replication has its own, so that a fault put between client and broker does not hit it.
 pub(crate) const INTERNAL: &str = "INTERNAL";
 
 /// The listeners of every broker, in the order of its ports.
 pub(crate) const LISTENERS: &[Listener] = &[
-    Listener::new(PLAINTEXT, Protocol::Plaintext),
-    Listener::new("SSL", Protocol::Ssl),
-    Listener { needs_client_certificate: true, ..Listener::new("MTLS", Protocol::Ssl) },
-    Listener::new("SASL_PLAINTEXT", Protocol::SaslPlaintext),
-    Listener::new("SASL_SSL", Protocol::SaslSsl),
-    Listener { ends_sessions: true, ..Listener::new("SASL_REAUTH", Protocol::SaslPlaintext) },
-    Listener { is_proxied: true, ..Listener::new("PROXY", Protocol::Plaintext) },
-    Listener {
-        is_proxied: true,
-        mechanisms: &[SCRAM[1]],
-        ..Listener::new("PROXY_SASL_SSL", Protocol::SaslSsl)
-    },
-    Listener { identity: ServerIdentity::WrongName, ..Listener::new("SSL_BADNAME", Protocol::Ssl) },
-    Listener { identity: ServerIdentity::Expired, ..Listener::new("SSL_EXPIRED", Protocol::Ssl) },
-    Listener::new(INTERNAL, Protocol::Plaintext),
+    Listener::new(PLAINTEXT, PLAINTEXT),
+    Listener::new(SSL, SSL),
+    Listener { needs_client_certificate: true, ..Listener::new("MTLS", SSL) },
+    Listener::new(SASL_PLAINTEXT, SASL_PLAINTEXT),
+    Listener::new(SASL_SSL, SASL_SSL),
+    Listener { ends_sessions: true, ..Listener::new("SASL_REAUTH", SASL_PLAINTEXT) },
+    Listener { is_proxied: true, ..Listener::new("PROXY", PLAINTEXT) },
+    Listener { is_proxied: true, mechanisms: &[SCRAM[1]], ..Listener::new("PROXY_SASL_SSL", SASL_SSL) },
+    Listener { identity: ServerIdentity::WrongName, ..Listener::new("SSL_BADNAME", SSL) },
+    Listener { identity: ServerIdentity::Expired, ..Listener::new("SSL_EXPIRED", SSL) },
+    Listener::new(INTERNAL, PLAINTEXT),
 ];
 /// KRaft's own, where the node is a controller.
-pub(crate) const CONTROLLER: &Listener = &Listener::new("CONTROLLER", Protocol::Plaintext);
+pub(crate) const CONTROLLER: &Listener = &Listener::new("CONTROLLER", PLAINTEXT);
 
 /// ZooKeeper's own.
-pub(crate) const ZOOKEEPER: &Listener = &Listener::new("ZOOKEEPER", Protocol::Plaintext);
+pub(crate) const ZOOKEEPER: &Listener = &Listener::new("ZOOKEEPER", PLAINTEXT);
 
 /// The one user of all listeners with SASL; a token of OAUTHBEARER may name anybody.
 pub(crate) const USER: &str = "alice";
@@ -47,7 +46,8 @@ pub(crate) const MECHANISMS: [&str; 4] = [PLAIN, SCRAM[0], SCRAM[1], OAUTHBEARER
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Listener {
     pub(crate) name: &'static str,
-    protocol: Protocol,
+    /// The name of Kafka's security protocol.
+    pub(crate) protocol: &'static str,
     /// Whether it is advertised under a port on which nobody listens until a test puts a proxy there.
     pub(crate) is_proxied: bool,
     needs_client_certificate: bool,
@@ -55,15 +55,6 @@ pub(crate) struct Listener {
     mechanisms: &'static [&'static str],
     /// Whether clients have to authenticate again and again (KIP-368).
     ends_sessions: bool,
-}
-
-/// Kafka's security protocols.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
-    Plaintext,
-    Ssl,
-    SaslPlaintext,
-    SaslSsl,
 }
 
 /// Which certificate it shows.
@@ -75,7 +66,7 @@ enum ServerIdentity {
 }
 
 impl Listener {
-    const fn new(name: &'static str, protocol: Protocol) -> Listener {
+    const fn new(name: &'static str, protocol: &'static str) -> Listener {
         Listener {
             name,
             protocol,
@@ -84,16 +75,6 @@ impl Listener {
             identity: ServerIdentity::Good,
             mechanisms: &MECHANISMS,
             ends_sessions: false,
-        }
-    }
-
-    /// The name of its security protocol.
-    pub(crate) fn protocol(&self) -> &'static str {
-        match self.protocol {
-            Protocol::Plaintext => "PLAINTEXT",
-            Protocol::Ssl => "SSL",
-            Protocol::SaslPlaintext => "SASL_PLAINTEXT",
-            Protocol::SaslSsl => "SASL_SSL",
         }
     }
 
@@ -118,11 +99,11 @@ impl Listener {
     }
 
     fn has_tls(&self) -> bool {
-        matches!(self.protocol, Protocol::Ssl | Protocol::SaslSsl)
+        self.protocol.ends_with(SSL)
     }
 
     fn has_sasl(&self) -> bool {
-        matches!(self.protocol, Protocol::SaslPlaintext | Protocol::SaslSsl)
+        self.protocol.starts_with("SASL_")
     }
 
     /// PEM within the properties, because Kafka 2.8 takes keys from a file only if they are encrypted.

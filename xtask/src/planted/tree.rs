@@ -10,12 +10,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::patch::Patch;
 use crate::workspace;
 
 /// The copy.
 pub(crate) struct Tree {
-    root: PathBuf,
+    pub(crate) root: PathBuf,
 }
 
 impl Tree {
@@ -38,16 +37,6 @@ impl Tree {
             }
         }
         Ok(Tree { root })
-    }
-
-    /// Plants a bug.
-    pub(crate) fn apply(&self, patch: &Patch) -> Result<()> {
-        patch.git_apply(&self.root, &[])
-    }
-
-    /// Takes it out again.
-    pub(crate) fn restore(&self, patch: &Patch) -> Result<()> {
-        patch.git_apply(&self.root, &["--reverse"])
     }
 
     /// `cargo` in the copy.

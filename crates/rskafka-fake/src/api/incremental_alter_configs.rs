@@ -86,66 +86,81 @@ fn alter(resource: &AlterConfigsResource, validate_only: bool, call: &mut Call<'
         TOPIC if check_name(name).is_err() && !zookeeper => {
             Err((ErrorCode::INVALID_TOPIC_EXCEPTION, check_name(name).err().unwrap_or_default()))
         }
-        TOPIC => {
-            let Some(topic) = call.state.topic(name) else {
-                let why = format!("The topic '{name}' does not exist.");
-                return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
-            };
-            let profile = call.state.profile;
-            let is_known = |config: &AlterableConfig| topic_config(profile, &config.name).is_some();
-            // With ZooKeeper a wrong value is a wrong request.
-            let wrong = match zookeeper && configs.iter().all(is_known) {
-                true => ErrorCode::INVALID_REQUEST,
-                false => ErrorCode::INVALID_CONFIG,
-            };
-            let mut own = topic.configs.clone();
-            let changed = configs.iter().try_for_each(|config| {
-                let name = &config.name;
-                let known = topic_config(profile, name).filter(|(known, _)| known.form.is_list());
-                let list = known.map(|(_, default)| own.get(name).map_or(default, String::as_str));
-                let text =
-                    |operation| format!("Can't {operation} to key {name} because its type is not LIST.");
-                match new_value(config, list, text)? {
-                    Some(value) => own.insert(name.clone(), value),
-                    None => own.remove(name),
-                };
-                Ok(())
-            });
-            changed.map_err(|(code, why)| match code {
-                ErrorCode::INVALID_CONFIG => (wrong, why),
-                _ => (code, why),
-            })?;
-            call.state.set_topic_configs(name, own, validate_only).map_err(|why| (wrong, why))
-        }
-        BROKER => {
-            let broker = match name.parse() {
-                Ok(id) if id == call.broker => Some(id),
-                Ok(id) => {
-                    let why = format!("Unexpected broker id, expected {}, but received {id}", call.broker);
-                    return Err(invalid(why));
-                }
-                Err(_) if name.is_empty() => None,
-                Err(_) => return Err(invalid(format!("Node id must be an integer, but it is: {name}"))),
-            };
-            let change = |config: &AlterableConfig| {
-                let name = &config.name;
-                let list = call.state.configs.list(broker, name);
-                let text = |operation: &str| {
-                    let operation = operation.to_lowercase();
-                    format!("Config value {operation} is not allowed for config key: {name}")
-                };
-                let value = new_value(config, list.as_deref(), text);
-                let value = value.map_err(|(code, why)| match code {
-                    ErrorCode::INVALID_CONFIG if zookeeper => invalid(why),
-                    _ => (code, why),
-                });
-                Ok((name.clone(), value?))
-            };
-            let changes = configs.iter().map(change).collect::<Result<Vec<_>, _>>()?;
-            call.state.set_broker_configs(broker, &changes, validate_only)
-        }
+        TOPIC => alter_topic(name, configs, validate_only, call),
+        BROKER => alter_broker(name, configs, validate_only, call),
         other => Err(invalid(format!("Unknown resource type {other}"))),
     }
+}
+
+fn alter_topic(
+    name: &str,
+    configs: &[AlterableConfig],
+    validate_only: bool,
+    call: &mut Call<'_>,
+) -> Result<(), Refused> {
+    let zookeeper = call.state.profile.quirks().zookeeper;
+    let Some(topic) = call.state.topic(name) else {
+        let why = format!("The topic '{name}' does not exist.");
+        return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
+    };
+    let profile = call.state.profile;
+    let is_known = |config: &AlterableConfig| topic_config(profile, &config.name).is_some();
+    // With ZooKeeper a wrong value is a wrong request.
+    let wrong = match zookeeper && configs.iter().all(is_known) {
+        true => ErrorCode::INVALID_REQUEST,
+        false => ErrorCode::INVALID_CONFIG,
+    };
+    let mut own = topic.configs.clone();
+    let changed = configs.iter().try_for_each(|config| {
+        let name = &config.name;
+        let known = topic_config(profile, name).filter(|(known, _)| known.form.is_list());
+        let list = known.map(|(_, default)| own.get(name).map_or(default, String::as_str));
+        let text = |operation| format!("Can't {operation} to key {name} because its type is not LIST.");
+        match new_value(config, list, text)? {
+            Some(value) => own.insert(name.clone(), value),
+            None => own.remove(name),
+        };
+        Ok(())
+    });
+    changed.map_err(|(code, why)| match code {
+        ErrorCode::INVALID_CONFIG => (wrong, why),
+        _ => (code, why),
+    })?;
+    call.state.set_topic_configs(name, own, validate_only).map_err(|why| (wrong, why))
+}
+
+fn alter_broker(
+    name: &str,
+    configs: &[AlterableConfig],
+    validate_only: bool,
+    call: &mut Call<'_>,
+) -> Result<(), Refused> {
+    let zookeeper = call.state.profile.quirks().zookeeper;
+    let broker = match name.parse() {
+        Ok(id) if id == call.broker => Some(id),
+        Ok(id) => {
+            let why = format!("Unexpected broker id, expected {}, but received {id}", call.broker);
+            return Err(invalid(why));
+        }
+        Err(_) if name.is_empty() => None,
+        Err(_) => return Err(invalid(format!("Node id must be an integer, but it is: {name}"))),
+    };
+    let change = |config: &AlterableConfig| {
+        let name = &config.name;
+        let list = call.state.configs.list(broker, name);
+        let text = |operation: &str| {
+            let operation = operation.to_lowercase();
+            format!("Config value {operation} is not allowed for config key: {name}")
+        };
+        let value = new_value(config, list.as_deref(), text);
+        let value = value.map_err(|(code, why)| match code {
+            ErrorCode::INVALID_CONFIG if zookeeper => invalid(why),
+            _ => (code, why),
+        });
+        Ok((name.clone(), value?))
+    };
+    let changes = configs.iter().map(change).collect::<Result<Vec<_>, _>>()?;
+    call.state.set_broker_configs(broker, &changes, validate_only)
 }
 
 /// The value that a change gives a config; `None` if it takes it back. `list` is what a list is before, and

@@ -218,14 +218,11 @@ fn append(
         return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
     }
     let leader = partition.led_by(call.broker)?;
+    let log_start_offset = leader.log.start_offset();
     let too_few = partition.isr.len() < min_insync_replicas(partition, settings, quirks);
     if acks == -1 && too_few && quirks.refuses_below_min_isr {
-        return Err(Refused {
-            refusal: ErrorCode::NOT_ENOUGH_REPLICAS.into(),
-            log_start_offset: leader.log.start_offset(),
-        });
+        return Err(Refused { refusal: ErrorCode::NOT_ENOUGH_REPLICAS.into(), log_start_offset });
     }
-    let log_start_offset = leader.log.start_offset();
     let with_start = |refusal: Refusal| match refusal.by_validator {
         true => Refused { refusal, log_start_offset },
         false => refusal.into(),
@@ -252,6 +249,7 @@ fn append(
         }
     }
     let log_append_time = settings.log_append_time.then_some(now_ms);
+    let log_append_time_ms = told(log_append_time.unwrap_or(-1));
     let base_offset = leader.log.end_offset();
     let stored = batch.store(base_offset, leader_epoch, log_append_time);
     let end_offset = stored.last_offset + 1;
@@ -262,7 +260,6 @@ fn append(
     }
     let log_start_offset = partition.latest().map_or(-1, |leader| leader.log.start_offset());
     call.state.waiting.wake(topic_id, index);
-    let log_append_time_ms = told(log_append_time.unwrap_or(-1));
     Ok(Appended { base_offset, log_append_time_ms, log_start_offset, place: place(end_offset) })
 }
 

@@ -1,6 +1,4 @@
-//! What the proxy does to a connection, and when.
-//!
-//! Invariant: a fault strikes once, before the byte at its moment is passed on.
+//! What the proxy does to a connection, and when. A fault strikes once.
 
 use rskafka::protocol::ApiKey;
 
@@ -18,8 +16,6 @@ pub enum Direction {
 /// A place in the bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Moment {
-    /// The n-th byte of a direction, from 0 on.
-    Byte(Direction, u64),
     /// The first byte of the n-th TLS record of a direction, from 0 on: 0 is the hello.
     TlsRecord(Direction, u64),
     /// The first byte of a request; seen only in plaintext.
@@ -48,13 +44,82 @@ pub enum Action {
 #[derive(Debug, Clone, Copy)]
 #[must_use = "nothing happens until it is injected"]
 pub struct Fault {
-    pub(super) moment: Moment,
-    pub(super) action: Action,
+    moment: Moment,
+    action: Action,
 }
 
 impl Fault {
     /// `action` happens at `moment`, the first time it comes.
     pub fn at(moment: Moment, action: Action) -> Self {
         Self { moment, action }
+    }
+}
+
+/// A fault that was injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FaultId(u64);
+
+/// The faults that are injected, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    injected: Vec<Injected>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Injected {
+    id: FaultId,
+    fault: Fault,
+    has_struck: bool,
+}
+
+impl Faults {
+    pub(super) fn inject(&mut self, fault: Fault) -> FaultId {
+        let id = FaultId(self.next_id);
+        self.next_id += 1;
+        self.injected.push(Injected { id, fault, has_struck: false });
+        id
+    }
+
+    /// Whether a fault has struck; `false` after it was taken back.
+    pub(super) fn has_struck(&self, id: FaultId) -> bool {
+        self.injected.iter().any(|injected| injected.id == id && injected.has_struck)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.injected.clear();
+    }
+
+    /// What happens at a moment.
+    pub(super) fn strike(&mut self, moment: Moment) -> Vec<Action> {
+        let is_due = |one: &&mut Injected| !one.has_struck && one.fault.moment == moment;
+        let due = self.injected.iter_mut().filter(is_due);
+        due.map(|injected| {
+            injected.has_struck = true;
+            injected.fault.action
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_once_and_not_after_it_was_taken_back() {
+        let moment = Moment::Request(ApiKey::PRODUCE);
+        let mut faults = Faults::default();
+        let once = faults.inject(Fault::at(moment, Action::Cut));
+        assert_eq!(faults.strike(Moment::EndOfRequest(ApiKey::PRODUCE)), []);
+        assert!(!faults.has_struck(once));
+        let with_it = faults.inject(Fault::at(moment, Action::Freeze(Direction::ToClient)));
+        assert_eq!(faults.strike(moment), [Action::Cut, Action::Freeze(Direction::ToClient)]);
+        assert!(faults.has_struck(once) && faults.has_struck(with_it));
+        assert_eq!(faults.strike(moment), []);
+        let cleared = faults.inject(Fault::at(moment, Action::Cut));
+        faults.clear();
+        assert_eq!(faults.strike(moment), []);
+        assert!(!faults.has_struck(once) && !faults.has_struck(cleared));
     }
 }

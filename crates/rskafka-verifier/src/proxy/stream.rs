@@ -1,7 +1,6 @@
 //! What the bytes of a connection are: requests and answers, TLS records, or nothing that can be told.
 //!
-//! Invariant: pure; the same bytes give the same moments however they are cut into pieces, and no more
-//! than a header is held back to tell what follows.
+//! Invariant: pure; a header is all that has to be known of a frame.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +9,16 @@ use rskafka::protocol::ApiKey;
 use super::fault::{Direction, Moment};
 
 /// A request's length, key, version and correlation id; an answer's length and correlation id fit in it.
-const REQUEST_HEADER: usize = 12;
-const ANSWER_HEADER: usize = 8;
-const TLS_HEADER: usize = 5;
+const REQUEST_HEADER: u64 = 12;
+const ANSWER_HEADER: u64 = 8;
+const TLS_HEADER: u64 = 5;
 /// Of a frame's length.
 const LENGTH: u64 = 4;
 /// The first byte of a TLS connection; a request that begins with it would have 369 MB.
 const TLS_HANDSHAKE: u8 = 22;
-/// A longer frame is none.
+/// No frame is longer.
 const MAX_FRAME: u32 = 200 << 20;
-/// Keys above are of no API.
+/// No API has a larger key.
 const MAX_KEY: i16 = 1_000;
 /// More requests without an answer than any client has; acks=0 never gets one.
 const MAX_UNANSWERED: usize = 10_000;
@@ -28,9 +27,9 @@ const MAX_UNANSWERED: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     protocol: Option<Protocol>,
-    /// By direction.
-    streams: [Stream; 2],
-    /// What was asked, by correlation id.
+    /// TLS records so far, by direction.
+    records: [u64; 2],
+    /// Requests without an answer, by correlation id.
     unanswered: BTreeMap<u32, ApiKey>,
 }
 
@@ -38,133 +37,76 @@ pub(super) struct Streams {
 enum Protocol {
     Kafka,
     Tls,
-    /// Only bytes can be counted.
+    /// The rest of the connection is passed on as it comes.
     Unknown,
 }
 
-#[derive(Debug, Default)]
-struct Stream {
-    position: u64,
-    /// Where the frame or record ends that was begun.
-    end: u64,
-    /// The request that was begun.
-    request: Option<ApiKey>,
-    records: u64,
-    /// Whether the moments of this position were asked for.
-    is_looked_at: bool,
+/// A frame or TLS record that begins, or all of the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// Its bytes, header included.
+    pub(super) length: u64,
+    /// What its first byte is, and its last.
+    pub(super) first: Option<Moment>,
+    pub(super) last: Option<Moment>,
 }
 
 impl Streams {
-    pub(super) fn position(&self, direction: Direction) -> u64 {
-        self.streams[direction as usize].position
-    }
-
-    /// What the byte at the position is, of which `bytes` come next; nothing if that was asked before.
-    /// `None` if it takes more bytes to tell.
-    pub(super) fn moments(&mut self, direction: Direction, bytes: &[u8]) -> Option<Vec<Moment>> {
-        if bytes.is_empty() {
-            return None;
-        }
-        let Stream { position, end, is_looked_at, .. } = *self.stream(direction);
-        if is_looked_at {
-            return Some(Vec::new());
-        }
-        let mut moments = vec![Moment::Byte(direction, position)];
-        if position == end {
-            match self.begin(direction, bytes) {
-                Begun::Frame(moment) => moments.extend(moment),
-                Begun::TooLittle => return None,
-                Begun::Unknown => self.protocol = Some(Protocol::Unknown),
-            }
-        }
-        let stream = self.stream(direction);
-        stream.is_looked_at = true;
-        if let Some(request) = stream.request
-            && stream.position + 1 == stream.end
-        {
-            moments.push(Moment::EndOfRequest(request));
-        }
-        Some(moments)
-    }
-
-    /// Moves on by `bytes`, or less if something may be there before. Gives by how much.
-    pub(super) fn advance(&mut self, direction: Direction, bytes: usize) -> usize {
-        let is_known = self.protocol != Some(Protocol::Unknown);
-        let stream = self.stream(direction);
-        let mut to = stream.position + bytes as u64;
-        if is_known {
-            to = to.min(stream.end);
-            if stream.request.is_some() && stream.position + 1 < stream.end {
-                to = to.min(stream.end - 1);
-            }
-        }
-        let passed = to - stream.position;
-        stream.is_looked_at &= passed == 0;
-        stream.position = to;
-        // No more than `bytes`, which is a usize.
-        passed as usize
-    }
-
-    /// Begins a frame or record, of which `bytes` come next.
-    fn begin(&mut self, direction: Direction, bytes: &[u8]) -> Begun {
-        let first = if bytes.first() == Some(&TLS_HANDSHAKE) { Protocol::Tls } else { Protocol::Kafka };
-        let protocol = *self.protocol.get_or_insert(first);
-        let needed = match (protocol, direction) {
-            (Protocol::Unknown, _) => return Begun::Unknown,
+    /// How many bytes tell what begins with this byte.
+    pub(super) fn header_length(&mut self, direction: Direction, first: u8) -> u64 {
+        let protocol = if first == TLS_HANDSHAKE { Protocol::Tls } else { Protocol::Kafka };
+        match (*self.protocol.get_or_insert(protocol), direction) {
+            (Protocol::Unknown, _) => 0,
             (Protocol::Tls, _) => TLS_HEADER,
             (Protocol::Kafka, Direction::ToBroker) => REQUEST_HEADER,
             (Protocol::Kafka, Direction::ToClient) => ANSWER_HEADER,
-        };
-        let Some(header) = bytes.get(..needed) else {
-            return Begun::TooLittle;
-        };
-        let begin = self.stream(direction).position;
-        if protocol == Protocol::Tls {
-            let stream = self.stream(direction);
-            stream.end = begin + TLS_HEADER as u64 + u64::from(be16(&header[3..]));
-            stream.records += 1;
-            return Begun::Frame(Some(Moment::TlsRecord(direction, stream.records - 1)));
         }
-        let length = be32(header);
-        let end = begin + LENGTH + u64::from(length);
-        if length > MAX_FRAME || end < begin + needed as u64 {
-            return Begun::Unknown;
+    }
+
+    /// What begins with this header, which is shorter than it should be only at the end of the stream.
+    pub(super) fn begin(&mut self, direction: Direction, header: &[u8]) -> Begun {
+        self.begun(direction, header).unwrap_or_else(|| {
+            self.protocol = Some(Protocol::Unknown);
+            Begun { length: u64::MAX, first: None, last: None }
+        })
+    }
+
+    fn begun(&mut self, direction: Direction, header: &[u8]) -> Option<Begun> {
+        if header.len() as u64 != self.header_length(direction, *header.first()?) {
+            return None;
+        }
+        if self.protocol == Some(Protocol::Tls) {
+            let records = &mut self.records[direction as usize];
+            let first = Some(Moment::TlsRecord(direction, *records));
+            *records += 1;
+            let length = TLS_HEADER + u64::from(be32(header, 1) & 0xffff);
+            return Some(Begun { length, first, last: None });
+        }
+        let length = be32(header, 0);
+        let whole = LENGTH + u64::from(length);
+        if length > MAX_FRAME || whole < header.len() as u64 {
+            return None;
         }
         if direction == Direction::ToClient {
-            self.stream(direction).end = end;
-            return Begun::Frame(self.unanswered.remove(&be32(&header[4..])).map(Moment::Answer));
+            let first = self.unanswered.remove(&be32(header, 4)).map(Moment::Answer);
+            return Some(Begun { length: whole, first, last: None });
         }
-        let api = ApiKey(be16(&header[4..]).cast_signed());
+        let api = ApiKey(((be32(header, 4) >> 16) as u16).cast_signed());
         if !(0..=MAX_KEY).contains(&api.0) {
-            return Begun::Unknown;
+            return None;
         }
-        let stream = self.stream(direction);
-        (stream.end, stream.request) = (end, Some(api));
-        self.unanswered.insert(be32(&header[8..]), api);
+        self.unanswered.insert(be32(header, 8), api);
         if self.unanswered.len() > MAX_UNANSWERED {
             self.unanswered.pop_first();
         }
-        Begun::Frame(Some(Moment::Request(api)))
-    }
-
-    fn stream(&mut self, direction: Direction) -> &mut Stream {
-        &mut self.streams[direction as usize]
+        let (first, last) = (Some(Moment::Request(api)), Some(Moment::EndOfRequest(api)));
+        Some(Begun { length: whole, first, last })
     }
 }
 
-/// What a frame or record begins with.
-enum Begun {
-    Frame(Option<Moment>),
-    TooLittle,
-    Unknown,
-}
-
-fn be16(bytes: &[u8]) -> u16 {
-    bytes.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))
-}
-
-fn be32(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+fn be32(header: &[u8], at: usize) -> u32 {
+    let bytes = header.get(at..).and_then(|bytes| bytes.first_chunk());
+    bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -196,73 +138,56 @@ mod tests {
         record
     }
 
-    /// The moments of all bytes, without [`Moment::Byte`], by position; fed in pieces of `piece` bytes.
-    fn moments(
-        streams: &mut Streams,
-        direction: Direction,
-        bytes: &[u8],
-        piece: usize,
-    ) -> Vec<(u64, Moment)> {
-        let mut found = Vec::new();
-        let (mut come, mut passed) = (0, 0);
-        while passed < bytes.len() {
-            let Some(new) = streams.moments(direction, &bytes[passed..come]) else {
-                assert!(come < bytes.len(), "all bytes are there, and it asks for more");
-                come = (come + piece).min(bytes.len());
-                continue;
-            };
-            let position = streams.position(direction);
-            let new = new.into_iter().filter(|moment| !matches!(moment, Moment::Byte(..)));
-            found.extend(new.map(|moment| (position, moment)));
-            passed += streams.advance(direction, come - passed);
+    /// The moments of all bytes, by position.
+    fn moments(streams: &mut Streams, direction: Direction, bytes: &[u8]) -> Vec<(u64, Moment)> {
+        let (mut found, mut position) = (Vec::new(), 0);
+        while let Some(&first) = bytes.get(position) {
+            let header = position + streams.header_length(direction, first) as usize;
+            let begun = streams.begin(direction, &bytes[position..header.min(bytes.len())]);
+            found.extend(begun.first.map(|moment| (position as u64, moment)));
+            position = position.saturating_add(begun.length as usize);
+            found.extend(begun.last.map(|moment| (position as u64 - 1, moment)));
         }
         found
     }
 
     #[test]
-    fn requests_and_answers_are_told_apart_however_the_bytes_come() {
+    fn requests_and_answers_are_told_apart() {
         let requests = [
             request(ApiKey::API_VERSIONS, 0, 1),
             request(ApiKey::PRODUCE, 1, 30),
             request(ApiKey::FETCH, 2, 0),
         ];
         let answers = [answer(0, 5), answer(1, 0), answer(7, 3), answer(2, 100)];
-        for piece in 1..60 {
-            let mut streams = Streams::default();
-            assert_eq!(
-                moments(&mut streams, TO_BROKER, &requests.concat(), piece),
-                [
-                    (0, Moment::Request(ApiKey::API_VERSIONS)),
-                    (12, Moment::EndOfRequest(ApiKey::API_VERSIONS)),
-                    (13, Moment::Request(ApiKey::PRODUCE)),
-                    (54, Moment::EndOfRequest(ApiKey::PRODUCE)),
-                    (55, Moment::Request(ApiKey::FETCH)),
-                    (66, Moment::EndOfRequest(ApiKey::FETCH)),
-                ]
-            );
-            assert_eq!(
-                moments(&mut streams, TO_CLIENT, &answers.concat(), piece),
-                [
-                    (0, Moment::Answer(ApiKey::API_VERSIONS)),
-                    (13, Moment::Answer(ApiKey::PRODUCE)),
-                    (32, Moment::Answer(ApiKey::FETCH)),
-                ]
-            );
-        }
+        let mut streams = Streams::default();
+        assert_eq!(
+            moments(&mut streams, TO_BROKER, &requests.concat()),
+            [
+                (0, Moment::Request(ApiKey::API_VERSIONS)),
+                (12, Moment::EndOfRequest(ApiKey::API_VERSIONS)),
+                (13, Moment::Request(ApiKey::PRODUCE)),
+                (54, Moment::EndOfRequest(ApiKey::PRODUCE)),
+                (55, Moment::Request(ApiKey::FETCH)),
+                (66, Moment::EndOfRequest(ApiKey::FETCH)),
+            ]
+        );
+        assert_eq!(
+            moments(&mut streams, TO_CLIENT, &answers.concat()),
+            [
+                (0, Moment::Answer(ApiKey::API_VERSIONS)),
+                (13, Moment::Answer(ApiKey::PRODUCE)),
+                (32, Moment::Answer(ApiKey::FETCH)),
+            ]
+        );
     }
 
     #[test]
     fn tls_records_are_counted() {
         let records = [record(22, 300), record(20, 1), record(23, 40)].concat();
-        for piece in 1..400 {
-            let mut streams = Streams::default();
-            for direction in [TO_BROKER, TO_CLIENT] {
-                let at = |n| Moment::TlsRecord(direction, n);
-                assert_eq!(
-                    moments(&mut streams, direction, &records, piece),
-                    [(0, at(0)), (305, at(1)), (311, at(2))]
-                );
-            }
+        let mut streams = Streams::default();
+        for direction in [TO_BROKER, TO_CLIENT] {
+            let at = |n| Moment::TlsRecord(direction, n);
+            assert_eq!(moments(&mut streams, direction, &records), [(0, at(0)), (305, at(1)), (311, at(2))]);
         }
     }
 
@@ -270,8 +195,9 @@ mod tests {
     fn bytes_of_another_protocol_are_passed_on_all_the_same() {
         let mut streams = Streams::default();
         let bytes = b"\x05\x01\x00 and so on, for longer than a header";
-        assert_eq!(moments(&mut streams, TO_BROKER, bytes, 3), []);
-        assert_eq!(moments(&mut streams, TO_CLIENT, bytes, 3), []);
-        assert_eq!(streams.position(TO_CLIENT), bytes.len() as u64);
+        assert_eq!(moments(&mut streams, TO_BROKER, bytes), []);
+        assert_eq!(streams.protocol, Some(Protocol::Unknown));
+        assert_eq!(moments(&mut streams, TO_CLIENT, bytes), []);
+        assert_eq!(streams.header_length(TO_CLIENT, TLS_HANDSHAKE), 0);
     }
 }

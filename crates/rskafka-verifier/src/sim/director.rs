@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::kind::{Applied, Kind, Way};
-use super::network::Fired;
+use super::network::{Fired, Trouble};
 use super::plan::{Plan, What};
 use super::run::{BROKERS, Setup, Stage, TOPIC};
 
@@ -112,23 +112,14 @@ impl Director {
 
     /// Has something happen to the cluster or the network; an error says that it cannot be at the moment.
     async fn happen(&mut self, kind: Kind, broker: i32) -> Result<(), ControlError> {
-        let (cluster, network) = (self.cluster.clone(), self.stage.network.clone());
+        let cluster = self.cluster.clone();
         match kind {
             Kind::MoveLeader => self.move_leader(broker)?,
             Kind::Crash(time)
             | Kind::CrashLosingTail(time, _)
             | Kind::CrashUnnoticed(time, _)
             | Kind::ShutDown(time) => {
-                match kind {
-                    Kind::ShutDown(_) => cluster.shut_down_broker(broker).await?,
-                    Kind::CrashUnnoticed(_, unnoticed) => {
-                        cluster.miss_crashes_after(unnoticed);
-                        let stopped = cluster.stop_broker(broker).await;
-                        cluster.miss_crashes_after(Duration::ZERO);
-                        stopped?;
-                    }
-                    _ => cluster.stop_broker(broker).await?,
-                }
+                self.stop(kind, broker).await?;
                 if let Kind::CrashLosingTail(_, batches) = kind {
                     self.lose_tail(broker, batches)?;
                 }
@@ -152,13 +143,13 @@ impl Director {
                 });
                 self.move_leader(broker)?;
             }
-            Kind::Unreachable(time) => {
-                network.set_unreachable(broker, true);
-                self.heal_after(time, async move { network.set_unreachable(broker, false) });
-            }
+            Kind::Unreachable(time) => self.trouble(Trouble::Unreachable, broker, time),
             Kind::Refused(time) => {
-                network.set_refusing(broker, true);
-                self.heal_after(time, async move { network.set_refusing(broker, false) });
+                self.trouble(Trouble::Refusing, broker, time);
+                cluster.cut_connections(broker)?;
+            }
+            Kind::CloseOpened(time) => {
+                self.trouble(Trouble::Closing, broker, time);
                 cluster.cut_connections(broker)?;
             }
             Kind::Quota(way, bytes_per_second, time) => {
@@ -169,12 +160,30 @@ impl Director {
                 set(Some(bytes_per_second));
                 self.heal_after(time, async move { set(None) });
             }
-            Kind::CloseOpened(time) => {
-                network.set_closing(broker, true);
-                self.heal_after(time, async move { network.set_closing(broker, false) });
-                cluster.cut_connections(broker)?;
-            }
             _ => self.change_log(kind, broker)?,
+        }
+        Ok(())
+    }
+
+    /// Has the way to a broker be in trouble for a time.
+    fn trouble(&mut self, trouble: Trouble, broker: i32, time: Duration) {
+        let network = self.stage.network.clone();
+        network.set_trouble(trouble, broker, true);
+        self.heal_after(time, async move { network.set_trouble(trouble, broker, false) });
+    }
+
+    /// Ends a broker as the fault says.
+    async fn stop(&self, kind: Kind, broker: i32) -> Result<(), ControlError> {
+        let cluster = &self.cluster;
+        match kind {
+            Kind::ShutDown(_) => cluster.shut_down_broker(broker).await?,
+            Kind::CrashUnnoticed(_, unnoticed) => {
+                cluster.miss_crashes_after(unnoticed);
+                let stopped = cluster.stop_broker(broker).await;
+                cluster.miss_crashes_after(Duration::ZERO);
+                stopped?;
+            }
+            _ => cluster.stop_broker(broker).await?,
         }
         Ok(())
     }

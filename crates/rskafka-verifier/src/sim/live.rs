@@ -21,8 +21,9 @@ use tokio_util::task::AbortOnDropHandle;
 use self::actor::Actor;
 pub(crate) use self::actor::Followed;
 use self::actor::end_of;
-use super::rules::{Fate, Finding, Findings, Place, Rules, Wrong};
+use super::rules::{Finding, Findings, Place, Rules, Wrong};
 use super::value::{Id, Value, size};
+use super::writer::fates;
 use crate::progress::Counter;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -174,7 +175,7 @@ impl Stage {
     /// What is wrong with each partition.
     pub(crate) fn finish(&self) -> impl Iterator<Item = Findings> {
         let rules = self.rules.iter().map(|rules| rules.lock().unwrap_or_else(PoisonError::into_inner));
-        rules.map(|mut rules| std::mem::take(&mut *rules).finish_counted(0))
+        rules.map(|mut rules| std::mem::take(&mut *rules).finish(0).0)
     }
 
     async fn actor(
@@ -209,14 +210,6 @@ impl Stage {
 
     /// Notes what came of a produce; nothing did if it was dropped.
     fn settle(&self, ids: &[Id], result: Option<&Result<Produced, Error>>) {
-        let fate = |index: usize| match result {
-            Some(Ok(produced)) => {
-                // An acknowledgement of fewer records leaves some without an end, which the rules find.
-                produced.offsets().nth(index).map_or(Fate::Pending, Fate::Acked)
-            }
-            Some(Err(error)) if error.outcome() == Outcome::NotWritten => Fate::NotWritten,
-            Some(Err(_)) | None => Fate::Unknown,
-        };
         let count = ids.len() as u64;
         match result {
             Some(Ok(_)) => self.counts().acknowledged += count,
@@ -225,7 +218,7 @@ impl Stage {
         }
         let Some(first) = ids.first() else { return };
         let mut rules = self.rules(first.writer as usize);
-        (0..).zip(ids).for_each(|(index, id)| rules.settled(*id, fate(index)));
+        ids.iter().zip(fates(result, ids.len())).for_each(|(id, fate)| rules.settled(*id, fate));
     }
 
     /// Holds a call against its deadline.

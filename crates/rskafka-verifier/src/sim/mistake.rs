@@ -9,7 +9,7 @@ const ONE_IN: u64 = 40;
 const RARE_ONE_IN: u64 = 4;
 
 /// What a client does wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mistake {
     /// Memory of a produce is never freed.
     LeaksMemory,
@@ -38,23 +38,6 @@ pub enum Mistake {
     /// A task panics.
     Panics,
 }
-
-/// All mistakes.
-pub const MISTAKES: [Mistake; 13] = [
-    Mistake::LeaksMemory,
-    Mistake::LeaksTask,
-    Mistake::ReturnsLate,
-    Mistake::NeverReturns,
-    Mistake::ReportsNotWritten,
-    Mistake::LeavesOut,
-    Mistake::GivesTwice,
-    Mistake::MixesUp,
-    Mistake::Withholds,
-    Mistake::NamesLaterOffset,
-    Mistake::BreaksSilence,
-    Mistake::DialsWithoutPause,
-    Mistake::Panics,
-];
 
 /// The mistake of a run, if it has one.
 #[derive(Debug, Default)]

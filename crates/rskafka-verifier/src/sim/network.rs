@@ -60,6 +60,17 @@ pub(super) struct Network {
     has_fired: Notify,
 }
 
+/// What may be wrong with the way to a broker for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    /// Bytes in both directions stop, and so do attempts to connect.
+    Unreachable,
+    /// Attempts to connect are refused.
+    Refusing,
+    /// Connections end as soon as they are open.
+    Closing,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) trace: Trace,
@@ -73,10 +84,7 @@ pub(super) struct State {
     done: BTreeSet<usize>,
     /// Whether nothing goes wrong any more.
     is_healed: bool,
-    unreachable: BTreeSet<i32>,
-    refusing: BTreeSet<i32>,
-    /// Brokers whose connections end as soon as they are open.
-    closing: BTreeSet<i32>,
+    troubles: BTreeSet<(Trouble, i32)>,
     dials: Rate,
     metadata: Rate,
     findings: Vec<Finding>,
@@ -107,9 +115,7 @@ impl Network {
             fired: VecDeque::new(),
             done: BTreeSet::new(),
             is_healed: false,
-            unreachable: BTreeSet::new(),
-            refusing: BTreeSet::new(),
-            closing: BTreeSet::new(),
+            troubles: BTreeSet::new(),
             dials: Rate::new(most, WINDOW),
             metadata: Rate::new(most, WINDOW),
             findings: Vec::new(),
@@ -162,28 +168,19 @@ impl Network {
         self.wake();
     }
 
-    /// Bytes to and from a broker stop, and so do attempts to connect to it.
-    pub(super) fn set_unreachable(&self, broker: i32, is_unreachable: bool) {
-        set(&mut self.state().unreachable, broker, is_unreachable);
+    /// Trouble with the way to a broker begins, or is over.
+    pub(super) fn set_trouble(&self, trouble: Trouble, broker: i32, is_on: bool) {
+        match is_on {
+            true => self.state().troubles.insert((trouble, broker)),
+            false => self.state().troubles.remove(&(trouble, broker)),
+        };
         self.wake();
-    }
-
-    /// Attempts to connect to a broker are refused.
-    pub(super) fn set_refusing(&self, broker: i32, is_refusing: bool) {
-        set(&mut self.state().refusing, broker, is_refusing);
-    }
-
-    /// Connections to a broker end as soon as they are open.
-    pub(super) fn set_closing(&self, broker: i32, is_closing: bool) {
-        set(&mut self.state().closing, broker, is_closing);
     }
 
     /// All brokers can be reached again, and nothing waits for a fault any more.
     pub(super) fn heal(&self) {
         let mut state = self.state();
-        state.unreachable.clear();
-        state.refusing.clear();
-        state.closing.clear();
+        state.troubles.clear();
         state.moments.clear();
         state.is_healed = true;
         drop(state);
@@ -264,7 +261,7 @@ impl Network {
         let address = format!("{host}:{port}");
         let broker = self.broker_at(&address);
         std::future::poll_fn(|cx| self.poll_reachable(broker, cx)).await;
-        if self.state().refusing.contains(&broker) {
+        if self.state().troubles.contains(&(Trouble::Refusing, broker)) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let pipe = self.cluster.connect(&host, port).await?;
@@ -272,7 +269,7 @@ impl Network {
         let (id, closes) = {
             let mut state = self.state();
             state.next_connection += 1;
-            (state.next_connection - 1, state.closing.contains(&broker))
+            (state.next_connection - 1, state.troubles.contains(&(Trouble::Closing, broker)))
         };
         Ok(Tap::new(watch, (id, broker), pipe, closes))
     }
@@ -285,7 +282,7 @@ impl Network {
 
     pub(super) fn poll_reachable(&self, broker: i32, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
-        if !state.unreachable.contains(&broker) {
+        if !state.troubles.contains(&(Trouble::Unreachable, broker)) {
             return Poll::Ready(());
         }
         state.waiting.push(cx.waker().clone());
@@ -339,11 +336,4 @@ impl State {
         self.fired.push_back(Fired { index, broker, what });
         Some(index)
     }
-}
-
-fn set(brokers: &mut BTreeSet<i32>, broker: i32, is_member: bool) {
-    match is_member {
-        true => brokers.insert(broker),
-        false => brokers.remove(&broker),
-    };
 }

@@ -250,21 +250,11 @@ impl Rules {
 
     /// The verdict, when the log was read from `log_start` to its end; with the number of copies that
     /// were forgiven.
-    pub(super) fn finish(mut self, log_start: i64) -> (Vec<Finding>, u64) {
-        self.check(log_start);
-        (self.findings.kept, self.resent)
-    }
-
-    /// The same, with all findings counted.
-    pub(super) fn finish_counted(mut self, log_start: i64) -> Findings {
-        self.check(log_start);
-        self.findings
-    }
-
-    fn check(&mut self, log_start: i64) {
+    pub(super) fn finish(mut self, log_start: i64) -> (Findings, u64) {
         self.check_answers();
         self.check_log();
         self.check_acknowledged(log_start);
+        (self.findings, self.resent)
     }
 
     fn check_log(&mut self) {

@@ -139,15 +139,8 @@ pub(super) struct Stage {
     names_leaders: bool,
     pub(super) mistaken: Mistaken,
     rules: Mutex<Vec<Rules>>,
-    counts: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    struck: BTreeMap<&'static str, u64>,
-    dropped: BTreeMap<&'static str, u64>,
-    appends: u64,
-    acknowledged: u64,
+    /// Its counts are complete when the actors have ended.
+    outcome: Mutex<Outcome>,
 }
 
 impl Stage {
@@ -161,20 +154,20 @@ impl Stage {
 
     /// A fault struck a request in flight.
     pub(super) fn struck(&self, name: &'static str, times: u64) {
-        *self.counts().struck.entry(name).or_default() += times;
+        *self.outcome().struck.entry(name).or_default() += times;
     }
 
     /// A call's future was dropped.
     pub(super) fn dropped(&self, name: &'static str) {
-        *self.counts().dropped.entry(name).or_default() += 1;
+        *self.outcome().dropped.entry(name).or_default() += 1;
     }
 
     pub(super) fn appended(&self) {
-        self.counts().appends += 1;
+        self.outcome().appends += 1;
     }
 
     pub(super) fn produce_is_over(&self, is_acknowledged: bool) {
-        self.counts().acknowledged += u64::from(is_acknowledged);
+        self.outcome().acknowledged += u64::from(is_acknowledged);
         self.network.produce_is_over();
     }
 
@@ -219,27 +212,32 @@ impl Stage {
         }
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn run_all(setup: &Setup) -> Result<Outcome> {
-    let Setup { seed, profile, .. } = setup;
+async fn start_cluster(setup: &Setup) -> Result<FakeCluster> {
     let cluster = FakeCluster::builder()
         .brokers(BROKERS as usize)
         .in_memory()
         .profile(setup.broker())
-        .seed(*seed)
+        .seed(setup.seed)
         .wall_clock(SystemTime::from(EPOCH))
         .recorded_requests(0)
         .start()
         .await
         .context("the cluster does not start")?;
     let configs = [("min.insync.replicas", "2")];
-    let created = cluster.create_topic_with(TOPIC, profile.partitions as i32, BROKERS as i16, configs);
-    created.context("no topic")?;
+    let partitions = setup.profile.partitions as i32;
+    cluster.create_topic_with(TOPIC, partitions, BROKERS as i16, configs).context("no topic")?;
     setup.bug.into_iter().for_each(|plant| plant(&cluster));
+    Ok(cluster)
+}
+
+async fn run_all(setup: &Setup) -> Result<Outcome> {
+    let Setup { seed, profile, .. } = setup;
+    let cluster = start_cluster(setup).await?;
     let network = Network::new(cluster.clone(), setup);
     let rules = (0..profile.partitions).map(|_| Rules::default()).collect();
     let mistaken = Mistaken::new(setup.mistake);
@@ -253,7 +251,7 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
         names_leaders,
         mistaken,
         rules: Mutex::new(rules),
-        counts: Mutex::default(),
+        outcome: Mutex::default(),
     });
 
     let acting = tokio::time::timeout(LONGEST_RUN, act(setup, &cluster, &stage)).await;
@@ -270,18 +268,12 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
     }
 
     let trace = stage.network.take_trace();
-    let mut outcome = Outcome { frames: trace.frames(), digest: trace.digest(), ..Outcome::default() };
-    outcome.trace = trace.into_lines();
-    {
-        let mut counts = stage.counts();
-        outcome.struck = std::mem::take(&mut counts.struck);
-        outcome.dropped = std::mem::take(&mut counts.dropped);
-        (outcome.appends, outcome.acknowledged) = (counts.appends, counts.acknowledged);
-    }
+    let mut outcome = std::mem::take(&mut *stage.outcome());
+    (outcome.frames, outcome.digest, outcome.trace) = (trace.frames(), trace.digest(), trace.into_lines());
     let rules = std::mem::take(&mut *stage.rules.lock().unwrap_or_else(PoisonError::into_inner));
     for (rules, log_start) in rules.into_iter().zip(log_starts) {
         let (findings, resent) = rules.finish(log_start);
-        outcome.findings.extend(findings);
+        outcome.findings.extend(findings.kept);
         outcome.resent += resent;
     }
     outcome.findings.extend(stage.network.take_findings());
@@ -351,10 +343,13 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
     client.close().await;
     drop(client);
 
-    // Somebody who was not there sees the same.
-    let client = new_client(cluster, stage, random.u64(..)).await;
+    read_again(new_client(cluster, stage, random.u64(..)).await, stage, profile.partitions).await
+}
+
+/// Reads all that was left by a client that was not there before. Gives where each partition's log begins.
+async fn read_again(client: Client, stage: &Stage, partitions: usize) -> Result<Vec<i64>> {
     let mut log_starts = Vec::new();
-    for partition in 0..profile.partitions {
+    for partition in 0..partitions {
         let log = partition_client(&client, stage, partition).await;
         log_starts.push(log.get_offset(OffsetAt::Earliest).await?.offset);
         read_whole(&log, partition, stage).await?;

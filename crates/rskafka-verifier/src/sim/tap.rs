@@ -104,21 +104,19 @@ impl Tap {
                 *silence = throttle(asked.request, &frame).max(*silence);
             }
             let request = answered.map(|asked| asked.request);
+            let (connection, broker) = (*id, *broker);
             state.trace.frame(Traced {
                 at: now,
-                connection: *id,
-                broker: *broker,
+                connection,
+                broker,
                 is_answer: true,
-                api: request.map(|request| ApiKey(request.key)),
-                version: request.map_or(-1, |request| request.version),
-                correlation_id,
-                size: frame.size,
-                hash: frame.hash,
+                request,
+                frame: &frame,
             });
             if let Some(request) = request
                 && gate.is_none()
             {
-                gate = state.fire(What::of(ApiKey(request.key)), Stage::Answer, *broker);
+                gate = state.fire(What::of(ApiKey(request.key)), Stage::Answer, broker);
             }
         });
         let latency = state.latency();
@@ -143,17 +141,10 @@ impl Tap {
             if ApiKey(request.key) == ApiKey::METADATA {
                 network.asks_for_metadata();
             }
-            network.state().trace.frame(Traced {
-                at: network.elapsed(),
-                connection: *id,
-                broker: *broker,
-                is_answer: false,
-                api: Some(ApiKey(request.key)),
-                version: request.version,
-                correlation_id: request.correlation_id,
-                size: frame.size,
-                hash: frame.hash,
-            });
+            let (at, connection, broker) = (network.elapsed(), *id, *broker);
+            let request = Some(request);
+            let traced = Traced { at, connection, broker, is_answer: false, request, frame: &frame };
+            network.state().trace.frame(traced);
         });
     }
 

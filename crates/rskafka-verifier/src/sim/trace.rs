@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rskafka::protocol::ApiKey;
 
+use super::frames::{Frame, Request};
+
 /// Mixes one more number into a digest (the multiplier is SplitMix64's).
 fn mix(digest: u64, number: u64) -> u64 {
     let mixed = (digest ^ number).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,16 +27,14 @@ pub(super) struct Trace {
 
 /// A frame that went over a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Traced {
+pub(super) struct Traced<'a> {
     pub(super) at: Duration,
     pub(super) connection: u64,
     pub(super) broker: i32,
     pub(super) is_answer: bool,
-    pub(super) api: Option<ApiKey>,
-    pub(super) version: i16,
-    pub(super) correlation_id: u32,
-    pub(super) size: usize,
-    pub(super) hash: u32,
+    /// The request that it is, or answers; `None` for an answer to no request.
+    pub(super) request: Option<Request>,
+    pub(super) frame: &'a Frame,
 }
 
 impl Trace {
@@ -42,8 +42,10 @@ impl Trace {
         Self { lines: keeps_lines.then(String::new), ..Self::default() }
     }
 
-    pub(super) fn frame(&mut self, frame: Traced) {
-        let Traced { at, connection, broker, is_answer, api, version, correlation_id, size, hash } = frame;
+    pub(super) fn frame(&mut self, traced: Traced<'_>) {
+        let Traced { at, connection, broker, is_answer, request, frame } = traced;
+        let Frame { size, hash, .. } = *frame;
+        let correlation_id = if is_answer { frame.answers() } else { frame.request().correlation_id };
         self.frames += 1;
         let at = at.as_micros() as u64;
         let what = u64::from(correlation_id) << 32 | u64::from(hash);
@@ -53,7 +55,8 @@ impl Trace {
         }
         if let Some(lines) = &mut self.lines {
             let arrow = if is_answer { "<" } else { ">" };
-            let api = api.map_or_else(|| "?".to_owned(), |api| format!("{api} v{version}"));
+            let of = |request: Request| format!("{} v{}", ApiKey(request.key), request.version);
+            let api = request.map_or_else(|| "?".to_owned(), of);
             let _ = writeln!(
                 lines,
                 "{:>11.6} connection {connection} broker {broker} {arrow} {api} #{} {size} B {hash:08x}",

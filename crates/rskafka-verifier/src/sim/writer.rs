@@ -128,15 +128,11 @@ impl Writer {
 
     /// Notes what came of a call; gives it back if it is to be made again.
     fn settle(&self, call: Call, result: Option<Result<Produced, Error>>) -> Option<Call> {
-        let fates: Vec<Fate> = match &result {
+        let fates = match &result {
             Some(Ok(_)) if self.stage.mistaken.makes(Mistake::ReportsNotWritten) => {
                 vec![Fate::NotWritten; call.ids.len()]
             }
-            Some(Ok(produced)) => produced.offsets().map(Fate::Acked).collect(),
-            Some(Err(error)) if error.outcome() == Outcome::NotWritten => {
-                vec![Fate::NotWritten; call.ids.len()]
-            }
-            Some(Err(_)) | None => vec![Fate::Unknown; call.ids.len()],
+            result => fates(result.as_ref(), call.ids.len()),
         };
         // What was dropped was not wanted.
         let is_unknown = result.is_some() && fates.contains(&Fate::Unknown);
@@ -147,6 +143,16 @@ impl Writer {
         });
         let is_sent_again = self.sends_again && is_unknown && call.left > 0;
         is_sent_again.then(|| Call { left: call.left - 1, ..call })
+    }
+}
+
+/// What the end of a produce says of its records, in their order; `None` if the call was dropped. An acknowledgement of
+/// fewer records says nothing of the last ones, which the rules find.
+pub(super) fn fates(result: Option<&Result<Produced, Error>>, records: usize) -> Vec<Fate> {
+    match result {
+        Some(Ok(produced)) => produced.offsets().map(Fate::Acked).collect(),
+        Some(Err(error)) if error.outcome() == Outcome::NotWritten => vec![Fate::NotWritten; records],
+        Some(Err(_)) | None => vec![Fate::Unknown; records],
     }
 }
 

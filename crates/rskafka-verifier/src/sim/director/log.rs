@@ -58,28 +58,7 @@ impl Director {
                 cluster.truncate(TOPIC, partition, at)?;
                 cut(&cluster, &self.stage, partition);
             }
-            Kind::ElectUnclean(time) => {
-                let partition = self.partition(broker);
-                let [follower, _] = others(broker);
-                // The leader is refused here, and so not held.
-                cluster.shrink_isr(TOPIC, partition, follower)?;
-                cluster.hold_replica(TOPIC, partition, follower)?;
-                let stage = self.stage.clone();
-                self.heal_after(time, async move {
-                    let is_elected = has_only_lost(&cluster, partition, follower)
-                        && cluster.elect_unclean(TOPIC, partition, follower).is_ok();
-                    for replica in 1..=BROKERS {
-                        // One that led and stands still would go on giving what was cut off to readers who
-                        // cannot tell it an epoch, as followers do.
-                        if is_elected || replica == follower {
-                            let _ = cluster.release_replica(TOPIC, partition, replica);
-                        }
-                    }
-                    if is_elected {
-                        cut(&cluster, &stage, partition);
-                    }
-                });
-            }
+            Kind::ElectUnclean(time) => self.elect_unclean(self.partition(broker), broker, time)?,
             Kind::RecreateTopic => {
                 cluster.recreate_topic(TOPIC)?;
                 (0..self.partitions).for_each(|partition| cut(&cluster, &self.stage, partition));
@@ -87,6 +66,31 @@ impl Director {
             // All others were injected, or happen to brokers.
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Has a follower stand still for a time, and then lead.
+    fn elect_unclean(&mut self, partition: i32, leader: i32, time: Duration) -> Result<(), ControlError> {
+        let cluster = self.cluster.clone();
+        let [follower, _] = others(leader);
+        // The leader is refused here, and so not held.
+        cluster.shrink_isr(TOPIC, partition, follower)?;
+        cluster.hold_replica(TOPIC, partition, follower)?;
+        let stage = self.stage.clone();
+        self.heal_after(time, async move {
+            let is_elected = has_only_lost(&cluster, partition, follower)
+                && cluster.elect_unclean(TOPIC, partition, follower).is_ok();
+            for replica in 1..=BROKERS {
+                // One that led and stands still would go on giving what was cut off to readers who
+                // cannot tell it an epoch, as followers do.
+                if is_elected || replica == follower {
+                    let _ = cluster.release_replica(TOPIC, partition, replica);
+                }
+            }
+            if is_elected {
+                cut(&cluster, &stage, partition);
+            }
+        });
         Ok(())
     }
 

@@ -21,7 +21,7 @@ fn a_copy_that_is_not_written_says_nothing_of_an_earlier_one() {
     rules.settled(id(0), Fate::Unknown);
     rules.settled(id(0), Fate::NotWritten);
     rules.read("r", at(0), 0, Value::Record(id(0)));
-    assert_eq!(rules.finish(0).0, []);
+    assert_eq!(rules.finish(0).0.kept, []);
 }
 
 /// A log of records of one writer, all acknowledged where they are, and what a whole read gives.
@@ -46,7 +46,7 @@ fn findings_of(log: &[u32], sends_again: bool, change: impl FnOnce(&mut Rules)) 
             record.fate = Fate::Unknown;
         }
     }
-    let mut wrong: Vec<Wrong> = rules.finish(0).0.into_iter().map(|finding| finding.wrong).collect();
+    let mut wrong: Vec<Wrong> = rules.finish(0).0.kept.into_iter().map(|finding| finding.wrong).collect();
     wrong.dedup();
     wrong
 }
@@ -71,7 +71,7 @@ fn an_acknowledged_record_below_the_start_of_the_log_was_deleted() {
     rules.writer(WRITER, false, false);
     rules.sent(id(0));
     rules.settled(id(0), Fate::Acked(4));
-    assert_eq!(rules.finish(5).0, []);
+    assert_eq!(rules.finish(5).0.kept, []);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn what_nobody_sent_and_what_is_damaged_is_found() {
 fn a_call_that_never_returned_is_overdue() {
     let mut rules = Rules::default();
     rules.sent(id(0));
-    assert_eq!(rules.finish(0).0[0].wrong, Wrong::Overdue);
+    assert_eq!(rules.finish(0).0.kept[0].wrong, Wrong::Overdue);
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl History {
                 break;
             }
         }
-        rules.finish_counted(0).counts
+        rules.finish(0).0.counts
     }
 }
 
@@ -214,7 +214,7 @@ fn all_findings_are_counted_and_the_first_of_each_kind_kept() {
         rules.sent(id(number));
         rules.settled(id(number), Fate::Acked(number.into()));
     }
-    let Findings { kept, counts } = rules.finish_counted(0);
+    let Findings { kept, counts } = rules.finish(0).0;
     assert_eq!(counts, [(Wrong::Lost, 1_000)].into());
     assert_eq!(kept.len() as u64, KEPT);
     assert!(kept[0].what.starts_with("record 0 of"), "{kept:?}");
