@@ -14,7 +14,7 @@ use rskafka_cluster::{Backoff, Cluster, ClusterConfig};
 
 use crate::client::Client;
 use crate::core::{Core, Limits};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 
 /// Sets up a [`Client`].
 #[derive(Debug, Clone)]
@@ -169,8 +169,7 @@ impl ClientBuilder {
             return Err(Error::invalid("no broker to ask first"));
         }
         let deadline = Deadline::after(env.now(), limits.api_timeout);
-        let cluster = Cluster::bootstrap(env, cluster, deadline).await;
-        let cluster = cluster.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
+        let cluster = Cluster::bootstrap(env, cluster, deadline).await.map_err(Error::of_read)?;
         Ok(Client::new(Core::new(cluster, limits)))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::admin::topics::{self, CreateTopic, Topic};
 use crate::builder::ClientBuilder;
 use crate::core::Core;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::partition_client::PartitionClientBuilder;
 use crate::stats::Stats;
 
@@ -87,8 +87,7 @@ impl Client {
     /// or deleted and have no leaders yet. Cancel safe.
     pub async fn list_topics(&self) -> Result<Vec<Topic>> {
         self.core.check_open()?;
-        let topics = self.core.cluster.topics(self.core.api_deadline()).await;
-        topics.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))
+        self.core.cluster.topics(self.core.api_deadline()).await.map_err(Error::of_read)
     }
 
     /// What the client has done so far, by broker: requests, bytes, latencies, retries, throttling, connections.
@@ -96,7 +95,7 @@ impl Client {
     /// With the feature `metrics` the same numbers go to the recorder of the `metrics` crate, if one is
     /// installed before the client is built.
     pub fn stats(&self) -> Stats {
-        Stats::of(&self.core.cluster)
+        Stats { brokers: self.core.cluster.stats() }
     }
 
     /// Ends the client: takes no more calls, waits until all appends that were made are written or have failed, at

@@ -1,6 +1,5 @@
 //! What all calls of one client share: the cluster, the limits, and the tasks that `close` waits for.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rskafka_cluster::Cluster;
@@ -37,12 +36,11 @@ pub(crate) struct Core {
     pub(crate) cluster: Cluster,
     pub(crate) limits: Limits,
     tasks: TaskTracker,
-    is_closed: AtomicBool,
 }
 
 impl Core {
     pub(crate) fn new(cluster: Cluster, limits: Limits) -> Self {
-        Self { cluster, limits, tasks: TaskTracker::new(), is_closed: AtomicBool::new(false) }
+        Self { cluster, limits, tasks: TaskTracker::new() }
     }
 
     pub(crate) fn api_deadline(&self) -> Deadline {
@@ -56,7 +54,7 @@ impl Core {
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.is_closed.load(Ordering::Acquire) {
+        if self.tasks.is_closed() {
             return Err(Error::new(Case::ClientClosed, ErrorKind::Closed));
         }
         Ok(())
@@ -74,7 +72,6 @@ impl Core {
 
     /// Takes no more calls, waits for the tasks, and ends the connections.
     pub(crate) async fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
         self.tasks.close();
         // Each append ends by its delivery timeout; the second is for its last answer.
         let longest = self.limits.delivery_timeout.saturating_add(Duration::from_secs(1));

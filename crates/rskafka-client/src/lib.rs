@@ -3,6 +3,20 @@
 //! Invariant: calls on one [`PartitionClient`] are appended in the order in which they were made, and a failed append is
 //! reported as not written only if it surely is not in the log.
 
+/// Awaiting a builder makes its call.
+macro_rules! awaited {
+    ($builder:ty, $call:ident, $output:ty) => {
+        impl IntoFuture for $builder {
+            type Output = $crate::error::Result<$output>;
+            type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                Box::pin(self.$call())
+            }
+        }
+    };
+}
+
 mod admin;
 mod builder;
 mod client;

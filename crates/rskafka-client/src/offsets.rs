@@ -1,9 +1,9 @@
-//! Offsets by the log's ends or by time.
+//! Finds offsets: the ends of the log, or by time.
 //!
-//! Invariant: no record of the time asked for, or later, lies before the offset given.
+//! Invariant: every record with the time asked for, or a later one, is at or after the offset found.
 
-use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Answer, Call, Leader, LeaderOf, Prepared, Verdict, Via};
+use rskafka_cluster::transport::{CallOptions, Deadline};
+use rskafka_cluster::{Answer, Call, Leader, LeaderOf, Verdict, Via};
 use rskafka_protocol::messages::list_offsets::{
     EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
     ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -11,7 +11,7 @@ use rskafka_protocol::messages::list_offsets::{
 use time::OffsetDateTime;
 
 use crate::core::Core;
-use crate::error::{Case, Error, ErrorKind, Outcome, Result};
+use crate::error::{Case, Error, ErrorKind, Result};
 use crate::partition::Partition;
 use crate::time::{from_millis_if_any, to_millis};
 
@@ -23,7 +23,7 @@ pub enum OffsetAt {
     Earliest,
     /// The offset that the next record will get: the log's end.
     Latest,
-    /// The first offset whose record has this timestamp or a later one; the log's end if none has.
+    /// The first offset whose record has this timestamp or a later one; the log's end if there is no such record.
     Timestamp(OffsetDateTime),
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn find(partition: &Partition, at: OffsetAt) -> Result<FoundOff
         OffsetAt::Earliest => list(EARLIEST_TIMESTAMP).await?,
         OffsetAt::Latest => list(LATEST_TIMESTAMP).await?,
         OffsetAt::Timestamp(time) => match to_millis(time) {
-            // Negative timestamps mean other things to the broker: the first offset is never too late.
+            // Negative timestamps mean other things to the broker. The first offset is never too late.
             ..0 => list(EARLIEST_TIMESTAMP).await?,
             time => {
                 // The end is asked for first, so that no record appended in between lies before it.
@@ -70,12 +70,11 @@ async fn check_topic(partition: &Partition, deadline: Deadline) -> Result<()> {
     if partition.topic_id.is_zero() {
         return Ok(());
     }
-    let topic = partition.core.cluster.topic(&partition.topic, deadline).await;
-    match topic.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))? {
-        Ok(topic) if topic.id == partition.topic_id => Ok(()),
-        Ok(_) => Err(Error::new(Case::TopicRecreated, ErrorKind::TopicRecreated)),
-        Err(code) => Err(Error::of_topic(code)),
+    let topic = partition.core.cluster.topic(&partition.topic, false, deadline).await;
+    if topic.map_err(Error::of_read)?.id != partition.topic_id {
+        return Err(Error::new(Case::TopicRecreated, ErrorKind::TopicRecreated));
     }
+    Ok(())
 }
 
 /// Asks a partition's leader for an offset.
@@ -93,7 +92,8 @@ pub(crate) async fn list(
             timestamp,
         };
         let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
-        Prepared::new(ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() })
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        (request, CallOptions::new(deadline))
     };
     let judge = |answer: Answer<'_, ListOffsetsResponse, Leader>| {
         let partitions = answer.response.topics.into_iter().flat_map(|topic| topic.partitions);
@@ -102,6 +102,6 @@ pub(crate) async fn list(
             None => Verdict::missing(),
         }
     };
-    let found = core.cluster.send(Call { target, via: Via::Control, deadline }, build, judge).await;
-    found.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))
+    let call = Call { target, via: Via::Control, deadline };
+    core.cluster.send(call, build, judge).await.map_err(Error::of_read)
 }

@@ -31,6 +31,6 @@ impl Partition {
     }
 
     pub(crate) fn located(&self, error: Error, api: ApiKey) -> Error {
-        error.with_api(api).with_partition(&self.topic, self.index)
+        error.located(Some(api), &self.topic, Some(self.index))
     }
 }

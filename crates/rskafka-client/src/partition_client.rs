@@ -1,14 +1,13 @@
 //! The client of one partition: the handle to its log.
 
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use rskafka_cluster::{Lane, LeaderOf};
 use rskafka_protocol::{ApiKey, Uuid};
 
 use crate::core::Core;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::fetch::{self, Fetch};
 use crate::offsets::{self, FoundOffset, OffsetAt};
 use crate::partition::Partition;
@@ -152,24 +151,16 @@ impl PartitionClientBuilder {
         let Self { core, topic, index, acks } = self;
         core.check_open()?;
         if index < 0 {
-            return Err(Error::invalid("the partition's index is negative").with_partition(&topic, index));
+            let error = Error::invalid("the partition's index is negative");
+            return Err(error.located(None, &topic, Some(index)));
         }
         // What is known may be of a topic that another client has deleted, and perhaps created again.
         core.cluster.mark_stale(&topic);
         let target = LeaderOf { topic: &topic, partition: index, topic_id: Uuid::ZERO };
-        let leader = core.cluster.find(target, core.api_deadline()).await;
-        let leader = leader.map_err(|error| Error::of_cluster(error, Outcome::NotWritten))?;
-        let topic_id = leader.topic_id;
-        let partition = Partition { core, topic, topic_id, index, fetch_lane: Lane::new() };
+        let leader = core.cluster.find(target, core.api_deadline()).await.map_err(Error::of_read)?;
+        let partition = Partition { core, topic, topic_id: leader.topic_id, index, fetch_lane: Lane::new() };
         Ok(PartitionClient { line: Arc::new(Line::new(Arc::new(partition), acks)) })
     }
 }
 
-impl IntoFuture for PartitionClientBuilder {
-    type Output = Result<PartitionClient>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.connect())
-    }
-}
+awaited!(PartitionClientBuilder, connect, PartitionClient);

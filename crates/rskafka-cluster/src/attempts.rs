@@ -31,8 +31,9 @@ impl Attempts {
         debug_span!("call", api = %self.api, topic = topic.as_deref(), partition, broker = Empty)
     }
 
-    /// Begins an attempt at a broker.
-    pub(crate) fn begin(&mut self, broker: &Broker) {
+    /// Begins an attempt at a broker, and names it in the current span.
+    pub fn begin(&mut self, broker: &Broker) {
+        tracing::Span::current().record("broker", broker.id);
         self.count += 1;
         self.location.broker = Some(broker.id);
         self.location.endpoint = Some(broker.endpoint.clone());

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use rskafka_protocol::ErrorCode;
-use rskafka_transport::{Connection, Deadline, Env, IdentityCheck, OpenProgress};
+use rskafka_transport::{CallOptions, Connection, Deadline, Env, IdentityCheck, OpenProgress};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,7 +24,7 @@ use crate::{Cluster, ClusterConfig, Failure, lock, refresh};
 /// A connection that is being opened. The dial is given up when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Dial {
-    opened: Shared<BoxFuture<'static, Result<Connection, Failure>>>,
+    pub(crate) opened: Shared<BoxFuture<'static, Result<Connection, Failure>>>,
     began: Instant,
     progress: OpenProgress,
 }
@@ -47,21 +47,17 @@ impl Dial {
             broker,
             progress: progress.clone(),
         };
-        let closed = cluster.closed().clone();
-        let task = AbortOnDropHandle::new(cluster.spawn(async move {
+        let closed = cluster.inner.closed.clone();
+        let dial = async move {
             let opened = tokio::select! { biased;
                 () = closed.cancelled() => Err(Failure::Closed),
                 opened = dialling.open_in_turn() => opened,
             };
             dialling.end(opened, &slot, number)
-        }));
+        };
+        let task = AbortOnDropHandle::new(cluster.inner.connections.spawn_on(dial, cluster.runtime()));
         let opened = async { task.await.unwrap_or(Err(Failure::RuntimeGone)) }.boxed().shared();
         Self { opened, began, progress }
-    }
-
-    /// Waits for the connection. Cancel safe.
-    pub(crate) async fn opened(&self) -> Result<Connection, Failure> {
-        self.opened.clone().await
     }
 
     /// The failure of a caller whose time is over before the dial has ended.
@@ -114,15 +110,11 @@ impl Dialling {
         deadline: Deadline,
     ) -> Result<(), Failure> {
         let request = refresh::request(Some(&[]));
-        let answer = refresh::ask(&request, connection, deadline).await;
-        let answer = answer.map_err(|failure| match failure {
+        let answer = connection.call(&request, CallOptions::new(deadline)).await.map_err(|source| {
+            let has_sasl = self.config.connection.security.has_sasl();
+            let may_want_sasl = !has_sasl && source.is_closed_by_broker();
             // Nothing was sent yet of the request that the connection is for.
-            Failure::Call { source } => {
-                let may_want_sasl =
-                    !self.config.connection.security.has_sasl() && source.is_closed_by_broker();
-                Failure::Identity { may_want_sasl, source }
-            }
-            failure => failure,
+            Failure::Identity { may_want_sasl, source }
         })?;
         let cluster = self.cluster()?;
         cluster.take_metadata(&request, answer, connection)?;
@@ -175,8 +167,8 @@ impl Dialling {
 /// lane drops it.
 fn watch_end(cluster: &Cluster, connection: &Connection, slot: Weak<Slot>) {
     let (ended, connection) = (connection.ended(), connection.downgrade());
-    let closed = cluster.closed().clone();
-    cluster.spawn(async move {
+    let closed = cluster.inner.closed.clone();
+    let watch = async move {
         let mut ended = pin!(ended);
         tokio::select! { biased;
             () = &mut ended => {}
@@ -190,5 +182,6 @@ fn watch_end(cluster: &Cluster, connection: &Connection, slot: Weak<Slot>) {
         if let Some(slot) = slot.upgrade() {
             lock(&slot).ended();
         }
-    });
+    };
+    cluster.inner.connections.spawn_on(watch, cluster.runtime());
 }

@@ -135,9 +135,7 @@ impl Failure {
     /// Whether the request may have been applied although it failed.
     pub fn may_be_applied(&self) -> bool {
         match self {
-            Self::Code { code, .. } => {
-                matches!(*code, ErrorCode::REQUEST_TIMED_OUT | ErrorCode::UNKNOWN_SERVER_ERROR)
-            }
+            Self::Code { code: ErrorCode::REQUEST_TIMED_OUT | ErrorCode::UNKNOWN_SERVER_ERROR, .. } => true,
             failure => failure.is_unanswered(),
         }
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use rskafka_transport::{Connection, Deadline, Endpoint};
 use tokio::time::timeout_at;
 
-use self::replacement::{Asked, Held, Replacement};
+use self::replacement::{Held, Replacement};
 use crate::address::BrokerAddress;
 use crate::dial::Dial;
 use crate::{Cluster, Failure, lock};
@@ -49,10 +49,10 @@ impl Lane {
             Dial::begin(cluster, address, broker, Arc::downgrade(&self.slot), number)
         });
         let dial = match asked {
-            Asked::Connection(connection) => return Ok(connection),
-            Asked::Dial(dial) => dial,
+            Ok(connection) => return Ok(connection),
+            Err(dial) => dial,
         };
-        match timeout_at(deadline.instant(), dial.opened()).await {
+        match timeout_at(deadline.instant(), dial.opened.clone()).await {
             Ok(opened) => opened,
             Err(_) => {
                 Err(address.site.gate.failure().unwrap_or_else(|| dial.not_opened_yet(cluster.env().now())))

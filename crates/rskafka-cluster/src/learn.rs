@@ -12,8 +12,6 @@ use crate::{Attempts, Class, Cluster, Error, Failure, LeaderHint, Target};
 pub struct Learned {
     /// Why it failed.
     pub failure: Failure,
-    /// Whether the request may have gone to the wrong broker.
-    pub is_stale: bool,
     /// The leader that the broker named instead of itself.
     pub leader: Option<LeaderHint>,
 }
@@ -21,16 +19,22 @@ pub struct Learned {
 impl Learned {
     /// From an error code in an answer.
     pub fn of_code(code: ErrorCode, message: Option<&str>, leader: Option<LeaderHint>) -> Self {
-        let failure = Failure::Code { code, message: message.map(str::to_owned) };
-        // The broker also answers UNKNOWN_LEADER_EPOCH when the topic was deleted and created again.
-        let is_stale = code.is_stale_metadata() || code == ErrorCode::UNKNOWN_LEADER_EPOCH;
-        Self { failure, is_stale, leader }
+        Self { failure: Failure::Code { code, message: message.map(str::to_owned) }, leader }
     }
 
-    /// From an attempt without a usable answer: the broker may be gone, and another may lead.
+    /// From an attempt without a usable answer.
     pub fn of_failure(failure: Failure) -> Self {
-        let is_stale = failure.is_transient() || failure.is_unanswered();
-        Self { failure, is_stale, leader: None }
+        Self { failure, leader: None }
+    }
+
+    /// Whether the request may have gone to the wrong broker.
+    pub(crate) fn is_stale(&self) -> bool {
+        match self.failure {
+            // The broker also answers UNKNOWN_LEADER_EPOCH when the topic was deleted and created again.
+            Failure::Code { code, .. } => code.is_stale_metadata() || code == ErrorCode::UNKNOWN_LEADER_EPOCH,
+            // The broker may be gone, and another may lead.
+            ref failure => failure.is_transient() || failure.is_unanswered(),
+        }
     }
 }
 

@@ -24,13 +24,13 @@ mod target;
 
 pub use attempts::Attempts;
 pub use backoff::Backoff;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, StatsOfBroker};
 pub use config::ClusterConfig;
 pub use error::{Causes, Error, Failure, Location};
 pub use lane::Lane;
 pub use learn::{Learned, Verdict};
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
-pub use reach::{Lease, Prepared, Reached, Via};
+pub use reach::{Lease, Via};
 pub use retry::{Class, Retry};
 pub use rskafka_transport as transport;
 pub use send::{Answer, Call};

@@ -67,27 +67,24 @@ pub struct Partition {
 /// A leader named by an answer of another API (KIP-951).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaderHint {
-    /// The leader's id; -1 if the broker does not know it.
+    /// The leader's id.
     pub leader_id: i32,
     /// The leader's epoch.
     pub leader_epoch: i32,
-    /// Where the leader listens, if the answer said so.
-    pub endpoint: Option<Endpoint>,
+    /// Where the leader listens.
+    pub endpoint: Endpoint,
 }
 
 impl LeaderHint {
-    /// The leader that an answer names, or `None` if it names none. `nodes` are the id, host and port of each broker in
-    /// the answer.
+    /// The leader that an answer names; `None` if it does not say who leads and where. `nodes` are the id, host and port of
+    /// each broker in the answer.
     pub fn of_answer<'a>(
         leader_id: i32,
         leader_epoch: i32,
         nodes: impl IntoIterator<Item = (i32, &'a str, i32)>,
     ) -> Option<Self> {
-        if leader_id < 0 {
-            return None;
-        }
-        let node = nodes.into_iter().find(|(id, ..)| *id == leader_id);
-        let endpoint = node.and_then(|(_, host, port)| Some(Endpoint::new(host, u16::try_from(port).ok()?)));
+        let (_, host, port) = nodes.into_iter().find(|(id, ..)| *id == leader_id && *id >= 0)?;
+        let endpoint = Endpoint::new(host, u16::try_from(port).ok()?);
         Some(Self { leader_id, leader_epoch, endpoint })
     }
 }
@@ -244,18 +241,15 @@ impl Metadata {
         partition: i32,
         hint: &LeaderHint,
     ) -> bool {
-        let id = hint.leader_id;
-        match hint.endpoint.clone() {
-            Some(endpoint) if id >= 0 && self.set_leader(topic, topic_id, partition, hint) => {
-                let rack = self.brokers.get(&id).and_then(|broker| broker.rack.clone());
-                self.brokers.insert(id, Broker { id, endpoint, rack });
-                true
-            }
-            _ => {
-                self.mark_stale(topic);
-                false
-            }
+        let is_newer = self.set_leader(topic, topic_id, partition, hint);
+        if is_newer {
+            let (id, endpoint) = (hint.leader_id, hint.endpoint.clone());
+            let rack = self.brokers.get(&id).and_then(|broker| broker.rack.clone());
+            self.brokers.insert(id, Broker { id, endpoint, rack });
+        } else {
+            self.mark_stale(topic);
         }
+        is_newer
     }
 
     fn set_leader(&mut self, topic: &str, topic_id: Uuid, partition: i32, hint: &LeaderHint) -> bool {

@@ -3,8 +3,6 @@
 //! Invariant: a lease is always the same connection, and a call on it is one attempt. So ordered callers decide
 //! themselves what is sent again, and over which connection.
 
-use std::time::Duration;
-
 use rskafka_protocol::{ApiKey, Request};
 use rskafka_transport::{Answer, CallError, CallOptions, Connection, Deadline};
 
@@ -32,53 +30,18 @@ impl<'a> Via<'a> {
     }
 }
 
-/// A route to a broker, and a connection to it if one could be opened.
-#[derive(Debug)]
-pub struct Reached<R> {
-    /// Where the broker is.
-    pub route: R,
-    /// The connection, or why there is none.
-    pub lease: Result<Lease, Failure>,
-}
-
 /// One connection to a broker.
 #[derive(Debug, Clone)]
 pub struct Lease {
     connection: Connection,
 }
 
-/// A request made for a route.
-#[derive(Debug)]
-pub struct Prepared<R> {
-    /// The request.
-    pub request: R,
-    /// The highest version to use, if it is to be lower than the highest common one.
-    pub max_version: Option<i16>,
-    /// How long the broker may hold back its answer, e.g. a fetch's maximum wait.
-    pub wait: Duration,
-}
-
-impl<R> Prepared<R> {
-    /// A request that the broker answers at once.
-    pub fn new(request: R) -> Self {
-        Self { request, max_version: None, wait: Duration::ZERO }
-    }
-
-    fn options(&self, deadline: Deadline) -> CallOptions {
-        CallOptions { deadline, max_version: self.max_version, wait: self.wait }
-    }
-}
-
 impl Lease {
     /// Makes one attempt, and gives its answer.
     ///
     /// Cancel safe: what was sent when the future is dropped may take effect.
-    pub async fn call<R: Request>(
-        &self,
-        prepared: &Prepared<R>,
-        deadline: Deadline,
-    ) -> Result<R::Response, Failure> {
-        let called = self.connection.call(&prepared.request, prepared.options(deadline)).await;
+    pub async fn call<R: Request>(&self, request: &R, options: CallOptions) -> Result<R::Response, Failure> {
+        let called = self.connection.call(request, options).await;
         called.map(|reply| reply.response).map_err(|source| Failure::Call { source })
     }
 
@@ -87,10 +50,10 @@ impl Lease {
     /// Fails with `CallErrorKind::Full` where a call would wait for room on the connection.
     pub fn submit<R: Request>(
         &self,
-        prepared: &Prepared<R>,
-        deadline: Deadline,
+        request: &R,
+        options: CallOptions,
     ) -> Result<Answer<R::Response>, CallError> {
-        self.connection.submit(&prepared.request, prepared.options(deadline))
+        self.connection.submit(request, options)
     }
 }
 
@@ -101,18 +64,17 @@ impl Cluster {
         Attempts { api, location, deadline, retry, count: 0, may_be_applied: false, last: None }
     }
 
-    /// Begins an attempt: finds the broker, and leases a connection to it. Fails only if no broker is found by the
-    /// deadline of `attempts`. Cancel safe.
+    /// Begins an attempt: finds the broker, and leases a connection to it, or says why there is none. Fails only if no broker
+    /// is found by the deadline of `attempts`. Cancel safe.
     pub async fn reach<T: Target>(
         &self,
         target: T,
         via: Via<'_>,
         attempts: &mut Attempts,
-    ) -> Result<Reached<T::Route>, Error> {
+    ) -> Result<(T::Route, Result<Lease, Failure>), Error> {
         let route = self.route(target, attempts.deadline).await;
         let route = route.map_err(|failure| attempts.unroutable(failure, self))?;
         let broker = T::broker(&route);
-        tracing::Span::current().record("broker", broker.id);
         let address = self.address(&broker.endpoint);
         attempts.begin(broker);
         if attempts.count > 1 {
@@ -120,22 +82,15 @@ impl Cluster {
         }
         let lane = via.lane(&address);
         let connection = lane.connection(self, &address, Some(broker.id), attempts.deadline).await;
-        Ok(Reached { route, lease: connection.map(|connection| Lease { connection }) })
+        Ok((route, connection.map(|connection| Lease { connection })))
     }
 
-    /// [`reach`](Self::reach) without waiting: gives a lease only if the leader is known and the lane has an open
-    /// connection to it that needs no replacement. Otherwise no attempt has begun.
-    pub fn reach_now(
-        &self,
-        target: LeaderOf<'_>,
-        via: Via<'_>,
-        attempts: &mut Attempts,
-    ) -> Option<(Leader, Lease)> {
+    /// The leader and a lease without waiting, if the leader is known and the lane has an open connection to it that needs no
+    /// replacement. The caller begins the attempt.
+    pub fn reach_now(&self, target: LeaderOf<'_>, via: Via<'_>) -> Option<(Leader, Lease)> {
         let leader = target.look_up(self, false).ok().flatten()?;
         let address = self.address(&leader.broker.endpoint);
         let connection = via.lane(&address).open_to(self, &leader.broker.endpoint)?;
-        tracing::Span::current().record("broker", leader.broker.id);
-        attempts.begin(&leader.broker);
         Some((leader, Lease { connection }))
     }
 

@@ -17,7 +17,7 @@ use crate::{Causes, Class, Cluster, Error, Failure, Node, Topic};
 const MOST_FOR_ONE: Duration = Duration::from_secs(3);
 
 /// The topics of an answer by name; those that it has an error for have its code.
-type Topics = Vec<(String, Result<Topic, ErrorCode>)>;
+pub(crate) type Topics = Vec<(String, Result<Topic, ErrorCode>)>;
 
 /// Asks for the brokers, and for the topics with these names; for all topics without names.
 pub(crate) fn request(names: Option<&[&str]>) -> MetadataRequest {
@@ -26,34 +26,38 @@ pub(crate) fn request(names: Option<&[&str]>) -> MetadataRequest {
     MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() }
 }
 
+/// What an answer says of one topic.
+pub(crate) fn find(topics: Topics, name: &str) -> Result<Topic, Failure> {
+    match topics.into_iter().find(|(found, _)| found == name) {
+        Some((_, Ok(topic))) => Ok(topic),
+        Some((_, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))) | None => Err(Failure::UnknownTopic),
+        Some((_, Err(code))) => Err(Failure::Metadata { code }),
+    }
+}
+
 fn first_topic(request: &MetadataRequest) -> Option<&str> {
     request.topics.as_ref()?.first()?.name.as_deref()
 }
 
-/// Asks the broker that a connection leads to.
-pub(crate) async fn ask(
-    request: &MetadataRequest,
-    connection: &Connection,
-    deadline: Deadline,
-) -> Result<Reply<MetadataResponse>, Failure> {
-    let called = connection.call(request, CallOptions::new(deadline)).await;
-    called.map_err(|source| Failure::Call { source })
-}
-
 impl Cluster {
-    pub(crate) async fn ask_with_retries(
+    /// Asks until `find` accepts an answer or fails for good, or time runs out. `awaits` tells whether to ask again while a
+    /// topic is unknown.
+    pub(crate) async fn ask_with_retries<T>(
         &self,
         request: &MetadataRequest,
+        awaits: bool,
         deadline: Deadline,
-    ) -> Result<Topics, Error> {
+        find: impl Fn(Topics) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
         let mut attempts = self.attempts(ApiKey::METADATA, Node::Any, deadline);
         loop {
             attempts.count += 1;
-            let failure = match self.ask_any(request, deadline).await {
-                Ok(topics) => return Ok(topics),
+            let failure = match self.ask_any(request, deadline).await.and_then(&find) {
+                Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
-            let class = if failure.is_transient() { Class::Passing } else { Class::Lasting };
+            let may_pass = failure.is_transient() || awaits && matches!(failure, Failure::UnknownTopic);
+            let class = if may_pass { Class::Passing } else { Class::Lasting };
             let moment = attempts.failed(failure, class, self.env().now(), self.env().random())?;
             self.pause_until(moment).await;
         }
@@ -104,7 +108,8 @@ impl Cluster {
     ) -> Result<Topics, Failure> {
         let address = self.address(endpoint);
         let connection = address.control.connection(self, &address, None, deadline).await?;
-        let answer = ask(request, &connection, deadline).await?;
+        let answer = connection.call(request, CallOptions::new(deadline)).await;
+        let answer = answer.map_err(|source| Failure::Call { source })?;
         let topics = self.take_metadata(request, answer, &connection)?;
         self.metadata().asked = Some(endpoint.clone());
         Ok(topics)
@@ -124,8 +129,15 @@ impl Cluster {
             }
             return Err(Failure::Metadata { code });
         }
-        let applied = self.apply(version, &response, request.topics.is_none());
-        applied.inspect_err(|_| connection.end())
+        // Not under the lock of the metadata: the end of a connection wakes its users.
+        let checked = self.metadata().check_cluster(response.cluster_id.as_deref());
+        checked.inspect_err(|_| connection.end())?;
+        let mut metadata = self.metadata();
+        let topics = metadata.apply(version, &response, request.topics.is_none());
+        let brokers: Vec<_> = metadata.brokers().map(|broker| broker.endpoint.clone()).collect();
+        drop(metadata);
+        self.lock_addresses().retain(|endpoint, _| brokers.contains(endpoint));
+        Ok(topics)
     }
 
     /// Forgets the brokers, so that the bootstrap brokers are asked next (KIP-1102). Addresses that cannot be connected
@@ -141,21 +153,6 @@ impl Cluster {
         addresses
             .values_mut()
             .for_each(|address| *address = Arc::new(BrokerAddress::without_connections(&address.site)));
-    }
-
-    fn apply(
-        &self,
-        version: i16,
-        response: &MetadataResponse,
-        is_list_of_all: bool,
-    ) -> Result<Topics, Failure> {
-        let mut metadata = self.metadata();
-        metadata.check_cluster(response.cluster_id.as_deref())?;
-        let topics = metadata.apply(version, response, is_list_of_all);
-        let brokers: Vec<_> = metadata.brokers().map(|broker| broker.endpoint.clone()).collect();
-        drop(metadata);
-        self.lock_addresses().retain(|endpoint, _| brokers.contains(endpoint));
-        Ok(topics)
     }
 
     /// The addresses to ask, in reverse order: first brokers with an open connection, then other brokers, then the

@@ -5,10 +5,10 @@
 use std::ops::ControlFlow;
 
 use rskafka_protocol::Request;
-use rskafka_transport::Deadline;
+use rskafka_transport::{CallOptions, Deadline};
 use tracing::Instrument;
 
-use crate::{Cluster, Error, Learned, Prepared, Reached, Target, Verdict, Via};
+use crate::{Cluster, Error, Learned, Target, Verdict, Via};
 
 /// How a request is to be sent.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +36,12 @@ impl Cluster {
     /// Sends a request until `judge` accepts an answer or gives up, or time runs out. An attempt without a usable
     /// answer is repeated if its failure may pass.
     ///
-    /// `build` makes the request for each route. Cancel safe: a dropped future sends nothing more; what was sent
+    /// `build` makes the request for each route, and says how it is sent. Cancel safe: a dropped future sends nothing more; what was sent
     /// may take effect.
     pub async fn send<R: Request, T: Target, V>(
         &self,
         call: Call<'_, T>,
-        mut build: impl FnMut(&T::Route) -> Prepared<R>,
+        mut build: impl FnMut(&T::Route) -> (R, CallOptions),
         mut judge: impl FnMut(Answer<'_, R::Response, T::Route>) -> Verdict<V>,
     ) -> Result<V, Error> {
         let Call { target, via, deadline } = call;
@@ -49,9 +49,12 @@ impl Cluster {
         let span = attempts.span();
         let until_done = async {
             loop {
-                let Reached { route, lease } = self.reach(target, via, &mut attempts).await?;
+                let (route, lease) = self.reach(target, via, &mut attempts).await?;
                 let answered = match lease {
-                    Ok(lease) => lease.call(&build(&route), deadline).await,
+                    Ok(lease) => {
+                        let (request, options) = build(&route);
+                        lease.call(&request, options).await
+                    }
                     Err(failure) => Err(failure),
                 };
                 let may_be_applied = attempts.may_be_applied;

@@ -2,6 +2,7 @@
 
 use rskafka_protocol::{ErrorCode, Uuid};
 use rskafka_transport::Deadline;
+use tokio::time::timeout_at;
 
 use crate::{Broker, Causes, Class, Cluster, Failure, Leader, Learned, Location, Retry, refresh};
 
@@ -65,7 +66,7 @@ impl Target for LeaderOf<'_> {
         match &learned.leader {
             Some(hint) => metadata.apply_hint(self.topic, route.topic_id, self.partition, hint),
             None => {
-                if learned.is_stale {
+                if learned.is_stale() {
                     metadata.mark_stale(self.topic);
                 }
                 false
@@ -153,19 +154,16 @@ impl Cluster {
         if let Some(route) = target.look_up(self, false)? {
             return Ok(Some(route));
         }
-        let _one_at_a_time = self.refreshing(deadline).await?;
+        let locked = timeout_at(deadline.instant(), self.inner.refreshing.lock()).await;
+        let _one_at_a_time = locked.map_err(|_| Failure::DeadlineBeforeSend)?;
         // The task that refreshed before this one may have found it.
         if let Some(route) = target.look_up(self, false)? {
             return Ok(Some(route));
         }
         let topics = self.ask_any(&refresh::request(Some(topic.as_slice())), deadline).await?;
-        let answered = topic.and_then(|topic| topics.into_iter().find(|(name, _)| name == topic));
-        match (topic, answered) {
-            (Some(_), None | Some((_, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)))) => {
-                Err(Failure::UnknownTopic)
-            }
-            (_, Some((_, Err(code)))) => Err(Failure::Metadata { code }),
-            _ => target.look_up(self, true),
+        if let Some(topic) = topic {
+            refresh::find(topics, topic)?;
         }
+        target.look_up(self, true)
     }
 }

@@ -19,7 +19,7 @@ use rskafka_protocol::messages::list_offsets::{
     LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 use rskafka_protocol::{ApiKey, ErrorCode, Uuid};
-use rskafka_transport::{Deadline, Endpoint, Env};
+use rskafka_transport::{CallOptions, Deadline, Endpoint, Env};
 use tokio::time::Instant;
 
 use crate::*;
@@ -125,17 +125,17 @@ async fn ask_leader(
     deadline: Deadline,
 ) -> Result<ListOffsetsResponse, Error> {
     let call = Call { target: LEADER, via: Via::Own(lane), deadline };
-    cluster.send(call, |_| end_of_log(), judge).await
+    cluster.send(call, |_| (end_of_log(), CallOptions::new(deadline)), judge).await
 }
 
 /// The leader of the topic's partition.
 const LEADER: LeaderOf<'_> = LeaderOf { topic: TOPIC, partition: 0, topic_id: Uuid::ZERO };
 
 /// Asks for the end of the log.
-fn end_of_log() -> Prepared<ListOffsetsRequest> {
+fn end_of_log() -> ListOffsetsRequest {
     let partition = ListOffsetsPartition { timestamp: LATEST_TIMESTAMP, ..Default::default() };
     let topic = ListOffsetsTopic { name: TOPIC.to_owned(), partitions: vec![partition] };
-    Prepared::new(ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() })
+    ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() }
 }
 
 fn judge(answer: Answer<'_, ListOffsetsResponse, Leader>) -> Verdict<ListOffsetsResponse> {

@@ -1,20 +1,16 @@
 //! Creates and deletes topics. When a creation returns, the topic can be written and read.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{
-    Answer, Broker, Call, Class, Error as ClusterError, LeaderOf, Learned, Node, Prepared, Retry, Verdict,
-    Via,
-};
+use rskafka_cluster::transport::{CallOptions, Deadline};
+use rskafka_cluster::{Answer, Broker, Call, Error as ClusterError, LeaderOf, Learned, Node, Verdict, Via};
+use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
 use rskafka_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use rskafka_protocol::messages::list_offsets::EARLIEST_TIMESTAMP;
-use rskafka_protocol::{ApiKey, ErrorCode};
 
 use crate::core::Core;
 use crate::error::{Error, Outcome, Result};
@@ -127,32 +123,12 @@ impl CreateTopic {
     }
 }
 
-impl IntoFuture for CreateTopic {
-    type Output = Result<()>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.create())
-    }
-}
+awaited!(CreateTopic, create, ());
 
 /// Waits until each partition's leader answers: the controller knows of a topic before the leaders do.
 async fn wait_until_served(core: &Core, name: &str, deadline: Deadline) -> Result<()> {
-    let cluster = &core.cluster;
-    let mut retry = Retry::new(cluster.config().backoff);
-    let topic = loop {
-        let answer = cluster.topic(name, deadline).await.map_err(|error| admin_error(error, name))?;
-        let code = match answer {
-            Ok(topic) => break topic,
-            Err(code) => code,
-        };
-        // CREATE permission does not imply DESCRIBE.
-        let class = if code.is_retriable() { Class::Passing } else { Class::Lasting };
-        match retry.failed(class, cluster.env().now(), deadline, cluster.env().random()) {
-            Some(moment) => cluster.pause_until(moment).await,
-            None => return Err(Error::of_topic(code).with_api(ApiKey::METADATA).with_topic(name)),
-        }
-    };
+    // Fails at once without the right to describe the topic, which the right to create it does not include.
+    let topic = core.cluster.topic(name, true, deadline).await.map_err(|error| admin_error(error, name))?;
     for partition in topic.partitions.keys() {
         let target = LeaderOf { topic: name, partition: *partition, topic_id: topic.id };
         offsets::list(core, target, EARLIEST_TIMESTAMP, deadline).await?;
@@ -166,7 +142,8 @@ pub(crate) async fn delete(core: &Core, name: &str) -> Result<()> {
     let build = |_: &_| {
         let topic_names = vec![name.to_owned()];
         let request = |timeout_ms| DeleteTopicsRequest { topic_names, timeout_ms, ..Default::default() };
-        Prepared { max_version: Some(DELETE_BY_NAME), ..prepare(core, deadline, request) }
+        let (request, options) = prepare(core, deadline, request);
+        (request, CallOptions { max_version: Some(DELETE_BY_NAME), ..options })
     };
     let judge = |answer: Answer<'_, DeleteTopicsResponse, Broker>| {
         let found = answer.response.responses.iter().find(|topic| topic.name.as_deref() == Some(name));
@@ -187,12 +164,12 @@ pub(crate) async fn delete(core: &Core, name: &str) -> Result<()> {
 
 fn admin_error(error: ClusterError, topic: &str) -> Error {
     let outcome = if error.may_be_applied { Outcome::Unknown } else { Outcome::NotWritten };
-    Error::of_cluster(error, outcome).with_topic(topic)
+    Error::of_cluster(error, outcome).located(None, topic, None)
 }
 
 /// A request that gives the controller as long as the client waits for its answer.
-fn prepare<R>(core: &Core, deadline: Deadline, request: impl FnOnce(i32) -> R) -> Prepared<R> {
+fn prepare<R>(core: &Core, deadline: Deadline, request: impl FnOnce(i32) -> R) -> (R, CallOptions) {
     let timeout_ms = core.broker_timeout_ms(deadline);
     let wait = Duration::from_millis(timeout_ms.unsigned_abs().into());
-    Prepared { wait, ..Prepared::new(request(timeout_ms)) }
+    (request(timeout_ms), CallOptions { wait, ..CallOptions::new(deadline) })
 }

@@ -79,9 +79,9 @@ impl Error {
         error
     }
 
-    /// An answer's code for a topic, of a call that writes nothing.
-    pub(crate) fn of_topic(code: ErrorCode) -> Self {
-        Self::of_failure(Failure::Code { code, message: None }).with_outcome(Outcome::NotWritten)
+    /// A request that writes nothing, and failed.
+    pub(crate) fn of_read(error: rskafka_cluster::Error) -> Self {
+        Self::of_cluster(error, Outcome::NotWritten)
     }
 
     fn of_failure(failure: Failure) -> Self {
@@ -94,18 +94,12 @@ impl Error {
         error
     }
 
-    pub(crate) fn with_api(mut self, api: ApiKey) -> Self {
-        self.inner.api.get_or_insert(api);
-        self
-    }
-
-    pub(crate) fn with_partition(mut self, topic: &str, partition: i32) -> Self {
-        self.inner.location.partition.get_or_insert(partition);
-        self.with_topic(topic)
-    }
-
-    pub(crate) fn with_topic(mut self, topic: &str) -> Self {
-        self.inner.location.topic.get_or_insert_with(|| topic.to_owned());
+    /// Names the API, topic and partition, as far as the error does not do so yet.
+    pub(crate) fn located(mut self, api: Option<ApiKey>, topic: &str, partition: Option<i32>) -> Self {
+        let Inner { api: named, location, .. } = &mut *self.inner;
+        *named = named.or(api);
+        location.partition = location.partition.or(partition);
+        location.topic.get_or_insert_with(|| topic.to_owned());
         self
     }
 

@@ -1,13 +1,12 @@
-//! Reading from an offset: one answer, or the first records after it.
+//! Reads from an offset: one answer of the leader, or the first records after it.
 //!
-//! Invariant: a fetch always says where to read on, also where the log has no records.
+//! Invariant: a fetch always says where to read on, also in a region without records.
 
 mod batches;
 mod position;
 mod request;
 
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::record::RecordAndOffset;
 
 /// A fetch to be made: `.await` it, after any options.
 ///
-/// It gives one answer of the partition's leader. Cancel safe.
+/// It makes one request to the partition's leader. Cancel safe.
 ///
 /// # Errors
 ///
@@ -54,14 +53,13 @@ impl Fetch {
         self
     }
 
-    /// About how many bytes of batches to read. 1 MiB by default. A whole batch is read in any case, also
-    /// one that is larger.
+    /// About how many bytes of batches to read. 1 MiB by default. At least one whole batch is read, also if it is larger.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// How long to wait for `min_bytes` before giving what there is, perhaps nothing. 500 ms by default.
+    /// How long to wait for `min_bytes`. Afterwards the fetch gives what there is, perhaps nothing. 500 ms by default.
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
         self
@@ -71,19 +69,12 @@ impl Fetch {
         let Self { partition, offset, min_bytes, max_bytes, max_wait } = self;
         let [min, max] = [min_bytes, max_bytes].map(|bytes| i32::try_from(bytes).unwrap_or(i32::MAX));
         let located = |error| partition.located(error, ApiKey::FETCH);
-        let spec = spec(&partition, offset, min..max, max_wait).map_err(located)?;
+        let spec = FetchSpec::new(&partition.core, offset, min..max, max_wait).map_err(located)?;
         fetch_once(&partition, spec).await.map_err(located)
     }
 }
 
-impl IntoFuture for Fetch {
-    type Output = Result<Fetched>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
-    }
-}
+awaited!(Fetch, run, Fetched);
 
 /// What a fetch gave.
 #[derive(Debug, Clone)]
@@ -98,20 +89,20 @@ pub struct Fetched {
 impl Fetched {
     /// The records, in the log's order.
     ///
-    /// There may be none although [`next_offset`](Self::next_offset) is greater than the offset asked for:
-    /// transaction markers, and what compaction removed, take up offsets without being records.
+    /// There may be none although [`next_offset`](Self::next_offset) is greater than the offset asked for: transaction
+    /// markers and compacted records take up offsets.
     pub fn into_records(self) -> impl Iterator<Item = RecordAndOffset> {
         self.records.into_iter()
     }
 
     /// The offset to read on from: after the last offset that the answer covers, with or without a record.
     ///
-    /// It is the offset asked for where the log had nothing to give.
+    /// It is the offset asked for if there was nothing to read.
     pub fn next_offset(&self) -> i64 {
         self.next_offset
     }
 
-    /// The offset after the last record that all replicas in sync hold: readers get no further.
+    /// The offset after the last record that all in-sync replicas hold, up to which one can read.
     pub fn high_watermark(&self) -> i64 {
         self.high_watermark
     }
@@ -136,7 +127,7 @@ pub(crate) async fn fetch_records(
     let Ok(max_wait_ms) = u64::try_from(max_wait_ms) else {
         return Err(Error::invalid("the wait is negative"));
     };
-    let mut spec = spec(partition, offset, bytes, Duration::from_millis(max_wait_ms))?;
+    let mut spec = FetchSpec::new(&partition.core, offset, bytes, Duration::from_millis(max_wait_ms))?;
     loop {
         let fetched = fetch_once(partition, spec).await?;
         let now = partition.core.cluster.env().now();
@@ -160,12 +151,4 @@ async fn fetch_once(partition: &Partition, spec: FetchSpec) -> Result<Fetched> {
         last_stable_offset: Some(data.last_stable_offset).filter(|offset| *offset >= 0),
         log_start_offset: Some(data.log_start_offset).filter(|offset| *offset >= 0),
     })
-}
-
-fn spec(partition: &Partition, offset: i64, bytes: Range<i32>, wait: Duration) -> Result<FetchSpec> {
-    let core = &partition.core;
-    core.check_open()?;
-    let (env, config) = (core.cluster.env(), core.cluster.config());
-    let max_frame_bytes = config.connection.max_frame_bytes;
-    FetchSpec::new(offset, bytes, max_frame_bytes, wait, core.limits.api_timeout, env.now())
 }

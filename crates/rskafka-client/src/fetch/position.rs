@@ -1,4 +1,4 @@
-//! Which offset to read next, how much of it, and for how long to wait. Plain: it is given `now`.
+//! Which offset to read next, how many bytes, and how long to wait.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use rskafka_cluster::transport::Deadline;
 use tokio::time::Instant;
 
+use crate::core::Core;
 use crate::error::{Error, Result};
 
-/// More than what an answer for one partition holds beside the records.
+/// An upper bound of what an answer for one partition holds beside the records.
 const ANSWER_OVERHEAD: usize = 1024;
 
 /// One fetch, as it is sent.
@@ -19,21 +20,15 @@ pub(crate) struct FetchSpec {
     pub(crate) max_bytes: i32,
     /// How long the broker may wait for `min_bytes`.
     pub(crate) wait: Duration,
-    /// When the waits of this fetch, and of those that go on from it, are over.
+    /// When the waits of this fetch, and of those that continue it, are over.
     wait_until: Deadline,
     pub(crate) deadline: Deadline,
 }
 
 impl FetchSpec {
-    /// A fetch from `offset` on. No frame of the answer is larger than `max_frame_bytes`.
-    pub(crate) fn new(
-        offset: i64,
-        bytes: Range<i32>,
-        max_frame_bytes: usize,
-        wait: Duration,
-        api_timeout: Duration,
-        now: Instant,
-    ) -> Result<Self> {
+    /// A fetch from `offset` on, unless the client is closed. No frame of the answer is larger than the client accepts.
+    pub(crate) fn new(core: &Core, offset: i64, bytes: Range<i32>, wait: Duration) -> Result<Self> {
+        core.check_open()?;
         if offset < 0 {
             return Err(Error::invalid("the offset is negative"));
         }
@@ -41,21 +36,22 @@ impl FetchSpec {
             return Err(Error::invalid("min and max bytes are negative, or the wrong way round"));
         }
         // An answer larger than the largest frame could never be read.
+        let max_frame_bytes = core.cluster.config().connection.max_frame_bytes;
         let largest = max_frame_bytes.saturating_sub(ANSWER_OVERHEAD);
         let max_bytes = bytes.end.min(i32::try_from(largest).unwrap_or(i32::MAX)).max(1);
+        let now = core.cluster.env().now();
         Ok(Self {
             offset,
             min_bytes: bytes.start.min(max_bytes),
             max_bytes,
             wait,
             wait_until: Deadline::after(now, wait),
-            deadline: Deadline::after(now, api_timeout.saturating_add(wait)),
+            deadline: Deadline::after(now, core.limits.api_timeout.saturating_add(wait)),
         })
     }
 
-    /// The fetch that goes on where an answer without records ended; `None` at the log's end.
-    ///
-    /// Control batches and what compaction removed take up offsets without being records.
+    /// The fetch that continues where an answer without records ended, if that is after this fetch's offset: control
+    /// batches and compacted records take up offsets. `None` at the log's end.
     pub(crate) fn after(self, next_offset: i64, now: Instant) -> Option<Self> {
         let wait = self.wait_until.remaining(now);
         (next_offset > self.offset).then_some(Self { offset: next_offset, wait, ..self })

@@ -1,6 +1,7 @@
 //! The Fetch request for one partition, and what its answer says.
 
-use rskafka_cluster::{Answer, Broker, Call, Leader, LeaderHint, Prepared, Verdict, Via};
+use rskafka_cluster::transport::CallOptions;
+use rskafka_cluster::{Answer, Broker, Call, Leader, LeaderHint, Verdict, Via};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
@@ -8,28 +9,26 @@ use rskafka_protocol::messages::fetch::{
 use rskafka_protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 
 use super::position::FetchSpec;
-use crate::error::{Case, Error, ErrorKind, Outcome, Result};
+use crate::error::{Case, Error, ErrorKind, Result};
 use crate::offsets;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 use crate::time::to_i32_millis;
 
-/// One answer of the partition's leader, and which broker gave it.
+/// One answer of the partition's leader, with the broker that gave it.
 pub(crate) async fn ask_leader(partition: &Partition, spec: FetchSpec) -> Result<(PartitionData, Broker)> {
     let call =
         Call { target: partition.target(), via: Via::Own(&partition.fetch_lane), deadline: spec.deadline };
     let build = |leader: &Leader| request(partition, leader, spec);
     let judge = |answer: Answer<'_, FetchResponse, Leader>| judge(partition.index, answer);
-    match partition.core.cluster.send(call, build, judge).await {
-        Ok(read) => Ok(read),
-        Err(error) if error.failure.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
-            let error = Error::of_cluster(error, Outcome::NotWritten);
-            Err(with_bounds(partition, spec, error).await)
-        }
-        Err(error) => Err(Error::of_cluster(error, Outcome::NotWritten)),
-    }
+    let error = match partition.core.cluster.send(call, build, judge).await {
+        Ok(read) => return Ok(read),
+        Err(error) => Error::of_read(error),
+    };
+    let is_out_of_range = error.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE);
+    Err(if is_out_of_range { with_bounds(partition, spec, error).await } else { error })
 }
 
-fn request(partition: &Partition, leader: &Leader, spec: FetchSpec) -> Prepared<FetchRequest> {
+fn request(partition: &Partition, leader: &Leader, spec: FetchSpec) -> (FetchRequest, CallOptions) {
     let topic_id = leader.topic_id;
     let data = FetchPartition {
         partition: partition.index,
@@ -47,7 +46,7 @@ fn request(partition: &Partition, leader: &Leader, spec: FetchSpec) -> Prepared<
         ..Default::default()
     };
     let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
-    Prepared { request, max_version, wait: spec.wait }
+    (request, CallOptions { deadline: spec.deadline, max_version, wait: spec.wait })
 }
 
 fn judge(index: i32, answer: Answer<'_, FetchResponse, Leader>) -> Verdict<(PartitionData, Broker)> {
@@ -65,7 +64,7 @@ fn judge(index: i32, answer: Answer<'_, FetchResponse, Leader>) -> Verdict<(Part
     Verdict::of_code(partition.error_code, None, hint, (partition, route.broker.clone()))
 }
 
-/// The broker says that the offset is out of range, but not what the range is.
+/// Asks for the bounds of the log, which the answer OFFSET_OUT_OF_RANGE does not tell.
 async fn with_bounds(partition: &Partition, spec: FetchSpec, error: Error) -> Error {
     let target = partition.target();
     let core = &partition.core;

@@ -1,4 +1,4 @@
-//! One append: as it waits in the queue, and as it is sent.
+//! One append: while it waits in the queue, and while it is sent.
 
 use std::ops::ControlFlow;
 
@@ -14,9 +14,8 @@ use super::fate::Fate;
 use super::line::Turn;
 use super::request::{self, Produced};
 use crate::error::{Error, Result};
-use crate::partition::Partition;
 
-/// An append that waits for its turn.
+/// An append in the queue.
 #[derive(Debug)]
 pub(crate) struct Append {
     pub(crate) batch: RecordBatch,
@@ -28,8 +27,10 @@ pub(crate) struct Append {
 #[derive(Debug)]
 pub(crate) struct Sending {
     pub(crate) turn: Turn,
-    append: Append,
+    pub(crate) append: Append,
     pub(crate) attempts: Attempts,
+    /// When the next attempt may begin, if one has failed.
+    pub(crate) not_before: Option<Instant>,
     pub(crate) span: Span,
     fate: Fate,
 }
@@ -37,29 +38,26 @@ pub(crate) struct Sending {
 impl Sending {
     pub(crate) fn new(turn: Turn, append: Append, attempts: Attempts) -> Self {
         let span = attempts.span();
-        Self { turn, append, attempts, span, fate: Fate::default() }
+        Self { turn, append, attempts, not_before: None, span, fate: Fate::default() }
     }
 
-    pub(crate) fn batch(&self) -> &RecordBatch {
-        &self.append.batch
-    }
-
-    pub(crate) fn deadline(&self) -> Deadline {
-        self.append.deadline
-    }
-
-    /// Ends an attempt with its answer, or why there is none. `Break` with the result of the append, `Continue` with the
-    /// moment at which it may be sent again.
+    /// Ends an attempt with its answer, or the reason why there is none. Returns the result of the append; `None` if it is
+    /// to be sent again.
     pub(crate) fn answered(
         &mut self,
-        partition: &Partition,
         leader: &Leader,
         answered: Result<ProduceResponse, Failure>,
-    ) -> ControlFlow<Result<Produced>, Instant> {
+    ) -> Option<Result<Produced>> {
+        let partition = &self.turn.line.partition;
         let verdict = request::judge(&mut self.fate, partition.index, &self.append.batch, answered);
-        let cluster = &partition.core.cluster;
-        let learned = cluster.learn(partition.target(), leader, verdict, &mut self.attempts);
-        learned.map_break(|result| result.map_err(|error| self.failed(error)))
+        let target = partition.target();
+        match partition.core.cluster.learn(target, leader, verdict, &mut self.attempts) {
+            ControlFlow::Break(result) => Some(result.map_err(|error| self.failed(error))),
+            ControlFlow::Continue(moment) => {
+                self.not_before = Some(moment);
+                None
+            }
+        }
     }
 
     /// The client's error for the cluster's.

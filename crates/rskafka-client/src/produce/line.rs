@@ -12,12 +12,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, Reply};
-use rskafka_cluster::{Failure, Lane, Leader, Lease, Prepared, Via};
+use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, CallOptions, Reply};
+use rskafka_cluster::{Failure, Lane, Leader, Via};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use tokio::task::coop::unconstrained;
-use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::append::{Append, Sending};
@@ -32,7 +31,8 @@ use crate::partition::Partition;
 pub(crate) struct Line {
     pub(crate) partition: Arc<Partition>,
     acks: Acks,
-    lane: Lane,
+    /// `None` to use the lane that all partition clients share.
+    lane: Option<Lane>,
     queue: Mutex<Queue<Append>>,
     in_flight: Mutex<Option<Box<InFlight>>>,
 }
@@ -67,36 +67,16 @@ struct InFlight {
     answer: Answer<ProduceResponse>,
 }
 
-/// What to do after a submit or an answer: send the next append, or stop. Then either the answer to come has the turn, or
-/// an append has to wait for something.
-type Next = ControlFlow<Option<Box<Waiting>>, Turn>;
-
-/// An append that cannot go on without waiting.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) sending: Sending,
-    pub(crate) step: Step,
-}
-
-impl Waiting {
-    fn stop(sending: Sending, step: Step) -> Next {
-        Next::Break(Some(Box::new(Self { sending, step })))
-    }
-}
-
-/// What a task has to do next for an append.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// Find the leader and lease a connection to it, once the pause after an attempt is over.
-    Reach(Option<Instant>),
-    /// Send over a connection that had no room.
-    Call(Leader, Lease),
-}
+/// What to do after a submit or an answer: send the next append, or stop. Then the answer to come has the turn, or an append
+/// that has to wait for something.
+type Next = ControlFlow<Option<Box<Sending>>, Turn>;
 
 impl Line {
     pub(crate) fn new(partition: Arc<Partition>, acks: Acks) -> Self {
-        let queue = Mutex::new(Queue::new(partition.core.limits.buffer_memory));
-        Self { partition, acks, lane: Lane::new(), queue, in_flight: Mutex::default() }
+        let limits = partition.core.limits;
+        let queue = Mutex::new(Queue::new(limits.buffer_memory));
+        let lane = (!limits.shares_produce_connections).then(Lane::new);
+        Self { partition, acks, lane, queue, in_flight: Mutex::default() }
     }
 
     pub(crate) fn queue(&self) -> MutexGuard<'_, Queue<Append>> {
@@ -108,27 +88,21 @@ impl Line {
     }
 
     pub(crate) fn via(&self) -> Via<'_> {
-        if self.partition.core.limits.shares_produce_connections {
-            Via::SharedProduce
-        } else {
-            Via::Own(&self.lane)
-        }
+        self.lane.as_ref().map_or(Via::SharedProduce, Via::Own)
     }
 
-    /// The request for an append. The broker may wait for replicas until the append's deadline, at most for one attempt.
-    pub(crate) fn request(&self, sending: &Sending, leader: &Leader) -> Prepared<ProduceRequest> {
-        let timeout_ms = self.partition.core.broker_timeout_ms(sending.deadline());
-        request::produce(&self.partition, self.acks, leader, sending.batch().bytes(), timeout_ms)
+    pub(crate) fn request(&self, sending: &Sending, leader: &Leader) -> (ProduceRequest, CallOptions) {
+        request::produce(&self.partition, self.acks, leader, &sending.append)
     }
 
     /// Puts an append at the end of the line. Returns its number, by which `leave` takes it back.
     pub(crate) fn join(self: &Arc<Self>, append: Append) -> u64 {
-        let joined = self.queue().join(append.batch.size_in_bytes(), append);
-        if joined.takes_turn {
+        let (id, takes_turn) = self.queue().join(append.batch.size_in_bytes(), append);
+        if takes_turn {
             let _token = self.partition.core.token();
             hand_over(advance(Turn { line: self.clone(), is_over: false, _token }));
         }
-        joined.id
+        id
     }
 
     /// The error of an append that was not sent.
@@ -140,18 +114,20 @@ impl Line {
         let cluster = &self.partition.core.cluster;
         let span = sending.span.clone();
         let _entered = span.enter();
-        let reached = cluster.reach_now(self.partition.target(), self.via(), &mut sending.attempts);
-        let Some((leader, lease)) = reached else {
-            return Waiting::stop(sending, Step::Reach(None));
+        let Some((leader, lease)) = cluster.reach_now(self.partition.target(), self.via()) else {
+            return Next::Break(Some(Box::new(sending)));
         };
-        match lease.submit(&self.request(&sending, &leader), sending.deadline()) {
+        let (request, options) = self.request(&sending, &leader);
+        let submitted = lease.submit(&request, options);
+        if submitted.as_ref().is_err_and(|error| matches!(error.kind(), CallErrorKind::Full)) {
+            return Next::Break(Some(Box::new(sending)));
+        }
+        sending.attempts.begin(&leader.broker);
+        match submitted {
             Ok(answer) => {
                 *self.in_flight() = Some(Box::new(InFlight { sending, leader, answer }));
                 // It may be there already.
                 self.look_at_answer()
-            }
-            Err(full) if matches!(full.kind(), CallErrorKind::Full) => {
-                Waiting::stop(sending, Step::Call(leader, lease))
             }
             Err(source) => self.end_attempt(sending, &leader, Err(source)),
         }
@@ -180,15 +156,15 @@ impl Line {
         answered: Result<Reply<ProduceResponse>, CallError>,
     ) -> Next {
         let answered = answered.map(|reply| reply.response).map_err(|source| Failure::Call { source });
-        match sending.answered(&self.partition, leader, answered) {
-            ControlFlow::Break(result) => Next::Continue(sending.settle(result)),
-            ControlFlow::Continue(moment) => Waiting::stop(sending, Step::Reach(Some(moment))),
+        match sending.answered(leader, answered) {
+            Some(result) => Next::Continue(sending.settle(result)),
+            None => Next::Break(Some(Box::new(sending))),
         }
     }
 }
 
 /// Submits the next append. Returns one that has to wait; with `None` the answer has the turn, or the turn is over.
-pub(crate) fn advance(mut turn: Turn) -> Option<Box<Waiting>> {
+pub(crate) fn advance(mut turn: Turn) -> Option<Box<Sending>> {
     let line = turn.line.clone();
     let cluster = &line.partition.core.cluster;
     loop {
@@ -210,9 +186,9 @@ pub(crate) fn advance(mut turn: Turn) -> Option<Box<Waiting>> {
 }
 
 /// Has a task wait for an append.
-fn hand_over(waiting: Option<Box<Waiting>>) {
+fn hand_over(waiting: Option<Box<Sending>>) {
     if let Some(waiting) = waiting {
-        let core = waiting.sending.turn.line.partition.core.clone();
+        let core = waiting.turn.line.partition.core.clone();
         core.spawn(ProduceTask { waiting: Some(waiting) }.run());
     }
 }

@@ -1,7 +1,7 @@
 //! The order of the appends of one line, and the memory that they hold.
 //!
-//! Invariant: entries leave in the order in which they came. An entry is admitted when its bytes are within
-//! the limit; until then it may be taken back, afterwards it leaves by its turn only.
+//! Invariant: entries leave in the order in which they joined. An entry is admitted as soon as its bytes are within
+//! the limit. Only before that may it be taken back.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 pub(crate) struct Queue<T> {
     entries: VecDeque<Entry<T>>,
     limit: usize,
-    /// The bytes of all admitted entries, and of those that have left the line but are not done.
+    /// The bytes of admitted entries, and of those that left by `next` and are not `done` yet.
     used: usize,
     next_id: u64,
     is_turn_taken: bool,
@@ -24,26 +24,19 @@ struct Entry<T> {
     item: T,
 }
 
-/// What `join` has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Joined {
-    pub(crate) id: u64,
-    /// Whether the queue was idle: the caller takes the turn, and sends what is next.
-    pub(crate) takes_turn: bool,
-}
-
 impl<T> Queue<T> {
     pub(crate) fn new(limit: usize) -> Self {
         Self { entries: VecDeque::new(), limit, used: 0, next_id: 0, is_turn_taken: false }
     }
 
-    /// Puts an entry at the end of the line.
-    pub(crate) fn join(&mut self, bytes: usize, item: T) -> Joined {
+    /// Puts an entry at the end of the line. Returns its number, and whether the queue was idle: then the caller takes the
+    /// turn, and sends the next entry.
+    pub(crate) fn join(&mut self, bytes: usize, item: T) -> (u64, bool) {
         let id = self.next_id;
         self.next_id += 1;
         self.entries.push_back(Entry { id, bytes, is_admitted: false, item });
         self.admit();
-        Joined { id, takes_turn: !std::mem::replace(&mut self.is_turn_taken, true) }
+        (id, !std::mem::replace(&mut self.is_turn_taken, true))
     }
 
     /// Takes back an entry that is not admitted yet.
@@ -59,7 +52,7 @@ impl<T> Queue<T> {
     pub(crate) fn next(&mut self) -> Option<T> {
         let Some(entry) = self.entries.pop_front() else {
             self.is_turn_taken = false;
-            // There may be thousands of idle lines.
+            // There may be thousands of idle queues: they hold no memory.
             self.entries = VecDeque::new();
             return None;
         };
@@ -69,7 +62,7 @@ impl<T> Queue<T> {
         Some(entry.item)
     }
 
-    /// Empties a queue whose turn was lost, and gives what was in it, in order. The next to join takes the turn.
+    /// Empties a queue whose turn was lost, and returns its entries in order. The next entry to join takes the turn.
     pub(crate) fn abandon(&mut self) -> Vec<T> {
         self.used = 0;
         self.is_turn_taken = false;
@@ -121,14 +114,14 @@ mod tests {
     #[test]
     fn an_entry_larger_than_the_limit_is_admitted_only_when_it_is_alone() {
         let mut line = Queue::new(10);
-        let first = line.join(11, 'a');
-        assert_eq!(line.leave(first.id), None, "it is admitted");
-        let second = line.join(11, 'b');
+        let (first, _) = line.join(11, 'a');
+        assert_eq!(line.leave(first), None, "it is admitted");
+        let (second, _) = line.join(11, 'b');
         assert_eq!(line.next(), Some('a'));
         line.done(11);
-        assert_eq!(line.leave(second.id), None, "it is admitted now");
-        let third = line.join(1, 'c');
-        assert_eq!(line.leave(third.id), Some('c'), "it is not admitted");
+        assert_eq!(line.leave(second), None, "it is admitted now");
+        let (third, _) = line.join(1, 'c');
+        assert_eq!(line.leave(third), Some('c'), "it is not admitted");
     }
 
     #[test]
@@ -141,7 +134,7 @@ mod tests {
             line.done(bytes);
         }
         assert_eq!(line.entries.capacity(), 0);
-        assert!(line.join(1, 1).takes_turn);
+        assert!(line.join(1, 1).1);
     }
 
     proptest! {
@@ -154,7 +147,7 @@ mod tests {
             let mut out: Vec<usize> = Vec::new();
             for event in events {
                 match event {
-                    Event::Join(bytes) => waiting.push(line.join(bytes, (line.next_id, bytes)).id),
+                    Event::Join(bytes) => waiting.push(line.join(bytes, (line.next_id, bytes)).0),
                     Event::Leave(index) if !waiting.is_empty() => {
                         let id = waiting[index % waiting.len()];
                         if let Some(left) = line.leave(id) {
@@ -189,14 +182,14 @@ mod tests {
     #[test]
     fn a_line_within_its_limit_admits_at_once_and_for_good() {
         let mut line = Queue::new(10);
-        let first = line.join(6, 'a');
-        assert!(first.takes_turn);
-        let second = line.join(6, 'b');
-        assert!(!second.takes_turn);
-        assert_eq!(line.leave(first.id), None);
-        assert_eq!(line.leave(second.id), Some('b'));
+        let (first, takes_turn) = line.join(6, 'a');
+        assert!(takes_turn);
+        let (second, takes_turn) = line.join(6, 'b');
+        assert!(!takes_turn);
+        assert_eq!(line.leave(first), None);
+        assert_eq!(line.leave(second), Some('b'));
         assert_eq!(line.next(), Some('a'));
         assert_eq!(line.next(), None);
-        assert!(line.join(1, 'c').takes_turn);
+        assert!(line.join(1, 'c').1);
     }
 }

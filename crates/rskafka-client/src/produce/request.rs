@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-use rskafka_cluster::{Failure, Leader, LeaderHint, Learned, Prepared, Verdict};
+use rskafka_cluster::transport::CallOptions;
+use rskafka_cluster::{Failure, Leader, LeaderHint, Learned, Verdict};
 use rskafka_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 use rskafka_protocol::records::RecordBatch;
 use time::OffsetDateTime;
 
+use super::append::Append;
 use super::fate::Fate;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 use crate::time::from_millis_if_any;
@@ -18,10 +19,10 @@ use crate::time::from_millis_if_any;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Acks {
-    /// All replicas in sync: what is acknowledged survives the loss of all but one of them.
+    /// All in-sync replicas: acknowledged records survive as long as one of these does.
     #[default]
     All,
-    /// The leader alone: what is acknowledged is lost with the leader.
+    /// The leader alone: acknowledged records are lost with the leader.
     Leader,
 }
 
@@ -34,7 +35,7 @@ impl Acks {
     }
 }
 
-/// What a produce has appended.
+/// What a produce appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Produced {
@@ -55,24 +56,27 @@ impl Produced {
     }
 }
 
-/// The request; the broker may wait for its replicas for `timeout_ms`.
+/// The request for an append. The broker may wait for replicas until the append's deadline, at most for one attempt.
 pub(crate) fn produce(
     partition: &Partition,
     acks: Acks,
     leader: &Leader,
-    batch: &Bytes,
-    timeout_ms: i32,
-) -> Prepared<ProduceRequest> {
-    let data = PartitionProduceData { index: partition.index, records: Some(batch.clone()) };
-    let topic_id = leader.topic_id;
+    append: &Append,
+) -> (ProduceRequest, CallOptions) {
+    let (topic_id, records) = (leader.topic_id, Some(append.batch.bytes().clone()));
+    let data = PartitionProduceData { index: partition.index, records };
     let topic = TopicProduceData { name: partition.topic.clone(), topic_id, partition_data: vec![data] };
-    let request =
-        ProduceRequest { transactional_id: None, acks: acks.code(), timeout_ms, topic_data: vec![topic] };
+    let request = ProduceRequest {
+        transactional_id: None,
+        acks: acks.code(),
+        timeout_ms: partition.core.broker_timeout_ms(append.deadline),
+        topic_data: vec![topic],
+    };
     let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
-    Prepared { max_version, ..Prepared::new(request) }
+    (request, CallOptions { max_version, ..CallOptions::new(append.deadline) })
 }
 
-/// What an attempt's answer, or the lack of one, means for a batch.
+/// Judges an attempt by its answer, or by why there is none.
 pub(crate) fn judge(
     fate: &mut Fate,
     index: i32,
@@ -89,7 +93,7 @@ pub(crate) fn judge(
                 encoded_size: batch.size_in_bytes(),
             });
         }
-        // Without an offset the batch was written, but nobody can say where.
+        // The batch was written, but the answer does not say where.
         Ok((partition, _)) if partition.error_code.is_ok() => {
             let failure = Failure::MissingInAnswer;
             (fate.unanswered(&failure), Learned::of_failure(failure))
@@ -103,7 +107,7 @@ pub(crate) fn judge(
     if is_sent_again { Verdict::Retry(learned) } else { Verdict::Fail(learned) }
 }
 
-/// The answer for our partition, and the leader that it names. There is one topic in it: ours.
+/// The answer for our partition, and the leader that it names. Its only topic is ours.
 fn find(response: ProduceResponse, index: i32) -> Option<(PartitionProduceResponse, Option<LeaderHint>)> {
     let [topic] = <[_; 1]>::try_from(response.responses).ok()?;
     let partition = topic.partition_responses.into_iter().find(|partition| partition.index == index)?;

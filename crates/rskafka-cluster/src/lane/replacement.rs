@@ -1,8 +1,8 @@
-//! Which connection a lane gives, and when it dials: for a first one, after one was lost, and before the
+//! Which connection a lane uses, and when it dials: for the first connection, after one was lost, and before the
 //! session of one ends.
 //!
-//! Invariant: a connection that is given is open and leads to the address asked for. One whose session ends is
-//! given until its successor is open. At most one dial is under way, to the address asked for last.
+//! Invariant: a lane only gives out open connections to the address asked for. A connection whose session ends soon is
+//! used until its replacement is open. At most one dial is under way, to the address asked for last.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) trait Held: Clone {
     /// Whether it is open, and leads to this address.
     fn serves(&self, endpoint: &Endpoint) -> bool;
     fn is_open(&self) -> bool;
-    /// Whether another is to take its place, because its session ends soon.
+    /// Whether it is to be replaced, because its session ends soon.
     fn needs_replacement(&self) -> bool;
 }
 
@@ -39,18 +39,9 @@ pub(crate) struct Replacement<C, D> {
     dial: Option<(u64, Endpoint, D)>,
     /// How many dials have begun; the last one's number.
     dials: u64,
-    /// After a dial has failed, no successor is dialled before this moment.
+    /// After a failed dial, no replacement is dialled before this moment.
     not_before: Option<Instant>,
     has_opened: bool,
-}
-
-/// What a caller gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Asked<C, D> {
-    /// A connection to send over.
-    Connection(C),
-    /// A dial to wait for.
-    Dial(D),
 }
 
 impl<C, D> Default for Replacement<C, D> {
@@ -60,14 +51,14 @@ impl<C, D> Default for Replacement<C, D> {
 }
 
 impl<C: Held, D: Clone> Replacement<C, D> {
-    /// What a request to `endpoint` goes over. `dial` begins a dial with the number that its end is told with;
-    /// one that is dropped here goes on for those who wait for it, and its connection is not kept.
+    /// The connection for a request to `endpoint`, or the dial to wait for. `dial` begins a dial with the number that
+    /// `opened` and `failed` take. A dial to another address continues for its waiters, but its connection is not kept.
     pub(crate) fn ask(
         &mut self,
         endpoint: &Endpoint,
         now: Instant,
         dial: impl FnOnce(u64) -> D,
-    ) -> Asked<C, D> {
+    ) -> Result<C, D> {
         self.current.take_if(|current| !current.serves(endpoint));
         self.dial.take_if(|(_, other, _)| other != endpoint);
         let is_failing = self.not_before.is_some_and(|moment| now < moment);
@@ -75,11 +66,11 @@ impl<C: Held, D: Clone> Replacement<C, D> {
             if current.needs_replacement() && self.dial.is_none() && !is_failing {
                 self.begin(endpoint, dial);
             }
-            return Asked::Connection(current);
+            return Ok(current);
         }
         match &self.dial {
-            Some((.., dial)) => Asked::Dial(dial.clone()),
-            None => Asked::Dial(self.begin(endpoint, dial)),
+            Some((.., dial)) => Err(dial.clone()),
+            None => Err(self.begin(endpoint, dial)),
         }
     }
 
@@ -108,7 +99,7 @@ impl<C: Held, D: Clone> Replacement<C, D> {
         }
     }
 
-    /// Lets go of a connection that has ended: a lane that is not used for long holds no memory of one.
+    /// Drops a connection that has ended, so that an unused lane holds no memory of it.
     pub(crate) fn ended(&mut self) {
         self.current.take_if(|current| !current.is_open());
     }

@@ -34,8 +34,7 @@ fn answer(id: u8, leader_id: i32, leader_epoch: i32) -> MetadataResponse {
 const ID: Uuid = Uuid([1; 16]);
 
 fn hint(leader_id: i32, leader_epoch: i32) -> LeaderHint {
-    let endpoint = Endpoint { host: format!("broker-{leader_id}"), port: 9092 };
-    LeaderHint { leader_id, leader_epoch, endpoint: Some(endpoint) }
+    LeaderHint { leader_id, leader_epoch, endpoint: Endpoint::new(format!("broker-{leader_id}"), 9092) }
 }
 
 fn is_asked_for(metadata: &Metadata) -> bool {
@@ -99,10 +98,19 @@ fn a_hint_is_taken_if_its_epoch_is_newer_and_otherwise_makes_the_topic_stale() {
     metadata.apply(12, &answer(1, 1, 5), false);
     assert!(metadata.apply_hint("wal", ID, 0, &hint(2, 6)));
     assert_eq!(leader_of(&metadata), Some((2, Some(6))));
-    for useless in [hint(3, 6), hint(-1, 7), LeaderHint { endpoint: None, ..hint(3, 7) }] {
+    for useless in [hint(3, 6), hint(1, 5)] {
         assert!(!metadata.apply_hint("wal", ID, 0, &useless));
         assert!(is_asked_for(&metadata));
         metadata.apply(12, &answer(1, 2, 6), false);
+    }
+}
+
+#[test]
+fn an_answer_gives_a_hint_only_if_it_names_the_leader_and_where_it_listens() {
+    let nodes = [(1, "broker-1", 9092), (2, "broker-2", -1), (-1, "nobody", 9092)];
+    assert_eq!(LeaderHint::of_answer(1, 7, nodes), Some(hint(1, 7)));
+    for leader_id in [2, 3, -1] {
+        assert_eq!(LeaderHint::of_answer(leader_id, 7, nodes), None, "{leader_id}");
     }
 }
 

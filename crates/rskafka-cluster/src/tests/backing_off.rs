@@ -50,7 +50,7 @@ async fn looks_at_a_partition_without_a_leader_come_after_growing_pauses() {
 async fn rounds_of_questions_for_metadata_come_after_growing_pauses() {
     let (fake, cluster, _) = connected(fake(), 1).await;
     fake.inject(Fault::answer(ErrorCode::LEADER_NOT_AVAILABLE).on(ApiKey::METADATA).times(200));
-    let error = cluster.topic(TOPIC, after(LONG)).await.unwrap_err();
+    let error = cluster.topic(TOPIC, false, after(LONG)).await.unwrap_err();
     assert!(error.out_of_time);
     assert_backs_off(&arrivals(&fake, ApiKey::METADATA));
 }
@@ -135,7 +135,7 @@ async fn brokers_that_go_on_naming_another_leader_are_not_asked_in_a_hot_loop() 
     let judge = |_: Answer<'_, ListOffsetsResponse, Leader>| {
         // Each names the other one, in an epoch that is newer still; after very many times it is content.
         (epoch, leader_id) = (epoch + 1, 3 - leader_id);
-        let endpoint = Some(Endpoint::new(format!("broker-{leader_id}"), 9092));
+        let endpoint = Endpoint::new(format!("broker-{leader_id}"), 9092);
         let hint = LeaderHint { leader_id, leader_epoch: epoch, endpoint };
         match epoch {
             500.. => Verdict::Done(()),
@@ -143,7 +143,9 @@ async fn brokers_that_go_on_naming_another_leader_are_not_asked_in_a_hot_loop() 
         }
     };
     let call = Call { target: LEADER, via: Via::Own(&lane), deadline };
-    let build = |_: &Leader| Prepared::new(ListOffsetsRequest { replica_id: -1, ..Default::default() });
+    let build = |_: &Leader| {
+        (ListOffsetsRequest { replica_id: -1, ..Default::default() }, CallOptions::new(deadline))
+    };
     let error = cluster.send(call, build, judge).await.unwrap_err();
     assert!(error.out_of_time && error.attempts <= 2 * 13, "{error}");
     assert_eq!(arrivals(&fake, ApiKey::LIST_OFFSETS).len(), error.attempts as usize);

@@ -10,7 +10,7 @@ fn attempts(cluster: &Cluster) -> Attempts {
 }
 
 async fn lease(cluster: &Cluster, lane: &Lane) -> Lease {
-    cluster.reach(LEADER, Via::Own(lane), &mut attempts(cluster)).await.unwrap().lease.unwrap()
+    cluster.reach(LEADER, Via::Own(lane), &mut attempts(cluster)).await.unwrap().1.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -22,7 +22,7 @@ async fn a_call_on_a_lease_is_one_attempt_whatever_becomes_of_it() {
         let lease = lease(&cluster, &Lane::new()).await;
         fake.inject(fault);
         net.dialled();
-        let _ = lease.call(&end_of_log(), after(millis(5000))).await;
+        let _ = lease.call(&end_of_log(), CallOptions::new(after(millis(5000)))).await;
         assert_eq!((arrivals(&fake, ApiKey::LIST_OFFSETS).len(), net.dialled()), (1, vec![]));
     }
     // Also where it is sure that not a byte was sent.
@@ -30,7 +30,7 @@ async fn a_call_on_a_lease_is_one_attempt_whatever_becomes_of_it() {
     let lease = lease(&cluster, &Lane::new()).await;
     fake.cut_connections(1).unwrap();
     net.dialled();
-    lease.call(&end_of_log(), after(millis(5000))).await.unwrap_err();
+    lease.call(&end_of_log(), CallOptions::new(after(millis(5000)))).await.unwrap_err();
     assert_eq!((arrivals(&fake, ApiKey::LIST_OFFSETS).len(), net.dialled()), (0, vec![]));
 }
 
@@ -42,10 +42,10 @@ async fn a_lease_is_never_another_connection_though_its_lane_has_one() {
     fake.cut_connections(1).unwrap();
     sleep(millis(1)).await;
     let second = lease(&cluster, &lane).await;
-    let failure = first.call(&end_of_log(), after(millis(5000))).await.unwrap_err();
+    let failure = first.call(&end_of_log(), CallOptions::new(after(millis(5000)))).await.unwrap_err();
     assert!(failure.is_unsent_close(), "{failure}");
     assert_eq!(arrivals(&fake, ApiKey::LIST_OFFSETS), []);
-    second.call(&end_of_log(), after(millis(5000))).await.unwrap();
+    second.call(&end_of_log(), CallOptions::new(after(millis(5000)))).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,8 +54,8 @@ async fn an_attempt_at_a_broker_without_a_connection_tells_its_route_and_why() {
     cluster.route(LEADER, after(millis(1000))).await.unwrap();
     fake.stop_broker(1).await.unwrap();
     let mut attempts = attempts(&cluster);
-    let reached = cluster.reach(LEADER, Via::Control, &mut attempts).await.unwrap();
-    assert_eq!((reached.route.broker.id, attempts.count), (1, 1));
-    let failure = reached.lease.unwrap_err();
+    let (route, lease) = cluster.reach(LEADER, Via::Control, &mut attempts).await.unwrap();
+    assert_eq!((route.broker.id, attempts.count), (1, 1));
+    let failure = lease.unwrap_err();
     assert!(matches!(failure, Failure::Call { .. } | Failure::Open { .. }), "{failure}");
 }

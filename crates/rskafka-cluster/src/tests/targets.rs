@@ -6,9 +6,10 @@ use super::*;
 
 /// Which broker a request to `node` goes to.
 async fn asked(cluster: &Cluster, node: Node, time: u64) -> Result<i32, Error> {
-    let call = Call { target: node, via: Via::Control, deadline: after(millis(time)) };
+    let deadline = after(millis(time));
+    let call = Call { target: node, via: Via::Control, deadline };
     let judge = |answer: Answer<'_, CreatePartitionsResponse, Broker>| Verdict::Done(answer.route.id);
-    cluster.send(call, |_| Prepared::new(CreatePartitionsRequest::default()), judge).await
+    cluster.send(call, |_| (CreatePartitionsRequest::default(), CallOptions::new(deadline)), judge).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,14 +115,14 @@ impl Model {
             self.dials.push((number, endpoint.clone()));
         }
         match asked {
-            Asked::Connection(connection) => {
+            Ok(connection) => {
                 prop_assert!(serving.as_ref() == Some(&connection), "it is open and leads there");
                 let may_dial = self.failed_at.is_none_or(|failed| self.now >= failed + PAUSE);
                 let is_replaced = connection.needs_replacement() && may_dial && self.awaited.is_none();
                 prop_assert_eq!(begun.is_some(), is_replaced);
                 self.given = Some(connection);
             }
-            Asked::Dial(number) => {
+            Err(number) => {
                 prop_assert!(serving.is_none(), "a connection serves until its successor is open");
                 prop_assert_eq!(Some(number), begun.or(self.awaited));
             }
@@ -187,7 +187,7 @@ fn only_a_connection_after_one_that_was_lost_counts_as_a_reconnect() {
     let one = Endpoint::new("one", 9092);
     let mut dial = |connection: &Fake| {
         let mut begun = None;
-        lane.ask(&one, now, |number| *begun.insert(number));
+        let _ = lane.ask(&one, now, |number| *begun.insert(number));
         lane.opened(begun.unwrap(), connection.clone())
     };
     let (first, second) = (Fake::open(&one), Fake::open(&one));
