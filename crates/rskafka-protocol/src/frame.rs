@@ -59,12 +59,19 @@ fn checked_length(length: i32, limit: usize) -> Result<usize, FrameError> {
     }
 }
 
-/// What a peer that is no Kafka broker may be, told by its first four bytes.
+impl FrameError {
+    /// Whether the bytes begin as TLS does: an alert or a handshake message, version 3.x.
+    pub fn is_tls(&self) -> bool {
+        let (Self::InvalidLength { length } | Self::TooLarge { length, .. }) = self;
+        matches!(length.to_be_bytes(), [0x15 | 0x16, 3, 0..=4, _])
+    }
+}
+
+/// What a peer that is not a Kafka broker may be, by its first four bytes.
 fn hint(length: i32) -> &'static str {
-    match length.to_be_bytes() {
-        // A TLS record: alert or handshake, version 3.x.
-        [0x15 | 0x16, 3, 0..=4, _] => " (the peer speaks TLS)",
-        [b'H', b'T', b'T', b'P'] => " (the peer speaks HTTP)",
+    match &length.to_be_bytes() {
+        b"HTTP" => " (the peer speaks HTTP: check host and port)",
+        _ if (FrameError::InvalidLength { length }).is_tls() => " (the peer speaks TLS)",
         _ => "",
     }
 }
@@ -114,7 +121,7 @@ mod tests {
         assert_eq!(error(&[0xff; 4]), FrameError::InvalidLength { length: -1 });
         assert_eq!(error(&[0, 0, 0, 3]), FrameError::InvalidLength { length: 3 });
         assert_eq!(error(&[0, 0, 4, 0]), FrameError::TooLarge { length: 1024, limit: 1000 });
-        assert!(error(b"HTTP/1.1 400").to_string().ends_with("(the peer speaks HTTP)"));
+        assert!(error(b"HTTP/1.1 400").to_string().ends_with("(the peer speaks HTTP: check host and port)"));
         assert!(error(&[0x15, 3, 3, 0, 2, 2, 80]).to_string().ends_with("(the peer speaks TLS)"));
     }
 }

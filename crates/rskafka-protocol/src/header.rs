@@ -10,8 +10,7 @@ use nom::number::complete::{be_i16, be_i32};
 use crate::encoder::{Encoder, Frame};
 use crate::error::{DecodeError, EncodeError, Parsed, PathSegment, at, into_wire_error};
 use crate::schema::{Message, Request, TaggedFields, decode_tagged};
-use crate::wire::text::{nullable_string_i16, put_nullable_string_i16};
-use crate::wire::{Cx, Layout};
+use crate::wire::{Cx, Layout, Wire};
 use crate::{ApiKey, messages};
 
 /// What stands in front of a request's body.
@@ -33,7 +32,7 @@ impl RequestHeader {
         out.put_slice(&self.api_key.0.to_be_bytes());
         out.put_slice(&self.api_version.to_be_bytes());
         out.put_slice(&self.correlation_id.to_be_bytes());
-        put_nullable_string_i16(self.client_id.as_deref(), out)?;
+        self.client_id.write(Self::layout(false), out)?;
         TaggedFields::new(Self::layout(flexible)).encode(out);
         Ok(())
     }
@@ -54,7 +53,9 @@ impl RequestHeader {
         let (rest, api_key) = named("request_api_key", be_i16(input))?;
         let (rest, api_version) = named("request_api_version", be_i16(rest))?;
         let (rest, correlation_id) = named("correlation_id", be_i32(rest))?;
-        let (rest, client_id) = named("client_id", nullable_string_i16(rest))?;
+        // The client id never has a compact length.
+        let plain = Cx { layout: Self::layout(false), ..*cx };
+        let (rest, client_id) = named("client_id", Wire::parse(&plain, rest))?;
         let (rest, ()) = decode_tagged(cx, rest, &mut |_, _| Ok(()))?;
         Ok((rest, Self { api_key: ApiKey(api_key), api_version, correlation_id, client_id }))
     }

@@ -207,11 +207,11 @@ macro_rules! schema {
 
         impl $crate::schema::Struct for $name {
             fn throttle_time_ms(&self) -> Option<i32> {
-                None $(.or($crate::schema::throttle_time_ms!(self, $field)))*
+                None $(.or($crate::schema::throttle_time_ms!(self.$field, $field)))*
             }
 
             fn throttle_time_ms_mut(&mut self) -> Option<&mut i32> {
-                None $(.or($crate::schema::throttle_time_ms!(mut self, $field)))*
+                None $(.or($crate::schema::throttle_time_ms!(&mut self.$field, $field)))*
             }
         }
 
@@ -223,13 +223,13 @@ macro_rules! schema {
                         stringify!($field),
                         $crate::schema::field_spec!($($($spec)*)?),
                         None,
-                        $crate::schema::default_text!($($default)?),
+                        stringify!($($default)?),
                     ),)*
                     $($($crate::schema::field_schema::<$tag_type>(
                         stringify!($tag_field),
                         $crate::schema::field_spec!($($($tag_spec)*)?),
                         Some($tag),
-                        $crate::schema::default_text!($($tag_default)?),
+                        stringify!($($tag_default)?),
                     ),)*)?
                 ],
             });
@@ -381,16 +381,10 @@ macro_rules! message {
 }
 
 macro_rules! throttle_time_ms {
-    (mut $message:expr, throttle_time_ms) => {
-        Some(&mut $message.throttle_time_ms)
+    ($value:expr, throttle_time_ms) => {
+        Some($value)
     };
-    (mut $message:expr, $other:ident) => {
-        None
-    };
-    ($message:expr, throttle_time_ms) => {
-        Some($message.throttle_time_ms)
-    };
-    ($message:expr, $other:ident) => {
+    ($value:expr, $other:ident) => {
         None
     };
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
 /// An identifier of a topic. The zero UUID means "none".
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Uuid(pub [u8; 16]);
@@ -18,16 +21,7 @@ impl Uuid {
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let bits = u128::from_be_bytes(self.0);
-        // 128 bits are 21 sextets and two bits that begin a 22nd.
-        for sextet in 0..22i32 {
-            let shift = 122 - 6 * sextet;
-            let index = if shift >= 0 { bits >> shift } else { bits << -shift } & 0x3f;
-            let letter = ALPHABET.get(index as usize).copied().unwrap_or(b'A');
-            write!(f, "{}", char::from(letter))?;
-        }
-        Ok(())
+        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 

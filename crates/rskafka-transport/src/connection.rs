@@ -14,6 +14,7 @@ use tracing::debug;
 
 use crate::address_memory::AddressMemory;
 use crate::config::{CallOptions, ConnectionConfig};
+use crate::counters::Counters;
 use crate::deadline::Deadline;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
@@ -93,7 +94,8 @@ impl Connection {
         let deadline = deadline.min(Deadline::after(env.now(), config.connect_timeout));
         let opening = Opening { env, endpoint, config, memory, deadline, shown };
         let opened = opening.run(expected).await;
-        memory.counters().opened(opened.is_ok());
+        let Counters { connects, failed_connects, .. } = &**memory.counters();
+        if opened.is_ok() { connects } else { failed_connects }.add(1);
         let opened = opened.inspect_err(|error| {
             debug!(broker = %endpoint, error = error as &(dyn std::error::Error + 'static), "connection not opened");
         })?;

@@ -1,6 +1,6 @@
-//! What the connections to one broker have done, in numbers.
+//! Counters of the connections to one broker.
 //!
-//! Invariant: counting takes no lock; what is in flight is counted down however a request ends.
+//! Invariant: counting takes no lock; a request is counted as in flight until it has ended, in whatever way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,17 +72,19 @@ pub struct Latency {
 /// `rskafka_` and the fields' names of [`BrokerStats`], with the label `broker` for the address.
 #[derive(Debug)]
 pub struct Counters {
-    requests: Counter,
-    bytes_out: Counter,
-    bytes_in: Counter,
-    in_flight: Gauge,
+    pub(crate) requests: Counter,
+    pub(crate) bytes_out: Counter,
+    pub(crate) bytes_in: Counter,
+    in_flight: AtomicU64,
+    #[cfg(feature = "metrics")]
+    in_flight_metric: metrics::Gauge,
     latency: Histogram,
     retries: Counter,
     throttled: Counter,
     throttle_time_ms: Counter,
-    connects: Counter,
+    pub(crate) connects: Counter,
     reconnects: Counter,
-    failed_connects: Counter,
+    pub(crate) failed_connects: Counter,
 }
 
 impl Counters {
@@ -93,7 +95,9 @@ impl Counters {
             requests: Counter::new("rskafka_requests", broker),
             bytes_out: Counter::new("rskafka_bytes_out", broker),
             bytes_in: Counter::new("rskafka_bytes_in", broker),
-            in_flight: Gauge::new("rskafka_in_flight", broker),
+            in_flight: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            in_flight_metric: metrics::gauge!("rskafka_in_flight", "broker" => broker.to_owned()),
             latency: Histogram::new("rskafka_latency_seconds", broker),
             retries: Counter::new("rskafka_retries", broker),
             throttled: Counter::new("rskafka_throttled", broker),
@@ -110,7 +114,7 @@ impl Counters {
             requests: self.requests.value(),
             bytes_out: self.bytes_out.value(),
             bytes_in: self.bytes_in.value(),
-            in_flight: self.in_flight.value.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
             latency: self.latency.snapshot(),
             retries: self.retries.value(),
             throttled: self.throttled.value(),
@@ -130,19 +134,6 @@ impl Counters {
     pub fn reconnected(&self) {
         self.reconnects.add(1);
     }
-
-    pub(crate) fn opened(&self, is_open: bool) {
-        if is_open { &self.connects } else { &self.failed_connects }.add(1);
-    }
-
-    pub(crate) fn read(&self, bytes: usize) {
-        self.bytes_in.add(bytes as u64);
-    }
-
-    pub(crate) fn wrote(&self, bytes: usize, requests_begun: usize) {
-        self.bytes_out.add(bytes as u64);
-        self.requests.add(requests_begun as u64);
-    }
 }
 
 /// A request that has not ended.
@@ -151,7 +142,9 @@ pub(crate) struct InFlight(Arc<Counters>);
 
 impl InFlight {
     pub(crate) fn new(counters: &Arc<Counters>) -> Self {
-        counters.in_flight.up();
+        counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        counters.in_flight_metric.increment(1);
         Self(Arc::clone(counters))
     }
 
@@ -167,12 +160,14 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.down();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        self.0.in_flight_metric.decrement(1);
     }
 }
 
 #[derive(Debug)]
-struct Counter {
+pub(crate) struct Counter {
     value: AtomicU64,
     #[cfg(feature = "metrics")]
     metric: metrics::Counter,
@@ -187,7 +182,7 @@ impl Counter {
         }
     }
 
-    fn add(&self, count: u64) {
+    pub(crate) fn add(&self, count: u64) {
         if count > 0 {
             self.value.fetch_add(count, Ordering::Relaxed);
             #[cfg(feature = "metrics")]
@@ -197,35 +192,6 @@ impl Counter {
 
     fn value(&self) -> u64 {
         self.value.load(Ordering::Relaxed)
-    }
-}
-
-#[derive(Debug)]
-struct Gauge {
-    value: AtomicU64,
-    #[cfg(feature = "metrics")]
-    metric: metrics::Gauge,
-}
-
-impl Gauge {
-    fn new(_name: &'static str, _broker: &str) -> Self {
-        Self {
-            value: AtomicU64::new(0),
-            #[cfg(feature = "metrics")]
-            metric: metrics::gauge!(_name, "broker" => _broker.to_owned()),
-        }
-    }
-
-    fn up(&self) {
-        self.value.fetch_add(1, Ordering::Relaxed);
-        #[cfg(feature = "metrics")]
-        self.metric.increment(1);
-    }
-
-    fn down(&self) {
-        self.value.fetch_sub(1, Ordering::Relaxed);
-        #[cfg(feature = "metrics")]
-        self.metric.decrement(1);
     }
 }
 
@@ -331,8 +297,9 @@ mod tests {
         let recorded = Recorded::default();
         let counters =
             metrics::with_local_recorder(&recorded, || Arc::new(Counters::new(&Endpoint::new("b", 1))));
-        counters.wrote(70, 2);
-        counters.read(30);
+        counters.bytes_out.add(70);
+        counters.requests.add(2);
+        counters.bytes_in.add(30);
         counters.retried();
         let in_flight = InFlight::new(&counters);
         in_flight.answered(Duration::from_millis(1), Duration::from_secs(2));

@@ -1,4 +1,4 @@
-//! Where a broker listens.
+//! A broker's address.
 //!
 //! Invariant: what [`Endpoint`] displays parses to the same endpoint.
 
@@ -46,61 +46,35 @@ impl FromStr for Endpoint {
     type Err = ParseEndpointError;
 
     fn from_str(text: &str) -> Result<Self, ParseEndpointError> {
-        let (host, port) = text.rsplit_once(':').context(MissingPortSnafu { text })?;
-        let host = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
-            Some(Some(address)) => address,
-            Some(None) => return MissingPortSnafu { text }.fail(),
+        let wrong = |problem| ParseEndpointSnafu { text, problem };
+        let no_port = wrong("has no port: write host:port");
+        let (host, port) = text.rsplit_once(':').context(no_port)?;
+        let host = match host.strip_prefix('[') {
+            Some(address) => address.strip_suffix(']').context(no_port)?,
             None => host,
         };
-        ensure!(!host.is_empty(), MissingHostSnafu { text });
-        ensure!(
-            !host.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '[' | ']' | '@')),
-            InvalidHostSnafu { text }
-        );
-        ensure!(!host.contains(':') || text.starts_with('['), BareIpv6Snafu { text });
-        let port = port.parse().ok().filter(|port| *port != 0).context(InvalidPortSnafu { text })?;
+        ensure!(!host.is_empty(), wrong("has no host: write host:port"));
+        let is_foreign = |c: char| c.is_whitespace() || matches!(c, '/' | '[' | ']' | '@');
+        let no_address = "is not a broker's address: write host:port, without a scheme or a path";
+        ensure!(!host.contains(is_foreign), wrong(no_address));
+        let is_bare = host.contains(':') && !text.starts_with('[');
+        ensure!(!is_bare, wrong("is ambiguous: write an IPv6 address as [address]:port"));
+        let port = port.parse().ok().filter(|port| *port != 0);
+        let port = port.context(wrong("has a port that is not a number from 1 to 65535"))?;
         Ok(Self::new(host, port))
     }
 }
 
-/// A text that names no broker.
+/// A text that is not a broker's address. The message says what is wrong with it.
 #[derive(Clone, PartialEq, Eq, Snafu)]
-#[non_exhaustive]
-pub enum ParseEndpointError {
-    /// There is no port.
-    #[snafu(display("{text:?} has no port: write host:port"))]
-    MissingPort {
-        /// What was given.
-        text: String,
-    },
-    /// There is no host.
-    #[snafu(display("{text:?} has no host: write host:port"))]
-    MissingHost {
-        /// What was given.
-        text: String,
-    },
-    /// The host holds a character that no name or address has.
-    #[snafu(display("{text:?} is no broker's address: write host:port, without a scheme or a path"))]
-    InvalidHost {
-        /// What was given.
-        text: String,
-    },
-    /// The port is no number from 1 to 65535.
-    #[snafu(display("the port of {text:?} is not a number from 1 to 65535"))]
-    InvalidPort {
-        /// What was given.
-        text: String,
-    },
-    /// An IPv6 address stands without brackets.
-    #[snafu(display("{text:?} is ambiguous: write an IPv6 address as [address]:port"))]
-    BareIpv6 {
-        /// What was given.
-        text: String,
-    },
+#[snafu(display("{text:?} {problem}"))]
+pub struct ParseEndpointError {
+    text: String,
+    problem: &'static str,
 }
 
 impl fmt::Debug for ParseEndpointError {
-    /// The message: what `unwrap`, and `main`, show.
+    /// The message: what `unwrap` and `main` show.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }

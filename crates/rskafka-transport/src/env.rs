@@ -1,4 +1,4 @@
-//! All that is not deterministic: clocks, random numbers, name resolution, connections.
+//! The sources of all that is not deterministic: clocks, random numbers, name resolution, connections.
 //!
 //! Invariant: with a connector, a wall clock and a seed of its own, an [`Env`] behaves the same in each run
 //! on paused time.
@@ -13,7 +13,7 @@ use crate::dial::{Connector, Dialer, Resolver, SystemResolver};
 
 type WallClock = Box<dyn Fn() -> OffsetDateTime + Send + Sync>;
 
-/// The source of everything that differs from run to run. Clones are the same source.
+/// The source of all that differs from run to run. Clones are the same source.
 #[derive(Clone)]
 pub struct Env {
     inner: Arc<Inner>,
@@ -34,15 +34,16 @@ impl Env {
         Self::builder().build()
     }
 
-    /// The system's, less what is replaced.
+    /// [`Env::system`], with parts to be replaced.
     pub fn builder() -> EnvBuilder {
-        EnvBuilder {
-            connector: None,
-            resolver: Box::new(SystemResolver),
+        let inner = Inner {
+            dialer: Dialer::Tcp(Box::new(SystemResolver)),
             wall_clock: Box::new(OffsetDateTime::now_utc),
-            random: fastrand::Rng::new(),
+            random: Mutex::new(fastrand::Rng::new()),
+            #[cfg(feature = "sasl")]
             is_seeded: false,
-        }
+        };
+        EnvBuilder { inner }
     }
 
     /// The monotonic time, by tokio's clock, so that paused time works.
@@ -50,7 +51,7 @@ impl Env {
         Instant::now()
     }
 
-    /// The time of day. It may step; nothing waits by it.
+    /// The time of day. It may step, so nothing waits by it.
     pub fn wall_clock(&self) -> OffsetDateTime {
         (self.inner.wall_clock)()
     }
@@ -60,7 +61,7 @@ impl Env {
         self.inner.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
     }
 
-    /// A text that was never used before and that nobody can guess, unless the numbers are seeded.
+    /// A text that nobody can guess and that was never used before, unless the numbers are seeded.
     #[cfg(feature = "sasl")]
     pub(crate) fn nonce(&self) -> std::io::Result<String> {
         let mut bits = [self.random(), self.random()];
@@ -83,57 +84,47 @@ impl fmt::Debug for Env {
 
 /// Makes an [`Env`]; see [`Env::builder`].
 pub struct EnvBuilder {
-    connector: Option<Box<dyn Connector>>,
-    resolver: Box<dyn Resolver>,
-    wall_clock: WallClock,
-    random: fastrand::Rng,
-    is_seeded: bool,
+    inner: Inner,
 }
 
 impl EnvBuilder {
     /// Makes the connections, instead of resolver and TCP.
     #[must_use]
     pub fn connector(mut self, connector: impl Connector) -> Self {
-        self.connector = Some(Box::new(connector));
+        self.inner.dialer = Dialer::Custom(Box::new(connector));
         self
     }
 
     /// Finds the addresses of a name. Not used with a [`connector`](Self::connector), which gets the name.
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
-        self.resolver = Box::new(resolver);
+        if let Dialer::Tcp(current) = &mut self.inner.dialer {
+            *current = Box::new(resolver);
+        }
         self
     }
 
     /// Tells the time of day.
     #[must_use]
     pub fn wall_clock(mut self, clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static) -> Self {
-        self.wall_clock = Box::new(clock);
+        self.inner.wall_clock = Box::new(clock);
         self
     }
 
     /// Makes the random numbers a fixed sequence, the nonces of SCRAM among them: for tests only.
     #[must_use]
     pub fn random_seed(mut self, seed: u64) -> Self {
-        self.random = fastrand::Rng::with_seed(seed);
-        self.is_seeded = true;
+        self.inner.random = Mutex::new(fastrand::Rng::with_seed(seed));
+        #[cfg(feature = "sasl")]
+        {
+            self.inner.is_seeded = true;
+        }
         self
     }
 
     /// The environment.
     pub fn build(self) -> Env {
-        let dialer = match self.connector {
-            Some(connector) => Dialer::Custom(connector),
-            None => Dialer::Tcp(self.resolver),
-        };
-        let inner = Inner {
-            dialer,
-            wall_clock: self.wall_clock,
-            random: Mutex::new(self.random),
-            #[cfg(feature = "sasl")]
-            is_seeded: self.is_seeded,
-        };
-        Env { inner: Arc::new(inner) }
+        Env { inner: Arc::new(self.inner) }
     }
 }
 

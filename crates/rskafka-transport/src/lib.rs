@@ -55,5 +55,5 @@ pub use security::Security;
 #[cfg(feature = "socks5")]
 pub use socks5::Socks5;
 #[cfg(feature = "tls")]
-pub use tls::{ClientCertificate, PemSource, Tls, TlsConfigError};
+pub use tls::{ClientCertificate, Tls, TlsConfigError};
 pub use versions::{BrokerVersions, UnsupportedVersion};

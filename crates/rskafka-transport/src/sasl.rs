@@ -121,10 +121,7 @@ impl fmt::Debug for Sasl {
 
 fn always(user: impl Into<String>, password: impl Into<String>) -> Callback<Credentials> {
     let credentials = Credentials::new(user, password);
-    Arc::new(move || {
-        let credentials = credentials.clone();
-        Box::pin(async move { Ok(credentials) })
-    })
+    boxed(move || std::future::ready(Ok::<_, BoxError>(credentials.clone())))
 }
 
 fn boxed<F, Fut, T, E>(callback: F) -> Callback<T>

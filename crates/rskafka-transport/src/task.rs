@@ -161,7 +161,7 @@ impl Task {
     /// Takes what a read gave.
     fn received(&mut self, result: io::Result<usize>) -> Result<(), CloseCause> {
         let count = result.map_err(|source| CloseCause::Read { source })?;
-        self.counters.read(count);
+        self.counters.bytes_in.add(count as u64);
         if count == 0 {
             return Err(match self.reader.pending() {
                 0 => CloseCause::ByBroker {

@@ -1,7 +1,7 @@
-//! TLS as the caller configures it: whom to trust, and which certificate to show.
+//! TLS as the caller configures it: trusted CAs, client certificate, server name.
 //!
-//! Invariant: what is wrong with a file or a certificate is found when it is given, not at the first
-//! connection; no key shows in `Debug` or in an error.
+//! Invariant: a faulty file or certificate is an error when it is given, not at the first connection; no key is
+//! in `Debug` or in an error.
 
 mod certificate;
 mod handshake;
@@ -17,7 +17,7 @@ use snafu::OptionExt;
 
 pub use self::certificate::ClientCertificate;
 pub(crate) use self::handshake::Watched;
-pub use self::pem::{PemSource, TlsConfigError};
+pub use self::pem::TlsConfigError;
 use crate::dial::BoxFuture;
 use crate::error::BoxError;
 
@@ -27,8 +27,7 @@ type CertificateCallback =
 /// TLS for a client's connections: 1.2 and 1.3, with the broker's certificate always checked. Clones share
 /// the configuration.
 ///
-/// The constructors that choose whom to trust need a provider of cryptography: the feature `ring` or
-/// `aws-lc-rs`. With neither, bring a configuration of your own ([`Tls::from_config`]).
+/// All constructors but [`Tls::from_config`] need a provider of cryptography: the feature `ring` or `aws-lc-rs`.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
@@ -42,6 +41,9 @@ mod roots {
 
     use rustls::RootCertStore;
     use rustls::crypto::CryptoProvider;
+    use snafu::ResultExt;
+    #[cfg(feature = "tls-native-roots")]
+    use snafu::whatever;
 
     use super::*;
 
@@ -63,8 +65,8 @@ mod roots {
             // A machine's list may hold certificates that cannot be used.
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
-                let problems: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-                return pem::NoNativeRootsSnafu { problems }.fail();
+                let problems: String = found.errors.iter().map(|problem| format!("; {problem}")).collect();
+                whatever!("this machine has no CA certificates that can be read{problems}");
             }
             Ok(Self::trusting(roots))
         }
@@ -75,8 +77,8 @@ mod roots {
         ///
         /// The file cannot be read, or what is in it is not a list of certificates.
         pub fn ca_file(path: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
-            let source = PemSource::file("CA", path.as_ref());
-            Self::ca(&pem::read(&source)?, source)
+            let (text, name) = pem::read("CA", path.as_ref())?;
+            Self::ca(&text, &name)
         }
 
         /// Trusts the CAs in this PEM text, and no others.
@@ -85,15 +87,14 @@ mod roots {
         ///
         /// It is not a list of certificates.
         pub fn ca_pem(pem: impl AsRef<[u8]>) -> Result<Self, TlsConfigError> {
-            Self::ca(pem.as_ref(), PemSource::given("CA"))
+            Self::ca(pem.as_ref(), "the CA given")
         }
 
-        fn ca(text: &[u8], source: PemSource) -> Result<Self, TlsConfigError> {
+        fn ca(text: &[u8], name: &str) -> Result<Self, TlsConfigError> {
             let mut roots = RootCertStore::empty();
-            for (index, certificate) in pem::certificates(text, &source)?.into_iter().enumerate() {
-                roots
-                    .add(certificate)
-                    .map_err(|error| pem::invalid_certificate(&source, index + 1, error))?;
+            for (number, certificate) in (1..).zip(pem::certificates(text, name)?) {
+                let added = roots.add(certificate);
+                added.with_whatever_context(|_| format!("certificate {number} in {name} cannot be used"))?;
             }
             Ok(Self::trusting(roots))
         }
@@ -118,9 +119,9 @@ mod roots {
 }
 
 impl Tls {
-    /// TLS by a configuration of the caller's own: verifier, provider, versions, client certificates.
+    /// TLS by a configuration of your own: verifier, provider, versions, client certificates.
     ///
-    /// Sessions are not resumed, whatever the configuration says: each connection is authenticated by itself.
+    /// Sessions are not resumed, even if the configuration says so: each connection is authenticated by itself.
     pub fn from_config(config: impl Into<Arc<ClientConfig>>) -> Self {
         Self { config: config.into(), certificate: None, server_name: None }
     }
@@ -137,8 +138,8 @@ impl Tls {
         Ok(self)
     }
 
-    /// Asks `certificate` on each connect which certificate to show, so that it can be replaced while the
-    /// client lives. The time that this takes counts for the connect timeout.
+    /// Calls `certificate` on each connect for the certificate to show, so that it can be replaced while the
+    /// client runs. The call counts towards the connect timeout.
     #[must_use]
     pub fn client_certificate_from<F, Fut, E>(mut self, certificate: F) -> Self
     where
@@ -159,7 +160,8 @@ impl Tls {
     ///
     /// It is neither a DNS name nor an address.
     pub fn server_name(mut self, name: &str) -> Result<Self, TlsConfigError> {
-        self.server_name = Some(handshake::server_name(name).context(pem::ServerNameSnafu { name })?);
+        let problem = || format!("{name:?} is neither a DNS name nor an address");
+        self.server_name = Some(handshake::server_name(name).with_whatever_context(problem)?);
         Ok(self)
     }
 }

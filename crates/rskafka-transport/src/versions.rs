@@ -69,23 +69,6 @@ pub struct UnsupportedVersion {
     broker: Option<VersionRange>,
 }
 
-impl UnsupportedVersion {
-    /// The API asked for.
-    pub fn api(&self) -> ApiKey {
-        self.api
-    }
-
-    /// The versions that this client could use, the caller's cap applied; empty if the cap is below them.
-    pub fn ours(&self) -> VersionRange {
-        self.ours
-    }
-
-    /// The broker's versions; `None` if it does not have the API.
-    pub fn broker(&self) -> Option<VersionRange> {
-        self.broker
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

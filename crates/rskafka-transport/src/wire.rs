@@ -152,7 +152,8 @@ impl Wire {
             };
             let taken = taken.inspect_err(|_| self.pipeline.write_failed())?;
             self.is_flushed = false;
-            self.counters.wrote(taken, self.pipeline.wrote(taken));
+            self.counters.bytes_out.add(taken as u64);
+            self.counters.requests.add(self.pipeline.wrote(taken) as u64);
         }
         if !self.is_flushed {
             ready!(stream.poll_flush(cx)).inspect_err(|_| self.pipeline.write_failed())?;

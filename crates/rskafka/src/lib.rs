@@ -75,7 +75,7 @@ pub mod client {
     pub use rskafka_client::{error, stats};
 
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
-    pub use rskafka_client::cluster::transport::{ClientCertificate, PemSource, Tls, TlsConfigError, rustls};
+    pub use rskafka_client::cluster::transport::{ClientCertificate, Tls, TlsConfigError, rustls};
     #[cfg(feature = "sasl")]
     pub use rskafka_client::cluster::transport::{Credentials, OauthToken, Sasl};
     #[cfg(feature = "socks5")]

@@ -22,8 +22,8 @@ type Result<T = ()> = std::result::Result<T, Failure>;
 /// What a codec can do.
 #[derive(Clone, Copy)]
 pub(super) struct Codec {
-    /// Appends what a whole input holds to the output.
-    pub(super) decompress: fn(&Input<'_>, &mut Output) -> Result,
+    /// Appends what a whole input holds to the output. The number is the magic byte of the batch.
+    pub(super) decompress: fn(&[u8], i8, &mut Output) -> Result,
     /// Appends one stream. The level is one of [`Compression::levels`], or the codec's own choice.
     pub(super) compress: fn(&[u8], Option<i32>, &mut BytesMut) -> Result,
 }
@@ -43,15 +43,6 @@ pub(super) fn of(compression: Compression) -> Option<Codec> {
         #[allow(unreachable_patterns, reason = "with all features there is none left")]
         _ => None,
     }
-}
-
-/// Compressed records.
-#[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(feature = "compression-lz4"), allow(dead_code, reason = "not all of it is for every codec"))]
-pub(super) struct Input<'a> {
-    pub(super) bytes: &'a [u8],
-    /// The magic byte of the batch.
-    pub(super) magic: i8,
 }
 
 /// Why a codec stops.

@@ -11,6 +11,7 @@ use super::codec;
 /// How a batch's records are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
+#[repr(i16)]
 pub enum Compression {
     /// Not at all.
     #[default]
@@ -26,7 +27,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Every variant, in the order of their codec numbers.
+    /// Every variant, in the order of their codec numbers, which begin with 0.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
     /// Kafka's name, as in the setting `compression.type`.
@@ -63,13 +64,7 @@ impl Compression {
     }
 
     pub(super) fn codec(self) -> i16 {
-        match self {
-            Self::None => 0,
-            Self::Gzip => 1,
-            Self::Snappy => 2,
-            Self::Lz4 => 3,
-            Self::Zstd => 4,
-        }
+        self as i16
     }
 }
 

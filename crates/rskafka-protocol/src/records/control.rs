@@ -28,14 +28,6 @@ pub enum ControlType {
     Commit,
     /// The cluster's own log has a new leader.
     LeaderChange,
-    /// A snapshot of the cluster's own log begins.
-    SnapshotHeader,
-    /// It ends.
-    SnapshotFooter,
-    /// The version of the protocol among the controllers.
-    KraftVersion,
-    /// The controllers.
-    KraftVoters,
     /// Another type.
     Other(i16),
 }
@@ -52,10 +44,6 @@ impl ControlRecord {
             0 => ControlType::Abort,
             1 => ControlType::Commit,
             2 => ControlType::LeaderChange,
-            3 => ControlType::SnapshotHeader,
-            4 => ControlType::SnapshotFooter,
-            5 => ControlType::KraftVersion,
-            6 => ControlType::KraftVoters,
             other => ControlType::Other(other),
         };
         let coordinator_epoch = match control_type {

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::codec::{self, Failure, Input, Output};
+use super::codec::{self, Failure, Output};
 use super::{BatchErrorKind, Compression, Corruption, Unsupported};
 
 /// Decompresses batches, one after the other: see [`Batch::decompress`](super::Batch::decompress).
@@ -66,7 +66,7 @@ impl Decompressor {
         let last = std::mem::take(&mut self.last);
         let buffer = if last.is_unique() { last.into() } else { Vec::new() };
         let mut output = Output::new(buffer, bytes.len(), self.limit);
-        (codec.decompress)(&Input { bytes, magic }, &mut output).map_err(|failure| match failure {
+        (codec.decompress)(bytes, magic, &mut output).map_err(|failure| match failure {
             Failure::Damaged => Corruption::Stream(compression).into(),
             Failure::TooLarge => BatchErrorKind::TooLarge(self.limit),
         })?;

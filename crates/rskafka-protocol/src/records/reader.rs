@@ -6,11 +6,10 @@
 use std::iter::FusedIterator;
 
 use bytes::Bytes;
-use nom::number::complete::{be_i8, be_i32, be_i64};
+use nom::number::complete::be_i64;
 
 use super::header::{LENGTH_END, MAGIC};
 use super::{Batch, BatchError, BatchErrorKind, Corruption, Decompressor, Unsupported, legacy};
-use crate::error::Parsed;
 
 /// The batches of a records field.
 ///
@@ -61,15 +60,15 @@ impl Iterator for Batches {
         }
         let rest = self.set.get(self.position..).unwrap_or_default();
         let item = match frame(rest) {
-            Framing::Cut => return None,
-            Framing::Whole { magic, size } => {
+            Ok(None) => return None,
+            Ok(Some((magic, size))) => {
                 let bytes = self.set.slice(self.position..self.position.saturating_add(size));
                 match magic {
                     MAGIC => Batch::parse(bytes, self.position, self.limit),
                     _ => legacy::parse(bytes, self.position, self.limit),
                 }
             }
-            Framing::Broken(kind) => {
+            Err(kind) => {
                 let base_offset = be_i64::<_, ()>(rest).map_or(0, |(_, offset)| offset);
                 Err(BatchError::new(self.position, base_offset, kind))
             }
@@ -84,16 +83,8 @@ impl Iterator for Batches {
 
 impl FusedIterator for Batches {}
 
-/// What stands at the front of the bytes left.
-enum Framing {
-    /// A part of a batch, or nothing.
-    Cut,
-    /// A batch of this many bytes, or a message of magic 0 or 1.
-    Whole { magic: i8, size: usize },
-    /// No batch, or not one of a format that is known.
-    Broken(BatchErrorKind),
-}
-
+/// Where the magic byte is: behind the leader's epoch, or the CRC of older formats.
+const MAGIC_AT: usize = 16;
 /// The least length of a batch of any format: a message of magic 0.
 const MIN_LENGTH: i32 = 14;
 /// The same of magic 1, which has a timestamp.
@@ -101,40 +92,27 @@ const MIN_LENGTH_V1: i32 = 22;
 /// The same of magic 2: a header without records.
 const MIN_LENGTH_V2: i32 = 49;
 
-fn frame(rest: &[u8]) -> Framing {
-    let (length, magic) = match length_and_magic(rest) {
-        (Some(length), _) if length < MIN_LENGTH => {
-            return Framing::Broken(Corruption::Length(length).into());
-        }
-        (Some(length), Some(magic)) => (length, magic),
-        _ => return Framing::Cut,
+/// The magic byte and the size of the batch, or message of magic 0 or 1, that the bytes begin with; `None` if they
+/// end before it does.
+fn frame(rest: &[u8]) -> Result<Option<(i8, usize)>, BatchErrorKind> {
+    let Some(length) = rest.get(LENGTH_END - 4..).and_then(|rest| rest.first_chunk()) else {
+        return Ok(None);
+    };
+    let length = i32::from_be_bytes(*length);
+    let invalid = Corruption::Length(length);
+    if length < MIN_LENGTH {
+        return Err(invalid.into());
+    }
+    let Some(magic) = rest.get(MAGIC_AT).map(|magic| magic.cast_signed()) else {
+        return Ok(None);
     };
     let least = match magic {
         0 => MIN_LENGTH,
         1 => MIN_LENGTH_V1,
         MAGIC => MIN_LENGTH_V2,
-        _ => return Framing::Broken(Unsupported::Magic(magic).into()),
+        _ => return Err(Unsupported::Magic(magic).into()),
     };
-    match usize::try_from(length).ok().and_then(|length| length.checked_add(LENGTH_END)) {
-        Some(size) if length >= least && size <= rest.len() => Framing::Whole { magic, size },
-        Some(_) if length >= least => Framing::Cut,
-        _ => Framing::Broken(Corruption::Length(length).into()),
-    }
-}
-
-/// The batch length and the magic byte, as far as the bytes go.
-fn length_and_magic(rest: &[u8]) -> (Option<i32>, Option<i8>) {
-    let length = |rest| -> Parsed<'_, i32> {
-        let (rest, _base_offset) = be_i64(rest)?;
-        be_i32(rest)
-    };
-    let Ok((rest, length)) = length(rest) else {
-        return (None, None);
-    };
-    let magic = |rest| -> Parsed<'_, i8> {
-        // The leader's epoch, or the CRC of older formats.
-        let (rest, _) = be_i32(rest)?;
-        be_i8(rest)
-    };
-    (Some(length), magic(rest).ok().map(|(_, magic)| magic))
+    let size = usize::try_from(length).ok().and_then(|length| length.checked_add(LENGTH_END));
+    let size = size.filter(|_| length >= least).ok_or(invalid)?;
+    Ok((size <= rest.len()).then_some((magic, size)))
 }

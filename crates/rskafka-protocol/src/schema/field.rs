@@ -103,7 +103,7 @@ pub(crate) const fn field_schema<T: Wire>(
     name: &'static str,
     spec: FieldSpec,
     tag: Option<u32>,
-    default: Option<&'static str>,
+    default: &'static str,
 ) -> FieldSchema {
     let fields: Option<&'static StructSchema> = T::STRUCT;
     FieldSchema {
@@ -115,7 +115,7 @@ pub(crate) const fn field_schema<T: Wire>(
         ignorable: spec.ignorable,
         client_waits_from: spec.client_waits_from,
         tag,
-        default,
+        default: if default.is_empty() { None } else { Some(default) },
     }
 }
 
@@ -213,13 +213,4 @@ macro_rules! field_default {
     };
 }
 
-macro_rules! default_text {
-    () => {
-        None
-    };
-    ($default:expr) => {
-        Some(stringify!($default))
-    };
-}
-
-pub(crate) use {default_text, field_default, field_of, field_spec, field_versions};
+pub(crate) use {field_default, field_of, field_spec, field_versions};

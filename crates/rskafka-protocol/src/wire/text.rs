@@ -11,8 +11,7 @@ use super::{Cx, Layout, NullableWire, Wire};
 use crate::encoder::Encoder;
 use crate::error::{DecodeErrorKind, EncodeError, Parsed, fail};
 
-/// The longest string in bytes, also where a compact length could say more: Kafka reads no longer one, but
-/// closes the connection.
+/// The longest string in bytes, even if its length is compact: Kafka closes the connection on a longer one.
 const MAX_STRING: usize = 0x7fff;
 
 /// Reads the length of bytes or of an array: four bytes, or compact. `None` is null.
@@ -60,36 +59,6 @@ fn signed_length<'i>(input: &'i [u8], rest: &'i [u8], raw: i64) -> Parsed<'i, Op
     }
 }
 
-/// A string whose length always has two bytes: what request headers use in every version.
-pub(crate) fn nullable_string_i16(input: &[u8]) -> Parsed<'_, Option<String>> {
-    let (rest, raw) = be_i16(input)?;
-    let (rest, length) = signed_length(input, rest, i64::from(raw))?;
-    string_of(rest, length)
-}
-
-pub(crate) fn put_nullable_string_i16(value: Option<&str>, out: &mut Encoder) -> Result<(), EncodeError> {
-    let length = value.map_or(Ok(-1), |value| {
-        i16::try_from(value.len()).map_err(|_| EncodeError::TooLong { length: value.len() })
-    })?;
-    out.put_slice(&length.to_be_bytes());
-    out.put_slice(value.unwrap_or_default().as_bytes());
-    Ok(())
-}
-
-fn string_of(input: &[u8], length: Option<usize>) -> Parsed<'_, Option<String>> {
-    let Some(length) = length else {
-        return Ok((input, None));
-    };
-    if length > MAX_STRING {
-        return fail(input, DecodeErrorKind::InvalidLength(i64::try_from(length).unwrap_or(i64::MAX)));
-    }
-    let (rest, bytes) = take(length)(input)?;
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok((rest, Some(text.to_owned()))),
-        Err(_) => fail(input, DecodeErrorKind::InvalidUtf8),
-    }
-}
-
 pub(super) fn not_null<'i, T>(input: &'i [u8], parsed: Parsed<'i, Option<T>>) -> Parsed<'i, T> {
     match parsed? {
         (rest, Some(value)) => Ok((rest, value)),
@@ -128,23 +97,38 @@ impl Wire for String {
 
 impl NullableWire for String {
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
-        if !layout.flexible {
-            return put_nullable_string_i16(value.map(String::as_str), out);
-        }
-        if let Some(length) = value.map(String::len).filter(|length| *length > MAX_STRING) {
+        let length = value.map(Self::len);
+        if let Some(length) = length.filter(|length| *length > MAX_STRING) {
             return Err(EncodeError::TooLong { length });
         }
-        put_compact_length(value.map(String::len), out);
-        out.put_slice(value.map(String::as_bytes).unwrap_or_default());
+        if layout.flexible {
+            put_compact_length(length, out);
+        } else {
+            let length = length.map_or(-1, |length| i16::try_from(length).unwrap_or(i16::MAX));
+            out.put_slice(&length.to_be_bytes());
+        }
+        out.put_slice(value.map(Self::as_bytes).unwrap_or_default());
         Ok(())
     }
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
-        if !cx.layout.flexible {
-            return nullable_string_i16(input);
+        let (rest, length) = if cx.layout.flexible {
+            compact_length(input)?
+        } else {
+            let (rest, raw) = be_i16(input)?;
+            signed_length(input, rest, i64::from(raw))?
+        };
+        let Some(length) = length else {
+            return Ok((rest, None));
+        };
+        if length > MAX_STRING {
+            return fail(rest, DecodeErrorKind::InvalidLength(i64::try_from(length).unwrap_or(i64::MAX)));
         }
-        let (rest, length) = compact_length(input)?;
-        string_of(rest, length)
+        let (behind, bytes) = take(length)(rest)?;
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok((behind, Some(text.to_owned()))),
+            Err(_) => fail(rest, DecodeErrorKind::InvalidUtf8),
+        }
     }
 }
 

@@ -14,11 +14,9 @@ pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
             unique.push(address);
         }
     }
-    let (mut preferred, mut others) = (Vec::new(), Vec::new());
-    for address in unique {
-        if address.is_ipv6() == first { preferred.push(address) } else { others.push(address) }
-    }
-    let mut ordered = Vec::with_capacity(preferred.len() + others.len());
+    let mut ordered = Vec::with_capacity(unique.len());
+    let (preferred, others): (Vec<_>, Vec<_>) =
+        unique.into_iter().partition(|address| address.is_ipv6() == first);
     let (mut preferred, mut others) = (preferred.into_iter(), others.into_iter());
     loop {
         match (preferred.next(), others.next()) {

@@ -1,16 +1,15 @@
-//! TCP to the first address that answers, as "happy eyeballs" does (RFC 8305): the next address is tried
-//! when one fails, or has not answered for a moment.
+//! TCP to the first address that answers ("happy eyeballs", RFC 8305): the next address is tried when one fails or
+//! has not answered for a moment.
 //!
 //! Invariant: a dead address delays the connection by at most [`STAGGER`].
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{BoxFuture, Progress, Resolver};
@@ -38,42 +37,27 @@ pub(super) async fn connect_any(
     progress: &mut Progress<'_>,
 ) -> Option<TcpStream> {
     let mut left = addresses.into_iter();
-    let mut attempts: Vec<(SocketAddr, BoxFuture<'static, io::Result<TcpStream>>)> = Vec::new();
+    let mut attempts = JoinSet::new();
     loop {
         // Each turn starts one more: the first, after a failure, or after a moment of silence.
         match left.next() {
             Some(address) => {
                 progress.trying.push(address);
-                attempts.push((address, Box::pin(connect(address))));
+                attempts.spawn(async move { (address, connect(address).await) });
             }
             None if attempts.is_empty() => return None,
             None => {}
         }
         tokio::select! { biased;
-            (address, result) = first_of(&mut attempts) => match result {
-                Ok(stream) => return Some(stream),
-                Err(error) => progress.failed(address, &error),
+            ended = attempts.join_next() => match ended {
+                Some(Ok((_, Ok(stream)))) => return Some(stream),
+                Some(Ok((address, Err(error)))) => progress.failed(address, &error),
+                // The runtime ends.
+                None | Some(Err(_)) => {}
             },
             () = sleep(STAGGER), if left.len() > 0 => {}
         }
     }
-}
-
-/// The first attempt to end, taken out of the list. Never ends while the list is empty.
-async fn first_of<T>(attempts: &mut Vec<(SocketAddr, BoxFuture<'static, T>)>) -> (SocketAddr, T) {
-    poll_fn(|cx| {
-        let ended = attempts.iter_mut().enumerate().find_map(|(index, (_, attempt))| {
-            match attempt.as_mut().poll(cx) {
-                Poll::Ready(result) => Some((index, result)),
-                Poll::Pending => None,
-            }
-        });
-        match ended {
-            Some((index, result)) => Poll::Ready((attempts.remove(index).0, result)),
-            None => Poll::Pending,
-        }
-    })
-    .await
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {

@@ -53,7 +53,7 @@ pub enum CloseCause {
         source: io::Error,
     },
     /// The peer's bytes cannot be an answer.
-    #[snafu(display("the peer's bytes are no Kafka answer{}", advice(source)))]
+    #[snafu(display("the peer's bytes are not a Kafka answer"))]
     Frame {
         /// The length they would stand for.
         source: FrameError,
@@ -95,31 +95,8 @@ pub enum CloseCause {
 }
 
 impl CloseCause {
-    /// Whether nothing went wrong: this side closed the connection, or the broker did while it was idle.
-    pub fn is_quiet(&self) -> bool {
-        matches!(
-            self,
-            Self::ByClient | Self::Idle | Self::SessionExpired | Self::ByBroker { unanswered: 0, .. }
-        )
-    }
-
-    /// Whether the peer speaks TLS: its bytes are an alert or a handshake message, version 3.x.
+    /// Whether the peer speaks TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Frame { source } if matches!(first_bytes(source), Some([0x15 | 0x16, 3, 0..=4, _])))
-    }
-}
-
-/// What to do about a peer that is no Kafka listener.
-fn advice(error: &FrameError) -> &'static str {
-    if first_bytes(error) == Some(*b"HTTP") { ": check host and port" } else { "" }
-}
-
-/// The first bytes of what should have been an answer.
-fn first_bytes(error: &FrameError) -> Option<[u8; 4]> {
-    match error {
-        FrameError::InvalidLength { length } | FrameError::TooLarge { length, .. } => {
-            Some(length.to_be_bytes())
-        }
-        _ => None,
+        matches!(self, Self::Frame { source } if source.is_tls())
     }
 }

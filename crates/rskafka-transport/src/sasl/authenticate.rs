@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use rskafka_protocol::Request;
 use rskafka_protocol::messages::sasl_authenticate::SaslAuthenticateRequest;
-use rskafka_protocol::scram::ClientFirst;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -39,13 +37,12 @@ pub(crate) async fn authenticate(
                 let request = SaslAuthenticateRequest { auth_bytes };
                 Event::Authenticate(ask(link, versions, &request, deadline).await?)
             }
-            Action::Hash(first, answer) => hash(first, answer).await?,
             Action::Done(lifetime) => {
                 let session = lifetime.map(|lifetime| Session::new(sent_at, lifetime, link.env.random()));
                 return Ok(session.into_iter().chain(token_session).min());
             }
         };
-        action = exchange.on(event)?;
+        (exchange, action) = step(exchange, event).await?;
     }
 }
 
@@ -81,10 +78,15 @@ fn session(token: &OauthToken, env: &Env) -> Result<Option<Session>, Failure> {
     Ok(Some(Session::new(env.now(), lifetime, env.random())))
 }
 
-/// Off the async threads, because it takes milliseconds at least.
-async fn hash(first: ClientFirst, answer: Bytes) -> Result<Event, Failure> {
-    let hashed = spawn_blocking(move || first.server_first(&answer)).await;
-    hashed.map(Event::Hashed).map_err(|_| denied("the runtime of the connection has ended"))
+/// Takes an answer into the exchange; off the async threads if that hashes the password.
+async fn step(mut exchange: Exchange, event: Event) -> Result<(Exchange, Action), Failure> {
+    let is_slow = exchange.is_about_to_hash();
+    let take = move || exchange.on(event).map(|action| (exchange, action));
+    if !is_slow {
+        return take();
+    }
+    let runtime_gone = |_| Err(denied("the runtime of the connection has ended"));
+    spawn_blocking(take).await.unwrap_or_else(runtime_gone)
 }
 
 async fn ask<R: Request>(

@@ -1,7 +1,7 @@
-//! What is said in a SASL exchange, without sockets and clocks: answers go in, what to do next comes out.
+//! A SASL exchange without sockets and clocks: the broker's answers go in, what to do next comes out.
 //!
-//! Invariant: it is done only after the broker has accepted the client, and with SCRAM has proved itself;
-//! after an error nothing more is said.
+//! Invariant: it ends well only after the broker has accepted the client and, with SCRAM, has proved that it knows
+//! the password; after an error nothing more is sent.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -35,19 +35,18 @@ const MAX_REPEATED: usize = 12;
 /// An exchange under way.
 pub(crate) struct Exchange {
     mechanism: &'static str,
-    /// What must not be shown even if the broker repeats it; empty where the broker does not get to know it.
+    /// Must not be shown even if the broker repeats it; empty with SCRAM, which does not send it.
     secret: Zeroizing<String>,
     state: State,
 }
 
 enum State {
     Handshake(Message),
-    /// PLAIN has no answer, and OAUTHBEARER none if all is well.
+    /// The answer is empty if the broker accepts the client.
     Sent,
-    /// The broker has given the reason of its refusal, and waits to be asked for the error.
+    /// The broker has given the reason of its refusal; it answers the next request with the error.
     Refused(String),
     ScramFirst(ClientFirst),
-    ScramHashing,
     ScramFinal(ClientFinal),
     Ended,
 }
@@ -62,15 +61,12 @@ enum Message {
 pub(crate) enum Event {
     Handshake(SaslHandshakeResponse),
     Authenticate(SaslAuthenticateResponse),
-    Hashed(Result<ClientFinal, ScramError>),
 }
 
 /// What to do next.
 pub(crate) enum Action {
     /// Send this in a SaslAuthenticate request.
     Authenticate(AuthBytes),
-    /// Take the broker's message into the exchange, which takes a while, and tell the result.
-    Hash(ClientFirst, Bytes),
     /// The client is authenticated, for this long if there is a limit.
     Done(Option<Duration>),
 }
@@ -142,6 +138,11 @@ impl Exchange {
         SaslHandshakeRequest { mechanism: self.mechanism.to_owned() }
     }
 
+    /// Whether the next answer makes [`Self::on`] hash the password, which takes milliseconds at least.
+    pub(crate) fn is_about_to_hash(&self) -> bool {
+        matches!(self.state, State::ScramFirst(_))
+    }
+
     /// Takes an event.
     pub(crate) fn on(&mut self, event: Event) -> Result<Action, Failure> {
         let mechanism = self.mechanism;
@@ -171,12 +172,7 @@ impl Exchange {
                 Err(self.refused(ErrorCode::SASL_AUTHENTICATION_FAILED, Some(&reason)))
             }
             (State::ScramFirst(first), Event::Authenticate(response)) => {
-                let answer = self.accepted(response)?;
-                self.state = State::ScramHashing;
-                Ok(Action::Hash(first, answer))
-            }
-            (State::ScramHashing, Event::Hashed(hashed)) => {
-                let last = hashed.map_err(scram)?;
+                let last = first.server_first(&self.accepted(response)?).map_err(scram)?;
                 Ok(self.say(Bytes::copy_from_slice(last.message()), State::ScramFinal(last)))
             }
             (State::ScramFinal(last), Event::Authenticate(response)) => {

@@ -4,19 +4,22 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::Error;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use snafu::ResultExt;
 
-use super::pem::{self, PemSource, TlsConfigError};
+use super::pem::{self, TlsConfigError};
 
 /// A certificate, those that lead from it to its CA, and its private key. `Debug` does not show the key.
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    chain_source: PemSource,
-    key_source: PemSource,
+    /// How errors call the two.
+    chain_name: String,
+    key_name: String,
 }
 
 impl ClientCertificate {
@@ -27,9 +30,9 @@ impl ClientCertificate {
     ///
     /// Which file, and what is wrong with it.
     pub fn from_files(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
-        let chain_source = PemSource::file("client certificate", certificate.as_ref());
-        let key_source = PemSource::file("client key", key.as_ref());
-        Self::parse(&pem::read(&chain_source)?, &pem::read(&key_source)?, chain_source, key_source)
+        let (chain, chain_name) = pem::read("client certificate", certificate.as_ref())?;
+        let (key, key_name) = pem::read("client key", key.as_ref())?;
+        Self::parse(&chain, &key, chain_name, key_name)
     }
 
     /// The same from PEM texts.
@@ -38,29 +41,30 @@ impl ClientCertificate {
     ///
     /// Which text, and what is wrong with it.
     pub fn from_pem(certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Self, TlsConfigError> {
-        let chain_source = PemSource::given("client certificate");
-        let key_source = PemSource::given("client key");
-        Self::parse(certificate.as_ref(), key.as_ref(), chain_source, key_source)
+        let [chain_name, key_name] = ["certificate", "key"].map(|part| format!("the client {part} given"));
+        Self::parse(certificate.as_ref(), key.as_ref(), chain_name, key_name)
     }
 
-    fn parse(
-        chain: &[u8],
-        key: &[u8],
-        chain_source: PemSource,
-        key_source: PemSource,
-    ) -> Result<Self, TlsConfigError> {
-        let chain = pem::certificates(chain, &chain_source)?;
-        let key = pem::private_key(key, &key_source)?;
-        Ok(Self { chain, key, chain_source, key_source })
+    fn parse(chain: &[u8], key: &[u8], chain_name: String, key_name: String) -> Result<Self, TlsConfigError> {
+        let chain = pem::certificates(chain, &chain_name)?;
+        let key = pem::private_key(key, &key_name)?;
+        Ok(Self { chain, key, chain_name, key_name })
     }
 
     pub(super) fn resolver(
         self,
         provider: &CryptoProvider,
     ) -> Result<Arc<dyn ResolvesClientCert>, TlsConfigError> {
-        let Self { chain, key, chain_source, key_source } = self;
-        let certified = CertifiedKey::from_der(chain, key, provider)
-            .map_err(|error| pem::invalid_key(&chain_source, &key_source, error))?;
+        let Self { chain, key, chain_name, key_name } = self;
+        let certified = CertifiedKey::from_der(chain, key, provider);
+        let certified = certified.with_whatever_context(|error| match error {
+            Error::InconsistentKeys(_) => {
+                format!("the private key in {key_name} is not that of the certificate in {chain_name}")
+            }
+            // From reading the public key in it.
+            Error::InvalidCertificate(_) => format!("certificate 1 in {chain_name} cannot be used"),
+            _ => format!("the private key in {key_name} cannot be used"),
+        })?;
         Ok(Arc::new(SingleCertAndKey::from(certified)))
     }
 }

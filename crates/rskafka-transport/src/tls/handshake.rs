@@ -1,7 +1,7 @@
 //! The TLS handshake of one connection, and what its failure means.
 //!
-//! Invariant: whether the broker asked for a client certificate is known when the connection fails, because
-//! with TLS 1.3 the handshake succeeds without one and only the first read tells.
+//! Invariant: when a connection fails, it is known whether the broker asked for a client certificate. With TLS 1.3
+//! the handshake succeeds without one, and the first read fails.
 
 use std::io;
 use std::sync::Arc;

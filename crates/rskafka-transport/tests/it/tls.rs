@@ -414,7 +414,6 @@ fn pem_files_are_read_and_their_mistakes_are_named_with_the_file() {
     let other = file("other.key", other.key_pem().as_bytes());
     let mixed = ClientCertificate::from_files(&certificate, &other).unwrap();
     let error = tls.client_certificate(mixed).unwrap_err();
-    assert!(matches!(error, TlsConfigError::KeyMismatch { .. }));
     assert!(error.to_string().contains("other.key is not that of the certificate in"), "{error}");
     std::fs::remove_dir_all(&directory).unwrap();
 }

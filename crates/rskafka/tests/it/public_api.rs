@@ -26,7 +26,7 @@ fn every_type_in_a_public_signature_has_a_name_in_the_facade() {
         let _ = (named::<Fetch>, named::<Fetched>, named::<FoundOffset>, named::<OffsetAt>);
         let _ = (named::<Partition>, named::<PartitionClient>, named::<PartitionClientBuilder>);
         let _ = (named::<Produce>, named::<Produced>, named::<Topic>);
-        let _ = (named::<ClientCertificate>, named::<PemSource>, named::<Tls>, named::<TlsConfigError>);
+        let _ = (named::<ClientCertificate>, named::<Tls>, named::<TlsConfigError>);
         let _ = (named::<rustls::ClientConfig>, named::<Credentials>, named::<OauthToken>, named::<Sasl>);
         let _ = (named::<Endpoint>, named::<ParseEndpointError>, named::<Socks5>);
     }

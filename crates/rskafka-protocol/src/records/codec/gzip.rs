@@ -7,12 +7,12 @@ use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use super::{Codec, Failure, Input, Output, Result};
+use super::{Codec, Failure, Output, Result};
 
 pub(super) const CODEC: Codec = Codec { decompress, compress };
 
-fn decompress(input: &Input<'_>, out: &mut Output) -> Result {
-    out.append_all(MultiGzDecoder::new(input.bytes))
+fn decompress(input: &[u8], _magic: i8, out: &mut Output) -> Result {
+    out.append_all(MultiGzDecoder::new(input))
 }
 
 fn compress(bytes: &[u8], level: Option<i32>, out: &mut BytesMut) -> Result {

@@ -14,7 +14,7 @@ use nom::number::complete::{le_u8, le_u32, le_u64};
 use nom::{IResult, Parser};
 use twox_hash::XxHash32;
 
-use super::{Codec, Failure, Input, Output, Result, put_with};
+use super::{Codec, Failure, Output, Result, put_with};
 
 pub(super) const CODEC: Codec = Codec { decompress, compress };
 
@@ -30,10 +30,10 @@ const MAX_RATIO: usize = 255;
 /// How far back a block may refer to.
 const DICTIONARY_SIZE: usize = 64 * 1024;
 
-fn decompress(input: &Input<'_>, out: &mut Output) -> Result {
-    let mut rest = decompress_frame(input.bytes, input.magic, out)?;
+fn decompress(input: &[u8], magic: i8, out: &mut Output) -> Result {
+    let mut rest = decompress_frame(input, magic, out)?;
     while !rest.is_empty() {
-        rest = decompress_frame(rest, input.magic, out)?;
+        rest = decompress_frame(rest, magic, out)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use nom::multi::length_data;
 use nom::number::complete::be_u32;
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
-use super::{Codec, Failure, Input, Output, Result, put_with};
+use super::{Codec, Failure, Output, Result, put_with};
 use crate::error::Parsed;
 
 pub(super) const CODEC: Codec = Codec { decompress, compress };
@@ -24,11 +24,11 @@ const BLOCK_SIZE: usize = 32 * 1024;
 /// What one compressed byte can become at most: a copy of 64 bytes takes 3.
 const MAX_RATIO: usize = 22;
 
-fn decompress(input: &Input<'_>, out: &mut Output) -> Result {
-    if !input.bytes.starts_with(STREAM_MAGIC) {
-        return append_block(input.bytes, out);
+fn decompress(input: &[u8], _magic: i8, out: &mut Output) -> Result {
+    if !input.starts_with(STREAM_MAGIC) {
+        return append_block(input, out);
     }
-    let mut rest = input.bytes;
+    let mut rest = input;
     while !rest.is_empty() {
         rest = match stream_header(rest) {
             Ok((rest, ())) => rest,

@@ -10,16 +10,16 @@ use zstd::stream::write;
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall;
 use zstd::zstd_safe::{DCtx, decompress_bound, is_error_kind};
 
-use super::{Codec, Failure, Input, Output, Result};
+use super::{Codec, Failure, Output, Result};
 
 pub(super) const CODEC: Codec = Codec { decompress, compress };
 
-fn decompress(input: &Input<'_>, out: &mut Output) -> Result {
+fn decompress(input: &[u8], _magic: i8, out: &mut Output) -> Result {
     // By the sizes in the headers of frames and blocks.
-    let bound = decompress_bound(input.bytes).map_err(|_| Failure::Damaged)?;
+    let bound = decompress_bound(input).map_err(|_| Failure::Damaged)?;
     let mut context = DCtx::try_create().ok_or(Failure::Damaged)?;
     out.fill(usize::try_from(bound).unwrap_or(usize::MAX), |buffer| {
-        let written = context.decompress(buffer, input.bytes);
+        let written = context.decompress(buffer, input);
         written.map_err(|code| match is_error_kind(code, ZSTD_error_dstSize_tooSmall) {
             true => Failure::TooLarge,
             false => Failure::Damaged,

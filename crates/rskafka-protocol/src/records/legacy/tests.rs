@@ -9,7 +9,6 @@ use super::super::codec;
 use super::super::{
     BatchError, BatchErrorKind, Compression, Corruption, TimestampType, Unsupported, batches,
 };
-use super::crc32;
 use crate::DecodeErrorKind;
 
 const LOG_APPEND_TIME: i64 = 77;
@@ -30,7 +29,7 @@ fn message(magic: i8, attributes: i8, record: &Owned) -> BytesMut {
     let mut message = BytesMut::new();
     message.put_i64(*offset);
     message.put_i32(covered.len() as i32 + 4);
-    message.put_u32(crc32::of(&covered));
+    message.put_u32(crc32fast::hash(&covered));
     message.put_slice(&covered);
     message
 }
@@ -138,7 +137,7 @@ proptest! {
         let is_covered = at >= 16 && set[at] != byte;
         set[at] = byte;
         if is_repaired {
-            let crc = crc32::of(&set[16..]);
+            let crc = crc32fast::hash(&set[16..]);
             set[12..16].copy_from_slice(&crc.to_be_bytes());
         }
         let outcome = decode(&set.into());
@@ -194,7 +193,7 @@ fn bytes_behind_a_message_in_its_own_length_are_refused() {
         longer.put_u8(0);
         let length = longer.len() as i32 - 12;
         longer[8..12].copy_from_slice(&length.to_be_bytes());
-        let crc = crc32::of(&longer[16..]);
+        let crc = crc32fast::hash(&longer[16..]);
         longer[12..16].copy_from_slice(&crc.to_be_bytes());
         let kind = DecodeErrorKind::TrailingBytes(1);
         assert_eq!(kind_of(&longer), Corruption::Record { index: 0, kind }.into());
