@@ -1,9 +1,8 @@
 //! Processes that end with this command: on success, error, panic, Ctrl-C and SIGTERM.
 //!
-//! Invariant: a child is registered before anything else can happen, because spawning and the end of everything hold the same
-//! lock; a signal that arrives in between finds either no process or a registered one. Each child leads its own process
-//! group, so that a child of a child (cargo's test binary) ends with it, and so that a broker which is to outlive the
-//! command is not hit by the terminal's Ctrl-C.
+//! Invariant: spawning and ending hold the same lock, so a signal finds either no process or a registered one. Each child leads its
+//! own process group: a child of a child (cargo's test binary) ends with it, and the terminal's Ctrl-C does not reach a broker
+//! that outlives the command.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -58,7 +57,7 @@ static KEEPS_OUTPUT: AtomicBool = AtomicBool::new(false);
 /// Makes Ctrl-C, SIGTERM and SIGHUP end every owned process before this one.
 pub(crate) fn end_with_this_process() -> Result<()> {
     ctrlc::set_handler(|| {
-        // Held until the exit: nobody can spawn, or report the death of a child as an error, in between.
+        // Held until the exit, so that no process is spawned and no child's death is reported as an error meanwhile.
         let owned = registry();
         note!("\ninterrupted: ending {}", counted(owned.len(), "process", "processes"));
         let (gentle, hard): (Vec<Entry>, Vec<Entry>) = owned.iter().partition(|entry| !entry.grace.is_zero());

@@ -1,4 +1,4 @@
-//! The tests in which clients of others talk to the fake: Kafka's own tools, and a client in Python.
+//! The tests in which other clients talk to the fake: Kafka's own tools, and kafka-python.
 //!
 //! Invariant: what is missing on this machine is named, and its tests are skipped, not failed.
 

@@ -2,7 +2,7 @@
 //!
 //! Small on purpose: it starts environments and runs cargo; no crate of the project is compiled into it.
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::too_many_lines)]
 
 #[macro_use]
 mod say;

@@ -105,7 +105,7 @@ fn failing_without_bug(tree: &Tree, patches: &[Patch]) -> Result<Vec<String>> {
     Ok(failures)
 }
 
-/// How long the test took to fail. The outer error is one after which the copy of the tree is of no more use.
+/// How long the test took to fail. After an outer error the copy of the tree is unusable.
 fn caught(tree: &Tree, patch: &Patch) -> Result<Result<Duration>> {
     patch.git_apply(&tree.root, &[])?;
     let step = Step::start(format!("{}: {}", patch.name, patch.net));

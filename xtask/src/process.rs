@@ -1,7 +1,6 @@
 //! A process of this machine, known by its id *and* its start time.
 //!
-//! Invariant: no signal is ever sent to a process whose start time differs from the recorded one, so an id that the
-//! kernel gave to somebody else in the meantime is never hit.
+//! Invariant: no signal is sent to a process whose start time differs from the recorded one, so a reused pid is never hit.
 
 use std::time::{Duration, Instant};
 
@@ -58,7 +57,7 @@ pub(crate) fn end(leaders: &[Process], grace: Duration) -> Vec<Process> {
     wait_for_end(&members, KILL_WAIT)
 }
 
-/// As long as a known member runs, the group's id cannot have gone to somebody else.
+/// While a known member runs, the group's id cannot have been reused.
 fn signal(groups: &[(Process, Vec<Process>)], signal: Signal) {
     for (leader, _) in groups.iter().filter(|(_, group)| group.iter().any(|member| member.is_running())) {
         // It may end between the look and the signal; the wait tells.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 /// The profile of what `cargo xtask test` runs for long: the simulation and the demo.
 pub(crate) const CHECKED: &[&str] = &["--profile", "checked"];
-/// What is to be fast.
+/// The profile of programs that should be fast.
 pub(crate) const RELEASE: &[&str] = &["--release"];
 
 /// The folder of the workspace's `Cargo.toml`: above the package that `cargo run` says it runs, else around the current
@@ -25,7 +25,7 @@ pub(crate) fn root() -> PathBuf {
     root.unwrap_or_else(|| above(here()))
 }
 
-/// The nearest root at or above a folder; the folder itself if there is none, of which cargo then complains.
+/// The nearest root at or above a folder; without one the folder itself, and cargo then reports the error.
 fn above(folder: PathBuf) -> PathBuf {
     folder.ancestors().find(|folder| is_root(folder)).map_or(folder.clone(), Path::to_owned)
 }

@@ -3,6 +3,8 @@
 //! Invariant: calls on one [`PartitionClient`] are appended in the order in which they were made, and a failed append is
 //! reported as not written only if it surely is not in the log.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 /// Awaiting a builder makes its call.
 macro_rules! awaited {
     ($builder:ty, $call:ident, $output:ty) => {

@@ -3,6 +3,8 @@
 //! Invariant: after an answer, a request is sent again only where the caller's verdict says so. This crate does not look
 //! at records.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod address;

@@ -1,7 +1,7 @@
-//! Who stands at the other end of a connection, and what may be asked before that is known.
+//! Who the client of a connection is, and which requests are served before it has logged in.
 //!
-//! Invariant: on a listener with SASL no request is served for a client that has not authenticated, or
-//! whose session is over; only ApiVersions is, until it has been answered in full, before it.
+//! Invariant: on a listener with SASL no request is served for a client that has not authenticated or whose
+//! session is over. The exception is ApiVersions before the login, until it was answered in full.
 
 use std::time::Duration;
 

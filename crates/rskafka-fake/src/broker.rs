@@ -19,7 +19,7 @@ use crate::shared::Shared;
 /// Connections that the kernel, or a pipe's queue, holds before they are accepted.
 const BACKLOG: u32 = 128;
 
-/// A port that is bound, so that nobody else gets it, but refuses connections.
+/// A port that is bound, so that no other process gets it, but refuses connections.
 #[derive(Debug)]
 pub(crate) struct Port(TcpSocket);
 

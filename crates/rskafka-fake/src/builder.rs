@@ -1,6 +1,4 @@
-//! How a cluster is to be, before it starts.
-//!
-//! Invariant: what cannot be is an error of [`FakeClusterBuilder::start`], not a surprise later.
+//! Settings of a cluster. [`FakeClusterBuilder::start`] refuses those that are impossible.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,6 +1,6 @@
 //! The handle to a cluster: how tests reach it, change it and look into it.
 //!
-//! Invariant: when the last handle is dropped, so are the brokers and their connections.
+//! Dropping the last handle ends the brokers and their connections.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -143,7 +143,7 @@ impl FakeCluster {
         // If this future is dropped while it waits, the slot is right all the same.
         if let Slot::Running(running) = std::mem::replace(slot, Slot::Stopped(None)) {
             running.stop().await;
-            // If somebody else was faster, starting the broker again will say so.
+            // If another process took the port meanwhile, `start_broker` reports it.
             *slot = Slot::Stopped(self.reserve_port(id).unwrap_or_default());
         }
         let missed_at = self.shared.with(|state, now| {
@@ -156,7 +156,7 @@ impl FakeCluster {
             while missing.try_join_next().is_some() {}
             missing.spawn(async move {
                 sleep_until(missed_at).await;
-                // Whoever looks finds what is due.
+                // Any access to the state does what is due.
                 shared.upgrade().inspect(|shared| shared.with(|_, _| ()));
             });
         }
@@ -184,8 +184,8 @@ impl FakeCluster {
         self.shared.with(|state, now| state.set_alive(id, Life::Runs, now))
     }
 
-    /// Has two brokers exchange their addresses, as machines do that get each other's name: whoever
-    /// connects to one gets to the other, and Metadata says so. All of their connections end.
+    /// Swaps the addresses of two brokers, as when two machines exchange their names: a client that connects to
+    /// one reaches the other, and Metadata says so. All connections to both end.
     ///
     /// # Errors
     ///

@@ -105,9 +105,9 @@ struct Server<'a, W> {
     /// The client sends nothing more.
     hung_up: &'a Notify,
     authentication: Authentication,
-    /// How long the client is to be silent after the present request.
+    /// How long the client should be silent after the present request.
     throttle: Duration,
-    /// How long it may send nothing; `None` for ever.
+    /// How long the client may send nothing; `None` for no limit.
     idle: Option<Duration>,
 }
 
@@ -134,7 +134,7 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
         Ok(())
     }
 
-    /// The next request; `None` when no more comes, or nothing came for too long.
+    /// The next request; `None` when the client has ended, or was idle for too long.
     async fn next(&self, requests: &mut mpsc::Receiver<Arrived>) -> Option<Arrived> {
         let Some(idle) = self.idle else {
             return requests.recv().await;
@@ -255,7 +255,7 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
         })
     }
 
-    /// Waits for news or the time; gives false if nobody waits for the answer any more.
+    /// Waits until the connection is woken or the time comes; `false` if the client has hung up.
     async fn wait(&self, until: Instant) -> bool {
         tokio::select! {
             biased;

@@ -1,22 +1,22 @@
 //! An in-process Kafka cluster for tests and demos.
 //!
-//! Invariant: whatever a real broker answers, this one answers; where they differ, this one is wrong.
+//! It is meant to answer exactly as Apache Kafka does: where they differ, the fake has a bug.
 //!
-//! A [`FakeCluster`] has brokers on loopback ports, or none and only in-memory pipes, under invented
-//! addresses, which work under tokio's paused time. It keeps topics, leaders and logs like Kafka, goes
-//! wrong on command ([`Fault`], [`ByteFault`]) and remembers what it was asked and when ([`ReceivedRequest`]).
+//! The brokers of a [`FakeCluster`] listen on loopback ports, or are reached by in-memory pipes under invented
+//! addresses, which works under tokio's paused time. The cluster has topics, leaders and logs like Kafka,
+//! misbehaves on command ([`Fault`], [`ByteFault`]) and records the requests it receives ([`ReceivedRequest`]).
 //!
-//! It behaves like one of several brokers ([`Profile`]), down to what each remembers of those who write. It
-//! has no disk, no consumer groups and no transactions by request; `docs/fake.md` of the repository has the
-//! whole list, and the situations that its tests show under every profile.
+//! It imitates one of several brokers ([`Profile`]), including what each remembers of producers. It has no
+//! disk, no consumer groups and no transactions by request; `docs/fake.md` of the repository has the whole
+//! list, and the situations that its tests show under every profile.
 //!
-//! Its sources of time and randomness are tokio's clock, a wall clock's time at the start and a seed; so
-//! a test on one thread under paused time runs the same way every time.
+//! Time comes from tokio's clock and a given wall clock, randomness from a seed. A test on one thread under
+//! paused time therefore runs the same way every time.
 //!
 //! # A test
 //!
-//! A client is given [`FakeCluster::bootstrap_servers`], or [`FakeCluster::connect`] as its way to
-//! connect. Here the requests are made by hand, to show that a lost answer does not mean a lost record:
+//! Give a client [`FakeCluster::bootstrap_servers`], or have it connect by [`FakeCluster::connect`]. This test
+//! makes its requests by hand, to show that a lost answer does not mean a lost record:
 //!
 //! ```
 //! use rskafka_fake::{FakeCluster, Fault};
@@ -52,6 +52,8 @@
 //! # Ok(())
 //! # }
 //! ```
+
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod api;
 mod authentication;

@@ -1,8 +1,7 @@
-//! Which broker the cluster behaves like: the versions that it advertises, and where it is unlike the
-//! newest Apache Kafka.
+//! The broker that the cluster imitates: the versions it advertises, and how it differs from the newest Apache
+//! Kafka.
 //!
-//! Invariant: all that is told apart by profile stands in the tables of this file; what is not here is the
-//! same in all.
+//! Invariant: all differences between profiles are in the tables of this file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,10 +10,10 @@ use rskafka_protocol::{ApiKey, VersionRange};
 
 use crate::state::Rules;
 
-/// A broker to behave like.
+/// A broker to imitate.
 ///
 /// The three of Apache Kafka are compared with the real ones. Redpanda (24.3) and Azure Event Hubs are made
-/// from what is known of them; neither was at hand to compare with.
+/// from what is known of them, and were not compared with real ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum Profile {
@@ -37,17 +36,17 @@ pub enum Profile {
     EventHubs,
 }
 
-/// In what a profile is unlike the newest Apache Kafka.
+/// How a profile differs from the newest Apache Kafka.
 #[derive(Debug)]
 pub(crate) struct Quirks {
-    /// Kafka with ZooKeeper: only the controller changes topics, others answer NOT_CONTROLLER; and whoever
-    /// changes topics or configs checks less, and in another order.
+    /// Kafka with ZooKeeper: only the controller changes topics, others answer NOT_CONTROLLER. Requests to change
+    /// topics or configs are checked less, and in another order.
     pub(crate) zookeeper: bool,
     /// Metadata gives topics an id.
     pub(crate) topic_ids: bool,
-    /// A topic with fewer replicas than it should have in sync is content with those (KIP-966).
+    /// `min.insync.replicas` above the number of replicas counts as that number (KIP-966).
     pub(crate) min_isr_capped: bool,
-    /// With fewer in sync than the topic wants nothing more is committed (KIP-966).
+    /// Nothing is committed while fewer than `min.insync.replicas` are in sync (KIP-966).
     pub(crate) commits_min_isr_only: bool,
     /// An append with acks=all for which too few are in sync is refused before it is written. Raft, which
     /// Redpanda replicates by, writes it at the leader and waits for the others.
@@ -64,7 +63,7 @@ pub(crate) struct Quirks {
     pub(crate) min_segment_bytes: i64,
     /// ListOffsets answers a partition that the request has twice once.
     pub(crate) list_offsets_merges: bool,
-    /// A batch that says it is of log append time is taken, and taken back to create time.
+    /// A batch that claims log append time is accepted, and stored with create time.
     pub(crate) takes_log_append_time: bool,
     /// A topic config that it does not know is an error.
     pub(crate) refuses_unknown_configs: bool,
@@ -72,7 +71,7 @@ pub(crate) struct Quirks {
     pub(crate) compaction_needs_keys: bool,
     /// The answer to Produce tells which time the records got in a topic of log append time.
     pub(crate) tells_append_time: bool,
-    /// ListOffsets takes negative numbers that it does not know for times.
+    /// ListOffsets treats negative numbers that it does not know as timestamps.
     pub(crate) negative_times: bool,
     pub(crate) producers: Rules,
 }

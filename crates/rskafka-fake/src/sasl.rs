@@ -165,7 +165,7 @@ impl User {
     pub(crate) fn new(name: &str, password: &str, mechanisms: &[SaslMechanism]) -> Self {
         let of = |mechanism: &SaslMechanism| {
             let mechanism = scram::Mechanism::from_name(mechanism.name())?;
-            // A salt that nobody else has; it need not be secret.
+            // Unique for each user; it need not be secret.
             let salt = format!("rskafka-fake {mechanism} {name}");
             StoredCredential::new(mechanism, password, salt.as_bytes(), ITERATIONS).ok()
         };

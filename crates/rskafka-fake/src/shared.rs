@@ -1,7 +1,7 @@
 //! What the tasks of a cluster share: the state behind its lock, and how to wake each other.
 //!
-//! Invariant: the lock is held for work on plain data only, never across an await; whoever changed what
-//! others wait for wakes them after it is released.
+//! Invariant: the lock is held for work on plain data only, never across an await; waiting connections are woken
+//! after it is released.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

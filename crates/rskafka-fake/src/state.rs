@@ -161,7 +161,7 @@ impl State {
         Ok((partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?, &topic.settings))
     }
 
-    /// Takes in a topic that [`NewTopic`] found to be right. Gives its id.
+    /// Creates a topic that [`NewTopic::check`] accepted. Returns its id.
     pub(crate) fn insert_topic(&mut self, new: NewTopic) -> Uuid {
         let id = self.new_id();
         self.names.insert(id, new.name.clone());
@@ -175,7 +175,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// Says in words which config is not known or has a value that cannot be.
+    /// Names the config that is unknown or has an invalid value.
     pub(crate) fn set_topic_configs(
         &mut self,
         name: &str,
@@ -202,7 +202,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// Says in words which cannot be set; then none is.
+    /// Names a config that cannot be set; then none is changed.
     pub(crate) fn set_broker_configs(
         &mut self,
         broker: Option<i32>,
@@ -223,7 +223,7 @@ impl State {
         settings
     }
 
-    /// Adds partitions that [`State::new_partitions`] found to be right.
+    /// Adds partitions that [`State::new_partitions`] accepted.
     pub(crate) fn add_partitions(&mut self, name: &str, assignments: Vec<Vec<i32>>) {
         let alive: Vec<i32> =
             self.brokers.iter().filter(|broker| broker.alive).map(|broker| broker.id).collect();

@@ -1,6 +1,6 @@
 //! A connection's bytes: a socket or a pipe, and the lines that say what may go through it.
 //!
-//! Invariant: what happens to the bytes is decided by [`Line`]; here they are only moved, held or cut.
+//! [`Line`] decides what happens to the bytes; here they are only moved, held or cut.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

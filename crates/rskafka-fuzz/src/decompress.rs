@@ -1,7 +1,7 @@
 //! The codecs: damaged streams, bombs, and what is compressed here.
 //!
-//! Invariant: a stream gives the same whatever the limit, but an error where it is larger than that; and
-//! it takes no more memory than the limit justifies.
+//! Invariant: the limit does not change the output of a stream, except that a larger stream is an error; memory stays in
+//! proportion to the limit.
 
 use bytes::Bytes;
 use rskafka_protocol::records::{
@@ -17,7 +17,7 @@ pub const LIMIT: usize = 128 * 1024;
 /// What it may take to get there: the output, once more while it grows, and what the codec needs.
 pub const MEMORY: usize = 2 * LIMIT + 512 * 1024;
 
-/// Checks a stream. The first byte says of which codec, or that the bytes are to be compressed.
+/// Checks a stream. The first byte names the codec, or says that the rest should be compressed first.
 pub fn check(data: &[u8]) {
     let Some((mode, bytes)) = data.split_first() else { return };
     let compression = Compression::ALL[1 + usize::from(mode % 4)];

@@ -1,6 +1,6 @@
 //! The memory that decoding asks for.
 //!
-//! Invariant: at its peak it is at most 32 times the input and 64 KiB, whatever lengths are claimed.
+//! Invariant: the peak is at most 64 KiB and 32 times the input, also if the input claims larger lengths.
 
 use peak_alloc::PeakAlloc;
 

@@ -14,7 +14,8 @@
         clippy::cast_possible_wrap,
         clippy::cast_sign_loss,
         clippy::cast_lossless,
-        clippy::cast_precision_loss
+        clippy::cast_precision_loss,
+        clippy::too_many_lines
     )
 )]
 

@@ -6,6 +6,8 @@
 //! Invariant: every request ends exactly once, by its deadline, and its error says whether a byte of it
 //! may have reached the broker.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 mod address_memory;
 mod alarm;
 mod config;

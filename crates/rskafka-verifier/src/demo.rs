@@ -1,7 +1,7 @@
 //! The demo: a writer appends to a fresh log, a reader tails it, and both are held to the rules of the simulation.
 //!
-//! Invariant: for each record the rules keep less than 64 bytes, and nothing else grows with their number; whatever ends
-//! the demo early ends its tasks.
+//! Invariant: memory grows by less than 64 bytes for each record, which the rules keep; when the demo ends early, so do its
+//! tasks.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -154,7 +154,7 @@ impl Log {
         })
     }
 
-    /// Leaves nothing behind on a cluster of others, unless somebody will want to look at it.
+    /// Deletes the topic on a cluster that is not embedded, unless it is wanted for a look.
     async fn end(self, is_wanted: bool) {
         if let Some(cluster) = self.embedded {
             cluster.shutdown().await;
@@ -173,7 +173,7 @@ impl Log {
 async fn create_topic(client: &Client, name: &str, wanted: Option<i16>) -> Result<i16> {
     let mut replicas = wanted.unwrap_or(MOST_REPLICAS);
     loop {
-        // The digest and the rules rely on these, whatever the cluster's defaults are.
+        // The digest and the rules rely on these; the cluster's defaults may differ.
         let topic = client
             .create_topic(name, PARTITION + 1, replicas)
             .config("cleanup.policy", "delete")

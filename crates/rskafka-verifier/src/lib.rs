@@ -1,8 +1,9 @@
-//! The simulation and its rules, the demo that is held to them too; and a proxy that breaks
-//! connections.
+//! The simulation, the demo, and a proxy that breaks connections.
 //!
-//! Invariant: what is verified is each record's content at its offset, not counts. There is one checker, the rules of
-//! [`sim`], for simulation, live runs and the demo: they are pure and know nothing of who tells them what happened.
+//! The pure rules of [`sim`] are the one checker, for simulation, live runs and the demo. They verify each record's content at its
+//! offset, not counts.
+
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 pub mod demo;
 pub mod play;

@@ -1,6 +1,6 @@
 //! The demo, and a fake cluster to play with: `cargo run --release -p rskafka-verifier -- --help`.
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::too_many_lines)]
 
 mod flags;
 

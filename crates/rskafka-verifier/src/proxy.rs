@@ -1,4 +1,4 @@
-//! A proxy for TCP that does to a connection what networks and brokers do: freeze, cut, reset, stand still.
+//! A TCP proxy that freezes, cuts or resets connections, or stops the broker behind it.
 //!
 //! It listens on a port of its own and passes bytes on to one target, unchanged; the target speaks Kafka or TLS, because
 //! up to 11 bytes are held back until it is known what they begin. [`Fault`]s say what happens and when: at a TLS
@@ -135,7 +135,7 @@ impl Proxy {
 }
 
 impl Shared {
-    /// Changes what nobody waits for.
+    /// Changes the state without waking those who wait.
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut result = None;
         self.state.send_if_modified(|state| {
@@ -275,7 +275,7 @@ impl Connection<'_> {
                 }
                 Action::Cut | Action::Reset => lock(&self.gate).end = Some(action),
             }
-            // Whoever waits for the fault is told when it has happened.
+            // `has_struck` returns when the action is complete.
             self.shared.state.send_modify(|_| ());
         }
         let has_ended = lock(&self.gate).end.is_some();

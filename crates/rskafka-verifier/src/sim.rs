@@ -1,15 +1,14 @@
 //! Simulation: the whole client against the fake cluster, on one thread, in virtual time, under faults.
 //!
-//! A seed gives a [`Plan`] of faults and everything else that is random. Actors append and read through
-//! the client; rules (Jepsen's queue rules, deadlines, no task or memory left) say what is wrong. The same
+//! A [`Plan`] of faults and all other random choices follow from a seed. Actors append and read through the
+//! client; rules (Jepsen's queue rules, deadlines, no task or memory left behind) say what is wrong. The same
 //! seed gives the same [`Outcome`], down to every frame.
 //!
-//! Invariant: nothing in a run depends on anything but its [`Setup`]. [`Live`] is no run: it holds the same rules against
-//! a cluster that is real.
+//! Invariant: a run depends on its [`Setup`] alone. [`Live`] applies the same rules to a real cluster, in real time.
 
 mod director;
 mod drop;
-mod frames;
+pub(crate) mod frames;
 mod kind;
 pub(crate) mod live;
 mod mistake;

@@ -64,6 +64,7 @@
 //! transaction's marker, and only `fetch` tells that it is past them.
 
 #![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 /// The client of a cluster, and the clients of its partitions.
 pub mod client {

@@ -1,6 +1,6 @@
-//! The certificates of an environment, made anew for each: keys that are thrown away with it.
+//! The certificates of an environment. Each environment gets new ones.
 //!
-//! Invariant: exactly one thing is wrong with each certificate that is to be refused.
+//! Invariant: a certificate that clients must refuse has exactly one defect.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use rcgen::{
 pub(crate) struct Certificates {
     /// Signs all but `other_client`.
     pub(crate) ca: String,
-    /// Nobody's, as brokers see it.
+    /// An authority that brokers do not trust.
     pub(crate) other_ca: String,
     pub(crate) server: Identity,
     /// For a name under which no broker is reached.

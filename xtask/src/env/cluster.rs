@@ -26,7 +26,7 @@ use crate::say::counted;
 /// Ten times what three brokers take on two busy cores.
 const START_TIMEOUT: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(50);
-/// Somebody else may take a free port between our look and the broker's bind.
+/// Another process may take a port after it was found free and before the broker binds it.
 const PORT_ATTEMPTS: u32 = 3;
 
 const BROKER_HEAP_MIB: u32 = 384;
@@ -253,7 +253,7 @@ impl Drop for Kafka {
             return;
         }
         self.owned.clear();
-        // The logs stay, in case somebody asks why it failed.
+        // The logs stay, to find out why it failed.
         remove_data(&self.folder, &self.state);
     }
 }

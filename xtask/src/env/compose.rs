@@ -7,7 +7,7 @@ pub(crate) struct Cluster {
     pub(crate) name: &'static str,
     /// From the root of the workspace.
     pub(crate) file: &'static str,
-    /// What `KAFKA_CONNECT` is to be.
+    /// The value for `KAFKA_CONNECT`.
     pub(crate) connect: &'static str,
     /// Where the host reaches the brokers.
     pub(crate) ports: [u16; 3],

@@ -14,7 +14,7 @@ use crate::workspace;
 
 /// What Compose is called: a plugin of Docker's command line, or a program of its own.
 const COMMANDS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
-/// The images are here by then.
+/// Without the time for pulling images.
 const START_TIMEOUT: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(200);
 

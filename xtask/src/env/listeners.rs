@@ -48,7 +48,7 @@ pub(crate) struct Listener {
     pub(crate) name: &'static str,
     /// The name of Kafka's security protocol.
     pub(crate) protocol: &'static str,
-    /// Whether it is advertised under a port on which nobody listens until a test puts a proxy there.
+    /// Whether it is advertised under a free port, where a test puts a proxy.
     pub(crate) is_proxied: bool,
     needs_client_certificate: bool,
     identity: ServerIdentity,

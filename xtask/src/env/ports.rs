@@ -17,7 +17,7 @@ const END: u16 = 32_768;
 /// More than three brokers and a controller need.
 const BLOCK: u16 = 64;
 
-/// Hands out the ports of a block that nobody listens on; they stay bound until the function is dropped.
+/// Hands out the ports of a free block; they stay bound until the function is dropped.
 pub(crate) fn free_block() -> Result<impl FnMut() -> Result<u16>> {
     let blocks = u64::from((END - LOWEST) / BLOCK);
     let random = RandomState::new().hash_one(0) % blocks;

@@ -1,6 +1,6 @@
 //! What is known of an environment between commands: a JSON file in its folder.
 //!
-//! Invariant: it is written after each process that starts, so that whatever runs can be found and ended.
+//! Invariant: it is written after each start of a process, so that all running processes can be found and ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};

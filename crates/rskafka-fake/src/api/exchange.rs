@@ -1,6 +1,6 @@
 //! A request on its way to its answer: decoded, served, perhaps waiting, encoded.
 //!
-//! Invariant: [`Api::check`] runs without the cluster's lock, [`Api::serve`] and all that follows with it.
+//! Invariant: [`Api::check`] runs without the cluster's lock, all later steps with it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::authentication::Authentication;
 use crate::clock::Now;
 use crate::state::{ConnectionId, State, TopicRef};
 
-/// What an API's file says about its request.
+/// A request that the brokers serve.
 pub(super) trait Api: Request {
     /// Does the work that needs no state, and gives what serves the request.
     fn check(self, _version: i16) -> Serve<Self::Response> {
@@ -47,7 +47,7 @@ pub(crate) struct Call<'a> {
     pub(crate) version: i16,
     pub(crate) client_id: Option<&'a str>,
     pub(crate) authentication: &'a mut Authentication,
-    /// How long the client is to be silent after the answer (KIP-219).
+    /// How long the client should be silent after the answer (KIP-219).
     pub(crate) throttle: Duration,
 }
 
@@ -58,7 +58,7 @@ impl Call<'_> {
     }
 }
 
-/// How an API's file ends with a request.
+/// What serving a request leads to.
 pub(crate) enum Outcome<A> {
     Answer(A),
     /// It comes after the delay, and then the connection ends.
@@ -70,7 +70,7 @@ pub(crate) enum Outcome<A> {
     NoAnswer,
     /// The connection ends.
     Close,
-    /// To be tried again when something happened, at the latest at `until`.
+    /// To be tried again when a partition it waits for has changed, at the latest at `until`.
     Wait {
         until: Instant,
         again: Serve<A>,

@@ -11,7 +11,7 @@
 //! - From version 12 on `last_fetched_epoch` is compared with the log (KIP-595): where they part comes with
 //!   NONE and no records; an epoch that the log cannot place is OFFSET_OUT_OF_RANGE.
 //! - From version 11 on a reader that names its rack is sent to a replica there, if brokers have racks.
-//! - Whoever reads more than the quota gets an answer without topics, and is throttled (KIP-219).
+//! - A client above its quota gets an answer without topics, and is throttled (KIP-219).
 //! - No fetch sessions: every answer has session id 0, and an id that the client brings is unknown
 //!   (FETCH_SESSION_ID_NOT_FOUND).
 
@@ -101,7 +101,7 @@ fn attempt(fetch: Fetch, call: &mut Call<'_>, until: tokio::time::Instant) -> Ou
 #[derive(Default)]
 struct Readiness {
     bytes: usize,
-    /// Something is to be said that does not wait for bytes.
+    /// There is an error or a divergence to report, which does not wait for bytes.
     at_once: bool,
     partitions: Vec<(Uuid, i32)>,
 }
@@ -137,7 +137,7 @@ impl Fetch {
         self.topics.iter().zip(&self.request.topics).flat_map(of_topic)
     }
 
-    /// How many bytes an answer may have: no more than the broker gives, whatever is asked for.
+    /// How many bytes an answer may have: what the client asks for, bounded by `fetch.max.bytes`.
     fn room(&self, call: &Call<'_>) -> usize {
         let most = call.state.configs.number(call.broker, "fetch.max.bytes");
         bytes_of(self.request.max_bytes).min(usize::try_from(most).unwrap_or(0))

@@ -1,6 +1,6 @@
 //! InitProducerId (key 22), versions 0 to 5: an id and an epoch to write with.
 //!
-//! - Without a transactional id any broker gives a new id at epoch 0, whatever the asker has already.
+//! - Without a transactional id any broker gives a new id at epoch 0, even to a client that has one.
 //! - With one only its coordinator does (NOT_COORDINATOR): the next epoch, and a new id when the epochs are
 //!   used up or the coordinator has forgotten.
 //! - An asker that names an id and epoch which are not the newest is PRODUCER_FENCED, before version 4

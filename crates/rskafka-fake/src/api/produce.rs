@@ -16,7 +16,7 @@
 //! - A producer's batch that is among its last five is answered with the offset that it got before;
 //!   OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH. A producer that is not known is taken at any
 //!   sequence.
-//! - Whoever sends more than the quota is throttled: the records are appended all the same (KIP-219).
+//! - A client above its quota is throttled, and its records are appended (KIP-219).
 //! - For a batch of a transaction TRANSACTIONAL_ID_AUTHORIZATION_FAILED without transactional id, and
 //!   INVALID_TXN_STATE with one: no transaction can be begun by request.
 
@@ -160,7 +160,7 @@ fn serve(checked: CheckedProduce, call: &mut Call<'_>) -> Outcome<ProduceRespons
     let client = (call.broker, call.client_id);
     let quota = call.state.quotas.charge(Limited::Produce, client, checked.bytes, call.now.instant);
     call.throttle = call.throttle.max(quota);
-    // A request without transactional id may have no batch of a transaction, of whatever partition.
+    // Without a transactional id no batch of the request may belong to a transaction.
     let mut batches = checked.topics.iter().flat_map(|topic| &topic.partitions);
     let is_transactional =
         |batch: &Result<ReceivedBatch, _>| batch.as_ref().is_ok_and(ReceivedBatch::is_transactional);

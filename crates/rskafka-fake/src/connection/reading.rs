@@ -77,7 +77,7 @@ where
         shared.arrivals.notify_waiters();
         // The body is now the only part of the frame that is held.
         drop(frame);
-        // If nobody serves it any more, it is read all the same, to see how the stream ends.
+        // When no request is served any more, reading goes on, to see how the stream ends.
         let _ = sender.send(Arrived { sequence, header, body }).await;
     }
 }

@@ -77,13 +77,13 @@ impl FakeCluster {
 /// Quotas.
 impl FakeCluster {
     /// How many bytes of records each client may send to a broker in a second, on average over ten; `None`
-    /// for no limit. Clients are told apart by their ids. Whoever sends more is throttled (KIP-219).
+    /// for no limit. Clients are told apart by their ids. A client that sends more is throttled (KIP-219).
     pub fn set_produce_quota(&self, bytes_per_second: Option<u64>) {
         self.shared.with(|state, _| state.quotas.set(Limited::Produce, bytes_per_second));
     }
 
     /// How many bytes of records each client may read from a broker in a second, on average over ten;
-    /// `None` for no limit. Whoever reads more gets an empty answer and is throttled (KIP-219).
+    /// `None` for no limit. A client that reads more gets an empty answer and is throttled (KIP-219).
     pub fn set_fetch_quota(&self, bytes_per_second: Option<u64>) {
         self.shared.with(|state, _| state.quotas.set(Limited::Fetch, bytes_per_second));
     }
@@ -107,10 +107,10 @@ impl FakeCluster {
         self.shared.with(|state, _| state.received.clear());
     }
 
-    /// Waits until `count` requests like that have arrived, counting those that are remembered, and gives
+    /// Waits until `count` requests for which `is_like` holds have arrived, including remembered ones, and returns
     /// them.
     ///
-    /// It waits for ever if they do not come; dropping the future is safe.
+    /// There is no time limit. Dropping the future is safe.
     pub async fn requests_like(
         &self,
         count: usize,

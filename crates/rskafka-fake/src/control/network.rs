@@ -39,8 +39,8 @@ impl FakeCluster {
         self.shared.isolate(broker, None)
     }
 
-    /// Has a broker answer Metadata as things stand now, whatever happens, until
-    /// [`FakeCluster::release_metadata`]: it has not heard of what the others know.
+    /// Has a broker answer Metadata from the present state until [`FakeCluster::release_metadata`], as if it did not
+    /// hear of later changes.
     ///
     /// # Errors
     ///

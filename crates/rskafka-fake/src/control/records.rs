@@ -34,7 +34,7 @@ impl FakeCluster {
         self.shared.with(|state, _| state.truncate(topic, partition, offset))
     }
 
-    /// Has every copy of a partition forget who wrote: as after `producer.id.expiration.ms`.
+    /// Has every copy of a partition forget its producers, as after `producer.id.expiration.ms`.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl FakeCluster {
         self.shared.with(|state, now| state.end_transaction((topic, partition), producer, committed, now))
     }
 
-    /// Compacts a partition whatever its `cleanup.policy`: of records with the same key the last is kept,
+    /// Compacts a partition, with any `cleanup.policy`: of records with the same key the last is kept,
     /// those without key are dropped, and so are batches that become empty. Offsets stay as they were.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Faults of a connection's bytes, whatever they mean: at which byte, and what happens there.
+//! Faults of a connection's bytes: at which byte they strike, and what happens there.
 //!
 //! Invariant: a fault meets a connection once; where chance decides, the cluster's seed does.
 
@@ -52,9 +52,9 @@ pub(crate) enum Direction {
 pub(crate) enum ByteAction {
     /// The connection ends, by a reset if it is TCP and that is asked for.
     End { reset: bool },
-    /// Nothing more goes through; `None` for ever.
+    /// Nothing more goes through for this time, or until the fault is taken back.
     Hold(Option<Duration>),
-    /// From here on no more than this goes through in a second.
+    /// From here on at most this many bytes go through in a second.
     Slow { bytes_per_second: u64 },
     /// The next byte has these bits turned over.
     Flip(u8),

@@ -15,8 +15,8 @@ use crate::state::{State, TopicRef};
 
 /// Something to go wrong, given to [`FakeCluster::inject`](crate::FakeCluster::inject).
 ///
-/// Made by what happens, then narrowed to the requests that it happens to. Without narrowing, the next
-/// request of any API at any broker is struck, once.
+/// A constructor says what happens, the methods say to which requests. Without any, the fault strikes the next
+/// request of any API at any broker, once.
 ///
 /// ```
 /// use rskafka_fake::Fault;
@@ -45,12 +45,12 @@ pub struct Fault {
     pub(super) chance: f64,
 }
 
-/// What becomes of the answer.
+/// What happens to the answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    /// It is as it should be.
+    /// It is the true one.
     Truth,
-    /// It has this code wherever it can have one.
+    /// It has this code in every field for a code.
     Code(ErrorCode),
     /// There is none, and the connection stays.
     Swallow,
@@ -177,7 +177,7 @@ impl Fault {
     }
 
     /// The broker serves what `rewrite` makes of the request's header and body, and answers what that
-    /// makes of the answer: so that a broker can break any promise, to see that somebody notices.
+    /// makes of the answer. A broker can thus break any promise, to test that a checker notices.
     pub fn rewrite(rewrite: impl Fn(&RequestHeader, &Bytes) -> Rewritten + Send + Sync + 'static) -> Self {
         Self::new(Action::Rewrite(Rewrite(Arc::new(rewrite))), false)
     }

@@ -1,7 +1,6 @@
 //! What a broker checks of a batch before it appends it, and what it writes into it.
 //!
-//! Invariant: all that costs time by the batch's size happens in [`Received::parse`], which needs no state
-//! and so no lock.
+//! Invariant: all work that grows with the batch is done in [`Received::parse`], which needs no lock.
 
 use bytes::Bytes;
 use rskafka_protocol::ErrorCode;
@@ -156,7 +155,7 @@ impl Checked {
                     return Err(Refusal::by_validator(ErrorCode::UNKNOWN_SERVER_ERROR));
                 }
                 Err(BatchErrorKind::Corrupt(_)) => return invalid,
-                // What cannot be read here, or is too large to be, is taken as it is.
+                // Records that this build cannot read, or that are too large, are accepted unread.
                 Err(_) => return Ok(checked),
             };
             earliest = earliest.min(record.timestamp);
@@ -256,7 +255,7 @@ fn with_offsets(batch: Batch, base_offset: i64, leader_epoch: i32) -> Bytes {
 /// What a batch that cannot be read is refused with: the request as such (`Err`), or the batch.
 fn refusal_of(kind: BatchErrorKind, api_version: i16) -> Result<Refusal, Refusal> {
     match kind {
-        // What is no batch at all is found while the request is still looked at.
+        // Bytes that are no batch are found while the request is parsed.
         BatchErrorKind::Unsupported(Unsupported::Magic(_))
         | BatchErrorKind::Corrupt(Corruption::Length(_)) => {
             Err(Refusal { message: Some(kind.to_string()), ..ErrorCode::CORRUPT_MESSAGE.into() })

@@ -1,6 +1,6 @@
 //! Configs of brokers: those that the fake acts on or that a running broker takes, and who set them.
 //!
-//! Invariant: a value that cannot be is refused when it is set.
+//! Invariant: an invalid value is refused when it is set.
 
 use std::collections::BTreeMap;
 
@@ -102,15 +102,15 @@ pub(crate) struct BrokerConfigs {
 }
 
 impl BrokerConfigs {
-    /// With what stands in the brokers' properties.
+    /// With the settings of the brokers' properties files.
     ///
     /// # Errors
     ///
-    /// Says in words which config is not known or has a value that cannot be.
+    /// Names the config that is unknown or has an invalid value.
     pub(crate) fn new(fixed: Values, profile: Profile) -> Result<Self, String> {
         let mut configs = Self { profile, ..Self::default() };
         for (name, value) in &fixed {
-            // What came with a later Kafka may stand there, and does nothing.
+            // A config of a later Kafka is allowed there, and does nothing.
             let known = broker_configs(Profile::default()).find(|config| config.name == name);
             let known = known.or_else(|| configs.find(name));
             let known = known.ok_or_else(|| format!("the fake has no broker config {name}"))?;
@@ -118,7 +118,7 @@ impl BrokerConfigs {
         }
         configs.fixed = fixed;
         if profile.quirks().eligible_leaders {
-            // The controller writes it down, so that no broker can have another one.
+            // The controller stores it for the whole cluster, so no broker can have another value.
             let value = configs.in_force(ANY_BROKER, MIN_INSYNC_REPLICAS).unwrap_or_default().to_owned();
             configs.all.insert(MIN_INSYNC_REPLICAS.to_owned(), value);
         }
@@ -170,7 +170,7 @@ impl BrokerConfigs {
     ///
     /// # Errors
     ///
-    /// Says in words which cannot be set; then none is.
+    /// Names a config that cannot be set; then none is changed.
     pub(crate) fn alter(
         &mut self,
         broker: Option<i32>,

@@ -1,6 +1,6 @@
 //! What tests do to the cluster from outside: move leaders, stop brokers, delete records.
 //!
-//! Invariant: a command that cannot be is a typed error and changes nothing.
+//! Invariant: a command that fails returns a typed error and changes nothing.
 
 use std::fmt;
 
@@ -214,7 +214,7 @@ impl State {
         })
     }
 
-    /// Has a replica fetch from its leader no more, or again.
+    /// Stops or resumes a replica's fetching from its leader.
     pub(crate) fn hold_replica(
         &mut self,
         topic: &str,
@@ -283,7 +283,7 @@ impl State {
         })
     }
 
-    /// Has every copy of a partition forget who wrote.
+    /// Has every copy of a partition forget its producers.
     pub(crate) fn forget_producers(&mut self, topic: &str, partition: i32) -> Result<(), ControlError> {
         self.change(topic, partition, |found| {
             found.replicas.iter_mut().for_each(|replica| replica.producers = Default::default());

@@ -26,7 +26,7 @@ struct Owner {
     now: Identity,
     /// Before the last change of the producer id; -1 for none.
     previous_id: i64,
-    /// The epoch with which the last asker came; -1 if it came without.
+    /// The epoch that the last request carried; -1 if it carried none.
     last_epoch: i16,
     /// By the wall clock.
     updated_ms: i64,
@@ -41,7 +41,7 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
-    /// A producer id that nobody had before.
+    /// A producer id that was never given out.
     pub(crate) fn new_id(&mut self, broker: i32) -> i64 {
         let (next, end) = self.blocks.entry(broker).or_insert((0, 0));
         if next == end {
@@ -57,11 +57,11 @@ impl Coordinator {
         self.blocks.remove(&broker);
     }
 
-    /// Gives an asker the next epoch of a transactional id; `own` is what it has already.
+    /// Gives a producer the next epoch of a transactional id; `own` is the id and epoch it sent.
     ///
     /// # Errors
     ///
-    /// PRODUCER_FENCED if somebody else has asked since.
+    /// PRODUCER_FENCED if another producer has asked since.
     pub(crate) fn init(
         &mut self,
         broker: i32,
@@ -100,7 +100,7 @@ impl Coordinator {
         Ok(now)
     }
 
-    /// Forgets transactional ids that nobody asked for in a long time.
+    /// Forgets transactional ids that were not used for a long time.
     pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         self.owners.retain(|_, owner| now_ms.saturating_sub(owner.updated_ms) < expiration_ms);
     }

@@ -1,7 +1,7 @@
-//! Brokers that end, are missed, start, and change their addresses.
+//! Brokers that stop, start and change their addresses, and when the cluster notices.
 //!
-//! Invariant: a broker that ended takes nothing in from then on, whether the cluster knows it or not; one
-//! that starts has been missed before.
+//! Invariant: a stopped broker accepts nothing, even before the cluster notices; a broker that starts was noticed
+//! to be down before.
 
 use super::control::ControlError;
 use super::{Broker, Endpoint, Partition, State, TopicSettings};

@@ -162,7 +162,7 @@ impl Log {
             self.batches.pop_back();
         }
         if offset < self.start_offset {
-            // Nothing is left of what it was: the log begins anew.
+            // No record is left: the log starts again at `offset`.
             (self.start_offset, self.end_offset) = (offset, offset);
         }
         // Compaction may have left no batch between the last one and `offset`.
@@ -193,7 +193,7 @@ impl Log {
         *self = Self { start_offset: offset, end_offset: offset, ..Self::default() };
     }
 
-    /// Up to where this log and that of its leader are the same. Logs that part never meet again.
+    /// The offset up to which this log and its leader's are the same. Beyond it they never agree again.
     pub(super) fn common_end(&self, leader: &Log) -> i64 {
         // The leader's log may begin within a batch.
         let first = leader.batches.front().map_or(leader.start_offset, |batch| batch.base_offset);

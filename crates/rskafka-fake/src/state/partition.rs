@@ -20,7 +20,7 @@ pub(crate) struct Partition {
     pub(crate) replicas: Vec<Replica>,
     /// The brokers in sync.
     pub(crate) isr: Vec<i32>,
-    /// With fewer in sync nothing more is committed.
+    /// While fewer are in sync, nothing is committed.
     pub(crate) commits_with: usize,
 }
 
@@ -160,14 +160,14 @@ impl Partition {
         self.replicate();
     }
 
-    /// Makes a replica the leader whatever it has; the others lose what it has not.
+    /// Makes a replica the leader even if it lacks records; the others lose what it lacks.
     pub(crate) fn elect_unclean(&mut self, leader: i32) {
         self.isr = vec![leader];
         self.leader = Some(leader);
         self.begin_epoch();
     }
 
-    /// A broker ends: its copy follows no more, and nothing is appended to it.
+    /// A broker has stopped: its copy no longer follows the leader.
     pub(crate) fn broker_stopped(&mut self, broker: i32, cleanly: bool) {
         if let Some(replica) = self.replica_mut(broker) {
             replica.stop(cleanly);

@@ -1,4 +1,4 @@
-//! What a replica remembers of those who wrote (Kafka classes `ProducerStateManager`,
+//! What a replica remembers of producers (Kafka classes `ProducerStateManager`,
 //! `ProducerStateEntry` and `ProducerAppendInfo`).
 //!
 //! Invariant: of each producer at most the last five batches of its current epoch; a sequence number
@@ -65,7 +65,7 @@ impl Producer {
     }
 }
 
-/// What is to be done with a batch.
+/// What to do with a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sequenced {
     Append,
@@ -73,7 +73,7 @@ pub(crate) enum Sequenced {
     Duplicate(Remembered),
 }
 
-/// In what brokers differ.
+/// How brokers differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
     /// An epoch that is over is refused; otherwise it is judged by its sequence alone.
@@ -129,7 +129,7 @@ impl Producers {
         }
     }
 
-    /// A batch was appended, by whatever way.
+    /// A batch was appended, by a client or from the leader.
     pub(crate) fn appended(
         &mut self,
         batch: &Origin,

@@ -64,8 +64,8 @@ impl Quotas {
         };
     }
 
-    /// Counts bytes of a client at a broker; gives how long it is to be silent. If bytes that are too many
-    /// are not given to it, they do not count.
+    /// Counts bytes of a client at a broker, and returns how long it should be silent. Bytes of a fetch above the
+    /// quota are not sent, so they do not count.
     pub(crate) fn charge(
         &mut self,
         limited: Limited,

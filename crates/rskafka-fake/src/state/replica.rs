@@ -1,6 +1,6 @@
 //! A partition's copy at one broker: its log, and what it remembers of producers.
 //!
-//! Invariant: the producers are those of the log's batches, less what a restart or time made it forget.
+//! Invariant: the producers are those of the log's batches, except those that a restart or time made it forget.
 
 use super::log::{Log, Stored};
 use super::producers::Producers;
@@ -103,8 +103,7 @@ impl Replica {
         self.snapshot = Some((self.log.end_offset(), self.producers.clone()));
     }
 
-    /// Learns the producers anew: from the snapshot, if it is of what the log still has, and from the
-    /// batches behind it.
+    /// Rebuilds the producers from the snapshot, if the log still reaches it, and from the batches after it.
     fn reload(&mut self) {
         let (start, end) = (self.log.start_offset(), self.log.end_offset());
         self.snapshot.take_if(|(offset, _)| *offset <= start || *offset > end);

@@ -1,7 +1,7 @@
-//! What the cluster does from time to time: retention, forgetting who wrote long ago, and missing brokers
-//! that crashed.
+//! What the cluster does from time to time: retention, forgetting old producers, and noticing crashed
+//! brokers.
 //!
-//! Invariant: it happens when somebody next looks after its time has come, and not before.
+//! Invariant: each happens at the first access to the state after its time.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ impl State {
         }
     }
 
-    /// Has the coordinator forget transactional ids that nobody asked for in a long time.
+    /// Has the coordinator forget transactional ids that were not used for a long time.
     pub(crate) fn expire_transactional_ids(&mut self, now: Now) {
         let expiration = self.configs.number(0, "transactional.id.expiration.ms");
         self.coordinator.expire(now.wall_ms, expiration);

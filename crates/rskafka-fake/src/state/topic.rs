@@ -1,6 +1,6 @@
 //! A topic, and the rules for making one.
 //!
-//! Invariant: a [`NewTopic`] can be created: whatever Kafka's controller would refuse is refused before.
+//! Invariant: a [`NewTopic`] can be created: [`NewTopic::check`] refuses all that Kafka's controller would refuse.
 
 use std::collections::{BTreeMap, BTreeSet};
 

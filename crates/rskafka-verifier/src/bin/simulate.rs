@@ -2,7 +2,7 @@
 //!
 //! A program of its own, because it counts all allocations.
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::too_many_lines)]
 
 use std::ops::Range;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
-//! A broker's process that is made to stand still and go on.
+//! Stops and resumes a broker's process.
 //!
-//! Invariant: a process is known by its id and start time, so an id that went to somebody else is never
-//! signalled; whoever was stopped goes on when its guard is dropped.
+//! Invariant: a process is identified by pid and start time, so a pid that was reused is never signalled. A stopped
+//! process resumes when its guard is dropped.
 
 use std::fs;
 use std::io;
@@ -80,7 +80,7 @@ pub struct Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // It may have been killed in the meantime, which is nobody's fault.
+        // It may have been killed in the meantime.
         let _ = self.process.signal(Signal::SIGCONT);
     }
 }

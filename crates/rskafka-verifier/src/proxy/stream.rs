@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use rskafka::protocol::ApiKey;
 
 use super::fault::{Direction, Moment};
+use crate::sim::frames::{Request, u32_at};
 
 /// A request's length, key, version and correlation id; an answer's length and correlation id fit in it.
 const REQUEST_HEADER: u64 = 12;
@@ -79,34 +80,30 @@ impl Streams {
             let records = &mut self.records[direction as usize];
             let first = Some(Moment::TlsRecord(direction, *records));
             *records += 1;
-            let length = TLS_HEADER + u64::from(be32(header, 1) & 0xffff);
+            let length = TLS_HEADER + u64::from(u32_at(header, 1) & 0xffff);
             return Some(Begun { length, first, last: None });
         }
-        let length = be32(header, 0);
+        let length = u32_at(header, 0);
         let whole = LENGTH + u64::from(length);
         if length > MAX_FRAME || whole < header.len() as u64 {
             return None;
         }
         if direction == Direction::ToClient {
-            let first = self.unanswered.remove(&be32(header, 4)).map(Moment::Answer);
+            let first = self.unanswered.remove(&u32_at(header, 4)).map(Moment::Answer);
             return Some(Begun { length: whole, first, last: None });
         }
-        let api = ApiKey(((be32(header, 4) >> 16) as u16).cast_signed());
+        let Request { key, correlation_id, .. } = Request::of(header);
+        let api = ApiKey(key);
         if !(0..=MAX_KEY).contains(&api.0) {
             return None;
         }
-        self.unanswered.insert(be32(header, 8), api);
+        self.unanswered.insert(correlation_id, api);
         if self.unanswered.len() > MAX_UNANSWERED {
             self.unanswered.pop_first();
         }
         let (first, last) = (Some(Moment::Request(api)), Some(Moment::EndOfRequest(api)));
         Some(Begun { length: whole, first, last })
     }
-}
-
-fn be32(header: &[u8], at: usize) -> u32 {
-    let bytes = header.get(at..).and_then(|bytes| bytes.first_chunk());
-    bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]

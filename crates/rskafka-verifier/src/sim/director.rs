@@ -1,6 +1,6 @@
-//! Makes the faults of a plan happen when their moments come.
+//! Makes the faults of a plan happen at their moments.
 //!
-//! Invariant: whatever waits for a fault goes on when the fault has happened, also if it could not.
+//! Invariant: a request that waits for a fault is released, even if the fault was not possible.
 
 mod log;
 

@@ -1,6 +1,6 @@
-//! Drops futures where nobody expects it.
+//! Drops futures after some polls.
 //!
-//! Invariant: a future is dropped only if it is not ready by then; what was ready is given.
+//! Invariant: a future that becomes ready is never dropped; its result is returned.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 const ONE_IN: u32 = 25;
 const MOST_POLLS: u32 = 5;
 
-/// After how many polls a call is to be dropped, if at all.
+/// After how many polls a call is dropped, if at all.
 pub(super) fn dropped_after(random: &mut fastrand::Rng) -> Option<u32> {
     (random.u32(..ONE_IN) == 0).then(|| random.u32(..=MOST_POLLS))
 }
@@ -42,7 +42,7 @@ impl<F: Future> Future for Dropped<F> {
         }
         self.left = self.left.map(|left| left - 1);
         if self.left == Some(0) {
-            // It is dropped even if nothing wakes it any more.
+            // It is dropped even if nothing else wakes it.
             cx.waker().wake_by_ref();
         }
         Poll::Pending

@@ -96,21 +96,21 @@ impl Frame {
 
 /// What a request's first bytes say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) key: i16,
-    pub(super) version: i16,
-    pub(super) correlation_id: u32,
+pub(crate) struct Request {
+    pub(crate) key: i16,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: u32,
 }
 
 impl Request {
-    pub(super) fn of(header: &[u8]) -> Self {
+    pub(crate) fn of(header: &[u8]) -> Self {
         let both = u32_at(header, 4);
         let (key, version) = ((both >> 16) as u16, both as u16);
         Self { key: key.cast_signed(), version: version.cast_signed(), correlation_id: u32_at(header, 8) }
     }
 }
 
-fn u32_at(header: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(header: &[u8], at: usize) -> u32 {
     let bytes = header.get(at..).and_then(|bytes| bytes.first_chunk());
     bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }

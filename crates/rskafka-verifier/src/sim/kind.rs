@@ -1,9 +1,9 @@
-//! What can go wrong: one kind is one row of the table.
+//! The kinds of faults; each is a row of the table that a sweep prints.
 //!
 //! Invariant: a kind that may lose what was acknowledged is drawn only where a profile allows for that.
 //!
-//! Two faults of the cluster are none: over pipes a reset is a cut, and bits that flip on the way can be told by no
-//! client, as nothing in an answer has a checksum but its records.
+//! Two faults of the fake are left out: over pipes a reset is a cut, and no client can notice flipped bits outside of records,
+//! which alone have a checksum.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ pub enum Kind {
     Compact,
     /// For a time, connections to the broker end as soon as they are open.
     CloseOpened(Duration),
-    /// For a time, no broker answers a question for metadata: the client is to begin again (KIP-1102).
+    /// For a time, brokers answer Metadata with REBOOTSTRAP_REQUIRED (KIP-1102).
     Rebootstrap(Duration),
     /// The log loses its end, from this share of it in percent.
     Truncate(u8),

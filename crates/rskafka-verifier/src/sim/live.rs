@@ -1,8 +1,8 @@
-//! The simulation's rules held against a cluster that is not simulated, in real time: a writer and a reader for each
-//! partition, like the simulation's, while the caller makes things go wrong. The demo is the same without trouble.
+//! The simulation's rules applied to a real cluster, in real time: a writer and a reader for each partition, while the caller
+//! causes faults. The demo is the same without faults.
 //!
-//! Invariant: the rules are told what the client said; nothing is sent again, and a reader goes on where the last
-//! record ended. Where a log ends is asked after the last append, so that no reader decides it by itself.
+//! Invariant: no append is repeated, and a reader continues after the last record. The log's end is asked for after the last
+//! append, so that no reader ends too early.
 
 mod actor;
 
@@ -31,22 +31,22 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 /// How late a call may return on a machine that does much else.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// What is to be done with a cluster.
+/// A live run.
 #[derive(Debug)]
 pub struct Live {
     /// The way to the cluster.
     pub client: ClientBuilder,
-    /// A topic that is empty and nobody else's, with the timestamps that it is given.
+    /// An empty topic for this run alone, with `CreateTime` timestamps.
     pub topic: String,
     /// How many partitions it has; each gets a writer and a reader.
     pub partitions: usize,
-    /// How long it is written to. What went wrong by then must have ended soon after.
+    /// How long writers write. Faults must end soon after.
     pub duration: Duration,
     /// Sizes, bursts and dropped calls follow from it.
     pub seed: u64,
 }
 
-/// What came of it.
+/// The result of a live run.
 #[derive(Debug, Default)]
 pub struct LiveOutcome {
     /// What is wrong; nothing, if all is well.
@@ -55,7 +55,7 @@ pub struct LiveOutcome {
     pub sent: u64,
     /// Records of them that were acknowledged.
     pub acknowledged: u64,
-    /// Records of them of which nobody knows, but for dropped calls.
+    /// Records of them with an unknown outcome, without those of dropped calls.
     pub unknown: u64,
     /// Records that the last reader found.
     pub read: u64,
@@ -75,7 +75,7 @@ impl Live {
         stage.write_and_follow(&client, self.seed).await?;
         client.close().await;
 
-        // Somebody who was not there sees the same.
+        // A new client reads the same.
         let client = builder.build().await.context("the cluster cannot be reached any more")?;
         let followed = stage.read.records();
         for partition in 0..self.partitions {
@@ -142,7 +142,7 @@ impl Stage {
         })
     }
 
-    /// Has all partitions written to and read, until their readers have come to their ends.
+    /// Writes to and reads all partitions, until every reader has reached the end.
     pub(crate) async fn write_and_follow(
         self: &Arc<Self>,
         client: &Client,

@@ -1,7 +1,7 @@
-//! What lies between a client and the cluster: it takes its time, and stops at the moments that the plan
-//! names.
+//! The network between a client and the cluster: it has latency, and holds requests at the moments of the plan until their
+//! fault has happened.
 //!
-//! Invariant: whatever it waits for is virtual time, or the director, which always comes back.
+//! Invariant: it waits only for virtual time and for the director, which ends every wait.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -25,7 +25,7 @@ use super::run::Setup;
 use super::tap::{Tap, Watch};
 use super::trace::Trace;
 
-/// More frames than any run needs: somebody asks without a pause.
+/// More frames than any run needs: the client repeats a request without a pause.
 const STORM: u64 = 200_000;
 
 /// More connections to all brokers for each writer and reader, and more questions for metadata, than pauses between
@@ -33,8 +33,8 @@ const STORM: u64 = 200_000;
 const MOST_OF_ACTOR: usize = 80;
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// When so many more produce calls are over, any request will do: the actor that would make the right one
-/// may wait for long while others are done.
+/// A fault that waited for so many more produce calls strikes any request: the actor that would send the right kind may
+/// be waiting while others are done.
 const OVERDUE: u64 = 20;
 
 /// A planned moment has come; the connection waits for [`Network::done`].
@@ -53,7 +53,7 @@ pub(super) struct Fired {
 pub(super) struct Network {
     pub(super) cluster: FakeCluster,
     options: Options,
-    /// For how long too little a client is taken to have been silent: see [`Mistake::BreaksSilence`].
+    /// How much longer than asked the rules demand silence: see [`Mistake::BreaksSilence`].
     pub(super) too_early: Duration,
     started: Instant,
     state: Mutex<State>,
@@ -82,7 +82,7 @@ pub(super) struct State {
     moments: BTreeMap<(What, Stage), VecDeque<(u64, usize)>>,
     fired: VecDeque<Fired>,
     done: BTreeSet<usize>,
-    /// Whether nothing goes wrong any more.
+    /// Whether all faults are over.
     is_healed: bool,
     troubles: BTreeSet<(Trouble, i32)>,
     dials: Rate,
@@ -177,7 +177,7 @@ impl Network {
         self.wake();
     }
 
-    /// All brokers can be reached again, and nothing waits for a fault any more.
+    /// Makes all brokers reachable, and ends all waits for faults.
     pub(super) fn heal(&self) {
         let mut state = self.state();
         state.troubles.clear();
@@ -209,7 +209,7 @@ impl Network {
         std::mem::take(&mut self.state().findings)
     }
 
-    /// Whether more is asked than any client should: no request goes out any more.
+    /// Whether the client has sent more than any client should; if so, its writes fail.
     pub(super) fn is_storm(&self) -> bool {
         let state = self.state();
         state.trace.frames() > STORM || state.findings.iter().any(|found| found.wrong == Wrong::TooMany)

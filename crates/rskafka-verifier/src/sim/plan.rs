@@ -45,8 +45,8 @@ pub enum Stage {
     Answer,
 }
 
-/// When a fault strikes: at the next request of its kind once so many produce calls are over. They always
-/// are, however they end, so that a moment comes whatever went wrong before it.
+/// When a fault strikes: at the next request of its kind after so many produce calls have ended. Calls always end, also by
+/// failing, so every moment comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment {
     /// How many produce calls are over.
@@ -77,7 +77,7 @@ impl Plan {
     pub fn of_seed(seed: u64, profile: &Profile) -> Self {
         let mut random = fastrand::Rng::with_seed(seed ^ 0x706c_616e);
         let count = random.usize(FAULTS);
-        // Towards the end there might not be a request any more.
+        // Near the end of a run there may be no more requests.
         let latest = profile.appends - profile.appends / 8;
         let fault = |_| {
             let (what, after) = match random.u8(..10) {

@@ -1,6 +1,6 @@
 //! Who takes part in a run, and what may go wrong.
 //!
-//! Invariant: a profile says what its runs must keep; nothing is forgiven that it does not name.
+//! Invariant: a finding is forgiven only where the profile says so.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -15,9 +15,9 @@ pub struct Profile {
     pub name: &'static str,
     /// Writers that send nothing again, each with a partition client of its own.
     pub writers: usize,
-    /// Writers that send again what they cannot tell to be written: they may show duplicates.
+    /// Writers that send appends with an unknown outcome again, which may write duplicates.
     pub resenders: usize,
-    /// Whether the copies that those show are no findings.
+    /// Whether their duplicates are forgiven.
     pub forgives_copies: bool,
     /// Readers that follow the log while it grows. Another one reads it whole at the end.
     pub readers: usize,
@@ -25,7 +25,7 @@ pub struct Profile {
     pub partitions: usize,
     /// Produce calls of all writers together, at least.
     pub appends: u64,
-    /// Whether faults lose the end of the log, or all of it; what they took is not missed.
+    /// Whether faults may lose the end of the log or all of it; the rules do not miss what such a fault took.
     pub loses: bool,
 }
 
@@ -54,7 +54,7 @@ impl Profile {
         Self { name: "resenders", resenders: 1, ..Self::readers() }
     }
 
-    /// Writers and readers whose log is truncated, or begins anew.
+    /// Writers and readers whose log is truncated, or whose topic is recreated.
     pub fn truncators() -> Self {
         Self { name: "truncators", writers: 2, readers: 2, loses: true, ..Self::readers() }
     }

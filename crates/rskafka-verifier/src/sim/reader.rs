@@ -41,7 +41,7 @@ pub(super) struct Reader {
     pub(super) partition: usize,
     pub(super) random: fastrand::Rng,
     pub(super) stage: Arc<Stage>,
-    /// Nothing more is written, and nothing more goes wrong.
+    /// Writers have ended, and faults are over.
     pub(super) is_all_written: watch::Receiver<bool>,
 }
 
@@ -185,8 +185,7 @@ impl Reader {
     }
 }
 
-/// Reads a log that nobody writes to any more, on a cluster in which nothing goes wrong: no call takes longer than it
-/// waits.
+/// Reads a complete log on a cluster without faults, where no call may take longer than its wait.
 pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &Stage) -> Result<()> {
     let end = log.get_offset(OffsetAt::Latest).await?.offset;
     let mut next = log.get_offset(OffsetAt::Earliest).await?.offset;
@@ -218,7 +217,7 @@ fn take(stage: &Stage, partition: usize, name: &str, mut place: Place, records: 
             if mistaken.makes(Mistake::LeavesOut) {
                 continue;
             }
-            // It gets over offsets without records. Of what was cut off nobody knows what it was.
+            // It may skip offsets without records, and those that were cut off, of which nothing is known.
             let is_over =
                 |skipped| rules.is_cut_since(place, offset - 1) || !has_records(cluster, partition, skipped);
             if *offset > place.next && is_over(place.next..*offset) {

@@ -1,10 +1,10 @@
-//! The rules of one partition: calls and reads go in, what is wrong comes out.
+//! The rules for one partition: calls and reads go in, findings come out.
 //!
 //! Jepsen's queue rules: a send reported as not written is never read; one offset has one value; nothing
 //! acknowledged is missing; nothing twice; order kept per writer; no gap or inversion within a reader.
 //!
-//! Invariant: pure; what is not known to be right is wrong, but copies of a writer that may send again,
-//! and what a cut took away.
+//! Invariant: pure. Everything that is not known to be right is a finding, except copies by a writer that may send
+//! again, and what a cut took away.
 
 mod offsets;
 
@@ -16,7 +16,7 @@ use self::offsets::Offsets;
 
 use super::value::{Id, Value};
 
-/// An offset this far beyond all others belongs to no log that is checked.
+/// An offset this far beyond all others is wrong; the log is not extended to it.
 const LONGEST_GAP: usize = 1 << 20;
 /// How many findings of each kind are kept; all are counted.
 const KEPT: u64 = 10;
@@ -26,11 +26,11 @@ const KEPT: u64 = 10;
 pub(super) enum Fate {
     /// The call has not returned.
     Pending,
-    /// Nor has it, and meanwhile the log was cut at this offset: it may be acknowledged and gone.
+    /// The call has not returned, and the log was cut at this offset meanwhile: the record may be acknowledged and lost.
     PendingAtCut(i64),
     Acked(i64),
     NotWritten,
-    /// Also what was dropped.
+    /// Also after the call was dropped.
     Unknown,
     /// It was acknowledged, and cut off.
     Cut,
@@ -55,15 +55,15 @@ pub enum Wrong {
     Skipped,
     /// A record was reported as not written and is in the log.
     NotWritten,
-    /// A record is in the log that nobody sent.
+    /// A record is in the log that no writer sent.
     NeverSent,
     /// A record is back that was cut off.
     Returned,
     /// A call returned after its deadline, or not at all.
     Overdue,
-    /// A fetch gave nothing, although there were records.
+    /// A fetch returned nothing although there were records.
     Withheld,
-    /// What was said of the log's ends, or of a time, is not so.
+    /// An answer about the log's ends, or by time, is wrong.
     WrongOffset,
     /// A request was sent while the broker wanted silence.
     NotSilent,
@@ -209,7 +209,7 @@ impl Rules {
         Place { next, cuts: self.cuts(), acknowledged: self.acknowledged }
     }
 
-    /// Whether an offset was cut off since: what was on its way by then is given too.
+    /// Whether an offset was cut off since then; records that were on their way are given to readers all the same.
     pub(super) fn is_cut_since(&self, place: Place, offset: i64) -> bool {
         self.cuts[place.cuts..].iter().any(|&cut| offset >= cut)
     }

@@ -1,6 +1,6 @@
 //! One run: a cluster, a client, actors and faults, on one thread and in virtual time.
 //!
-//! Invariant: a run follows from seed, profile and plan alone; when it is over, no task of it is left.
+//! Invariant: a run follows from seed, profile and plan alone, and leaves no task behind.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub(super) const BROKERS: i32 = 3;
 const SLACK: Duration = Duration::from_millis(10);
 /// The version of Produce from which on a refusal names the leader.
 const LEADER_NAMED_FROM: i16 = 10;
-/// Longer than any run takes that goes on at all.
+/// Longer than any run that makes progress.
 const LONGEST_RUN: Duration = Duration::from_secs(20 * 60);
 
 /// What a run is made of.
@@ -115,7 +115,7 @@ pub fn run(setup: &Setup) -> Result<Outcome> {
 }
 
 thread_local! {
-    /// Panics on this thread: the runtime catches those of tasks, and nobody would know.
+    /// Panics on this thread; the runtime would hide those of tasks.
     static PANICS: Cell<u64> = const { Cell::new(0) };
 }
 

@@ -1,4 +1,4 @@
-//! The client's end of a connection: it traces frames, and holds them until their time, or a fault, has come.
+//! The client's end of a connection: it traces frames, and delays them by the latency or until a fault has happened.
 //!
 //! Invariant: bytes are passed on unchanged and in order.
 
@@ -53,7 +53,7 @@ pub(super) struct Tap {
     to_client: Frames,
     /// Whether it ends as soon as it is open.
     closes: bool,
-    /// The silence that the answers ask for which the client does not see yet.
+    /// The longest silence that answers ask for that the client has not read yet.
     silence: Duration,
     /// Whether the request that is going out was announced.
     is_announced: bool,
@@ -134,7 +134,7 @@ impl Tap {
         to_broker.take(bytes, |frame| {
             let request = frame.request();
             if !std::mem::take(is_announced) {
-                // Its first bytes came in pieces: nothing can wait for it any more.
+                // Its header came in pieces and has passed: no fault can hold the request back.
                 network.announce(*broker, ApiKey(request.key));
             }
             asked.push_back(Asked::new(&frame, network.elapsed()));

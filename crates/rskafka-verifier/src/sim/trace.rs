@@ -1,4 +1,4 @@
-//! What went over the wire, so that two runs can be told to be the same.
+//! A record of all frames, by which two runs are compared.
 //!
 //! Invariant: the digest covers every frame's time, connection, direction, API, correlation id, size and
 //! hash, whether lines are kept or not.
@@ -66,7 +66,7 @@ impl Trace {
         }
     }
 
-    /// Something else that happened, for whoever reads the lines.
+    /// Another event, for a reader of the lines.
     pub(super) fn note(&mut self, at: Duration, what: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             let _ = writeln!(lines, "{:>11.6} {}", at.as_secs_f64(), what());

@@ -1,7 +1,6 @@
 //! A writer: bursts of produce calls, some of them dropped, in the order of its numbers.
 //!
-//! Invariant: each record's fate is told to the rules, and nothing is sent again but by a writer that
-//! says so.
+//! Invariant: the rules learn the fate of every record, and only a writer with `sends_again` repeats an append.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,8 +21,8 @@ use super::value::Id;
 
 /// How often a produce whose fate is unknown is sent again.
 const RESENDS: u32 = 3;
-/// The longest pause after a failure: without one, calls that fail at once, because the broker wants
-/// silence or the topic is gone, would be all that a run makes.
+/// The longest pause after a failure. Without it a run would consist of calls that fail at once, because the broker
+/// wants silence or the topic is gone.
 const PAUSE_MS: u64 = 3_000;
 const SKEW_MS: u64 = 1_000;
 /// So many records in a row have the same key.
@@ -126,7 +125,7 @@ impl Writer {
         });
     }
 
-    /// Notes what came of a call; gives it back if it is to be made again.
+    /// Tells the rules how a call ended; returns it if the writer makes it again.
     fn settle(&self, call: Call, result: Option<Result<Produced, Error>>) -> Option<Call> {
         let fates = match &result {
             Some(Ok(_)) if self.stage.mistaken.makes(Mistake::ReportsNotWritten) => {

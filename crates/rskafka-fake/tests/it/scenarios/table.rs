@@ -1,27 +1,26 @@
-//! The table of situations in `docs/fake.md`.
+//! The situations in `docs/fake.md`.
 
 use std::path::Path;
 
-/// Those that a test of the fake shows, whatever else the table says.
+/// Those that a test of the fake shows.
 const SHOWN: [usize; 16] = [1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 17, 18, 25, 28];
 
 /// The texts between backticks that are `module::name_of_a_test`.
-fn tests(row: &str) -> impl Iterator<Item = (&str, &str)> {
-    let quoted = row.split('`').skip(1).step_by(2);
+fn tests(section: &str) -> impl Iterator<Item = (&str, &str)> {
+    let quoted = section.split('`').skip(1).step_by(2);
     let is_module = |module: &str| module.chars().all(|c| c.is_ascii_lowercase());
     quoted.filter_map(|text| text.split_once("::")).filter(move |(module, _)| is_module(module))
 }
 
 #[test]
-fn every_test_of_the_table_exists() {
+fn every_test_of_the_page_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("../../docs/fake.md")).unwrap();
-    let rows: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| ")).collect();
     for number in 1..=29 {
-        let row = rows.iter().find(|row| row.starts_with(&format!("{number} |")));
-        let row = row.unwrap_or_else(|| panic!("no row {number}"));
+        let section = page.split("\n### ").find(|section| section.starts_with(&format!("{number}. ")));
+        let section = section.unwrap_or_else(|| panic!("no section {number}"));
         let mut count = 0;
-        for (module, name) in tests(row) {
+        for (module, name) in tests(section) {
             let file = root.join(format!("tests/it/scenarios/{module}.rs"));
             let source = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
             let place = source.find(&format!("async fn {name}()"));

@@ -1,6 +1,6 @@
-//! What happens to a partition's log beside appends of the writers.
+//! Faults that change a partition's log.
 //!
-//! Invariant: the rules are told what was lost and what readers are not to be given, before anybody can see it.
+//! Invariant: the rules learn what was lost, and what readers may not see, before any reader can.
 
 use std::time::Duration;
 

@@ -1,9 +1,7 @@
-//! What a partition says of its offsets, by the log's ends and by time.
+//! The rules for ListOffsets: the ends of the log, and offsets by time.
 //!
-//! An answer by time is compared with the log in the end: no record of that time or later lies before it. Until then it
-//! is kept, so that records which were read later count too.
-//!
-//! Invariant: an answer during which the log lost its end is held to nothing.
+//! An answer by time is compared with the log at the end of the run, so that records which are read later count: no record of
+//! that time or later may lie before it. An answer during which the log lost its end is not checked.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -26,7 +24,7 @@ pub(in crate::sim) struct Answered {
     pub(in crate::sim) end: i64,
 }
 
-/// The times of a log's records, and the answers that are to be compared with them.
+/// The times of a log's records, and the answers to compare with them.
 #[derive(Debug, Default)]
 pub(super) struct Offsets {
     times: Vec<Option<OffsetDateTime>>,
@@ -50,7 +48,7 @@ impl Rules {
         }
     }
 
-    /// Compaction has removed a record: no time finds it any more.
+    /// Compaction has removed a record: a search by time must not find it.
     pub(in crate::sim) fn compacted(&mut self, offset: i64) {
         self.offsets.compacted.insert(offset);
     }
