@@ -1,5 +1,4 @@
-//! How a client is built. Every bound in time and memory has a default here, and the name that Kafka's own client gives
-//! it.
+//! How a client is built. Each limit of time and memory has a default, and is named as in Kafka's own client.
 
 use std::time::Duration;
 
@@ -63,22 +62,21 @@ impl ClientBuilder {
         self
     }
 
-    /// How long opening one connection may take, from resolving the name to authentication and to asking which cluster
-    /// it leads to. 10 s by default.
+    /// How long opening one connection may take: resolving the name, connecting, TLS, authentication, and asking which
+    /// cluster it leads to. 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.cluster.connection.connect_timeout = timeout;
         self
     }
 
-    /// How long one attempt may take, from entering the connection's queue to the answer; a fetch adds
-    /// its wait. 30 s by default.
+    /// How long one attempt may take, from entering the connection's queue to the answer; for a fetch, plus its wait. 30 s
+    /// by default.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.cluster.connection.request_timeout = timeout;
         self
     }
 
-    /// How long a whole produce may take: waiting in line, every attempt and every pause. 2 min by
-    /// default.
+    /// How long a whole produce may take: waiting in line, every attempt and every pause. 2 min by default.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.limits.delivery_timeout = timeout;
         self
@@ -96,8 +94,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the client waits before it tries an address again to which no connection could be made: from `initial`,
-    /// doubling, to `max`. 50 ms to 1 s by default.
+    /// How long the client waits before it tries an address again that it could not connect to: from `initial`, doubling,
+    /// to `max`. 50 ms to 1 s by default.
     pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.cluster.reconnect_backoff = Backoff { initial, max };
         self
@@ -109,10 +107,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Has all partition clients share one connection per broker for their appends, instead of having one
-    /// each: for many writers that each write little.
+    /// Lets all partition clients share one connection per broker for their appends, instead of one each: for many writers
+    /// that each write little.
     ///
-    /// A broker serves a connection one request at a time, so each append then waits for those of others.
+    /// A broker serves a connection one request at a time, so appends then wait for those of other partition clients.
     pub fn share_produce_connections(mut self) -> Self {
         self.limits.shares_produce_connections = true;
         self
@@ -125,8 +123,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes of encoded records may wait to be written, for each partition client. A call beyond that waits for
-    /// room, and holds its own records for as long as its future lives. 32 MiB by default.
+    /// How many bytes of encoded records each partition client may hold that are not written yet. A call beyond that waits
+    /// for room; its records are in memory too, until it is written or its future is dropped. 32 MiB by default.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.limits.buffer_memory = bytes;
         self
@@ -146,10 +144,10 @@ impl ClientBuilder {
 
     /// Connects to the cluster.
     ///
-    /// Tries the brokers again and again until one answers or `api_timeout` is over. Cancel safe.
+    /// Asks the brokers repeatedly until one answers or `api_timeout` is over. Cancel safe.
     ///
-    /// The client's tasks live on the runtime that this is awaited on. Calls may be made on any other, but they
-    /// end, at their deadline too, only while that one runs: a current-thread runtime runs only in `block_on`.
+    /// The client's tasks run on the runtime that this is awaited on. Calls may be made on any other, but they only make
+    /// progress, and reach their deadline, while that one runs: a current-thread runtime only runs in `block_on`.
     ///
     /// # Errors
     ///
@@ -157,7 +155,7 @@ impl ClientBuilder {
     /// one cause for each address.
     pub async fn build(self) -> Result<Client> {
         let Self { bootstrap_brokers, env, mut cluster, limits } = self;
-        // As Kafka's own client does, pass over what a doubled or trailing comma leaves empty.
+        // A doubled or trailing comma is ignored, as in Kafka's own client.
         let brokers = bootstrap_brokers.iter().flat_map(|list| list.split(','));
         for broker in brokers.map(str::trim).filter(|broker| !broker.is_empty()) {
             let endpoint: Endpoint = broker

@@ -1,4 +1,4 @@
-//! The client: the handle to one cluster, its topics and its partitions.
+//! The handle to one cluster, its topics and its partitions.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::stats::Stats;
 
 /// A client of one Kafka cluster. Clones are the same client.
 ///
-/// Dropping the last clone, and the last partition client made from it, ends its connections once all appends that
-/// were made are written or have failed.
+/// When the last clone and the last partition client made from it are dropped, its connections end as soon as all
+/// appends are written or have failed.
 #[derive(Debug, Clone)]
 pub struct Client {
     core: Arc<Core>,
@@ -28,7 +28,7 @@ impl Client {
     /// Sets up a client of the cluster that these brokers belong to.
     ///
     /// Each is `host:port`, or several of these separated by commas, as in Kafka's `bootstrap.servers`; empty
-    /// entries are passed over. One that answers is enough: it names all others.
+    /// entries are ignored. One that answers is enough: it names all others.
     ///
     /// ```
     /// # use rskafka_client::Client;
@@ -77,14 +77,13 @@ impl Client {
 
     /// Deletes a topic with all its records.
     ///
-    /// When the time runs out, it is not known whether the topic was deleted. Cancel safe: a dropped
-    /// future may still have deleted it.
+    /// After a timeout it is not known whether the topic was deleted. Cancel safe: a dropped future may still delete it.
     pub async fn delete_topic(&self, name: impl AsRef<str>) -> Result<()> {
         topics::delete(&self.core, name.as_ref()).await
     }
 
-    /// All topics that the client may see, Kafka's own among them; without those that are just being made
-    /// or deleted and have no leaders yet. Cancel safe.
+    /// All topics that the client may describe, including Kafka's internal ones; without those that are just being created
+    /// or deleted and have no leaders. Cancel safe.
     pub async fn list_topics(&self) -> Result<Vec<Topic>> {
         self.core.check_open()?;
         self.core.cluster.topics(self.core.api_deadline()).await.map_err(Error::of_read)
@@ -98,8 +97,8 @@ impl Client {
         Stats { brokers: self.core.cluster.stats() }
     }
 
-    /// Ends the client: takes no more calls, waits until all appends that were made are written or have failed, at
-    /// most for the delivery timeout, and ends the connections.
+    /// Closes the client: refuses further calls, waits until all appends are written or have failed, at most for the
+    /// delivery timeout, and ends the connections.
     ///
     /// Partition clients made from it end with it. No socket is open when it returns. If the future is dropped,
     /// call it again.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rskafka_cluster::Cluster;
 use rskafka_cluster::transport::Deadline;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::time::to_i32_millis;
@@ -35,7 +34,8 @@ impl Default for Limits {
 pub(crate) struct Core {
     pub(crate) cluster: Cluster,
     pub(crate) limits: Limits,
-    tasks: TaskTracker,
+    /// `close` waits for these tasks, which run on the cluster's runtime, and for tokens.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Core {
@@ -60,17 +60,7 @@ impl Core {
         Ok(())
     }
 
-    /// Has `close` wait until this is dropped.
-    pub(crate) fn token(&self) -> TaskTrackerToken {
-        self.tasks.token()
-    }
-
-    /// Runs a task that `close` waits for, on the runtime that the client was built on.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(task, self.cluster.runtime());
-    }
-
-    /// Takes no more calls, waits for the tasks, and ends the connections.
+    /// Refuses further calls, waits for the tasks, and ends the connections.
     pub(crate) async fn close(&self) {
         self.tasks.close();
         // Each append ends by its delivery timeout; the second is for its last answer.

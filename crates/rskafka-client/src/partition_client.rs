@@ -1,4 +1,4 @@
-//! The client of one partition: the handle to its log.
+//! The handle to the log of one partition.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::record::{Payload, Record, RecordAndOffset, RecordHeaders};
 
 /// A client of one partition. Clones are the same writer: their calls share one line.
 ///
-/// A second client of the same partition is a second writer, unordered beside the first.
+/// A second client of the same partition is a second writer: their appends are not ordered among each other.
 #[derive(Debug, Clone)]
 pub struct PartitionClient {
     line: Arc<Line>,
@@ -35,8 +35,8 @@ impl PartitionClient {
 
     /// Appends records as one batch: all of them, in order, at consecutive offsets, or none.
     ///
-    /// Calls on one client are appended in the order in which they were made, whenever their futures are polled. A
-    /// batch is sent again only if it surely was not written; any other failure is reported.
+    /// Calls on one client are appended in the order in which they were made, whenever their futures are polled. A batch is
+    /// sent again only if it surely was not written; every other failure is reported.
     ///
     /// # Errors
     ///
@@ -51,10 +51,10 @@ impl PartitionClient {
         Produce::new(&self.line, records)
     }
 
-    /// Reads from `offset` on, and tells where to read on from. Options chain before `.await`.
+    /// Reads from `offset` on, and says where to continue. Options chain before `.await`.
     ///
-    /// This is how to read a log up to a given end: what takes up offsets without being a record, such as
-    /// a transaction's marker, moves [`Fetched::next_offset`] on, also at the log's end.
+    /// Use this to read a log up to a given end: [`Fetched::next_offset`] also moves past offsets without a record, such as
+    /// a transaction's marker, at the end of the log too.
     ///
     /// ```no_run
     /// # async fn example(log: rskafka_client::PartitionClient) -> rskafka_client::error::Result<()> {
@@ -72,24 +72,22 @@ impl PartitionClient {
     /// # }
     /// ```
     ///
-    /// Records of aborted transactions, and of those that are not decided yet, are given like all others.
+    /// Records of aborted and of undecided transactions are returned like all others.
     ///
     /// [`Fetched::next_offset`]: crate::Fetched::next_offset
     pub fn fetch(&self, offset: i64) -> Fetch {
         Fetch::new(self.line.partition.clone(), offset)
     }
 
-    /// Reads records from `offset` on, in order, without gaps; gives them with the high watermark, the
-    /// offset after the last record that all replicas in sync hold.
+    /// Reads records from `offset` on, in order and without gaps. Returns them with the high watermark: the offset after the
+    /// last record that all in-sync replicas hold.
     ///
-    /// Waits up to `max_wait_ms` for `bytes.start` bytes and then gives what there is, perhaps nothing.
-    /// At most about `bytes.end` bytes are read, but always a whole batch: also one that is larger.
-    /// Cancel safe.
+    /// Waits up to `max_wait_ms` for `bytes.start` bytes and then returns what there is, perhaps nothing. Reads at most about
+    /// `bytes.end` bytes, but at least one whole batch, also if it is larger. Cancel safe.
     ///
-    /// Within its wait it goes on over offsets without records, such as transaction markers. It does not say
-    /// how far it got, so a loop that ends at a given offset needs [`fetch`](Self::fetch): with this call it
-    /// would never end where the log's last offset has no record. Records of aborted transactions, and of
-    /// those that are not decided yet, are given like all others.
+    /// Within its wait it continues past offsets without records, such as transaction markers. It does not say how far it
+    /// got, so a loop up to a given offset needs [`fetch`](Self::fetch): with this call it would never end if the log's last
+    /// offset has no record. Records of aborted and of undecided transactions are returned like all others.
     ///
     /// # Errors
     ///
@@ -118,12 +116,12 @@ impl PartitionClient {
 
 /// A partition client to be made: `.await` it, after any options.
 ///
-/// That makes sure that the partition exists and has a leader, and waits for one until the api timeout; no
-/// connection is opened for it yet. Cancel safe.
+/// This checks that the partition exists, and waits until it has a leader, at most for the api timeout. It opens no
+/// connection for it yet. Cancel safe.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::UnknownTopicOrPartition`], [`ErrorKind::NoLeader`], and what keeps a broker from being asked.
+/// [`ErrorKind::UnknownTopicOrPartition`], [`ErrorKind::NoLeader`], and those of every request for metadata.
 ///
 /// [`ErrorKind::UnknownTopicOrPartition`]: crate::error::ErrorKind::UnknownTopicOrPartition
 /// [`ErrorKind::NoLeader`]: crate::error::ErrorKind::NoLeader
@@ -154,7 +152,7 @@ impl PartitionClientBuilder {
             let error = Error::invalid("the partition's index is negative");
             return Err(error.located(None, &topic, Some(index)));
         }
-        // What is known may be of a topic that another client has deleted, and perhaps created again.
+        // Another client may have deleted the known topic, and perhaps created it again.
         core.cluster.mark_stale(&topic);
         let target = LeaderOf { topic: &topic, partition: index, topic_id: Uuid::ZERO };
         let leader = core.cluster.find(target, core.api_deadline()).await.map_err(Error::of_read)?;

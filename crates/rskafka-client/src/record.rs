@@ -1,6 +1,6 @@
-//! Records, as users write and read them.
+//! Records, as they are written and as they are read.
 //!
-//! Null and empty are kept apart, and headers keep their order and their duplicates.
+//! Null and empty are different, and headers keep their order and their duplicates.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,9 @@ use time::OffsetDateTime;
 
 /// A record, generic over how its parts are held.
 ///
-/// Keys and values go in as `Vec<u8>`, `Bytes`, `&[u8]`, `String` or `&str`, or as an `Option` of one of
-/// these where they may be null, and as `()` for null; headers as a `BTreeMap`, a list of pairs, [`Headers`]
-/// or `()`. What comes out is always the default form, which can hold any record and shares the memory of the
-/// answer.
+/// Keys and values are written as `Vec<u8>`, `Bytes`, `&[u8]`, `String` or `&str`, as an `Option` of one of these if they
+/// may be null, or as `()` for null; headers as a `BTreeMap`, a list of pairs, [`Headers`] or `()`. Records are always read
+/// in the default form, which can hold any record and shares the memory of the answer.
 ///
 /// ```
 /// # use rskafka_client::record::Record;
@@ -29,7 +28,7 @@ pub struct Record<K = Option<Bytes>, V = Option<Bytes>, H = Headers> {
     pub value: V,
     /// The headers.
     pub headers: H,
-    /// When the record came into being, to the millisecond.
+    /// When the record was created, to the millisecond.
     pub timestamp: OffsetDateTime,
 }
 
@@ -48,7 +47,7 @@ impl<K, V, H> Record<K, V, H> {
     }
 }
 
-/// A record with its place in the log.
+/// A record with its offset in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordAndOffset {
@@ -59,7 +58,7 @@ pub struct RecordAndOffset {
 }
 
 impl RecordAndOffset {
-    /// A record as it is read at `offset`, for tests of what handles records.
+    /// A record at `offset`, for tests of code that handles records.
     pub fn new(record: Record, offset: i64) -> Self {
         Self { record, offset }
     }
@@ -80,8 +79,8 @@ impl Headers {
         self.0.push((key.into(), value.map(Into::into)));
     }
 
-    /// The last value under `key`, as Kafka's own client gives it (`Headers.lastHeader`). The outer
-    /// `Option` tells whether there is such a header, the inner one whether its value is null.
+    /// The value of the last header with this key (Java: `Headers.lastHeader`). The outer `Option` tells whether there is
+    /// such a header, the inner one whether its value is null.
     pub fn last(&self, key: impl AsRef<[u8]>) -> Option<Option<&Bytes>> {
         let key = key.as_ref();
         self.0.iter().rev().find(|(found, _)| found == key).map(|(_, value)| value.as_ref())
@@ -109,7 +108,7 @@ impl FromIterator<(Bytes, Option<Bytes>)> for Headers {
     }
 }
 
-/// What can be a key, a value or a header's value.
+/// A type that can be a key, a value or a header's value.
 pub trait Payload {
     /// The bytes; `None` for null.
     fn payload(&self) -> Option<&[u8]>;
@@ -152,7 +151,7 @@ impl Payload for () {
     }
 }
 
-/// What can be the headers of a record.
+/// A type that can be the headers of a record.
 pub trait RecordHeaders {
     /// The headers in order: key and value, `None` for a null value.
     fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone;

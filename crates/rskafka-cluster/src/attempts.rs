@@ -1,4 +1,4 @@
-//! The attempts of one call: how many, what they may have done, and the error that they end in.
+//! The attempts of one call: how many there were, whether one may have been applied, and the error of the call.
 
 use rskafka_protocol::ApiKey;
 use rskafka_transport::Deadline;
@@ -16,11 +16,11 @@ pub struct Attempts {
     /// When the whole call ends.
     pub(crate) deadline: Deadline,
     pub(crate) retry: Retry,
-    /// How many were begun.
+    /// How many have begun.
     pub(crate) count: u32,
-    /// Whether one that failed may have been applied.
+    /// Whether a failed one may have been applied.
     pub(crate) may_be_applied: bool,
-    /// What the last one failed with.
+    /// The failure of the last one.
     pub(crate) last: Option<Failure>,
 }
 

@@ -1,7 +1,5 @@
-//! The pause between two attempts.
-//!
-//! Invariant: it doubles from `initial` to `max` and is spread by a fifth either way, so that many
-//! clients do not come back at the same moment (KIP-580).
+//! The pause between two attempts. It doubles from `initial` to `max`, and is spread by 20 % either way so that many clients
+//! do not come back at the same moment (KIP-580).
 
 use std::time::Duration;
 
@@ -21,7 +19,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The pause after `attempts` failures in a row; `random` decides where in the spread it lies.
+    /// The pause after `attempts` failures in a row; `random` selects its place in the spread.
     pub fn pause(&self, attempts: u32, random: u64) -> Duration {
         let doublings = attempts.saturating_sub(1).min(16);
         let pause = self.initial.saturating_mul(1 << doublings).min(self.max);

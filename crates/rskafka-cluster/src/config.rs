@@ -1,4 +1,4 @@
-//! What a cluster is built from.
+//! How a cluster is found, and how its brokers are called.
 
 use std::time::Duration;
 
@@ -6,24 +6,23 @@ use rskafka_transport::{ConnectionConfig, Endpoint};
 
 use crate::Backoff;
 
-/// Where a cluster is found and how it is spoken to.
+/// How a cluster is found, and how its brokers are called.
 #[derive(Debug, Clone)]
 pub struct ClusterConfig {
-    /// Brokers to ask first; any that is alive will do.
+    /// The brokers to ask first. One that answers is enough.
     pub bootstrap: Vec<Endpoint>,
-    /// How each connection is made.
+    /// How connections are opened and used.
     pub connection: ConnectionConfig,
     /// The pause between attempts.
     pub backoff: Backoff,
-    /// The pause before an address to which a connection could not be made is tried again.
+    /// The pause before an address that could not be connected to is tried again.
     pub reconnect_backoff: Backoff,
-    /// How long a topic that brokers say does not exist is asked for again: one that was just created
-    /// is not known everywhere at once.
+    /// How long to keep asking for a topic that brokers do not know: after a creation, not all of them know it at once.
     pub unknown_topic_patience: Duration,
 }
 
 impl ClusterConfig {
-    /// A cluster behind `bootstrap`, with the defaults for all else.
+    /// A cluster behind `bootstrap`, with defaults for everything else.
     pub fn new(bootstrap: Vec<Endpoint>) -> Self {
         Self {
             bootstrap,

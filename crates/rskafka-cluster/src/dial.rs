@@ -72,7 +72,7 @@ struct Dialling {
     env: Env,
     config: Arc<ClusterConfig>,
     site: Arc<Site>,
-    /// The broker that the connection is for, if it is for a certain one.
+    /// The broker that the connection is for; `None` if any broker will do.
     broker: Option<i32>,
     progress: OpenProgress,
 }
@@ -123,7 +123,7 @@ impl Dialling {
             (Some(expected), Some(found)) if found != expected => {
                 Err(Failure::OtherBroker { expected, found })
             }
-            // Its metadata does not name another broker for this address, so follow its REBOOTSTRAP_REQUIRED.
+            // The broker says that it is not the expected one, but metadata names no other at this address.
             _ if connection.identity_check() == IdentityCheck::Denied
                 && (found.is_none() || found == meant) =>
             {

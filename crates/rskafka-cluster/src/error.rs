@@ -1,7 +1,4 @@
-//! Why a request to the cluster failed.
-//!
-//! Invariant: every error says what was asked, of which broker, about which topic and partition, how
-//! often, and whether an attempt may have been applied.
+//! Why an attempt, or a whole call, failed.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,7 +24,7 @@ pub enum Failure {
         /// What went wrong.
         source: CallError,
     },
-    /// A new connection broke before it was known where it leads.
+    /// A new connection broke before the client knew which cluster it leads to.
     #[snafu(display("no answer to which cluster it belongs{}", match may_want_sasl {
         true => ": the broker may ask for SASL, which this client does not use; configure it, or choose another port",
         false => "",
@@ -38,13 +35,13 @@ pub enum Failure {
         /// What went wrong.
         source: CallError,
     },
-    /// A broker answered a request for metadata with an error.
+    /// A broker answered a Metadata request with an error code.
     #[snafu(display("the broker answered {code} when asked for metadata"))]
     Metadata {
         /// The answer's error code.
         code: ErrorCode,
     },
-    /// The address belongs to another cluster. The call's request was not sent there.
+    /// The address belongs to another cluster. The request was not sent there.
     #[snafu(display(
         "the address belongs to another cluster, {found:?} instead of {expected:?}: check the brokers' \
         addresses, and whether a name leads elsewhere now"
@@ -55,20 +52,20 @@ pub enum Failure {
         /// The id of the cluster that answered.
         found: String,
     },
-    /// The address belongs to another broker of the cluster now.
+    /// The address now belongs to another broker of the cluster.
     #[snafu(display("the address belongs to broker {found} now, not to broker {expected}"))]
     OtherBroker {
-        /// The broker's id that was looked for.
+        /// The broker that was expected there.
         expected: i32,
         /// The broker that has the address.
         found: i32,
     },
-    /// The broker answered with an error.
+    /// The broker answered with an error code.
     #[snafu(display("the broker answered {code}{}", suffix(message)))]
     Code {
         /// The answer's error code.
         code: ErrorCode,
-        /// The broker's explanation, where it gave one.
+        /// The broker's explanation, if it gave one.
         message: Option<String>,
     },
     /// No broker could be asked.
@@ -83,7 +80,7 @@ pub enum Failure {
     /// The topic has no such partition.
     #[snafu(display("the topic has no such partition"))]
     UnknownPartition,
-    /// The topic's name stands for another topic now.
+    /// The topic of this name has another id now.
     #[snafu(display("the topic was deleted and created again"))]
     TopicRecreated,
     /// Metadata names no broker with this id.
@@ -95,7 +92,7 @@ pub enum Failure {
     /// No broker leads the partition at the moment.
     #[snafu(display("the partition has no leader at the moment"))]
     NoLeader,
-    /// The answer is about something else than what was asked.
+    /// The answer does not have the topic, partition or offset that was asked for.
     #[snafu(display("the answer does not have what was asked for"))]
     MissingInAnswer,
     /// The cluster was closed.
@@ -104,21 +101,22 @@ pub enum Failure {
     /// The runtime that the cluster lives on has ended.
     #[snafu(display("the runtime that the client was built on has ended"))]
     RuntimeGone,
-    /// The deadline passed while a connection was being made. That goes on for the next call.
+    /// The deadline passed while a connection was being opened. The dial continues for the next call.
     #[snafu(display("still connecting after {after:?}{}", phase.map_or(String::new(), |phase| format!(", while {phase}"))))]
     StillConnecting {
         /// How long it has taken so far.
         after: Duration,
-        /// The step of opening the connection; `None` while the address is left alone, or the broker's identity checked.
+        /// The step of opening the connection; `None` during the pause before a dial, and while the broker's identity is
+        /// checked.
         phase: Option<Phase>,
     },
-    /// The deadline passed while another request for metadata was under way, which this one waited for.
+    /// The deadline passed while this call waited for another Metadata request.
     #[snafu(display("waited for another request for metadata until the deadline"))]
     DeadlineBeforeSend,
 }
 
 impl Failure {
-    /// Whether the request may have reached a broker without an answer that tells what it did.
+    /// Whether the request may have reached a broker, and no answer tells what it did.
     pub fn is_unanswered(&self) -> bool {
         match self {
             Self::Call { source } => source.was_sent(),
@@ -127,7 +125,7 @@ impl Failure {
         }
     }
 
-    /// Whether the connection had ended before a byte of the request was on it: that is no failure of the request.
+    /// Whether the connection ended before a byte of the request was sent.
     pub fn is_unsent_close(&self) -> bool {
         matches!(self, Self::Call { source } if !source.was_sent() && source.close_cause().is_some())
     }
@@ -140,21 +138,21 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt may go better.
+    /// Whether another attempt may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Open { source } => source.is_transient(),
             Self::Call { source } | Self::Identity { source, .. } => source.is_transient(),
-            // From now on the first brokers are asked (KIP-1102).
+            // The next attempt asks the bootstrap brokers (KIP-1102).
             Self::Code { code, .. } | Self::Metadata { code } => {
                 code.is_retriable() || *code == ErrorCode::REBOOTSTRAP_REQUIRED
             }
-            // To go on with credentials that one broker refuses could lock the account.
+            // Repeating refused credentials could lock the account.
             Self::NoReachableBroker { causes } => {
                 (causes.0.is_empty() || causes.0.iter().any(|(_, failure)| failure.is_transient()))
                     && !self.is_authentication()
             }
-            // Addresses come right again: by the next metadata, or when a name leads back.
+            // Wrong addresses are corrected by the next metadata, or when the name is.
             Self::OtherCluster { .. }
             | Self::OtherBroker { .. }
             | Self::NoLeader
@@ -170,7 +168,7 @@ impl Failure {
         }
     }
 
-    /// Whether the peer's bytes are not what they should be: no broker, or one that is broken.
+    /// Whether the peer's bytes are not a valid answer: it is not a broker, or a broken one.
     pub fn is_invalid_answer(&self) -> bool {
         match self {
             Self::Open { source } => source.is_invalid_answer(),
@@ -183,7 +181,7 @@ impl Failure {
         }
     }
 
-    /// Whether a broker refused the client's credentials, or none could be had.
+    /// Whether a broker refused the client's credentials, or the function that gives them failed.
     pub fn is_authentication(&self) -> bool {
         match self {
             Self::Open { source } => source.is_authentication(),
@@ -204,7 +202,7 @@ impl Failure {
         }
     }
 
-    /// Whether the broker asks for a silence that lasts beyond the deadline.
+    /// Whether the broker throttles the client until after the deadline.
     pub fn is_throttled(&self) -> bool {
         match self {
             Self::Call { source } | Self::Identity { source, .. } => {
@@ -286,14 +284,14 @@ impl fmt::Display for Location {
 pub struct Error {
     /// The API asked.
     pub api: ApiKey,
-    /// Where.
+    /// Where it failed.
     pub location: Box<Location>,
     /// How many attempts were made.
     pub attempts: u32,
-    /// Whether the last failure would have allowed another attempt, had there been time.
+    /// Whether another attempt was only prevented by the deadline.
     pub out_of_time: bool,
     /// Whether any attempt may have been applied.
     pub may_be_applied: bool,
-    /// What the last attempt failed with.
+    /// The failure of the last attempt.
     pub failure: Failure,
 }

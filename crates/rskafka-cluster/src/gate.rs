@@ -18,11 +18,8 @@ pub(crate) struct Gate {
     ended: Notify,
 }
 
-/// A dial under way. If it is dropped before its `end`, the dial was given up.
-struct Turn<'a> {
-    gate: &'a Gate,
-    is_over: bool,
-}
+/// A dial under way. It has ended when this is dropped, also if it was given up.
+struct Turn<'a>(&'a Gate);
 
 impl Gate {
     /// What the last dial failed with; `None` after a success.
@@ -38,15 +35,15 @@ impl Gate {
         backoff: Backoff,
         open: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let mut turn = self.turn(env).await?;
+        let _turn = self.turn(env).await?;
         let opened = open.await;
         match &opened {
-            Ok(_) => turn.end(Admission::succeeded),
+            Ok(_) => lock(&self.admission).succeeded(),
             // The end of the client says nothing about the address.
             Err(Failure::Closed | Failure::RuntimeGone) => {}
             Err(failure) => {
                 let (now, random) = (env.now(), env.random());
-                if turn.end(|admission| admission.failed(failure.clone(), now, backoff, random)) {
+                if lock(&self.admission).failed(failure.clone(), now, backoff, random) {
                     tracing::warn!(broker = %endpoint, failure = %WithCauses(failure), "cannot connect");
                 }
             }
@@ -61,7 +58,7 @@ impl Gate {
             let ended = self.ended.notified();
             let step = lock(&self.admission).step(ticket, env.now());
             match step {
-                Step::Begin => return Ok(Turn { gate: self, is_over: false }),
+                Step::Begin => return Ok(Turn(self)),
                 Step::Wait => ended.await,
                 Step::WaitUntil(moment) => drop(timeout_at(moment, ended).await),
                 Step::Fail(failure) => return Err(failure),
@@ -70,19 +67,9 @@ impl Gate {
     }
 }
 
-impl Turn<'_> {
-    fn end<T>(&mut self, event: impl FnOnce(&mut Admission) -> T) -> T {
-        self.is_over = true;
-        let result = event(&mut lock(&self.gate.admission));
-        self.gate.ended.notify_waiters();
-        result
-    }
-}
-
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.end(Admission::abandoned);
-        }
+        lock(&self.0.admission).ended();
+        self.0.ended.notify_waiters();
     }
 }

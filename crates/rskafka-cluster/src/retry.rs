@@ -1,24 +1,23 @@
-//! Decides when a call is repeated: by the class of its failure, the number of failures, and the time.
+//! Decides whether and when a call is repeated: by the class of its failure, the number of failures, and the time.
 //!
-//! Invariant: no attempt begins at or after the deadline. An attempt without a pause follows only the first
-//! hint of a leader and the first connection that ended before the request was on it, until another cause intervenes.
+//! Invariant: no attempt begins at or after the deadline. Only the first hint of a leader, and the first connection that
+//! ended before the request was sent, are followed by an attempt without a pause, until a failure of another class.
 
 use rskafka_transport::Deadline;
 use tokio::time::Instant;
 
 use crate::Backoff;
 
-/// What an attempt that failed says of the next one.
+/// What a failed attempt means for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// The broker named another that leads: ask that one at once.
     Redirected,
-    /// The connection had ended, e.g. while it was idle, before a byte of the request was on it: go over another
-    /// at once.
+    /// The connection ended before a byte of the request was sent, e.g. while it was idle: use another at once.
     Unsent,
     /// The cause may pass: pause.
     Passing,
-    /// The same would come again, or repeating could do harm.
+    /// Another attempt would fail too, or could do harm.
     Lasting,
 }
 
@@ -27,14 +26,14 @@ pub enum Class {
 pub struct Retry {
     backoff: Backoff,
     failures: u32,
-    /// Whether an attempt at once followed a [`Class::Redirected`] since the last [`Class::Passing`].
+    /// Whether a [`Class::Redirected`] was followed by an attempt at once since the last [`Class::Passing`].
     was_redirected: bool,
     /// The same for [`Class::Unsent`].
     was_unsent: bool,
 }
 
 impl Retry {
-    /// No attempt was made yet.
+    /// The policy for a new call.
     pub fn new(backoff: Backoff) -> Self {
         Self { backoff, failures: 0, was_redirected: false, was_unsent: false }
     }

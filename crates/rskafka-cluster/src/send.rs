@@ -1,4 +1,4 @@
-//! Sends one request to the broker that it belongs to, and again where the judgement of its answer allows it.
+//! Sends one request to the broker that it belongs to, and again while the caller's verdict allows it.
 //!
 //! For calls that may be made twice and in any order. Ordered callers use `reach` and `learn` themselves.
 

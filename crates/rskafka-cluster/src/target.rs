@@ -8,14 +8,14 @@ use crate::{Broker, Causes, Class, Cluster, Failure, Leader, Learned, Location, 
 
 /// Which broker a request belongs to: [`LeaderOf`] a partition, or a [`Node`].
 pub trait Target: Copy + Send + Sync {
-    /// Where its requests go.
+    /// What is known of the broker.
     type Route: Send + Sync;
 
     /// The broker of a route.
     fn broker(route: &Self::Route) -> &Broker;
 
-    /// Looks it up in what is known of the cluster. `None` to ask a broker, which is not repeated at once: `is_fresh`
-    /// tells that metadata was just asked for.
+    /// Looks the broker up in the known metadata; `None` if metadata has to be asked for. After that, `is_fresh` is set, and
+    /// a broker that is still not known is an error.
     fn look_up(self, cluster: &Cluster, is_fresh: bool) -> Result<Option<Self::Route>, Failure>;
 
     /// Takes in what an attempt says of the cluster. Returns whether the next attempt knows better where to go.

@@ -32,7 +32,7 @@ pub enum ErrorClass {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An argument makes no sense; nothing was asked of a broker.
+    /// An argument is invalid; no request was sent.
     InvalidArgument(&'static str),
     /// No broker could be reached.
     NoReachableBroker,
@@ -63,13 +63,13 @@ pub enum ErrorKind {
     Connection,
     /// The broker refused the client's credentials, or the function that gives them failed.
     Authentication,
-    /// The broker's address belongs to another cluster than the one that the client was built for.
+    /// The broker's address belongs to another cluster than the client's.
     OtherCluster,
-    /// The broker does not speak a version of the API that can carry the request.
+    /// The broker does not support a version of the API that can carry the request.
     Unsupported,
     /// The broker's answer is not what was asked for.
     InvalidAnswer,
-    /// The broker has asked this client to be silent until after the call's deadline: a quota is exceeded.
+    /// The client exceeds a quota, and the broker throttles it until after the call's deadline.
     Throttled,
     /// The time ran out.
     TimedOut,
@@ -83,7 +83,7 @@ impl ErrorKind {
         matches!(self, Self::TopicRecreated | Self::Authentication | Self::Closed)
     }
 
-    /// What a user can do about it, where the causes do not say it.
+    /// What a user can do about it, if the causes do not say so.
     pub(super) fn advice(&self) -> Option<&'static str> {
         Some(match self {
             Self::UnknownTopicOrPartition => {
@@ -93,7 +93,7 @@ impl ErrorKind {
             Self::NoLeader => "try again later, and check the brokers that hold its replicas",
             Self::OffsetOutOfRange { .. } => "read from an offset within, or from OffsetAt::Earliest",
             Self::CorruptBatch { .. } => "read on after it, or repair the log from a replica",
-            Self::Unsupported => "use a broker that speaks a version in common",
+            Self::Unsupported => "use a broker that has a version in common with this client",
             Self::TimedOut => "try again, or allow more time",
             Self::Closed => "build another client",
             _ => return None,

@@ -1,4 +1,4 @@
-//! The one error type of the client: what happened, where, what became of the data, and what to do.
+//! Errors: what happened, where, what became of the data, and what to do.
 //!
 //! Invariant: an error never holds a secret.
 
@@ -22,8 +22,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed.
 ///
-/// [`kind`](Self::kind) tells the cases apart that a caller may want to handle; the message names
-/// broker, API, topic and partition, and [`source`](std::error::Error::source) leads to the causes.
+/// [`kind`](Self::kind) distinguishes what a caller may want to handle. The message names broker, API, topic and
+/// partition, and [`source`](std::error::Error::source) has the cause.
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -36,7 +36,7 @@ struct Inner {
     api: Option<ApiKey>,
     location: Location,
     attempts: u32,
-    /// The last attempt's failure; its text is part of ours, so that its source is our source.
+    /// The last attempt's failure. Its text is part of this error's, so its source is this error's source.
     failure: Option<Failure>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -66,32 +66,23 @@ impl Error {
     /// A request to the cluster that failed; `outcome` says what that means for the data.
     pub(crate) fn of_cluster(error: rskafka_cluster::Error, outcome: Outcome) -> Self {
         let rskafka_cluster::Error { api, location, attempts, out_of_time, failure, .. } = error;
-        let mut error = Self::of_failure(failure);
+        let (case, kind) = Case::of_failure(&failure);
+        let is_late = out_of_time && kind == ErrorKind::Connection;
+        let mut error = Self::new(case, if is_late { ErrorKind::TimedOut } else { kind });
         let inner = &mut *error.inner;
-        (inner.api, inner.location, inner.attempts, inner.outcome) =
-            (Some(api), *location, attempts, outcome);
-        if out_of_time {
-            (inner.is_timeout, inner.is_retriable) = (true, true);
-            if inner.kind == ErrorKind::Connection {
-                inner.kind = ErrorKind::TimedOut;
-            }
+        if let Failure::Code { code, .. } = &failure {
+            inner.is_retriable = code.is_retriable();
         }
+        inner.is_retriable |= out_of_time;
+        inner.is_timeout = out_of_time || failure.is_timeout();
+        (inner.api, inner.location, inner.attempts) = (Some(api), *location, attempts);
+        (inner.outcome, inner.failure) = (outcome, Some(failure));
         error
     }
 
     /// A request that writes nothing, and failed.
     pub(crate) fn of_read(error: rskafka_cluster::Error) -> Self {
         Self::of_cluster(error, Outcome::NotWritten)
-    }
-
-    fn of_failure(failure: Failure) -> Self {
-        let (case, kind) = Case::of_failure(&failure);
-        let mut error = Self::new(case, kind);
-        if let Failure::Code { code, .. } = &failure {
-            error.inner.is_retriable = code.is_retriable();
-        }
-        (error.inner.is_timeout, error.inner.failure) = (failure.is_timeout(), Some(failure));
-        error
     }
 
     /// Names the API, topic and partition, as far as the error does not do so yet.
@@ -135,7 +126,7 @@ impl Error {
         self.inner.outcome
     }
 
-    /// What to do about it, for callers that need no more.
+    /// What to do about it, for callers that do not need the kind.
     pub fn class(&self) -> ErrorClass {
         let Inner { kind, outcome, is_retriable, .. } = &*self.inner;
         match outcome {
@@ -146,13 +137,13 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later. A produce whose outcome is unknown may then be written
+    /// Whether the same call may succeed later. If the outcome of a produce is unknown, repeating it may write the records
     /// twice.
     pub fn is_retriable(&self) -> bool {
         self.inner.is_retriable
     }
 
-    /// Whether it was time that ran out.
+    /// Whether the time ran out.
     pub fn is_timeout(&self) -> bool {
         self.inner.is_timeout
     }

@@ -10,13 +10,13 @@ use rskafka_protocol::ErrorCode;
 use super::kind::{ErrorKind, Outcome};
 use Outcome::{NotWritten, Unknown};
 
-/// What is said of a case: what became of the data, whether the same call may succeed later, what happened, and the
-/// kinds of errors that it makes.
+/// What a case means: what became of the data, whether the same call may succeed later, what happened, and the possible
+/// kinds of the error.
 pub(crate) type Row = (Outcome, bool, &'static str, &'static [&'static str]);
 
 macro_rules! cases {
     ($($case:ident, $outcome:ident, $is_retriable:literal, $what:literal, [$($kind:ident),*];)*) => {
-        /// A way in which a call ends without an answer that tells what it did.
+        /// How a call ended without an answer that tells what it did.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Case { $($case),* }
 
@@ -26,9 +26,9 @@ macro_rules! cases {
 }
 
 cases! {
-    InvalidArgument, NotWritten, false, "an argument makes no sense", [InvalidArgument];
+    InvalidArgument, NotWritten, false, "an argument is invalid", [InvalidArgument];
     ClientClosed, NotWritten, false, "the client was closed before it was sent", [Closed];
-    WaitedInLine, NotWritten, true, "it waited in line until its deadline", [TimedOut];
+    WaitedInLine, NotWritten, true, "it waited in line until the deadline", [TimedOut];
     UnknownTopic, NotWritten, false, "metadata has no such topic or partition", [UnknownTopicOrPartition];
     TopicRecreated, NotWritten, false, "the topic was deleted and created again", [TopicRecreated];
     NoLeader, NotWritten, true, "the partition has no leader", [NoLeader];
@@ -36,13 +36,13 @@ cases! {
         [NoReachableBroker, OtherCluster, Connection, TimedOut, Broker, InvalidAnswer];
     Refused, NotWritten, false, "no connection, or no metadata, for a reason that stays: TLS, credentials, rights",
         [Authentication, NoReachableBroker, Connection, Broker, InvalidAnswer];
-    Unsupported, NotWritten, false, "the broker's versions cannot carry it", [Unsupported];
-    Throttled, NotWritten, true, "the broker wants silence until after its deadline", [Throttled, NoReachableBroker];
-    TimedOutUnsent, NotWritten, true, "its time was over before a byte was sent", [TimedOut];
+    Unsupported, NotWritten, false, "no version that the broker supports can carry the request", [Unsupported];
+    Throttled, NotWritten, true, "the broker throttles the client until after the deadline", [Throttled, NoReachableBroker];
+    TimedOutUnsent, NotWritten, true, "the time ran out before a byte was sent", [TimedOut];
     EndedUnsent, NotWritten, true, "the connection ended before a byte was sent", [Connection];
     TimedOut, Unknown, true, "it was sent, and not answered in time", [TimedOut];
     Ended, Unknown, true, "it was sent, and the connection ended before the answer", [Connection];
-    InvalidAnswer, Unknown, false, "it was sent, and the answer makes no sense", [InvalidAnswer];
+    InvalidAnswer, Unknown, false, "it was sent, and the answer is invalid", [InvalidAnswer];
     RuntimeGone, Unknown, false, "it was sent, and the client's runtime ended", [Closed];
     OffsetOutOfRange, NotWritten, false, "the offset to read from is not in the log", [OffsetOutOfRange];
     CorruptBatch, NotWritten, false, "a batch in the log cannot be read", [CorruptBatch];
@@ -75,7 +75,7 @@ impl Case {
                 (Self::InvalidAnswer, ErrorKind::UnknownTopicOrPartition)
             }
             Failure::Code { code, .. } => (Self::InvalidAnswer, ErrorKind::Broker(*code)),
-            // The request itself was not sent.
+            // The request was not sent: there was no connection, or no metadata.
             failure => {
                 let case = match failure.is_transient() {
                     _ if failure.is_throttled() => Self::Throttled,

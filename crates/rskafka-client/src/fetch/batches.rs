@@ -1,7 +1,7 @@
-//! Fetched batches become records.
+//! Turns fetched batches into records.
 //!
-//! Invariant: no record at or after the asked offset is left out, and none before it is given; batches
-//! that cannot be read are an error, never a gap.
+//! Invariant: no record at or after the requested offset is left out, and none before it is returned. A batch that cannot
+//! be read is an error, never a gap.
 
 use bytes::Bytes;
 use rskafka_protocol::records::{Batch, BatchError, Compression, Decompressor, RecordView, batches};
@@ -10,19 +10,19 @@ use crate::error::{Case, Error, ErrorKind, Result};
 use crate::record::{Headers, Record, RecordAndOffset};
 use crate::time::from_millis;
 
-/// What one answer held.
+/// The records of one answer.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) records: Vec<RecordAndOffset>,
-    /// The offset after what was read: never before the offset asked for.
+    /// The offset after the last batch that was read; never less than the requested offset.
     pub(crate) next_offset: i64,
 }
 
-/// How many bytes of records one fetch decompresses before it gives what it has. A batch alone is held to
-/// the same limit; with the last one that makes at most twice as much.
+/// After how many decompressed bytes a fetch returns the records it has. A single batch has the same limit, so a fetch
+/// decompresses less than twice as much.
 pub(crate) const MAX_DECOMPRESSED: usize = Decompressor::DEFAULT_LIMIT;
 
-/// The records at or after `offset`; not all of them, if they are very large when decompressed.
+/// The records at or after `offset`; not all of them if they decompress to more than `max_decompressed`.
 pub(crate) fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<Read> {
     let mut read = Read { records: Vec::new(), next_offset: offset };
     let mut decompressed = 0;
@@ -30,7 +30,7 @@ pub(crate) fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<R
     for batch in batches(&set).with_decompression_limit(max_decompressed) {
         let batch = match batch {
             Ok(batch) => batch,
-            // What lies before it is good; the fetch that begins with it fails.
+            // Return the intact batches before it. The fetch that begins with this one fails.
             Err(_) if !read.records.is_empty() => break,
             Err(error) => return Err(corrupt(error)),
         };
@@ -51,13 +51,13 @@ pub(crate) fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<R
         }
     }
     if !has_whole_batch && !set.is_empty() {
-        // Only a broker that knows no KIP-74 cuts off the first batch.
+        // Only a broker without KIP-74 cuts off the first batch.
         return Err(Error::new(Case::CorruptBatch, ErrorKind::CorruptBatch { base_offset: None }));
     }
     Ok(read)
 }
 
-/// Takes a batch's records at or after `offset`, up to one that cannot be read.
+/// Adds a batch's records at or after `offset`. After an error, some may have been added.
 fn take_records(batch: &Batch, offset: i64, into: &mut Vec<RecordAndOffset>) -> Result<(), BatchError> {
     let records = batch.records();
     into.reserve(records.size_hint().1.unwrap_or_default());
@@ -70,7 +70,7 @@ fn take_records(batch: &Batch, offset: i64, into: &mut Vec<RecordAndOffset>) -> 
     Ok(())
 }
 
-/// The lossless form, which shares the memory of the answer.
+/// A record that shares the memory of the answer.
 fn owned(batch: &Batch, record: RecordView<'_>) -> RecordAndOffset {
     let slice = |part: Option<&[u8]>| part.map(|part| batch.slice(part));
     let headers: Headers = record

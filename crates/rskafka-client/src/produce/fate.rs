@@ -1,8 +1,7 @@
-//! What became of an append, from all that happened to it.
+//! What became of an append, judged by all its attempts.
 //!
-//! Invariant: `NotWritten` is said only of batches that surely are not in the log: never sent, or refused
-//! with a code that Kafka answers before it appends. All else, and each code that is not listed, is
-//! `Unknown`.
+//! Invariant: `NotWritten` is said only of batches that surely are not in the log: never sent, or refused with a code that
+//! Kafka answers before it appends. Everything else, and each code that is not listed, is `Unknown`.
 
 use rskafka_cluster::Failure;
 use rskafka_protocol::ErrorCode;
@@ -10,16 +9,15 @@ use rskafka_protocol::ErrorCode;
 use crate::error::{Case, Outcome};
 use Outcome::{NotWritten, Unknown};
 
-/// The codes that brokers answer to Produce. Whether to try again is Kafka's own word:
-/// [`ErrorCode::is_retriable`].
+/// The codes that brokers answer to Produce. Whether to try again is Kafka's decision: [`ErrorCode::is_retriable`].
 const CODES: &[(ErrorCode, Outcome, &str)] = &[
-    (ErrorCode::UNKNOWN_SERVER_ERROR, Unknown, "anything may have gone wrong, at any time"),
+    (ErrorCode::UNKNOWN_SERVER_ERROR, Unknown, "the broker does not say what failed, or when"),
     (ErrorCode::CORRUPT_MESSAGE, NotWritten, "the checksum is compared before the append"),
-    (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Unknown, "also while acks=all is waited for, after the append"),
-    (ErrorCode::NOT_LEADER_OR_FOLLOWER, Unknown, "also while acks=all is waited for, after the append"),
+    (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Unknown, "can come after the append, while awaiting acks=all"),
+    (ErrorCode::NOT_LEADER_OR_FOLLOWER, Unknown, "can come after the append, while awaiting acks=all"),
     (ErrorCode::REQUEST_TIMED_OUT, Unknown, "the leader has appended; the replicas took too long"),
     (ErrorCode::MESSAGE_TOO_LARGE, NotWritten, "the size is compared before the append"),
-    (ErrorCode::INVALID_TOPIC_EXCEPTION, NotWritten, "there is no such log"),
+    (ErrorCode::INVALID_TOPIC_EXCEPTION, NotWritten, "checked before the append"),
     (ErrorCode::RECORD_LIST_TOO_LARGE, NotWritten, "the size is compared before the append"),
     (ErrorCode::NOT_ENOUGH_REPLICAS, NotWritten, "the replicas are counted before the append"),
     (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, Unknown, "the leader has appended, and may yet lose it"),
@@ -30,26 +28,26 @@ const CODES: &[(ErrorCode, Outcome, &str)] = &[
     (ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT, NotWritten, "checked before the append"),
     (ErrorCode::POLICY_VIOLATION, NotWritten, "checked before the append"),
     (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, Unknown, "an earlier copy may be written and forgotten"),
-    (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, Unknown, "an earlier copy is written, nobody knows where"),
+    (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, Unknown, "an earlier copy is written, at an unknown offset"),
     (ErrorCode::INVALID_PRODUCER_EPOCH, Unknown, "an earlier copy may be written"),
     (ErrorCode::KAFKA_STORAGE_ERROR, Unknown, "the disk may have failed after the append"),
     (ErrorCode::UNKNOWN_PRODUCER_ID, Unknown, "an earlier copy may be written and forgotten"),
     (ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, NotWritten, "checked before the append"),
     (ErrorCode::INVALID_RECORD, NotWritten, "checked before the append"),
     (ErrorCode::PRODUCER_FENCED, Unknown, "an earlier copy may be written"),
-    (ErrorCode::UNKNOWN_TOPIC_ID, Unknown, "also while acks=all is waited for, after the append"),
-    (ErrorCode::INCONSISTENT_TOPIC_ID, Unknown, "also while acks=all is waited for, after the append"),
+    (ErrorCode::UNKNOWN_TOPIC_ID, Unknown, "can come after the append, while awaiting acks=all"),
+    (ErrorCode::INCONSISTENT_TOPIC_ID, Unknown, "can come after the append, while awaiting acks=all"),
 ];
 
-/// What became of an append, judged over all its attempts: that a later one was refused says nothing of an earlier
-/// one that was not answered.
+/// What became of an append, judged by all its attempts: if a later one is refused, an earlier one without an answer may
+/// still have been written.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Fate {
     may_be_written: bool,
 }
 
 impl Fate {
-    /// Takes in a broker's refusal. Returns whether the append may be sent again.
+    /// Takes in an error code that the broker answered. Returns whether the append may be sent again.
     pub(crate) fn refused(&mut self, code: ErrorCode) -> bool {
         self.attempted(of_code(code), code.is_retriable())
     }
@@ -70,7 +68,7 @@ impl Fate {
     }
 }
 
-/// What a broker that answered an append with `code` has done.
+/// What became of an append that the broker answered with `code`.
 fn of_code(code: ErrorCode) -> Outcome {
     CODES.iter().find(|(listed, ..)| *listed == code).map_or(Unknown, |(_, outcome, _)| *outcome)
 }
@@ -95,10 +93,11 @@ mod tests {
     fn rendered() -> String {
         let mut text = String::from(
             "# What a failed call did to the log\n\n\
-             `Error::outcome()` is `NotWritten` where the records surely are not in the log and will not be, else \
-             `Unknown`. `Error::is_retriable()` says whether the same call may succeed later; where the outcome \
-             is unknown, making it again may write a second copy. The client itself sends a produce again only \
-             where the outcome is `NotWritten` and it is retriable. `Error::class()` says in one word what to do.\n\n\
+             If `Error::outcome()` is `NotWritten`, the records are not in the log and will not be: you can safely \
+             produce them again. If it is `Unknown`, they may be in the log, now or later: read the log first, or accept \
+             that producing them again may write a second copy. `Error::is_retriable()` says whether the same call may \
+             succeed later, and `Error::class()` what to do. The client itself sends a batch again only if it surely was \
+             not written.\n\n\
              This page is rendered from the tables in `crates/rskafka-client/src`, `produce/fate.rs` and \
              `error/table.rs`: `UPDATE_DOCS=1 cargo test -p rskafka-client the_document`.\n\n\
              ## The broker answered with a code\n\n\
@@ -110,7 +109,7 @@ mod tests {
             let again = yes_or_no(code.is_retriable());
             let _ = writeln!(text, "| {code} | `{outcome:?}` | {again} | {why} |");
         }
-        text.push_str("| any other | `Unknown` | as Kafka's own client has it | not known |\n\n");
+        text.push_str("| any other | `Unknown` | as in Kafka's own client | the code is not known to come before the append |\n\n");
         text.push_str(
             "## There was no answer\n\n| what happened | outcome | retriable | `kind()` |\n|---|---|---|---|\n",
         );
@@ -120,10 +119,11 @@ mod tests {
             let _ = writeln!(text, "| {what} | `{outcome:?}` | {again} | {kinds} |");
         }
         text.push_str(
-            "\nCalls that write nothing have the outcome `NotWritten` in every case.\n\n\
-             That a topic was created again is seen by its id. Produce below version 13 goes by the name, so that \
-             what is sent before the next look at metadata is written to the new topic; where Metadata has no topic \
-             ids (below version 10, as at Redpanda 24.3 and Event Hubs), all is.\n",
+            "\nCalls that write nothing always have the outcome `NotWritten`.\n\n\
+             The client notices by the topic's id that a topic was deleted and created again. Below version 13, Produce \
+             names the topic, not its id: appends are written to the new topic until the client asks for metadata \
+             again. Below version 10, Metadata has no topic ids (Redpanda 24.3, Event Hubs): there the client cannot \
+             notice it at all.\n",
         );
         text
     }

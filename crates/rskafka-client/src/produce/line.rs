@@ -99,7 +99,7 @@ impl Line {
     pub(crate) fn join(self: &Arc<Self>, append: Append) -> u64 {
         let (id, takes_turn) = self.queue().join(append.batch.size_in_bytes(), append);
         if takes_turn {
-            let _token = self.partition.core.token();
+            let _token = self.partition.core.tasks.token();
             hand_over(advance(Turn { line: self.clone(), is_over: false, _token }));
         }
         id
@@ -189,7 +189,7 @@ pub(crate) fn advance(mut turn: Turn) -> Option<Box<Sending>> {
 fn hand_over(waiting: Option<Box<Sending>>) {
     if let Some(waiting) = waiting {
         let core = waiting.turn.line.partition.core.clone();
-        core.spawn(ProduceTask { waiting: Some(waiting) }.run());
+        core.tasks.spawn_on(ProduceTask { waiting: Some(waiting) }.run(), core.cluster.runtime());
     }
 }
 

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::{Backoff, Failure};
 
-/// How many dials to one address may be under way at once. Enough that handshakes overlap; few enough that a
-/// broker that comes back is not overrun, and that a dead one is found by a few.
+/// How many dials to one address may be under way at once. Enough for handshakes to overlap; few enough not to overload a
+/// broker that comes back, and for only a few dials to wait for a dead one.
 pub(crate) const AT_ONCE: u32 = 8;
 
 /// The shortest time between two warnings of one address: long enough not to fill a log, short enough that somebody who
@@ -36,16 +36,16 @@ pub(crate) struct Ticket {
     failed_before: u64,
 }
 
-/// What a dial that waits is to do.
+/// What a waiting dial has to do.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Connect. It counts as under way until it succeeds, fails, or is abandoned.
+    /// Connect. The dial counts as under way until `ended`.
     Begin,
     /// Ask again once another dial has ended.
     Wait,
     /// Ask again at this moment, or once another dial has ended.
     WaitUntil(Instant),
-    /// Fail like another dial, which was made meanwhile.
+    /// Fail like another dial that was under way meanwhile.
     Fail(Failure),
 }
 
@@ -72,18 +72,18 @@ impl Admission {
         }
     }
 
+    /// A dial that is under way has succeeded.
     pub(crate) fn succeeded(&mut self) {
-        self.under_way -= 1;
         self.failed_in_a_row = 0;
         self.last = None;
     }
 
-    /// Returns whether to warn that the address cannot be connected to: at the first failure, and once in each period.
+    /// A dial that is under way has failed. Returns whether to warn that the address cannot be connected to: at the first
+    /// failure, and once in each period.
     pub(crate) fn failed(&mut self, failure: Failure, now: Instant, backoff: Backoff, random: u64) -> bool {
-        self.under_way -= 1;
         self.failed += 1;
-        // Those that were under way at the same time failed for the same reason: they count once.
-        if self.under_way == 0 {
+        // Dials that were under way at the same time failed for the same reason: they count once.
+        if self.under_way == 1 {
             self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
         }
         let pause = backoff.pause(self.failed_in_a_row, random);
@@ -93,8 +93,9 @@ impl Admission {
         is_due
     }
 
-    /// A dial was given up before its end, which says nothing about the address.
-    pub(crate) fn abandoned(&mut self) {
+    /// A dial is no longer under way. If it neither succeeded nor failed, it was given up, which says nothing about the
+    /// address.
+    pub(crate) fn ended(&mut self) {
         self.under_way -= 1;
     }
 }
@@ -150,15 +151,17 @@ mod tests {
                     Event::Later(millis) => now += Duration::from_millis(millis),
                     Event::Succeed if under_way > 0 => {
                         admission.succeeded();
+                        admission.ended();
                         (under_way, fails_until) = (under_way - 1, None);
                     }
                     Event::Fail if under_way > 0 => {
                         admission.failed(Failure::NoLeader, now, BACKOFF, 0);
+                        admission.ended();
                         (under_way, fails_until) = (under_way - 1, Some(now + BACKOFF.initial * 8 / 10));
                         waiting.iter_mut().for_each(|(_, has_failed)| *has_failed = true);
                     }
                     Event::Abandon if under_way > 0 => {
-                        admission.abandoned();
+                        admission.ended();
                         under_way -= 1;
                     }
                     _ => {}
@@ -201,6 +204,7 @@ mod tests {
         let mut pauses = Vec::new();
         let mut fail = |admission: &mut Admission| {
             admission.failed(Failure::NoLeader, now, BACKOFF, 200);
+            admission.ended();
             pauses.push(admission.last.as_ref().unwrap().1 - now);
         };
         (0..AT_ONCE).for_each(|_| fail(&mut admission));
@@ -210,6 +214,7 @@ mod tests {
         }
         assert!(begins(&mut admission, now + BACKOFF.max));
         admission.succeeded();
+        admission.ended();
         assert!(begins(&mut admission, now));
         fail(&mut admission);
         let millis: Vec<_> = pauses[AT_ONCE as usize - 1..].iter().map(|pause| pause.as_millis()).collect();
@@ -222,7 +227,9 @@ mod tests {
         let mut is_due = |after_ms| {
             let now = start + Duration::from_millis(after_ms);
             assert!(begins(&mut admission, now));
-            admission.failed(Failure::NoLeader, now, BACKOFF, 0)
+            let is_due = admission.failed(Failure::NoLeader, now, BACKOFF, 0);
+            admission.ended();
+            is_due
         };
         let due = [0, 2_000, 9_999, 12_000, 14_000, 21_999, 24_000].map(&mut is_due);
         assert_eq!(due, [true, false, false, true, false, false, true]);

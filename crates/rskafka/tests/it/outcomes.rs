@@ -235,7 +235,7 @@ async fn the_one(log: &PartitionClient) -> Option<Error> {
 
 async fn provoke(what: &str) -> Ended {
     match what {
-        "an argument makes no sense" => {
+        "an argument is invalid" => {
             let (cluster, _, log) = start(1).await;
             (cluster, Some(log.produce::<(), (), ()>([]).await.unwrap_err()))
         }
@@ -244,7 +244,7 @@ async fn provoke(what: &str) -> Ended {
             client.close().await;
             (cluster, the_one(&log).await)
         }
-        "it waited in line until its deadline" => waited_in_line().await,
+        "it waited in line until the deadline" => waited_in_line().await,
         "metadata has no such topic or partition" => {
             let (cluster, _, log) = start(1).await;
             cluster.delete_topic(TOPIC).unwrap();
@@ -274,19 +274,19 @@ async fn provoke(what: &str) -> Ended {
         "no connection, or no metadata, for a reason that stays: TLS, credentials, rights" => {
             no_kafka().await
         }
-        "the broker's versions cannot carry it" => {
+        "no version that the broker supports can carry the request" => {
             let cluster = fake().in_memory().without(ApiKey::PRODUCE).start().await.unwrap();
             cluster.create_topic(TOPIC, 1, 1).unwrap();
             let client = builder(&cluster).build().await.unwrap();
             let log = client.partition_client(TOPIC, 0).await.unwrap();
             (cluster, the_one(&log).await)
         }
-        "the broker wants silence until after its deadline" => throttled().await,
-        "its time was over before a byte was sent" => timed_out_unsent().await,
+        "the broker throttles the client until after the deadline" => throttled().await,
+        "the time ran out before a byte was sent" => timed_out_unsent().await,
         "the connection ended before a byte was sent" => ended_unsent().await,
         "it was sent, and not answered in time" => struck(Fault::swallow()).await,
         "it was sent, and the connection ended before the answer" => struck(Fault::close()).await,
-        "it was sent, and the answer makes no sense" => struck(Fault::shorten(3)).await,
+        "it was sent, and the answer is invalid" => struck(Fault::shorten(3)).await,
         "it was sent, and the client's runtime ended" => runtime_gone(),
         "the offset to read from is not in the log" => {
             let (cluster, _, log) = start(1).await;
