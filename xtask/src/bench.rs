@@ -16,6 +16,9 @@ use serde_json::Value;
 
 use self::check::{Allocations, Check, Row, Samples};
 use self::machine::Machine;
+use crate::env::cluster::Kafka;
+use crate::env::java;
+use crate::env::version::Version;
 use crate::progress::Step;
 use crate::{children, workspace};
 
@@ -49,10 +52,19 @@ pub(crate) fn command(options: Options) -> Result<()> {
     // After the build, which is a load of its own.
     let machine = Machine::now()?;
     say!("{machine}");
+    let version = Version::default();
+    let kafka = match java::check(&version) {
+        Ok(()) => Some(Kafka::temporary("bench", &version, 1)?),
+        Err(reason) => {
+            note!("NOTHING IS MEASURED ON A REAL BROKER: {reason:#}");
+            None
+        }
+    };
     let mut rows = Vec::new();
     for binary in &binaries {
-        rows.extend(measure(binary, options.instructions)?);
+        rows.extend(measure(binary, kafka.as_ref(), options.instructions)?);
     }
+    drop(kafka);
     ensure!(!rows.is_empty(), "nothing was measured");
     say!("{}", check::table(&rows).trim_end());
 
@@ -92,9 +104,11 @@ fn executable(output: &str, bench: &str) -> Option<PathBuf> {
 }
 
 /// Runs one target; gives a row for each of its checks.
-fn measure(binary: &Path, instructions: bool) -> Result<Vec<Row>> {
+fn measure(binary: &Path, kafka: Option<&Kafka>, instructions: bool) -> Result<Vec<Row>> {
     let step = Step::start(format!("measuring with {}", binary.display()));
-    let (status, output) = children::run_captured(&mut std::process::Command::new(binary))?;
+    let mut bench = std::process::Command::new(binary);
+    bench.envs(kafka.map(|kafka| ("KAFKA_CONNECT", kafka.connect())));
+    let (status, output) = children::run_captured(&mut bench)?;
     ensure!(status.success(), "{} failed ({status})", binary.display());
     step.done();
     let mut rows = Vec::new();

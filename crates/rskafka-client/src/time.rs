@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+// Without 128-bit nanoseconds, whose division shows in fetches of small records.
+
 pub(crate) fn to_millis(time: OffsetDateTime) -> i64 {
     // The years that `OffsetDateTime` holds are within i64 milliseconds.
-    i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(i64::MAX)
+    time.unix_timestamp() * 1_000 + i64::from(time.millisecond())
 }
 
 pub(crate) fn from_millis(millis: i64) -> OffsetDateTime {
-    let nanos = i128::from(millis) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(if millis < 0 {
+    let time = OffsetDateTime::from_unix_timestamp(millis.div_euclid(1_000));
+    let time = time.and_then(|time| time.replace_millisecond(millis.rem_euclid(1_000) as u16));
+    time.unwrap_or(if millis < 0 {
         time::PrimitiveDateTime::MIN.assume_utc()
     } else {
         time::PrimitiveDateTime::MAX.assume_utc()

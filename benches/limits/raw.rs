@@ -1,0 +1,200 @@
+//! What a client cannot do without: one blocking socket, records copied into one buffer that is used again, a CRC over
+//! each batch, one write and one read for each request. It knows nothing of errors, versions or other partitions.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use rskafka_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use rskafka_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use rskafka_protocol::{Request, encode_request};
+
+use crate::Payloads;
+
+/// Versions whose messages hold nothing behind the records, and whose lengths have four bytes each.
+const PRODUCE_VERSION: i16 = 8;
+const FETCH_VERSION: i16 = 11;
+
+/// Of a batch, before its records.
+const BATCH_HEADER: usize = 61;
+/// Where fields stand in it: what the length and the CRC cover begins behind them.
+const BATCH_LENGTH: usize = 8;
+const BATCH_CRC: usize = 17;
+/// What stands before the error code of a produce answer: length, correlation id, count of topics, the topic's name, count of
+/// partitions, index.
+const BEFORE_ERROR: usize = 4 + 4 + 4 + 2 + crate::TOPIC.len() + 4 + 4;
+/// What stands before the records of a fetch answer: length, correlation id, throttle time, code, session, count of topics, name,
+/// count of partitions, index, code, three offsets, no aborted transactions, preferred replica, length of the records.
+const BEFORE_RECORDS: usize = 4 + 4 + 4 + 2 + 4 + 4 + 2 + crate::TOPIC.len() + 4 + 4 + 2 + 24 + 4 + 4 + 4;
+
+pub(crate) struct RawClient {
+    stream: TcpStream,
+    /// The produce request up to its batch; the batch is written behind it.
+    request: Vec<u8>,
+    before_batch: usize,
+    fetch: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl RawClient {
+    /// Connects to the leader of the two partitions.
+    pub(crate) fn connect(address: &str, bytes: i32) -> Self {
+        let stream = TcpStream::connect(address).expect("a connection");
+        stream.set_nodelay(true).expect("it is a socket");
+        let records = Some(bytes::Bytes::new());
+        let partition_data = vec![PartitionProduceData { index: crate::WRITTEN, records }];
+        let topic = TopicProduceData { name: crate::TOPIC.to_owned(), partition_data, ..Default::default() };
+        let produce =
+            ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+        let request = frame(&produce, PRODUCE_VERSION);
+        let partition =
+            FetchPartition { partition: crate::READ, partition_max_bytes: bytes, ..Default::default() };
+        let topic =
+            FetchTopic { topic: crate::TOPIC.to_owned(), partitions: vec![partition], ..Default::default() };
+        let fetch = FetchRequest {
+            replica_id: -1,
+            max_wait_ms: 500,
+            min_bytes: 1,
+            max_bytes: bytes,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let fetch = frame(&fetch, FETCH_VERSION);
+        Self { stream, before_batch: request.len(), request, fetch, answer: Vec::new() }
+    }
+
+    /// Appends all of them as one batch.
+    pub(crate) fn produce(&mut self, payloads: &Payloads) {
+        self.request.truncate(self.before_batch);
+        encode_batch(&mut self.request, payloads);
+        let batch = self.request.len() - self.before_batch;
+        put(&mut self.request, self.before_batch - 4, batch);
+        let frame = self.request.len() - 4;
+        put(&mut self.request, 0, frame);
+        self.stream.write_all(&self.request).expect("the broker reads");
+        self.read();
+        assert_eq!(self.answer[BEFORE_ERROR..BEFORE_ERROR + 2], [0, 0], "the broker refuses the batch");
+    }
+
+    /// Reads what lies at the start of the partition, and looks at each record; gives how many there are.
+    pub(crate) fn fetch(&mut self) -> usize {
+        self.stream.write_all(&self.fetch).expect("the broker reads");
+        self.read();
+        let mut records = 0;
+        let mut rest = &self.answer[BEFORE_RECORDS..];
+        // A last batch may be cut.
+        while rest.len() > BATCH_HEADER {
+            let length = BATCH_LENGTH + 4 + be(rest, BATCH_LENGTH) as usize;
+            let Some((batch, after)) = rest.split_at_checked(length) else { break };
+            assert_eq!(crc32c::crc32c(&batch[BATCH_CRC + 4..]), be(batch, BATCH_CRC), "the CRC is right");
+            records += walk(&batch[BATCH_HEADER..]);
+            rest = after;
+        }
+        records
+    }
+
+    fn read(&mut self) {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).expect("the broker answers");
+        let whole = 4 + u32::from_be_bytes(length) as usize;
+        if self.answer.len() < whole {
+            self.answer.resize(whole, 0);
+        }
+        self.answer.truncate(whole);
+        self.stream.read_exact(&mut self.answer[4..]).expect("the broker answers");
+    }
+}
+
+fn frame<R: Request>(request: &R, version: i16) -> Vec<u8> {
+    encode_request(request, version, 1, Some("raw")).expect("it can be encoded").to_bytes().to_vec()
+}
+
+fn encode_batch(out: &mut Vec<u8>, payloads: &Payloads) {
+    let start = out.len();
+    let count = payloads.len() as u32;
+    let first = crate::TIMESTAMP as i64;
+    let mut header = [0xff; BATCH_HEADER];
+    header[..BATCH_LENGTH].fill(0);
+    header[16] = 2;
+    header[21..23].fill(0);
+    header[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+    header[27..35].copy_from_slice(&first.to_be_bytes());
+    header[35..43].copy_from_slice(&(first + i64::from(count) - 1).to_be_bytes());
+    header[57..].copy_from_slice(&count.to_be_bytes());
+    out.extend_from_slice(&header);
+    let key = crate::KEY;
+    for (index, (_, value)) in payloads.iter().enumerate() {
+        let index = index as u64;
+        let size = 2
+            + varint_size(2 * index) * 2
+            + varint_size(2 * key.len() as u64)
+            + key.len()
+            + varint_size(2 * value.len() as u64)
+            + value.len();
+        put_varint(out, 2 * size as u64);
+        out.push(0);
+        put_varint(out, 2 * index);
+        put_varint(out, 2 * index);
+        put_varint(out, 2 * key.len() as u64);
+        out.extend_from_slice(&key);
+        put_varint(out, 2 * value.len() as u64);
+        out.extend_from_slice(value);
+        out.push(0);
+    }
+    let length = out.len() - start - BATCH_LENGTH - 4;
+    put(out, start + BATCH_LENGTH, length);
+    let crc = crc32c::crc32c(&out[start + BATCH_CRC + 4..]);
+    put(out, start + BATCH_CRC, crc as usize);
+}
+
+/// How many records there are.
+fn walk(mut records: &[u8]) -> usize {
+    let mut count = 0;
+    while !records.is_empty() {
+        let size = varint(&mut records) >> 1;
+        let (mut record, rest) = records.split_at(size as usize);
+        record = &record[1..];
+        varint(&mut record);
+        varint(&mut record);
+        for _ in 0..2 {
+            let length = (varint(&mut record) >> 1) as usize;
+            std::hint::black_box(&record[..length]);
+            record = &record[length..];
+        }
+        records = rest;
+        count += 1;
+    }
+    count
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let (mut value, mut shift) = (0, 0);
+    loop {
+        let byte = bytes[0];
+        *bytes = &bytes[1..];
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return value;
+        }
+        shift += 7;
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn varint_size(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+fn put(out: &mut [u8], at: usize, value: usize) {
+    out[at..at + 4].copy_from_slice(&(value as u32).to_be_bytes());
+}
+
+fn be(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
