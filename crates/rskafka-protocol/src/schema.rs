@@ -22,14 +22,6 @@ use crate::error::{DecodeError, DecodeErrorKind, EncodeError, into_wire_error};
 use crate::wire::{Cx, Layout, Wire};
 use crate::{ApiKey, VersionRange};
 
-/// A struct of the listing.
-pub(crate) trait Struct: Wire + Default + Clone + std::fmt::Debug + PartialEq + 'static {
-    /// The field of that name, if there is one.
-    fn throttle_time_ms(&self) -> Option<i32>;
-
-    fn throttle_time_ms_mut(&mut self) -> Option<&mut i32>;
-}
-
 /// The fields of a struct of the listing, in the order of the wire; tagged ones last.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -205,16 +197,6 @@ macro_rules! schema {
             }
         }
 
-        impl $crate::schema::Struct for $name {
-            fn throttle_time_ms(&self) -> Option<i32> {
-                None $(.or($crate::schema::throttle_time_ms!(self.$field, $field)))*
-            }
-
-            fn throttle_time_ms_mut(&mut self) -> Option<&mut i32> {
-                None $(.or($crate::schema::throttle_time_ms!(&mut self.$field, $field)))*
-            }
-        }
-
         impl $crate::wire::Wire for $name {
             const STRUCT: Option<&'static $crate::schema::StructSchema> = Some(&$crate::schema::StructSchema {
                 name: stringify!($name),
@@ -242,6 +224,18 @@ macro_rules! schema {
                 usize::from(layout.flexible)
                     $(+ $crate::schema::field_min_size::<$type>(
                         &$crate::schema::field_spec!($($($spec)*)?), layout))*
+            }
+
+            fn min_nullable_size(_: $crate::wire::Layout) -> usize {
+                1
+            }
+
+            fn throttle(&self) -> Option<i32> {
+                None $(.or($crate::schema::throttle_time_ms!(self.$field, $field)))*
+            }
+
+            fn throttle_mut(&mut self) -> Option<&mut i32> {
+                None $(.or($crate::schema::throttle_time_ms!(&mut self.$field, $field)))*
             }
 
             #[inline(never)]
@@ -365,11 +359,11 @@ macro_rules! message {
             }
 
             fn throttle_time_ms(&self) -> Option<i32> {
-                $crate::schema::Struct::throttle_time_ms(self)
+                $crate::wire::Wire::throttle(self)
             }
 
             fn throttle_time_ms_mut(&mut self) -> Option<&mut i32> {
-                $crate::schema::Struct::throttle_time_ms_mut(self)
+                $crate::wire::Wire::throttle_mut(self)
             }
 
             #[cfg(feature = "json")]

@@ -1,7 +1,7 @@
-//! The protocol's field types: how each Rust type stands on the wire, in both directions.
+//! The form on the wire of each Rust type that a field can have, in both directions.
 //!
-//! Invariant: whether a length is compact follows the version's flexible bit alone; what decodes is
-//! bounded by the bytes that are there, never by a length that is only claimed.
+//! Invariant: only the version's flexible bit decides whether lengths are compact; decoding takes memory in
+//! proportion to the bytes given, never to a length that they claim.
 
 mod collections;
 mod numbers;
@@ -9,9 +9,10 @@ pub(crate) mod text;
 pub(crate) mod varint;
 
 use bytes::Bytes;
+use nom::number::complete::be_i8;
 
 use crate::encoder::Encoder;
-use crate::error::{EncodeError, Parsed};
+use crate::error::{DecodeErrorKind, EncodeError, Parsed, fail};
 
 /// What a decoder knows beside its input.
 #[derive(Clone, Copy)]
@@ -30,6 +31,9 @@ pub(crate) struct Layout {
 }
 
 /// A type that can be a field.
+///
+/// A type gives `write` and `parse`, or, if its length can say that it is null, `write_nullable` and
+/// `parse_nullable`. Of any other type a null has a byte in front: -1 for null, 1 for a value (KIP-893).
 pub(crate) trait Wire: Sized {
     /// The fields, for a struct of the listing.
     const STRUCT: Option<&'static crate::schema::StructSchema> = None;
@@ -43,13 +47,50 @@ pub(crate) trait Wire: Sized {
     /// The fewest bytes that a value can take.
     fn min_size(layout: Layout) -> usize;
 
-    fn write(&self, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError>;
+    /// The fewest bytes that a value or null can take.
+    fn min_nullable_size(layout: Layout) -> usize {
+        Self::min_size(layout)
+    }
 
-    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self>;
+    fn write(&self, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+        Self::write_nullable(Some(self), layout, out)
+    }
+
+    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
+        match Self::parse_nullable(cx, input)? {
+            (rest, Some(value)) => Ok((rest, value)),
+            (_, None) => fail(input, DecodeErrorKind::UnexpectedNull),
+        }
+    }
+
+    fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+        let Some(value) = value else {
+            out.put_slice(&(-1i8).to_be_bytes());
+            return Ok(());
+        };
+        out.put_slice(&[1]);
+        value.write(layout, out)
+    }
+
+    fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
+        match be_i8(input)? {
+            (rest, ..0) => Ok((rest, None)),
+            (rest, _) => Self::parse(cx, rest).map(|(rest, value)| (rest, Some(value))),
+        }
+    }
 
     /// Whether the value is null.
     fn is_null(&self) -> bool {
         false
+    }
+
+    /// The throttle time, of a message that has one.
+    fn throttle(&self) -> Option<i32> {
+        None
+    }
+
+    fn throttle_mut(&mut self) -> Option<&mut i32> {
+        None
     }
 
     #[cfg(feature = "json")]
@@ -60,22 +101,7 @@ pub(crate) trait Wire: Sized {
     fn arbitrary(layout: Layout) -> proptest::strategy::BoxedStrategy<Self>;
 }
 
-/// A type whose null has a form on the wire; `Option` of it can be a field.
-pub(crate) trait NullableWire: Wire {
-    /// The fewest bytes that a value or null can take.
-    fn min_nullable_size(layout: Layout) -> usize {
-        Self::min_size(layout)
-    }
-
-    fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError>;
-
-    fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>>;
-}
-
-impl<T: NullableWire + std::fmt::Debug + 'static> Wire for Option<T>
-where
-    T: Clone,
-{
+impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Option<T> {
     const STRUCT: Option<&'static crate::schema::StructSchema> = T::STRUCT;
     const NULLABLE: bool = true;
 

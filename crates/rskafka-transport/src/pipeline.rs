@@ -105,13 +105,11 @@ impl<T> Pipeline<T> {
     /// of those that the broker has, because it takes them later.
     pub(crate) fn judged(&mut self, silent_until: Option<Instant>) -> Vec<T> {
         self.is_judging = false;
-        silent_until.map_or(Vec::new(), |until| self.silence(until))
-    }
-
-    fn silence(&mut self, until: Instant) -> Vec<T> {
-        if self.silent_until.is_some_and(|later| later >= until) {
+        // A silence that ends later stays.
+        let Some(until) = silent_until.filter(|until| self.silent_until.is_none_or(|later| later < *until))
+        else {
             return Vec::new();
-        }
+        };
         self.silent_until = Some(until);
         for entry in &mut self.entries {
             entry.deadline = entry.timing.from(until);
@@ -207,23 +205,16 @@ impl<T> Pipeline<T> {
 
     /// Matches an answer with its request. No other begins until [`Self::judged`].
     pub(crate) fn answered(&mut self, correlation_id: i32) -> Result<T, Unexpected> {
-        match self.entries.front() {
-            Some(entry) if self.begun > 0 => {
-                // A request that is not wholly written cannot have an answer.
-                if entry.correlation_id != correlation_id || !entry.unwritten.is_empty() {
-                    return Err(Unexpected { expected: Some(entry.correlation_id) });
-                }
-            }
-            _ => return Err(Unexpected { expected: None }),
+        let begun = self.entries.front().filter(|_| self.begun > 0);
+        let expected = begun.map(|entry| entry.correlation_id);
+        // A request that is not wholly written cannot have an answer.
+        if expected != Some(correlation_id) || begun.is_some_and(|entry| !entry.unwritten.is_empty()) {
+            return Err(Unexpected { expected });
         }
-        match self.entries.pop_front() {
-            Some(entry) => {
-                self.begun -= 1;
-                self.is_judging = true;
-                Ok(entry.ticket)
-            }
-            None => Err(Unexpected { expected: None }),
-        }
+        let entry = self.entries.pop_front().ok_or(Unexpected { expected })?;
+        self.begun -= 1;
+        self.is_judging = true;
+        Ok(entry.ticket)
     }
 
     /// When to call [`Pipeline::expire`] next; possibly too early, never too late.

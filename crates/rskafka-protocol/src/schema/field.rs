@@ -23,18 +23,6 @@ impl FieldSpec {
         Self { from, to, nullable_from: i16::MIN, ignorable: false, client_waits_from: None }
     }
 
-    pub(crate) const fn ignorable(self) -> Self {
-        Self { ignorable: true, ..self }
-    }
-
-    pub(crate) const fn nullable_from(self, version: i16) -> Self {
-        Self { nullable_from: version, ..self }
-    }
-
-    pub(crate) const fn client_waits_from(self, version: i16) -> Self {
-        Self { client_waits_from: Some(version), ..self }
-    }
-
     pub(crate) fn has(&self, version: i16) -> bool {
         (self.from..=self.to).contains(&version)
     }
@@ -176,13 +164,13 @@ macro_rules! field_of {
 macro_rules! field_spec {
     (@ $spec:expr;) => { $spec };
     (@ $spec:expr; ignorable $(, $($flags:tt)+)?) => {
-        $crate::schema::field_spec!(@ $spec.ignorable(); $($($flags)+)?)
+        $crate::schema::field_spec!(@ $crate::schema::FieldSpec { ignorable: true, ..$spec }; $($($flags)+)?)
     };
     (@ $spec:expr; client_waits $from:literal .. $(, $($flags:tt)+)?) => {
-        $crate::schema::field_spec!(@ $spec.client_waits_from($from); $($($flags)+)?)
+        $crate::schema::field_spec!(@ $crate::schema::FieldSpec { client_waits_from: Some($from), ..$spec }; $($($flags)+)?)
     };
     (@ $spec:expr; nullable $from:literal .. $(, $($flags:tt)+)?) => {
-        $crate::schema::field_spec!(@ $spec.nullable_from($from); $($($flags)+)?)
+        $crate::schema::field_spec!(@ $crate::schema::FieldSpec { nullable_from: $from, ..$spec }; $($($flags)+)?)
     };
     () => { $crate::schema::FieldSpec::versions(i16::MIN, i16::MAX) };
     (.. $(, $($flags:tt)+)?) => {

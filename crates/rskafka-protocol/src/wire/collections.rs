@@ -1,12 +1,10 @@
-//! Arrays and nullable structs.
+//! Arrays.
 //!
 //! Invariant: an array reserves at most what the bytes left could hold of its smallest element, and of the
 //! same bytes no array within it reserves again.
 
-use nom::number::complete::be_i8;
-
-use super::text::{length, not_null, put_length};
-use super::{Cx, Layout, NullableWire, Wire};
+use super::text::{length, put_length};
+use super::{Cx, Layout, Wire};
 use crate::encoder::Encoder;
 use crate::error::{DecodeErrorKind, EncodeError, Parsed, PathSegment, at, fail};
 
@@ -21,27 +19,6 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Vec<T> {
         if layout.flexible { 1 } else { 4 }
     }
 
-    fn write(&self, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
-        Self::write_nullable(Some(self), layout, out)
-    }
-
-    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
-        not_null(input, Self::parse_nullable(cx, input))
-    }
-
-    #[cfg(feature = "json")]
-    fn json(&self, layout: Layout) -> serde_json::Value {
-        self.iter().map(|element| element.json(layout)).collect()
-    }
-
-    #[cfg(test)]
-    fn arbitrary(layout: Layout) -> proptest::strategy::BoxedStrategy<Self> {
-        use proptest::strategy::Strategy;
-        proptest::collection::vec(T::arbitrary(layout), 0..3).boxed()
-    }
-}
-
-impl<T: Wire + Clone + std::fmt::Debug + 'static> NullableWire for Vec<T> {
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
         put_length(value.map(Self::len), layout, out)?;
         value.into_iter().flatten().try_for_each(|element| element.write(layout, out))
@@ -67,29 +44,15 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> NullableWire for Vec<T> {
         }
         Ok((rest, Some(elements)))
     }
-}
 
-/// Null structs have a byte in front: -1 for null, 1 for a value (KIP-893).
-impl<T: crate::schema::Struct> NullableWire for T {
-    fn min_nullable_size(_: Layout) -> usize {
-        1
+    #[cfg(feature = "json")]
+    fn json(&self, layout: Layout) -> serde_json::Value {
+        self.iter().map(|element| element.json(layout)).collect()
     }
 
-    fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
-        let Some(value) = value else {
-            out.put_slice(&(-1i8).to_be_bytes());
-            return Ok(());
-        };
-        out.put_slice(&[1]);
-        value.write(layout, out)
-    }
-
-    fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
-        let (rest, marker) = be_i8(input)?;
-        if marker < 0 {
-            return Ok((rest, None));
-        }
-        let (rest, value) = T::parse(cx, rest)?;
-        Ok((rest, Some(value)))
+    #[cfg(test)]
+    fn arbitrary(layout: Layout) -> proptest::strategy::BoxedStrategy<Self> {
+        use proptest::strategy::Strategy;
+        proptest::collection::vec(T::arbitrary(layout), 0..3).boxed()
     }
 }

@@ -7,7 +7,7 @@ use nom::bytes::complete::take;
 use nom::number::complete::{be_i16, be_i32};
 
 use super::varint::{put_unsigned, unsigned_varint};
-use super::{Cx, Layout, NullableWire, Wire};
+use super::{Cx, Layout, Wire};
 use crate::encoder::Encoder;
 use crate::error::{DecodeErrorKind, EncodeError, Parsed, fail};
 
@@ -59,13 +59,6 @@ fn signed_length<'i>(input: &'i [u8], rest: &'i [u8], raw: i64) -> Parsed<'i, Op
     }
 }
 
-pub(super) fn not_null<'i, T>(input: &'i [u8], parsed: Parsed<'i, Option<T>>) -> Parsed<'i, T> {
-    match parsed? {
-        (rest, Some(value)) => Ok((rest, value)),
-        (_, None) => fail(input, DecodeErrorKind::UnexpectedNull),
-    }
-}
-
 impl Wire for String {
     fn type_name() -> String {
         "string".to_owned()
@@ -75,27 +68,6 @@ impl Wire for String {
         if layout.flexible { 1 } else { 2 }
     }
 
-    fn write(&self, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
-        Self::write_nullable(Some(self), layout, out)
-    }
-
-    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
-        not_null(input, Self::parse_nullable(cx, input))
-    }
-
-    #[cfg(feature = "json")]
-    fn json(&self, _: Layout) -> serde_json::Value {
-        self.as_str().into()
-    }
-
-    #[cfg(test)]
-    fn arbitrary(_: Layout) -> proptest::strategy::BoxedStrategy<Self> {
-        use proptest::strategy::Strategy;
-        proptest::string::string_regex("[a-zé日]{0,12}").unwrap().boxed()
-    }
-}
-
-impl NullableWire for String {
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
         let length = value.map(Self::len);
         if let Some(length) = length.filter(|length| *length > MAX_STRING) {
@@ -130,6 +102,17 @@ impl NullableWire for String {
             Err(_) => fail(rest, DecodeErrorKind::InvalidUtf8),
         }
     }
+
+    #[cfg(feature = "json")]
+    fn json(&self, _: Layout) -> serde_json::Value {
+        self.as_str().into()
+    }
+
+    #[cfg(test)]
+    fn arbitrary(_: Layout) -> proptest::strategy::BoxedStrategy<Self> {
+        use proptest::strategy::Strategy;
+        proptest::string::string_regex("[a-zé日]{0,12}").unwrap().boxed()
+    }
 }
 
 impl Wire for Bytes {
@@ -141,31 +124,6 @@ impl Wire for Bytes {
         if layout.flexible { 1 } else { 4 }
     }
 
-    fn write(&self, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
-        Self::write_nullable(Some(self), layout, out)
-    }
-
-    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
-        not_null(input, Self::parse_nullable(cx, input))
-    }
-
-    #[cfg(feature = "json")]
-    fn json(&self, _: Layout) -> serde_json::Value {
-        use base64::Engine;
-        base64::engine::general_purpose::STANDARD.encode(self).into()
-    }
-
-    #[cfg(test)]
-    fn arbitrary(_: Layout) -> proptest::strategy::BoxedStrategy<Self> {
-        use proptest::strategy::Strategy;
-        let short = proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40);
-        // Long enough to be linked into the frame instead of copied.
-        let long = proptest::prelude::any::<u8>().prop_map(|byte| vec![byte; 5000]);
-        proptest::prop_oneof![9 => short, 1 => long].prop_map(Self::from).boxed()
-    }
-}
-
-impl NullableWire for Bytes {
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
         put_length(value.map(Self::len), layout, out)?;
         if let Some(value) = value {
@@ -182,5 +140,20 @@ impl NullableWire for Bytes {
         let (rest, bytes) = take(length)(rest)?;
         // `bytes` is part of the frame: every input handed to a decoder is a slice of it.
         Ok((rest, Some(cx.frame.slice_ref(bytes))))
+    }
+
+    #[cfg(feature = "json")]
+    fn json(&self, _: Layout) -> serde_json::Value {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(self).into()
+    }
+
+    #[cfg(test)]
+    fn arbitrary(_: Layout) -> proptest::strategy::BoxedStrategy<Self> {
+        use proptest::strategy::Strategy;
+        let short = proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40);
+        // Long enough to be linked into the frame instead of copied.
+        let long = proptest::prelude::any::<u8>().prop_map(|byte| vec![byte; 5000]);
+        proptest::prop_oneof![9 => short, 1 => long].prop_map(Self::from).boxed()
     }
 }
