@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// The number of an API. Brokers name many that this crate does not speak; they are kept as numbers.
+/// The number of an API. An API that this crate does not speak is kept as its number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApiKey(pub i16);
 

@@ -1,4 +1,4 @@
-//! The output of every encoder: small fields are copied into one buffer, large payloads are linked in.
+//! The output of every encoder: it copies small fields into one buffer and links large payloads in.
 //!
 //! Invariant: the bytes of a [`Frame`], in order, are one complete request or response with its length
 //! in front; a payload of [`LINK_FROM`] bytes or more is never copied.
@@ -17,7 +17,7 @@ const LINK_FROM: usize = 4096;
 #[derive(Default)]
 pub struct Encoder {
     copied: BytesMut,
-    /// Payloads and the position in `copied` before which they stand, in ascending order.
+    /// Payloads, each with the position in `copied` at which it belongs, in ascending order.
     linked: Vec<(usize, Bytes)>,
     linked_len: usize,
 }
@@ -121,7 +121,7 @@ impl Frame {
         self.len
     }
 
-    /// Never the case for an encoded frame, which has at least its length prefix.
+    /// Always false: a frame has at least its length prefix.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

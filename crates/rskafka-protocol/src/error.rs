@@ -1,7 +1,7 @@
 //! What can go wrong between bytes and messages.
 //!
-//! Invariant: every failure names the message, its version, the field's path and the offset in the frame,
-//! and no error type of the parser library is visible outside of this crate.
+//! Invariant: every decode error names the message, its version, the field's path and the offset in the frame. No type
+//! of the parser library is public.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use snafu::Snafu;
 
 use crate::ApiKey;
 
-/// Bytes that are not the message they are said to be.
+/// Bytes that cannot be decoded as the message expected.
 #[derive(Debug, Clone, PartialEq, Eq, Snafu)]
 #[snafu(display("cannot decode {message} version {version} at {path} (byte {offset}): {kind}"))]
 pub struct DecodeError {
@@ -50,7 +50,7 @@ impl DecodeError {
         Self::new(message, version, input, WireError { input: at, path: Vec::new(), kind })
     }
 
-    /// The same of bytes that stand behind so many others.
+    /// The same error, for a body that begins `bytes` bytes into the frame.
     pub(crate) fn behind(self, bytes: usize) -> Self {
         Self { offset: self.offset.saturating_add(bytes), ..self }
     }
@@ -175,7 +175,7 @@ pub(crate) struct WireError<'i> {
 /// The parsers' result. The error is boxed so that the good path stays small.
 pub(crate) type Parsed<'i, T, E = Box<WireError<'i>>> = nom::IResult<&'i [u8], T, E>;
 
-/// An error of parsers: in full, or `()` where speed matters and a failure is parsed again to be told.
+/// A parser's error: in full, or `()` where speed matters; then the bytes are parsed again to explain a failure.
 pub(crate) trait Failure<'i>: nom::error::ParseError<&'i [u8]> {
     fn new(input: &'i [u8], kind: DecodeErrorKind) -> Self;
 }

@@ -1,6 +1,6 @@
 //! Error codes, as brokers answer them (Kafka class `Errors`).
 //!
-//! Invariant: one table; a code that is not in it is kept and shown as its number.
+//! Invariant: there is one table; an unknown code is kept and shown as its number.
 
 use std::fmt;
 

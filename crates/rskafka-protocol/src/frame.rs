@@ -1,7 +1,7 @@
 //! Frames: the length in front of every request and response.
 //!
-//! Invariant: whatever length is claimed, a buffer grows to no more than twice the configured limit, as
-//! growing may double it.
+//! Invariant: a buffer grows to at most twice the configured limit (growing may double it), whatever length is
+//! claimed.
 
 use bytes::{Buf, Bytes, BytesMut};
 use snafu::Snafu;
@@ -9,7 +9,7 @@ use snafu::Snafu;
 /// The bytes of the length prefix.
 pub const LENGTH_PREFIX: usize = 4;
 
-/// A length prefix that cannot be one.
+/// A length prefix that no frame has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Snafu)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -34,8 +34,7 @@ const MIN_FRAME: usize = 4;
 
 /// Takes a whole frame from the front of `buffer`, without its length prefix.
 ///
-/// `Ok(None)` means that bytes are missing; `buffer` then has room for all of the frame once its
-/// length is known.
+/// `Ok(None)` means that bytes are missing. Once the length is known, `buffer` has room for the whole frame.
 pub fn take_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, FrameError> {
     let Some(prefix) = buffer.first_chunk::<LENGTH_PREFIX>() else {
         return Ok(None);

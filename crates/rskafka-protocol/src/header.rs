@@ -1,7 +1,7 @@
 //! Request and response headers, and whole requests and responses.
 //!
-//! Invariant: a header's form follows the message's version, except that a response to ApiVersions
-//! always has the oldest form, so that a client can read it before it knows the broker (KIP-511).
+//! Invariant: the message's version decides the header's form, except that a response to ApiVersions always has the
+//! oldest form, so that a client can read it before it knows the broker's versions (KIP-511).
 
 use bytes::Bytes;
 use nom::Parser;
@@ -13,14 +13,14 @@ use crate::schema::{Message, Request, TaggedFields, decode_tagged};
 use crate::wire::{Cx, Layout, Wire};
 use crate::{ApiKey, messages};
 
-/// What stands in front of a request's body.
+/// The header in front of a request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHeader {
     /// The API called.
     pub api_key: ApiKey,
     /// The version of the request's body, and of the response.
     pub api_version: i16,
-    /// The number that the response will carry.
+    /// The number that the broker repeats in the response.
     pub correlation_id: i32,
     /// The client's name, for the broker's logs and quotas.
     pub client_id: Option<String>,
@@ -39,7 +39,7 @@ impl RequestHeader {
 
     /// Reads a header from the front of a frame (without its length) and gives it with the body.
     ///
-    /// For an API or version that this crate does not know, the oldest form is taken.
+    /// If this crate does not know the API or version, the header is read in the oldest form.
     pub fn decode(frame: &Bytes) -> Result<(Self, Bytes), DecodeError> {
         let flexible = match (be_i16::<_, ()>, be_i16).parse(frame.as_ref()) {
             Ok((_, (api_key, api_version))) => messages::request_is_flexible(ApiKey(api_key), api_version),
@@ -65,7 +65,7 @@ impl RequestHeader {
     }
 }
 
-/// What stands in front of a response's body.
+/// The header in front of a response's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseHeader {
     /// The number of the request that is answered.
@@ -139,12 +139,12 @@ pub fn encode_response<M: Message>(
     out.into_frame()
 }
 
-/// Reads a whole response frame (without its length). Bytes behind the message are passed over.
+/// Reads a whole response frame (without its length). Bytes behind the message are ignored.
 pub fn decode_response<M: Message>(version: i16, frame: &Bytes) -> Result<(ResponseHeader, M), DecodeError> {
     decode_response_with_surplus(version, frame).map(|(header, message, _)| (header, message))
 }
 
-/// The same, and how many bytes stand behind the message.
+/// The same, with the number of bytes behind the message.
 pub fn decode_response_with_surplus<M: Message>(
     version: i16,
     frame: &Bytes,
@@ -155,7 +155,7 @@ pub fn decode_response_with_surplus<M: Message>(
     Ok((header, message, surplus))
 }
 
-/// Puts a field's name into the error.
+/// Adds a field's name to the error's path.
 fn named<'i, T>(name: &'static str, parsed: Parsed<'i, T>) -> Parsed<'i, T> {
     parsed.map_err(|error| at(error, PathSegment::Field(name)))
 }

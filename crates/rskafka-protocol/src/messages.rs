@@ -1,7 +1,6 @@
 //! The messages, one file per API.
 //!
-//! Invariant: the list below is the only place that names them all; a message that is not in it does
-//! not exist for the rest of the crate.
+//! Invariant: only the list below names them all; the rest of the crate knows no other messages.
 
 pub mod api_versions;
 pub mod create_partitions;

@@ -1,11 +1,10 @@
 //! Record batches: what the `records` field of Produce and Fetch holds.
 //!
-//! Invariant: a record is copied once when it is written and never when it is read, but for the codec's
-//! work; whatever the bytes are, reading ends in records, a leftover or a typed error.
+//! Invariant: except for compression, a record is copied once when it is written and never when it is read. Any bytes
+//! give records, a leftover or a typed error.
 //!
 //! A batch is 61 bytes of [`BatchHeader`], then records whose offsets and timestamps are relative to it.
-//! [`RecordBatchBuilder`] writes one; [`batches`] reads a set of them, and message sets of the formats
-//! before.
+//! [`RecordBatchBuilder`] writes one; [`batches`] reads a set of them, and message sets of older formats.
 
 mod attributes;
 mod batch;

@@ -1,8 +1,7 @@
-//! The listing of messages: one `schema!` block holds the fields of a request or response, and from it
-//! follow struct, defaults, encoder, decoder, table of fields and test values.
+//! The macro `schema!`: from the listing of a request's or response's fields it makes struct, defaults, encoder,
+//! decoder, table of fields and test values.
 //!
-//! Invariant: what a version carries is written once, at the field; no encoder or decoder asks for a
-//! version anywhere else.
+//! Invariant: only the field's own entry says in which versions it exists; no other code asks for a version.
 //!
 //! A field is `name: Type [versions, flags] = default`. Versions are `5..`, `..=12`, `5..=12` or `..`
 //! (all, the default); flags are `ignorable` (a set value is dropped where the version lacks the field
@@ -63,7 +62,7 @@ pub struct FieldSchema {
     pub nullable_from: Option<i16>,
     /// Whether a set value may be dropped in versions without the field.
     pub ignorable: bool,
-    /// The first version in which this throttle time is the client's to wait (KIP-219).
+    /// The first version in which the client, not the broker, waits for this throttle time (KIP-219).
     pub client_waits_from: Option<i16>,
     /// Its tag, for a tagged field.
     pub tag: Option<u32>,
@@ -89,12 +88,12 @@ pub trait Message: Sized + Default + Clone + PartialEq + std::fmt::Debug + Send 
 
     /// Reads a body; payloads are slices that share its memory.
     ///
-    /// Bytes behind the last field are passed over, as Apache Kafka's brokers and clients do.
+    /// Bytes behind the last field are ignored, as in Apache Kafka's brokers and clients.
     fn decode(version: i16, body: &Bytes) -> Result<Self, DecodeError> {
         Self::decode_with_surplus(version, body).map(|(message, _)| message)
     }
 
-    /// The same, and how many bytes stand behind the last field.
+    /// The same, with the number of bytes behind the last field.
     fn decode_with_surplus(version: i16, body: &Bytes) -> Result<(Self, usize), DecodeError>;
 
     /// The message in the form of Kafka's `JsonConverter`; a records field is given as base64.
@@ -107,8 +106,8 @@ pub trait Message: Sized + Default + Clone + PartialEq + std::fmt::Debug + Send 
     /// The same, to be set by a broker.
     fn throttle_time_ms_mut(&mut self) -> Option<&mut i32>;
 
-    /// For how long the client should stay silent on the connection after this answer (KIP-219), in ms. Zero
-    /// in versions in which the broker itself has held the answer back.
+    /// How long the client must send no request on the connection after this answer (KIP-219), in ms. Zero in
+    /// versions in which the broker waits itself before it answers.
     fn silence_ms(&self, version: i16) -> u32 {
         let from = const { Self::SCHEMA.client_waits_from() };
         let throttle = self.throttle_time_ms().filter(|_| from.is_some_and(|from| version >= from));

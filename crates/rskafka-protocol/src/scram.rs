@@ -1,7 +1,7 @@
 //! SCRAM (RFC 5802, RFC 7677) as Kafka speaks it: both sides of the exchange, without I/O or randomness.
 //!
-//! Invariant: each state is the message that its side has just sent, and taking the answer consumes it,
-//! so that no step can be left out, repeated or taken out of turn; nothing is hashed before the
+//! Invariant: each state is the message that its side has just sent, and taking the answer consumes it, so no step
+//! can be skipped, repeated or reordered; nothing is hashed before the
 //! iterations are known to be within [`ITERATIONS`]; no password, key or proof shows in `Debug` or in
 //! an error.
 //!

@@ -1,26 +1,24 @@
-//! What is remembered of the connections to one address, for the next ones.
+//! Facts about an address that later connections to it use.
 //!
-//! Invariant: nothing in it is needed to open a connection. What was learned only saves attempts, and is
-//! forgotten once it no longer helps.
+//! Invariant: none is needed to open a connection. They only save attempts, and are dropped when an attempt fails.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::counters::Counters;
 use crate::endpoint::Endpoint;
 
-/// What the connections to one address share: their counters, and in which version the broker there can be
-/// asked for its versions.
+/// What the connections to one address share: their counters, and a version of ApiVersions that the broker accepts.
 #[derive(Debug)]
 pub struct AddressMemory {
     counters: Arc<Counters>,
     taken: Mutex<Option<Taken>>,
 }
 
-/// A version of ApiVersions that the broker takes at the start of a connection.
+/// A version of ApiVersions that the broker accepts at the start of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) version: i16,
-    /// Whether the broker has closed a connection on a higher version, whatever it says that it speaks.
+    /// Whether the broker has closed a connection because of a higher version, even if it claims to speak it.
     pub(crate) closes_above: bool,
 }
 
@@ -35,12 +33,12 @@ impl AddressMemory {
         &self.counters
     }
 
-    /// The version of ApiVersions to begin with, if one is known to be taken.
+    /// The version of ApiVersions to begin with, if one is known to be accepted.
     pub(crate) fn taken(&self) -> Option<Taken> {
         *self.lock()
     }
 
-    /// Notes a version that the broker takes at the start of a connection.
+    /// Notes a version that the broker accepts at the start of a connection.
     pub(crate) fn learn(&self, taken: Taken) {
         *self.lock() = Some(taken);
     }

@@ -1,7 +1,7 @@
-//! Whether the stream may have something to read that the connection's task has not looked at yet.
+//! Whether the stream may have bytes that the connection's task has not read yet.
 //!
-//! A request is not written before that is read: it may be the end of the stream, and then the request can
-//! fail unsent instead of in doubt.
+//! They are read before a caller writes a request: if the stream has ended, the request fails unsent instead of in
+//! doubt.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ impl ReadAlarm {
             self.task.get_or_init(|| cx.waker().clone());
             self.due.store(false, Ordering::Relaxed);
             let polled = read.as_mut().poll(&mut Context::from_waker(&waker));
-            // Behind what was read may be more, and nothing will say so before the next read.
+            // There may be more to read, which only the next read tells.
             if polled.is_ready() {
                 self.due.store(true, Ordering::Relaxed);
             }

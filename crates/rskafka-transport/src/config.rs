@@ -1,4 +1,4 @@
-//! What the owner of a connection decides.
+//! The settings of a connection and of a call.
 //!
 //! Invariant: every queue and every buffer of a connection has a limit here.
 
@@ -17,7 +17,7 @@ pub struct ConnectionConfig {
     pub connect_timeout: Duration,
     /// Bounds one call, from entering the queue to the answer. [`CallOptions::wait`] is added to it.
     pub request_timeout: Duration,
-    /// A connection on which nothing was asked for this long, and for a second at least, is closed.
+    /// A connection is closed after this long without a request, and not before a second.
     pub idle_timeout: Duration,
     /// The largest answer that is accepted, in bytes.
     pub max_frame_bytes: usize,
@@ -52,7 +52,7 @@ impl Default for ConnectionConfig {
 /// How one call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallOptions {
-    /// The moment by which the call has ended.
+    /// The moment by which the call ends.
     pub deadline: Deadline,
     /// The highest version to use, if it is to be lower than the highest common one.
     pub max_version: Option<i16>,
@@ -62,7 +62,7 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// A call that has ended by `deadline`, in the highest common version.
+    /// A call that ends by `deadline`, in the highest common version.
     pub fn new(deadline: Deadline) -> Self {
         Self { deadline, max_version: None, wait: Duration::ZERO }
     }

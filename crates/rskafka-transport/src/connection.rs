@@ -34,14 +34,14 @@ pub struct Connection {
     inner: Arc<Inner>,
 }
 
-/// A connection that is not kept open by this.
+/// A handle that does not keep the connection open.
 #[derive(Debug, Clone)]
 pub struct WeakConnection {
     inner: Weak<Inner>,
 }
 
 impl WeakConnection {
-    /// The connection, if anybody else still has it.
+    /// The connection, if another handle still keeps it open.
     pub fn upgrade(&self) -> Option<Connection> {
         self.inner.upgrade().map(|inner| Connection { inner })
     }
@@ -80,8 +80,8 @@ impl Connection {
         Self::open_after(env, endpoint, config, &memory, None, deadline, &shown).await
     }
 
-    /// The same, after other connections to the same address, and meant for the broker `expected`. Whether
-    /// the broker takes itself for that one is told by [`Self::identity_check`]. `shown` follows how far it has come.
+    /// The same, with what earlier connections to the address have learned, and for the broker `expected`:
+    /// [`Self::identity_check`] says whether the broker confirmed that. `shown` follows the steps.
     pub async fn open_after(
         env: &Env,
         endpoint: &Endpoint,
@@ -107,7 +107,7 @@ impl Connection {
         &self.inner.opened.link.endpoint
     }
 
-    /// Whether the broker took itself for the one that the connection was meant for.
+    /// Whether the broker confirmed that the connection was meant for it.
     pub fn identity_check(&self) -> IdentityCheck {
         self.inner.opened.identity_check
     }
@@ -140,12 +140,10 @@ impl Connection {
     /// [`call`](Self::call) in two parts: queues the request now, and gives its answer as a future.
     ///
     /// Never waits: without a place in the queue, or without room for the request's bytes, it fails with
-    /// [`CallErrorKind::Full`]. Requests go out in the order in which they were submitted. One that nothing is
-    /// queued before is written to the socket at once, by the caller; the rest of what the socket does not take
-    /// is written by the connection's task.
+    /// [`CallErrorKind::Full`]. Requests go out in the order of their submits. If no other request is queued, the
+    /// caller itself writes to the socket; the connection's task writes what the socket does not take.
     ///
-    /// Nothing that waits for another request is woken or called from within `submit`, so the caller may hold a
-    /// lock across it.
+    /// `submit` wakes no waiter of another request, so the caller may hold a lock across it.
     pub fn submit<R: Request>(
         &self,
         request: &R,
@@ -186,8 +184,7 @@ impl Connection {
         self.inner.opened.link.close_cause().cloned()
     }
 
-    /// Waits until the socket is closed, for whatever reason. The future is no handle: it does not keep the
-    /// connection open.
+    /// Waits until the socket is closed. The future does not keep the connection open.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         self.inner.opened.link.ended()
     }
@@ -213,8 +210,8 @@ impl Connection {
 
 /// The answer to a request that was submitted.
 ///
-/// Ends as [`Connection::call`] does, by the same deadlines, and keeps the connection open until then. Dropping it
-/// takes the request back if none of its bytes was written; else the answer is discarded when it comes.
+/// Ends by the same deadlines as [`Connection::call`], and keeps the connection open until then. Dropping it takes the
+/// request back if none of its bytes was written; otherwise the answer is discarded when it comes.
 #[derive(Debug)]
 #[must_use = "dropping it takes the request back if it has not begun"]
 pub struct Answer<T> {

@@ -24,34 +24,6 @@ pub const LATENCY_BOUNDS: [Duration; 12] = [
     Duration::from_secs(30),
 ];
 
-/// What the connections to one broker have done since the counters were made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BrokerStats {
-    /// Requests that were sent, at least in part.
-    pub requests: u64,
-    /// Bytes handed to the sockets.
-    pub bytes_out: u64,
-    /// Bytes read from the sockets.
-    pub bytes_in: u64,
-    /// Requests that wait to be sent or to be answered, at this moment.
-    pub in_flight: u64,
-    /// How long answered requests took.
-    pub latency: Latency,
-    /// Attempts that were made because an earlier one of the same call had failed.
-    pub retries: u64,
-    /// How often an answer asked for silence (KIP-219).
-    pub throttled: u64,
-    /// For how long in all; times that overlap count twice.
-    pub throttle_time: Duration,
-    /// Connections that were opened.
-    pub connects: u64,
-    /// Those of them that replaced an earlier one, to whichever broker, that had ended.
-    pub reconnects: u64,
-    /// Connections that could not be opened.
-    pub failed_connects: u64,
-}
-
 /// How long answered requests took, from entering the queue to the answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -66,65 +38,83 @@ pub struct Latency {
     pub buckets: [u64; LATENCY_BOUNDS.len() + 1],
 }
 
-/// The counters of one broker, shared by all connections to it.
-///
-/// With the feature `metrics` they are also given to the recorder that is installed when this is made, as
-/// `rskafka_` and the fields' names of [`BrokerStats`], with the label `broker` for the address.
-#[derive(Debug)]
-pub struct Counters {
-    pub(crate) requests: Counter,
-    pub(crate) bytes_out: Counter,
-    pub(crate) bytes_in: Counter,
-    in_flight: AtomicU64,
-    #[cfg(feature = "metrics")]
-    in_flight_metric: metrics::Gauge,
-    latency: Histogram,
-    retries: Counter,
-    throttled: Counter,
-    throttle_time_ms: Counter,
-    pub(crate) connects: Counter,
-    reconnects: Counter,
-    pub(crate) failed_connects: Counter,
+/// Declares what is counted: each name is a field of the snapshot, a counter and a metric.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        /// What the connections to one broker have done since the counters were made.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct BrokerStats {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Requests that wait to be sent or to be answered, at this moment.
+            pub in_flight: u64,
+            /// How long answered requests took.
+            pub latency: Latency,
+            /// The silences asked for, added up; overlapping times count twice.
+            pub throttle_time: Duration,
+        }
+
+        /// The counters of one broker, shared by all connections to it.
+        ///
+        /// With the feature `metrics` they are also given to the recorder that is installed when this is made, as
+        /// `rskafka_` and the fields' names of [`BrokerStats`], with the label `broker` for the address.
+        #[derive(Debug)]
+        pub struct Counters {
+            $(pub(crate) $name: Counter,)*
+            in_flight: AtomicU64,
+            #[cfg(feature = "metrics")]
+            in_flight_metric: metrics::Gauge,
+            latency: Histogram,
+            throttle_time_ms: Counter,
+        }
+
+        impl Counters {
+            /// Counters at zero, of the broker at `endpoint`.
+            pub fn new(endpoint: &Endpoint) -> Self {
+                let broker = &endpoint.to_string();
+                Self {
+                    $($name: Counter::new(concat!("rskafka_", stringify!($name)), broker),)*
+                    in_flight: AtomicU64::new(0),
+                    #[cfg(feature = "metrics")]
+                    in_flight_metric: metrics::gauge!("rskafka_in_flight", "broker" => broker.to_owned()),
+                    latency: Histogram::new("rskafka_latency_seconds", broker),
+                    throttle_time_ms: Counter::new("rskafka_throttle_time_ms", broker),
+                }
+            }
+
+            /// The numbers at this moment. They are read one by one, while connections go on counting.
+            pub fn snapshot(&self) -> BrokerStats {
+                BrokerStats {
+                    $($name: self.$name.value(),)*
+                    in_flight: self.in_flight.load(Ordering::Relaxed),
+                    latency: self.latency.snapshot(),
+                    throttle_time: Duration::from_millis(self.throttle_time_ms.value()),
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests that were sent, at least in part.
+    requests;
+    /// Bytes handed to the sockets.
+    bytes_out;
+    /// Bytes read from the sockets.
+    bytes_in;
+    /// Attempts that were made because an earlier one of the same call had failed.
+    retries;
+    /// How often an answer asked for silence (KIP-219).
+    throttled;
+    /// Connections that were opened.
+    connects;
+    /// Those of them that replaced an earlier connection, to any broker, that had ended.
+    reconnects;
+    /// Connections that could not be opened.
+    failed_connects;
 }
 
 impl Counters {
-    /// Counters at zero, of the broker at `endpoint`.
-    pub fn new(endpoint: &Endpoint) -> Self {
-        let broker = &endpoint.to_string();
-        Self {
-            requests: Counter::new("rskafka_requests", broker),
-            bytes_out: Counter::new("rskafka_bytes_out", broker),
-            bytes_in: Counter::new("rskafka_bytes_in", broker),
-            in_flight: AtomicU64::new(0),
-            #[cfg(feature = "metrics")]
-            in_flight_metric: metrics::gauge!("rskafka_in_flight", "broker" => broker.to_owned()),
-            latency: Histogram::new("rskafka_latency_seconds", broker),
-            retries: Counter::new("rskafka_retries", broker),
-            throttled: Counter::new("rskafka_throttled", broker),
-            throttle_time_ms: Counter::new("rskafka_throttle_time_ms", broker),
-            connects: Counter::new("rskafka_connects", broker),
-            reconnects: Counter::new("rskafka_reconnects", broker),
-            failed_connects: Counter::new("rskafka_failed_connects", broker),
-        }
-    }
-
-    /// The numbers at this moment. They are read one by one, while connections go on counting.
-    pub fn snapshot(&self) -> BrokerStats {
-        BrokerStats {
-            requests: self.requests.value(),
-            bytes_out: self.bytes_out.value(),
-            bytes_in: self.bytes_in.value(),
-            in_flight: self.in_flight.load(Ordering::Relaxed),
-            latency: self.latency.snapshot(),
-            retries: self.retries.value(),
-            throttled: self.throttled.value(),
-            throttle_time: Duration::from_millis(self.throttle_time_ms.value()),
-            connects: self.connects.value(),
-            reconnects: self.reconnects.value(),
-            failed_connects: self.failed_connects.value(),
-        }
-    }
-
     /// Counts an attempt that follows a failed one.
     pub fn retried(&self) {
         self.retries.add(1);

@@ -1,4 +1,4 @@
-//! The moment by which an operation has ended, whatever happens.
+//! The moment by which an operation ends.
 //!
 //! Invariant: combining deadlines never moves one later, and no duration overflows.
 
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Stands for "never": further away than any process lives, near enough that no timer overflows.
+/// Stands for "never": longer than any process runs, short enough that no timer overflows.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// The moment by which an operation has ended.
+/// The moment by which an operation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Deadline(Instant);
 
@@ -40,7 +40,7 @@ impl Deadline {
         self.0.saturating_duration_since(now)
     }
 
-    /// Whether nothing is left of it at `now`.
+    /// Whether it has passed at `now`.
     pub fn is_over(self, now: Instant) -> bool {
         now >= self.0
     }

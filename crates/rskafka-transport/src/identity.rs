@@ -1,6 +1,6 @@
-//! Which broker of which cluster a connection is meant to lead to (KIP-1242).
+//! The broker and cluster that a connection is meant for (KIP-1242).
 
-/// A broker, by what does not change with its address.
+/// A broker, identified independently of its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerIdentity {
     /// The id of its cluster.
@@ -9,7 +9,7 @@ pub struct BrokerIdentity {
     pub broker_id: i32,
 }
 
-/// Whether a broker took itself for the one that the connection was meant for.
+/// Whether a broker confirmed that the connection was meant for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdentityCheck {
     /// The broker did not check: no identity was given, it does not speak ApiVersions 5, or the client logs in

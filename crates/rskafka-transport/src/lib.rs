@@ -1,7 +1,7 @@
 //! One version-negotiated connection to one Kafka broker: dial, framing, in-flight requests, deadlines.
 //!
-//! Knows nothing of topics or leaders. What is not deterministic comes from [`Env`]; what is decided
-//! (versions, the order of requests and answers) lies in plain structs without socket or clock.
+//! Knows nothing of topics or leaders. All that is not deterministic comes from [`Env`]. Decisions (versions, the order
+//! of requests and answers) are made by plain structs without socket or clock.
 //!
 //! Invariant: every request ends exactly once, by its deadline, and its error says whether a byte of it
 //! may have reached the broker.

@@ -1,7 +1,6 @@
-//! When a connection ends although nothing failed: it was idle for long, or its SASL session is over.
+//! When a connection ends without a failure: after it was idle, or with its SASL session.
 //!
-//! Invariant: a connection with a request that waits or is unanswered is never idle, nor is one that is still
-//! being opened.
+//! Invariant: a connection is not idle while a request waits or is unanswered, nor while it is being opened.
 
 use std::time::Duration;
 
@@ -18,9 +17,9 @@ const SHORTEST_IDLE: Duration = Duration::from_secs(1);
 /// count, so that it ends here first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Session {
-    /// From when on no request may begin.
+    /// No request begins from here on.
     pub(crate) ends: Deadline,
-    /// From when on another connection should take its place.
+    /// From here on another connection should replace this one.
     pub(crate) replace: Deadline,
 }
 

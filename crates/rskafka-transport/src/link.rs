@@ -1,7 +1,7 @@
-//! The handle to a connection, by which requests and answers go as frames.
+//! The handle to a connection, in terms of frames: places in the queue, deadlines, the end.
 //!
-//! Invariant: requests that wait and requests in flight each hold a place, and room for their bytes, and
-//! there is a fixed amount of both; so the queue cannot overflow.
+//! Invariant: each request that waits or is in flight holds a place and room for its bytes. Both are limited, so the
+//! queue cannot overflow.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -51,7 +51,7 @@ impl Shared {
         self.cause.get_or_init(|| Arc::new(cause))
     }
 
-    /// Not to be held while a ticket ends.
+    /// Release it before a ticket ends.
     pub(crate) fn wire(&self) -> MutexGuard<'_, Wire> {
         self.wire.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,7 +72,7 @@ pub(crate) struct Link {
     pub(crate) client_id: String,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
-    /// How much room one request takes at most, so that a large one fits when it is alone.
+    /// The most room that one request takes, so that a large one fits when it is alone.
     room: u32,
     next_correlation_id: AtomicI32,
 }
@@ -129,7 +129,7 @@ impl Link {
         answer.await.unwrap_or_else(|_| Err(self.closed(entry.api, true)))
     }
 
-    /// Queues a request now; fails where there is no place or no room for it.
+    /// Queues a request now; fails if there is no place or no room for it.
     pub(crate) fn submit<T: Send + 'static>(
         &self,
         request: Outgoing<'_>,

@@ -1,8 +1,8 @@
 //! Which version of ApiVersions to ask, until the broker's versions are known (KIP-511).
 //!
-//! A broker that does not know the version says so, in the answer's version 0. Azure Event Hubs, and others that
-//! are no Apache Kafka, close the connection instead; then the next lower one of [`AFTER_A_CLOSE`] is asked, over
-//! another connection. A broker that has taken the version before closes for another reason.
+//! A broker that does not know the version says so, in an answer of version 0. Azure Event Hubs and other brokers
+//! close the connection instead; then the client asks in the next lower version of [`AFTER_A_CLOSE`], over another
+//! connection. If the broker has accepted the version before, it closed for another reason.
 //!
 //! From version 5 on the request can say which broker it is meant for (KIP-1242). Kafka 4.4 answers
 //! REBOOTSTRAP_REQUIRED, without versions, where that is another; then the same version is asked without it.
@@ -20,8 +20,8 @@ use crate::address_memory::Taken;
 use crate::identity::{BrokerIdentity, IdentityCheck};
 use crate::versions::BrokerVersions;
 
-/// What is asked after a close: the version before the latest, which has the same layout and is known since
-/// 2019, and the one that all know.
+/// The versions to ask in after a close: the one before the latest, known since 2019, and the one that all brokers
+/// know.
 const AFTER_A_CLOSE: [i16; 2] = [3, 0];
 
 /// The first version in which the request names the broker that it is meant for.
@@ -33,7 +33,7 @@ pub(crate) struct Negotiation {
     version: i16,
     /// The version that the connection in use began with.
     began_with: i16,
-    /// Whether the broker is known to take that.
+    /// Whether the broker is known to accept it.
     is_known: bool,
     /// Whether the broker has closed a connection, this one's or an earlier one, because of a higher version.
     was_closed: bool,
@@ -48,13 +48,13 @@ pub(crate) struct Negotiation {
 pub(crate) enum Step {
     /// Ask again, in [`Negotiation::version`].
     Again,
-    /// The versions, and how many bytes stand behind the answer's last field.
+    /// The versions, and the number of bytes behind the answer's last field.
     Done(BrokerVersions, usize),
     Refused(ErrorCode),
 }
 
 impl Negotiation {
-    /// `taken` is a version that the broker at this address takes, if one is known.
+    /// `taken` is a version that the broker at this address accepts, if one is known.
     pub(crate) fn new(taken: Option<Taken>, expected: Option<BrokerIdentity>) -> Self {
         let version = taken.map_or(ApiVersionsRequest::VERSIONS.max, |taken| taken.version);
         let is_known = taken.is_some();
@@ -139,7 +139,7 @@ impl Negotiation {
     }
 }
 
-/// The error code, which stands behind the correlation id in every version.
+/// The error code, which in every version follows the correlation id.
 fn leading_error_code(frame: &[u8]) -> Option<ErrorCode> {
     let code = frame.get(4..)?.first_chunk()?;
     Some(ErrorCode(i16::from_be_bytes(*code)))

@@ -1,6 +1,6 @@
-//! Opens a connection: the stream, the versions, the login.
+//! Opens a connection: stream, version negotiation, login.
 //!
-//! Invariant: all of it ends by one deadline, and dropping the future closes what it had opened.
+//! Invariant: one deadline covers all of it, and dropping the future closes the stream.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ impl Opening<'_> {
     pub(crate) async fn run(&self, expected: Option<BrokerIdentity>) -> Result<Opened, OpenError> {
         let started = self.env.now();
         let mut progress = Progress::new(self.shown);
-        // Before a login Kafka does not look at the identity.
+        // Kafka ignores the identity before the login.
         let expected = expected.filter(|_| !self.config.security.has_sasl());
         let negotiation = Negotiation::new(self.memory.taken(), expected);
         let opened = timeout_at(self.deadline.instant(), self.steps(negotiation, &mut progress)).await;
@@ -92,7 +92,7 @@ impl Opening<'_> {
     }
 }
 
-/// Logs in, if the client is to. Gives the session, if it ends.
+/// Logs in, if SASL is configured. Returns the session, if it ends.
 #[cfg_attr(not(feature = "sasl"), expect(unused_variables, reason = "there is no login"))]
 async fn authenticate(
     link: &Link,

@@ -24,9 +24,9 @@ pub(crate) struct Pipeline<T> {
     max_in_flight: usize,
     /// No entry's deadline is earlier. It may be that of an entry that is gone.
     earliest: Option<Deadline>,
-    /// Until when no request may begin.
+    /// Until when no request may begin (KIP-219).
     silent_until: Option<Instant>,
-    /// An answer was taken of which it is not known whether it asks for silence.
+    /// An answer was taken, and it is not known yet whether it asks for silence.
     is_judging: bool,
 }
 
@@ -44,7 +44,7 @@ struct Entry<T> {
 pub(crate) struct Timing {
     /// From the moment at which it may begin.
     pub(crate) attempt: Duration,
-    /// When it has ended, whatever holds it up.
+    /// The latest moment, silences included.
     pub(crate) limit: Deadline,
 }
 
@@ -55,7 +55,7 @@ impl Timing {
     }
 }
 
-/// An answer that cannot be one: its number is not the one that is due.
+/// An answer with another correlation id than that of the oldest request in flight.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unexpected {
     pub(crate) expected: Option<i32>,
@@ -100,9 +100,9 @@ impl<T> Pipeline<T> {
         Ok(())
     }
 
-    /// Ends the wait for what the last answer asks for: that no request begins before `silent_until`. Gives back
-    /// the requests that can no longer begin before their limit. The time of all others counts from then, also
-    /// of those that the broker has, because it takes them later.
+    /// Tells until when the last answer asks for silence; requests may begin again. Gives back the requests that
+    /// can no longer begin before their limit. The time of all others counts from the end of the silence, also of
+    /// those already sent, because the broker reads them only then.
     pub(crate) fn judged(&mut self, silent_until: Option<Instant>) -> Vec<T> {
         self.is_judging = false;
         // A silence that ends later stays.
@@ -223,7 +223,7 @@ impl<T> Pipeline<T> {
         [self.earliest, silence].into_iter().flatten().min()
     }
 
-    /// Ends a silence that is over. Takes out the requests whose time is over and of which nothing was sent.
+    /// Ends a silence that is over. Takes out the unsent requests whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<T> {
         self.silent_until = self.silent_until.filter(|until| *until > now);
         let unsent = self.take_unbegun(|entry| entry.deadline.is_over(now));
@@ -231,7 +231,7 @@ impl<T> Pipeline<T> {
         unsent
     }
 
-    /// A request that was sent and whose time is over: the broker is stuck, and the connection must end.
+    /// A sent request whose deadline has passed: the broker is stuck, and the connection must end.
     pub(crate) fn stuck(&self, now: Instant) -> Option<&T> {
         let mut sent = self.entries.iter().take(self.begun);
         sent.find(|entry| entry.deadline.is_over(now)).map(|entry| &entry.ticket)

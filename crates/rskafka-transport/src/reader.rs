@@ -1,7 +1,7 @@
-//! The bytes read from a connection, up to the frames in them.
+//! Reads frames from a connection.
 //!
-//! Invariant: no more memory is held than the largest frame allowed and one read; a large frame is read
-//! straight into the memory that its decoded payloads will share.
+//! Invariant: it holds no more memory than the largest frame allowed and one read. A large frame is read straight into
+//! the memory that its decoded payloads share.
 
 use std::io;
 
@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use rskafka_protocol::frame::{FrameError, LENGTH_PREFIX, take_frame};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Room for a read when nothing is known of what comes: the answers to as many appends as may be in flight, or
-/// the head of a large one. Each of a thousand connections that are in use at once has it.
+/// Room for a read while the next frame's length is unknown: enough for the answers to all appends in flight. Kept
+/// small because each of a thousand connections has it.
 const READ_AHEAD: usize = 4 * 1024;
 
 /// A buffer that grew beyond this for one answer is not kept for the next ones. Below it, memory that the

@@ -1,6 +1,6 @@
-//! Who the client is, and how it proves it by SASL.
+//! The client's credentials for SASL.
 //!
-//! Invariant: no password and no token shows in `Debug`, in a log or in an error.
+//! Invariant: no password or token is in `Debug`, in a log or in an error.
 
 mod authenticate;
 mod exchange;
@@ -21,7 +21,7 @@ use crate::error::BoxError;
 
 type Callback<T> = Arc<dyn Fn() -> BoxFuture<'static, Result<T, BoxError>> + Send + Sync>;
 
-/// How the client proves who it is. Clones share the credentials.
+/// How the client authenticates. Clones share the credentials.
 #[derive(Clone)]
 pub struct Sasl {
     method: Method,
@@ -50,8 +50,8 @@ impl Sasl {
         Self { method: Method::Scram(Mechanism::Sha512, always(user, password)) }
     }
 
-    /// PLAIN, with `credentials` asked on each connect, so that they can change while the client lives. The
-    /// time that this takes counts for the connect timeout; a failure is not retried.
+    /// PLAIN, with `credentials` called on each connect, so that they can change while the client runs. The call
+    /// counts towards the connect timeout; a failure is not retried.
     pub fn plain_from<F, Fut, E>(credentials: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -81,9 +81,8 @@ impl Sasl {
         Self { method: Method::Scram(Mechanism::Sha512, boxed(credentials)) }
     }
 
-    /// OAUTHBEARER (RFC 7628, KIP-255): `token` is asked for a token on each connect. OIDC providers and AWS
-    /// MSK IAM plug in here. The time that this takes counts for the connect timeout; a failure is not
-    /// retried, so whether to try again is for `token` to decide.
+    /// OAUTHBEARER (RFC 7628, KIP-255), with `token` called on each connect. OIDC providers and AWS MSK IAM plug in
+    /// here. The call counts towards the connect timeout. A failure is not retried: `token` may try again itself.
     ///
     /// ```
     /// # use rskafka_transport::{OauthToken, Sasl};

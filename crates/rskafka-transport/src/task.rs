@@ -1,5 +1,5 @@
-//! The task that reads from a connection's socket, and writes what callers have left. It moves bytes and time;
-//! what they mean is decided by the pipeline, the lifetime and the frame reader.
+//! The task that reads from a connection's socket and writes what callers could not. Pipeline, lifetime and frame
+//! reader make the decisions.
 //!
 //! Invariant: when it ends, there is a cause, and every request on the connection has ended.
 
@@ -41,7 +41,7 @@ pub(crate) struct Task {
     shared: Arc<Shared>,
     counters: Arc<Counters>,
     reader: FrameReader,
-    /// The APIs in whose answers bytes were passed over, which is logged once for each.
+    /// The APIs for which surplus bytes in an answer were logged; once for each.
     surplus_seen: BTreeSet<ApiKey>,
 }
 
@@ -74,7 +74,7 @@ impl Task {
         if let Some(mut write) = write
             && matches!(*cause, CloseCause::ByClient | CloseCause::Idle | CloseCause::SessionExpired)
         {
-            // If it fails, no caller is left to be told.
+            // On failure no caller is left to tell.
             let _ = timeout(LINGER, finish(&mut write, unfinished)).await;
         }
     }
@@ -112,7 +112,7 @@ impl Task {
         }
     }
 
-    /// Looks at what there is to do; fails if the connection ends.
+    /// What to wait for next; fails if the connection ends.
     fn next(&self) -> Result<Next, CloseCause> {
         let now = self.env.now();
         let mut wire = self.shared.wire();
@@ -141,7 +141,7 @@ impl Task {
         }
     }
 
-    /// The timer has gone off.
+    /// The timer has fired.
     fn expire(&self) -> Result<(), CloseCause> {
         let now = self.env.now();
         let mut wire = self.shared.wire();
@@ -241,7 +241,7 @@ fn poll_write(shared: &Shared, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     written
 }
 
-/// Says that an answer has bytes behind its last field.
+/// Logs that an answer has bytes behind its last field.
 pub(crate) fn log_surplus(broker: &Endpoint, api: ApiKey, bytes: usize) {
     debug!(%broker, %api, bytes, "bytes behind the last field of an answer are passed over");
 }
@@ -254,7 +254,7 @@ async fn finish(write: &mut WriteHalf<BoxStream>, unfinished: VecDeque<Bytes>) -
     write.shutdown().await
 }
 
-/// Ends the connection with its task, in whatever way that ends.
+/// Ends the connection when its task ends or is dropped.
 struct EndGuard(Task);
 
 impl Drop for EndGuard {

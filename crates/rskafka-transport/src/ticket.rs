@@ -1,7 +1,7 @@
 //! Who waits for the answer to a request, and how the request ends.
 //!
-//! Invariant: a ticket ends its request exactly once. It is ended without a lock of the connection held: what
-//! waits for it may take locks of its own and make the next request at once.
+//! Invariant: a ticket ends its request exactly once, and never under a lock of the connection: the caller that this
+//! wakes may take its own locks and make the next request at once.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl Ticket {
         self.fail(sent, CallErrorKind::TimedOut { after }, broker);
     }
 
-    /// Frees the request's place, so that the caller finds it free when it hears of the end.
+    /// Frees the request's place before the caller hears of the end.
     fn release(self) -> Box<dyn Waiter> {
         self.waiter
     }
@@ -63,7 +63,7 @@ impl Ticket {
 pub(crate) struct Traits {
     /// How long the broker wants the connection to be silent (KIP-219).
     pub(crate) throttle: Duration,
-    /// How many bytes stand behind its last field.
+    /// The number of bytes behind its last field.
     pub(crate) surplus: usize,
 }
 

@@ -1,6 +1,6 @@
-//! Which versions of each API a broker speaks.
+//! The versions of each API that a broker speaks.
 //!
-//! Invariant: a version given out is in the broker's range and in ours.
+//! Invariant: a version returned is in the broker's range and in ours.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ impl FromIterator<(ApiKey, VersionRange)> for BrokerVersions {
     }
 }
 
-/// There is no version of an API that both sides speak.
+/// No version of an API is common to both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Snafu)]
 #[snafu(display("no common version: this client can use {ours}, the broker {}", match broker {
     Some(range) => format!("speaks {range}"),

@@ -1,8 +1,8 @@
-//! What the callers and the task of a connection share under one lock: the requests, and the stream to write
+//! The state that callers and the task of a connection share under one lock: the requests, and the stream to write
 //! them to.
 //!
-//! Invariant: what a caller could not write or flush, the task is told of, and polls with its own waker. No ticket
-//! ends under the lock.
+//! Invariant: the task is told of all that a caller could not write or flush, and polls the stream with its own waker.
+//! No ticket ends under the lock.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -42,8 +42,8 @@ pub(crate) struct Wire {
     /// Gone once the connection has ended.
     stream: Option<WriteHalf<BoxStream>>,
     is_flushed: bool,
-    /// Why a write by a caller failed. The task learns it where its own write would have failed: after all that
-    /// can still be read.
+    /// Why a write by a caller failed. The task reads all that it can before it takes this, as with a write of its
+    /// own.
     write_error: Option<io::Error>,
     /// For when the task's timer is set.
     timer_at: Option<Deadline>,
@@ -123,13 +123,13 @@ impl Wire {
         Next { has_output: self.has_output(), new_timer, has_timer: self.timer_at.is_some() }
     }
 
-    /// The timer has gone off. Takes out the requests whose time is over and of which nothing was sent.
+    /// The timer has fired. Takes out the unsent requests whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<Ticket> {
         self.timer_at = None;
         self.pipeline.expire(now)
     }
 
-    /// Writes all that may go out. What was taken is noted, so nothing is lost if this is not polled to its end.
+    /// Writes all that may go out. Progress is kept, so nothing is lost if this is not polled to its end.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(error) = self.write_error.take() {
             return Poll::Ready(Err(error));

@@ -1,4 +1,4 @@
-//! DeleteRecords: deletes what stands before an offset (KIP-107).
+//! DeleteRecords: deletes the records before an offset (KIP-107).
 
 use crate::ErrorCode;
 use crate::schema::schema;

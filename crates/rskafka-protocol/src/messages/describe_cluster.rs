@@ -42,7 +42,7 @@ schema! {
         host: String,
         /// The port that it advertises.
         port: i32,
-        /// The rack that it stands in.
+        /// The broker's rack.
         rack: Option<String>,
         /// Whether it is registered but does not serve (KIP-1073).
         is_fenced: bool [2..],

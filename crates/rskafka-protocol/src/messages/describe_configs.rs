@@ -8,7 +8,7 @@ schema! {
     pub struct DescribeConfigsRequest (DescribeConfigs = 32, versions 1..=4, flexible 4..) {
         /// Whose configs are asked for.
         resources: Vec<DescribeConfigsResource>,
-        /// Whether the values that stand behind each value are wanted (KIP-226).
+        /// Whether to list, for each value, those that it overrides (KIP-226).
         include_synonyms: bool [1..],
         /// Whether the configs' documentation is wanted (KIP-569).
         include_documentation: bool [3..],
@@ -61,7 +61,7 @@ schema! {
         config_source: i8 [1.., ignorable] = -1,
         /// Whether it is sensitive.
         is_sensitive: bool,
-        /// The value and those that stand behind it, the one in force first.
+        /// The value in force, then those that it overrides.
         synonyms: Vec<DescribeConfigsSynonym> [1.., ignorable],
         /// The type of the value (KIP-569): 1 boolean, 2 string, 3 int, 4 short, 5 long, 6 double,
         /// 7 list, 8 class, 9 password; 0 if unknown.

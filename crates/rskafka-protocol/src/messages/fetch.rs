@@ -26,7 +26,7 @@ schema! {
         topics: Vec<FetchTopic>,
         /// Topics to be taken out of the fetch session.
         forgotten_topics_data: Vec<ForgottenTopic> [7..],
-        /// The rack that the reader stands in (KIP-392).
+        /// The reader's rack (KIP-392).
         rack_id: String [11.., ignorable],
     } tagged {
         /// The cluster's id.
@@ -177,7 +177,7 @@ schema! {
         host: String [16..],
         /// The broker's port.
         port: i32 [16..],
-        /// The rack that it stands in.
+        /// The broker's rack.
         rack: Option<String> [16..],
     }
 }

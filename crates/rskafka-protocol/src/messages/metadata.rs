@@ -32,7 +32,7 @@ schema! {
         brokers: Vec<MetadataResponseBroker>,
         /// The cluster's id.
         cluster_id: Option<String> [2.., ignorable],
-        /// The controller's id; -1 if there is none. With KRaft, any broker that passes requests on.
+        /// The controller's id; -1 if there is none. With KRaft it is any broker: brokers forward requests to the controller.
         controller_id: i32 [1.., ignorable] = -1,
         /// The topics asked for.
         topics: Vec<MetadataResponseTopic>,
@@ -50,7 +50,7 @@ schema! {
         host: String,
         /// The port that it advertises on the listener asked.
         port: i32,
-        /// The rack that it stands in.
+        /// The broker's rack.
         rack: Option<String> [1.., ignorable],
     }
 

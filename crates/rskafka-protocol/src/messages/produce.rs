@@ -103,7 +103,7 @@ schema! {
         host: String [10..],
         /// The broker's port.
         port: i32 [10..],
-        /// The rack that it stands in.
+        /// The broker's rack.
         rack: Option<String> [10..],
     }
 }

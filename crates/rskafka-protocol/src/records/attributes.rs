@@ -1,6 +1,6 @@
 //! The attribute bits of a batch.
 //!
-//! Invariant: bits that have no meaning here are kept as they are.
+//! Invariant: unknown bits are kept.
 
 use super::Compression;
 

@@ -1,7 +1,6 @@
 //! A batch that was read.
 //!
-//! Invariant: its CRC is right; its records are decompressed at most once, and only when they are asked
-//! for.
+//! Invariant: its CRC is right. Its records are decompressed at most once, when they are first asked for.
 
 use std::sync::OnceLock;
 
@@ -90,14 +89,14 @@ impl Batch {
         payload.map(drop).map_err(|kind| BatchError::new(self.position, self.header.base_offset, kind))
     }
 
-    /// The size of the records in bytes, without the header; `None` if they are still compressed.
+    /// The size of the records in bytes, without the header; `None` while they are compressed.
     pub fn decompressed_size(&self) -> Option<usize> {
         self.payload.get().map(Bytes::len)
     }
 
     /// A key, value or header of this batch as `Bytes` that share the batch's memory.
     ///
-    /// What is not part of the batch is copied.
+    /// Bytes from elsewhere are copied.
     #[inline]
     pub fn slice(&self, part: &[u8]) -> Bytes {
         if let Some(payload) = self.payload.get() {
@@ -114,7 +113,7 @@ impl Batch {
         &self.bytes
     }
 
-    /// The header, or what one of magic 2 would say.
+    /// The header. For an older format, the header that the batch would have with magic 2.
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
@@ -131,8 +130,8 @@ impl Batch {
 
     /// The format: 2, or 0 or 1 for a message of a set from before Kafka 0.11.
     ///
-    /// A message stands for a batch of one record, or of those that are compressed in it. What its format
-    /// does not have is -1: producer, leader epoch, and with magic 0 the timestamps.
+    /// A message of those formats is given as a batch of one record, or of the records compressed in it. Fields that
+    /// its format lacks are -1: producer, leader epoch and, with magic 0, the timestamps.
     pub fn magic(&self) -> i8 {
         self.magic
     }
@@ -222,10 +221,10 @@ impl Batch {
         self.compression
     }
 
-    /// The batch as a broker stores it: at its place in the log, by a leader of this epoch.
+    /// The batch as a broker stores it, with its offset in the log and the leader's epoch.
     ///
-    /// Both are outside of the CRC, so that nothing else changes. A message of an older format, which
-    /// brokers no longer store, is left as it is.
+    /// The CRC covers neither, so nothing else changes. A message of an older format, which brokers no longer
+    /// store, stays as it is.
     pub fn with_offsets(&self, base_offset: i64, partition_leader_epoch: i32) -> Bytes {
         self.with_header(BatchHeader { base_offset, partition_leader_epoch, ..self.header })
     }

@@ -1,7 +1,7 @@
 //! Writes a record batch: one growing buffer, each record encoded once.
 //!
-//! Invariant: up to `end` the buffer holds room for the header and whole records; what `size_with` says
-//! is what `push` makes of it.
+//! Invariant: up to `end` the buffer holds room for the header and whole records; `size_with` gives the size that
+//! `push` leads to.
 
 use std::fmt;
 
@@ -50,14 +50,14 @@ pub enum BuildError {
 }
 
 impl fmt::Debug for BatchFull {
-    /// The message: what `unwrap`, and `main`, show.
+    /// The message: what `unwrap` and `main` show.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
 }
 
 impl fmt::Debug for BuildError {
-    /// The message: what `unwrap`, and `main`, show.
+    /// The message: what `unwrap` and `main` show.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -81,8 +81,8 @@ impl fmt::Debug for BuildError {
 /// ```
 #[derive(Debug)]
 pub struct RecordBatchBuilder {
-    /// Room for the header, the records so far, and bytes without a meaning for the next ones to be
-    /// written over: a place that is there already is written much faster than one that is appended.
+    /// Room for the header, the records so far, and spare bytes that the next records overwrite, which is much
+    /// faster than appending.
     buffer: BytesMut,
     /// Where the records so far end.
     end: usize,
@@ -113,8 +113,7 @@ impl RecordBatchBuilder {
 
     /// An empty batch that is written into the memory of `buffer`, whose bytes are dropped.
     ///
-    /// A buffer that is reused is already known to the operating system: large batches are then
-    /// written without page faults.
+    /// Reusing a buffer saves the page faults of fresh memory, which show with large batches.
     pub fn with_buffer(mut buffer: BytesMut) -> Self {
         if buffer.len() < HEADER_SIZE {
             buffer.resize(HEADER_SIZE, 0);
@@ -144,7 +143,7 @@ impl RecordBatchBuilder {
     }
 
     /// Sets how hard the codec tries: one of [`Compression::levels`], or `None` for its default. Codecs
-    /// without levels take no notice.
+    /// without levels ignore it.
     pub fn set_compression_level(&mut self, level: Option<i32>) {
         self.level = level;
     }
@@ -259,7 +258,7 @@ impl RecordBatchBuilder {
         Ok(RecordBatch::seal(self.header, buffer))
     }
 
-    /// How `fields` would stand as the next record.
+    /// The layout of `fields` as the next record.
     #[inline]
     fn place(&self, fields: &Fields<'_>) -> Place {
         let base_timestamp = self.base_timestamp(fields.timestamp);

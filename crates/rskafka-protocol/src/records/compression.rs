@@ -1,7 +1,7 @@
 //! The codecs a batch's records can be compressed with.
 //!
-//! Invariant: every codec of Kafka is a variant, whatever features are on; one that cannot be used here
-//! is an `Unsupported` error at run time.
+//! Invariant: every codec of Kafka is a variant in every build; using one whose feature is off is an `Unsupported`
+//! error.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -48,7 +48,7 @@ impl Compression {
 
     /// The levels of the codec, from fast to small; `None` if it has none.
     ///
-    /// They are those of Kafka's `compression.gzip.level` and `compression.zstd.level`. LZ4 has no levels
+    /// The same as in Kafka's `compression.gzip.level` and `compression.zstd.level`. LZ4 has no levels
     /// here: it is written the fast way.
     pub fn levels(self) -> Option<RangeInclusive<i32>> {
         match self {

@@ -1,6 +1,6 @@
-//! Control records: what brokers write into the log for each other and for readers.
+//! Control records, which brokers write into the log for each other and for readers.
 //!
-//! Invariant: a type that is not known is kept as its number; readers ignore it.
+//! Invariant: an unknown type keeps its number; readers ignore it.
 
 use nom::Parser;
 use nom::number::complete::{be_i16, be_i32};
@@ -12,13 +12,13 @@ use crate::error::{Parsed, into_wire_error};
 /// A record of a control batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ControlRecord {
-    /// What it says.
+    /// The record's type.
     pub control_type: ControlType,
     /// The epoch of the transaction coordinator that ended a transaction; `None` for other types.
     pub coordinator_epoch: Option<i32>,
 }
 
-/// What a control record says.
+/// The type of a control record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ControlType {

@@ -1,7 +1,7 @@
 //! The CRC-32C of a batch, also after a change to its header.
 //!
-//! Invariant: both ways give the CRC of the same bytes; a change to the header of a large batch costs
-//! the same whatever the batch's size.
+//! Invariant: both functions give the CRC of the same bytes. For large batches, a change to the header costs the same
+//! at any size.
 
 /// Below this many bytes, reading the records again is cheaper than arithmetic on their CRC.
 const COMBINE_FROM: usize = 16 * 1024;

@@ -1,6 +1,6 @@
-//! Decompresses batches with a limit, and with memory that is used again.
+//! Decompresses batches up to a limit, reusing memory.
 //!
-//! Invariant: memory is used again only when nobody holds the records that were in it.
+//! Invariant: memory is reused only when nobody holds the records that were in it.
 
 use bytes::Bytes;
 
@@ -9,8 +9,8 @@ use super::{BatchErrorKind, Compression, Corruption, Unsupported};
 
 /// Decompresses batches, one after the other: see [`Batch::decompress`](super::Batch::decompress).
 ///
-/// It keeps the memory of the last batch, and uses it again once that batch and what was
-/// [sliced](super::Batch::slice) from it are dropped.
+/// It keeps the memory of the last batch and reuses it once that batch and all
+/// [slices](super::Batch::slice) of it are dropped.
 ///
 /// ```
 /// use rskafka_protocol::records::{Decompressor, batches};
@@ -39,8 +39,8 @@ impl Default for Decompressor {
 }
 
 impl Decompressor {
-    /// The limit where none is given: 128 MiB, more than a broker takes of a batch that is not compressed
-    /// unless its `message.max.bytes` is set a hundred times as large as by default.
+    /// The limit if none is given: 128 MiB, about a hundred times the largest uncompressed batch that a broker
+    /// accepts by default (`message.max.bytes`).
     pub const DEFAULT_LIMIT: usize = 128 * 1024 * 1024;
 
     /// One with the default limit.

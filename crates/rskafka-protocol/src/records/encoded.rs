@@ -9,9 +9,9 @@ use super::{BatchHeader, crc};
 
 /// An encoded batch of at least one record.
 ///
-/// Its header can still be changed: that touches the header's 61 bytes and gives the CRC anew, from
-/// arithmetic alone where the batch is large. Only where somebody else holds a clone of
-/// [`bytes`](Self::bytes) is the batch copied first, so that what was sent stays what it was.
+/// Its header can still be changed. That rewrites the 61 bytes of the header and its CRC, which for a large batch is
+/// computed without reading the records. If a clone of [`bytes`](Self::bytes) exists, the batch is copied first,
+/// so that bytes already sent do not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordBatch {
     header: BatchHeader,
@@ -20,9 +20,9 @@ pub struct RecordBatch {
 }
 
 impl RecordBatch {
-    /// A batch without records, of which compaction left the header so that the producer's sequence
-    /// is not forgotten. Brokers write it, producers do not. It covers the offsets up to `last_offset_delta`,
-    /// of which the default header has none: readers refuse that.
+    /// A batch without records: compaction keeps the header so that the producer's sequence is not forgotten.
+    /// Brokers write such batches, producers do not. It covers the offsets up to `last_offset_delta`; readers refuse
+    /// the -1 of the default header.
     pub fn without_records(header: BatchHeader) -> Self {
         let mut buffer = BytesMut::with_capacity(HEADER_SIZE);
         buffer.put_bytes(0, HEADER_SIZE);
@@ -36,7 +36,7 @@ impl RecordBatch {
         Self { header, crc, bytes: buffer.freeze() }
     }
 
-    /// The batch as it stands on the wire and in the log.
+    /// The batch as on the wire and in the log.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -81,8 +81,8 @@ impl RecordBatch {
         self.update_header(|header| header.attributes = header.attributes.with_transactional(transactional));
     }
 
-    /// Changes the header in any way, for brokers and tools. Whether it still fits the records is the
-    /// caller's affair.
+    /// Changes the header in any way, for brokers and tools. The caller sees to it that the header still fits the
+    /// records.
     pub fn update_header(&mut self, update: impl FnOnce(&mut BatchHeader)) {
         let mut header = self.header;
         update(&mut header);

@@ -51,7 +51,7 @@ impl BatchError {
 pub enum BatchErrorKind {
     /// It is damaged.
     Corrupt(Corruption),
-    /// It may be right, but cannot be read here.
+    /// It may be valid, but this build cannot read it.
     Unsupported(Unsupported),
     /// Its records, decompressed, would be larger than the limit of this many bytes.
     TooLarge(usize),
@@ -94,27 +94,27 @@ pub enum Corruption {
         /// As computed from the bytes.
         computed: u32,
     },
-    /// The base offset or the last offset delta is negative, or their sum is no offset.
+    /// The base offset or the last offset delta is negative, or their sum is not an offset.
     Offsets {
         /// As stated.
         last_offset_delta: i32,
     },
     /// The number of records is negative.
     RecordCount(i32),
-    /// The records' stream is not what this codec writes, or is cut off.
+    /// The compressed records are malformed or cut off.
     Stream(Compression),
     /// Bytes are left over after the last record.
     TrailingBytes(usize),
-    /// A record's bytes are no record.
+    /// A record's bytes are malformed.
     Record {
-        /// The record's place in the batch, from 0.
+        /// The record's position in the batch, from 0.
         index: i32,
         /// What is wrong with it.
         kind: DecodeErrorKind,
     },
     /// A record's offset is not above that of the one before, or beyond the batch's last offset.
     RecordOffset {
-        /// The record's place in the batch, from 0.
+        /// The record's position in the batch, from 0.
         index: i32,
         /// Its offset, relative to the base offset.
         offset_delta: i32,
@@ -124,7 +124,7 @@ pub enum Corruption {
     Wrapper,
     /// The offset of a message (magic 0 or 1) is negative, or not above that of the one before.
     MessageOffset {
-        /// The message's place in its wrapper, from 0.
+        /// The message's position in its wrapper, from 0.
         index: i32,
         /// As stated.
         offset: i64,
@@ -154,7 +154,7 @@ impl fmt::Display for Corruption {
     }
 }
 
-/// What cannot be read here.
+/// What this build cannot read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unsupported {

@@ -1,6 +1,6 @@
 //! The 61 bytes in front of a batch's records.
 //!
-//! Invariant: each field's place is written twice and side by side, in `parse` and in `to_bytes`.
+//! Invariant: `parse` and `to_bytes` list the fields in the same order.
 
 use bytes::BufMut;
 use nom::Parser;

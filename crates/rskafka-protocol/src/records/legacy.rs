@@ -1,9 +1,8 @@
 //! Message sets: the formats before record batches (magic 0 and 1), for reading only.
 //!
-//! Invariant: what is given is a batch like any other, with its records checked and copied into the form
-//! of magic 2; the copy is what those formats cost.
+//! Invariant: the result is a batch like any other, its records checked and copied into the form of magic 2.
 //!
-//! A message stands alone, or it is a wrapper: its value is a compressed set of messages.
+//! A message is a record, or a wrapper whose value is a compressed set of messages.
 
 use std::sync::OnceLock;
 
@@ -24,7 +23,7 @@ const ATTRIBUTES: i16 = 0b1111;
 /// The timestamp of magic 0, which has none.
 const NO_TIMESTAMP: i64 = -1;
 
-/// Reads the message or wrapper that `bytes` is, of a set in which it stands at `position`.
+/// Reads `bytes`, which are the message or wrapper at `position` of a set.
 pub(super) fn parse(bytes: Bytes, position: usize, limit: usize) -> Result<Batch, BatchError> {
     let error = |kind: BatchErrorKind| BatchError::new(position, offset_of(&bytes), kind);
     // The bytes are as many as the message says.
@@ -65,7 +64,7 @@ fn unwrap(
     let last = messages().last().ok_or(Corruption::Wrapper)??;
     let base_offset = match wrapper.magic {
         0 => 0,
-        // Some producers left it out (librdkafka), and brokers took that.
+        // Some producers left it out (librdkafka), and brokers accepted that.
         _ if wrapper.offset == 0 => 0,
         _ => wrapper.offset.checked_sub(last.offset).filter(|base| *base >= 0).ok_or(Corruption::Wrapper)?,
     };
@@ -166,7 +165,7 @@ fn sized<'i>(is_nullable: bool) -> impl Fn(&'i [u8]) -> Parsed<'i, Option<&'i [u
     }
 }
 
-/// The messages of a decompressed set. There is none after an error.
+/// The messages of a decompressed set. An error is the last item.
 struct Messages<'a> {
     rest: &'a [u8],
     index: i32,

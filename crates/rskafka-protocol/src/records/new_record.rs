@@ -1,6 +1,6 @@
 //! A record to be written: measured first, then encoded into room of that size.
 //!
-//! Invariant: what is measured is what is written, and nothing is written outside of the room.
+//! Invariant: a record takes as many bytes as measured, and nothing is written outside of its room.
 //!
 //! The functions are inlined into the caller's loop: a record of 100 bytes is copied in a few ns, and
 //! every call would show.
@@ -17,8 +17,8 @@ pub struct NewRecord<'a, H = HeadersView<'a>> {
     pub key: Option<&'a [u8]>,
     /// The value, or null.
     pub value: Option<&'a [u8]>,
-    /// The headers in order: an iterator of key and value. It is cloned to be run twice, once for the
-    /// size and once for the bytes, and must give the same both times; if not, the batch is not built.
+    /// The headers in order: an iterator of key and value. A clone of it measures the headers before they are
+    /// written. If the two give different headers, the batch cannot be built.
     pub headers: H,
 }
 
@@ -47,7 +47,7 @@ impl<'a> From<RecordView<'a>> for NewRecord<'a> {
     }
 }
 
-/// The attributes of a record, of which none has a meaning yet.
+/// A record's attributes: Kafka defines none.
 const ATTRIBUTES: [u8; 1] = [0];
 
 /// A record's fields, with the headers measured. Integers that begin with "raw" are in zigzag.
@@ -61,7 +61,7 @@ pub(super) struct Fields<'a> {
     headers_size: usize,
 }
 
-/// How a record stands in its batch.
+/// A record's layout in its batch.
 pub(super) struct Place {
     raw_timestamp_delta: u64,
     raw_offset_delta: u64,
@@ -111,7 +111,7 @@ impl<'a> Fields<'a> {
         Place { raw_timestamp_delta, raw_offset_delta, length, size }
     }
 
-    /// Whether so many headers were measured.
+    /// Whether `count` headers were measured.
     #[inline]
     pub(super) fn has_headers(&self, count: usize) -> bool {
         self.raw_header_count == raw_length(count)
@@ -141,7 +141,7 @@ pub(super) struct Room<'r> {
 }
 
 impl Room<'_> {
-    /// Whether all that was put had its place, and no place is left.
+    /// Whether everything fitted and no room is left.
     #[inline]
     pub(super) fn is_filled(&self) -> bool {
         self.fits && self.rest.is_empty()
@@ -184,7 +184,7 @@ fn raw_nullable_length(bytes: Option<&[u8]>) -> u64 {
     bytes.map_or(zigzag(-1), |bytes| raw_length(bytes.len()))
 }
 
-/// The zigzag of a length, of which none in memory takes all bits.
+/// The zigzag of a length. No length in memory uses the highest bit.
 #[inline]
 fn raw_length(length: usize) -> u64 {
     (length as u64) << 1

@@ -1,7 +1,6 @@
 //! Reads a set of batches, as a fetch answers it or a produce carries it.
 //!
-//! Invariant: a batch is given only whole and with its CRC verified; nothing is skipped; only the tail
-//! of a set may be cut off.
+//! Invariant: every batch returned is whole and has the right CRC; none is skipped; only the last may be cut off.
 
 use std::iter::FusedIterator;
 
@@ -13,9 +12,9 @@ use super::{Batch, BatchError, BatchErrorKind, Corruption, Decompressor, Unsuppo
 
 /// The batches of a records field.
 ///
-/// A batch that is cut off ends the iteration without an error: a broker sends as many bytes as were
-/// asked for. [`Batches::leftover`] then gives the length of what is there of it. An error ends the
-/// iteration too, as the bytes behind a damaged batch are in doubt.
+/// A batch that is cut off ends the iteration without an error, because a broker stops at the number of bytes asked
+/// for; [`Batches::leftover`] then says how many bytes of it there are. An error ends the iteration too: the
+/// bytes behind a damaged batch cannot be trusted.
 ///
 /// Messages of the formats before Kafka 0.11 (magic 0 and 1) are given as batches too: see
 /// [`Batch::magic`].

@@ -48,7 +48,7 @@ impl<'a> Iterator for HeadersView<'a> {
 }
 
 impl<'a> HeadersView<'a> {
-    /// Apart, so that records without headers are as fast as they can be.
+    /// Not inlined, so that records without headers stay fast.
     #[inline(never)]
     fn parse_next(&mut self) -> Option<(&'a [u8], Option<&'a [u8]>)> {
         // The record was parsed as a whole before it was given out.
@@ -94,12 +94,12 @@ impl fmt::Debug for Text<'_> {
 pub struct Records<'a> {
     batch: &'a Batch,
     rest: &'a [u8],
-    /// The place of the next record in the batch.
+    /// The position of the next record in the batch.
     index: i32,
     count: i32,
     last_offset_delta: i32,
     log_append_time: Option<i64>,
-    /// Why there are no records.
+    /// Why the records cannot be read, if they cannot.
     failure: Option<BatchErrorKind>,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Records<'a> {
         let count = batch.header().record_count;
         let (rest, count, failure) = match batch.payload() {
             Ok(payload) => (payload.as_ref(), count, None),
-            // There is nothing to be parsed, which `explain` then gives the cause of.
+            // The first `next` finds nothing to parse and reports the failure.
             Err(failure) => (&[][..], count.max(1), Some(failure)),
         };
         Self { batch, rest, index: 0, count, last_offset_delta: -1, log_append_time, failure }
@@ -131,8 +131,8 @@ impl<'a> Records<'a> {
         Some(Err(BatchError::new(self.batch.position(), self.batch.base_offset(), kind)))
     }
 
-    /// Why the next record cannot be read: it is parsed again for the details, which would cost every
-    /// record before it.
+    /// Why the next record cannot be read. It is parsed a second time for the details, which would slow down every
+    /// good record.
     #[cold]
     fn explain(&self) -> BatchErrorKind {
         if let Some(failure) = self.failure {
@@ -140,7 +140,7 @@ impl<'a> Records<'a> {
         }
         let kind = match record::<Box<WireError<'_>>>(self.rest) {
             Err(error) => into_wire_error(error, self.rest).kind,
-            // Cannot be: what is parsed does not depend on the type of its error.
+            // Cannot happen: parsing does not depend on the type of the error.
             Ok(_) => DecodeErrorKind::Truncated,
         };
         Corruption::Record { index: self.index, kind }.into()

@@ -1,7 +1,7 @@
-//! What the listing says of one field, and the code that every field shares.
+//! The properties of a field in the listing, and the code that all fields share.
 //!
-//! Invariant: a field is on the wire in its versions only; elsewhere decoding gives its default, and
-//! encoding anything but the default fails unless the field is ignorable.
+//! Invariant: a field is on the wire only in its versions. In others it decodes to its default, and a value other than
+//! the default is an encode error unless the field is ignorable.
 
 use super::{FieldSchema, StructSchema};
 use crate::encoder::Encoder;

@@ -1,6 +1,6 @@
 //! Tagged fields (KIP-482): a count, then tag, size and value of each.
 //!
-//! Invariant: unknown tags are skipped without memory; a field equal to its default is not written.
+//! Invariant: skipping an unknown tag takes no memory; a field equal to its default is not written.
 
 use nom::bytes::complete::take;
 
@@ -84,7 +84,7 @@ pub(crate) fn decode_tag<'i, T: Wire>(
     field: &Field,
     value: &mut T,
 ) -> Result<(), nom::Err<Box<WireError<'i>>>> {
-    // A tag of a later version is as unknown here as any other.
+    // In this version the tag is unknown.
     if !field.spec.has(cx.layout.version) {
         return Ok(());
     }

@@ -19,10 +19,10 @@ pub enum ScramError {
     /// The salt given is empty.
     #[snafu(display("the salt is empty"))]
     InvalidSalt,
-    /// The bytes are not the message that is due.
+    /// The bytes are not the message expected.
     #[snafu(display("invalid {message} message: {problem}"))]
     InvalidMessage {
-        /// The message that is due, e.g. `server-first`.
+        /// The message expected, e.g. `server-first`.
         message: &'static str,
         /// What is wrong with it.
         problem: &'static str,
@@ -57,7 +57,7 @@ pub enum ScramError {
 }
 
 impl fmt::Debug for ScramError {
-    /// The message: what `unwrap`, and `main`, show.
+    /// The message: what `unwrap` and `main` show.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }

@@ -1,7 +1,7 @@
 //! The text of SCRAM's messages: `a=value` attributes between commas, in a fixed order.
 //!
-//! Invariant: only what the grammar of RFC 5802 has is taken, but for the names of extensions, which
-//! in Kafka have more than one letter (`tokenauth`).
+//! Invariant: a message must follow the grammar of RFC 5802, except that extensions may have names of more than one
+//! letter (Kafka's `tokenauth`).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -74,7 +74,7 @@ impl<'a> Attributes<'a> {
         if is_nonce(nonce) { Ok(nonce) } else { Err(self.invalid("the nonce has other characters")) }
     }
 
-    /// All that is left, as extensions: name and value. They are free to be ignored.
+    /// The rest, as extensions: name and value. Both sides may ignore them.
     pub(super) fn extensions(mut self) -> Result<Vec<(&'a str, &'a str)>, ScramError> {
         let mut extensions = Vec::new();
         while let Some(part) = self.part() {
@@ -96,7 +96,7 @@ pub(super) fn invalid(message: &'static str, problem: &'static str) -> ScramErro
     ScramError::InvalidMessage { message, problem }
 }
 
-/// Only the one form that an encoder gives is taken: with padding, and with no bits beyond the bytes.
+/// Accepts only what an encoder writes: with padding, and no stray bits at the end.
 pub(super) fn decode_base64(message: &'static str, text: &str) -> Result<Vec<u8>, ScramError> {
     STANDARD.decode(text).map_err(|_| invalid(message, "it has malformed base64"))
 }
@@ -110,7 +110,7 @@ pub(super) fn is_nonce(nonce: &str) -> bool {
     !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
-/// A user name as it stands in a message.
+/// A user name, escaped for a message.
 pub(super) fn escape(name: &str) -> Result<String, ScramError> {
     if name.is_empty() || name.contains('\0') {
         return Err(ScramError::InvalidUsername);
@@ -118,7 +118,7 @@ pub(super) fn escape(name: &str) -> Result<String, ScramError> {
     Ok(name.replace('=', "=3D").replace(',', "=2C"))
 }
 
-/// The user name that stands so in a message; `None` if none does.
+/// The user name that was escaped; `None` if it is malformed.
 pub(super) fn unescape(escaped: &str) -> Option<String> {
     let mut parts = escaped.split('=');
     let mut name = parts.next()?.to_owned();

@@ -1,6 +1,6 @@
 //! The server's side, for brokers made for tests.
 //!
-//! Invariant: nothing that the client has sent is left out of what its proof covers.
+//! Invariant: the proof covers all that the client has sent.
 
 use std::fmt;
 
@@ -62,7 +62,7 @@ impl fmt::Debug for StoredCredential {
     }
 }
 
-/// The client has named its user; the server is to look up what it keeps of that one's password.
+/// The client has named its user. The server looks up that user's stored credential.
 #[derive(Debug)]
 pub struct ServerStart {
     username: String,

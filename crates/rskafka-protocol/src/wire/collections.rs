@@ -1,7 +1,7 @@
 //! Arrays.
 //!
-//! Invariant: an array reserves at most what the bytes left could hold of its smallest element, and of the
-//! same bytes no array within it reserves again.
+//! Invariant: an array reserves memory for at most as many of its smallest elements as the remaining bytes can hold,
+//! and no array within it reserves for the same bytes again.
 
 use super::text::{length, put_length};
 use super::{Cx, Layout, Wire};
@@ -35,7 +35,7 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Vec<T> {
         }
         let mut elements = Self::with_capacity(length);
         for index in 0..length {
-            // What the elements behind it take at least is not this one's.
+            // Leaves the later elements their smallest size.
             let others = (length - index - 1) * least;
             let own = rest.get(..rest.len().saturating_sub(others)).unwrap_or_default();
             let (after, element) = T::parse(cx, own).map_err(|error| at(error, PathSegment::Index(index)))?;

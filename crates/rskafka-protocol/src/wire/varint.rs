@@ -1,7 +1,7 @@
 //! Variable-length integers: seven bits a byte, least significant first; signed ones in zigzag.
 //!
-//! Invariant: a value takes at most 5 bytes (32 bit) or 10 bytes (64 bit); more is an error, as are
-//! bits that do not fit the type.
+//! Invariant: a value of more than 5 bytes (32 bit) or 10 bytes (64 bit) is an error, and so is one that does not fit
+//! its type.
 
 use crate::encoder::Encoder;
 use crate::error::{DecodeErrorKind, Failure, Parsed, fail};

@@ -1,6 +1,6 @@
 //! Why a call has no usable answer.
 //!
-//! Invariant: the error says whether a byte of the request may have left; if in doubt, it says yes.
+//! Invariant: the error says whether a byte of the request may have been sent; if in doubt, it says yes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,8 +47,8 @@ impl CallError {
         &self.inner.kind
     }
 
-    /// Whether the broker may have received the request, or a part of it. `false` only if surely not one
-    /// byte was handed to the socket.
+    /// Whether the broker may have received the request or a part of it. `false` only if no byte was handed to the
+    /// socket.
     pub fn was_sent(&self) -> bool {
         self.inner.sent
     }
@@ -89,7 +89,7 @@ impl CallError {
         self.inner.sent
             && self.close_cause().is_some_and(|cause| match &**cause {
                 CloseCause::ByBroker { .. } => true,
-                // The last is the end of TLS without a word.
+                // The last is the end of TLS without a close message.
                 CloseCause::Read { source } => {
                     matches!(source.kind(), ConnectionReset | ConnectionAborted | UnexpectedEof)
                 }
@@ -140,7 +140,7 @@ pub enum CallErrorKind {
     /// [`Connection::submit`](crate::Connection::submit) does not wait. The connection stays open.
     #[snafu(display("the connection's queue is full"))]
     Full,
-    /// Time ran out. If the request was sent, the connection ends.
+    /// The deadline passed. If the request was sent, the connection ends.
     #[snafu(display("timed out after {after:?}"))]
     TimedOut {
         /// The time from the call to its end.

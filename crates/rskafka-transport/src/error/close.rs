@@ -1,6 +1,6 @@
 //! Why a connection ended.
 //!
-//! Invariant: one cause per connection, shared by all that was under way on it.
+//! Invariant: a connection has one cause, shared by all requests on it.
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub enum CloseCause {
     /// This side closed it, or dropped the last handle.
     #[snafu(display("closed by this client"))]
     ByClient,
-    /// This side closed it because nothing was asked for a long time.
+    /// This side closed it because no request was made for the idle timeout.
     #[snafu(display("closed by this client after it was idle"))]
     Idle,
     /// The SASL session is about to end, so no request may begin on it any more.
@@ -55,21 +55,21 @@ pub enum CloseCause {
     /// The peer's bytes cannot be an answer.
     #[snafu(display("the peer's bytes are not a Kafka answer"))]
     Frame {
-        /// The length they would stand for.
+        /// The length that they claim.
         source: FrameError,
     },
-    /// An answer carries the wrong number. Answers come in the order of their requests.
+    /// An answer has the wrong correlation id. Answers come in the order of their requests.
     #[snafu(display("an answer with correlation id {received} came, {}", match expected {
         Some(expected) => format!("where that with {expected} was due"),
         None => "but no request is waiting for one".to_owned(),
     }))]
     UnexpectedAnswer {
-        /// The number in the answer.
+        /// The correlation id in the answer.
         received: i32,
-        /// The number that was due; `None` if no request was waiting.
+        /// The correlation id expected; `None` if no request was waiting.
         expected: Option<i32>,
     },
-    /// Bytes came that belong to no answer.
+    /// Bytes came while no request was waiting.
     #[snafu(display("the peer sent {received} bytes that nobody asked for"))]
     Unsolicited {
         /// How many.

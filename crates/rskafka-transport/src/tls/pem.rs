@@ -58,7 +58,7 @@ pub(super) fn private_key(text: &[u8], name: &str) -> Result<PrivateKeyDer<'stat
     }
 }
 
-/// The kinds of the sections, of which there is at least one.
+/// The kinds of the sections; at least one.
 fn sections(text: &[u8], name: &str) -> Result<String, TlsConfigError> {
     ensure_whatever!(!text.trim_ascii().is_empty(), "{name} is empty");
     let kinds: Vec<_> = text

@@ -1,7 +1,7 @@
 //! LZ4 frames, one or more.
 //!
-//! The frame is read and written here, so that blocks are decompressed straight to where they stay. A
-//! frame's blocks may refer to the blocks before them ("linked"), which Java neither writes nor reads.
+//! This module reads and writes the frame itself, so that blocks are decompressed straight into the output. Blocks
+//! may refer to earlier ones of their frame ("linked"); Java neither writes nor reads that.
 
 use bytes::{BufMut, BytesMut};
 use lz4_flex::block::{
@@ -21,7 +21,7 @@ pub(super) const CODEC: Codec = Codec { decompress, compress };
 type Parsed<'i, T> = IResult<&'i [u8], T, ()>;
 
 const FRAME_MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
-/// In the place of a block's size: the frame is over.
+/// Instead of a block's size: the end of the frame.
 const END_MARK: u32 = 0;
 /// In a block's size: the block is not compressed.
 const STORED: u32 = 1 << 31;
@@ -38,7 +38,7 @@ fn decompress(input: &[u8], magic: i8, out: &mut Output) -> Result {
     Ok(())
 }
 
-/// Appends a frame's content and gives what follows it.
+/// Appends a frame's content. Returns the input behind the frame.
 fn decompress_frame<'i>(input: &'i [u8], magic: i8, out: &mut Output) -> Result<&'i [u8]> {
     let start = out.written().len();
     let (mut input, frame) = parsed(descriptor(input, magic))?;
@@ -79,7 +79,7 @@ fn descriptor(input: &[u8], magic: i8) -> Parsed<'_, Descriptor> {
     const BLOCK_CHECKSUMS: u8 = 1 << 4;
     const CONTENT_SIZE: u8 = 1 << 3;
     const CONTENT_CHECKSUM: u8 = 1 << 2;
-    /// Reserved, and a dictionary's id: there is no way to agree on a dictionary.
+    /// A reserved bit and the one for a dictionary, which the two sides have no way to agree on.
     const REFUSED: u8 = 0b11;
 
     let (fields, _) = tag(FRAME_MAGIC).parse(input)?;

@@ -1,6 +1,6 @@
 //! The growing memory that a stream is decompressed into.
 //!
-//! Invariant: never more than the limit, whatever the input claims about its size.
+//! Invariant: it never grows beyond the limit, even if the input claims a larger size.
 
 use super::{Failure, Result};
 
@@ -19,7 +19,7 @@ impl Output {
     pub(in crate::records) fn new(mut buffer: Vec<u8>, input: usize, limit: usize) -> Self {
         buffer.clear();
         let mut output = Self { bytes: buffer, limit };
-        // Records compress to about a quarter; what is not needed is given back.
+        // Records compress to about a quarter; unused room is given back.
         output.reserve(input.saturating_mul(4));
         output
     }

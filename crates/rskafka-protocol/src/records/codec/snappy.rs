@@ -1,8 +1,7 @@
 //! Snappy, as Java's xerial library frames it, or as one plain block.
 //!
-//! xerial's stream: a header of 16 bytes, then blocks with their length in front. Streams may stand one
-//! after the other. A block states its decompressed size, which is not believed further than the format
-//! allows.
+//! xerial's stream is a header of 16 bytes, then blocks with their length in front; several streams may follow each
+//! other. A block states its decompressed size; a size that the format cannot reach is an error.
 
 use bytes::{BufMut, BytesMut};
 use nom::Parser;
@@ -43,7 +42,7 @@ fn decompress(input: &[u8], _magic: i8, out: &mut Output) -> Result {
     Ok(())
 }
 
-/// The versions are not looked at, as there never was another format.
+/// Passes over the versions: there never was another format.
 fn stream_header(input: &[u8]) -> Parsed<'_, ()> {
     let (rest, _) = (tag(STREAM_MAGIC), take(VERSIONS.len())).parse(input)?;
     Ok((rest, ()))

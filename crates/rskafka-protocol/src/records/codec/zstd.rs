@@ -1,7 +1,7 @@
 //! Zstandard: one or more frames, one after the other.
 //!
-//! They are decompressed at once and not as a stream, which would take the memory of a window besides:
-//! up to 128 MiB, if the frame says so.
+//! The whole input is decompressed at once. A stream would need memory for a window besides: up to 128 MiB if the
+//! frame says so.
 
 use std::io::{self, Write};
 
