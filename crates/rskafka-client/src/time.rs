@@ -24,6 +24,32 @@ pub(crate) fn from_millis(millis: i64) -> OffsetDateTime {
     })
 }
 
+/// Converts timestamps that lie close together, as those of a batch do: the date is computed once for each second.
+#[derive(Debug)]
+pub(crate) struct FromMillis {
+    second: i64,
+    /// `None` where `OffsetDateTime` cannot hold it.
+    start: Option<OffsetDateTime>,
+}
+
+impl FromMillis {
+    pub(crate) fn new() -> Self {
+        Self { second: 0, start: Some(OffsetDateTime::UNIX_EPOCH) }
+    }
+
+    /// The same as [`from_millis`].
+    pub(crate) fn convert(&mut self, millis: i64) -> OffsetDateTime {
+        let second = millis.div_euclid(1_000);
+        if second != self.second {
+            *self = Self { second, start: OffsetDateTime::from_unix_timestamp(second).ok() };
+        }
+        let rest = millis.rem_euclid(1_000) as u16;
+        self.start
+            .and_then(|start| start.replace_millisecond(rest).ok())
+            .unwrap_or_else(|| from_millis(millis))
+    }
+}
+
 /// A duration in milliseconds, as requests have it.
 pub(crate) fn to_i32_millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
@@ -61,8 +87,18 @@ mod tests {
         }
 
         #[test]
-        fn any_timestamp_is_read(millis: i64) {
-            let _ = from_millis(millis);
+        fn any_timestamp_is_read_and_those_close_together_are_read_alike(
+            millis: i64,
+            steps in prop::collection::vec(-1_500i64..1_500, 0..8),
+        ) {
+            let mut converter = FromMillis::new();
+            for step in steps {
+                let close = millis.saturating_add(step);
+                prop_assert_eq!(converter.convert(close), from_millis(close));
+                let likely = close % 200_000_000_000_000;
+                prop_assert_eq!(converter.convert(likely), from_millis(likely));
+                prop_assert_eq!(converter.convert(likely), from_millis(likely));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use rskafka_protocol::records::{Batch, BatchError, Compression, Decompressor, Re
 
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::record::{Headers, Record, RecordAndOffset};
-use crate::time::from_millis;
+use crate::time::FromMillis;
 
 /// The records of one answer.
 #[derive(Debug)]
@@ -61,17 +61,18 @@ pub(crate) fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<R
 fn take_records(batch: &Batch, offset: i64, into: &mut Vec<RecordAndOffset>) -> Result<(), BatchError> {
     let records = batch.records();
     into.reserve(records.size_hint().1.unwrap_or_default());
+    let mut times = FromMillis::new();
     for record in records {
         let record = record?;
         if record.offset >= offset {
-            into.push(owned(batch, record));
+            into.push(owned(batch, record, &mut times));
         }
     }
     Ok(())
 }
 
 /// A record that shares the memory of the answer.
-fn owned(batch: &Batch, record: RecordView<'_>) -> RecordAndOffset {
+fn owned(batch: &Batch, record: RecordView<'_>, times: &mut FromMillis) -> RecordAndOffset {
     let slice = |part: Option<&[u8]>| part.map(|part| batch.slice(part));
     let headers: Headers = record
         .headers
@@ -83,7 +84,7 @@ fn owned(batch: &Batch, record: RecordView<'_>) -> RecordAndOffset {
             key: slice(record.key),
             value: slice(record.value),
             headers,
-            timestamp: from_millis(record.timestamp),
+            timestamp: times.convert(record.timestamp),
         },
     }
 }
