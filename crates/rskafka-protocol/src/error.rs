@@ -40,16 +40,6 @@ impl DecodeError {
         Self { message, version, path, offset: offset.min(input.len()), kind: error.kind }
     }
 
-    pub(crate) fn of_message(
-        message: &'static str,
-        version: i16,
-        input: &[u8],
-        at: &[u8],
-        kind: DecodeErrorKind,
-    ) -> Self {
-        Self::new(message, version, input, WireError { input: at, path: Vec::new(), kind })
-    }
-
     /// The same error, for a body that begins `bytes` bytes into the frame.
     pub(crate) fn behind(self, bytes: usize) -> Self {
         Self { offset: self.offset.saturating_add(bytes), ..self }

@@ -39,7 +39,12 @@ pub fn take_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, 
     let Some(prefix) = buffer.first_chunk::<LENGTH_PREFIX>() else {
         return Ok(None);
     };
-    let length = checked_length(i32::from_be_bytes(*prefix), limit)?;
+    let claimed = i32::from_be_bytes(*prefix);
+    let length = match usize::try_from(claimed) {
+        Ok(length) if length > limit => return Err(FrameError::TooLarge { length: claimed, limit }),
+        Ok(length) if length >= MIN_FRAME => length,
+        _ => return Err(FrameError::InvalidLength { length: claimed }),
+    };
     let missing = (LENGTH_PREFIX + length).saturating_sub(buffer.len());
     if missing > 0 {
         buffer.reserve(missing);
@@ -47,15 +52,6 @@ pub fn take_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, 
     }
     buffer.advance(LENGTH_PREFIX);
     Ok(Some(buffer.split_to(length).freeze()))
-}
-
-fn checked_length(length: i32, limit: usize) -> Result<usize, FrameError> {
-    match usize::try_from(length) {
-        Ok(size) if size < MIN_FRAME => Err(FrameError::InvalidLength { length }),
-        Ok(size) if size > limit => Err(FrameError::TooLarge { length, limit }),
-        Ok(size) => Ok(size),
-        Err(_) => Err(FrameError::InvalidLength { length }),
-    }
 }
 
 impl FrameError {

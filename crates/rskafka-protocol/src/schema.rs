@@ -17,7 +17,7 @@ use bytes::Bytes;
 pub(crate) use self::field::*;
 pub(crate) use self::tagged::{TaggedFields, decode_tag, decode_tagged};
 use crate::encoder::Encoder;
-use crate::error::{DecodeError, DecodeErrorKind, EncodeError, into_wire_error};
+use crate::error::{DecodeError, DecodeErrorKind, EncodeError, fail, into_wire_error};
 use crate::wire::{Cx, Layout, Wire};
 use crate::{ApiKey, VersionRange};
 
@@ -145,12 +145,12 @@ pub(crate) fn decode_message<M: Message + Wire>(
     version: i16,
     body: &Bytes,
 ) -> Result<(M, usize), DecodeError> {
-    if !M::VERSIONS.contains(version) {
-        let kind = DecodeErrorKind::UnsupportedVersion;
-        return Err(DecodeError::of_message(M::NAME, version, body, body, kind));
-    }
     let cx = Cx { frame: body, layout: layout_of::<M>(version) };
-    match <M as Wire>::parse(&cx, body) {
+    let parsed = match M::VERSIONS.contains(version) {
+        true => <M as Wire>::parse(&cx, body),
+        false => fail(body, DecodeErrorKind::UnsupportedVersion),
+    };
+    match parsed {
         Ok((rest, message)) => Ok((message, rest.len())),
         Err(failure) => Err(DecodeError::new(M::NAME, version, body, into_wire_error(failure, body))),
     }

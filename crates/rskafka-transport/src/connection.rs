@@ -20,7 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenProgress};
 use crate::identity::{BrokerIdentity, IdentityCheck};
-use crate::link::{Link, Outgoing};
+use crate::link::Link;
 use crate::opening::{Opened, Opening};
 use crate::pipeline::Timing;
 use crate::ticket::{self, Traits};
@@ -152,8 +152,7 @@ impl Connection {
         let (version, timing) = self.prepare::<R>(options)?;
         let link = &self.inner.opened.link;
         let mut encode = |id| encode_request(request, version, id, Some(&link.client_id));
-        let outgoing = Outgoing { api: R::API_KEY, timing, encode: &mut encode };
-        let reply = link.submit(outgoing, decoder::<R>(version))?;
+        let reply = link.submit(R::API_KEY, timing, &mut encode, decoder::<R>(version))?;
         Ok(Answer { reply, api: R::API_KEY, connection: self.clone() })
     }
 
@@ -237,8 +236,7 @@ pub(crate) async fn exchange<R: Request>(
     timing: Timing,
 ) -> Result<Reply<R::Response>, CallError> {
     let mut encode = |id| encode_request(request, version, id, Some(&link.client_id));
-    let outgoing = Outgoing { api: R::API_KEY, timing, encode: &mut encode };
-    link.call(outgoing, decoder::<R>(version)).await
+    link.call(R::API_KEY, timing, &mut encode, decoder::<R>(version)).await
 }
 
 /// Decodes an answer of `version`.

@@ -119,7 +119,6 @@ impl Dialer {
 /// How far the opening of a connection has come.
 #[derive(Debug)]
 pub(crate) struct Progress<'a> {
-    phase: Phase,
     shown: &'a OpenProgress,
     /// The addresses that failed, each with its cause, in the order in which they failed.
     failures: Vec<String>,
@@ -130,15 +129,14 @@ pub(crate) struct Progress<'a> {
 impl<'a> Progress<'a> {
     pub(crate) fn new(shown: &'a OpenProgress) -> Self {
         shown.enter(Some(Phase::Resolve));
-        Self { phase: Phase::Resolve, shown, failures: Vec::new(), trying: Vec::new() }
+        Self { shown, failures: Vec::new(), trying: Vec::new() }
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        self.phase
+        self.shown.phase().unwrap_or(Phase::Resolve)
     }
 
     pub(crate) fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
         self.shown.enter(Some(phase));
     }
 
@@ -152,7 +150,7 @@ impl<'a> Progress<'a> {
         let silent = self.trying.iter().map(|address| format!("{address}: no answer in time"));
         let failures: Vec<_> = self.failures.iter().cloned().chain(silent).collect();
         let tried = if failures.is_empty() { String::new() } else { format!(" ({})", failures.join("; ")) };
-        let text = format!("timed out after {elapsed:?} while {}{tried}", self.phase);
+        let text = format!("timed out after {elapsed:?} while {}{tried}", self.phase());
         Failure::new(Nature::TimedOut, text)
     }
 }

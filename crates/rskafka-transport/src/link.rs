@@ -57,13 +57,8 @@ impl Shared {
     }
 }
 
-/// A request that has no place yet.
-pub(crate) struct Outgoing<'a> {
-    pub(crate) api: ApiKey,
-    pub(crate) timing: Timing,
-    /// Encodes it under the correlation id given.
-    pub(crate) encode: &'a mut (dyn FnMut(i32) -> Result<Frame, EncodeError> + Send),
-}
+/// Encodes a request under the correlation id given.
+pub(crate) type Encode<'a> = dyn FnMut(i32) -> Result<Frame, EncodeError> + Send + 'a;
 
 /// The handle. The connection ends when it is dropped.
 pub(crate) struct Link {
@@ -118,12 +113,14 @@ impl Link {
     /// that nothing behind the answer begins before it is known for how long the broker wants silence.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
-        request: Outgoing<'_>,
+        api: ApiKey,
+        timing: Timing,
+        encode: &mut Encode<'_>,
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<T, CallError> {
-        let entry = self.begin(&request)?;
+        let entry = self.begin(api, timing)?;
         let place = self.acquire(&self.shared.places, 1, entry).await?;
-        let (correlation_id, frame) = self.encode(&mut *request.encode, entry)?;
+        let (correlation_id, frame) = self.encode(encode, entry)?;
         let room = self.acquire(&self.shared.room, self.room_for(&frame), entry).await?;
         let answer = self.enqueue(entry, (correlation_id, frame), [place, room], decode)?;
         answer.await.unwrap_or_else(|_| Err(self.closed(entry.api, true)))
@@ -132,30 +129,28 @@ impl Link {
     /// Queues a request now; fails if there is no place or no room for it.
     pub(crate) fn submit<T: Send + 'static>(
         &self,
-        request: Outgoing<'_>,
+        api: ApiKey,
+        timing: Timing,
+        encode: &mut Encode<'_>,
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<Reply<T>, CallError> {
-        let entry = self.begin(&request)?;
+        let entry = self.begin(api, timing)?;
         let place = self.try_acquire(&self.shared.places, 1, entry)?;
-        let (correlation_id, frame) = self.encode(&mut *request.encode, entry)?;
+        let (correlation_id, frame) = self.encode(encode, entry)?;
         let room = self.try_acquire(&self.shared.room, self.room_for(&frame), entry)?;
         self.enqueue(entry, (correlation_id, frame), [place, room], decode)
     }
 
-    fn begin(&self, request: &Outgoing<'_>) -> Result<Entry, CallError> {
-        let (api, timing, started) = (request.api, request.timing, self.env.now());
-        let entry = Entry { api, started, timing, deadline: timing.from(started) };
-        if entry.deadline.is_over(started) {
+    fn begin(&self, api: ApiKey, timing: Timing) -> Result<Entry, CallError> {
+        let started = self.env.now();
+        let entry = Entry { api, started, timing };
+        if timing.from(started).is_over(started) {
             return Err(self.timed_out(entry));
         }
         Ok(entry)
     }
 
-    fn encode(
-        &self,
-        encode: &mut (dyn FnMut(i32) -> Result<Frame, EncodeError> + Send),
-        entry: Entry,
-    ) -> Result<(i32, Frame), CallError> {
+    fn encode(&self, encode: &mut Encode<'_>, entry: Entry) -> Result<(i32, Frame), CallError> {
         let correlation_id = self.next_correlation_id.fetch_add(1, Ordering::Relaxed);
         match encode(correlation_id) {
             Ok(frame) => Ok((correlation_id, frame)),
@@ -175,7 +170,7 @@ impl Link {
         held: [OwnedSemaphorePermit; 2],
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<Reply<T>, CallError> {
-        let Entry { api, started, timing, .. } = entry;
+        let Entry { api, started, timing } = entry;
         let (waiter, answer) = await_answer(decode);
         let in_flight = InFlight::new(&self.counters);
         let ticket = Ticket { api, started, waiter, in_flight, _held: held };
@@ -214,7 +209,7 @@ impl Link {
             return Ok(permit);
         }
         let waiting = Arc::clone(semaphore).acquire_many_owned(permits);
-        match timeout_at(entry.deadline.instant(), waiting).await {
+        match timeout_at(entry.timing.from(entry.started).instant(), waiting).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(AcquireError { .. })) => Err(self.closed(entry.api, false)),
             Err(_) => Err(self.timed_out(entry)),
@@ -293,5 +288,4 @@ struct Entry {
     api: ApiKey,
     started: Instant,
     timing: Timing,
-    deadline: Deadline,
 }

@@ -17,7 +17,7 @@ use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause, Failure, Nature, OpenError, OpenProgress, Phase};
 use crate::identity::{BrokerIdentity, IdentityCheck};
 use crate::lifetime::Session;
-use crate::link::{Link, Outgoing};
+use crate::link::Link;
 use crate::negotiation::{Negotiation, Step};
 use crate::pipeline::Timing;
 use crate::security::TlsEvidence;
@@ -54,14 +54,13 @@ impl Opening<'_> {
         let expected = expected.filter(|_| !self.config.security.has_sasl());
         let negotiation = Negotiation::new(self.memory.taken(), expected);
         let opened = timeout_at(self.deadline.instant(), self.steps(negotiation, &mut progress)).await;
+        let phase = progress.phase();
+        let opened = opened
+            .ok()
+            .filter(|opened| !matches!(opened, Err(failure) if failure.nature == Nature::TimedOut));
+        let opened = opened.unwrap_or_else(|| Err(progress.timed_out(self.env.now() - started)));
         self.shown.enter(None);
-        let timed_out = || progress.timed_out(self.env.now() - started);
-        let failure = match opened {
-            Ok(Ok(opened)) => return Ok(opened),
-            Ok(Err(failure)) if failure.nature != Nature::TimedOut => failure,
-            Ok(Err(_)) | Err(_) => timed_out(),
-        };
-        Err(OpenError::new(self.endpoint, progress.phase(), failure))
+        opened.map_err(|failure| OpenError::new(self.endpoint, phase, failure))
     }
 
     async fn steps<'a>(
@@ -131,8 +130,8 @@ async fn negotiate(
         let (version, request) = (negotiation.version(), negotiation.request());
         let mut encode = |id| encode_request(&request, version, id, Some(&link.client_id));
         let timing = Timing { attempt: Duration::MAX, limit: deadline };
-        let outgoing = Outgoing { api: ApiKey::API_VERSIONS, timing, encode: &mut encode };
-        let frame = match link.call(outgoing, |frame| Ok((frame, Traits::default()))).await {
+        let whole = |frame| Ok((frame, Traits::default()));
+        let frame = match link.call(ApiKey::API_VERSIONS, timing, &mut encode, whole).await {
             Ok(frame) => frame,
             Err(error) => match evidence.explain(&error) {
                 Some((phase, explained)) => {
