@@ -86,8 +86,7 @@ impl Versions {
 
     /// Whether a request is of a version that is advertised.
     pub(crate) fn has(&self, header: &RequestHeader) -> bool {
-        self.advertised()
-            .any(|(api_key, range)| api_key == header.api_key && range.contains(header.api_version))
+        self.of(header.api_key).is_some_and(|range| range.contains(header.api_version))
     }
 
     /// Has an API advertise other versions than the profile; an empty range takes it away.
@@ -102,15 +101,11 @@ impl Versions {
         if !versions.is_empty() && versions.intersect(route.versions) != versions {
             return Err(format!("{api_key} has versions {} here, not {versions}", route.versions));
         }
-        if !self.ranges.iter().any(|(known, _)| *known == api_key) {
-            self.ranges.push((api_key, versions));
+        match self.ranges.iter_mut().find(|(known, _)| *known == api_key) {
+            Some((_, range)) => *range = versions,
+            None => self.ranges.push((api_key, versions)),
         }
-        self.ranges.retain_mut(|(key, range)| {
-            if *key == api_key {
-                *range = versions;
-            }
-            !range.is_empty()
-        });
+        self.ranges.retain(|(_, range)| !range.is_empty());
         Ok(())
     }
 

@@ -2,18 +2,44 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::too_many_lines)]
 
-mod flags;
-
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
+use rskafka_fake::Profile;
 use rskafka_verifier::demo::{self, Interrupted, Options};
-use rskafka_verifier::play;
+use rskafka_verifier::play::{self, Topic};
 use rskafka_verifier::{note, say};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::flags::{Command, Fake, Verifier};
+/// Puts rskafka to the test.
+#[derive(Debug, Parser)]
+#[command(name = "rskafka-verifier", arg_required_else_help = true)]
+struct Verifier {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Appends and tails a log, and verifies every record.
+    Demo(demo::Options),
+    /// Serves a fake cluster on loopback ports, until it is ended.
+    Fake(Fake),
+}
+
+#[derive(Debug, Args)]
+struct Fake {
+    /// How many.
+    #[arg(long, default_value_t = 1)]
+    brokers: usize,
+    /// `NAME:PARTITIONS[:REPLICAS]`, a topic to begin with; may be given several times.
+    #[arg(long = "topic")]
+    topics: Vec<Topic>,
+    /// The broker to behave like, e.g. kafka-3.9 or redpanda; the newest Kafka if not given.
+    #[arg(long, default_value_t)]
+    profile: Profile,
+}
 
 /// What shells give a process that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
@@ -74,4 +100,16 @@ fn interrupted() -> Result<impl Future<Output = ()>> {
             _ = tokio::signal::ctrl_c() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Verifier::command().debug_assert();
+    }
 }

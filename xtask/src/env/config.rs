@@ -169,7 +169,7 @@ fn quorum_properties(node: &Node, nodes: &[Node]) -> String {
 
 fn listener_properties(node: &Node, certificates: &Certificates) -> String {
     // The controller's listener may not be advertised by a broker.
-    let clients = node.endpoints.iter().filter(|endpoint| endpoint.listener != CONTROLLER);
+    let clients = node.endpoints.iter().filter(|endpoint| endpoint.listener.name != CONTROLLER.name);
     let advertised = join(clients.map(|e| format!("{}://{}", e.listener.name, e.advertised_address())));
     let each: String = LISTENERS.iter().map(|listener| listener.properties(certificates)).collect();
     format!("advertised.listeners={advertised}\ninter.broker.listener.name={INTERNAL}\n{each}")

@@ -33,7 +33,8 @@ pub(crate) fn write(
     let brokers: Vec<&Node> = nodes.iter().filter(|node| node.role.is_broker()).collect();
     for listener in LISTENERS.iter().filter(|listener| listener.name != INTERNAL) {
         let endpoints = brokers.iter().flat_map(|broker| &broker.endpoints);
-        let endpoints: Vec<&Endpoint> = endpoints.filter(|endpoint| endpoint.listener == listener).collect();
+        let endpoints: Vec<&Endpoint> =
+            endpoints.filter(|endpoint| endpoint.listener.name == listener.name).collect();
         let name = listener.name;
         text += &format!("listener.{name}={}\n", joined(endpoints.iter().map(|endpoint| endpoint.address())));
         if listener.is_proxied {

@@ -22,8 +22,8 @@ pub(crate) const LISTENERS: &[Listener] = &[
     Listener { ends_sessions: true, ..Listener::new("SASL_REAUTH", SASL_PLAINTEXT) },
     Listener { is_proxied: true, ..Listener::new("PROXY", PLAINTEXT) },
     Listener { is_proxied: true, mechanisms: &[SCRAM[1]], ..Listener::new("PROXY_SASL_SSL", SASL_SSL) },
-    Listener { identity: ServerIdentity::WrongName, ..Listener::new("SSL_BADNAME", SSL) },
-    Listener { identity: ServerIdentity::Expired, ..Listener::new("SSL_EXPIRED", SSL) },
+    Listener { identity: |all| &all.server_with_wrong_name, ..Listener::new("SSL_BADNAME", SSL) },
+    Listener { identity: |all| &all.expired_server, ..Listener::new("SSL_EXPIRED", SSL) },
     Listener::new(INTERNAL, PLAINTEXT),
 ];
 /// KRaft's own, where the node is a controller.
@@ -43,7 +43,7 @@ const OAUTHBEARER: &str = "OAUTHBEARER";
 pub(crate) const MECHANISMS: [&str; 4] = [PLAIN, SCRAM[0], SCRAM[1], OAUTHBEARER];
 
 /// A row of the table.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) name: &'static str,
     /// The name of Kafka's security protocol.
@@ -51,18 +51,11 @@ pub(crate) struct Listener {
     /// Whether it is advertised under a free port, where a test puts a proxy.
     pub(crate) is_proxied: bool,
     needs_client_certificate: bool,
-    identity: ServerIdentity,
+    /// The certificate that it shows.
+    identity: fn(&Certificates) -> &Identity,
     mechanisms: &'static [&'static str],
     /// Whether clients have to authenticate again and again (KIP-368).
     ends_sessions: bool,
-}
-
-/// Which certificate it shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ServerIdentity {
-    Good,
-    WrongName,
-    Expired,
 }
 
 impl Listener {
@@ -72,7 +65,7 @@ impl Listener {
             protocol,
             is_proxied: false,
             needs_client_certificate: false,
-            identity: ServerIdentity::Good,
+            identity: |all| &all.server,
             mechanisms: &MECHANISMS,
             ends_sessions: false,
         }
@@ -108,11 +101,7 @@ impl Listener {
 
     /// PEM within the properties, because Kafka 2.8 takes keys from a file only if they are encrypted.
     fn tls_properties(&self, certificates: &Certificates) -> [String; 6] {
-        let Identity { certificate, key } = match self.identity {
-            ServerIdentity::Good => &certificates.server,
-            ServerIdentity::WrongName => &certificates.server_with_wrong_name,
-            ServerIdentity::Expired => &certificates.expired_server,
-        };
+        let Identity { certificate, key } = (self.identity)(certificates);
         let client_auth = if self.needs_client_certificate { "required" } else { "none" };
         [
             "ssl.keystore.type=PEM".to_owned(),

@@ -148,9 +148,8 @@ impl Log {
     /// Drops what is below `offset`, which becomes the log's start if it is above it.
     pub(crate) fn delete_before(&mut self, offset: i64) {
         self.move_start(offset.min(self.end_offset));
-        while let Some(batch) = self.batches.front().filter(|batch| batch.last_offset < self.start_offset) {
-            self.size -= batch.bytes.len();
-            self.batches.pop_front();
+        while self.batches.front().is_some_and(|batch| batch.last_offset < self.start_offset) {
+            self.drop_first();
         }
     }
 
