@@ -1,5 +1,6 @@
 //! How a client is built. Each limit of time and memory has a default, and is named as in Kafka's own client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "sasl")]
@@ -168,7 +169,7 @@ impl ClientBuilder {
         }
         let deadline = Deadline::after(env.now(), limits.api_timeout);
         let cluster = Cluster::bootstrap(env, cluster, deadline).await.map_err(Error::of_read)?;
-        Ok(Client::new(Core::new(cluster, limits)))
+        Ok(Client { core: Arc::new(Core::new(cluster, limits)) })
     }
 }
 

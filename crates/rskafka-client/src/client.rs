@@ -15,7 +15,7 @@ use crate::stats::Stats;
 /// appends are written or have failed.
 #[derive(Debug, Clone)]
 pub struct Client {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl Client {
@@ -38,10 +38,6 @@ impl Client {
     /// ```
     pub fn builder(bootstrap_brokers: impl IntoIterator<Item = impl Into<String>>) -> ClientBuilder {
         ClientBuilder::new(bootstrap_brokers)
-    }
-
-    pub(crate) fn new(core: Core) -> Self {
-        Self { core: Arc::new(core) }
     }
 
     /// A client of one partition. Options chain before `.await`:

@@ -159,24 +159,16 @@ impl Failure {
             | Self::UnknownBroker { .. }
             | Self::StillConnecting { .. }
             | Self::DeadlineBeforeSend => true,
-            Self::UnknownTopic
-            | Self::UnknownPartition
-            | Self::TopicRecreated
-            | Self::MissingInAnswer
-            | Self::Closed
-            | Self::RuntimeGone => false,
+            _ => false,
         }
     }
 
-    /// Whether the peer's bytes are not a valid answer: it is not a broker, or a broken one.
-    pub fn is_invalid_answer(&self) -> bool {
+    /// Whether no connection could be opened because the peer's bytes are not valid answers: it is not a broker, or a broken
+    /// one.
+    pub fn is_invalid_peer(&self) -> bool {
         match self {
             Self::Open { source } => source.is_invalid_answer(),
-            // A request that was not sent has no answer.
-            Self::Call { source } | Self::Identity { source, .. } => {
-                source.was_sent() && source.is_invalid_answer()
-            }
-            Self::MissingInAnswer => true,
+            Self::Identity { source, .. } => source.was_sent() && source.is_invalid_answer(),
             _ => false,
         }
     }

@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod address;
 mod attempts;
-mod backoff;
 mod cluster;
 mod config;
 mod dial;
@@ -25,7 +24,6 @@ mod send;
 mod target;
 
 pub use attempts::Attempts;
-pub use backoff::Backoff;
 pub use cluster::{Cluster, StatsOfBroker};
 pub use config::ClusterConfig;
 pub use error::{Causes, Error, Failure, Location};
@@ -33,7 +31,7 @@ pub use lane::Lane;
 pub use learn::{Learned, Verdict};
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
 pub use reach::{Lease, Via};
-pub use retry::{Class, Retry};
+pub use retry::{Backoff, Class, Retry};
 pub use rskafka_transport as transport;
 pub use send::{Answer, Call};
 pub use target::{LeaderOf, Node, Target};

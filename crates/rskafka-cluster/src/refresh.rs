@@ -79,10 +79,8 @@ impl Cluster {
         while let Some(endpoint) = candidates.pop() {
             // A broker that hangs must not use up the time of the next ones.
             let now = self.env().now();
-            let mut share = deadline.remaining(now) / (candidates.len() as u32 + 1);
-            if !candidates.is_empty() {
-                share = share.min(MOST_FOR_ONE);
-            }
+            let most = if candidates.is_empty() { Duration::MAX } else { MOST_FOR_ONE };
+            let share = most.min(deadline.remaining(now) / (candidates.len() as u32 + 1));
             tracing::Span::current().record("broker", tracing::field::display(&endpoint));
             match self.ask_one(request, &endpoint, Deadline::after(now, share)).await {
                 Ok(topics) => return Ok(topics),

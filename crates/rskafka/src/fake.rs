@@ -19,9 +19,9 @@ pub use rskafka_fake::*;
 use crate::client::env::{Env, EnvBuilder};
 use crate::client::{Client, error};
 
-/// Clients of a [`FakeCluster`]. They connect by in-memory pipes, also if its brokers have ports.
+/// Connects clients to a [`FakeCluster`], over in-memory pipes, also if its brokers have ports.
 pub trait FakeClusterExt {
-    /// An environment whose connections lead into this cluster and nowhere else, e.g. to give it a seed.
+    /// An environment whose connections all lead to this cluster, to be configured further, e.g. with a seed.
     fn env_builder(&self) -> EnvBuilder;
 
     /// A client of the cluster, with the defaults of [`Client::builder`].
@@ -32,7 +32,7 @@ pub trait FakeClusterExt {
     /// fault hit the first requests.
     fn client(&self) -> impl Future<Output = error::Result<Client>> + Send;
 
-    /// An environment whose connections lead into this cluster, for
+    /// An environment whose connections all lead to this cluster, for
     /// [`ClientBuilder::env`](crate::client::ClientBuilder::env).
     fn env(&self) -> Env {
         self.env_builder().build()

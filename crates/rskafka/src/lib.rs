@@ -26,25 +26,25 @@
 //! # }
 //! ```
 //!
-//! This crate is a thin facade. Its only code is `FakeClusterExt`, with the feature `fake`: it connects clients
-//! to a cluster inside a test.
+//! This crate only re-exports the client. With the feature `fake` it also has `FakeClusterExt`, which connects clients to a
+//! cluster inside a test.
 //!
 //! # Promises
 //!
 //! - **Order**: calls on one [`PartitionClient`](client::PartitionClient) are appended in the order in
 //!   which they were made.
 //! - **Honest failures**: [`Error::outcome`](client::error::Error::outcome) says `NotWritten` only where
-//!   the records surely are not in the log; all else is `Unknown`. A produce whose outcome is unknown is
+//!   the records surely are not in the log; otherwise it says `Unknown`. A produce whose outcome is unknown is
 //!   not sent again.
-//! - **One deadline** covers a whole operation: waiting in line, connecting, every attempt and pause.
-//! - **Dropping a future is always safe**: no half request, no hurt neighbour.
+//! - **One deadline** covers a whole operation: waiting in line, connecting, every attempt and every pause.
+//! - **Dropping a future is always safe**: no half request is sent, and no other call is affected.
 //! - **Reads never skip silently**: what cannot be read is an error that names the offset.
 //!
 //! # A topic for a log
 //!
-//! Kafka removes records after a week unless it is told otherwise.
-//! [`for_log`](client::CreateTopic::for_log) has a new topic keep them, in two copies at least where there are
-//! three replicas:
+//! By default, Kafka removes records after a week.
+//! [`for_log`](client::CreateTopic::for_log) makes a new topic keep them, in at least two copies if it has three
+//! replicas:
 //!
 //! ```no_run
 //! # async fn example(client: rskafka::client::Client) -> rskafka::client::error::Result<()> {
@@ -55,13 +55,13 @@
 //!
 //! # Reading a log to its end
 //!
-//! After a crash, read what is in the log and then go on from the offset that this gives:
+//! After a crash, read the log to its end, and continue from the offset that this returns:
 //!
 #![doc = concat!("```no_run\n", include_str!("../tests/common/recover.rs"), "\n# fn main() {}\n```")]
 //!
 //! [`fetch_records`](client::PartitionClient::fetch_records) is no replacement for
-//! [`fetch`](client::PartitionClient::fetch) here: a log may end in offsets without a record, such as a
-//! transaction's marker, and only `fetch` tells that it is past them.
+//! [`fetch`](client::PartitionClient::fetch) here: a log may end with offsets that have no record, such as a
+//! transaction's marker, and only `fetch` says that it has read past them.
 
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]

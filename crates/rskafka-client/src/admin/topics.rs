@@ -98,13 +98,10 @@ impl CreateTopic {
         core.check_open()?;
         let name = topic.name.clone();
         let deadline = core.api_deadline();
-        let topics = vec![topic];
         let build = |_: &_| {
-            prepare(&core, deadline, |timeout_ms| CreateTopicsRequest {
-                topics: topics.clone(),
-                timeout_ms,
-                ..Default::default()
-            })
+            let topics = vec![topic.clone()];
+            let request = |timeout_ms| CreateTopicsRequest { topics, timeout_ms, ..Default::default() };
+            prepare(&core, deadline, request)
         };
         let judge = |answer: Answer<'_, CreateTopicsResponse, Broker>| {
             let found = answer.response.topics.iter().find(|topic| topic.name == name);

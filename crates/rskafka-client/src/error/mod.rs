@@ -44,11 +44,12 @@ struct Inner {
 impl Error {
     /// An error of the client itself, not of a request.
     pub(crate) fn new(case: Case, kind: ErrorKind) -> Self {
+        let (outcome, is_retriable, ..) = *case.row();
         let inner = Inner {
             is_timeout: kind == ErrorKind::TimedOut,
             kind,
-            outcome: case.outcome(),
-            is_retriable: case.is_retriable(),
+            outcome,
+            is_retriable,
             api: None,
             location: Location::default(),
             attempts: 0,
@@ -102,7 +103,7 @@ impl Error {
 
     pub(crate) fn with_case(mut self, case: Case, kind: ErrorKind) -> Self {
         self.inner.kind = kind;
-        (self.inner.outcome, self.inner.is_retriable) = (case.outcome(), case.is_retriable());
+        (self.inner.outcome, self.inner.is_retriable, ..) = *case.row();
         self
     }
 

@@ -49,14 +49,8 @@ cases! {
 }
 
 impl Case {
-    /// What became of the data.
-    pub(crate) fn outcome(self) -> Outcome {
-        CASES[self as usize].0
-    }
-
-    /// Whether the same call may succeed later.
-    pub(crate) fn is_retriable(self) -> bool {
-        CASES[self as usize].1
+    pub(crate) fn row(self) -> &'static Row {
+        &CASES[self as usize]
     }
 
     /// The case of an attempt that failed, and the kind of error that it makes.
@@ -88,7 +82,7 @@ impl Case {
                     failure if failure.is_authentication() => ErrorKind::Authentication,
                     Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
                     failure if failure.is_throttled() => ErrorKind::Throttled,
-                    failure if failure.is_invalid_answer() => ErrorKind::InvalidAnswer,
+                    failure if failure.is_invalid_peer() => ErrorKind::InvalidAnswer,
                     failure if failure.is_timeout() => ErrorKind::TimedOut,
                     _ => ErrorKind::Connection,
                 };

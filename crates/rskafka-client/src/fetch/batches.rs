@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rskafka_protocol::records::{Batch, BatchError, Compression, Decompressor, RecordView, batches};
 
 use crate::error::{Case, Error, ErrorKind, Result};
-use crate::record::{Headers, Record, RecordAndOffset};
+use crate::record::{Record, RecordAndOffset};
 use crate::time::FromMillis;
 
 /// The records of one answer.
@@ -74,19 +74,9 @@ fn take_records(batch: &Batch, offset: i64, into: &mut Vec<RecordAndOffset>) -> 
 /// A record that shares the memory of the answer.
 fn owned(batch: &Batch, record: RecordView<'_>, times: &mut FromMillis) -> RecordAndOffset {
     let slice = |part: Option<&[u8]>| part.map(|part| batch.slice(part));
-    let headers: Headers = record
-        .headers
-        .map(|(key, value)| (batch.slice(key), value.map(|value| batch.slice(value))))
-        .collect();
-    RecordAndOffset {
-        offset: record.offset,
-        record: Record {
-            key: slice(record.key),
-            value: slice(record.value),
-            headers,
-            timestamp: times.convert(record.timestamp),
-        },
-    }
+    let headers = record.headers.map(|(key, value)| (batch.slice(key), slice(value))).collect();
+    let (key, value, timestamp) = (slice(record.key), slice(record.value), times.convert(record.timestamp));
+    RecordAndOffset { offset: record.offset, record: Record { key, value, headers, timestamp } }
 }
 
 fn corrupt(error: BatchError) -> Error {

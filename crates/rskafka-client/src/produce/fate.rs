@@ -77,7 +77,7 @@ fn of_code(code: ErrorCode) -> Outcome {
 fn of_failure(failure: &Failure) -> Outcome {
     match failure {
         Failure::Code { code, .. } => of_code(*code),
-        failure => Case::of_failure(failure).0.outcome(),
+        failure => Case::of_failure(failure).0.row().0,
     }
 }
 

@@ -12,10 +12,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, CallOptions, Reply};
+use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, Reply};
 use rskafka_cluster::{Failure, Lane, Leader, Via};
 use rskafka_protocol::ApiKey;
-use rskafka_protocol::messages::produce::{ProduceRequest, ProduceResponse};
+use rskafka_protocol::messages::produce::ProduceResponse;
 use tokio::task::coop::unconstrained;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -30,7 +30,7 @@ use crate::partition::Partition;
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) partition: Arc<Partition>,
-    acks: Acks,
+    pub(crate) acks: Acks,
     /// `None` to use the lane that all partition clients share.
     lane: Option<Lane>,
     queue: Mutex<Queue<Append>>,
@@ -91,10 +91,6 @@ impl Line {
         self.lane.as_ref().map_or(Via::SharedProduce, Via::Own)
     }
 
-    pub(crate) fn request(&self, sending: &Sending, leader: &Leader) -> (ProduceRequest, CallOptions) {
-        request::produce(&self.partition, self.acks, leader, &sending.append)
-    }
-
     /// Puts an append at the end of the line. Returns its number, by which `leave` takes it back.
     pub(crate) fn join(self: &Arc<Self>, append: Append) -> u64 {
         let (id, takes_turn) = self.queue().join(append.batch.size_in_bytes(), append);
@@ -117,7 +113,7 @@ impl Line {
         let Some((leader, lease)) = cluster.reach_now(self.partition.target(), self.via()) else {
             return Next::Break(Some(Box::new(sending)));
         };
-        let (request, options) = self.request(&sending, &leader);
+        let (request, options) = request::produce(&self.partition, self.acks, &leader, &sending.append);
         let submitted = lease.submit(&request, options);
         if submitted.as_ref().is_err_and(|error| matches!(error.kind(), CallErrorKind::Full)) {
             return Next::Break(Some(Box::new(sending)));
@@ -163,7 +159,7 @@ impl Line {
     }
 }
 
-/// Submits the next append. Returns one that has to wait; with `None` the answer has the turn, or the turn is over.
+/// Submits the next append. Returns an append that has to wait; `None` if the answer to come has the turn, or it is over.
 pub(crate) fn advance(mut turn: Turn) -> Option<Box<Sending>> {
     let line = turn.line.clone();
     let cluster = &line.partition.core.cluster;
@@ -185,7 +181,7 @@ pub(crate) fn advance(mut turn: Turn) -> Option<Box<Sending>> {
     }
 }
 
-/// Has a task wait for an append.
+/// Starts a task for an append that has to wait.
 fn hand_over(waiting: Option<Box<Sending>>) {
     if let Some(waiting) = waiting {
         let core = waiting.turn.line.partition.core.clone();

@@ -25,10 +25,10 @@ use self::append::Append;
 use crate::error::{Case, ErrorKind, Result};
 use crate::record::{Payload, Record, RecordHeaders};
 
-/// A produce under way: `.await` it for what was appended.
+/// A produce under way: `.await` it for its result.
 ///
-/// Its place in the order of appends is that of the call. Dropping it is safe: the records are written once or not at
-/// all, and later appends are not affected. While it waits for room in `buffer_memory`, dropping it takes it back.
+/// The order of appends is that of the calls. Dropping this is safe: the records are written once or not at all, and later
+/// appends are not affected. While it waits for room in `buffer_memory`, dropping it takes the records back.
 #[derive(Debug)]
 #[must_use = "without awaiting it, it is not known whether the records were written"]
 pub struct Produce {

@@ -5,7 +5,7 @@ use tracing::Instrument;
 
 use super::append::Sending;
 use super::line;
-use super::request::Produced;
+use super::request::{self, Produced};
 use crate::error::{Case, ErrorKind, Result};
 
 /// Waits for what an append needs.
@@ -37,7 +37,7 @@ async fn send(sending: &mut Sending) -> Result<Produced> {
         let (leader, lease) = reached.map_err(|error| sending.failed(error))?;
         let answered = match lease {
             Ok(lease) => {
-                let (request, options) = line.request(sending, &leader);
+                let (request, options) = request::produce(partition, line.acks, &leader, &sending.append);
                 lease.call(&request, options).await
             }
             Err(failure) => Err(failure),
