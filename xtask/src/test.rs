@@ -5,6 +5,7 @@
 mod levels;
 
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Result, ensure};
 
@@ -72,6 +73,8 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
         children::keep_output();
     }
     let mut levels = Levels::new(flags.verbose);
+    // What they fetch takes long, and nearly no processor.
+    let programs = thread::spawn(foreign::programs);
     levels.run("unit, property", || cargo_test(&unit_args(&packages)));
     levels.run("golden", || cargo_test(&["--test", GOLDEN, "--", "--nocapture"]));
     levels.run("docs", || cargo_test(&["--doc"]));
@@ -88,7 +91,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     }
     levels.run("examples build", || build_examples(&packages));
     levels.run("fuzz, seeds and mutations", || cargo_test(&["--test", FUZZ]));
-    let programs = foreign::programs();
+    let programs = programs.join().unwrap_or_default();
     if !programs.is_empty() {
         levels.run("foreign clients", || counted(test_command(&["--test", foreign::TARGET]).envs(programs)));
     }

@@ -2,17 +2,19 @@
 //! threads.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rskafka::client::env::Env;
 use rskafka::client::error::ErrorKind;
-use rskafka::client::{Client, ClientBuilder, OffsetAt, Tls};
+use rskafka::client::{Client, ClientBuilder, OffsetAt, Sasl, Tls};
 use rskafka::fake::FakeClusterExt;
 use rskafka::protocol::ApiKey;
 use rskafka::record::Record;
-use rskafka_fake::{FakeCluster, Fault};
+use rskafka_fake::{FakeCluster, FakeSasl, Fault, SaslMechanism};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -127,6 +129,49 @@ async fn a_broker_that_goes_away_is_warned_of() {
     cluster.start_broker(1).await.unwrap();
     reading.await.unwrap().unwrap();
     assert_eq!(written.text(), text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_cannot_be_replaced_is_warned_of_while_it_still_serves() {
+    let started = Instant::now();
+    let sasl = FakeSasl::new([SaslMechanism::Plain])
+        .user("user", "secret")
+        .session_lifetime(Duration::from_secs(60));
+    let cluster = FakeCluster::builder().brokers(1).in_memory().sasl(sasl).start().await.unwrap();
+    cluster.create_topic("wal", 1, 1).unwrap();
+    let refuses = Arc::new(AtomicBool::new(false));
+    let (dialed, is_refused) = (cluster.clone(), refuses.clone());
+    let connector = move |host: String, port: u16| {
+        let (cluster, is_refused) = (dialed.clone(), is_refused.clone());
+        async move {
+            match is_refused.load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::ConnectionRefused.into()),
+                false => cluster.connect(&host, port).await,
+            }
+        }
+    };
+    let env = Env::builder().connector(connector).build();
+    let builder = Client::builder(cluster.bootstrap_servers()).env(env);
+    let client = builder.sasl(Sasl::plain("user", "secret")).build().await.unwrap();
+    let log = client.partition_client("wal", 0).await.unwrap();
+    let (written, _default) = subscribe(LevelFilter::WARN);
+    let appending = async |until: u64| {
+        while started.elapsed() < Duration::from_secs(until) {
+            log.produce([Record::new((), "appended", OffsetDateTime::now_utc())]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        written.text()
+    };
+    assert_eq!(appending(46).await, "", "no replacement is due before 48 s");
+    refuses.store(true, Ordering::Relaxed);
+    let text = appending(54).await;
+    // The replacement is dialled again after each pause, but 10 s have not passed.
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for part in ["WARN", "cannot connect broker=broker-1:9092", "connection refused"] {
+        assert!(text.contains(part), "{part} is missing in: {text}");
+    }
+    refuses.store(false, Ordering::Relaxed);
+    assert_eq!(appending(70).await, text);
 }
 
 /// A broker in memory, and a client that knows it.

@@ -1,8 +1,8 @@
 //! SASL sessions that end while the client works: connections are replaced before, and no call notices.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rskafka::client::error::{ErrorKind, Outcome};
@@ -175,48 +175,6 @@ async fn a_broker_that_takes_no_new_connection_for_a_while_before_the_end_fails_
 }
 
 /// Lines that this thread logs.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_connection_that_cannot_be_replaced_is_warned_of_while_it_still_serves() {
-    let started = Instant::now();
-    let (cluster, _client, log, tokens) = start(Duration::from_secs(60)).await;
-    let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
-    let logged = Logged::default();
-    let writer = logged.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _default = tracing::subscriber::set_default(subscriber);
-    let appending = async |until: u64| {
-        while started.elapsed() < Duration::from_secs(until) {
-            log.produce([record("appended")]).await.unwrap();
-            sleep(Duration::from_millis(100)).await;
-        }
-        String::from_utf8(logged.0.lock().unwrap().clone()).unwrap()
-    };
-    assert_eq!(appending(46).await, "", "no replacement is due before 48 s");
-    tokens.guard.state().is_shut = true;
-    let text = appending(54).await;
-    // The replacement is dialled again after each pause, but 10 s have not passed.
-    assert_eq!(text.lines().count(), 1, "{text}");
-    for part in ["WARN", &format!("cannot connect broker=broker-{leader}:9092"), "connection refused"] {
-        assert!(text.contains(part), "{part} is missing in: {text}");
-    }
-    tokens.guard.state().is_shut = false;
-    assert_eq!(appending(70).await, text);
-    assert_eq!(tokens.guard.state().late, []);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_token_callback_that_fails_beyond_the_end_is_the_error_of_the_calls_until_it_works_again() {
     let (_cluster, client, log, tokens) = start(Duration::from_secs(10)).await;
