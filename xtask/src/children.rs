@@ -10,7 +10,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,9 @@ impl std::error::Error for Explained {}
 
 /// Time that an interrupted cargo gets to clean up.
 pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(2);
+
+/// How many commands have had their output kept: each has a file of its own.
+static KEPT: AtomicUsize = AtomicUsize::new(0);
 
 /// How often a logged command is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -232,7 +235,8 @@ pub(crate) fn run_piped(
 fn run_kept(command: &mut Command) -> Result<(ExitStatus, String)> {
     let logs = workspace::target_dir().join("xtask");
     fs::create_dir_all(&logs)?;
-    let log = logs.join(format!("output-{}.log", std::process::id()));
+    let number = KEPT.fetch_add(1, Ordering::Relaxed);
+    let log = logs.join(format!("output-{}-{number}.log", std::process::id()));
     let outcome = run_logged(command, &log, NO_LIMIT);
     let _ = fs::remove_file(&log);
     if let Ok((status, output)) = &outcome
