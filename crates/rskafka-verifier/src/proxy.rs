@@ -2,7 +2,7 @@
 //!
 //! It listens on a port of its own and passes bytes on to one target, unchanged; the target speaks Kafka or TLS, because
 //! up to 11 bytes are held back until it is known what they begin. [`Fault`]s say what happens and when: at a TLS
-//! record, or where a request or an answer begins or ends. [`stream`] decides what the bytes are.
+//! record, or where a request or an answer begins or ends. The module `stream` decides what the bytes are.
 //!
 //! ```no_run
 //! use rskafka::protocol::ApiKey;

@@ -27,6 +27,7 @@ const RULES: &[Rule] = &[
     ("rskafka-client", &[PROTOCOL, TRANSPORT, CLUSTER], SOCKETS),
     ("rskafka", &[PROTOCOL, TRANSPORT, CLUSTER, "rskafka-client", FAKE], SOCKETS),
     (FAKE, &[PROTOCOL], &[]),
+    ("rskafka-benches", &[], &[]),
     ("rskafka-fuzz", &[PROTOCOL], &[]),
     ("rskafka-verifier", &["rskafka", FAKE], &[]),
     ("xtask", &[], &[]),
