@@ -152,7 +152,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] for an address that is not `host:port`, [`ErrorKind::NoReachableBroker`] with
+    /// [`InvalidArgument`](crate::error::ErrorKind::InvalidArgument) for an address that is not `host:port`, [`NoReachableBroker`](crate::error::ErrorKind::NoReachableBroker) with
     /// one cause for each address.
     pub async fn build(self) -> Result<Client> {
         let Self { bootstrap_brokers, env, mut cluster, limits } = self;
