@@ -101,7 +101,15 @@ async fn own_configs(brokers: &Brokers, topic: &str) -> BTreeMap<String, String>
         configuration_keys: None,
     };
     let request = DescribeConfigsRequest { resources: vec![asked], ..Default::default() };
-    let described = call(&connection, &request).await.results.remove(0);
+    let mut described = call(&connection, &request).await.results.remove(0);
+    // Each broker learns of a new topic on its own.
+    for _ in 0..100 {
+        if described.error_code != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        described = call(&connection, &request).await.results.remove(0);
+    }
     assert_eq!(described.error_code, ErrorCode::NONE, "{described:?}");
     let own = described.configs.into_iter().filter(|config| config.config_source == SET_FOR_THE_TOPIC);
     own.map(|config| (config.name, config.value.unwrap())).collect()
