@@ -11,7 +11,7 @@ use crate::workspace::{self, CHECKED, RELEASE};
 
 /// What every `cargo xtask test` runs, each profile with its seeds.
 const TESTED: [(&str, u64); 4] =
-    [("readers", 1_000), ("writers", 300), ("resenders", 300), ("truncators", 300)];
+    [("readers", 2_000), ("writers", 500), ("resenders", 500), ("truncators", 500)];
 
 const PACKAGE: &str = "rskafka-verifier";
 /// The tests of the simulation itself.

@@ -26,11 +26,7 @@ const FUZZ: &str = "corpora";
 
 /// The brokers that the fake can be, as its `Profile` names them, and the variable that has its tests choose one.
 const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.4", "redpanda", "event-hubs"];
-const NEWEST: &str = "kafka-4.4";
 const PROFILE: &str = "RSKAFKA_FAKE_PROFILE";
-
-/// Behaviour that has nothing to do with what a broker of some version answers, and takes long: run with one profile.
-const ALIKE: [&str; 2] = ["lanes::", "sessions::"];
 
 /// Those of the broker tests that hold the cluster to the rules of the simulation.
 const RULES: &str = "rules::";
@@ -82,11 +78,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     for profile in PROFILES {
         levels.run(&format!("behaviour, {profile}"), || {
             // Most of them wait most of the time.
-            let mut test = test_command(&["--test", BEHAVIOUR, "--", "--test-threads=4"]);
-            if profile != NEWEST {
-                test.args(ALIKE.iter().flat_map(|module| ["--skip", module]));
-            }
-            counted(test.env(PROFILE, profile))
+            counted(test_command(&["--test", BEHAVIOUR, "--", "--test-threads=4"]).env(PROFILE, profile))
         });
     }
     levels.run("examples build", || build_examples(&packages));

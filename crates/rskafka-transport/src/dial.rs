@@ -145,7 +145,7 @@ impl<'a> Progress<'a> {
         self.failures.push(format!("{address}: {error}"));
     }
 
-    /// Says that time ran out after `elapsed`, in which step, and which addresses were tried in vain.
+    /// The failure of a dial that ran out of time: how long it took, its step, and what became of each address.
     pub(crate) fn timed_out(&self, elapsed: Duration) -> Failure {
         let silent = self.trying.iter().map(|address| format!("{address}: no answer in time"));
         let failures: Vec<_> = self.failures.iter().cloned().chain(silent).collect();

@@ -1,8 +1,8 @@
 //! The line of one partition client: its appends in the order of the calls, one in flight at a time.
 //!
 //! While nothing fails, no task runs for it. The caller that finds the line idle submits its batch; the connection's task
-//! wakes the line with the answer, and thereby settles that batch and submits the next. If something has to be waited for
-//! (metadata, a dial, a pause, room on a connection), a task (`task.rs`) sends appends until one can be submitted at once.
+//! wakes the line with the answer, which settles that batch and submits the next. An append that must wait for metadata, a
+//! dial, a pause or room on a connection is sent by a task (`task.rs`), as are those after it until one can go out at once.
 //!
 //! Invariant: only the holder of the [`Turn`] submits or settles, so no two appends can swap. The caller that finds the
 //! queue idle takes the turn; it is handed from append to append, and ends when the queue is empty.

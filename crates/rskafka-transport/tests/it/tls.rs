@@ -144,7 +144,7 @@ async fn a_certificate_of_an_unknown_ca_is_refused() {
         let error = refused(&with_tls(tls), &acceptor).await;
         assert_says(&error, &["signed by an unknown CA: trust the CA that signed it"]);
     }
-    // A CA that was made anew under the old name.
+    // A second CA with the same name.
     let error = refused(&with_tls(Tls::ca_pem(Ca::new("theirs").pem()).unwrap()), &acceptor).await;
     assert_says(&error, &["has the name of a trusted one, but another key: trust the CA that signed it"]);
 }
