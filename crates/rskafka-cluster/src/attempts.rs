@@ -1,4 +1,4 @@
-//! The attempts of one call: how many there were, whether one may have been applied, and the error of the call.
+//! The attempts of one call: how many there were, where, and whether one may have been applied.
 
 use rskafka_protocol::ApiKey;
 use rskafka_transport::Deadline;
@@ -6,20 +6,25 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
 
-use crate::{Broker, Class, Cluster, Error, Failure, Location, Retry};
+use crate::{Broker, Class, Cluster, Failed, Failure, Location, Retry};
 
 /// The attempts of one call so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Attempts {
-    pub(crate) api: ApiKey,
-    pub(crate) location: Location,
+    /// The API called.
+    pub api: ApiKey,
+    /// Where the last one was made. If no broker was found, the one that was asked for metadata.
+    pub location: Location,
     /// When the whole call ends.
     pub(crate) deadline: Deadline,
     pub(crate) retry: Retry,
     /// How many have begun.
-    pub(crate) count: u32,
+    pub count: u32,
     /// Whether a failed one may have been applied.
-    pub(crate) may_be_applied: bool,
+    pub may_be_applied: bool,
+    /// Whether only the deadline prevented another one.
+    pub out_of_time: bool,
     /// The failure of the last one.
     pub(crate) last: Option<Failure>,
 }
@@ -39,41 +44,35 @@ impl Attempts {
         self.location.endpoint = Some(broker.endpoint.clone());
     }
 
-    /// The error of a call for which no broker was found. It names the broker that was asked for metadata.
-    pub(crate) fn unroutable(&mut self, failure: Failure, cluster: &Cluster) -> Error {
-        let out_of_time = failure.is_transient() || failure.is_timeout();
-        // The failure of the last attempt says more than that there could be no other.
-        let failure = self.last.take().filter(|_| out_of_time).unwrap_or(failure);
+    /// Takes in that no broker was found. Returns the failure of the call.
+    pub(crate) fn unroutable(&mut self, failure: Failure, cluster: &Cluster) -> Failure {
+        self.out_of_time = failure.is_transient() || failure.is_timeout();
         if self.location.endpoint.is_none() {
             self.location = cluster.asked(std::mem::take(&mut self.location));
         }
-        self.error(out_of_time, failure)
+        // The failure of the last attempt says more than that there could be no other.
+        self.last.take().filter(|_| self.out_of_time).unwrap_or(failure)
     }
 
-    /// Takes in that an attempt has failed. Returns when the next one begins, or the error of the call.
+    /// Takes in that an attempt has failed. Returns when the next one begins, or the failure if there is none.
     pub(crate) fn failed(
         &mut self,
         failure: Failure,
         class: Class,
         now: Instant,
         random: u64,
-    ) -> Result<Instant, Error> {
+    ) -> Result<Instant, Failure> {
         self.may_be_applied |= failure.may_be_applied();
         let Some(moment) = self.retry.failed(class, now, self.deadline, random) else {
-            return Err(self.error(class != Class::Lasting, failure));
+            self.out_of_time = class != Class::Lasting;
+            return Err(failure);
         };
         self.last = Some(failure);
         Ok(moment)
     }
 
-    fn error(&self, out_of_time: bool, failure: Failure) -> Error {
-        Error {
-            api: self.api,
-            location: Box::new(self.location.clone()),
-            attempts: self.count,
-            out_of_time,
-            may_be_applied: self.may_be_applied,
-            failure,
-        }
+    /// The end of a call that failed.
+    pub(crate) fn ended(self, failure: Failure) -> Failed {
+        Failed { failure, attempts: Box::new(self) }
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::address::{BrokerAddress, Site};
 use crate::metadata::Metadata;
-use crate::{ClusterConfig, Error, Location, Topic, lock, refresh};
+use crate::{ClusterConfig, Failed, Location, Topic, lock, refresh};
 
 /// A cluster of brokers. Clones are the same cluster.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl Cluster {
     /// Asks the bootstrap brokers for the cluster, repeatedly until one answers or time runs out.
     ///
     /// Fails at once if every address fails for a reason that stays. Cancel safe.
-    pub async fn bootstrap(env: Env, config: ClusterConfig, deadline: Deadline) -> Result<Self, Error> {
+    pub async fn bootstrap(env: Env, config: ClusterConfig, deadline: Deadline) -> Result<Self, Failed> {
         let inner = Inner {
             env,
             config: Arc::new(config),
@@ -71,13 +71,13 @@ impl Cluster {
     }
 
     /// All topics that the client may see, asked for now; without those that are just being made or deleted.
-    pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Error> {
+    pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Failed> {
         let topics = self.ask_with_retries(&refresh::request(None), false, deadline, Ok).await?;
         Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok()).collect())
     }
 
     /// One topic, asked for now. If it is unknown, `awaits` tells whether to ask again until the deadline.
-    pub async fn topic(&self, name: &str, awaits: bool, deadline: Deadline) -> Result<Topic, Error> {
+    pub async fn topic(&self, name: &str, awaits: bool, deadline: Deadline) -> Result<Topic, Failed> {
         let request = refresh::request(Some(&[name]));
         self.ask_with_retries(&request, awaits, deadline, |topics| refresh::find(topics, name)).await
     }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use rskafka_protocol::{ApiKey, ErrorCode};
+use rskafka_protocol::ErrorCode;
 use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, Phase, WithCauses};
 use snafu::Snafu;
+
+use crate::Attempts;
 
 /// Why one attempt failed.
 #[derive(Debug, Clone, Snafu)]
@@ -271,19 +273,10 @@ impl fmt::Display for Location {
 }
 
 /// A call that failed for good, or for which the time ran out.
-#[derive(Debug, Clone, Snafu)]
-#[snafu(display("{api}{location} failed after {attempts} attempts: {failure}"))]
-pub struct Error {
-    /// The API asked.
-    pub api: ApiKey,
-    /// Where it failed.
-    pub location: Box<Location>,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// Whether another attempt was only prevented by the deadline.
-    pub out_of_time: bool,
-    /// Whether any attempt may have been applied.
-    pub may_be_applied: bool,
-    /// The failure of the last attempt.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// Why the last attempt failed.
     pub failure: Failure,
+    /// All attempts of the call.
+    pub attempts: Box<Attempts>,
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use rskafka_protocol::ErrorCode;
 use tokio::time::Instant;
 
-use crate::{Attempts, Class, Cluster, Error, Failure, LeaderHint, Target};
+use crate::{Attempts, Class, Cluster, Failure, LeaderHint, Target};
 
 /// What an attempt that failed has shown.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl Cluster {
         route: &T::Route,
         verdict: Verdict<V>,
         attempts: &mut Attempts,
-    ) -> ControlFlow<Result<V, Error>, Instant> {
+    ) -> ControlFlow<Result<V, Failure>, Instant> {
         let (learned, may_repeat) = match verdict {
             Verdict::Done(value) => return ControlFlow::Break(Ok(value)),
             Verdict::Retry(learned) => (learned, true),
@@ -101,7 +101,7 @@ impl Cluster {
                 attempts.count -= u32::from(says_nothing);
                 ControlFlow::Continue(moment)
             }
-            Err(error) => ControlFlow::Break(Err(error)),
+            Err(failure) => ControlFlow::Break(Err(failure)),
         }
     }
 }

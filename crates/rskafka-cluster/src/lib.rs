@@ -26,7 +26,7 @@ mod target;
 pub use attempts::Attempts;
 pub use cluster::{Cluster, StatsOfBroker};
 pub use config::ClusterConfig;
-pub use error::{Causes, Error, Failure, Location};
+pub use error::{Causes, Failed, Failure, Location};
 pub use lane::Lane;
 pub use learn::{Learned, Verdict};
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};

@@ -7,7 +7,7 @@ use rskafka_protocol::{ApiKey, Request};
 use rskafka_transport::{Answer, CallError, CallOptions, Connection, Deadline};
 
 use crate::address::BrokerAddress;
-use crate::{Attempts, Cluster, Error, Failure, Lane, Leader, LeaderOf, Retry, Target};
+use crate::{Attempts, Cluster, Failed, Failure, Lane, Leader, LeaderOf, Retry, Target};
 
 /// Which connection to a broker a request goes over.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,16 @@ impl Cluster {
     /// The attempts of a new call to `target`.
     pub fn attempts<T: Target>(&self, api: ApiKey, target: T, deadline: Deadline) -> Attempts {
         let (location, retry) = (target.location(), Retry::new(self.config().backoff));
-        Attempts { api, location, deadline, retry, count: 0, may_be_applied: false, last: None }
+        Attempts {
+            api,
+            location,
+            deadline,
+            retry,
+            count: 0,
+            may_be_applied: false,
+            out_of_time: false,
+            last: None,
+        }
     }
 
     /// Begins an attempt: finds the broker, and leases a connection to it, or says why there is none. Fails only if no broker
@@ -71,7 +80,7 @@ impl Cluster {
         target: T,
         via: Via<'_>,
         attempts: &mut Attempts,
-    ) -> Result<(T::Route, Result<Lease, Failure>), Error> {
+    ) -> Result<(T::Route, Result<Lease, Failure>), Failure> {
         let route = self.route(target, attempts.deadline).await;
         let route = route.map_err(|failure| attempts.unroutable(failure, self))?;
         let broker = T::broker(&route);
@@ -95,10 +104,13 @@ impl Cluster {
     }
 
     /// Finds the broker that requests to `target` go to. Cancel safe.
-    pub async fn find<T: Target>(&self, target: T, deadline: Deadline) -> Result<T::Route, Error> {
+    pub async fn find<T: Target>(&self, target: T, deadline: Deadline) -> Result<T::Route, Failed> {
         let mut attempts = self.attempts(ApiKey::METADATA, target, deadline);
         attempts.count += 1;
         let found = self.route(target, deadline).await;
-        found.map_err(|failure| attempts.unroutable(failure, self))
+        found.map_err(|failure| {
+            let failure = attempts.unroutable(failure, self);
+            attempts.ended(failure)
+        })
     }
 }

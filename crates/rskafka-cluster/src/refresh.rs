@@ -11,7 +11,7 @@ use rskafka_protocol::{ApiKey, ErrorCode};
 use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, Reply};
 
 use crate::address::BrokerAddress;
-use crate::{Causes, Class, Cluster, Error, Failure, Node, Topic};
+use crate::{Causes, Class, Cluster, Failed, Failure, Node, Topic};
 
 /// How long to wait for one broker while there are others to ask: calls without a known leader wait that long too.
 const MOST_FOR_ONE: Duration = Duration::from_secs(3);
@@ -48,7 +48,7 @@ impl Cluster {
         awaits: bool,
         deadline: Deadline,
         find: impl Fn(Topics) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Failed> {
         let mut attempts = self.attempts(ApiKey::METADATA, Node::Any, deadline);
         loop {
             attempts.count += 1;
@@ -58,8 +58,10 @@ impl Cluster {
             };
             let may_pass = failure.is_transient() || awaits && matches!(failure, Failure::UnknownTopic);
             let class = if may_pass { Class::Passing } else { Class::Lasting };
-            let moment = attempts.failed(failure, class, self.env().now(), self.env().random())?;
-            self.pause_until(moment).await;
+            match attempts.failed(failure, class, self.env().now(), self.env().random()) {
+                Ok(moment) => self.pause_until(moment).await,
+                Err(failure) => return Err(attempts.ended(failure)),
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use rskafka_protocol::Request;
 use rskafka_transport::{CallOptions, Deadline};
 use tracing::Instrument;
 
-use crate::{Cluster, Error, Learned, Target, Verdict, Via};
+use crate::{Cluster, Failed, Learned, Target, Verdict, Via};
 
 /// How a request is to be sent.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ impl Cluster {
         call: Call<'_, T>,
         mut build: impl FnMut(&T::Route) -> (R, CallOptions),
         mut judge: impl FnMut(Answer<'_, R::Response, T::Route>) -> Verdict<V>,
-    ) -> Result<V, Error> {
+    ) -> Result<V, Failed> {
         let Call { target, via, deadline } = call;
         let mut attempts = self.attempts(R::API_KEY, target, deadline);
         let span = attempts.span();
@@ -69,6 +69,6 @@ impl Cluster {
                 }
             }
         };
-        until_done.instrument(span).await
+        until_done.instrument(span).await.map_err(|failure| attempts.ended(failure))
     }
 }

@@ -123,7 +123,7 @@ async fn ask_leader(
     cluster: &Cluster,
     lane: &Lane,
     deadline: Deadline,
-) -> Result<ListOffsetsResponse, Error> {
+) -> Result<ListOffsetsResponse, Failed> {
     let call = Call { target: LEADER, via: Via::Own(lane), deadline };
     cluster.send(call, |_| (end_of_log(), CallOptions::new(deadline)), judge).await
 }

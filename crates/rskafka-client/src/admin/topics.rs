@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka_cluster::transport::{CallOptions, Deadline};
-use rskafka_cluster::{Answer, Broker, Call, Error as ClusterError, LeaderOf, Learned, Node, Verdict, Via};
+use rskafka_cluster::{Answer, Broker, Call, Failed, LeaderOf, Learned, Node, Verdict, Via};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
@@ -159,9 +159,9 @@ pub(crate) async fn delete(core: &Core, name: &str) -> Result<()> {
     deleted.map_err(|error| admin_error(error, name))
 }
 
-fn admin_error(error: ClusterError, topic: &str) -> Error {
-    let outcome = if error.may_be_applied { Outcome::Unknown } else { Outcome::NotWritten };
-    Error::of_cluster(error, outcome).located(None, topic, None)
+fn admin_error(Failed { failure, attempts }: Failed, topic: &str) -> Error {
+    let outcome = if attempts.may_be_applied { Outcome::Unknown } else { Outcome::NotWritten };
+    Error::of_cluster(failure, &attempts, outcome).located(None, topic, None)
 }
 
 /// A request that gives the controller as long as the client waits for its answer.

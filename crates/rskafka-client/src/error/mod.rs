@@ -9,7 +9,7 @@ use std::fmt;
 
 pub use rskafka_cluster::transport::BoxError;
 use rskafka_cluster::transport::WithCauses;
-use rskafka_cluster::{Broker, Failure, Location};
+use rskafka_cluster::{Attempts, Broker, Failed, Failure, Location};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 pub use self::kind::{ErrorClass, ErrorKind, Outcome};
@@ -64,9 +64,9 @@ impl Error {
         Self::new(Case::InvalidArgument, ErrorKind::InvalidArgument(what))
     }
 
-    /// A request to the cluster that failed; `outcome` says what that means for the data.
-    pub(crate) fn of_cluster(error: rskafka_cluster::Error, outcome: Outcome) -> Self {
-        let rskafka_cluster::Error { api, location, attempts, out_of_time, failure, .. } = error;
+    /// A call to the cluster that failed; `outcome` says what that means for the data.
+    pub(crate) fn of_cluster(failure: Failure, attempts: &Attempts, outcome: Outcome) -> Self {
+        let out_of_time = attempts.out_of_time;
         let (case, kind) = Case::of_failure(&failure);
         let is_late = out_of_time && kind == ErrorKind::Connection;
         let mut error = Self::new(case, if is_late { ErrorKind::TimedOut } else { kind });
@@ -76,14 +76,15 @@ impl Error {
         }
         inner.is_retriable |= out_of_time;
         inner.is_timeout = out_of_time || failure.is_timeout();
-        (inner.api, inner.location, inner.attempts) = (Some(api), *location, attempts);
+        (inner.api, inner.location, inner.attempts) =
+            (Some(attempts.api), attempts.location.clone(), attempts.count);
         (inner.outcome, inner.failure) = (outcome, Some(failure));
         error
     }
 
-    /// A request that writes nothing, and failed.
-    pub(crate) fn of_read(error: rskafka_cluster::Error) -> Self {
-        Self::of_cluster(error, Outcome::NotWritten)
+    /// A call that writes nothing, and failed.
+    pub(crate) fn of_read(Failed { failure, attempts }: Failed) -> Self {
+        Self::of_cluster(failure, &attempts, Outcome::NotWritten)
     }
 
     /// Names the API, topic and partition, as far as the error does not do so yet.

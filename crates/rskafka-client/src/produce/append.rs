@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use rskafka_cluster::transport::Deadline;
-use rskafka_cluster::{Attempts, Error as ClusterError, Failure, Leader};
+use rskafka_cluster::{Attempts, Failure, Leader};
 use rskafka_protocol::messages::produce::ProduceResponse;
 use rskafka_protocol::records::RecordBatch;
 use tokio::sync::oneshot;
@@ -52,7 +52,7 @@ impl Sending {
         let verdict = request::judge(&mut self.fate, partition.index, &self.append.batch, answered);
         let target = partition.target();
         match partition.core.cluster.learn(target, leader, verdict, &mut self.attempts) {
-            ControlFlow::Break(result) => Some(result.map_err(|error| self.failed(error))),
+            ControlFlow::Break(result) => Some(result.map_err(|failure| self.failed(failure))),
             ControlFlow::Continue(moment) => {
                 self.not_before = Some(moment);
                 None
@@ -60,14 +60,14 @@ impl Sending {
         }
     }
 
-    /// The client's error for the cluster's.
-    pub(crate) fn failed(&self, error: ClusterError) -> Error {
-        Error::of_cluster(error, self.fate.outcome())
+    /// The error of the append, if its last attempt ended in `failure`.
+    pub(crate) fn failed(&self, failure: Failure) -> Error {
+        Error::of_cluster(failure, &self.attempts, self.fate.outcome())
     }
 
     /// Frees the append's memory, and gives its caller the result. Returns the turn for the next append.
     ///
-    /// Not to be called with the line locked: the caller may make its next append at once.
+    /// Do not hold the line's lock: the caller may make its next append at once.
     pub(crate) fn settle(self, result: Result<Produced>) -> Turn {
         self.turn.line.queue().done(self.append.batch.size_in_bytes());
         // The caller may have dropped its future.

@@ -34,7 +34,7 @@ async fn send(sending: &mut Sending) -> Result<Produced> {
             cluster.pause_until(moment).await;
         }
         let reached = cluster.reach(partition.target(), line.via(), &mut sending.attempts).await;
-        let (leader, lease) = reached.map_err(|error| sending.failed(error))?;
+        let (leader, lease) = reached.map_err(|failure| sending.failed(failure))?;
         let answered = match lease {
             Ok(lease) => {
                 let (request, options) = request::produce(partition, line.acks, &leader, &sending.append);

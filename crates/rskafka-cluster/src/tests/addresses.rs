@@ -127,7 +127,7 @@ async fn a_patient_caller_gets_through_at_once_after_hasty_ones_before_it_failed
     sleep(millis(1)).await;
     let patient = ask(8000);
     for hasty in hasty {
-        assert!(hasty.await.unwrap().unwrap_err().out_of_time);
+        assert!(hasty.await.unwrap().unwrap_err().attempts.out_of_time);
     }
     sleep(millis(300)).await;
     let back_at = now();

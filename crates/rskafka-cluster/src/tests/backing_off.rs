@@ -29,7 +29,7 @@ async fn attempts_of_a_call_come_after_growing_pauses() {
     let (fake, cluster, _) = connected(fake(), 1).await;
     fake.inject(Fault::answer(ErrorCode::OFFSET_NOT_AVAILABLE).on(ApiKey::LIST_OFFSETS).times(200));
     let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
-    assert!(error.out_of_time);
+    assert!(error.attempts.out_of_time);
     assert_backs_off(&arrivals(&fake, ApiKey::LIST_OFFSETS));
 }
 
@@ -51,7 +51,7 @@ async fn rounds_of_questions_for_metadata_come_after_growing_pauses() {
     let (fake, cluster, _) = connected(fake(), 1).await;
     fake.inject(Fault::answer(ErrorCode::LEADER_NOT_AVAILABLE).on(ApiKey::METADATA).times(200));
     let error = cluster.topic(TOPIC, false, after(LONG)).await.unwrap_err();
-    assert!(error.out_of_time);
+    assert!(error.attempts.out_of_time);
     assert_backs_off(&arrivals(&fake, ApiKey::METADATA));
 }
 
@@ -109,10 +109,13 @@ async fn a_broker_that_closes_each_connection_right_after_its_opening_is_not_dia
     // So that dialling without end comes to one, later connections stay open.
     let (_fake, cluster, dials) = closing_after_opening(1..500).await;
     let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
-    assert!(error.out_of_time && !error.may_be_applied, "{error}");
+    assert!(error.attempts.out_of_time && !error.attempts.may_be_applied, "{error:?}");
     // The first failure, an end before the request, is followed by an attempt at once, and counts for none.
     let dials = dials.load(Ordering::Relaxed) - 1;
-    assert!(error.attempts <= 13 && dials <= error.attempts as usize + 1, "{dials} dials: {error}");
+    assert!(
+        error.attempts.count <= 13 && dials <= error.attempts.count as usize + 1,
+        "{dials} dials: {error:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +124,10 @@ async fn a_connection_that_ended_before_the_request_was_on_it_counts_for_no_atte
     fake.inject(Fault::answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED).on(ApiKey::LIST_OFFSETS));
     let started = now();
     let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
-    assert_eq!((error.attempts, error.failure.code()), (1, Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
+    assert_eq!(
+        (error.attempts.count, error.failure.code()),
+        (1, Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED))
+    );
     assert!(started.elapsed() < millis(1), "{:?}", started.elapsed());
     assert_eq!(dials.load(Ordering::Relaxed), 3);
 }
@@ -147,8 +153,8 @@ async fn brokers_that_go_on_naming_another_leader_are_not_asked_in_a_hot_loop() 
         (ListOffsetsRequest { replica_id: -1, ..Default::default() }, CallOptions::new(deadline))
     };
     let error = cluster.send(call, build, judge).await.unwrap_err();
-    assert!(error.out_of_time && error.attempts <= 2 * 13, "{error}");
-    assert_eq!(arrivals(&fake, ApiKey::LIST_OFFSETS).len(), error.attempts as usize);
+    assert!(error.attempts.out_of_time && error.attempts.count <= 2 * 13, "{error:?}");
+    assert_eq!(arrivals(&fake, ApiKey::LIST_OFFSETS).len(), error.attempts.count as usize);
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,8 +164,8 @@ async fn that_an_attempt_may_be_applied_is_remembered_over_those_after_it() {
         fake.inject(Fault::answer(code).on(ApiKey::LIST_OFFSETS));
         fake.inject(Fault::answer(ErrorCode::OFFSET_NOT_AVAILABLE).on(ApiKey::LIST_OFFSETS).times(200));
         let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
-        assert!(error.attempts > 2, "{error}");
-        assert_eq!(error.may_be_applied, code == ErrorCode::REQUEST_TIMED_OUT);
+        assert!(error.attempts.count > 2, "{error:?}");
+        assert_eq!(error.attempts.may_be_applied, code == ErrorCode::REQUEST_TIMED_OUT);
         fake.clear_faults();
     }
 }
@@ -172,6 +178,6 @@ async fn an_error_names_what_the_last_attempt_failed_with_though_no_other_could_
     fake.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::LIST_OFFSETS));
     fake.inject(Fault::swallow().on(ApiKey::METADATA).always());
     let error = ask_leader(&cluster, &lane, deadline).await.unwrap_err();
-    assert_eq!((error.attempts, error.out_of_time), (1, true), "{error}");
-    assert_eq!(error.failure.code(), Some(ErrorCode::NOT_LEADER_OR_FOLLOWER), "{error}");
+    assert_eq!((error.attempts.count, error.attempts.out_of_time), (1, true), "{error:?}");
+    assert_eq!(error.failure.code(), Some(ErrorCode::NOT_LEADER_OR_FOLLOWER), "{error:?}");
 }

@@ -37,9 +37,9 @@ async fn nothing_that_another_cluster_says_is_kept() {
     ours.cut_connections(1).unwrap();
     sleep(millis(1)).await;
     let error = cluster.topic(TOPIC, false, after(millis(3000))).await.unwrap_err();
-    assert!(is_of_another_cluster(&error.failure), "{error}");
+    assert!(is_of_another_cluster(&error.failure), "{error:?}");
     let error = ask_leader(&cluster, &Lane::new(), after(millis(3000))).await.unwrap_err();
-    assert!(is_of_another_cluster(&error.failure), "{error}");
+    assert!(is_of_another_cluster(&error.failure), "{error:?}");
     assert_eq!(kept(&cluster).0, before.0);
     assert_eq!(kept(&cluster).1, before.1);
     assert_eq!(kept(&cluster).3, before.3);
@@ -67,13 +67,13 @@ async fn a_client_that_is_sent_back_to_the_start_does_not_join_another_cluster()
     other.clear_requests();
     for _ in 0..3 {
         let error = cluster.topic(TOPIC, false, after(millis(3000))).await.unwrap_err();
-        let Failure::NoReachableBroker { causes } = &error.failure else { panic!("{error}") };
-        assert!(is_of_another_cluster(&causes.0.last().unwrap().1), "{error}");
+        let Failure::NoReachableBroker { causes } = &error.failure else { panic!("{error:?}") };
+        assert!(is_of_another_cluster(&causes.0.last().unwrap().1), "{error:?}");
     }
     assert_eq!(ours.struck(sent_back), 1);
     assert_eq!(kept(&cluster).0, [], "the brokers known before are forgotten, and no others are taken in");
     let error = ask_leader(&cluster, &Lane::new(), after(millis(1000))).await.unwrap_err();
-    assert!(!error.may_be_applied, "{error}");
+    assert!(!error.attempts.may_be_applied, "{error:?}");
     assert_eq!(arrivals(&other, ApiKey::LIST_OFFSETS), [], "nothing of the topic is asked there");
 
     net.lead("bootstrap", &ours, "broker-2");
@@ -120,7 +120,7 @@ async fn a_cluster_that_only_sends_back_to_the_start_is_asked_less_and_less_ofte
     let sent_back = Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(ApiKey::METADATA).times(1000);
     let sent_back = fake.inject(sent_back);
     let error = cluster.topic(TOPIC, false, after(millis(8000))).await.unwrap_err();
-    assert!(error.out_of_time && (9..=13).contains(&error.attempts), "{error}");
+    assert!(error.attempts.out_of_time && (9..=13).contains(&error.attempts.count), "{error:?}");
     assert!(fake.struck(sent_back) <= 4 * 13, "{} times", fake.struck(sent_back));
     assert!(net.dialled().len() <= 4 * 13);
     let open: usize = (1..=3).map(|broker| fake.open_connections(broker).unwrap()).sum();

@@ -5,7 +5,7 @@ use rskafka_protocol::messages::create_partitions::CreatePartitionsRequest;
 use super::*;
 
 /// Which broker a request to `node` goes to.
-async fn asked(cluster: &Cluster, node: Node, time: u64) -> Result<i32, Error> {
+async fn asked(cluster: &Cluster, node: Node, time: u64) -> Result<i32, Failed> {
     let deadline = after(millis(time));
     let call = Call { target: node, via: Via::Control, deadline };
     let judge = |answer: Answer<'_, CreatePartitionsResponse, Broker>| Verdict::Done(answer.route.id);
@@ -20,7 +20,7 @@ async fn a_request_to_a_given_broker_goes_there_and_waits_for_it_while_it_is_awa
     }
     fake.stop_broker(2).await.unwrap();
     let error = asked(&cluster, Node::Id(2), 3000).await.unwrap_err();
-    assert!(error.out_of_time && error.failure.is_transient(), "{error}");
+    assert!(error.attempts.out_of_time && error.failure.is_transient(), "{error:?}");
     let waiting = tokio::spawn({
         let cluster = cluster.clone();
         async move { asked(&cluster, Node::Id(2), 8000).await }
