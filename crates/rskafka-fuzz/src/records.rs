@@ -162,7 +162,7 @@ fn uncompressed(batch: &Batch) -> BatchHeader {
 /// A header that is changed in place leaves the records and gives the right CRC.
 fn check_patched(batch: &Batch) {
     let moved = only(&batch.with_offsets(5, 7));
-    assert_eq!((moved.base_offset(), moved.partition_leader_epoch()), (5, 7));
+    assert_eq!((moved.base_offset(), moved.header().partition_leader_epoch), (5, 7));
     assert_eq!(moved.crc(), batch.crc());
 
     let stamped = only(&batch.with_log_append_time(0, 1, 1234));

@@ -59,14 +59,6 @@ macro_rules! messages {
             };
         )*
 
-        /// The versions of an API that this crate speaks; `None` if it does not.
-        pub fn spoken_versions(api_key: ApiKey) -> Option<crate::VersionRange> {
-            match api_key {
-                $(ApiKey::$constant => Some(<$module::$request as Message>::VERSIONS),)*
-                _ => None,
-            }
-        }
-
         /// Whether a request of that API and version has compact lengths and tagged fields.
         pub(crate) fn request_is_flexible(api_key: ApiKey, version: i16) -> bool {
             match api_key {

@@ -27,6 +27,7 @@ mod client;
 mod error;
 mod keys;
 mod message;
+mod secret;
 mod server;
 
 use std::fmt;
@@ -34,6 +35,7 @@ use std::ops::RangeInclusive;
 
 pub use client::{ClientFinal, ClientFirst, Credentials};
 pub use error::ScramError;
+pub use secret::Secret;
 pub use server::{ServerFinal, ServerFirst, ServerStart, StoredCredential};
 
 /// The iterations that either side takes: Kafka's minimum, and what costs about a second at most.

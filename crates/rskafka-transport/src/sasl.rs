@@ -10,9 +10,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rskafka_protocol::scram::{Credentials, Mechanism};
+use rskafka_protocol::scram::{Credentials, Mechanism, Secret};
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
 pub(crate) use self::authenticate::authenticate;
 use self::exchange::{Action, Event, Exchange};
@@ -136,9 +135,9 @@ where
 }
 
 /// A token for OAUTHBEARER. `Debug` does not show it; it is wiped when dropped.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct OauthToken {
-    pub(crate) token: Zeroizing<String>,
+    pub(crate) token: Secret<String>,
     pub(crate) expiry: Option<Expiry>,
     pub(crate) principal: Option<String>,
     pub(crate) extensions: Vec<(String, String)>,
@@ -154,7 +153,7 @@ pub(crate) enum Expiry {
 impl OauthToken {
     /// A token, as the authorization server gave it. Without an expiry, only the broker's word counts.
     pub fn new(token: impl Into<String>) -> Self {
-        let token = Zeroizing::new(token.into());
+        let token = Secret::new(token);
         Self { token, expiry: None, principal: None, extensions: Vec::new() }
     }
 
@@ -186,15 +185,5 @@ impl OauthToken {
     pub fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extensions.push((name.into(), value.into()));
         self
-    }
-}
-
-impl fmt::Debug for OauthToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { expiry, principal, .. } = self;
-        f.debug_struct("OauthToken")
-            .field("expiry", expiry)
-            .field("principal", principal)
-            .finish_non_exhaustive()
     }
 }

@@ -137,7 +137,7 @@ impl Checked {
         let invalid = Err(Refusal::by_validator(ErrorCode::INVALID_RECORD));
         let offsets = batch.next_offset() - batch.base_offset();
         let is_consistent = usize::try_from(offsets) == Ok(batch.record_count());
-        let lacks_sequence = batch.producer_id() >= 0 && batch.base_sequence() < 0;
+        let lacks_sequence = batch.header().producer_id >= 0 && batch.header().base_sequence < 0;
         if batch.record_count() == 0 || !is_consistent || lacks_sequence || batch.is_control() {
             return invalid;
         }
@@ -164,7 +164,7 @@ impl Checked {
         }
         checked.timestamps = Some((earliest, latest));
         let is_own = checked.batch.timestamp_type() == TimestampType::CreateTime;
-        if is_own && checked.batch.max_timestamp() != latest {
+        if is_own && checked.batch.header().max_timestamp != latest {
             checked.batch = encoded_again(&checked.batch).unwrap_or(checked.batch);
         }
         Ok(checked)
@@ -187,7 +187,7 @@ impl Checked {
         let earliest_allowed = now_ms.saturating_sub(settings.timestamp_before_max_ms);
         let latest_allowed = now_ms.saturating_add(settings.timestamp_after_max_ms);
         let (earliest, latest) =
-            self.timestamps.unwrap_or((self.batch.max_timestamp(), self.batch.max_timestamp()));
+            self.timestamps.unwrap_or((self.batch.header().max_timestamp, self.batch.header().max_timestamp));
         // Without a timestamp (-1) there is nothing to compare.
         if (earliest >= 0 && earliest < earliest_allowed) || latest > latest_allowed {
             let why = format!("Timestamp is out of range [{earliest_allowed}, {latest_allowed}]");
@@ -218,7 +218,7 @@ impl Checked {
         let origin = self.origin();
         let (max_timestamp, bytes) = match log_append_time {
             Some(time) => (time, self.batch.with_log_append_time(base_offset, leader_epoch, time)),
-            None => (self.batch.max_timestamp(), with_offsets(self.batch, base_offset, leader_epoch)),
+            None => (self.batch.header().max_timestamp, with_offsets(self.batch, base_offset, leader_epoch)),
         };
         Stored { base_offset, last_offset, max_timestamp, leader_epoch, origin, bytes }
     }
@@ -308,7 +308,7 @@ mod tests {
         let stored = stored(records, None);
         assert_eq!(stored.bytes.as_ptr(), place);
         let batch = batches(&stored.bytes).next().unwrap().unwrap();
-        assert_eq!((batch.base_offset(), batch.partition_leader_epoch()), (70, 5));
+        assert_eq!((batch.base_offset(), batch.header().partition_leader_epoch), (70, 5));
         assert_eq!((stored.base_offset, stored.last_offset, stored.max_timestamp), (70, 72, 1000));
     }
 
@@ -328,6 +328,6 @@ mod tests {
         batch.update_header(|header| header.max_timestamp = 900);
         let stored = stored(batch.into_bytes(), None);
         assert_eq!(stored.max_timestamp, 1000);
-        assert_eq!(batches(&stored.bytes).next().unwrap().unwrap().max_timestamp(), 1000);
+        assert_eq!(batches(&stored.bytes).next().unwrap().unwrap().header().max_timestamp, 1000);
     }
 }

@@ -136,7 +136,7 @@ fn cleaned(batch: &Batch, is_kept: impl Fn(&[u8], i64) -> bool) -> Option<Bytes>
         }
     }
     if builder.is_empty() {
-        let keeps_sequence = batch.producer_id() >= 0;
+        let keeps_sequence = batch.header().producer_id >= 0;
         return keeps_sequence.then(|| RecordBatch::without_records(*batch.header()).into_bytes());
     }
     builder.skip_offsets(u32::try_from(batch.next_offset() - next).ok()?).ok()?;

@@ -80,7 +80,10 @@ async fn markers_say_what_became_of_a_transaction_and_epochs_go_on() {
         let data = read(&mut client, &topic, marker, 1).await;
         let batch = batches(data.records.as_ref().unwrap()).next().unwrap().unwrap();
         assert!(batch.is_control() && batch.is_transactional());
-        assert_eq!((batch.producer_id(), batch.producer_epoch(), batch.base_sequence()), (7, 3, -1));
+        assert_eq!(
+            (batch.header().producer_id, batch.header().producer_epoch, batch.header().base_sequence),
+            (7, 3, -1)
+        );
         let record = batch.records().next().unwrap().unwrap();
         let control = ControlRecord::parse(&record).unwrap();
         assert_eq!((control.control_type, control.coordinator_epoch), (expected, Some(0)));
@@ -140,7 +143,7 @@ async fn compaction_leaves_offsets_without_records_and_the_next_offset_comes_fro
         left.iter().map(|batch| (batch.base_offset(), batch.next_offset(), batch.record_count())).collect();
     // The second is gone; of the third the header stays, for its sequence.
     assert_eq!(places, [(0, 3, 1), (4, 5, 0), (5, 7, 1), (7, 8, 1)]);
-    assert_eq!(left[1].last_sequence(), 0);
+    assert_eq!(left[1].header().last_sequence(), 0);
     // What is left is read from any offset, and appended to.
     for (offset, first) in [(2, 0), (3, 4), (4, 4), (6, 5)] {
         let data = fetch(&mut client, &topic, 0, offset).await;

@@ -156,21 +156,6 @@ impl Batch {
         self.last_offset().saturating_add(1)
     }
 
-    /// The epoch of the leader that appended the batch; -1 if none did.
-    pub fn partition_leader_epoch(&self) -> i32 {
-        self.header.partition_leader_epoch
-    }
-
-    /// The time that the records' are relative to, in ms since the epoch, or the delete horizon.
-    pub fn base_timestamp(&self) -> i64 {
-        self.header.base_timestamp
-    }
-
-    /// The largest timestamp, or the log append time, in ms since the epoch.
-    pub fn max_timestamp(&self) -> i64 {
-        self.header.max_timestamp
-    }
-
     /// Whose clock the timestamps are from.
     pub fn timestamp_type(&self) -> TimestampType {
         self.header.attributes.timestamp_type()
@@ -179,26 +164,6 @@ impl Batch {
     /// The time from which tombstones may be removed, in ms since the epoch (KIP-534).
     pub fn delete_horizon(&self) -> Option<i64> {
         self.header.attributes.has_delete_horizon().then_some(self.header.base_timestamp)
-    }
-
-    /// The producer's id; -1 without idempotence.
-    pub fn producer_id(&self) -> i64 {
-        self.header.producer_id
-    }
-
-    /// The producer's epoch; -1 without idempotence.
-    pub fn producer_epoch(&self) -> i16 {
-        self.header.producer_epoch
-    }
-
-    /// The sequence number of the first record; -1 without idempotence.
-    pub fn base_sequence(&self) -> i32 {
-        self.header.base_sequence
-    }
-
-    /// The sequence number of the last record; -1 without idempotence.
-    pub fn last_sequence(&self) -> i32 {
-        self.header.last_sequence()
     }
 
     /// The number of records.

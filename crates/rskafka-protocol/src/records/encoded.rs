@@ -61,11 +61,6 @@ impl RecordBatch {
         usize::try_from(self.header.record_count).unwrap_or_default()
     }
 
-    /// The largest timestamp, in ms since the epoch.
-    pub fn max_timestamp(&self) -> i64 {
-        self.header.max_timestamp
-    }
-
     /// The CRC-32C.
     pub fn crc(&self) -> u32 {
         self.crc

@@ -107,7 +107,7 @@ impl<'a> Records<'a> {
     pub(super) fn new(batch: &'a Batch) -> Self {
         let log_append_time = match batch.timestamp_type() {
             TimestampType::CreateTime => None,
-            TimestampType::LogAppendTime => Some(batch.max_timestamp()),
+            TimestampType::LogAppendTime => Some(batch.header().max_timestamp),
         };
         let count = batch.header().record_count;
         let (rest, count, failure) = match batch.payload() {
@@ -171,7 +171,7 @@ impl<'a> Iterator for Records<'a> {
         self.last_offset_delta = offset_delta;
         let timestamp = match self.log_append_time {
             Some(timestamp) => timestamp,
-            None => self.batch.base_timestamp().wrapping_add(timestamp_delta),
+            None => self.batch.header().base_timestamp.wrapping_add(timestamp_delta),
         };
         // Cannot overflow: the batch's last offset does not.
         let offset = self.batch.base_offset().wrapping_add(i64::from(offset_delta));

@@ -143,14 +143,14 @@ proptest! {
     fn what_is_built_is_read_back(header in headers(), records in records()) {
         let batch = build(header, &records);
         let read = read_one(batch.bytes());
-        prop_assert_eq!(Some(read.max_timestamp()), records.iter().map(|record| record.timestamp).max());
+        prop_assert_eq!(Some(read.header().max_timestamp), records.iter().map(|record| record.timestamp).max());
         prop_assert_eq!(owned(&read), records);
         prop_assert_eq!(read.header(), batch.header());
         prop_assert_eq!(read.crc(), batch.crc());
         let header = BatchHeader {
             last_offset_delta: read.header().last_offset_delta,
-            base_timestamp: read.base_timestamp(),
-            max_timestamp: read.max_timestamp(),
+            base_timestamp: read.header().base_timestamp,
+            max_timestamp: read.header().max_timestamp,
             record_count: read.header().record_count,
             ..header
         };
@@ -211,8 +211,8 @@ proptest! {
         let produced = build(BatchHeader::default(), &records);
         let stored = read_one(produced.bytes()).with_log_append_time(77, 3, timestamp);
         let batch = read_one(&stored);
-        prop_assert_eq!((batch.base_offset(), batch.partition_leader_epoch()), (77, 3));
-        prop_assert_eq!((batch.max_timestamp(), batch.timestamp_type()), (timestamp, TimestampType::LogAppendTime));
+        prop_assert_eq!((batch.base_offset(), batch.header().partition_leader_epoch), (77, 3));
+        prop_assert_eq!((batch.header().max_timestamp, batch.timestamp_type()), (timestamp, TimestampType::LogAppendTime));
         prop_assert!(batch.records().all(|record| record.unwrap().timestamp == timestamp));
         prop_assert_eq!(batch.record_count(), records.len());
     }
@@ -376,7 +376,7 @@ fn a_batch_without_records_keeps_its_offsets_and_its_sequence() {
     };
     let batch = RecordBatch::without_records(header);
     let read = read_one(batch.bytes());
-    assert_eq!((read.record_count(), read.next_offset(), read.last_sequence()), (0, 15, 2));
+    assert_eq!((read.record_count(), read.next_offset(), read.header().last_sequence()), (0, 15, 2));
     assert_eq!(read.records().count(), 0);
 }
 

@@ -2,13 +2,9 @@
 //!
 //! Invariant: the exchange ends well only if the server has proved that it knows the password too.
 
-use std::fmt;
-
-use zeroize::Zeroizing;
-
 use super::keys::{self, Key};
-use super::message::{Attributes, encode_base64, escape, is_nonce};
-use super::{Mechanism, ScramError};
+use super::message::{Attributes, INVALID_NONCE, OTHER_NONCE, encode_base64, escape, is_nonce};
+use super::{Mechanism, ScramError, Secret};
 
 const SERVER_FIRST: &str = "server-first";
 const SERVER_FINAL: &str = "server-final";
@@ -17,17 +13,17 @@ const HEADER: &str = "n,,";
 const HEADER_BASE64: &str = "biws";
 
 /// A user and what proves it. The password is not shown by `Debug`, and wiped when dropped.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Credentials {
     username: String,
-    password: Zeroizing<String>,
+    password: Secret<String>,
     delegation_token: bool,
 }
 
 impl Credentials {
     /// A user with a password.
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
-        let password = Zeroizing::new(password.into());
+        let password = Secret::new(password);
         Self { username: username.into(), password, delegation_token: false }
     }
 
@@ -47,20 +43,11 @@ impl Credentials {
     }
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { username, delegation_token, .. } = self;
-        f.debug_struct("Credentials")
-            .field("username", username)
-            .field("delegation_token", delegation_token)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The client has named its user and waits for the server's salt.
+#[derive(Debug)]
 pub struct ClientFirst {
     mechanism: Mechanism,
-    password: Zeroizing<String>,
+    password: Secret<String>,
     nonce: String,
     message: String,
 }
@@ -74,7 +61,7 @@ impl ClientFirst {
     /// The user name or the nonce cannot be sent.
     pub fn new(mechanism: Mechanism, credentials: &Credentials, nonce: &str) -> Result<Self, ScramError> {
         if !is_nonce(nonce) {
-            return Err(ScramError::InvalidNonce);
+            return Err(ScramError::new(INVALID_NONCE));
         }
         let extension = if credentials.delegation_token { ",tokenauth=true" } else { "" };
         let message = format!("{HEADER}n={},r={nonce}{extension}", escape(&credentials.username)?);
@@ -106,7 +93,7 @@ impl ClientFirst {
         }
         attributes.extensions()?;
         if nonce.strip_prefix(&self.nonce).is_none_or(str::is_empty) {
-            return Err(ScramError::NonceMismatch);
+            return Err(ScramError::new(OTHER_NONCE));
         }
 
         let Self { mechanism, .. } = self;
@@ -122,22 +109,17 @@ impl ClientFirst {
         // Both come from the same hash function.
         let proof = client_key.xor(client_signature.as_bytes()).expect("keys of the same length");
         Ok(ClientFinal {
-            message: format!("{without_proof},p={}", encode_base64(proof.as_bytes())),
+            message: Secret::new(format!("{without_proof},p={}", encode_base64(proof.as_bytes()))),
             server_signature: keys::signature(mechanism, &server_key, &auth_message),
         })
     }
 }
 
-impl fmt::Debug for ClientFirst {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientFirst").field("mechanism", &self.mechanism).finish_non_exhaustive()
-    }
-}
-
 /// The client has proved that it knows the password, and waits for the server to do the same.
+#[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub struct ClientFinal {
-    message: String,
+    message: Secret<String>,
     server_signature: Key,
 }
 
@@ -157,13 +139,10 @@ impl ClientFinal {
         refusal(&attributes)?;
         let signature = attributes.base64('v')?;
         attributes.extensions()?;
-        if self.server_signature.equals(&signature) { Ok(()) } else { Err(ScramError::WrongSignature) }
-    }
-}
-
-impl fmt::Debug for ClientFinal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientFinal").finish_non_exhaustive()
+        match self.server_signature.equals(&signature) {
+            true => Ok(()),
+            false => Err(ScramError::new("the server's signature is wrong")),
+        }
     }
 }
 
@@ -173,8 +152,8 @@ fn refusal(attributes: &Attributes<'_>) -> Result<(), ScramError> {
         return Ok(());
     };
     let reason = reason.split(',').next().unwrap_or_default();
-    let shown = reason.chars().filter(|character| !character.is_control()).take(MAX_REASON);
-    Err(ScramError::Refused { reason: shown.collect() })
+    let shown: String = reason.chars().filter(|character| !character.is_control()).take(MAX_REASON).collect();
+    Err(ScramError::new(format!("the server refused: {shown}")))
 }
 
 /// RFC 5802 has no longer one than `unsupported-channel-binding-type`.

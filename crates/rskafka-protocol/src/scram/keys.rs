@@ -2,22 +2,20 @@
 //!
 //! Invariant: a key is wiped when dropped, is never shown, and is compared in constant time.
 
-use std::fmt;
-
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{ITERATIONS, Mechanism, ScramError};
+use super::{ITERATIONS, Mechanism, ScramError, Secret};
 
 /// A key, proof or signature.
-#[derive(Clone)]
-pub(super) struct Key(Zeroizing<Vec<u8>>);
+#[derive(Debug, Clone)]
+pub(super) struct Key(Secret<Vec<u8>>);
 
 impl Key {
     fn new(bytes: impl AsRef<[u8]>) -> Self {
-        Self(Zeroizing::new(bytes.as_ref().to_vec()))
+        Self(Secret::new(bytes.as_ref()))
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -32,13 +30,7 @@ impl Key {
     /// Both, bit by bit; `None` if they differ in length.
     pub(super) fn xor(&self, other: &[u8]) -> Option<Self> {
         let bytes: Vec<u8> = self.0.iter().zip(other).map(|(a, b)| a ^ b).collect();
-        (self.0.len() == other.len()).then(|| Self(Zeroizing::new(bytes)))
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("..")
+        (self.0.len() == other.len()).then(|| Self(Secret::new(bytes)))
     }
 }
 
@@ -50,7 +42,7 @@ pub(super) fn salted_password(
     iterations: u32,
 ) -> Result<Key, ScramError> {
     if !ITERATIONS.contains(&iterations) {
-        return Err(ScramError::Iterations { iterations });
+        return Err(ScramError::new(format!("{iterations} iterations are not within {ITERATIONS:?}")));
     }
     let password = password.as_bytes();
     Ok(match mechanism {

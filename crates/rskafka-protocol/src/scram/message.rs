@@ -8,6 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ScramError;
 
+pub(super) const INVALID_NONCE: &str = "the nonce is not made of printable ASCII without commas";
+pub(super) const OTHER_NONCE: &str = "the nonce is not that of this exchange";
+
 /// Reads the attributes of one message.
 pub(super) struct Attributes<'a> {
     message: &'static str,
@@ -93,7 +96,7 @@ impl<'a> Attributes<'a> {
 }
 
 pub(super) fn invalid(message: &'static str, problem: &'static str) -> ScramError {
-    ScramError::InvalidMessage { message, problem }
+    ScramError::new(format!("invalid {message} message: {problem}"))
 }
 
 /// Accepts only what an encoder writes: with padding, and no stray bits at the end.
@@ -113,7 +116,7 @@ pub(super) fn is_nonce(nonce: &str) -> bool {
 /// A user name, escaped for a message.
 pub(super) fn escape(name: &str) -> Result<String, ScramError> {
     if name.is_empty() || name.contains('\0') {
-        return Err(ScramError::InvalidUsername);
+        return Err(ScramError::new("the user name is empty or has a NUL"));
     }
     Ok(name.replace('=', "=3D").replace(',', "=2C"))
 }

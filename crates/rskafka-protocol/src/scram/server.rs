@@ -2,20 +2,22 @@
 //!
 //! Invariant: the proof covers all that the client has sent.
 
-use std::fmt;
-
 use super::keys::{self, Key};
-use super::message::{Attributes, decode_base64, encode_base64, invalid, is_nonce, unescape};
-use super::{ITERATIONS, Mechanism, ScramError};
+use super::message::{
+    Attributes, INVALID_NONCE, OTHER_NONCE, decode_base64, encode_base64, invalid, is_nonce, unescape,
+};
+use super::{ITERATIONS, Mechanism, ScramError, Secret};
 
 const CLIENT_FIRST: &str = "client-first";
 const CLIENT_FINAL: &str = "client-final";
+const NO_CHANNEL_BINDING: &str = "channel binding is not supported";
 
 /// What a server keeps of a password: enough to check a proof, not enough to give one.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct StoredCredential {
     mechanism: Mechanism,
-    salt: Vec<u8>,
+    /// In base64.
+    salt: String,
     iterations: u32,
     stored_key: Key,
     server_key: Key,
@@ -34,13 +36,13 @@ impl StoredCredential {
         iterations: u32,
     ) -> Result<Self, ScramError> {
         if salt.is_empty() {
-            return Err(ScramError::InvalidSalt);
+            return Err(ScramError::new("the salt is empty"));
         }
         let salted_password = keys::salted_password(mechanism, password, salt, iterations)?;
         let client_key = keys::client_key(mechanism, &salted_password);
         Ok(Self {
             mechanism,
-            salt: salt.to_owned(),
+            salt: encode_base64(salt),
             iterations,
             stored_key: keys::stored_key(mechanism, &client_key),
             server_key: keys::server_key(mechanism, &salted_password),
@@ -50,15 +52,6 @@ impl StoredCredential {
     /// The mechanism that the keys are for.
     pub fn mechanism(&self) -> Mechanism {
         self.mechanism
-    }
-}
-
-impl fmt::Debug for StoredCredential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredCredential")
-            .field("mechanism", &self.mechanism)
-            .field("iterations", &self.iterations)
-            .finish_non_exhaustive()
     }
 }
 
@@ -84,7 +77,7 @@ impl ServerStart {
         let text = attributes.rest();
         match attributes.part() {
             Some("n" | "y") => {}
-            Some(part) if part.starts_with("p=") => return Err(ScramError::ChannelBinding),
+            Some(part) if part.starts_with("p=") => return Err(ScramError::new(NO_CHANNEL_BINDING)),
             _ => return Err(attributes.invalid("the channel binding flag is missing")),
         }
         let identity = attributes.part().unwrap_or_default();
@@ -98,7 +91,7 @@ impl ServerStart {
         match identity.strip_prefix("a=").map(unescape) {
             None if identity.is_empty() => {}
             Some(Some(identity)) if identity == username => {}
-            Some(Some(_)) => return Err(ScramError::AuthorizationId),
+            Some(Some(_)) => return Err(ScramError::new("the client asks to act as another user")),
             _ => return Err(invalid(CLIENT_FIRST, "the identity is malformed")),
         }
         let is_true =
@@ -129,12 +122,12 @@ impl ServerStart {
     /// The nonce cannot be sent.
     pub fn answer(self, credential: &StoredCredential, nonce: &str) -> Result<ServerFirst, ScramError> {
         if !is_nonce(nonce) {
-            return Err(ScramError::InvalidNonce);
+            return Err(ScramError::new(INVALID_NONCE));
         }
         let nonce = format!("{}{nonce}", self.nonce);
         let StoredCredential { salt, iterations, .. } = credential;
         debug_assert!(ITERATIONS.contains(iterations), "the client would not take them");
-        let message = format!("r={nonce},s={},i={iterations}", encode_base64(salt));
+        let message = format!("r={nonce},s={salt},i={iterations}");
         let credential = credential.clone();
         let Self { username, header, bare, .. } = self;
         Ok(ServerFirst { username, credential, header, bare, nonce, message })
@@ -175,29 +168,31 @@ impl ServerFirst {
         let nonce = attributes.nonce()?;
         attributes.extensions()?;
         if binding != self.header.as_bytes() {
-            return Err(ScramError::ChannelBinding);
+            return Err(ScramError::new(NO_CHANNEL_BINDING));
         }
         if nonce != self.nonce {
-            return Err(ScramError::NonceMismatch);
+            return Err(ScramError::new(OTHER_NONCE));
         }
 
         let StoredCredential { mechanism, stored_key, server_key, .. } = &self.credential;
         let auth_message = format!("{},{},{without_proof}", self.bare, self.message);
         let client_signature = keys::signature(*mechanism, stored_key, &auth_message);
-        let client_key = client_signature.xor(&proof).ok_or(ScramError::WrongProof)?;
-        if !stored_key.equals(keys::stored_key(*mechanism, &client_key).as_bytes()) {
-            return Err(ScramError::WrongProof);
+        let client_key = client_signature.xor(&proof);
+        let is_right = |key: &Key| stored_key.equals(keys::stored_key(*mechanism, key).as_bytes());
+        if !client_key.as_ref().is_some_and(is_right) {
+            return Err(ScramError::new("the client's proof is wrong"));
         }
         let signature = keys::signature(*mechanism, server_key, &auth_message);
-        let message = format!("v={}", encode_base64(signature.as_bytes()));
+        let message = Secret::new(format!("v={}", encode_base64(signature.as_bytes())));
         Ok(ServerFinal { username: self.username, message })
     }
 }
 
 /// The client has proved itself.
+#[derive(Debug)]
 pub struct ServerFinal {
     username: String,
-    message: String,
+    message: Secret<String>,
 }
 
 impl ServerFinal {
@@ -209,11 +204,5 @@ impl ServerFinal {
     /// The user that the client has proved to be, or the id of its delegation token.
     pub fn username(&self) -> &str {
         &self.username
-    }
-}
-
-impl fmt::Debug for ServerFinal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerFinal").field("username", &self.username).finish_non_exhaustive()
     }
 }

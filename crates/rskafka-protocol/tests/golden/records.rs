@@ -124,23 +124,23 @@ fn batch_json(batch: &Batch) -> Value {
             TimestampType::CreateTime => "create_time",
             TimestampType::LogAppendTime => "log_append_time",
         },
-        "producer_id": batch.producer_id(),
-        "producer_epoch": batch.producer_epoch(),
-        "base_sequence": batch.base_sequence(),
+        "producer_id": batch.header().producer_id,
+        "producer_epoch": batch.header().producer_epoch,
+        "base_sequence": batch.header().base_sequence,
         "transactional": batch.is_transactional(),
         "control": batch.is_control(),
-        "partition_leader_epoch": batch.partition_leader_epoch(),
+        "partition_leader_epoch": batch.header().partition_leader_epoch,
         "base_offset": batch.base_offset(),
         "position": batch.position(),
         "size_in_bytes": batch.size_in_bytes(),
         "last_offset": batch.last_offset(),
-        "max_timestamp": batch.max_timestamp(),
+        "max_timestamp": batch.header().max_timestamp,
         "crc": batch.crc(),
         "record_count": batch.record_count(),
     });
     if batch.magic() == 2 {
-        json["base_timestamp"] = batch.base_timestamp().into();
-        json["last_sequence"] = batch.last_sequence().into();
+        json["base_timestamp"] = batch.header().base_timestamp.into();
+        json["last_sequence"] = batch.header().last_sequence().into();
     }
     if let Some(delete_horizon) = batch.delete_horizon() {
         json["delete_horizon_ms"] = delete_horizon.into();

@@ -120,7 +120,7 @@ proptest! {
         prop_assert_eq!((first.magic(), first.compression()), (magic, codec));
         let is_log_append_time = first.timestamp_type() == TimestampType::LogAppendTime;
         prop_assert_eq!(is_log_append_time, log_append_time && magic == 1);
-        prop_assert_eq!((first.producer_id(), first.partition_leader_epoch()), (-1, -1));
+        prop_assert_eq!((first.header().producer_id, first.header().partition_leader_epoch), (-1, -1));
     }
 
     #[test]
