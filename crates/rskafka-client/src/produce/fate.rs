@@ -62,9 +62,52 @@ impl Fate {
         may_pass && !self.may_be_written
     }
 
+    /// Takes in the refusal of an attempt with a sequence number.
+    pub(crate) fn refused_in_sequence(&mut self, code: ErrorCode) -> Refusal {
+        let refusal = Refusal::of(code);
+        // These codes say that this attempt appended nothing, and leave open what an earlier one did.
+        let appended_nothing = matches!(refusal, Refusal::OutOfSequence | Refusal::EpochOver);
+        self.unanswered_in_sequence(if appended_nothing { NotWritten } else { of_code(code) });
+        refusal
+    }
+
+    /// Takes in an attempt with a sequence number that has no answer: `Unknown` if a byte of it may have been sent.
+    pub(crate) fn unanswered_in_sequence(&mut self, attempt: Outcome) {
+        self.may_be_written |= attempt == Unknown;
+    }
+
     /// What became of it, if it is not sent again.
     pub(crate) fn outcome(self) -> Outcome {
         if self.may_be_written { Unknown } else { NotWritten }
+    }
+}
+
+/// What a refusal means for an append with a sequence number. Unlike one without, it may be sent again though it may be
+/// written: the broker recognises the batches that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The same batch may be accepted later.
+    Passing,
+    /// The batch does not follow the last one that the broker knows of this producer, or it was written earlier, and the
+    /// broker has forgotten that.
+    OutOfSequence,
+    /// The broker knows a later epoch of this producer.
+    EpochOver,
+    /// The batch was written, at an unknown offset (Kafka 0.11).
+    Written,
+    /// The same batch would be refused again.
+    Lasting,
+}
+
+impl Refusal {
+    fn of(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID => Self::OutOfSequence,
+            ErrorCode::INVALID_PRODUCER_EPOCH | ErrorCode::PRODUCER_FENCED => Self::EpochOver,
+            ErrorCode::DUPLICATE_SEQUENCE_NUMBER => Self::Written,
+            code if code.is_retriable() => Self::Passing,
+            _ => Self::Lasting,
+        }
     }
 }
 

@@ -8,6 +8,8 @@ mod fate;
 mod line;
 mod queue;
 mod request;
+#[cfg_attr(not(test), expect(dead_code, reason = "the line does not send with sequence numbers yet"))]
+mod sequencer;
 mod task;
 
 use std::pin::Pin;

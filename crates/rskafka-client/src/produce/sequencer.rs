@@ -1,0 +1,383 @@
+//! Decides what an idempotent producer sends: which batch next, under which sequence number and epoch, and what became of
+//! each append in the end.
+//!
+//! Invariants, for one partition client:
+//! - A range of sequence numbers of one producer id and epoch belongs to one append for good, and an append gets other
+//!   numbers only if no attempt can have written it. So the line changes a batch's header only when its numbers change.
+//! - No batch is sent `max_in_flight` or more places behind the oldest unsettled one: brokers remember five batches.
+//! - Until the partition has acknowledged this producer over the present lease, only the oldest unsettled append is sent
+//!   and awaited: a partition that does not know a producer accepts it at any sequence number (KAFKA-15591).
+//! - Every append is settled exactly once.
+
+mod vocabulary;
+mod window;
+
+use std::collections::VecDeque;
+
+use rskafka_protocol::ErrorCode;
+
+use self::vocabulary::MAX_IN_FLIGHT;
+pub(crate) use self::vocabulary::{
+    Acknowledged, Action, Attempt, Closed, Options, Producer, Reason, Renewal, Settled, Verified,
+};
+use self::window::{Entry, Progress, Window};
+use super::fate::Refusal;
+use crate::error::Outcome;
+
+/// The state machine of one partition client's idempotent appends.
+///
+/// `poll` gives what to do next. All other methods take in what happened, and are followed by `poll` until it gives
+/// nothing more.
+#[derive(Debug)]
+pub(crate) struct Sequencer {
+    options: Options,
+    window: Window,
+    /// Results that `poll` has not given yet.
+    results: VecDeque<(u64, Settled)>,
+    producer: Option<Producer>,
+    /// The next append's; beyond `i32::MAX` if the epoch has no numbers left.
+    next_sequence: i64,
+    /// No append gets a number of this epoch any more: some numbers will never be used, or there are none left.
+    is_epoch_over: bool,
+    /// An append that is surely not written, though the broker refused it as out of sequence. So none behind it is written.
+    gap: Option<u64>,
+    /// The leader's epoch when the connection was leased.
+    lease: Option<i32>,
+    /// Nothing more is sent over the lease.
+    is_draining: bool,
+    /// The first append that was not sent over the lease.
+    cursor: u64,
+    /// The partition surely knows the producer until then, in ms since 1970; `None` until it acknowledges over the lease.
+    known_until: Option<i64>,
+    last_acknowledged: Option<Acknowledged>,
+    /// Whether the last acknowledged batch must be looked for before anything else is sent.
+    is_verify_due: bool,
+    /// The leader's epoch under which the last acknowledged batch was acknowledged or found.
+    verified_under: Option<i32>,
+    /// A lease, a producer id or a read was asked for.
+    is_waiting: bool,
+    closed: Option<Closed>,
+}
+
+impl Sequencer {
+    pub(crate) fn new(options: Options) -> Self {
+        let max_in_flight = options.max_in_flight.clamp(1, MAX_IN_FLIGHT);
+        Self {
+            options: Options { max_in_flight, ..options },
+            window: Window::new(),
+            results: VecDeque::new(),
+            producer: None,
+            next_sequence: 0,
+            is_epoch_over: false,
+            gap: None,
+            lease: None,
+            is_draining: false,
+            cursor: 0,
+            known_until: None,
+            last_acknowledged: None,
+            is_verify_due: false,
+            verified_under: None,
+            is_waiting: false,
+            closed: None,
+        }
+    }
+
+    /// Whether another append would have a place in the window. More may be admitted; they wait here.
+    pub(crate) fn has_room(&self) -> bool {
+        self.window.len() < self.options.max_in_flight
+    }
+
+    /// Takes in an append of `record_count` records, and gives its number: they count up in the order of the calls.
+    pub(crate) fn admit(&mut self, record_count: i32) -> Result<u64, Closed> {
+        match self.closed {
+            Some(closed) => Err(closed),
+            None => Ok(self.window.push(record_count)),
+        }
+    }
+
+    /// What to do next; `None` until something happens. `now` is the wall clock's, in ms since 1970.
+    pub(crate) fn poll(&mut self, now: i64) -> Option<Action> {
+        loop {
+            if let Some((number, settled)) = self.results.pop_front() {
+                return Some(Action::Settle { number, settled });
+            }
+            let oldest = self.window.oldest_unsettled()?;
+            if self.is_waiting {
+                return None;
+            }
+            if self.window.outstanding() == 0 {
+                if let Some(action) = self.needed() {
+                    self.is_waiting = true;
+                    return Some(action);
+                }
+                if self.is_epoch_over && self.last_in_doubt().is_none() {
+                    self.begin_again();
+                    continue;
+                }
+            }
+            let number = self.next_to_send(oldest, now)?;
+            match self.send(number) {
+                Some(action) => return Some(action),
+                None => self.is_epoch_over = true,
+            }
+        }
+    }
+
+    /// The lease that was asked for is there. `leader_epoch` is -1 if it is not known.
+    pub(crate) fn leased(&mut self, leader_epoch: i32) {
+        self.is_waiting = false;
+        self.is_draining = false;
+        self.lease = Some(leader_epoch);
+        self.cursor = 0;
+        self.known_until = None;
+        let is_new_leader = leader_epoch < 0 || self.verified_under != Some(leader_epoch);
+        self.is_verify_due |= is_new_leader && self.last_acknowledged.is_some();
+    }
+
+    /// Nothing more is sent over the present lease: its connection ended or is to be replaced, or a later epoch of the
+    /// leader became known.
+    pub(crate) fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// The producer id that was asked for is there.
+    pub(crate) fn obtained(&mut self, producer: Producer) {
+        self.is_waiting = false;
+        self.producer = Some(producer);
+    }
+
+    /// What was asked for has been read.
+    pub(crate) fn verified(&mut self, verified: Verified) {
+        self.is_waiting = false;
+        self.is_verify_due = false;
+        self.verified_under = self.lease;
+        if let Verified::Lost { first_lost } = verified {
+            // An append that was never sent has revealed nothing.
+            let oldest = self.window.unsettled().next();
+            let revealed_by =
+                oldest.filter(|(_, entry)| entry.base_sequence.is_some()).map(|(number, _)| number);
+            self.truncated(first_lost, revealed_by);
+        }
+    }
+
+    /// What was asked for cannot be had now. The next `poll` asks for it again, if there is still an append for it.
+    pub(crate) fn not_done(&mut self) {
+        self.is_waiting = false;
+    }
+
+    /// An attempt has ended. Without an answer it ends only when its connection is closed, so that nothing behind it
+    /// can still be answered.
+    pub(crate) fn attempt_ended(&mut self, number: u64, attempt: Attempt) {
+        self.window.attempt_ends(number);
+        match attempt {
+            Attempt::Acknowledged { base_offset, timestamp } => {
+                self.acknowledged(number, base_offset, timestamp)
+            }
+            Attempt::Refused(code) => self.refused(number, code),
+            Attempt::Unanswered { outcome, is_transient } => {
+                self.is_draining = true;
+                if let Some(entry) = self.window.unsettled_mut(number) {
+                    entry.fate.unanswered_in_sequence(outcome);
+                }
+                if !is_transient {
+                    self.fail(number, Reason::Unanswered);
+                }
+            }
+        }
+        if let Some(Closed::Stopped { behind }) = self.closed.filter(|_| self.is_behind_stop(number)) {
+            self.fail(number, Reason::Stopped { behind });
+        }
+        if self.window.outstanding() == 0 {
+            self.give_up_behind_gap();
+        }
+        self.window.trim();
+    }
+
+    /// The time of an append is over, or what it needs cannot be had. It is not sent again.
+    pub(crate) fn give_up(&mut self, number: u64) {
+        self.fail(number, Reason::GivenUp);
+        self.window.trim();
+    }
+
+    /// Appends are admitted again after one failed.
+    pub(crate) fn resume(&mut self) {
+        self.closed = self.closed.filter(|closed| matches!(closed, Closed::Truncated { .. }));
+    }
+
+    /// What is needed before anything can be sent, while nothing is outstanding.
+    fn needed(&self) -> Option<Action> {
+        if self.is_draining || self.lease.is_none() {
+            return Some(Action::Lease);
+        }
+        if let (true, Some(acknowledged)) = (self.is_verify_due, self.last_acknowledged) {
+            return Some(Action::Verify(acknowledged));
+        }
+        self.producer.is_none().then_some(Action::ObtainProducerId)
+    }
+
+    /// The last append that may be written though it is not settled.
+    fn last_in_doubt(&self) -> Option<u64> {
+        self.window.unsettled().filter(|(_, entry)| entry.is_in_doubt()).last().map(|(number, _)| number)
+    }
+
+    fn next_to_send(&self, oldest: u64, now: i64) -> Option<u64> {
+        if self.is_draining {
+            return None;
+        }
+        let (number, _) = self.window.unsettled_from(self.cursor).next()?;
+        if number - oldest >= self.options.max_in_flight as u64 {
+            return None;
+        }
+        // In an epoch that is over only that is sent again which may be written, and what comes before it: if the log has
+        // the former, it has the latter.
+        if self.is_epoch_over && self.last_in_doubt() < Some(number) {
+            return None;
+        }
+        let is_alone = self.window.outstanding() == 0 && number == oldest;
+        let is_known = self.known_until.is_some_and(|known_until| now < known_until);
+        (is_alone || is_known).then_some(number)
+    }
+
+    /// `None` if the epoch has not enough numbers left.
+    fn send(&mut self, number: u64) -> Option<Action> {
+        let producer = self.producer?;
+        let entry = self.window.unsettled_mut(number)?;
+        let base_sequence = match entry.base_sequence {
+            Some(base_sequence) => base_sequence,
+            None => {
+                // Kafka accepts a batch whose numbers wrap to 0, and Redpanda does not: numbers never wrap here.
+                let end = self.next_sequence + i64::from(entry.record_count);
+                let base_sequence = i32::try_from(self.next_sequence).ok().filter(|_| end <= 1 << 31)?;
+                self.next_sequence = end;
+                *entry.base_sequence.insert(base_sequence)
+            }
+        };
+        self.window.attempt_begins(number);
+        self.cursor = number + 1;
+        Some(Action::Send { number, producer, base_sequence })
+    }
+
+    /// Ends an epoch in which nothing is outstanding or in doubt. What is surely not written gets new numbers.
+    fn begin_again(&mut self) {
+        self.is_epoch_over = false;
+        self.gap = None;
+        self.next_sequence = 0;
+        self.cursor = 0;
+        self.known_until = None;
+        for entry in self.window.entries_mut() {
+            entry.base_sequence = None;
+        }
+        let next_epoch =
+            self.producer.and_then(|producer| Some((producer.id, producer.epoch.checked_add(1)?)));
+        self.producer = match self.options.renewal {
+            Renewal::NextEpoch => next_epoch.map(|(id, epoch)| Producer { id, epoch }),
+            Renewal::NewProducerId => None,
+        };
+    }
+
+    fn acknowledged(&mut self, number: u64, base_offset: Option<i64>, timestamp: i64) {
+        let known_for = i64::try_from(self.options.known_for.as_millis()).unwrap_or(i64::MAX);
+        self.known_until = Some(timestamp.saturating_add(known_for));
+        let Some(entry) = self.window.unsettled_mut(number) else { return };
+        let Some(base_offset) = base_offset else {
+            entry.fate.unanswered_in_sequence(Outcome::Unknown);
+            return self.fail(number, Reason::NoOffset);
+        };
+        let base_sequence = entry.base_sequence;
+        if let Some(first_lost) = self.window.contradiction(number, base_offset) {
+            return self.truncated(first_lost, Some(number));
+        }
+        if let Some(entry) = self.window.unsettled_mut(number) {
+            entry.progress = Progress::Written { base_offset };
+        }
+        self.results.push_back((number, Settled::Written { base_offset }));
+        if let (true, Some(producer), Some(base_sequence)) =
+            (self.window.is_last_written(number), self.producer, base_sequence)
+        {
+            self.last_acknowledged = Some(Acknowledged { base_offset, producer, base_sequence });
+            self.verified_under = self.lease;
+        }
+    }
+
+    fn refused(&mut self, number: u64, code: ErrorCode) {
+        let is_oldest = self.window.oldest_unsettled() == Some(number);
+        let Some(entry) = self.window.unsettled_mut(number) else {
+            self.is_draining = true;
+            return;
+        };
+        let refusal = entry.fate.refused_in_sequence(code);
+        let is_in_doubt = entry.is_in_doubt();
+        // Of all others, what was sent behind this one is sent again behind it.
+        self.is_draining |= refusal != Refusal::Lasting;
+        match refusal {
+            Refusal::Lasting => self.fail(number, Reason::Refused(code)),
+            Refusal::Written => self.fail(number, Reason::NoOffset),
+            Refusal::Passing => {}
+            Refusal::OutOfSequence | Refusal::EpochOver if is_oldest => {
+                self.is_epoch_over = true;
+                self.is_verify_due |= self.last_acknowledged.is_some();
+                match is_in_doubt {
+                    true => self.fail(number, Reason::OutOfSequence),
+                    false => self.gap = Some(number),
+                }
+            }
+            Refusal::EpochOver => self.is_epoch_over = true,
+            // It may follow the appends before it, once they are written.
+            Refusal::OutOfSequence => {}
+        }
+    }
+
+    /// Behind an append that the partition surely does not have, it has none.
+    fn give_up_behind_gap(&mut self) {
+        let Some(gap) = self.gap else { return };
+        while let Some(number) = self.window.find_unsettled(gap, Entry::is_in_doubt) {
+            self.fail(number, Reason::OutOfSequence);
+        }
+    }
+
+    /// Settles an append that is not written as far as is known.
+    fn fail(&mut self, number: u64, reason: Reason) {
+        let Some(entry) = self.window.unsettled_mut(number) else { return };
+        let outcome = if entry.is_outstanding { Outcome::Unknown } else { entry.fate.outcome() };
+        entry.progress = Progress::Failed;
+        // Its numbers are not used again, so those behind it do not follow the last one written.
+        self.is_epoch_over |= entry.base_sequence.is_some();
+        self.results.push_back((number, Settled::Failed { outcome, reason }));
+        let is_cause = !matches!(reason, Reason::Stopped { .. } | Reason::Truncated { .. });
+        if self.options.stop_on_failure && is_cause {
+            self.stop(number);
+        }
+    }
+
+    /// Sends nothing more behind this append. What is outstanding gets its answer.
+    fn stop(&mut self, number: u64) {
+        let behind = match self.closed {
+            Some(Closed::Truncated { .. }) => return,
+            Some(Closed::Stopped { behind }) => behind.min(number),
+            None => number,
+        };
+        self.closed = Some(Closed::Stopped { behind });
+        while let Some(number) = self.window.find_unsettled(behind + 1, |entry| !entry.is_outstanding) {
+            self.fail(number, Reason::Stopped { behind });
+        }
+    }
+
+    fn is_behind_stop(&self, number: u64) -> bool {
+        matches!(self.closed, Some(Closed::Stopped { behind }) if number > behind)
+    }
+
+    /// Ends the partition client: what it was told is in the log is not.
+    fn truncated(&mut self, first_lost: i64, revealed_by: Option<u64>) {
+        self.closed = Some(Closed::Truncated { first_lost });
+        if let Some(entry) = revealed_by.and_then(|number| self.window.unsettled_mut(number)) {
+            entry.fate.unanswered_in_sequence(Outcome::Unknown);
+        }
+        while let Some(number) = self.window.oldest_unsettled() {
+            self.fail(number, Reason::Truncated { first_lost });
+        }
+        self.window.trim();
+    }
+}
+
+#[cfg(test)]
+mod tests;

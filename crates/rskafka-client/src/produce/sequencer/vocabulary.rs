@@ -1,0 +1,119 @@
+//! What the sequencer is told, and what it tells the line to do.
+
+use std::time::Duration;
+
+use rskafka_protocol::ErrorCode;
+
+use crate::error::Outcome;
+
+/// How many batches of a producer a broker remembers, to recognise them when they are sent again.
+pub(crate) const MAX_IN_FLIGHT: usize = 5;
+
+/// What the user chooses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// From 1 to [`MAX_IN_FLIGHT`].
+    pub(crate) max_in_flight: usize,
+    pub(crate) renewal: Renewal,
+    /// After an append that failed, nothing is sent behind it until `resume`.
+    pub(crate) stop_on_failure: bool,
+    /// How long after a batch's timestamp the partition surely still knows its producer: less than the broker's
+    /// `producer.id.expiration.ms`.
+    pub(crate) known_for: Duration,
+}
+
+/// How sequence numbers begin again at 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// In the next epoch, which fences late copies of the one before.
+    NextEpoch,
+    /// With a new producer id, which fences nothing: for brokers that do not compare epochs.
+    NewProducerId,
+}
+
+/// A producer id with its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Producer {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+}
+
+/// An acknowledged batch: where it must be as long as the log keeps its promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    pub(crate) base_offset: i64,
+    pub(crate) producer: Producer,
+    pub(crate) base_sequence: i32,
+}
+
+/// What the line has to do. It tells the result by the method named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Find the leader and lease a connection to it, after a pause if the last attempt failed: `leased` or `not_done`.
+    Lease,
+    /// Ask any broker for a producer id: `obtained` or `not_done`.
+    ObtainProducerId,
+    /// Read at this offset whether the batch is still there: `verified` or `not_done`.
+    Verify(Acknowledged),
+    /// Send this append over the present lease, behind all that was sent over it: `attempt_ended`.
+    Send { number: u64, producer: Producer, base_sequence: i32 },
+    /// Give the append's caller this result.
+    Settle { number: u64, settled: Settled },
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Written { base_offset: i64 },
+    Failed { outcome: Outcome, reason: Reason },
+}
+
+/// Why an append failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// A broker refused it, and would again.
+    Refused(ErrorCode),
+    /// Its last attempt had no answer, and another would have none.
+    Unanswered,
+    /// The line gave it up.
+    GivenUp,
+    /// It was acknowledged without an offset.
+    NoOffset,
+    /// The broker does not know it, or has forgotten it.
+    OutOfSequence,
+    /// The append with this number failed before it.
+    Stopped { behind: u64 },
+    /// Acknowledged records were lost from this offset on.
+    Truncated { first_lost: i64 },
+}
+
+/// How an attempt to send an append ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// With success. The timestamp, in ms, is the time of the append if the broker sets it, else the batch's largest.
+    Acknowledged { base_offset: Option<i64>, timestamp: i64 },
+    /// With an error code.
+    Refused(ErrorCode),
+    /// Without an answer: `NotWritten` if surely not a byte was sent.
+    Unanswered { outcome: Outcome, is_transient: bool },
+}
+
+/// What was read where the last acknowledged batch was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verified {
+    /// The batch, or nothing, because the log begins behind it now.
+    Kept,
+    /// Another batch, or the end of the log: acknowledged records are lost, this one the first as far as is known.
+    Lost { first_lost: i64 },
+    /// The client has no right to read.
+    Unreadable,
+}
+
+/// Why no append is admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The append with this number failed: until `resume`.
+    Stopped { behind: u64 },
+    /// Acknowledged records were lost: for good.
+    Truncated { first_lost: i64 },
+}
