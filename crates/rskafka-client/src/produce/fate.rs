@@ -117,7 +117,7 @@ fn of_code(code: ErrorCode) -> Outcome {
 }
 
 /// What became of an append of which one attempt ended in `failure`.
-fn of_failure(failure: &Failure) -> Outcome {
+pub(crate) fn of_failure(failure: &Failure) -> Outcome {
     match failure {
         Failure::Code { code, .. } => of_code(*code),
         failure => Case::of_failure(failure).0.row().0,
@@ -127,6 +127,8 @@ fn of_failure(failure: &Failure) -> Outcome {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::error::CASES;
@@ -193,6 +195,40 @@ mod tests {
             ErrorCode(12_345),
         ] {
             assert_eq!(of_code(code), Unknown, "{code}");
+        }
+    }
+
+    /// What an attempt with a sequence number came to, and whether it may have written the batch.
+    fn attempt_in_sequence() -> impl Strategy<Value = (Option<ErrorCode>, bool)> {
+        let refused = prop::sample::select(CODES).prop_map(|(code, outcome, _)| {
+            let says_only_that_it_did_not_append = matches!(
+                code,
+                ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+                    | ErrorCode::UNKNOWN_PRODUCER_ID
+                    | ErrorCode::INVALID_PRODUCER_EPOCH
+                    | ErrorCode::PRODUCER_FENCED
+            );
+            (Some(code), outcome == Unknown && !says_only_that_it_did_not_append)
+        });
+        prop_oneof![4 => refused, 1 => any::<bool>().prop_map(|was_sent| (None, was_sent))]
+    }
+
+    proptest! {
+        #[test]
+        fn one_attempt_that_may_have_written_makes_the_whole_append_unknown(
+            attempts in prop::collection::vec(attempt_in_sequence(), 0..6),
+        ) {
+            let mut fate = Fate::default();
+            for (code, may_be_written) in &attempts {
+                match code {
+                    Some(code) => {
+                        fate.refused_in_sequence(*code);
+                    }
+                    None => fate.unanswered_in_sequence(if *may_be_written { Unknown } else { NotWritten }),
+                }
+            }
+            let may_be_written = attempts.iter().any(|(_, may_be_written)| *may_be_written);
+            prop_assert_eq!(fate.outcome(), if may_be_written { Unknown } else { NotWritten });
         }
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Sequencer {
     verified_under: Option<i32>,
     /// A lease, a producer id or a read was asked for.
     is_waiting: bool,
+    /// Lease and producer id are wanted before there is an append.
+    is_warming_up: bool,
     closed: Option<Closed>,
 }
 
@@ -78,11 +80,12 @@ impl Sequencer {
             is_verify_due: false,
             verified_under: None,
             is_waiting: false,
+            is_warming_up: false,
             closed: None,
         }
     }
 
-    /// Whether another append would have a place in the window. More may be admitted; they wait here.
+    /// Whether another append would have a place in the window. More can be admitted, but each costs time in all calls.
     pub(crate) fn has_room(&self) -> bool {
         self.window.len() < self.options.max_in_flight
     }
@@ -101,8 +104,8 @@ impl Sequencer {
             if let Some((number, settled)) = self.results.pop_front() {
                 return Some(Action::Settle { number, settled });
             }
-            let oldest = self.window.oldest_unsettled()?;
-            if self.is_waiting {
+            let oldest = self.window.oldest_unsettled();
+            if self.is_waiting || (oldest.is_none() && !self.is_warming_up) {
                 return None;
             }
             if self.window.outstanding() == 0 {
@@ -110,12 +113,13 @@ impl Sequencer {
                     self.is_waiting = true;
                     return Some(action);
                 }
+                self.is_warming_up = false;
                 if self.is_epoch_over && self.last_in_doubt().is_none() {
                     self.begin_again();
                     continue;
                 }
             }
-            let number = self.next_to_send(oldest, now)?;
+            let number = self.next_to_send(oldest?, now)?;
             match self.send(number) {
                 Some(action) => return Some(action),
                 None => self.is_epoch_over = true,
@@ -163,6 +167,17 @@ impl Sequencer {
     /// What was asked for cannot be had now. The next `poll` asks for it again, if there is still an append for it.
     pub(crate) fn not_done(&mut self) {
         self.is_waiting = false;
+        self.is_warming_up = false;
+    }
+
+    /// Asks for a lease and a producer id though there is no append yet.
+    pub(crate) fn warm_up(&mut self) {
+        self.is_warming_up = true;
+    }
+
+    /// Whether an append could be sent at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.needed().is_none()
     }
 
     /// An attempt has ended. Without an answer it ends only when its connection is closed, so that nothing behind it

@@ -1,6 +1,7 @@
 //! The promises, against a model of brokers that lose requests and answers, read them late, refuse, move, crash, forget.
 
 mod broker;
+mod examples;
 mod world;
 
 use self::world::{Seen, Setting, World};
@@ -22,6 +23,7 @@ fn hold(setting: Setting, runs: u64) -> Seen {
         if let Err(broken) = world.run() {
             let script = shortened(setting, script);
             let mut world = World::new(setting, &script);
+            world.is_traced = true;
             panic!("seed {seed}: {broken}\nshortened: {:?} for {script:?}", world.run());
         }
         seen.add(&world.seen);
@@ -73,16 +75,16 @@ fn shortened(setting: Setting, mut script: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn appends_are_written_once_in_the_order_of_the_calls_and_settled_truly() {
-    let seen = hold(USUAL, 100_000);
+    let seen = hold(USUAL, 60_000);
     assert!(seen.five_in_flight > 10_000 && seen.unknown > 10_000 && seen.not_written > 10_000, "{seen:?}");
     assert!(seen.sent_again > 10_000 && seen.numbered_again > 1_000, "{seen:?}");
-    assert!(seen.epochs_begun > 10_000 && seen.producer_ids > 100_100, "{seen:?}");
+    assert!(seen.epochs_begun > 10_000 && seen.producer_ids > 60_100, "{seen:?}");
 }
 
 #[test]
 fn brokers_that_compare_no_epochs_get_a_new_producer_id_and_write_once_in_order() {
-    let seen = hold(Setting { renewal: Renewal::NewProducerId, compares_epochs: false, ..USUAL }, 40_000);
-    assert!(seen.producer_ids > 50_000 && seen.epochs_begun == 0, "{seen:?}");
+    let seen = hold(Setting { renewal: Renewal::NewProducerId, compares_epochs: false, ..USUAL }, 25_000);
+    assert!(seen.producer_ids > 30_000 && seen.epochs_begun == 0, "{seen:?}");
 }
 
 #[test]
@@ -93,6 +95,6 @@ fn nothing_is_acknowledged_behind_a_loss_that_the_brokers_answers_reveal() {
 
 #[test]
 fn nothing_is_sent_behind_a_failed_append_until_the_caller_resumes() {
-    let seen = hold(Setting { stop_on_failure: true, ..USUAL }, 40_000);
+    let seen = hold(Setting { stop_on_failure: true, ..USUAL }, 25_000);
     assert!(seen.stops > 10_000, "{seen:?}");
 }

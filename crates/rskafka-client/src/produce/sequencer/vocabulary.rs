@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use rskafka_cluster::Failure;
 use rskafka_protocol::ErrorCode;
+use rskafka_protocol::messages::produce::PartitionProduceResponse;
 
+use super::super::fate;
 use crate::error::Outcome;
 
 /// How many batches of a producer a broker remembers, to recognise them when they are sent again.
@@ -96,6 +99,30 @@ pub(crate) enum Attempt {
     Refused(ErrorCode),
     /// Without an answer: `NotWritten` if surely not a byte was sent.
     Unanswered { outcome: Outcome, is_transient: bool },
+}
+
+impl Attempt {
+    /// An attempt that was answered. `max_timestamp` is the batch's.
+    pub(crate) fn answered(answer: &PartitionProduceResponse, max_timestamp: i64) -> Self {
+        if !answer.error_code.is_ok() {
+            return Self::Refused(answer.error_code);
+        }
+        let log_append_time = Some(answer.log_append_time_ms).filter(|time| *time >= 0);
+        Self::Acknowledged {
+            base_offset: Some(answer.base_offset).filter(|offset| *offset >= 0),
+            timestamp: log_append_time.unwrap_or(max_timestamp),
+        }
+    }
+
+    /// An attempt that has no answer for the partition.
+    pub(crate) fn failed(failure: &Failure) -> Self {
+        match failure {
+            Failure::Code { code, .. } => Self::Refused(*code),
+            failure => {
+                Self::Unanswered { outcome: fate::of_failure(failure), is_transient: failure.is_transient() }
+            }
+        }
+    }
 }
 
 /// What was read where the last acknowledged batch was.

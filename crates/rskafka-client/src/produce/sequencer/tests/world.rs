@@ -129,6 +129,8 @@ pub(super) struct World<'a> {
     /// The step from which on the client can know of the loss.
     revealed_at: Option<u64>,
     pub(super) seen: Seen,
+    /// Whether what the sequencer does is shown.
+    pub(super) is_traced: bool,
 }
 
 impl<'a> World<'a> {
@@ -184,6 +186,7 @@ impl<'a> World<'a> {
             lost_at: None,
             revealed_at: None,
             seen: Seen::default(),
+            is_traced: false,
         }
     }
 
@@ -322,6 +325,9 @@ impl<'a> World<'a> {
                 .contains(&code);
             }
             Attempt::Unanswered { .. } => {}
+        }
+        if self.is_traced {
+            println!("step {}: append {}: {attempt:?}", self.steps, batch.number);
         }
         self.sequencer.attempt_ended(batch.number, attempt);
         Ok(())
@@ -487,7 +493,11 @@ impl<'a> World<'a> {
 
     fn pump(&mut self) -> Checked {
         loop {
-            match self.sequencer.poll(self.now) {
+            let action = self.sequencer.poll(self.now);
+            if let (true, Some(action)) = (self.is_traced, action) {
+                println!("step {}: {action:?}", self.steps);
+            }
+            match action {
                 None => return Ok(()),
                 Some(Action::Send { number, producer, base_sequence }) => {
                     self.send(number, producer, base_sequence)?
