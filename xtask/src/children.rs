@@ -4,7 +4,6 @@
 //! own process group: a child of a child (cargo's test binary) ends with it, and the terminal's Ctrl-C does not reach a broker
 //! that outlives the command.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
@@ -27,18 +26,6 @@ struct Entry {
     process: Process,
     grace: Duration,
 }
-
-/// A failure that the child itself has explained to the user.
-#[derive(Debug)]
-pub(crate) struct Explained(pub(crate) String);
-
-impl fmt::Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Explained {}
 
 /// Time that an interrupted cargo gets to clean up.
 pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(2);
@@ -117,10 +104,8 @@ impl Owned {
     }
 
     /// Lets it live on after this command.
-    pub(crate) fn release(self) -> Process {
-        let process = self.process;
-        registry().retain(|entry| entry.process != process);
-        process
+    pub(crate) fn release(self) {
+        registry().retain(|entry| entry.process != self.process);
     }
 }
 

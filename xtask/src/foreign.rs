@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use crate::children;
 use crate::env::facts;
@@ -54,17 +54,11 @@ fn python() -> Result<PathBuf> {
     }
     let step = Step::start(format!("installing {PYTHON_CLIENT} below {}", folder.display()));
     let _ = fs::remove_dir_all(&folder);
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    let failed = format!("a virtual environment with {PYTHON_CLIENT} cannot be made");
+    children::succeed(Command::new("python3").args(["-m", "venv"]).arg(&folder), &failed)?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYTHON_CLIENT];
-    run(Command::new(&python).args(pip))?;
+    children::succeed(Command::new(&python).args(pip), &failed)?;
     fs::write(&installed, PYTHON_CLIENT)?;
     step.done();
     Ok(python)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().display().to_string();
-    let status = children::run(command).with_context(|| format!("{program} cannot be run"))?;
-    ensure!(status.success(), "{command:?} failed ({status})");
-    Ok(())
 }

@@ -36,9 +36,7 @@ fn main() -> ExitCode {
     match run(Xtask::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !error.is::<children::Explained>() {
-                note!("error: {error:#}");
-            }
+            note!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

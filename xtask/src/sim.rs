@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::children::{self, COMMAND_GRACE, Explained, Owned};
+use crate::children::{self, COMMAND_GRACE, Owned};
 use crate::libtest::Summary;
 use crate::test::counted;
 use crate::workspace::{self, CHECKED, RELEASE};
@@ -56,7 +56,7 @@ fn run(profile: &[&str], args: &[String]) -> Result<String> {
     let package = ["--quiet", "--package", PACKAGE, "--bin", "simulate"];
     let (status, output) =
         children::run_shown(workspace::cargo().arg("run").args(profile).args(package).arg("--").args(args))?;
-    ensure!(status.success(), Explained(format!("the simulation failed ({status})")));
+    ensure!(status.success(), "the simulation failed ({status})");
     Ok(output)
 }
 

@@ -151,7 +151,7 @@ fn broker_tests(kafka: &Kafka, which: &[&str]) -> Result<Summary> {
 
 fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
     command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect());
-    command.env(facts::VARIABLE, kafka.facts())
+    command.env(facts::VARIABLE, facts::file(kafka.folder()))
 }
 
 /// All but the targets with a level of their own. Never for one package alone, so that every level uses the same build of

@@ -20,18 +20,10 @@ pub(crate) const RELEASE: &[&str] = &["--release"];
 /// folder. Not a path from compile time: checkouts that share a target folder may run each other's binary.
 pub(crate) fn root() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let root = package.as_deref().and_then(Path::parent).filter(|folder| is_root(folder)).map(Path::to_owned);
-    let here = || std::env::current_dir().unwrap_or_default();
-    root.unwrap_or_else(|| above(here()))
-}
-
-/// The nearest root at or above a folder; without one the folder itself, and cargo then reports the error.
-fn above(folder: PathBuf) -> PathBuf {
-    folder.ancestors().find(|folder| is_root(folder)).map_or(folder.clone(), Path::to_owned)
-}
-
-fn is_root(folder: &Path) -> bool {
-    folder.join("xtask/Cargo.toml").is_file() && folder.join("Cargo.toml").is_file()
+    let folder = package.unwrap_or_else(|| std::env::current_dir().unwrap_or_default());
+    let is_root = |folder: &&Path| folder.join("xtask/Cargo.toml").is_file();
+    // Without a root above it, cargo reports the error.
+    folder.ancestors().find(is_root).unwrap_or(&folder).to_owned()
 }
 
 /// `CARGO_TARGET_DIR` where it is set, else `target`.

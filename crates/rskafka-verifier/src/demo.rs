@@ -3,7 +3,6 @@
 //! Invariant: memory grows by less than 64 bytes for each record, which the rules keep; when the demo ends early, so do its
 //! tasks.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use time::OffsetDateTime;
 
 use crate::note;
 use crate::progress::Progress;
-use crate::report::{Latencies, Rate, Report};
+use crate::report::{Rate, Report, percentiles};
 use crate::sim::live::{Followed, Load, Stage};
 use crate::sim::rules::Findings;
 
@@ -51,44 +50,35 @@ pub struct Options {
     pub show_progress: bool,
 }
 
-/// The demo was ended before it was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interrupted;
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted")
-    }
-}
-
-impl std::error::Error for Interrupted {}
-
-/// Runs the demo, until it is done or `interrupted` is ready.
+/// Runs the demo until it is done, or `interrupted` is ready: then there is no report.
 ///
 /// # Errors
 ///
-/// [`Interrupted`], or what kept it from coming to a verdict. A verdict that is bad is no error here.
-pub async fn run(options: Options, interrupted: impl Future<Output = ()>) -> Result<Report> {
+/// What kept it from a verdict. A bad verdict is no error here.
+pub async fn run(options: Options, interrupted: impl Future<Output = ()>) -> Result<Option<Report>> {
     ensure!(options.records > 0, "there is nothing to see without records");
     let mut interrupted = pin!(interrupted);
-    let log = or_interrupted(interrupted.as_mut(), Log::create(&options)).await?;
-    let result = or_interrupted(interrupted, log.append_and_tail(&options)).await;
+    let Some(log) = unless_interrupted(interrupted.as_mut(), Log::create(&options)).await? else {
+        return Ok(None);
+    };
+    let result = unless_interrupted(interrupted, log.append_and_tail(&options)).await;
     let is_wanted = match &result {
-        Ok(report) => options.report.is_some() || !report.is_verified(),
-        Err(error) => !error.is::<Interrupted>(),
+        Ok(Some(report)) => options.report.is_some() || !report.is_verified(),
+        Ok(None) => false,
+        Err(_) => true,
     };
     log.end(is_wanted).await;
     result
 }
 
-async fn or_interrupted<T>(
+async fn unless_interrupted<T>(
     interrupted: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = Result<T>>,
-) -> Result<T> {
+) -> Result<Option<T>> {
     tokio::select! {
         biased;
-        () = interrupted => Err(Interrupted.into()),
-        result = work => result,
+        () = interrupted => Ok(None),
+        result = work => result.map(Some),
     }
 }
 
@@ -147,7 +137,7 @@ impl Log {
             digest: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
             appended: Rate::new(&stage.appended, written),
             read: Rate::new(&stage.read, read),
-            latencies: Latencies::of(&latencies),
+            latencies: percentiles(&latencies),
             failure: failure.map(|error| format!("{error:?}")),
             findings: kept,
             counts,

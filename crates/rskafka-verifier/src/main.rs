@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use rskafka_fake::Profile;
-use rskafka_verifier::demo::{self, Interrupted, Options};
+use rskafka_verifier::demo::{self, Options};
 use rskafka_verifier::play::{self, Topic};
 use rskafka_verifier::{note, say};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,12 +46,12 @@ const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Verifier::parse()).await {
+    let code = match Verifier::parse().command {
+        Command::Demo(options) => demo(options).await,
+        Command::Fake(flags) => fake(&flags).await,
+    };
+    match code {
         Ok(code) => code,
-        Err(error) if error.is::<Interrupted>() => {
-            note!("{error}");
-            ExitCode::from(INTERRUPTED)
-        }
         Err(error) => {
             note!("error: {error:#}");
             ExitCode::FAILURE
@@ -59,16 +59,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(flags: Verifier) -> Result<ExitCode> {
-    match flags.command {
-        Command::Demo(options) => demo(options).await,
-        Command::Fake(flags) => fake(&flags).await,
-    }
-}
-
 async fn demo(options: Options) -> Result<ExitCode> {
     let file = options.report.clone();
-    let report = demo::run(options, interrupted()?).await?;
+    let Some(report) = demo::run(options, interrupted()?).await? else {
+        note!("interrupted");
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
     say!("{}", report.to_string().trim_end());
     if !report.is_verified() {
         return Ok(ExitCode::FAILURE);

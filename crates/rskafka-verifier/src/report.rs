@@ -34,15 +34,6 @@ pub struct Rate {
     pub elapsed: Duration,
 }
 
-/// How long produce calls took, from the call to the acknowledgement; waiting in line is part of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Latencies {
-    /// Half of the calls took at most this.
-    pub p50: Duration,
-    /// 99 of 100 calls took at most this.
-    pub p99: Duration,
-}
-
 /// What a demo has shown.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -59,8 +50,8 @@ pub struct Report {
     pub appended: Rate,
     /// What was read.
     pub read: Rate,
-    /// How long the produce calls took.
-    pub latencies: Latencies,
+    /// What 50 and 99 of 100 produce calls took at most, from the call to the acknowledgement; waiting in line is part of it.
+    pub latencies: [Duration; 2],
     /// The error of the first append that failed.
     pub failure: Option<String>,
     /// The first things of each kind that are wrong.
@@ -88,15 +79,12 @@ impl Rate {
     }
 }
 
-impl Latencies {
-    /// Of calls in ascending order.
-    pub(crate) fn of(sorted: &[Duration]) -> Self {
-        let at = |percent: usize| {
-            let rank = (sorted.len() * percent).div_ceil(100).max(1);
-            sorted.get(rank - 1).copied().unwrap_or_default()
-        };
-        Self { p50: at(50), p99: at(99) }
-    }
+/// What 50 and 99 of 100 calls took at most, of calls in ascending order.
+pub(crate) fn percentiles(sorted: &[Duration]) -> [Duration; 2] {
+    [50, 99].map(|percent| {
+        let rank = (sorted.len() * percent).div_ceil(100).max(1);
+        sorted.get(rank - 1).copied().unwrap_or_default()
+    })
 }
 
 impl fmt::Display for Rate {
@@ -112,17 +100,11 @@ impl fmt::Display for Rate {
     }
 }
 
-impl fmt::Display for Latencies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |latency: Duration| latency.as_secs_f64() * 1e3;
-        write!(f, "p50 {:.1} ms, p99 {:.1} ms", ms(self.p50), ms(self.p99))
-    }
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { records, appended, read, latencies, failure, findings, counts, .. } = self;
-        writeln!(f, "append: {appended}; produce calls {latencies}")?;
+        let [p50, p99] = latencies.map(|latency| latency.as_secs_f64() * 1e3);
+        writeln!(f, "append: {appended}; produce calls p50 {p50:.1} ms, p99 {p99:.1} ms")?;
         writeln!(f, "read:   {read}")?;
         if let Some(failure) = failure {
             writeln!(f, "append failed: {failure}")?;
@@ -157,7 +139,7 @@ mod tests {
             digest: String::new(),
             appended: rate,
             read: rate,
-            latencies: Latencies::of(&(1..=200).map(Duration::from_millis).collect::<Vec<_>>()),
+            latencies: percentiles(&(1..=200).map(Duration::from_millis).collect::<Vec<_>>()),
             failure: None,
             findings: Vec::new(),
             counts: BTreeMap::new(),
@@ -196,8 +178,8 @@ mod tests {
 
     #[test]
     fn percentiles_of_few_calls_are_calls() {
-        assert_eq!(Latencies::of(&[]), Latencies::default());
+        assert_eq!(percentiles(&[]), [Duration::ZERO; 2]);
         let one = Duration::from_millis(3);
-        assert_eq!(Latencies::of(&[one]), Latencies { p50: one, p99: one });
+        assert_eq!(percentiles(&[one]), [one; 2]);
     }
 }

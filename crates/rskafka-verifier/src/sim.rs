@@ -11,7 +11,6 @@ mod drop;
 pub(crate) mod frames;
 mod kind;
 pub(crate) mod live;
-mod mistake;
 mod network;
 mod options;
 mod plan;
@@ -32,12 +31,11 @@ use time::{Duration, OffsetDateTime};
 
 pub use self::kind::{Applied, DROPPED, Kind, Way};
 pub use self::live::{Live, LiveOutcome};
-pub use self::mistake::Mistake;
 pub use self::plan::{Moment, Plan, PlannedFault, Stage, What};
 pub use self::profile::Profile;
 pub use self::rules::{Finding, Wrong};
 pub use self::run::{Outcome, Setup, run};
-pub use self::sweep::{Failed, Measure, Sweep, run_measured, shrink, sweep};
+pub use self::sweep::{Measure, Sweep, run_measured, shrink, sweep};
 
 /// When every run begins.
 const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::days(20_000));

@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::check::Instructions;
 use crate::{children, workspace};
 
 /// What a run has more than another is what its further passes took: start and end are in both.
@@ -17,9 +16,9 @@ pub(super) fn is_there() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// The instructions of one pass of either side.
-pub(super) fn count(binary: &Path, name: &str) -> Result<Instructions> {
-    Ok(Instructions { subject: side(binary, name, "subject")?, baseline: side(binary, name, "baseline")? })
+/// The instructions of one pass: of the subject, and of the baseline.
+pub(super) fn count(binary: &Path, name: &str) -> Result<(f64, f64)> {
+    Ok((side(binary, name, "subject")?, side(binary, name, "baseline")?))
 }
 
 fn side(binary: &Path, name: &str, side: &str) -> Result<f64> {

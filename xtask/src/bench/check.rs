@@ -44,13 +44,6 @@ pub(super) struct Allocations {
     pub(super) counts: (u64, u64),
 }
 
-/// Instructions of one pass.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Instructions {
-    pub(super) subject: f64,
-    pub(super) baseline: f64,
-}
-
 /// The quartiles of what a limit is on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Figure {
@@ -91,10 +84,9 @@ impl Samples {
 
     /// The same from instructions. A ns is as many of them as the subject got done in one at its fastest: other work on
     /// the machine only ever adds time.
-    fn figure_by(&self, instructions: Instructions) -> f64 {
+    fn figure_by(&self, (counted, baseline): (f64, f64)) -> f64 {
         let fastest = self.pairs.iter().map(|&(subject, _)| subject).fold(f64::INFINITY, f64::min);
-        let per_ns = instructions.subject / fastest;
-        self.figure_of(instructions.subject, instructions.baseline, per_ns)
+        self.figure_of(counted, baseline, counted / fastest)
     }
 
     fn say(&self, figure: f64) -> String {
@@ -129,7 +121,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn of_samples(samples: &Samples, instructions: Option<Instructions>) -> Self {
+    pub(super) fn of_samples(samples: &Samples, instructions: Option<(f64, f64)>) -> Self {
         let (figure, limit) = (samples.figure(), samples.limit());
         let in_doubt = figure.is_in_doubt(limit);
         let mut spread = format!("{} to {}", samples.say(figure.lower), samples.say(figure.upper));
@@ -210,7 +202,7 @@ mod tests {
         }
     }
 
-    fn verdict(samples: &Samples, instructions: Option<Instructions>) -> (bool, &'static str) {
+    fn verdict(samples: &Samples, instructions: Option<(f64, f64)>) -> (bool, &'static str) {
         let row = Row::of_samples(samples, instructions);
         let deciders = ["time", "time, in doubt", "instructions"];
         let decider = deciders.into_iter().find(|decider| row.cells[7].ends_with(&format!(" ({decider})")));
@@ -237,7 +229,7 @@ mod tests {
         let noisy =
             samples(r#""times":1.3,"per_record_ns":null"#, &[(100.0, 100.0), (125.0, 100.0), (200.0, 100.0)]);
         assert_eq!(verdict(&noisy, None), (true, "time, in doubt"));
-        let instructions = |subject| Some(Instructions { subject, baseline: 1000.0 });
+        let instructions = |subject| Some((subject, 1000.0));
         assert_eq!(verdict(&noisy, instructions(1200.0)), (true, "instructions"));
         assert_eq!(verdict(&noisy, instructions(1400.0)), (false, "instructions"));
         let clear = samples(r#""times":1.3,"per_record_ns":null"#, &[(120.0, 100.0)]);
@@ -249,7 +241,7 @@ mod tests {
         let limit = r#""times":1.0,"per_record_ns":15"#;
         let noisy = samples(limit, &[(200.0, 100.0), (250.0, 100.0), (300.0, 100.0)]);
         // 10 instructions in a ns: 1,000 more than the baseline's are 10 ns for each of 10 records.
-        let figure = noisy.figure_by(Instructions { subject: 2000.0, baseline: 1000.0 });
+        let figure = noisy.figure_by((2000.0, 1000.0));
         assert!((figure - 10.0).abs() < 1e-9, "{figure}");
     }
 

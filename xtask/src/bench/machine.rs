@@ -27,16 +27,13 @@ impl Machine {
             load,
         })
     }
-
-    fn is_loaded(&self) -> bool {
-        self.load >= 0.5 * self.cores as f64
-    }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { processor, cores, load } = self;
-        let loaded = if self.is_loaded() { ", so the machine was loaded by other work" } else { "" };
+        let is_loaded = *load >= 0.5 * *cores as f64;
+        let loaded = if is_loaded { ", so the machine was loaded by other work" } else { "" };
         write!(f, "{cores} cores of {processor}; load average {load:.1} before the start{loaded}")
     }
 }

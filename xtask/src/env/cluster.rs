@@ -95,9 +95,7 @@ impl Kafka {
     pub(crate) fn keep(mut self) -> Result<()> {
         self.state.owner = None;
         self.state.write(&self.folder)?;
-        self.owned.drain(..).for_each(|owned| {
-            owned.release();
-        });
+        self.owned.drain(..).for_each(Owned::release);
         Ok(())
     }
 
@@ -234,16 +232,6 @@ impl Kafka {
             let log = fs::read_to_string(facts::server_log(&self.folder, node));
             log.is_ok_and(|log| log.contains("Address already in use"))
         })
-    }
-
-    /// The file that tells tests of it.
-    pub(crate) fn facts(&self) -> PathBuf {
-        facts::file(&self.folder)
-    }
-
-    /// The program that is Kafka's `kafka-console-consumer.sh`.
-    pub(crate) fn console_consumer(&self) -> PathBuf {
-        facts::console_consumer(&self.folder)
     }
 }
 

@@ -187,7 +187,7 @@ fn fixed(file: &str) -> String {
     file.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
 }
 
-fn join(parts: impl Iterator<Item = String>) -> String {
+pub(crate) fn join(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 

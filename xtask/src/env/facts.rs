@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::env::config::{Endpoint, Node};
+use crate::env::config::{Endpoint, Node, join};
 use crate::env::listeners::{INTERNAL, LISTENERS, PASSWORD, SESSION_MS, USER};
 use crate::env::version::Version;
 use crate::process::Process;
@@ -36,10 +36,10 @@ pub(crate) fn write(
         let endpoints: Vec<&Endpoint> =
             endpoints.filter(|endpoint| endpoint.listener.name == listener.name).collect();
         let name = listener.name;
-        text += &format!("listener.{name}={}\n", joined(endpoints.iter().map(|endpoint| endpoint.address())));
+        text += &format!("listener.{name}={}\n", join(endpoints.iter().map(|endpoint| endpoint.address())));
         if listener.is_proxied {
             let advertised = endpoints.iter().map(|endpoint| endpoint.advertised_address());
-            text += &format!("advertised.{name}={}\n", joined(advertised));
+            text += &format!("advertised.{name}={}\n", join(advertised));
         }
     }
     let pids = brokers.iter().filter_map(|broker| {
@@ -53,15 +53,11 @@ pub(crate) fn write(
         ("sasl.session.ms", SESSION_MS.to_string()),
         ("certificates", certificates(folder).display().to_string()),
         ("console.consumer", console_consumer(folder).display().to_string()),
-        ("broker.pids", joined(pids)),
-        ("broker.logs", joined(logs)),
+        ("broker.pids", join(pids)),
+        ("broker.logs", join(logs)),
     ];
     fixed.iter().for_each(|(key, value)| text += &format!("{key}={value}\n"));
     Ok(fs::write(file(folder), text)?)
-}
-
-fn joined(parts: impl Iterator<Item = String>) -> String {
-    parts.collect::<Vec<_>>().join(",")
 }
 
 /// What a node logs.

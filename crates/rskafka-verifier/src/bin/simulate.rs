@@ -71,12 +71,12 @@ fn run(flags: Flags) -> Result<bool> {
     let sweep = sim::sweep(flags.seeds, &profile, measure)?;
     say!("profile {}\n{sweep}", profile.name);
     let (failed, some) = &sweep.failed;
-    for failed in some {
-        say!("\nseed {} fails:", failed.seed);
-        failed.findings.iter().take(10).for_each(|finding| say!("  {finding}"));
+    for (seed, findings) in some {
+        say!("\nseed {seed} fails:");
+        findings.iter().take(10).for_each(|finding| say!("  {finding}"));
     }
-    if let Some(first) = some.first() {
-        one(Setup::of_seed(first.seed, &profile), flags.shrink)?;
+    if let Some((seed, _)) = some.first() {
+        one(Setup::of_seed(*seed, &profile), flags.shrink)?;
     }
     say!("{failed} of {} seeds failed", sweep.runs);
     let missing = sweep.too_little();

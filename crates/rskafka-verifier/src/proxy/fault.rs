@@ -57,69 +57,30 @@ impl Fault {
 
 /// A fault that was injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FaultId(u64);
+pub struct FaultId(usize);
 
-/// The faults that are injected, in their order.
+/// The faults that are injected, in their order, and whether each has struck.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
-    injected: Vec<Injected>,
-    next_id: u64,
-}
-
-#[derive(Debug)]
-struct Injected {
-    id: FaultId,
-    fault: Fault,
-    has_struck: bool,
-}
+pub(super) struct Faults(Vec<(Fault, bool)>);
 
 impl Faults {
     pub(super) fn inject(&mut self, fault: Fault) -> FaultId {
-        let id = FaultId(self.next_id);
-        self.next_id += 1;
-        self.injected.push(Injected { id, fault, has_struck: false });
-        id
+        self.0.push((fault, false));
+        FaultId(self.0.len() - 1)
     }
 
-    /// Whether a fault has struck; `false` after it was taken back.
-    pub(super) fn has_struck(&self, id: FaultId) -> bool {
-        self.injected.iter().any(|injected| injected.id == id && injected.has_struck)
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.injected.clear();
+    pub(super) fn has_struck(&self, FaultId(index): FaultId) -> bool {
+        self.0[index].1
     }
 
     /// What happens at a moment.
     pub(super) fn strike(&mut self, moment: Moment) -> Vec<Action> {
-        let is_due = |one: &&mut Injected| !one.has_struck && one.fault.moment == moment;
-        let due = self.injected.iter_mut().filter(is_due);
-        due.map(|injected| {
-            injected.has_struck = true;
-            injected.fault.action
-        })
-        .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fault_strikes_once_and_not_after_it_was_taken_back() {
-        let moment = Moment::Request(ApiKey::PRODUCE);
-        let mut faults = Faults::default();
-        let once = faults.inject(Fault::at(moment, Action::Cut));
-        assert_eq!(faults.strike(Moment::EndOfRequest(ApiKey::PRODUCE)), []);
-        assert!(!faults.has_struck(once));
-        let with_it = faults.inject(Fault::at(moment, Action::Freeze(Direction::ToClient)));
-        assert_eq!(faults.strike(moment), [Action::Cut, Action::Freeze(Direction::ToClient)]);
-        assert!(faults.has_struck(once) && faults.has_struck(with_it));
-        assert_eq!(faults.strike(moment), []);
-        let cleared = faults.inject(Fault::at(moment, Action::Cut));
-        faults.clear();
-        assert_eq!(faults.strike(moment), []);
-        assert!(!faults.has_struck(once) && !faults.has_struck(cleared));
+        let waiting = self.0.iter_mut().filter(|(fault, has_struck)| !has_struck && fault.moment == moment);
+        waiting
+            .map(|(fault, has_struck)| {
+                *has_struck = true;
+                fault.action
+            })
+            .collect()
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rskafka::protocol::ErrorCode;
 
-use super::director::request_fault;
 use super::plan::What;
 use super::profile::Profile;
 
@@ -160,11 +159,6 @@ impl Kind {
             Self::ElectUnclean(_) => "unclean election",
             Self::RecreateTopic => "topic recreated",
         }
-    }
-
-    /// Whether the cluster strikes with it when it takes the moment's request.
-    pub(super) fn is_of_request(&self) -> bool {
-        request_fault(*self).is_some()
     }
 
     pub(super) fn random(random: &mut fastrand::Rng, what: What, profile: &Profile) -> Self {

@@ -70,7 +70,8 @@ impl Live {
     pub async fn run(self) -> Result<LiveOutcome> {
         let builder = self.client.request_timeout(REQUEST_TIMEOUT);
         let builder = builder.delivery_timeout(TIMEOUT).api_timeout(TIMEOUT);
-        let stage = Stage::new(self.topic, self.partitions, Load::rough(self.duration));
+        let load = Load { records: u32::MAX, duration: self.duration, timeout: TIMEOUT, is_rough: true };
+        let stage = Stage::new(self.topic, self.partitions, load);
         let client = builder.clone().build().await.context("the cluster cannot be reached")?;
         stage.write_and_follow(&client, self.seed).await?;
         client.close().await;
@@ -104,10 +105,6 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    fn rough(duration: Duration) -> Self {
-        Self { records: u32::MAX, duration, timeout: TIMEOUT, is_rough: true }
-    }
-
     /// This many records in large calls; the first failure ends the writing.
     pub(crate) fn steady(records: u32, timeout: Duration) -> Self {
         Self { records, duration: Duration::MAX, timeout, is_rough: false }

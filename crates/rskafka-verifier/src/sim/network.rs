@@ -16,7 +16,6 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::mistake::Mistake;
 use super::options::Options;
 use super::plan::{Moment, Stage, What};
 use super::rates::Rate;
@@ -53,11 +52,10 @@ pub(super) struct Fired {
 pub(super) struct Network {
     pub(super) cluster: FakeCluster,
     options: Options,
-    /// How much longer than asked the rules demand silence: see [`Mistake::BreaksSilence`].
-    pub(super) too_early: Duration,
     started: Instant,
     state: Mutex<State>,
-    has_fired: Notify,
+    /// Has the director look at what has fired.
+    pub(super) has_fired: Notify,
 }
 
 /// What may be wrong with the way to a broker for a time.
@@ -87,7 +85,7 @@ pub(super) struct State {
     troubles: BTreeSet<(Trouble, i32)>,
     dials: Rate,
     metadata: Rate,
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
     waiting: Vec<Waker>,
     next_connection: u64,
 }
@@ -124,10 +122,8 @@ impl Network {
         };
         let state = Mutex::new(state);
         let options = Options::of_seed(seed);
-        let breaks_silence = setup.mistake == Some(Mistake::BreaksSilence);
-        let too_early = Duration::from_millis(u64::from(breaks_silence));
         let (started, has_fired) = (Instant::now(), Notify::new());
-        Arc::new(Self { cluster, options, too_early, started, state, has_fired })
+        Arc::new(Self { cluster, options, started, state, has_fired })
     }
 
     /// The environment of a client: all that is not deterministic follows from the seed.
@@ -193,26 +189,16 @@ impl Network {
         self.state().trace.note(at, what);
     }
 
-    /// Takes the trace out.
-    pub(super) fn take_trace(&self) -> Trace {
-        std::mem::take(&mut self.state().trace)
-    }
-
     /// Something is wrong with a connection.
     pub(super) fn found(&self, finding: Finding) {
         self.note(|| finding.to_string());
         self.state().findings.push(finding);
     }
 
-    /// Takes out what was found of the connections.
-    pub(super) fn take_findings(&self) -> Vec<Finding> {
-        std::mem::take(&mut self.state().findings)
-    }
-
     /// Whether the client has sent more than any client should; if so, its writes fail.
     pub(super) fn is_storm(&self) -> bool {
         let state = self.state();
-        state.trace.frames() > STORM || state.findings.iter().any(|found| found.wrong == Wrong::TooMany)
+        state.trace.frames > STORM || state.findings.iter().any(|found| found.wrong == Wrong::TooMany)
     }
 
     /// A question for metadata goes out.
@@ -220,19 +206,6 @@ impl Network {
         let now = self.elapsed();
         let may = self.state().metadata.add(now);
         self.check_rate(may, "questions for metadata");
-    }
-
-    /// Makes the mistake of this name.
-    pub(super) async fn dial_without_pause(self: &Arc<Self>) {
-        for _ in 0..STORM {
-            if self.is_storm() {
-                return;
-            }
-            drop(
-                tokio::time::timeout(Duration::from_millis(1), self.clone().connect("nowhere".to_owned(), 1))
-                    .await,
-            );
-        }
     }
 
     fn check_rate(&self, may: bool, what: &str) {
@@ -301,12 +274,7 @@ impl Network {
     /// A request is about to go out; gives the fault to wait for.
     pub(super) fn announce(&self, broker: i32, api: ApiKey) -> Option<usize> {
         let fired = self.state().fire(What::of(api), Stage::Request, broker);
-        fired.inspect(|_| self.has_fired())
-    }
-
-    /// Has the director look at what has fired.
-    pub(super) fn has_fired(&self) {
-        self.has_fired.notify_one();
+        fired.inspect(|_| self.has_fired.notify_one())
     }
 
     /// How much time has gone by.

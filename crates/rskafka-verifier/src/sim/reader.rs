@@ -15,7 +15,6 @@ use tokio::time::Instant;
 
 use super::drop::{Dropped, dropped_after};
 use super::kind::FETCH_DROPPED;
-use super::mistake::Mistake;
 use super::rules::{Answered, Place, Wrong};
 use super::run::{Stage, partition_client};
 use super::truth::{Extent, extent, has_records};
@@ -63,11 +62,8 @@ impl Reader {
             let fetch = Dropped::new(fetch, dropped_after(&mut self.random));
             let fetched = self.stage.timed(self.partition, "fetch_records", limit, fetch).await;
             match fetched {
-                None => self.stage.dropped(FETCH_DROPPED),
-                Some(Ok((mut records, _))) => {
-                    if self.stage.mistaken.makes(Mistake::Withholds) {
-                        records.clear();
-                    }
+                None => *self.stage.outcome().dropped.entry(FETCH_DROPPED).or_default() += 1,
+                Some(Ok((records, _))) => {
                     if records.is_empty() {
                         self.check_none(place);
                         if is_last && self.is_at_end(next).await {
@@ -160,7 +156,7 @@ impl Reader {
         let (cluster, since) = (&stage.network.cluster, Instant::now());
         let first = *extent(cluster, *partition).starts.start();
         let limit = stage.options.api_timeout;
-        let mut found = match stage.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
+        let found = match stage.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
             Ok(found) => found,
             Err(error) => {
                 stage.network.note(|| format!("{name} asks for {at:?}: {error:?}"));
@@ -168,7 +164,6 @@ impl Reader {
                 return stage.check_open(*partition, &error);
             }
         };
-        found.offset += i64::from(stage.mistaken.makes(Mistake::NamesLaterOffset));
         let Extent { starts, end } = extent(cluster, *partition);
         let answered = Answered { at, found, place, starts: first..=*starts.end(), end };
         stage.rules(*partition, |rules| rules.answered(name, answered));
@@ -211,26 +206,18 @@ pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &
 
 /// Tells the rules what a reader was given; gives what comes next.
 fn take(stage: &Stage, partition: usize, name: &str, mut place: Place, records: &[RecordAndOffset]) -> i64 {
-    let (mistaken, cluster) = (&stage.mistaken, &stage.network.cluster);
+    let cluster = &stage.network.cluster;
     stage.rules(partition, |rules| {
-        for (index, RecordAndOffset { offset, record, .. }) in records.iter().enumerate() {
-            if mistaken.makes(Mistake::LeavesOut) {
-                continue;
-            }
+        for RecordAndOffset { offset, record, .. } in records {
             // It may skip offsets without records, and those that were cut off, of which nothing is known.
             let is_over =
                 |skipped| rules.is_cut_since(place, offset - 1) || !has_records(cluster, partition, skipped);
             if *offset > place.next && is_over(place.next..*offset) {
                 place.next = *offset;
             }
-            let mixed_up = records.get(index + 1).filter(|_| mistaken.makes(Mistake::MixesUp));
-            let value = mixed_up.map_or(&record.value, |other| &other.record.value);
-            rules.read(name, place, *offset, Value::of(value.as_ref()));
+            rules.read(name, place, *offset, Value::of(record.value.as_ref()));
             rules.dated(place, *offset, record.timestamp);
             place.next = offset + 1;
-            if mistaken.makes(Mistake::GivesTwice) {
-                rules.read(name, place, *offset, Value::of(value.as_ref()));
-            }
         }
     });
     place.next

@@ -18,7 +18,6 @@ use tokio::time::Instant;
 
 use super::EPOCH;
 use super::director::{Director, end_with_markers};
-use super::mistake::{Mistake, Mistaken};
 use super::network::Network;
 use super::options::Options;
 use super::plan::Plan;
@@ -48,8 +47,6 @@ pub struct Setup {
     pub plan: Plan,
     /// Makes the cluster do something wrong, to see it found.
     pub bug: Option<fn(&FakeCluster)>,
-    /// A mistake of the client, likewise.
-    pub mistake: Option<Mistake>,
     /// Whether the trace is kept as lines.
     pub keeps_trace: bool,
 }
@@ -58,7 +55,7 @@ impl Setup {
     /// A seed as a profile has it.
     pub fn of_seed(seed: u64, profile: &Profile) -> Self {
         let plan = Plan::of_seed(seed, profile);
-        Self { seed, profile: profile.clone(), plan, bug: None, mistake: None, keeps_trace: false }
+        Self { seed, profile: profile.clone(), plan, bug: None, keeps_trace: false }
     }
 
     /// The broker that the cluster behaves like: another one with each seed.
@@ -137,7 +134,6 @@ pub(super) struct Stage {
     pub(super) options: Options,
     /// Whether a broker that does not lead may say who does.
     names_leaders: bool,
-    pub(super) mistaken: Mistaken,
     rules: Mutex<Vec<Rules>>,
     /// Its counts are complete when the actors have ended.
     outcome: Mutex<Outcome>,
@@ -155,15 +151,6 @@ impl Stage {
     /// A fault struck a request in flight.
     pub(super) fn struck(&self, name: &'static str, times: u64) {
         *self.outcome().struck.entry(name).or_default() += times;
-    }
-
-    /// A call's future was dropped.
-    pub(super) fn dropped(&self, name: &'static str) {
-        *self.outcome().dropped.entry(name).or_default() += 1;
-    }
-
-    pub(super) fn appended(&self) {
-        self.outcome().appends += 1;
     }
 
     pub(super) fn produce_is_over(&self, is_acknowledged: bool) {
@@ -212,7 +199,7 @@ impl Stage {
         }
     }
 
-    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+    pub(super) fn outcome(&self) -> MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -240,7 +227,6 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
     let cluster = start_cluster(setup).await?;
     let network = Network::new(cluster.clone(), setup);
     let rules = (0..profile.partitions).map(|_| Rules::default()).collect();
-    let mistaken = Mistaken::new(setup.mistake);
     let names_leaders = cluster
         .advertised()
         .into_iter()
@@ -249,7 +235,6 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
         network,
         options: Options::of_seed(*seed),
         names_leaders,
-        mistaken,
         rules: Mutex::new(rules),
         outcome: Mutex::default(),
     });
@@ -267,16 +252,16 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
         stage.rules(0, |rules| rules.add(Wrong::Overdue, "a storm of requests".to_owned()));
     }
 
-    let trace = stage.network.take_trace();
+    let trace = std::mem::take(&mut stage.network.state().trace);
     let mut outcome = std::mem::take(&mut *stage.outcome());
-    (outcome.frames, outcome.digest, outcome.trace) = (trace.frames(), trace.digest(), trace.into_lines());
+    (outcome.frames, outcome.digest, outcome.trace) = (trace.frames, trace.digest, trace.lines);
     let rules = std::mem::take(&mut *stage.rules.lock().unwrap_or_else(PoisonError::into_inner));
     for (rules, log_start) in rules.into_iter().zip(log_starts) {
         let (findings, resent) = rules.finish(log_start);
         outcome.findings.extend(findings.kept);
         outcome.resent += resent;
     }
-    outcome.findings.extend(stage.network.take_findings());
+    outcome.findings.append(&mut stage.network.state().findings);
     // What is closed is gone a few polls later.
     for _ in 0..100 {
         tokio::task::yield_now().await;

@@ -52,19 +52,10 @@ pub struct Sweep {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Copies of records of writers that send again, and the seeds in which there were any.
     pub resent: (u64, Vec<u64>),
-    /// How many seeds failed, and the lowest few of them.
-    pub failed: (u64, Vec<Failed>),
+    /// How many seeds failed, and the lowest few of them, each with what was wrong.
+    pub failed: (u64, Vec<(u64, Vec<Finding>)>),
     /// How long it took, and how long the cores worked at it.
     pub took: (Duration, Duration),
-}
-
-/// A seed that failed.
-#[derive(Debug)]
-pub struct Failed {
-    /// The seed.
-    pub seed: u64,
-    /// What was wrong.
-    pub findings: Vec<Finding>,
 }
 
 /// Runs every seed.
@@ -212,8 +203,8 @@ impl Sweep {
         }
         if !findings.is_empty() {
             self.failed.0 += 1;
-            self.failed.1.push(Failed { seed, findings });
-            self.failed.1.sort_by_key(|failed| failed.seed);
+            self.failed.1.push((seed, findings));
+            self.failed.1.sort_by_key(|(seed, _)| *seed);
             self.failed.1.truncate(KEPT);
         }
     }

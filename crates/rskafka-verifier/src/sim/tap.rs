@@ -18,7 +18,6 @@ use super::frames::{Frames, HEADER, Request};
 use super::network::Network;
 use super::options::Options;
 use super::plan::{Stage, What};
-use super::trace::Traced;
 use super::wire::{Asked, Wire, throttle};
 
 /// Holds a connection to its rules, from the attempt to make it to its end.
@@ -104,26 +103,18 @@ impl Tap {
                 *silence = throttle(asked.request, &frame).max(*silence);
             }
             let request = answered.map(|asked| asked.request);
-            let (connection, broker) = (*id, *broker);
-            state.trace.frame(Traced {
-                at: now,
-                connection,
-                broker,
-                is_answer: true,
-                request,
-                frame: &frame,
-            });
+            state.trace.frame(now, (*id, *broker), true, request, &frame);
             if let Some(request) = request
                 && gate.is_none()
             {
-                gate = state.fire(What::of(ApiKey(request.key)), Stage::Answer, broker);
+                gate = state.fire(What::of(ApiKey(request.key)), Stage::Answer, *broker);
             }
         });
         let latency = state.latency();
         drop(state);
         found.into_iter().for_each(|found| network.found(found));
         if gate.is_some() {
-            network.has_fired();
+            network.has_fired.notify_one();
         }
         (latency, gate)
     }
@@ -141,10 +132,8 @@ impl Tap {
             if ApiKey(request.key) == ApiKey::METADATA {
                 network.asks_for_metadata();
             }
-            let (at, connection, broker) = (network.elapsed(), *id, *broker);
-            let request = Some(request);
-            let traced = Traced { at, connection, broker, is_answer: false, request, frame: &frame };
-            network.state().trace.frame(traced);
+            let at = network.elapsed();
+            network.state().trace.frame(at, (*id, *broker), false, Some(request), &frame);
         });
     }
 
@@ -153,7 +142,7 @@ impl Tap {
         let silence = std::mem::take(&mut self.silence);
         if silence > Duration::ZERO {
             let Watch { network, wire, .. } = &mut self.watch;
-            wire.silence(network.elapsed(), silence + network.too_early);
+            wire.silence(network.elapsed(), silence);
         }
     }
 

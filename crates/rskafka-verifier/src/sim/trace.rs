@@ -20,21 +20,9 @@ fn mix(digest: u64, number: u64) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     /// `None` if only the digest is wanted.
-    lines: Option<String>,
-    digest: u64,
-    frames: u64,
-}
-
-/// A frame that went over a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Traced<'a> {
-    pub(super) at: Duration,
-    pub(super) connection: u64,
-    pub(super) broker: i32,
-    pub(super) is_answer: bool,
-    /// The request that it is, or answers; `None` for an answer to no request.
-    pub(super) request: Option<Request>,
-    pub(super) frame: &'a Frame,
+    pub(super) lines: Option<String>,
+    pub(super) digest: u64,
+    pub(super) frames: u64,
 }
 
 impl Trace {
@@ -42,8 +30,16 @@ impl Trace {
         Self { lines: keeps_lines.then(String::new), ..Self::default() }
     }
 
-    pub(super) fn frame(&mut self, traced: Traced<'_>) {
-        let Traced { at, connection, broker, is_answer, request, frame } = traced;
+    /// A frame that went over a connection to a broker. `request` is what it is, or answers; `None` for an answer to no
+    /// request.
+    pub(super) fn frame(
+        &mut self,
+        at: Duration,
+        (connection, broker): (u64, i32),
+        is_answer: bool,
+        request: Option<Request>,
+        frame: &Frame,
+    ) {
         let Frame { size, hash, .. } = *frame;
         let correlation_id = if is_answer { frame.answers() } else { frame.request().correlation_id };
         self.frames += 1;
@@ -71,17 +67,5 @@ impl Trace {
         if let Some(lines) = &mut self.lines {
             let _ = writeln!(lines, "{:>11.6} {}", at.as_secs_f64(), what());
         }
-    }
-
-    pub(super) fn frames(&self) -> u64 {
-        self.frames
-    }
-
-    pub(super) fn digest(&self) -> u64 {
-        self.digest
-    }
-
-    pub(super) fn into_lines(self) -> Option<String> {
-        self.lines
     }
 }
