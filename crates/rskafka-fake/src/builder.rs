@@ -1,7 +1,6 @@
 //! Settings of a cluster. [`FakeClusterBuilder::start`] refuses those that are impossible.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
@@ -14,7 +13,7 @@ use crate::cluster::FakeCluster;
 use crate::profile::Profile;
 use crate::received::Received;
 use crate::shared::{Limits, Security, Shared};
-use crate::state::{Broker, BrokerConfigs, Endpoint, State};
+use crate::state::{Broker, BrokerConfigs, ControlError, Endpoint, State};
 
 /// The port of every broker that has no real one.
 const PIPE_PORT: u16 = 9092;
@@ -175,10 +174,9 @@ impl FakeClusterBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for settings that cannot be, or what the operating
-    /// system says to the ports.
-    pub async fn start(self) -> io::Result<FakeCluster> {
-        let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
+    /// [`ControlError::InvalidSetting`], and [`ControlError::NotStarted`] if a port cannot be listened on.
+    pub async fn start(self) -> Result<FakeCluster, ControlError> {
+        let invalid = |reason| ControlError::InvalidSetting { reason };
         if !(1..=MAX_BROKERS).contains(&self.brokers) {
             return Err(invalid(format!("{} brokers: 1 to {MAX_BROKERS} can be had", self.brokers)));
         }
@@ -193,9 +191,10 @@ impl FakeClusterBuilder {
         let mut brokers = Vec::with_capacity(self.brokers);
         let mut ports = Vec::with_capacity(self.brokers);
         for id in (1..).take(self.brokers) {
-            let port = if self.in_memory { None } else { Some(Port::reserve(0)?) };
+            let failed = |source| ControlError::NotStarted { broker: id, source };
+            let port = if self.in_memory { None } else { Some(Port::reserve(0).map_err(failed)?) };
             let endpoint = match &port {
-                Some(port) => Endpoint { host: "127.0.0.1".to_owned(), port: port.number()? },
+                Some(port) => Endpoint { host: "127.0.0.1".to_owned(), port: port.number().map_err(failed)? },
                 None => Endpoint { host: format!("broker-{id}"), port: PIPE_PORT },
             };
             let rack = self.racks.get(brokers.len() % self.racks.len().max(1)).cloned();
@@ -212,11 +211,17 @@ impl FakeClusterBuilder {
         let clock = Clock::start(self.wall_clock.unwrap_or_else(SystemTime::now));
         let security = Security {
             #[cfg(feature = "tls")]
-            tls: self.tls.map(|tls| tls.acceptor(self.brokers)).transpose()?,
+            tls: match self.tls {
+                Some(tls) => Some(tls.acceptor(self.brokers).map_err(|error| invalid(error.to_string()))?),
+                None => None,
+            },
             #[cfg(feature = "sasl")]
             sasl: match self.sasl {
                 // Passwords are hashed many times.
-                Some(sasl) => Some(tokio::task::spawn_blocking(|| sasl.into_listener().into()).await?),
+                Some(sasl) => {
+                    let listener = tokio::task::spawn_blocking(|| sasl.into_listener().into()).await;
+                    Some(listener.map_err(|error| invalid(error.to_string()))?)
+                }
                 None => None,
             },
         };

@@ -45,11 +45,13 @@ impl FakeCluster {
         shared: Shared,
         in_memory: bool,
         ports: Vec<(i32, Option<Port>)>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, ControlError> {
         let shared = Arc::new(shared);
         let mut brokers = BTreeMap::new();
         for (id, port) in ports {
-            brokers.insert(id, Slot::Running(RunningBroker::start(id, port, shared.clone())?));
+            let running = RunningBroker::start(id, port, shared.clone());
+            let running = running.map_err(|source| ControlError::NotStarted { broker: id, source })?;
+            brokers.insert(id, Slot::Running(running));
         }
         Ok(Self { shared, in_memory, brokers: Arc::new(Mutex::new(brokers)), missing: Arc::default() })
     }

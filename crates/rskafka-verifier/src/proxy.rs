@@ -104,7 +104,7 @@ impl Proxy {
         self.shared.with(|state| state.faults.inject(fault))
     }
 
-    /// How often a fault has struck, 0 or 1. The id must be from this proxy.
+    /// How often a fault of this proxy has struck, 0 or 1; 0 after it was taken back.
     pub fn struck(&self, fault: FaultId) -> u64 {
         u64::from(self.shared.state.borrow().faults.has_struck(fault))
     }
@@ -113,6 +113,11 @@ impl Proxy {
     pub async fn has_struck(&self, fault: FaultId) {
         // The sender lives as long as this does.
         let _ = self.shared.state.subscribe().wait_for(|state| state.faults.has_struck(fault)).await;
+    }
+
+    /// Takes all faults back; what they have done stays.
+    pub fn clear_faults(&self) {
+        self.shared.with(|state| state.faults.clear());
     }
 
     /// Lets frozen connections and stopped processes go on.

@@ -40,7 +40,13 @@ pub enum ControlError {
         /// The broker's id.
         broker: i32,
     },
-    /// The broker's port cannot be listened on again.
+    /// A cluster cannot have this setting.
+    #[snafu(display("{reason}"))]
+    InvalidSetting {
+        /// Which one, and why.
+        reason: String,
+    },
+    /// The broker's port cannot be listened on.
     #[snafu(display("broker {broker} cannot start"))]
     NotStarted {
         /// The broker's id.

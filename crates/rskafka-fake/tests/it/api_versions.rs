@@ -1,6 +1,6 @@
 //! ApiVersions, and requests that no broker takes.
 
-use rskafka_fake::Profile;
+use rskafka_fake::{ControlError, Profile};
 use rskafka_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use rskafka_protocol::messages::metadata::MetadataRequest;
 use rskafka_protocol::{ApiKey, ErrorCode, decode_response, encode_request};
@@ -176,7 +176,7 @@ async fn settings_that_cannot_be_are_errors_of_start() {
         (builder().pipe_bytes(0), "pipe"),
     ] {
         let error = builder.start().await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert!(matches!(error, ControlError::InvalidSetting { .. }), "{error}");
         assert!(error.to_string().contains(word), "{error}");
     }
 }

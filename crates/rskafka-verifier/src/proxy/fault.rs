@@ -59,13 +59,13 @@ impl Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FaultId(usize);
 
-/// The faults that are injected, in their order, and whether each has struck.
+/// The faults in the order in which they were injected, `None` for those taken back, and whether each has struck.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<(Fault, bool)>);
+pub(super) struct Faults(Vec<(Option<Fault>, bool)>);
 
 impl Faults {
     pub(super) fn inject(&mut self, fault: Fault) -> FaultId {
-        self.0.push((fault, false));
+        self.0.push((Some(fault), false));
         FaultId(self.0.len() - 1)
     }
 
@@ -73,14 +73,17 @@ impl Faults {
         self.0[index].1
     }
 
+    pub(super) fn clear(&mut self) {
+        self.0.fill((None, false));
+    }
+
     /// What happens at a moment.
     pub(super) fn strike(&mut self, moment: Moment) -> Vec<Action> {
-        let waiting = self.0.iter_mut().filter(|(fault, has_struck)| !has_struck && fault.moment == moment);
-        waiting
-            .map(|(fault, has_struck)| {
-                *has_struck = true;
-                fault.action
-            })
-            .collect()
+        let strikes = |(fault, has_struck): &mut (Option<Fault>, bool)| {
+            let fault = fault.filter(|fault| !*has_struck && fault.moment == moment)?;
+            *has_struck = true;
+            Some(fault.action)
+        };
+        self.0.iter_mut().filter_map(strikes).collect()
     }
 }

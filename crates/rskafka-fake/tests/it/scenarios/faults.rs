@@ -88,7 +88,7 @@ async fn commands_on_the_network_and_on_metadata_that_cannot_be_are_errors() {
         [FakeCluster::builder().default_partitions(0), FakeCluster::builder().default_replication_factor(0)]
     {
         let error = builder.in_memory().start().await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert!(matches!(error, ControlError::InvalidSetting { .. }), "{error}");
     }
 }
 
