@@ -336,9 +336,8 @@ impl Sequencer {
                     false => self.gap = Some(number),
                 }
             }
-            Refusal::EpochOver => self.is_epoch_over = true,
-            // It may follow the appends before it, once they are written.
-            Refusal::OutOfSequence => {}
+            // It is tried again behind the appends before it.
+            Refusal::OutOfSequence | Refusal::EpochOver => {}
         }
     }
 

@@ -183,6 +183,80 @@ fn a_new_leader_is_read_before_anything_is_sent_to_it() {
 }
 
 #[test]
+fn the_batch_that_is_read_is_the_last_in_the_order_of_the_calls() {
+    let mut sequencer = known();
+    admit(&mut sequencer, 2);
+    polled(&mut sequencer);
+    sequencer.attempt_ended(1, Attempt::Refused(ErrorCode::REQUEST_TIMED_OUT));
+    sequencer.attempt_ended(2, at(14));
+    polled(&mut sequencer);
+    sequencer.leased(3);
+    polled(&mut sequencer);
+    sequencer.attempt_ended(1, at(12));
+    sequencer.drain();
+    admit(&mut sequencer, 1);
+    assert_eq!(polled(&mut sequencer), [written(1, 12), Action::Lease]);
+    sequencer.leased(4);
+    let [Action::Verify(last)] = polled(&mut sequencer)[..] else { panic!("the log is not read") };
+    assert_eq!((last.base_offset, last.base_sequence), (14, 4));
+}
+
+#[test]
+fn a_lasting_refusal_fails_one_append_and_those_behind_it_begin_a_new_epoch() {
+    let mut sequencer = known();
+    admit(&mut sequencer, 2);
+    polled(&mut sequencer);
+    let too_large = ErrorCode::MESSAGE_TOO_LARGE;
+    sequencer.attempt_ended(1, Attempt::Refused(too_large));
+    assert_eq!(polled(&mut sequencer), [failed(1, Outcome::NotWritten, Reason::Refused(too_large))]);
+    sequencer.attempt_ended(2, OUT_OF_ORDER);
+    polled(&mut sequencer);
+    sequencer.leased(3);
+    polled(&mut sequencer);
+    sequencer.verified(Verified::Kept);
+    assert_eq!(polled(&mut sequencer), [send(2, NEXT_EPOCH, 0)]);
+}
+
+#[test]
+fn a_lasting_refusal_after_an_attempt_without_an_answer_leaves_the_append_unknown() {
+    let mut sequencer = known();
+    admit(&mut sequencer, 1);
+    polled(&mut sequencer);
+    sequencer.attempt_ended(1, Attempt::Unanswered { outcome: Outcome::Unknown, is_transient: true });
+    assert_eq!(polled(&mut sequencer), [Action::Lease]);
+    sequencer.leased(3);
+    assert_eq!(polled(&mut sequencer), [send(1, PRODUCER, 2)]);
+    let denied = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    sequencer.attempt_ended(1, Attempt::Refused(denied));
+    assert_eq!(polled(&mut sequencer), [failed(1, Outcome::Unknown, Reason::Refused(denied))]);
+}
+
+#[test]
+fn what_can_never_be_answered_well_is_not_sent_again() {
+    let duplicate = Attempt::Refused(ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    let invalid = Attempt::Unanswered { outcome: Outcome::Unknown, is_transient: false };
+    for (attempt, reason) in [(duplicate, Reason::NoOffset), (invalid, Reason::Unanswered)] {
+        let mut sequencer = known();
+        admit(&mut sequencer, 1);
+        polled(&mut sequencer);
+        sequencer.attempt_ended(1, attempt);
+        assert_eq!(polled(&mut sequencer), [failed(1, Outcome::Unknown, reason)]);
+    }
+}
+
+#[test]
+fn there_is_room_until_as_many_appends_are_held_as_may_be_in_flight() {
+    let mut sequencer = sequencer();
+    admit(&mut sequencer, 4);
+    assert!(sequencer.has_room());
+    admit(&mut sequencer, 1);
+    assert!(!sequencer.has_room());
+    polled(&mut sequencer);
+    sequencer.attempt_ended(0, at(0));
+    assert!(sequencer.has_room());
+}
+
+#[test]
 fn what_a_broker_answers_is_what_the_sequencer_is_told() {
     let answer = PartitionProduceResponse { base_offset: 5, log_append_time_ms: -1, ..Default::default() };
     let expected = Attempt::Acknowledged { base_offset: Some(5), timestamp: 77 };

@@ -312,7 +312,12 @@ impl<'a> World<'a> {
             Attempt::Refused(code) => {
                 let is_out_of_order =
                     [ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode::UNKNOWN_PRODUCER_ID].contains(&code);
-                if self.lost_at.is_some() && is_out_of_order && batch.number == self.oldest_unsettled() {
+                let last_written = self
+                    .appends
+                    .iter()
+                    .rfind(|append| matches!(append.settled, Some(Settled::Written { .. })));
+                let is_last_lost = last_written.is_some_and(|append| append.is_lost);
+                if is_last_lost && is_out_of_order && batch.number == self.oldest_unsettled() {
                     self.revealed_at.get_or_insert(self.steps);
                 }
                 let append = &mut self.appends[batch.number as usize];
