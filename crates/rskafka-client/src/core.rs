@@ -7,6 +7,7 @@ use rskafka_cluster::transport::Deadline;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Case, Error, ErrorKind, Result};
+use crate::spare::Spare;
 use crate::time::to_i32_millis;
 
 /// The bounds that hold for each call.
@@ -36,11 +37,12 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     /// `close` waits for these tasks, which run on the cluster's runtime, and for tokens.
     pub(crate) tasks: TaskTracker,
+    pub(crate) spare: Spare,
 }
 
 impl Core {
     pub(crate) fn new(cluster: Cluster, limits: Limits) -> Self {
-        Self { cluster, limits, tasks: TaskTracker::new() }
+        Self { cluster, limits, tasks: TaskTracker::new(), spare: Spare::default() }
     }
 
     pub(crate) fn api_deadline(&self) -> Deadline {

@@ -30,6 +30,7 @@ mod partition;
 mod partition_client;
 mod produce;
 pub mod record;
+mod spare;
 pub mod stats;
 mod time;
 

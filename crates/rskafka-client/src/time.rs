@@ -38,6 +38,7 @@ impl FromMillis {
     }
 
     /// The same as [`from_millis`].
+    #[inline]
     pub(crate) fn convert(&mut self, millis: i64) -> OffsetDateTime {
         let second = millis.div_euclid(1_000);
         if second != self.second {

@@ -30,7 +30,8 @@ impl Encoder {
 
     /// An empty encoder for a [`Frame`]: room for the length is kept in front.
     pub fn for_frame() -> Self {
-        let mut encoder = Self { copied: BytesMut::with_capacity(256), ..Self::default() };
+        // Enough for most requests, also for an append of a small record.
+        let mut encoder = Self { copied: BytesMut::with_capacity(512), ..Self::default() };
         encoder.put_slice(&[0; 4]);
         encoder
     }

@@ -169,8 +169,8 @@ impl Connection {
     /// Whether another connection should take this one's place, because its SASL session ends soon: it has
     /// used 80 to 90 % of its lifetime. Calls still work until [`CloseCause::SessionExpired`].
     pub fn needs_replacement(&self) -> bool {
-        let now = self.inner.opened.link.env.now();
-        self.inner.opened.session.is_some_and(|session| session.replace.is_over(now))
+        let Opened { link, session, .. } = &self.inner.opened;
+        session.is_some_and(|session| session.replace.is_over(link.env.now()))
     }
 
     /// Whether the connection has ended or is about to: every further call fails.

@@ -122,7 +122,7 @@ impl Link {
         let place = self.acquire(&self.shared.places, 1, entry).await?;
         let (correlation_id, frame) = self.encode(encode, entry)?;
         let room = self.acquire(&self.shared.room, self.room_for(&frame), entry).await?;
-        let answer = self.enqueue(entry, (correlation_id, frame), [place, room], decode)?;
+        let answer = self.enqueue(entry, self.env.now(), (correlation_id, frame), [place, room], decode)?;
         answer.await.unwrap_or_else(|_| Err(self.closed(entry.api, true)))
     }
 
@@ -138,7 +138,7 @@ impl Link {
         let place = self.try_acquire(&self.shared.places, 1, entry)?;
         let (correlation_id, frame) = self.encode(encode, entry)?;
         let room = self.try_acquire(&self.shared.room, self.room_for(&frame), entry)?;
-        self.enqueue(entry, (correlation_id, frame), [place, room], decode)
+        self.enqueue(entry, entry.started, (correlation_id, frame), [place, room], decode)
     }
 
     fn begin(&self, api: ApiKey, timing: Timing) -> Result<Entry, CallError> {
@@ -166,6 +166,7 @@ impl Link {
     fn enqueue<T: Send + 'static>(
         &self,
         entry: Entry,
+        now: Instant,
         (correlation_id, frame): (i32, Frame),
         held: [OwnedSemaphorePermit; 2],
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
@@ -175,7 +176,6 @@ impl Link {
         let in_flight = InFlight::new(&self.counters);
         let ticket = Ticket { api, started, waiter, in_flight, _held: held };
         let request = Admitted { correlation_id, frame, timing, ticket };
-        let now = self.env.now();
         let is_read_due = self.shared.read_due.load(Ordering::Relaxed);
 
         let mut wire = self.shared.wire();

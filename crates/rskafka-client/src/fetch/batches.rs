@@ -65,16 +65,17 @@ fn take_records(batch: &Batch, offset: i64, into: &mut Vec<RecordAndOffset>) -> 
     for record in records {
         let record = record?;
         if record.offset >= offset {
-            into.push(owned(batch, record, &mut times));
+            into.push(owned(batch, &record, &mut times));
         }
     }
     Ok(())
 }
 
 /// A record that shares the memory of the answer.
-fn owned(batch: &Batch, record: RecordView<'_>, times: &mut FromMillis) -> RecordAndOffset {
+#[inline]
+fn owned(batch: &Batch, record: &RecordView<'_>, times: &mut FromMillis) -> RecordAndOffset {
     let slice = |part: Option<&[u8]>| part.map(|part| batch.slice(part));
-    let headers = record.headers.map(|(key, value)| (batch.slice(key), slice(value))).collect();
+    let headers = record.headers.clone().map(|(key, value)| (batch.slice(key), slice(value))).collect();
     let (key, value, timestamp) = (slice(record.key), slice(record.value), times.convert(record.timestamp));
     RecordAndOffset { offset: record.offset, record: Record { key, value, headers, timestamp } }
 }

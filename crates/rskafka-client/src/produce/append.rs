@@ -69,9 +69,11 @@ impl Sending {
     ///
     /// Do not hold the line's lock: the caller may make its next append at once.
     pub(crate) fn settle(self, result: Result<Produced>) -> Turn {
-        self.turn.line.queue().done(self.append.batch.size_in_bytes());
+        let Append { batch, result: caller, .. } = self.append;
+        self.turn.line.queue().done(batch.size_in_bytes());
+        self.turn.line.partition.core.spare.keep(batch);
         // The caller may have dropped its future.
-        let _ = self.append.result.send(result);
+        let _ = caller.send(result);
         self.turn
     }
 }

@@ -4,13 +4,12 @@ use rskafka_protocol::records::{NewRecord, RecordBatch, RecordBatchBuilder};
 
 use crate::error::{Error, Result};
 use crate::record::{Payload, Record, RecordHeaders};
+use crate::spare::{self, Spare};
 use crate::time::to_millis;
-
-/// How much memory is taken before the records are there to fill it.
-const MAX_EXPECTED: usize = 1 << 20;
 
 pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
     records: impl IntoIterator<Item = Record<K, V, H>>,
+    spare: &Spare,
 ) -> Result<RecordBatch> {
     let records = records.into_iter();
     let count = records.size_hint().0;
@@ -22,7 +21,7 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
         if builder.is_empty() {
             // As if all were as large as the first: a batch that has to grow is copied each time.
             let expected = builder.size_with(&new).saturating_mul(count);
-            builder = RecordBatchBuilder::with_capacity(expected.min(MAX_EXPECTED));
+            builder = RecordBatchBuilder::with_buffer(spare.take(expected.min(spare::LARGEST)));
         }
         builder
             .push(new)

@@ -47,7 +47,7 @@ impl Produce {
     ) -> Self {
         let (sender, result) = oneshot::channel();
         let core = &line.partition.core;
-        let id = match core.check_open().and_then(|()| encode::encode(records)) {
+        let id = match core.check_open().and_then(|()| encode::encode(records, &core.spare)) {
             Ok(batch) => {
                 let deadline = Deadline::after(core.cluster.env().now(), core.limits.delivery_timeout);
                 Some(line.join(Append { batch, deadline, result: sender }))

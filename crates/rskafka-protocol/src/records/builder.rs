@@ -81,8 +81,8 @@ impl fmt::Debug for BuildError {
 /// ```
 #[derive(Debug)]
 pub struct RecordBatchBuilder {
-    /// Room for the header, the records so far, and spare bytes that the next records overwrite, which is much
-    /// faster than appending.
+    /// Empty before the first record. Then it has room for the header, the records so far, and spare bytes that the next
+    /// records overwrite, which is much faster than appending.
     buffer: BytesMut,
     /// Where the records so far end.
     end: usize,
@@ -108,16 +108,13 @@ impl RecordBatchBuilder {
 
     /// An empty batch with room for `bytes` bytes, the header included.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self::with_buffer(BytesMut::with_capacity(bytes.max(HEADER_SIZE)))
+        Self::with_buffer(BytesMut::with_capacity(bytes))
     }
 
     /// An empty batch that is written into the memory of `buffer`, whose bytes are dropped.
     ///
     /// Reusing a buffer saves the page faults of fresh memory, which show with large batches.
-    pub fn with_buffer(mut buffer: BytesMut) -> Self {
-        if buffer.len() < HEADER_SIZE {
-            buffer.resize(HEADER_SIZE, 0);
-        }
+    pub fn with_buffer(buffer: BytesMut) -> Self {
         Self { buffer, end: HEADER_SIZE, header: BatchHeader::default(), level: None, is_torn: false }
     }
 

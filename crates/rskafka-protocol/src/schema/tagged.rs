@@ -49,7 +49,9 @@ impl TaggedFields {
     pub(crate) fn encode(self, out: &mut Encoder) {
         if self.layout.flexible {
             put_unsigned(self.count, out);
-            out.append(self.fields);
+            if self.count > 0 {
+                out.append(self.fields);
+            }
         }
     }
 }

@@ -1,0 +1,80 @@
+//! The memory of a large batch that was sent, for the next one: fresh memory has to be cleared, and costs page faults.
+//!
+//! Invariant: a client keeps one buffer at most, and none larger than [`LARGEST`].
+
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::BytesMut;
+use rskafka_protocol::records::RecordBatch;
+
+/// A smaller batch gets fresh memory for less than the lock costs.
+const SMALLEST: usize = 64 << 10;
+pub(crate) const LARGEST: usize = 1 << 20;
+
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    buffer: Mutex<BytesMut>,
+}
+
+impl Spare {
+    /// A buffer with room for so many bytes.
+    pub(crate) fn take(&self, bytes: usize) -> BytesMut {
+        if bytes >= SMALLEST {
+            let kept = self.swap(BytesMut::new());
+            if kept.capacity() >= bytes {
+                return kept;
+            }
+        }
+        BytesMut::with_capacity(bytes)
+    }
+
+    /// Keeps the memory of a batch, unless a request still holds it.
+    pub(crate) fn keep(&self, batch: RecordBatch) {
+        if (SMALLEST..=LARGEST).contains(&batch.size_in_bytes())
+            && let Ok(buffer) = batch.into_bytes().try_into_mut()
+        {
+            self.swap(buffer);
+        }
+    }
+
+    fn swap(&self, buffer: BytesMut) -> BytesMut {
+        mem::replace(&mut *self.buffer.lock().unwrap_or_else(PoisonError::into_inner), buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rskafka_protocol::records::{NewRecord, RecordBatchBuilder};
+
+    use super::*;
+
+    fn batch(buffer: BytesMut, size: usize) -> RecordBatch {
+        let mut builder = RecordBatchBuilder::with_buffer(buffer);
+        builder.push(NewRecord::new(0, None, Some(&vec![7; size]))).unwrap();
+        builder.build().unwrap()
+    }
+
+    #[test]
+    fn the_memory_of_a_batch_is_used_again_unless_something_still_holds_it() {
+        let spare = Spare::default();
+        let first = batch(spare.take(LARGEST), SMALLEST);
+        let address = first.bytes().as_ptr();
+        spare.keep(first);
+        let second = batch(spare.take(LARGEST), SMALLEST);
+        assert_eq!(second.bytes().as_ptr(), address);
+        let held = second.bytes().clone();
+        spare.keep(second);
+        assert_eq!(spare.take(SMALLEST).len(), 0);
+        assert_eq!(held, batch(BytesMut::new(), SMALLEST).into_bytes());
+    }
+
+    #[test]
+    fn memory_of_an_unusual_size_is_not_kept() {
+        for (size, room) in [(SMALLEST / 2, SMALLEST), (LARGEST + 1, SMALLEST), (SMALLEST, LARGEST)] {
+            let spare = Spare::default();
+            spare.keep(batch(BytesMut::new(), size));
+            assert_eq!(spare.take(room).len(), 0, "{size}");
+        }
+    }
+}
