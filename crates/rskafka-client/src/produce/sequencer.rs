@@ -1,5 +1,5 @@
-//! Decides what an idempotent producer sends: which batch next, under which sequence number and epoch, and what became of
-//! each append in the end.
+//! Decides what a partition client sends: which batch next, under which sequence number and epoch, and what became of each
+//! append in the end. Without idempotence it sends one batch at a time, without numbers.
 //!
 //! Invariants, for one partition client:
 //! - A range of sequence numbers of one producer id and epoch belongs to one append for good, and an append gets other
@@ -18,13 +18,13 @@ use rskafka_protocol::ErrorCode;
 
 use self::vocabulary::MAX_IN_FLIGHT;
 pub(crate) use self::vocabulary::{
-    Acknowledged, Action, Attempt, Closed, Options, Producer, Reason, Renewal, Settled, Verified,
+    Acknowledged, Action, Attempt, Closed, Idempotence, Numbers, Options, Producer, Reason, Settled, Verified,
 };
 use self::window::{Entry, Progress, Window};
 use super::fate::Refusal;
 use crate::error::Outcome;
 
-/// The state machine of one partition client's idempotent appends.
+/// The state machine of one partition client's appends.
 ///
 /// `poll` gives what to do next. All other methods take in what happened, and are followed by `poll` until it gives
 /// nothing more.
@@ -39,7 +39,7 @@ pub(crate) struct Sequencer {
     next_sequence: i64,
     /// No append gets a number of this epoch any more: some numbers will never be used, or there are none left.
     is_epoch_over: bool,
-    /// An append that is surely not written, though the broker refused it as out of sequence. So none behind it is written.
+    /// An append that is surely not written, and was refused as out of sequence. So none behind it is written either.
     gap: Option<u64>,
     /// The leader's epoch when the connection was leased.
     lease: Option<i32>,
@@ -63,10 +63,11 @@ pub(crate) struct Sequencer {
 
 impl Sequencer {
     pub(crate) fn new(options: Options) -> Self {
-        let max_in_flight = options.max_in_flight.clamp(1, MAX_IN_FLIGHT);
+        let most = if options.idempotence == Idempotence::Off { 1 } else { MAX_IN_FLIGHT };
+        let max_in_flight = options.max_in_flight.clamp(1, most);
         Self {
             options: Options { max_in_flight, ..options },
-            window: Window::new(),
+            window: Window::default(),
             results: VecDeque::new(),
             producer: None,
             next_sequence: 0,
@@ -114,7 +115,7 @@ impl Sequencer {
                     return Some(action);
                 }
                 self.is_warming_up = false;
-                if self.is_epoch_over && self.last_in_doubt().is_none() {
+                if self.is_epoch_over && self.window.last_in_doubt().is_none() {
                     self.begin_again();
                     continue;
                 }
@@ -157,9 +158,7 @@ impl Sequencer {
         self.verified_under = self.lease;
         if let Verified::Lost { first_lost } = verified {
             // An append that was never sent has revealed nothing.
-            let oldest = self.window.unsettled().next();
-            let revealed_by =
-                oldest.filter(|(_, entry)| entry.base_sequence.is_some()).map(|(number, _)| number);
+            let revealed_by = self.window.find_unsettled(0, |entry| entry.base_sequence.is_some());
             self.truncated(first_lost, revealed_by);
         }
     }
@@ -194,12 +193,14 @@ impl Sequencer {
                 if let Some(entry) = self.window.unsettled_mut(number) {
                     entry.fate.unanswered_in_sequence(outcome);
                 }
-                if !is_transient {
+                if !is_transient || (!self.is_idempotent() && outcome == Outcome::Unknown) {
                     self.fail(number, Reason::Unanswered);
                 }
             }
         }
-        if let Some(Closed::Stopped { behind }) = self.closed.filter(|_| self.is_behind_stop(number)) {
+        if let Some(Closed::Stopped { behind }) = self.closed
+            && number > behind
+        {
             self.fail(number, Reason::Stopped { behind });
         }
         if self.window.outstanding() == 0 {
@@ -227,12 +228,11 @@ impl Sequencer {
         if let (true, Some(acknowledged)) = (self.is_verify_due, self.last_acknowledged) {
             return Some(Action::Verify(acknowledged));
         }
-        self.producer.is_none().then_some(Action::ObtainProducerId)
+        (self.is_idempotent() && self.producer.is_none()).then_some(Action::ObtainProducerId)
     }
 
-    /// The last append that may be written though it is not settled.
-    fn last_in_doubt(&self) -> Option<u64> {
-        self.window.unsettled().filter(|(_, entry)| entry.is_in_doubt()).last().map(|(number, _)| number)
+    fn is_idempotent(&self) -> bool {
+        self.options.idempotence != Idempotence::Off
     }
 
     fn next_to_send(&self, oldest: u64, now: i64) -> Option<u64> {
@@ -245,7 +245,7 @@ impl Sequencer {
         }
         // In an epoch that is over only that is sent again which may be written, and what comes before it: if the log has
         // the former, it has the latter.
-        if self.is_epoch_over && self.last_in_doubt() < Some(number) {
+        if self.is_epoch_over && self.window.last_in_doubt() < Some(number) {
             return None;
         }
         let is_alone = self.window.outstanding() == 0 && number == oldest;
@@ -255,21 +255,24 @@ impl Sequencer {
 
     /// `None` if the epoch has not enough numbers left.
     fn send(&mut self, number: u64) -> Option<Action> {
-        let producer = self.producer?;
-        let entry = self.window.unsettled_mut(number)?;
-        let base_sequence = match entry.base_sequence {
-            Some(base_sequence) => base_sequence,
-            None => {
-                // Kafka accepts a batch whose numbers wrap to 0, and Redpanda does not: numbers never wrap here.
-                let end = self.next_sequence + i64::from(entry.record_count);
-                let base_sequence = i32::try_from(self.next_sequence).ok().filter(|_| end <= 1 << 31)?;
-                self.next_sequence = end;
-                *entry.base_sequence.insert(base_sequence)
-            }
+        let numbers = match self.producer {
+            Some(producer) => Some(Numbers { producer, base_sequence: self.base_sequence(number)? }),
+            None => None,
         };
         self.window.attempt_begins(number);
         self.cursor = number + 1;
-        Some(Action::Send { number, producer, base_sequence })
+        Some(Action::Send { number, numbers })
+    }
+
+    fn base_sequence(&mut self, number: u64) -> Option<i32> {
+        let entry = self.window.unsettled_mut(number)?;
+        if entry.base_sequence.is_none() {
+            // Kafka accepts a batch whose numbers wrap to 0, and Redpanda does not: numbers never wrap here.
+            let end = self.next_sequence + i64::from(entry.record_count);
+            entry.base_sequence = Some(i32::try_from(self.next_sequence).ok().filter(|_| end <= 1 << 31)?);
+            self.next_sequence = end;
+        }
+        entry.base_sequence
     }
 
     /// Ends an epoch in which nothing is outstanding or in doubt. What is surely not written gets new numbers.
@@ -282,44 +285,49 @@ impl Sequencer {
         for entry in self.window.entries_mut() {
             entry.base_sequence = None;
         }
-        let next_epoch =
-            self.producer.and_then(|producer| Some((producer.id, producer.epoch.checked_add(1)?)));
-        self.producer = match self.options.renewal {
-            Renewal::NextEpoch => next_epoch.map(|(id, epoch)| Producer { id, epoch }),
-            Renewal::NewProducerId => None,
+        self.producer = match self.options.idempotence {
+            Idempotence::Epochs => self.producer.and_then(Producer::in_next_epoch),
+            Idempotence::ProducerIds | Idempotence::Off => None,
         };
     }
 
     fn acknowledged(&mut self, number: u64, base_offset: Option<i64>, timestamp: i64) {
-        let known_for = i64::try_from(self.options.known_for.as_millis()).unwrap_or(i64::MAX);
-        self.known_until = Some(timestamp.saturating_add(known_for));
+        self.known_until = Some(self.options.known_until(timestamp));
         let Some(entry) = self.window.unsettled_mut(number) else { return };
         let Some(base_offset) = base_offset else {
             entry.fate.unanswered_in_sequence(Outcome::Unknown);
             return self.fail(number, Reason::NoOffset);
         };
         let base_sequence = entry.base_sequence;
-        if let Some(first_lost) = self.window.contradiction(number, base_offset) {
+        if self.is_idempotent()
+            && let Some(first_lost) = self.window.contradiction(number, base_offset)
+        {
             return self.truncated(first_lost, Some(number));
         }
         if let Some(entry) = self.window.unsettled_mut(number) {
             entry.progress = Progress::Written { base_offset };
         }
         self.results.push_back((number, Settled::Written { base_offset }));
-        if let (true, Some(producer), Some(base_sequence)) =
-            (self.window.is_last_written(number), self.producer, base_sequence)
+        if self.window.is_last_written(number)
+            && let (Some(producer), Some(base_sequence)) = (self.producer, base_sequence)
         {
-            self.last_acknowledged = Some(Acknowledged { base_offset, producer, base_sequence });
+            let numbers = Numbers { producer, base_sequence };
+            self.last_acknowledged = Some(Acknowledged { base_offset, numbers });
             self.verified_under = self.lease;
         }
     }
 
     fn refused(&mut self, number: u64, code: ErrorCode) {
         let is_oldest = self.window.oldest_unsettled() == Some(number);
-        let Some(entry) = self.window.unsettled_mut(number) else {
+        let Some(entry) = self.window.unsettled_mut(number) else { return self.drain() };
+        if self.options.idempotence == Idempotence::Off {
+            let is_sent_again = entry.fate.refused(code);
             self.is_draining = true;
+            if !is_sent_again {
+                self.fail(number, Reason::Refused(code));
+            }
             return;
-        };
+        }
         let refusal = entry.fate.refused_in_sequence(code);
         let is_in_doubt = entry.is_in_doubt();
         // Of all others, what was sent behind this one is sent again behind it.
@@ -357,8 +365,9 @@ impl Sequencer {
         // Its numbers are not used again, so those behind it do not follow the last one written.
         self.is_epoch_over |= entry.base_sequence.is_some();
         self.results.push_back((number, Settled::Failed { outcome, reason }));
-        let is_cause = !matches!(reason, Reason::Stopped { .. } | Reason::Truncated { .. });
-        if self.options.stop_on_failure && is_cause {
+        if self.options.stop_on_failure
+            && !matches!(reason, Reason::Stopped { .. } | Reason::Truncated { .. })
+        {
             self.stop(number);
         }
     }
@@ -374,10 +383,6 @@ impl Sequencer {
         while let Some(number) = self.window.find_unsettled(behind + 1, |entry| !entry.is_outstanding) {
             self.fail(number, Reason::Stopped { behind });
         }
-    }
-
-    fn is_behind_stop(&self, number: u64) -> bool {
-        matches!(self.closed, Some(Closed::Stopped { behind }) if number > behind)
     }
 
     /// Ends the partition client: what it was told is in the log is not.

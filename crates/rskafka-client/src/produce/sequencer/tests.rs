@@ -5,10 +5,10 @@ mod examples;
 mod world;
 
 use self::world::{Seen, Setting, World};
-use super::Renewal;
+use super::Idempotence;
 
 const USUAL: Setting = Setting {
-    renewal: Renewal::NextEpoch,
+    idempotence: Idempotence::Epochs,
     compares_epochs: true,
     stop_on_failure: false,
     loses_acknowledged: false,
@@ -83,7 +83,8 @@ fn appends_are_written_once_in_the_order_of_the_calls_and_settled_truly() {
 
 #[test]
 fn brokers_that_compare_no_epochs_get_a_new_producer_id_and_write_once_in_order() {
-    let seen = hold(Setting { renewal: Renewal::NewProducerId, compares_epochs: false, ..USUAL }, 25_000);
+    let seen =
+        hold(Setting { idempotence: Idempotence::ProducerIds, compares_epochs: false, ..USUAL }, 25_000);
     assert!(seen.producer_ids > 30_000 && seen.epochs_begun == 0, "{seen:?}");
 }
 
@@ -97,4 +98,10 @@ fn nothing_is_acknowledged_behind_a_loss_that_the_brokers_answers_reveal() {
 fn nothing_is_sent_behind_a_failed_append_until_the_caller_resumes() {
     let seen = hold(Setting { stop_on_failure: true, ..USUAL }, 25_000);
     assert!(seen.stops > 10_000, "{seen:?}");
+}
+
+#[test]
+fn without_idempotence_one_batch_at_a_time_is_written_once_in_order() {
+    let seen = hold(Setting { idempotence: Idempotence::Off, ..USUAL }, 25_000);
+    assert!(seen.sent_again > 1_000 && seen.unknown > 10_000 && seen.producer_ids == 0, "{seen:?}");
 }

@@ -17,7 +17,7 @@ pub(crate) const MAX_IN_FLIGHT: usize = 5;
 pub(crate) struct Options {
     /// From 1 to [`MAX_IN_FLIGHT`].
     pub(crate) max_in_flight: usize,
-    pub(crate) renewal: Renewal,
+    pub(crate) idempotence: Idempotence,
     /// After an append that failed, nothing is sent behind it until `resume`.
     pub(crate) stop_on_failure: bool,
     /// How long after a batch's timestamp the partition surely still knows its producer: less than the broker's
@@ -25,13 +25,23 @@ pub(crate) struct Options {
     pub(crate) known_for: Duration,
 }
 
-/// How sequence numbers begin again at 0.
+impl Options {
+    /// Until when the partition surely knows the producer of a batch with this timestamp.
+    pub(super) fn known_until(&self, timestamp: i64) -> i64 {
+        timestamp.saturating_add(i64::try_from(self.known_for.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// How brokers recognise a batch that is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Renewal {
-    /// In the next epoch, which fences late copies of the one before.
-    NextEpoch,
-    /// With a new producer id, which fences nothing: for brokers that do not compare epochs.
-    NewProducerId,
+pub(crate) enum Idempotence {
+    /// By sequence numbers, which begin again at 0 in the next epoch. It fences late copies of the one before.
+    Epochs,
+    /// By sequence numbers, which begin again at 0 with a new producer id. It fences nothing: for brokers that do not
+    /// compare epochs.
+    ProducerIds,
+    /// Not at all: one batch is in flight at a time, and none that may be written is sent again.
+    Off,
 }
 
 /// A producer id with its epoch.
@@ -41,12 +51,25 @@ pub(crate) struct Producer {
     pub(crate) epoch: i16,
 }
 
+impl Producer {
+    /// `None` after the last epoch.
+    pub(crate) fn in_next_epoch(self) -> Option<Self> {
+        self.epoch.checked_add(1).map(|epoch| Self { epoch, ..self })
+    }
+}
+
+/// By what brokers recognise a batch, together with the number of its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) producer: Producer,
+    pub(crate) base_sequence: i32,
+}
+
 /// An acknowledged batch: where it must be as long as the log keeps its promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Acknowledged {
     pub(crate) base_offset: i64,
-    pub(crate) producer: Producer,
-    pub(crate) base_sequence: i32,
+    pub(crate) numbers: Numbers,
 }
 
 /// What the line has to do. It tells the result by the method named.
@@ -58,8 +81,9 @@ pub(crate) enum Action {
     ObtainProducerId,
     /// Read at this offset whether the batch is still there: `verified` or `not_done`.
     Verify(Acknowledged),
-    /// Send this append over the present lease, behind all that was sent over it: `attempt_ended`.
-    Send { number: u64, producer: Producer, base_sequence: i32 },
+    /// Send this append over the present lease, behind all that was sent over it: `attempt_ended`. Without idempotence it
+    /// has no `numbers`.
+    Send { number: u64, numbers: Option<Numbers> },
     /// Give the append's caller this result.
     Settle { number: u64, settled: Settled },
 }

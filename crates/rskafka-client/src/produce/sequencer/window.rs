@@ -34,7 +34,7 @@ pub(super) enum Progress {
     Failed,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Window {
     /// The number of the first entry.
     first: u64,
@@ -45,10 +45,6 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new() -> Self {
-        Self { first: 0, entries: VecDeque::new(), outstanding: 0, end_of_written: 0 }
-    }
-
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -92,6 +88,11 @@ impl Window {
 
     pub(super) fn oldest_unsettled(&self) -> Option<u64> {
         self.unsettled().next().map(|(number, _)| number)
+    }
+
+    /// The last unsettled append that may be written by an attempt that has ended.
+    pub(super) fn last_in_doubt(&self) -> Option<u64> {
+        self.unsettled().filter(|(_, entry)| entry.is_in_doubt()).last().map(|(number, _)| number)
     }
 
     pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {

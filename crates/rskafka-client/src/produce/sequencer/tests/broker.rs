@@ -2,14 +2,14 @@
 
 use rskafka_protocol::ErrorCode;
 
-use super::super::{Acknowledged, Producer, Verified};
+use super::super::{Acknowledged, Numbers, Producer, Verified};
 
 /// A batch as it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Batch {
     pub(super) number: u64,
-    pub(super) producer: Producer,
-    pub(super) base_sequence: i32,
+    /// What an idempotent producer sends.
+    pub(super) numbers: Option<Numbers>,
     pub(super) record_count: i32,
 }
 
@@ -71,7 +71,8 @@ impl Partition {
 
     /// Appends a batch, or finds it. Gives its place in the log.
     pub(super) fn append(&mut self, batch: Batch) -> Result<usize, ErrorCode> {
-        let Batch { producer: Producer { id, epoch }, base_sequence, .. } = batch;
+        let Some(numbers) = batch.numbers else { return Ok(self.push(batch)) };
+        let Numbers { producer: Producer { id, epoch }, base_sequence } = numbers;
         let compares_epochs = self.compares_epochs;
         let Some(known) = self.known.iter().find(|known| known.id == id) else {
             return match self.unknown {
@@ -90,11 +91,8 @@ impl Partition {
         if let Some(place) = known.places.iter().find(stored) {
             return Ok(*place);
         }
-        let last = known.places.last().and_then(|place| self.log[*place].batch);
-        match last {
-            Some(last) if last.base_sequence.checked_add(last.record_count) == Some(base_sequence) => {
-                Ok(self.push(batch))
-            }
+        match known.places.last().and_then(|place| self.log[*place].batch) {
+            Some(last) if last.end() == Some(base_sequence) => Ok(self.push(batch)),
             _ => Err(OUT_OF_ORDER),
         }
     }
@@ -103,11 +101,12 @@ impl Partition {
         let place = self.log.len();
         let base_offset = self.end();
         self.log.push(Stored { batch: Some(batch), base_offset, record_count: batch.record_count });
-        self.learn(batch.producer, place);
+        self.learn(batch, place);
         place
     }
 
-    fn learn(&mut self, Producer { id, epoch }: Producer, place: usize) {
+    fn learn(&mut self, batch: Batch, place: usize) {
+        let Some(Numbers { producer: Producer { id, epoch }, .. }) = batch.numbers else { return };
         let known = match self.known.iter_mut().position(|known| known.id == id) {
             Some(index) => &mut self.known[index],
             None => {
@@ -135,7 +134,7 @@ impl Partition {
         }
         for place in 0..self.log.len() {
             if let Some(batch) = self.log[place].batch {
-                self.learn(batch.producer, place);
+                self.learn(batch, place);
             }
         }
         if memory == Memory::LastBatch {
@@ -154,12 +153,10 @@ impl Partition {
     }
 
     pub(super) fn verify(&self, acknowledged: Acknowledged) -> Verified {
-        let Acknowledged { base_offset, producer, base_sequence } = acknowledged;
+        let Acknowledged { base_offset, numbers } = acknowledged;
         let is_there = self.log.iter().any(|stored| {
             stored.base_offset == base_offset
-                && stored
-                    .batch
-                    .is_some_and(|batch| batch.producer == producer && batch.base_sequence == base_sequence)
+                && stored.batch.is_some_and(|batch| batch.numbers == Some(numbers))
         });
         match is_there {
             true => Verified::Kept,
@@ -170,6 +167,14 @@ impl Partition {
 
 const OUT_OF_ORDER: ErrorCode = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
 
+impl Batch {
+    /// The sequence number behind its last.
+    fn end(&self) -> Option<i32> {
+        self.numbers?.base_sequence.checked_add(self.record_count)
+    }
+}
+
 fn is_same_range(one: Batch, other: Batch) -> bool {
-    one.base_sequence == other.base_sequence && one.record_count == other.record_count
+    let first = |batch: Batch| batch.numbers.map(|numbers| numbers.base_sequence);
+    first(one) == first(other) && one.record_count == other.record_count
 }

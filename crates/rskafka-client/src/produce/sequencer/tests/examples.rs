@@ -7,7 +7,7 @@ use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::produce::PartitionProduceResponse;
 
 use super::super::{
-    Action, Attempt, Closed, Options, Producer, Reason, Renewal, Sequencer, Settled, Verified,
+    Action, Attempt, Closed, Idempotence, Numbers, Options, Producer, Reason, Sequencer, Settled, Verified,
 };
 use crate::error::Outcome;
 
@@ -18,7 +18,7 @@ const NEXT_EPOCH: Producer = Producer { id: 7, epoch: 1 };
 fn sequencer() -> Sequencer {
     let mut sequencer = Sequencer::new(Options {
         max_in_flight: 5,
-        renewal: Renewal::NextEpoch,
+        idempotence: Idempotence::Epochs,
         stop_on_failure: false,
         known_for: Duration::from_secs(3600),
     });
@@ -52,7 +52,7 @@ fn admit(sequencer: &mut Sequencer, appends: usize) {
 }
 
 fn send(number: u64, producer: Producer, base_sequence: i32) -> Action {
-    Action::Send { number, producer, base_sequence }
+    Action::Send { number, numbers: Some(Numbers { producer, base_sequence }) }
 }
 
 fn at(base_offset: i64) -> Attempt {
@@ -141,7 +141,7 @@ fn after_an_unknown_outcome_what_was_never_in_doubt_begins_a_new_epoch() {
     assert_eq!(polled(&mut sequencer), [settled, Action::Lease]);
     sequencer.leased(3);
     let [Action::Verify(last)] = polled(&mut sequencer)[..] else { panic!("the log is not read") };
-    assert_eq!((last.base_offset, last.producer, last.base_sequence), (10, PRODUCER, 0));
+    assert_eq!((last.base_offset, last.numbers), (10, Numbers { producer: PRODUCER, base_sequence: 0 }));
     sequencer.verified(Verified::Kept);
     assert_eq!(polled(&mut sequencer), [send(3, NEXT_EPOCH, 0)]);
 }
@@ -198,7 +198,7 @@ fn the_batch_that_is_read_is_the_last_in_the_order_of_the_calls() {
     assert_eq!(polled(&mut sequencer), [written(1, 12), Action::Lease]);
     sequencer.leased(4);
     let [Action::Verify(last)] = polled(&mut sequencer)[..] else { panic!("the log is not read") };
-    assert_eq!((last.base_offset, last.base_sequence), (14, 4));
+    assert_eq!((last.base_offset, last.numbers.base_sequence), (14, 4));
 }
 
 #[test]

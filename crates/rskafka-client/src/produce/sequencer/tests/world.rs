@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use rskafka_protocol::ErrorCode;
 
 use super::super::{
-    Action, Attempt, Closed, Options, Producer, Reason, Renewal, Sequencer, Settled, Verified,
+    Action, Attempt, Closed, Idempotence, Numbers, Options, Producer, Reason, Sequencer, Settled, Verified,
 };
 use super::broker::{Batch, Memory, Partition, Unknown};
 use crate::error::Outcome;
@@ -17,7 +17,7 @@ pub(super) const KNOWN_FOR: i64 = 1000;
 /// What a run is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setting {
-    pub(super) renewal: Renewal,
+    pub(super) idempotence: Idempotence,
     pub(super) compares_epochs: bool,
     pub(super) stop_on_failure: bool,
     pub(super) loses_acknowledged: bool,
@@ -68,7 +68,8 @@ struct Append {
     record_count: i32,
     settled: Option<Settled>,
     /// The numbers that it was sent with last.
-    range: Option<(Producer, i32)>,
+    numbers: Option<Numbers>,
+    was_sent: bool,
     /// An attempt may have written it.
     is_in_doubt: bool,
     /// The connection that it was sent over last.
@@ -118,7 +119,7 @@ pub(super) struct World<'a> {
     late: Vec<(u8, VecDeque<Batch>)>,
     pending: Option<Action>,
     appends: Vec<Append>,
-    ranges: Vec<Batch>,
+    ranges: Vec<(Batch, Numbers)>,
     gate: Option<Gate>,
     last_producer_id: i64,
     stopped_behind: Option<u64>,
@@ -138,15 +139,19 @@ impl<'a> World<'a> {
         let mut script = script.iter();
         let mut take = || usize::from(script.next().copied().unwrap_or_default());
         let (width, broker, limits) = (take(), take(), take());
-        let max_in_flight = if width < 160 { 5 } else { 1 + width % 5 };
+        let max_in_flight = match setting.idempotence {
+            Idempotence::Off => 1,
+            _ if width < 160 => 5,
+            _ => 1 + width % 5,
+        };
         let unknown = match broker % 4 {
             0 | 1 => Unknown::Accepted,
             2 => Unknown::Refused(ErrorCode::UNKNOWN_PRODUCER_ID),
             _ => Unknown::Refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
         };
         let options = Options {
-            max_in_flight,
-            renewal: setting.renewal,
+            max_in_flight: if width < 160 { 5 } else { 1 + width % 5 },
+            idempotence: setting.idempotence,
             stop_on_failure: setting.stop_on_failure,
             known_for: std::time::Duration::from_millis(KNOWN_FOR as u64),
         };
@@ -237,7 +242,8 @@ impl<'a> World<'a> {
                 self.appends.push(Append {
                     record_count,
                     settled: None,
-                    range: None,
+                    numbers: None,
+                    was_sent: false,
                     is_in_doubt: false,
                     sent_over: 0,
                     sent_at: 0,
@@ -303,7 +309,7 @@ impl<'a> World<'a> {
         match attempt {
             Attempt::Acknowledged { timestamp, .. } => {
                 self.gate = Some(Gate {
-                    id: batch.producer.id,
+                    id: batch.numbers.map_or(-1, |numbers| numbers.producer.id),
                     leader_epoch: self.connection.leader_epoch,
                     connection: self.connection.serial,
                     until: timestamp + KNOWN_FOR,
@@ -504,9 +510,7 @@ impl<'a> World<'a> {
             }
             match action {
                 None => return Ok(()),
-                Some(Action::Send { number, producer, base_sequence }) => {
-                    self.send(number, producer, base_sequence)?
-                }
+                Some(Action::Send { number, numbers }) => self.send(number, numbers)?,
                 Some(Action::Settle { number, settled }) => self.settle(number, settled)?,
                 Some(action) => {
                     check!(self.pending.is_none(), "{action:?} is asked for while {:?} is", self.pending);
@@ -519,38 +523,28 @@ impl<'a> World<'a> {
         }
     }
 
-    fn send(&mut self, number: u64, producer: Producer, base_sequence: i32) -> Checked {
+    fn send(&mut self, number: u64, numbers: Option<Numbers>) -> Checked {
         self.check_order(number)?;
-        self.check_gate(number, producer)?;
         let append = &mut self.appends[number as usize];
-        let batch = Batch { number, producer, base_sequence, record_count: append.record_count };
+        let batch = Batch { number, numbers, record_count: append.record_count };
         check!(append.settled.is_none(), "append {number} is sent after it was settled");
-        match append.range {
-            Some(range) if range == (producer, base_sequence) => self.seen.sent_again += 1,
-            Some(_) => {
-                check!(
-                    !append.is_in_doubt,
-                    "append {number}, which may be written, is sent under other numbers"
-                );
-                self.seen.numbered_again += 1;
-            }
-            None => {}
+        if append.was_sent && append.numbers == numbers {
+            self.seen.sent_again += 1;
+            check!(
+                numbers.is_some() || !append.is_in_doubt,
+                "append {number}, which may be written, is sent again"
+            );
+        } else if append.was_sent {
+            check!(!append.is_in_doubt, "append {number}, which may be written, is sent under other numbers");
+            self.seen.numbered_again += 1;
         }
-        append.range = Some((producer, base_sequence));
+        append.numbers = numbers;
+        append.was_sent = true;
         append.sent_over = self.connection.serial;
         append.sent_at = self.steps;
-        let end = |batch: &Batch| i64::from(batch.base_sequence) + i64::from(batch.record_count);
-        check!(end(&batch) <= 1 << 31, "the numbers of append {number} wrap");
-        let reused = self.ranges.iter().find(|other| {
-            other.producer == producer
-                && other.number != number
-                && i64::from(other.base_sequence) < end(&batch)
-                && i64::from(base_sequence) < end(other)
-        });
-        check!(reused.is_none(), "append {number} is sent under numbers of {reused:?}");
-        if !self.ranges.contains(&batch) {
-            self.seen.epochs_begun += u64::from(producer.epoch > self.first_epoch && base_sequence == 0);
-            self.ranges.push(batch);
+        if let Some(numbers) = numbers {
+            self.check_gate(number, numbers.producer)?;
+            self.check_numbers(batch, numbers)?;
         }
         if self.connection.is_closed {
             let attempt = Attempt::Unanswered { outcome: Outcome::NotWritten, is_transient: true };
@@ -560,6 +554,30 @@ impl<'a> World<'a> {
         self.connection.requests.push_back(batch);
         let in_flight = self.connection.requests.len() + self.connection.answers.len();
         self.seen.five_in_flight += u64::from(in_flight == 5);
+        Ok(())
+    }
+
+    fn check_numbers(&mut self, batch: Batch, numbers: Numbers) -> Checked {
+        let number = batch.number;
+        let range = |batch: &Batch, numbers: Numbers| {
+            let first = i64::from(numbers.base_sequence);
+            first..first + i64::from(batch.record_count)
+        };
+        let own = range(&batch, numbers);
+        check!(own.end <= 1 << 31, "the numbers of append {number} wrap");
+        let reused = self.ranges.iter().find(|(other, other_numbers)| {
+            let used = range(other, *other_numbers);
+            other_numbers.producer == numbers.producer
+                && other.number != number
+                && used.start < own.end
+                && own.start < used.end
+        });
+        check!(reused.is_none(), "append {number} is sent under numbers of {reused:?}");
+        if !self.ranges.contains(&(batch, numbers)) {
+            let is_new_epoch = numbers.producer.epoch > self.first_epoch && numbers.base_sequence == 0;
+            self.seen.epochs_begun += u64::from(is_new_epoch);
+            self.ranges.push((batch, numbers));
+        }
         Ok(())
     }
 
@@ -710,11 +728,11 @@ impl<'a> World<'a> {
                 _ => {}
             }
         }
-        // Late copies under an old producer id are not fenced: only those of unknown outcome can be late.
+        // Late copies without an epoch above theirs are not fenced: only those of unknown outcome can be late.
         let is_written =
             |number: &&u64| matches!(self.appends[**number as usize].settled, Some(Settled::Written { .. }));
         let counted: Vec<u64> = match self.last_producer_id {
-            0 | 1 => numbers.clone(),
+            1 => numbers.clone(),
             _ => numbers.iter().filter(is_written).copied().collect(),
         };
         check!(counted.is_sorted(), "the order of the calls is lost: {numbers:?}");
