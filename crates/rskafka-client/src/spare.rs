@@ -61,7 +61,9 @@ mod tests {
         let first = batch(spare.take(LARGEST), SMALLEST);
         let address = first.bytes().as_ptr();
         spare.keep(first);
-        let second = batch(spare.take(LARGEST), SMALLEST);
+        let buffer = spare.take(LARGEST);
+        assert!(buffer.len() > SMALLEST, "it has the bytes of the first batch");
+        let second = batch(buffer, SMALLEST);
         assert_eq!(second.bytes().as_ptr(), address);
         let held = second.bytes().clone();
         spare.keep(second);
@@ -70,11 +72,20 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_an_unusual_size_is_not_kept() {
-        for (size, room) in [(SMALLEST / 2, SMALLEST), (LARGEST + 1, SMALLEST), (SMALLEST, LARGEST)] {
+    fn memory_that_is_too_large_to_keep_or_too_small_for_the_next_batch_is_given_back() {
+        for (size, room) in [(LARGEST + 1, SMALLEST), (SMALLEST, LARGEST)] {
             let spare = Spare::default();
             spare.keep(batch(BytesMut::new(), size));
             assert_eq!(spare.take(room).len(), 0, "{size}");
         }
+    }
+
+    #[test]
+    fn a_small_batch_neither_takes_the_memory_nor_replaces_it() {
+        let spare = Spare::default();
+        spare.keep(batch(BytesMut::new(), SMALLEST));
+        assert_eq!(spare.take(SMALLEST / 2).len(), 0);
+        spare.keep(batch(BytesMut::new(), SMALLEST / 2));
+        assert!(spare.take(SMALLEST).len() > SMALLEST);
     }
 }
