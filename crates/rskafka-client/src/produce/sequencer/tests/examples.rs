@@ -272,3 +272,17 @@ fn what_a_broker_answers_is_what_the_sequencer_is_told() {
     let invalid = Attempt::Unanswered { outcome: Outcome::Unknown, is_transient: false };
     assert_eq!(Attempt::failed(&Failure::MissingInAnswer), invalid);
 }
+
+#[test]
+fn an_append_costs_no_allocation_once_there_is_memory_for_the_window() {
+    let mut sequencer = known();
+    let mut append = |number: u64| {
+        admit(&mut sequencer, 1);
+        while sequencer.poll(NOW).is_some() {}
+        sequencer.attempt_ended(number, at(10 + 2 * number as i64));
+        while sequencer.poll(NOW).is_some() {}
+    };
+    (1..10).for_each(&mut append);
+    let counted = allocation_counter::measure(|| (10..100).for_each(&mut append));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}
