@@ -1,21 +1,16 @@
 //! `cargo xtask sim`: the verifier's simulation, built for release.
 
-use std::process::Stdio;
-
 use anyhow::{Context, Result, ensure};
 
-use crate::children::{self, COMMAND_GRACE, Owned};
+use crate::children;
 use crate::libtest::Summary;
-use crate::test::counted;
-use crate::workspace::{self, CHECKED, RELEASE};
+use crate::workspace::{self, Build, CHECKED, RELEASE};
 
 /// What every `cargo xtask test` runs, each profile with its seeds.
 const TESTED: [(&str, u64); 4] =
     [("readers", 2_000), ("writers", 500), ("resenders", 500), ("truncators", 500)];
 
-const PACKAGE: &str = "rskafka-verifier";
-/// The tests of the simulation itself.
-pub(crate) const TARGET: &str = "sim";
+const PROGRAM: &str = "simulate";
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -27,35 +22,32 @@ pub(crate) struct Flags {
 
 /// The command.
 pub(crate) fn command(Flags { args }: &Flags) -> Result<()> {
-    run(RELEASE, args).map(drop)
+    let mut build = workspace::cargo();
+    build.arg("build").args(RELEASE.args).args([
+        "--quiet",
+        "--package",
+        "rskafka-verifier",
+        "--bin",
+        PROGRAM,
+    ]);
+    children::succeed(&mut build, "the simulation does not build")?;
+    run(&RELEASE, args).map(drop)
 }
 
-/// Begins to build what `short` runs, while tests that wait leave a processor free. `short` says what goes wrong with it.
-pub(crate) fn build_ahead() -> Result<Owned> {
-    let mut cargo = workspace::cargo();
-    cargo.arg("build").args(CHECKED).args(["--quiet", "--package", PACKAGE, "--bins", "--test", TARGET]);
-    Owned::spawn(cargo.stdout(Stdio::null()).stderr(Stdio::null()), COMMAND_GRACE)
-}
-
-/// The seeds that every test run tries; gives how many there were.
+/// The seeds that every test run tries; gives how many there were. `CHECKED` has the program built.
 pub(crate) fn short() -> Result<Summary> {
-    // Its own tests run hundreds of seeds, too.
-    let mut tests = workspace::cargo();
-    tests.arg("test").args(CHECKED).args(["--package", PACKAGE, "--test", TARGET]);
-    let mut summary = counted(&mut tests)?;
+    let mut summary = Summary::default();
     for (profile, seeds) in TESTED {
         let seeds = format!("0..{seeds}");
         let args = ["--profile", profile, "--seeds", &seeds, "--shrink"].map(str::to_owned);
-        let output = run(CHECKED, &args)?;
+        let output = run(&CHECKED, &args)?;
         summary.passed += count(&output).context("the simulation ended without a line `N runs: ...`")?;
     }
     Ok(summary)
 }
 
-fn run(profile: &[&str], args: &[String]) -> Result<String> {
-    let package = ["--quiet", "--package", PACKAGE, "--bin", "simulate"];
-    let (status, output) =
-        children::run_shown(workspace::cargo().arg("run").args(profile).args(package).arg("--").args(args))?;
+fn run(build: &Build, args: &[String]) -> Result<String> {
+    let (status, output) = children::run_shown(build.program(PROGRAM).args(args))?;
     ensure!(status.success(), "the simulation failed ({status})");
     Ok(output)
 }

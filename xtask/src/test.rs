@@ -21,8 +21,12 @@ use crate::{children, demo, foreign, sim};
 /// Test targets with a level of their own, wherever they are.
 const GOLDEN: &str = "golden";
 const BEHAVIOUR: &str = "it";
+/// The same, of the fake itself.
+const FAKE: &str = "fake";
 const BROKER: &str = "broker";
 const FUZZ: &str = "corpora";
+/// The tests of the simulation itself.
+const SIM: &str = "sim";
 
 /// The brokers that the fake can be, as its `Profile` names them, and the variable that has its tests choose one.
 const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.4", "redpanda", "event-hubs"];
@@ -74,26 +78,34 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     levels.run("unit, property", || cargo_test(&unit_args(&packages)));
     levels.run("golden", || cargo_test(&["--test", GOLDEN, "--", "--nocapture"]));
     levels.run("docs", || cargo_test(&["--doc"]));
-    let ahead = sim::build_ahead()?;
+    levels.run("examples build", || build_examples(&packages));
+    levels.run("fuzz, seeds and mutations", || {
+        // With all that the next levels run, so that both processors are busy.
+        let all = ["--no-run", "--test", FUZZ, "--test", BEHAVIOUR, "--test", SIM];
+        children::succeed(&mut checked_command(&all), "the tests do not build")?;
+        counted(&mut checked_command(&["--test", FUZZ]))
+    });
     for profile in PROFILES {
         levels.run(&format!("behaviour, {profile}"), || {
             // Most of them wait most of the time.
-            counted(test_command(&["--test", BEHAVIOUR, "--", "--test-threads=4"]).env(PROFILE, profile))
+            let mut client = checked_command(&["--test", BEHAVIOUR, "--", "--test-threads=4"]);
+            let mut summary = counted(client.env(PROFILE, profile))?;
+            summary += counted(test_command(&["--test", FAKE]).env(PROFILE, profile))?;
+            Ok(summary)
         });
     }
-    levels.run("examples build", || build_examples(&packages));
-    levels.run("fuzz, seeds and mutations", || cargo_test(&["--test", FUZZ]));
     let programs = programs.join().unwrap_or_default();
     if !programs.is_empty() {
         levels.run("foreign clients", || counted(test_command(&["--test", foreign::TARGET]).envs(programs)));
     }
     levels.run("simulation", || {
-        ahead.wait()?;
-        sim::short()
+        // Its own tests run hundreds of seeds, too. They build its programs.
+        let mut summary = counted(&mut checked_command(&["--test", SIM]))?;
+        summary += sim::short()?;
+        Ok(summary)
     });
     levels.run("demo, embedded", || {
-        demo::build(CHECKED)?;
-        demo::embedded(CHECKED, &demo::Options::default())?;
+        demo::embedded(&CHECKED, &demo::Options::default())?;
         Ok(Summary::passed(1))
     });
     if warning.is_none() {
@@ -122,13 +134,13 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
         if has_profile(version) {
             levels.run("fake beside Kafka", || {
                 // A test of rskafka-fake's own, which has nothing to compare with unless it is told of a broker.
-                counted(told_of(kafka, &mut test_command(&["--test", BEHAVIOUR, "--", SAME_ANSWERS])))
+                counted(told_of(kafka, &mut test_command(&["--test", FAKE, "--", SAME_ANSWERS])))
             });
         } else {
             note!("THE FAKE IS NOT COMPARED: it has no profile of Kafka {version}, only {PROFILES:?}");
         }
         levels.run("demo, Kafka and Java", || {
-            demo::on_kafka(kafka, CHECKED, &demo::Options::default()).map(|()| Summary::passed(2))
+            demo::on_kafka(kafka, &CHECKED, &demo::Options::default()).map(|()| Summary::passed(2))
         });
         // The last, because a broker stands still in it.
         levels.run("the simulation's rules, Kafka", || broker_tests(kafka, &[RULES]));
@@ -146,7 +158,7 @@ fn has_profile(version: &Version) -> bool {
 fn broker_tests(kafka: &Kafka, which: &[&str]) -> Result<Summary> {
     // The ignored ones are those that need to know more than an address.
     let args = [&["--test", BROKER, "--", "--include-ignored"], which].concat();
-    counted(told_of(kafka, &mut test_command(&args)))
+    counted(told_of(kafka, &mut checked_command(&args)))
 }
 
 fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
@@ -159,15 +171,25 @@ fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
 fn unit_args(packages: &[Package]) -> Vec<&str> {
     let mut args = vec!["--lib", "--bins"];
     let tests = packages.iter().flat_map(|package| package.targets_of("test"));
-    let with_level = [GOLDEN, BEHAVIOUR, BROKER, FUZZ, foreign::TARGET, sim::TARGET];
+    let with_level = [GOLDEN, BEHAVIOUR, FAKE, BROKER, FUZZ, foreign::TARGET, SIM];
     let others = tests.filter(|name| !with_level.contains(name));
     args.extend(others.flat_map(|name| ["--test", name]));
     args
 }
 
+/// Tests that are built without optimisation, as all that run for a short time or are costly to optimise.
 fn test_command(args: &[&str]) -> Command {
+    test_of(&[], args)
+}
+
+/// Tests that call optimised code.
+fn checked_command(args: &[&str]) -> Command {
+    test_of(CHECKED.args, args)
+}
+
+fn test_of(build: &[&str], args: &[&str]) -> Command {
     let mut cargo = workspace::cargo();
-    cargo.arg("test").args(args);
+    cargo.arg("test").args(build).args(args);
     for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE, PROFILE] {
         cargo.env_remove(variable);
     }

@@ -11,10 +11,28 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-/// The profile of what `cargo xtask test` runs for long: the simulation and the demo.
-pub(crate) const CHECKED: &[&str] = &["--profile", "checked"];
-/// The profile of programs that should be fast.
-pub(crate) const RELEASE: &[&str] = &["--release"];
+/// How programs and tests are built.
+pub(crate) struct Build {
+    /// For cargo.
+    pub(crate) args: &'static [&'static str],
+    /// Below the target folder.
+    folder: &'static str,
+}
+
+/// What `cargo xtask test` runs for long: with assertions, and optimised where the time goes.
+pub(crate) const CHECKED: Build = Build { args: &["--config", ".cargo/checked.toml"], folder: "debug" };
+/// Programs that should be fast.
+pub(crate) const RELEASE: Build = Build { args: &["--release"], folder: "release" };
+
+impl Build {
+    /// A program that was built like this last, in the workspace's root. Not by `cargo run`: that chooses the features of
+    /// dependencies without those of tests, and builds all again.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut program = Command::new(target_dir().join(self.folder).join(name));
+        program.current_dir(root());
+        program
+    }
+}
 
 /// The folder of the workspace's `Cargo.toml`: above the package that `cargo run` says it runs, else around the current
 /// folder. Not a path from compile time: checkouts that share a target folder may run each other's binary.

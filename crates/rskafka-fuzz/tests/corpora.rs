@@ -4,15 +4,13 @@
 //! The bytes follow from a number, so that a failure comes again. `RSKAFKA_FUZZ_SEED` sets another.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use fastrand::Rng;
 use rskafka_fuzz::TARGETS;
 use rskafka_fuzz::seeds::Seeds;
 
 static SEEDS: LazyLock<Seeds> = LazyLock::new(Seeds::from_golden);
-/// The memory of all threads is counted, so that one checks at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The largest of the random inputs.
 const LARGEST: usize = 512;
@@ -27,7 +25,6 @@ fn check(target: &str, mutations: usize) {
     let seeds: Vec<&[u8]> =
         SEEDS.all.iter().filter(|seed| seed.target == target).map(|seed| seed.bytes.as_slice()).collect();
     assert!(seeds.len() >= 8, "{target} has {} seeds", seeds.len());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let check = TARGETS.iter().find(|known| known.name == target).unwrap().check;
     let check = |bytes: &[u8]| {
         if catch_unwind(AssertUnwindSafe(|| check(bytes))).is_err() {
@@ -104,7 +101,6 @@ fn scram_exchanges_keep_what_the_protocol_promises() {
 
 #[test]
 fn every_message_has_a_seed_that_decodes() {
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     assert_eq!(SEEDS.missing(), []);
     assert!(SEEDS.decoded.len() > 100);
 }

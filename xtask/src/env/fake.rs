@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -12,7 +12,7 @@ use crate::env::cluster;
 use crate::env::lock::lock;
 use crate::env::state::{self, State};
 use crate::process::Process;
-use crate::workspace::{self, RELEASE};
+use crate::workspace::RELEASE;
 
 /// Its name among the environments.
 pub(crate) const NAME: &str = "fake";
@@ -28,8 +28,8 @@ pub(crate) fn up(brokers: Option<u32>, profile: Option<&str>, topics: &[String])
     if let Some(state) = State::read(&folder)?.filter(|state| !state.running().is_empty()) {
         bail!("fake runs already, at {}; `cargo xtask env down fake` ends it", state.connect.join(","));
     }
-    demo::build(RELEASE)?;
-    let mut command = Command::new(workspace::target_dir().join("release/rskafka-verifier"));
+    demo::build()?;
+    let mut command = RELEASE.program("rskafka-verifier");
     command.arg(NAME).stdin(Stdio::null()).stdout(Stdio::piped());
     command.args(brokers.map(|brokers| format!("--brokers={brokers}")));
     command.args(profile.map(|profile| format!("--profile={profile}")));
