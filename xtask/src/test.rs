@@ -86,13 +86,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
         counted(&mut checked_command(&["--test", FUZZ]))
     });
     for profile in PROFILES {
-        levels.run(&format!("behaviour, {profile}"), || {
-            // Most of them wait most of the time.
-            let mut client = checked_command(&["--test", BEHAVIOUR, "--", "--test-threads=4"]);
-            let mut summary = counted(client.env(PROFILE, profile))?;
-            summary += counted(test_command(&["--test", FAKE]).env(PROFILE, profile))?;
-            Ok(summary)
-        });
+        levels.run(&format!("behaviour, {profile}"), || behaviour(profile));
     }
     let programs = programs.join().unwrap_or_default();
     if !programs.is_empty() {
@@ -121,6 +115,15 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     say!("{}", levels.total());
     ensure!(failed.is_empty(), "not all tests passed");
     Ok(())
+}
+
+/// The behaviour tests with the fake as one of its profiles.
+fn behaviour(profile: &str) -> Result<Summary> {
+    // Most of them wait most of the time.
+    let mut client = checked_command(&["--test", BEHAVIOUR, "--", "--test-threads=4"]);
+    let mut summary = counted(client.env(PROFILE, profile))?;
+    summary += counted(test_command(&["--test", FAKE]).env(PROFILE, profile))?;
+    Ok(summary)
 }
 
 fn on_kafka(levels: &mut Levels, version: &Version) {
