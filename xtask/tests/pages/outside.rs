@@ -1,4 +1,5 @@
-//! A crate outside of this workspace, as a user's is, with the example of docs/testing-your-code.md as its tests.
+//! A crate outside of this workspace, as a user's is, with the example of docs/testing-your-code.md as its tests. The
+//! tests of rskafka-verifier run the example.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +10,7 @@ use crate::{read, root};
 const MANIFEST: &str = include_str!("outside.toml");
 
 #[test]
-fn the_example_of_testing_your_code_passes_in_a_crate_of_a_user() {
+fn the_example_of_testing_your_code_compiles_in_a_crate_of_a_user() {
     let page = read("docs/testing-your-code.md");
     let example = example(&page).expect("the page has no block of Rust");
     let target =
@@ -25,13 +26,11 @@ fn the_example_of_testing_your_code_passes_in_a_crate_of_a_user() {
     fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["test", "--offline", "--test", "recovery"])
+        .args(["check", "--offline", "--test", "recovery"])
         .current_dir(&folder)
         .env("CARGO_TARGET_DIR", target);
     let output = cargo.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("test result: ok. ") && !said.contains(" 0 passed"), "{said}");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The first block of Rust.
