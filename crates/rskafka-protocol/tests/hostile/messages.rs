@@ -8,7 +8,7 @@ use crate::craft::{Large, Layout, put_unsigned};
 use crate::{allowed, peak};
 
 /// The bytes that a large array is given.
-const ROOM: usize = 32 * 1024;
+const ROOM: usize = 16 * 1024;
 
 /// Decodes and encodes a body, and says whether it was one.
 type Decode = fn(i16, &Bytes) -> bool;
