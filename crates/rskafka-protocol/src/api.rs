@@ -17,11 +17,7 @@ impl fmt::Display for ApiKey {
     }
 }
 
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_as_display!(ApiKey);
 
 /// The versions from `min` to `max`, both included. Empty if `min` is above `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,6 @@ use std::fmt;
 
 use snafu::Snafu;
 
-use crate::ApiKey;
-
 /// Bytes that cannot be decoded as the message expected.
 #[derive(Debug, Clone, PartialEq, Eq, Snafu)]
 #[snafu(display("cannot decode {message} version {version} at {path} (byte {offset}): {kind}"))]
@@ -48,12 +46,6 @@ impl DecodeError {
     /// The message's name in Kafka's schema, e.g. `ProduceResponse`.
     pub fn message(&self) -> &'static str {
         self.message
-    }
-
-    /// The API that the message belongs to; `None` for a header.
-    pub fn api_key(&self) -> Option<ApiKey> {
-        let api = self.message.strip_suffix("Request").or_else(|| self.message.strip_suffix("Response"))?;
-        ApiKey::ALL.iter().copied().find(|api_key| api_key.name() == Some(api))
     }
 
     /// The version that was being decoded: of the message, or of the header.

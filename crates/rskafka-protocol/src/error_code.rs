@@ -81,11 +81,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-impl fmt::Debug for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_as_display!(ErrorCode);
 
 error_codes! {
     UNKNOWN_SERVER_ERROR = -1;

@@ -189,7 +189,7 @@ mod tests {
             let error = RequestHeader::decode(&frame).unwrap_err();
             assert_eq!((error.message(), error.version()), ("RequestHeader", header_version));
             assert_eq!((error.path(), error.offset()), ("client_id", 10));
-            assert_eq!((error.kind(), error.api_key()), (&DecodeErrorKind::Truncated, None));
+            assert_eq!(error.kind(), &DecodeErrorKind::Truncated);
         }
         let error = RequestHeader::decode(&Bytes::from_static(&[0, 3, 0])).unwrap_err();
         assert_eq!((error.path(), error.offset()), ("request_api_version", 2));

@@ -25,8 +25,4 @@ impl fmt::Display for Uuid {
     }
 }
 
-impl fmt::Debug for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_as_display!(Uuid);

@@ -10,6 +10,8 @@
 
 mod address_memory;
 mod alarm;
+#[cfg(any(feature = "sasl", feature = "tls"))]
+mod callback;
 mod config;
 mod connection;
 mod counters;

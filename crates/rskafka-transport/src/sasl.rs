@@ -7,7 +7,6 @@ mod exchange;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka_protocol::scram::{Credentials, Mechanism, Secret};
@@ -15,10 +14,8 @@ use time::OffsetDateTime;
 
 pub(crate) use self::authenticate::authenticate;
 use self::exchange::{Action, Event, Exchange};
-use crate::dial::BoxFuture;
+use crate::callback::{Callback, boxed};
 use crate::error::BoxError;
-
-type Callback<T> = Arc<dyn Fn() -> BoxFuture<'static, Result<T, BoxError>> + Send + Sync>;
 
 /// How the client authenticates. Clones share the credentials.
 #[derive(Clone)]
@@ -120,18 +117,6 @@ impl fmt::Debug for Sasl {
 fn always(user: impl Into<String>, password: impl Into<String>) -> Callback<Credentials> {
     let credentials = Credentials::new(user, password);
     boxed(move || std::future::ready(Ok::<_, BoxError>(credentials.clone())))
-}
-
-fn boxed<F, Fut, T, E>(callback: F) -> Callback<T>
-where
-    F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    E: Into<BoxError>,
-{
-    Arc::new(move || {
-        let given = callback();
-        Box::pin(async move { given.await.map_err(Into::into) })
-    })
 }
 
 /// A token for OAUTHBEARER. `Debug` does not show it; it is wiped when dropped.

@@ -18,11 +18,8 @@ use snafu::OptionExt;
 pub use self::certificate::ClientCertificate;
 pub(crate) use self::handshake::Watched;
 pub use self::pem::TlsConfigError;
-use crate::dial::BoxFuture;
+use crate::callback::{Callback, boxed};
 use crate::error::BoxError;
-
-type CertificateCallback =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<ClientCertificate, BoxError>> + Send + Sync>;
 
 /// TLS for a client's connections: 1.2 and 1.3, with the broker's certificate always checked. Clones share
 /// the configuration.
@@ -31,7 +28,7 @@ type CertificateCallback =
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
-    certificate: Option<CertificateCallback>,
+    certificate: Option<Callback<ClientCertificate>>,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -147,10 +144,7 @@ impl Tls {
         Fut: Future<Output = Result<ClientCertificate, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        self.certificate = Some(Arc::new(move || {
-            let certificate = certificate();
-            Box::pin(async move { certificate.await.map_err(Into::into) })
-        }));
+        self.certificate = Some(boxed(certificate));
         self
     }
 

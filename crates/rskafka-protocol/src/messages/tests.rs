@@ -135,7 +135,6 @@ fn errors_name_message_version_path_and_offset() {
     let error = produce::ProduceResponse::decode(9, &claimed.into()).unwrap_err();
     assert_eq!(error.path(), "responses[0].partition_responses[0].record_errors");
     assert_eq!((error.message(), error.version(), error.offset()), ("ProduceResponse", 9, 34));
-    assert_eq!(error.api_key(), Some(ApiKey::PRODUCE));
 }
 
 #[test]

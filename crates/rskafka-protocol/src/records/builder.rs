@@ -3,8 +3,6 @@
 //! Invariant: up to `end` the buffer holds room for the header and whole records; `size_with` gives the size that
 //! `push` leads to.
 
-use std::fmt;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use snafu::Snafu;
 
@@ -49,19 +47,7 @@ pub enum BuildError {
     },
 }
 
-impl fmt::Debug for BatchFull {
-    /// The message: what `unwrap` and `main` show.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl fmt::Debug for BuildError {
-    /// The message: what `unwrap` and `main` show.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
+debug_as_display!(BatchFull, BuildError);
 
 /// Encodes records into one batch.
 ///

@@ -3,7 +3,6 @@
 //! Invariant: neither a secret nor bytes of the peer that could hold one are in an error.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use snafu::Snafu;
 
@@ -20,9 +19,4 @@ impl ScramError {
     }
 }
 
-impl fmt::Debug for ScramError {
-    /// The message: what `unwrap` and `main` show.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
+debug_as_display!(ScramError);
