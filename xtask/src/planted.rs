@@ -67,7 +67,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Says what is wrong with a patch, for every patch, without building anything.
+/// Checks the form of every patch, and that it applies, without building anything.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let patches = patch::all(root)?;
     let wrong: Vec<String> = patches

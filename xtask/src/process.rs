@@ -43,7 +43,7 @@ impl Process {
     }
 }
 
-/// Ends all of them with their groups: SIGTERM, at most `grace` of waiting, SIGKILL. Returns those that still run.
+/// Ends the processes and their groups: SIGTERM, at most `grace` of waiting, SIGKILL. Returns those still running.
 pub(crate) fn end(leaders: &[Process], grace: Duration) -> Vec<Process> {
     let leaders = leaders.iter().filter(|leader| leader.is_running());
     // Known before the first signal: the leader may be gone when a process of its group still has to be killed.

@@ -1,5 +1,5 @@
 //! Printing that survives a reader that goes away (`| head`): what cannot be shown is dropped, and the command
-//! goes on to its end. `println!` and `eprintln!` would panic.
+//! continues. `println!` and `eprintln!` would panic.
 
 /// A line on standard output.
 macro_rules! say {

@@ -55,7 +55,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// All that is not deterministic.
+    /// The source of time, random numbers, name resolution and connections.
     pub fn env(&self) -> &Env {
         &self.inner.env
     }
@@ -70,13 +70,13 @@ impl Cluster {
         &self.inner.runtime
     }
 
-    /// All topics that the client may see, asked for now; without those that are just being made or deleted.
+    /// Asks for all topics that the client may see; leaves out topics that are just being created or deleted.
     pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Failed> {
         let topics = self.ask_with_retries(&refresh::request(None), false, deadline, Ok).await?;
         Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok()).collect())
     }
 
-    /// One topic, asked for now. If it is unknown, `awaits` tells whether to ask again until the deadline.
+    /// Asks for one topic. `awaits` tells whether to ask again until the deadline while the topic is unknown.
     pub async fn topic(&self, name: &str, awaits: bool, deadline: Deadline) -> Result<Topic, Failed> {
         let request = refresh::request(Some(&[name]));
         self.ask_with_retries(&request, awaits, deadline, |topics| refresh::find(topics, name)).await

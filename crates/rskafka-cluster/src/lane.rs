@@ -60,7 +60,7 @@ impl Lane {
         }
     }
 
-    /// The connection to an address, if one is open that is not to be replaced.
+    /// The open connection to an address, unless it needs replacement.
     pub(crate) fn open_to(&self, cluster: &Cluster, endpoint: &Endpoint) -> Option<Connection> {
         let slot = lock(&self.slot);
         let current =

@@ -16,7 +16,7 @@ use crate::{Causes, Class, Cluster, Failed, Failure, Node, Topic};
 /// How long to wait for one broker while there are others to ask: calls without a known leader wait that long too.
 const MOST_FOR_ONE: Duration = Duration::from_secs(3);
 
-/// The topics of an answer by name; those that it has an error for have its code.
+/// The topics of an answer by name, each with its error code if the answer has one.
 pub(crate) type Topics = Vec<(String, Result<Topic, ErrorCode>)>;
 
 /// Asks for the brokers, and for the topics with these names; for all topics without names.

@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use crate::{Cluster, Failed, Learned, Target, Verdict, Via};
 
-/// How a request is to be sent.
+/// How to send a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a, T> {
     /// Which broker it belongs to.

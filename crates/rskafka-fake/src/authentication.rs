@@ -215,7 +215,7 @@ mod session {
             (refused(ErrorCode::SASL_AUTHENTICATION_FAILED, why), Some(self.sasl.settings.failure_delay))
         }
 
-        /// Why a client that has authenticated before may not go on as this one.
+        /// Why a client that has authenticated before may not authenticate again as this user.
         fn change_of(&self, mechanism: SaslMechanism, principal: &str) -> Option<String> {
             let (before, user) = self.principal.as_ref()?;
             if before != &mechanism {

@@ -125,7 +125,7 @@ impl FakeClusterBuilder {
         self
     }
 
-    /// Has the brokers advertise other versions of an API than the profile does.
+    /// Makes the brokers advertise other versions of an API than the profile does.
     pub fn advertise(mut self, api_key: ApiKey, versions: RangeInclusive<i16>) -> Self {
         let versions = VersionRange { min: *versions.start(), max: *versions.end() };
         self.advertised.push((api_key, versions));
@@ -138,14 +138,14 @@ impl FakeClusterBuilder {
         self
     }
 
-    /// Has the brokers speak TLS, over ports and pipes alike.
+    /// Makes the brokers speak TLS, over ports and pipes alike.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::FakeTls) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// Has the brokers ask for a login.
+    /// Makes the brokers require a login.
     #[cfg(feature = "sasl")]
     pub fn sasl(mut self, sasl: crate::FakeSasl) -> Self {
         self.sasl = Some(sasl);
@@ -164,7 +164,7 @@ impl FakeClusterBuilder {
         self
     }
 
-    /// How many received requests are remembered, the newest. 10,000 by default.
+    /// How many of the newest received requests are remembered. 10,000 by default.
     pub fn recorded_requests(mut self, requests: usize) -> Self {
         self.recorded_requests = requests;
         self

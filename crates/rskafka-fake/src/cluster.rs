@@ -142,7 +142,7 @@ impl FakeCluster {
     async fn end_broker(&self, id: i32, life: Life) -> Result<(), ControlError> {
         let mut brokers = self.brokers.lock().await;
         let slot = brokers.get_mut(&id).ok_or(ControlError::UnknownBroker { broker: id })?;
-        // If this future is dropped while it waits, the slot is right all the same.
+        // The slot is also right if this future is dropped while it waits.
         if let Slot::Running(running) = std::mem::replace(slot, Slot::Stopped(None)) {
             running.stop().await;
             // If another process took the port meanwhile, `start_broker` reports it.
@@ -158,7 +158,7 @@ impl FakeCluster {
             while missing.try_join_next().is_some() {}
             missing.spawn(async move {
                 sleep_until(missed_at).await;
-                // Any access to the state does what is due.
+                // Each access to the state first does what time has brought, such as noticing this crash.
                 shared.upgrade().inspect(|shared| shared.with(|_, _| ()));
             });
         }
@@ -218,7 +218,7 @@ impl FakeCluster {
         Ok(())
     }
 
-    /// Ends all connections of a broker, which goes on.
+    /// Ends all connections of a broker. The broker keeps running.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl FakeCluster {
         Ok(())
     }
 
-    /// Gives a user another password, or none to remove it. Sessions that are open stay so.
+    /// Changes a user's password; `None` removes the user. Open sessions are not affected.
     ///
     /// Without a listener with SASL it does nothing.
     #[cfg(feature = "sasl")]
@@ -268,7 +268,7 @@ impl FakeCluster {
         }
     }
 
-    /// The port of a broker, for itself again; `None` if it only has pipes.
+    /// Binds a broker's port again; `None` if it only has pipes.
     fn reserve_port(&self, id: i32) -> io::Result<Option<Port>> {
         if self.in_memory {
             return Ok(None);

@@ -86,11 +86,11 @@ async fn serve_over<S: AsyncRead + AsyncWrite>(stream: S, listed: &Listed) {
     drop(serving);
     tracing::trace!(broker = connected.broker, connection = id, result = ?answered, "closed");
     if answered.is_ok() {
-        // TLS says that this is the end; a client that takes no bytes need not hear it.
+        // TLS tells the client of the end; a client that reads nothing need not receive that.
         let _ = timeout(FAREWELL, server.write.shutdown()).await;
     }
     if answered.is_err() && more {
-        // The client does not take its answers any more; what did it leave behind?
+        // The client no longer reads its answers; find out whether it left a request unfinished.
         tokio::select! {
             biased;
             () = connected.cut.notified() => {}
@@ -150,7 +150,7 @@ impl<W: AsyncWrite + Unpin> Server<'_, W> {
         }
     }
 
-    /// Serves one request; gives whether the connection goes on.
+    /// Serves one request; returns whether the connection stays open.
     async fn serve(
         &mut self,
         sequence: u64,

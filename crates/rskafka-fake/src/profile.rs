@@ -26,13 +26,13 @@ pub enum Profile {
     #[default]
     Kafka4_4,
     /// Redpanda 24.3: no flexible Produce and no DescribeCluster; the epoch of an idempotent batch is not
-    /// checked, a batch may not go over the end of the sequence numbers, and aborted transactions come in
-    /// any order. That too few replicas are in sync is said late, when the append is at the leader. Topic
-    /// configs that it does not know are ignored, bounds of timestamps among them; records without a key may
-    /// be appended to a compacted topic; no answer tells the time of an append.
+    /// checked, the sequence numbers of a batch may not wrap around, and aborted transactions come in any
+    /// order. If too few replicas are in sync, the leader appends before it refuses. Unknown topic configs are
+    /// ignored, including the bounds of timestamps. A compacted topic accepts records without a key. No answer
+    /// has the time of an append.
     Redpanda,
-    /// Azure Event Hubs: no topic ids, no compression but gzip, no leader epochs. An ApiVersions request
-    /// that is too new ends the connection.
+    /// Azure Event Hubs: no topic ids, no leader epochs, gzip as the only compression. It closes the connection
+    /// on an ApiVersions request that is too new.
     EventHubs,
 }
 

@@ -216,7 +216,7 @@ impl State {
         Ok(())
     }
 
-    /// What a topic with these configs of its own is to do.
+    /// The settings of a topic with these configs of its own.
     fn settings(&self, configs: &BTreeMap<String, String>) -> TopicSettings {
         let mut settings = TopicSettings::of(configs, &self.configs, self.profile);
         settings.retention_bytes = settings.retention_bytes.or(self.retained_bytes);
@@ -239,7 +239,7 @@ impl State {
         self.random.uuid()
     }
 
-    /// Removes a topic and its records. What waits for them is woken, to find them gone.
+    /// Removes a topic and its records, and wakes requests that wait for them.
     pub(crate) fn remove_topic(&mut self, name: &str) -> Option<Topic> {
         let topic = self.topics.remove(name)?;
         self.names.remove(&topic.id);

@@ -144,7 +144,7 @@ impl Log {
         })
     }
 
-    /// Deletes the topic on a cluster that is not embedded, unless it is wanted for a look.
+    /// Deletes the topic on a cluster that is not embedded, unless somebody may want to look at it.
     async fn end(self, is_wanted: bool) {
         if let Some(cluster) = self.embedded {
             cluster.shutdown().await;

@@ -68,7 +68,7 @@ async fn show(display: MultiProgress, bars: [ProgressBar; 2], stage: Arc<Stage>)
     loop {
         tokio::time::sleep(if display.is_hidden() { LINE } else { REDRAW }).await;
         for (bar, counter) in bars.iter().zip([&stage.appended, &stage.read]) {
-            // What is done shows the rate that it had.
+            // A side that is done keeps its last rate.
             if Some(bar.position()) != bar.length() {
                 bar.set_position(counter.records());
                 let rate = counter.bytes() as f64 / 1e6 / since.elapsed().as_secs_f64();

@@ -1,4 +1,4 @@
-//! The programs as they are called: what mistakes get, and what becomes of them without a reader.
+//! The programs on the command line: errors for wrong arguments, and output to a reader that goes away.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -40,7 +40,7 @@ fn a_demo_that_reaches_no_broker_gives_up_after_ten_seconds_with_a_cause_for_eac
 fn a_demo_against_a_port_that_speaks_tls_says_so() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    // What a TLS server answers to anything else: an alert.
+    // A TLS server answers anything else with an alert.
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();

@@ -1,4 +1,4 @@
-//! The simulation: the same seed is the same run, and what is wrong is found.
+//! The simulation: a seed always gives the same run, and bugs are found.
 
 mod bug;
 

@@ -24,7 +24,7 @@ pub(crate) struct Compose {
 }
 
 impl Compose {
-    /// Those that are found; none of them needs an engine yet.
+    /// Those found on this machine; this needs no engine yet.
     pub(crate) fn all() -> Vec<Compose> {
         COMMANDS.iter().filter_map(|words| Compose::called(words)).collect()
     }

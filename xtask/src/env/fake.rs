@@ -38,7 +38,7 @@ pub(crate) fn up(brokers: Option<u32>, profile: Option<&str>, topics: &[String])
 
     let mut announced = String::new();
     BufReader::new(serving.stdout()?).read_line(&mut announced)?;
-    // What is wrong was said on standard error.
+    // The verifier has printed the reason to standard error.
     let connect = announced.trim_end().strip_prefix(CONNECT).context("the fake cluster does not start")?;
     fs::create_dir_all(&folder)?;
     let state = State {

@@ -1,7 +1,7 @@
 //! Asks a broker who is in its cluster: the smallest exchange that shows it to be usable.
 //!
-//! Written by hand, because xtask uses no crate of the project: what says that the environment is ready must not hang on the code
-//! that is to be tested.
+//! Written by hand, because xtask uses no crate of the project: whether the environment is ready must not
+//! depend on the code under test.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

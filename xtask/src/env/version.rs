@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 /// The newest release that the environments were tried with.
 pub(crate) const NEWEST: &str = "4.4.0";
-/// Those that the environments were tried with.
+/// All releases that the environments were tried with.
 pub(crate) const TRIED: [&str; 5] = [NEWEST, "4.3.0", "4.1.0", "3.9.1", "2.8.2"];
 
 /// A release such as 4.4.0; it names folders and Maven artifacts, so it holds nothing but numbers and dots.

@@ -11,7 +11,7 @@ use crate::tools;
 /// Checks them.
 pub(crate) fn check(sh: &Shell) -> Result<()> {
     let mut deny = tools::cargo("deny")?;
-    // cargo-deny looks at the dependencies for every platform; some were never needed to build here.
+    // cargo-deny checks the dependencies for every platform; a build here may not have downloaded all of them.
     succeed(cmd!(sh, "cargo fetch --quiet --locked").into()).context("cannot fetch the dependencies")?;
     deny.args(["--offline", "--log-level", "warn", "check", "--hide-inclusion-graph"]);
     deny.args(["licenses", "bans", "sources"]);

@@ -31,7 +31,7 @@ impl Levels {
         Levels { rows: Vec::new(), verbose }
     }
 
-    /// Runs one level, even if an earlier one failed: the table then shows all that is wrong.
+    /// Runs one level, even if an earlier one failed, so that the table shows all failures.
     pub(crate) fn run(&mut self, level: &str, run: impl FnOnce() -> Result<Summary>) {
         let since = Instant::now();
         let step = if self.verbose {

@@ -26,7 +26,7 @@ pub(crate) struct Admission {
     failed: u64,
     /// What the last one failed with, and when the next one may begin. `None` after a success.
     last: Option<(Failure, Instant)>,
-    /// When the last warning was due.
+    /// When the last warning was given.
     warned: Option<Instant>,
 }
 

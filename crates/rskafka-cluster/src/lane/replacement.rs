@@ -14,7 +14,7 @@ pub(crate) trait Held: Clone {
     /// Whether it is open, and leads to this address.
     fn serves(&self, endpoint: &Endpoint) -> bool;
     fn is_open(&self) -> bool;
-    /// Whether it is to be replaced, because its session ends soon.
+    /// Whether it should be replaced, because its session ends soon.
     fn needs_replacement(&self) -> bool;
 }
 

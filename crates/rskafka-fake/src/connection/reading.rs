@@ -77,7 +77,7 @@ where
         shared.arrivals.notify_waiters();
         // The body is now the only part of the frame that is held.
         drop(frame);
-        // When no request is served any more, reading goes on, to see how the stream ends.
+        // After the last request is served, the rest is still read, to see how the stream ends.
         let _ = sender.send(Arrived { sequence, header, body }).await;
     }
 }

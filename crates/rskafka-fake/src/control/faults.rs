@@ -9,17 +9,17 @@ use crate::state::{ControlError, Limited};
 
 /// Faults.
 impl FakeCluster {
-    /// Has something go wrong with requests to come: see [`Fault`].
+    /// Injects a fault of later requests: see [`Fault`].
     ///
     /// # Panics
     ///
-    /// The fault makes no sense: see [`FakeCluster::try_inject`], which says so by an error.
+    /// The fault makes no sense; [`FakeCluster::try_inject`] returns an error instead.
     #[track_caller]
     pub fn inject(&self, fault: Fault) -> FaultId {
         self.try_inject(fault).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Has something go wrong with requests to come: see [`Fault`].
+    /// Injects a fault of later requests: see [`Fault`].
     ///
     /// # Errors
     ///
@@ -35,17 +35,17 @@ impl FakeCluster {
         })
     }
 
-    /// Has something go wrong with the bytes of connections: see [`ByteFault`].
+    /// Injects a fault of the bytes of connections: see [`ByteFault`].
     ///
     /// # Panics
     ///
-    /// The fault makes no sense: see [`FakeCluster::try_inject_bytes`], which says so by an error.
+    /// The fault makes no sense; [`FakeCluster::try_inject_bytes`] returns an error instead.
     #[track_caller]
     pub fn inject_bytes(&self, fault: ByteFault) -> FaultId {
         self.try_inject_bytes(fault).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Has something go wrong with the bytes of connections: see [`ByteFault`].
+    /// Injects a fault of the bytes of connections: see [`ByteFault`].
     ///
     /// # Errors
     ///
@@ -56,12 +56,12 @@ impl FakeCluster {
         Ok(self.shared.inject_bytes(fault))
     }
 
-    /// How many requests, or connections, a fault has struck; 0 after it was taken back.
+    /// How many requests, or connections, a fault has struck; 0 after it was removed.
     pub fn struck(&self, fault: FaultId) -> u64 {
         self.shared.with(|state, _| state.faults.struck(fault))
     }
 
-    /// Takes a fault back. What it holds or slows goes on; what it has ended stays so.
+    /// Removes a fault. Connections that it held or slowed continue; connections that it ended stay closed.
     pub fn remove_fault(&self, fault: FaultId) {
         self.shared.with(|state, _| state.faults.remove(fault));
         self.shared.byte_faults_changed();

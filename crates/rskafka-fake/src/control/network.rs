@@ -8,11 +8,11 @@ use crate::state::{ControlError, Endpoint};
 
 /// The network, and what brokers say of the cluster.
 impl FakeCluster {
-    /// Cuts a broker off from all clients, both ways, as a network does that drops packets: what is sent
-    /// stays on its way, no connection ends, and [`FakeCluster::connect`] waits. Its fellows reach it.
+    /// Cuts a broker off from all clients in both directions, like a network that drops packets: bytes do not arrive, no
+    /// connection ends, and [`FakeCluster::connect`] waits. Other brokers still reach it.
     ///
-    /// The kernel of this machine completes connections to a port all the same; nothing comes through them.
-    /// Stopping an isolated broker ends its connections, which a real network would not tell the clients.
+    /// The kernel still completes TCP connections to the broker's port, but no byte comes through. If an isolated broker is
+    /// stopped, its connections end, unlike in a real network.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl FakeCluster {
         self.shared.isolate(broker, Some(Some(client)))
     }
 
-    /// Lets all clients and a broker reach each other again. What was on its way arrives.
+    /// Ends the isolation of a broker. Bytes that were on their way arrive.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl FakeCluster {
         self.shared.isolate(broker, None)
     }
 
-    /// Has a broker answer Metadata from the present state until [`FakeCluster::release_metadata`], as if it did not
+    /// Makes a broker answer Metadata from the present state until [`FakeCluster::release_metadata`], as if it did not
     /// hear of later changes.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl FakeCluster {
         })
     }
 
-    /// Has a broker answer Metadata by what is true. It is no error if it did.
+    /// Makes a broker answer Metadata from the current state again. It is no error if it already does.
     ///
     /// # Errors
     ///
@@ -83,8 +83,8 @@ impl FakeCluster {
         })
     }
 
-    /// Has the cluster tell clients this address of a broker, which goes on listening where it did: so they
-    /// are led astray, or over a proxy.
+    /// Makes the cluster name this address for a broker, which still listens where it did: clients then connect to a
+    /// wrong address, or to a proxy.
     ///
     /// # Errors
     ///
@@ -94,10 +94,10 @@ impl FakeCluster {
         self.shared.with(|state, _| state.advertise(broker, endpoint))
     }
 
-    /// How long the cluster takes a broker for alive after its crash, as with `broker.session.timeout.ms`:
-    /// so long it stays in Metadata, leads what it led, and counts as in sync, so that appends with
-    /// acks=all wait for it. It goes for crashes to come; by default they are noticed at once. If the broker
-    /// starts before that, its crash is noticed then; a shutdown is announced and always noticed at once.
+    /// Sets how long the cluster takes a crashed broker for alive, like `broker.session.timeout.ms`. Until then the broker
+    /// stays in Metadata, stays the leader of its partitions, and counts as in sync, so that appends with acks=all wait for
+    /// it. This applies to later crashes; by default the cluster notices them at once. If the broker starts earlier, the
+    /// cluster notices the crash at that moment. A shutdown is always noticed at once.
     pub fn miss_crashes_after(&self, time: Duration) {
         // Longer than any test, and not too long to be added to a time.
         const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);

@@ -23,7 +23,7 @@ impl FakeCluster {
         self.shared.with(|state, _| Ok(state.partition(topic, partition)?.leader_epoch))
     }
 
-    /// Makes a broker the leader of a partition that it holds in sync. Gives the leader epoch from then on.
+    /// Makes a broker the leader of a partition that it holds in sync. Returns the new leader epoch.
     ///
     /// # Errors
     ///
@@ -33,8 +33,8 @@ impl FakeCluster {
         self.shared.with(|state, _| state.move_leader(topic, partition, broker, false))
     }
 
-    /// Makes a broker the leader of a partition that it holds, in sync or not: what it does not have is
-    /// lost, in the other copies too. Gives the leader epoch from then on.
+    /// Makes a broker the leader of a partition that it holds, in sync or not. Records that it lacks are lost, in the other
+    /// copies too. Returns the new leader epoch.
     ///
     /// # Errors
     ///
@@ -52,8 +52,8 @@ impl FakeCluster {
         self.shared.with(|state, _| Ok(state.partition(topic, partition)?.isr.clone()))
     }
 
-    /// Has a broker's copy of a partition not follow the leader any more. As long as it is in sync, nothing
-    /// is committed without it: appends with acks=all wait, and readers do not see them.
+    /// Makes a broker's copy of a partition stop following the leader. While that copy counts as in sync, nothing is
+    /// committed: appends with acks=all wait, and readers do not see them.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl FakeCluster {
         self.shared.with(|state, _| state.hold_replica(topic, partition, broker, true))
     }
 
-    /// Has it follow again: it is in sync at once.
+    /// Makes the copy follow again. It is in sync at once.
     ///
     /// # Errors
     ///
@@ -71,8 +71,7 @@ impl FakeCluster {
         self.shared.with(|state, _| state.hold_replica(topic, partition, broker, false))
     }
 
-    /// Takes a copy that does not follow out of those in sync, as the leader does after
-    /// `replica.lag.time.max.ms`.
+    /// Removes a copy that does not follow from the ISR, as the leader does after `replica.lag.time.max.ms`.
     ///
     /// # Errors
     ///

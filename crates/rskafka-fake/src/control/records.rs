@@ -24,8 +24,8 @@ impl FakeCluster {
         self.shared.with(|state, _| state.lose_tail(topic, partition, broker, batches))
     }
 
-    /// Has a partition lose the batches at or above `offset` in all its copies, as an unclean election
-    /// does. Gives the leader epoch from then on.
+    /// Removes the batches at or above `offset` from all copies of a partition, as an unclean election does. Returns the
+    /// new leader epoch.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl FakeCluster {
         self.shared.with(|state, _| state.truncate(topic, partition, offset))
     }
 
-    /// Has every copy of a partition forget its producers, as after `producer.id.expiration.ms`.
+    /// Makes every copy of a partition forget its producers, as after `producer.id.expiration.ms`.
     ///
     /// # Errors
     ///
@@ -43,20 +43,20 @@ impl FakeCluster {
         self.shared.with(|state, _| state.forget_producers(topic, partition))
     }
 
-    /// Has the coordinator forget a transactional id: as after `transactional.id.expiration.ms`. Gives
-    /// whether it knew it.
+    /// Makes the coordinator forget a transactional id, as after `transactional.id.expiration.ms`. Returns whether it
+    /// knew the id.
     pub fn forget_transactional_id(&self, transactional_id: &str) -> bool {
         self.shared.with(|state, _| state.coordinator.forget(transactional_id))
     }
 
-    /// Goes on with this epoch for a transactional id, as if it had been asked for that often. Gives whether
-    /// the id was known.
+    /// Sets the epoch of a transactional id, as if a producer had asked for it that often. Returns whether the id was
+    /// known.
     pub fn set_producer_epoch(&self, transactional_id: &str, epoch: i16) -> bool {
         self.shared.with(|state, _| state.coordinator.set_epoch(transactional_id, epoch))
     }
 
-    /// Drops what the topics' `retention.ms` and `retention.bytes` do not keep, by whole batches; brokers
-    /// do it every `log.retention.check.interval.ms`, 5 minutes.
+    /// Drops the batches that the topics' `retention.ms` and `retention.bytes` no longer keep. Brokers also do this
+    /// themselves every `log.retention.check.interval.ms`, 5 minutes.
     pub fn apply_retention(&self) {
         self.shared.with(|state, now| state.apply_retention(now));
     }

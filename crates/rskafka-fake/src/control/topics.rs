@@ -53,7 +53,7 @@ impl FakeCluster {
     }
 
     /// Deletes a topic and creates it again, empty, with as many partitions at the same brokers and the same
-    /// configs. Gives its new id.
+    /// configs. Returns its new id.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! Faults of a connection's bytes: at which byte they strike, and what happens there.
+//! Faults that strike at a byte of a connection: at which one, and what happens there.
 //!
-//! Invariant: a fault meets a connection once; where chance decides, the cluster's seed does.
+//! Invariant: a fault strikes a connection at most once. The cluster's seed decides what is left to chance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::FaultId;
 use crate::random::Random;
 use crate::state::ConnectionId;
 
-/// Something to go wrong with a connection, given to
+/// A fault of a connection, given to
 /// [`FakeCluster::inject_bytes`](crate::FakeCluster::inject_bytes).
 ///
 /// Made by what happens, then by the byte at which it happens: of those that the broker receives or of
@@ -56,7 +56,7 @@ pub(crate) enum ByteAction {
     Hold(Option<Duration>),
     /// From here on at most this many bytes go through in a second.
     Slow { bytes_per_second: u64 },
-    /// The next byte has these bits turned over.
+    /// These bits of the next byte are flipped.
     Flip(u8),
 }
 
@@ -71,17 +71,17 @@ impl ByteFault {
         Self::new(ByteAction::End { reset: false })
     }
 
-    /// The connection ends by a reset (TCP RST); a pipe, which knows none, is dropped.
+    /// The connection is reset (TCP RST). An in-memory pipe has no reset, so it is dropped.
     pub fn reset() -> Self {
         Self::new(ByteAction::End { reset: true })
     }
 
-    /// No byte goes through for a time. The other direction goes on.
+    /// No byte goes through for this time. The other direction is not affected.
     pub fn stall(time: Duration) -> Self {
         Self::new(ByteAction::Hold(Some(time)))
     }
 
-    /// No byte goes through until the fault is taken back. The other direction goes on.
+    /// No byte goes through until the fault is removed. The other direction is not affected.
     pub fn freeze() -> Self {
         Self::new(ByteAction::Hold(None))
     }
@@ -95,7 +95,7 @@ impl ByteFault {
         })
     }
 
-    /// One byte has the bits of `mask` turned over.
+    /// The bits of `mask` are flipped in one byte.
     pub fn flip(mask: u8) -> Self {
         Self::new(ByteAction::Flip(mask))
     }

@@ -1,4 +1,4 @@
-//! Faults of requests: what a broker shall do wrong with the next ones that match.
+//! Faults of requests: what a broker does wrong with the next requests that match.
 //!
 //! Invariant: what goes wrong is decided when a request is taken, before it is applied.
 
@@ -13,7 +13,7 @@ use super::FaultId;
 use crate::random::Random;
 use crate::state::{State, TopicRef};
 
-/// Something to go wrong, given to [`FakeCluster::inject`](crate::FakeCluster::inject).
+/// A fault of a request, given to [`FakeCluster::inject`](crate::FakeCluster::inject).
 ///
 /// A constructor says what happens, the methods say to which requests. Without any, the fault strikes the next
 /// request of any API at any broker, once.
@@ -118,12 +118,12 @@ impl Fault {
         }
     }
 
-    /// The request is answered with `code` for everything that it names, and not applied.
+    /// The answer has `code` for each topic and partition of the request. The request is not applied.
     pub fn answer(code: ErrorCode) -> Self {
         Self::new(Action::Code(code), false)
     }
 
-    /// The request is not answered; the connection stays and serves what comes behind. It is not applied.
+    /// The request gets no answer and is not applied. The connection stays open and serves the requests after it.
     pub fn swallow() -> Self {
         Self::new(Action::Swallow, false)
     }
@@ -138,14 +138,14 @@ impl Fault {
         Self::new(Action::Truth, true).delayed_by(delay)
     }
 
-    /// The answer says that the client is throttled for that time, and the broker takes nothing from the
-    /// connection meanwhile (KIP-219). The request is applied.
+    /// The answer throttles the client for that time, and the broker reads nothing from the connection meanwhile
+    /// (KIP-219). The request is applied.
     pub fn throttle(time: Duration) -> Self {
         Self { throttle: time, ..Self::new(Action::Truth, true) }
     }
 
-    /// One byte of the answer has the bits of `mask` turned over. Position 0 is the first byte of the
-    /// length prefix, 4 that of the correlation id; beyond the end it is the last byte.
+    /// The bits of `mask` are flipped in one byte of the answer. Position 0 is the first byte of the length prefix,
+    /// 4 the first of the correlation id; a position beyond the end means the last byte.
     pub fn flip(position: usize, mask: u8) -> Self {
         Self::new(Action::Tamper(Tamper::Flip { position, mask }), true)
     }
@@ -156,7 +156,7 @@ impl Fault {
         Self::new(Action::Tamper(Tamper::Shorten { bytes }), true)
     }
 
-    /// The answer has these bytes too many at its end, and its length says so.
+    /// The answer has these extra bytes at its end, and its length includes them.
     pub fn lengthen(bytes: impl Into<Bytes>) -> Self {
         Self::new(Action::Tamper(Tamper::Lengthen { bytes: bytes.into() }), true)
     }
@@ -171,7 +171,7 @@ impl Fault {
         Self::new(Action::Tamper(Tamper::CorrelationId { by }), true)
     }
 
-    /// Instead of an answer these bytes go out as they are, e.g. those of another protocol.
+    /// The broker sends these bytes instead of an answer, e.g. bytes of another protocol.
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
         Self::new(Action::Tamper(Tamper::Raw { bytes: bytes.into() }), true)
     }
@@ -182,19 +182,19 @@ impl Fault {
         Self::new(Action::Rewrite(Rewrite(Arc::new(rewrite))), false)
     }
 
-    /// The request is applied before it goes wrong: e.g. a batch is written, but its answer lost.
+    /// The request is applied first: e.g. a batch is written, but its answer is lost.
     pub fn after_applying(mut self) -> Self {
         self.applies = true;
         self
     }
 
-    /// The request is not applied. It has no effect on a fault that needs the true answer.
+    /// The request is not applied. This changes nothing for a fault that needs the true answer.
     pub fn before_applying(mut self) -> Self {
         self.applies = matches!(self.action, Action::Truth | Action::Tamper(_));
         self
     }
 
-    /// What goes wrong goes wrong `delay` later; meanwhile the connection serves nothing else.
+    /// The fault strikes `delay` later; meanwhile the connection serves nothing else.
     pub fn delayed_by(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -212,15 +212,15 @@ impl Fault {
         self
     }
 
-    /// Only requests that name this partition. All that such a request names is struck.
+    /// Only requests that name this partition. The fault then applies to everything in that request.
     pub fn partition(mut self, topic: impl Into<String>, index: i32) -> Self {
         self.topic = Some(topic.into());
         self.partition = Some(index);
         self
     }
 
-    /// Not each request that matches is struck, but each with this chance, above 0 and at most 1; which they
-    /// are follows from the cluster's seed.
+    /// Strikes each request that matches with this probability, above 0 and at most 1. The cluster's seed decides
+    /// which requests are struck.
     pub fn by_chance(mut self, chance: f64) -> Self {
         self.chance = chance;
         self

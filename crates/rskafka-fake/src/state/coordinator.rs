@@ -110,7 +110,7 @@ impl Coordinator {
         self.owners.remove(transactional_id).is_some()
     }
 
-    /// Goes on with an epoch, as if it had been asked for that often.
+    /// Sets the epoch, as if a producer had asked for it that often.
     pub(crate) fn set_epoch(&mut self, transactional_id: &str, epoch: i16) -> bool {
         let Some(owner) = self.owners.get_mut(transactional_id) else {
             return false;

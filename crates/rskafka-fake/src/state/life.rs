@@ -61,7 +61,7 @@ impl State {
         });
     }
 
-    /// Changes partitions, and wakes what waits for those that say they changed.
+    /// Changes partitions. `change` returns whether it changed one; requests that wait for that partition are woken.
     fn change_all(&mut self, mut change: impl FnMut(&mut Partition, &TopicSettings) -> bool) {
         for topic in self.topics.values_mut() {
             for (index, partition) in (0..).zip(&mut topic.partitions) {

@@ -238,7 +238,7 @@ impl Log {
     /// Reads from the batch that holds the offset; like Kafka, a last batch is cut off in its middle if it
     /// is too large. Gives the bytes, and the offset after the last batch.
     ///
-    /// Nothing is copied if what is given is of one batch.
+    /// Copies nothing if the result lies within one batch.
     pub(crate) fn read(&self, span: Span) -> (Bytes, i64) {
         let mut missing = self.readable(span);
         let mut next_offset = span.offset;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Broker, State};
 use crate::clock::Now;
 
-/// When each is due next; `None` before the first look.
+/// When each check is next made; `None` before the first.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
     retention: Option<Instant>,
@@ -19,7 +19,7 @@ pub(super) struct Upkeep {
 }
 
 impl State {
-    /// Does what is due.
+    /// Does what time has brought: notices crashes, expires producers, applies retention.
     pub(crate) fn keep_up(&mut self, now: Now) {
         let is_missed = |broker: &&Broker| broker.missed_at.is_some_and(|at| at <= now.instant);
         while let Some(id) = self.brokers.iter().find(is_missed).map(|broker| broker.id) {

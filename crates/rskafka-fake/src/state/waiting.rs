@@ -1,7 +1,7 @@
 //! Which connections wait for which partitions (Kafka class `DelayedOperationPurgatory`).
 //!
-//! Invariant: a connection is listed for a partition only while its request waits; waking one for
-//! nothing is harmless, for it looks again.
+//! Invariant: a connection is listed for a partition only while its request waits; waking one
+//! too often does no harm, because it checks again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

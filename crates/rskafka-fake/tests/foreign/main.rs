@@ -1,4 +1,4 @@
-//! Clients that nobody of this project wrote, against the fake over TCP: Kafka's own tools and a client in Python.
+//! Other people's clients against the fake over TCP: Kafka's own tools and a client in Python.
 //!
 //! `cargo xtask test` says where they are: `RSKAFKA_FOREIGN_JAVA` is a program that runs a main class of
 //! Kafka, `RSKAFKA_FOREIGN_PYTHON` a Python that has kafka-python. Without them a test is skipped.
@@ -23,7 +23,7 @@ async fn start() -> (FakeCluster, String) {
     (cluster, addresses)
 }
 
-/// The program that a variable names. Without it this says that the test shows nothing, past libtest's
+/// The program that a variable names. Without it, this prints that the test was skipped, past libtest's
 /// capture: `cargo xtask test` counts these lines.
 fn program(variable: &str) -> Option<String> {
     let program = std::env::var(variable).ok();

@@ -114,7 +114,7 @@ async fn a_client_that_means_another_broker_or_cluster_is_sent_back_to_its_boots
         let answer = client.call(5, &request).await;
         assert_eq!(answer.error_code, code, "{cluster_id:?} {node_id}");
         assert_eq!(answer.api_keys.is_empty(), code != ErrorCode::NONE);
-        // Below version 5 it cannot be said.
+        // Versions below 5 have no field for it.
         assert_eq!(client.call(4, &request).await.error_code, ErrorCode::NONE);
     }
     let unnamed =

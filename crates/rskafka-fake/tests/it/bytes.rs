@@ -58,7 +58,7 @@ async fn a_request_is_cut_in_its_middle_and_not_served() {
         let frame = encode_request(&request, 7, 1, None).unwrap().to_bytes();
         stream.write_all(&frame).await.unwrap();
         let mut answer = Vec::new();
-        // On TCP it may be a reset: the rest of the request was never read.
+        // Over TCP this may be a reset, because the rest of the request was never read.
         let _ = stream.read_to_end(&mut answer).await;
         assert!(answer.is_empty());
         assert_eq!(cluster.log("t", 0).unwrap().high_watermark, 0);

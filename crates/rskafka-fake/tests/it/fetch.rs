@@ -157,7 +157,7 @@ async fn epochs_and_leaders_are_checked() {
         let mut request = fetch_request(&topic, 0, 0);
         request.topics[0].partitions[0].current_leader_epoch = current;
         let version = leader.spoken::<FetchRequest>(12);
-        // Before version 9 nobody tells of epochs.
+        // Requests below version 9 carry no epoch.
         let code = if version >= 9 { code } else { ErrorCode::NONE };
         assert_eq!(fetched(leader.call(12, &request).await).error_code, code);
         let data = fetched(follower.call(12, &request).await);

@@ -61,7 +61,7 @@ impl Fixture {
 const OUT_OF_ORDER: Result<i64, ErrorCode> = Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
 const OLD_EPOCH: Result<i64, ErrorCode> = Err(ErrorCode::INVALID_PRODUCER_EPOCH);
 
-/// What a batch of an older epoch gets: at Redpanda, what is due to its sequence number.
+/// The answer to a batch of an older epoch. Redpanda looks only at its sequence number.
 fn old_epoch(by_sequence: Result<i64, ErrorCode>) -> Result<i64, ErrorCode> {
     if profile() == Profile::Redpanda { by_sequence } else { OLD_EPOCH }
 }
@@ -168,7 +168,7 @@ async fn a_producer_expires_by_the_time_of_its_last_batch_at_the_next_check() {
     fixture.client = RawClient::pipe(&fixture.cluster, 1).await;
     assert_eq!(fixture.append(0, 17).await, Ok(1), "an old epoch, and any sequence");
 
-    // A batch that is older than that, as with CreateTime: it is forgotten at once by the next check.
+    // A batch with an older timestamp (CreateTime): the next check forgets its producer.
     fixture.append_at(2, 0, WALL_MS - 3_600_000).await.unwrap();
     assert_eq!(fixture.append(1, 0).await, old_epoch(Ok(2)));
     tokio::time::sleep(Duration::from_secs(601)).await;
@@ -261,7 +261,7 @@ async fn with_a_transactional_id_the_last_asker_owns_it_until_the_coordinator_fo
     assert_eq!(got(init(&cluster, 5, id, (producer, 1)).await), (ErrorCode::NONE, producer, 2));
     assert_eq!(got(init(&cluster, 5, id, (producer, 1)).await), (ErrorCode::NONE, producer, 2));
 
-    // Its coordinator dies: another takes over, and remembers.
+    // Its coordinator dies. Another takes over, and still knows the id.
     let request =
         FindCoordinatorRequest { key: "owner".to_owned(), key_type: TRANSACTION, ..Default::default() };
     let first = RawClient::pipe(&cluster, 1).await.call(1, &request).await.node_id;
@@ -278,7 +278,7 @@ async fn with_a_transactional_id_the_last_asker_owns_it_until_the_coordinator_fo
     }
     assert_eq!(got(init(&cluster, 5, id, (producer, 2)).await), (ErrorCode::NONE, producer, 3));
 
-    // Nobody renews for 7 days: then even a stale owner gets a new id.
+    // If nobody asks for 7 days, even a stale owner gets a new id.
     tokio::time::sleep(Duration::from_secs(7 * 24 * 3600 + 3601)).await;
     let (code, new, epoch) = got(init(&cluster, 5, id, (producer, 0)).await);
     assert_eq!((code, epoch), (ErrorCode::NONE, 0));

@@ -24,7 +24,7 @@ async fn ask(
     only(only(client.call(version, request).await.topics).partitions)
 }
 
-/// Since which version a time that is none is known.
+/// The version from which on a special timestamp is known.
 fn since(timestamp: i64) -> i16 {
     match timestamp {
         MAX_TIMESTAMP => 7,
@@ -36,7 +36,7 @@ fn since(timestamp: i64) -> i16 {
     }
 }
 
-/// What becomes of a time that is not known: Kafka 2.8 takes it for one long ago.
+/// The answer to an unknown special timestamp. Kafka 2.8 takes it for a time long ago.
 fn unknown() -> ErrorCode {
     if profile() == Profile::Kafka2_8 { ErrorCode::NONE } else { ErrorCode::UNSUPPORTED_VERSION }
 }

@@ -94,7 +94,7 @@ async fn a_record_from_the_future_is_refused_and_named() {
     let answer = answer_to(9, -1, records).await;
     let named: Vec<_> = answer.record_errors.iter().map(|error| error.batch_index).collect();
     let expected = match profile() {
-        // There it may be as far ahead as it likes.
+        // There the timestamp may be any time in the future.
         Profile::Kafka2_8 | Profile::Kafka3_9 | Profile::Redpanda => (ErrorCode::NONE, vec![]),
         // Version 8 came with the names.
         Profile::EventHubs => (ErrorCode::INVALID_TIMESTAMP, vec![]),

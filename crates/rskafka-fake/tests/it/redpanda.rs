@@ -1,8 +1,8 @@
-//! Which tests do not apply to Redpanda (24.3), and why; all others do.
+//! The tests that do not apply to Redpanda (24.3), and why.
 //!
-//! The one table for the fake that imitates it and for real brokers, and for the tests of both crates: of the fake's own (by raw
-//! requests, in this folder), and of the client (`crates/rskafka/tests`: the cases of `common`, and the modules of `broker`).
-//! It is made from Redpanda's source and documents.
+//! The table holds for the fake that imitates Redpanda and for real brokers. It names tests of the fake (raw requests, in
+//! this folder) and of the client (`crates/rskafka/tests`: the cases of `common`, the modules of `broker`). It was made from
+//! Redpanda's source and documentation.
 
 /// A test by its path, or all of a module, and why not.
 const NOT_APPLICABLE: &[(&str, &str)] = &[

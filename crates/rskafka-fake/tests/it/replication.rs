@@ -1,4 +1,4 @@
-//! Replicas, those in sync, the high watermark, and what is lost when they are not.
+//! Replicas, the ISR, the high watermark, and what is lost when a replica that is not in sync becomes the leader.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn too_few_in_sync_are_told_before_the_append_or_after_it() {
     cluster.shrink_isr("t", 0, 2).unwrap();
     cluster.shrink_isr("t", 0, 3).unwrap();
     let answer = produced(client.receive::<ProduceRequest>(12, id).await);
-    // Since KIP-966 it is not committed, and the answer waits for that.
+    // Since KIP-966 the record is not committed, so the answer waits.
     let (code, committed) = match profile() {
         Profile::Kafka3_9 | Profile::Kafka4_4 | Profile::Redpanda => (ErrorCode::REQUEST_TIMED_OUT, 0),
         _ => (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, 1),
@@ -142,7 +142,7 @@ async fn the_leader_goes_while_an_append_waits() {
     }
     assert_eq!(values(&cluster, 3), ["a"], "and yet it is written");
 
-    // It goes and comes back before the append looks again.
+    // It stops and starts again before the append checks the replicas again.
     let (cluster, topic, mut client) = three().await;
     cluster.hold_replica("t", 0, 2).unwrap();
     let id = client.send(12, &produce_request(&topic, 0, -1, Some(batch(["a"])))).await;
@@ -327,7 +327,7 @@ async fn a_reader_that_names_its_rack_is_sent_there_from_version_11_on() {
     let mut follower = RawClient::pipe(&cluster, 3).await;
     let data = fetched(follower.call(11, &request).await);
     assert_eq!((data.preferred_read_replica, records(&data).len()), (-1, 1));
-    // One that is not in sync is not sent to, and says what it has.
+    // Readers are not sent to a replica that is not in sync; asked directly, it gives the records that it has.
     cluster.hold_replica("t", 0, 3).unwrap();
     cluster.shrink_isr("t", 0, 3).unwrap();
     produce(&mut client, &topic, 0, batch(["b"])).await;

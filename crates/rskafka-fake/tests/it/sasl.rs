@@ -81,7 +81,7 @@ async fn is_served(client: &mut RawClient) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_mechanism_lets_in_whoever_has_the_secret() {
+async fn every_mechanism_accepts_a_client_that_has_the_secret() {
     let cluster = start(alice()).await;
     let mut client = RawClient::pipe(&cluster, 1).await;
     client.call(4, &ApiVersionsRequest::default()).await;
@@ -208,7 +208,7 @@ async fn a_client_may_authenticate_again_as_the_same_user_only() {
     assert_eq!(answer.error_code, ErrorCode::ILLEGAL_SASL_STATE, "not twice in a second");
     assert!(is_served(&mut client).await);
 
-    // Even when the session is over, as long as nothing else was asked.
+    // Even after the session has ended, if no other request came first.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let answer = plain(&mut client, "bob", "hidden").await;
     assert_eq!(answer.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);

@@ -31,7 +31,7 @@ pub(crate) fn profile() -> Profile {
     std::env::var("RSKAFKA_FAKE_PROFILE").map_or(Profile::default(), |name| name.parse().unwrap())
 }
 
-/// What an append with acks=all gets while too few replicas are in sync, and whether it is written all the same.
+/// The answer to an append with acks=all while too few replicas are in sync, and whether it is written anyway.
 pub(crate) fn too_few_in_sync() -> (ErrorCode, bool) {
     match profile() {
         Profile::Redpanda => (ErrorCode::REQUEST_TIMED_OUT, true),
@@ -39,7 +39,7 @@ pub(crate) fn too_few_in_sync() -> (ErrorCode, bool) {
     }
 }
 
-/// Where clusters begin that are not of one profile in particular.
+/// The settings of clusters that do not need one particular profile.
 pub(crate) fn fake() -> FakeClusterBuilder {
     FakeCluster::builder().profile(profile())
 }
@@ -55,8 +55,8 @@ macro_rules! needs {
 }
 pub(crate) use needs;
 
-/// Says that the present test shows nothing, past libtest's capture: `cargo xtask test` counts these lines.
-/// Of Redpanda, the one table of what does not apply must say it too.
+/// Prints that the present test was skipped, past libtest's capture: `cargo xtask test` counts these lines.
+/// Under Redpanda, the table in `redpanda.rs` must list the test.
 pub(crate) fn skipped(why: &str) {
     let thread = std::thread::current();
     // With one thread for all tests, it has no test's name.
@@ -71,7 +71,7 @@ pub(crate) fn skipped(why: &str) {
     std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
 }
 
-/// Checks that the table does not exclude a test that Redpanda has all for.
+/// Checks that the table does not exclude a test that Redpanda could run.
 pub(crate) fn applies() {
     let thread = std::thread::current();
     let why = thread.name().and_then(redpanda::why_not).filter(|_| profile() == Profile::Redpanda);

@@ -31,7 +31,7 @@ async fn a_throttled_append_is_written_once_and_the_connection_is_silent_after_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_sends_or_reads_more_than_the_quota_is_throttled_and_others_are_not() {
+async fn a_client_above_its_quota_is_throttled_and_others_are_not() {
     let cluster = cluster(1).await;
     cluster.create_topic("t", 1, 1).unwrap();
     let topic = topic(&cluster, "t");

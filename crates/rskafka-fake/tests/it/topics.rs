@@ -32,7 +32,7 @@ fn asking_for(name: Option<&str>, topic_id: Uuid) -> MetadataRequest {
 #[tokio::test]
 async fn a_topic_lives_in_every_version_from_its_creation_to_its_end() {
     let cluster = cluster(3).await;
-    // With ZooKeeper it is the controller who changes topics, else anyone.
+    // With ZooKeeper only the controller changes topics, otherwise any broker does.
     let asked = if profile() == Profile::Kafka2_8 { 1 } else { 2 };
     let mut client = RawClient::pipe(&cluster, asked).await;
     let newest = client.spoken::<CreateTopicsRequest>(7);

@@ -107,7 +107,7 @@ async fn an_end_that_is_not_replicated_decides_nothing() {
     assert_eq!(cluster.log("t", 0).unwrap().last_stable_offset, 0);
     cluster.release_replica("t", 0, 2).unwrap();
     assert_eq!(cluster.log("t", 0).unwrap().last_stable_offset, 2);
-    // A truncation takes the end back, and the transaction is open again.
+    // A truncation removes the end marker, so the transaction is open again.
     cluster.truncate("t", 0, 1).unwrap();
     assert_eq!(cluster.log("t", 0).unwrap().last_stable_offset, 0);
 }
@@ -141,10 +141,10 @@ async fn compaction_leaves_offsets_without_records_and_the_next_offset_comes_fro
     let left: Vec<_> = batches(data.records.as_ref().unwrap()).map(Result::unwrap).collect();
     let places: Vec<_> =
         left.iter().map(|batch| (batch.base_offset(), batch.next_offset(), batch.record_count())).collect();
-    // The second is gone; of the third the header stays, for its sequence.
+    // The second batch is gone. The third keeps its header, so that its sequence number is remembered.
     assert_eq!(places, [(0, 3, 1), (4, 5, 0), (5, 7, 1), (7, 8, 1)]);
     assert_eq!(left[1].header().last_sequence(), 0);
-    // What is left is read from any offset, and appended to.
+    // The rest can be read from any offset, and the log accepts appends.
     for (offset, first) in [(2, 0), (3, 4), (4, 4), (6, 5)] {
         let data = fetch(&mut client, &topic, 0, offset).await;
         let batch = batches(data.records.as_ref().unwrap()).next().unwrap().unwrap();

@@ -36,7 +36,7 @@ pub enum Action {
     /// The connection is reset on both sides.
     Reset,
     /// The broker's process is stopped (SIGSTOP), and stands still before any further byte is passed on.
-    /// It goes on (SIGCONT) at [`thaw`](super::Proxy::thaw), or when the proxy is dropped.
+    /// It is resumed (SIGCONT) by [`thaw`](super::Proxy::thaw), or when the proxy is dropped.
     Stop(BrokerProcess),
 }
 

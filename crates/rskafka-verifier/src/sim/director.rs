@@ -42,7 +42,7 @@ impl Director {
         Self { cluster, stage, plan, partitions, transactions: 0, injected, healing: JoinSet::new() }
     }
 
-    /// Directs until all is over; what it is about to do it does to the end.
+    /// Directs until the actors are done. A fault that has begun is carried out completely.
     pub(super) async fn run(mut self, mut is_over: oneshot::Receiver<()>) {
         loop {
             let Fired { index, broker, what } = tokio::select! {
@@ -90,7 +90,7 @@ impl Director {
             }
             return;
         }
-        // The request whose moment it is waits, and so is in flight.
+        // The request of this moment waits, so it is in flight.
         if self.happen(kind, broker).await.is_ok() {
             self.stage.struck(kind.name(), 1);
         }
@@ -110,7 +110,7 @@ impl Director {
         });
     }
 
-    /// Has something happen to the cluster or the network; an error says that it cannot be at the moment.
+    /// Applies a fault to the cluster or the network; an error means that it is not possible at the moment.
     async fn happen(&mut self, kind: Kind, broker: i32) -> Result<(), ControlError> {
         let cluster = self.cluster.clone();
         match kind {
@@ -165,7 +165,7 @@ impl Director {
         Ok(())
     }
 
-    /// Has the way to a broker be in trouble for a time.
+    /// Disturbs the way to a broker for a time.
     fn trouble(&mut self, trouble: Trouble, broker: i32, time: Duration) {
         let network = self.stage.network.clone();
         network.set_trouble(trouble, broker, true);

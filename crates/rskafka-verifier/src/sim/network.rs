@@ -24,7 +24,7 @@ use super::run::Setup;
 use super::tap::{Tap, Watch};
 use super::trace::Trace;
 
-/// More frames than any run needs: the client repeats a request without a pause.
+/// More frames than any run needs. A run with more of them repeats a request without a pause.
 const STORM: u64 = 200_000;
 
 /// More connections to all brokers for each writer and reader, and more questions for metadata, than pauses between
@@ -32,8 +32,8 @@ const STORM: u64 = 200_000;
 const MOST_OF_ACTOR: usize = 80;
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// A fault that waited for so many more produce calls strikes any request: the actor that would send the right kind may
-/// be waiting while others are done.
+/// A fault that has waited for this many more produce calls strikes any request, because the actor that would send the
+/// right kind may itself be waiting.
 const OVERDUE: u64 = 20;
 
 /// A planned moment has come; the connection waits for [`Network::done`].
@@ -126,7 +126,7 @@ impl Network {
         Arc::new(Self { cluster, options, started, state, has_fired })
     }
 
-    /// The environment of a client: all that is not deterministic follows from the seed.
+    /// The environment of a client, in which time, random numbers and connections follow from the seed.
     pub(super) fn env(self: &Arc<Self>, seed: u64) -> Env {
         let (network, clock) = (self.clone(), self.clone());
         Env::builder()
@@ -158,7 +158,7 @@ impl Network {
         self.state().over += 1;
     }
 
-    /// A fault has happened: what waited for it goes on.
+    /// A fault has happened: releases what waited for it.
     pub(super) fn done(&self, index: usize) {
         self.state().done.insert(index);
         self.wake();

@@ -25,7 +25,7 @@ pub struct Profile {
     pub partitions: usize,
     /// Produce calls of all writers together, at least.
     pub appends: u64,
-    /// Whether faults may lose the end of the log or all of it; the rules do not miss what such a fault took.
+    /// Whether faults may remove the end of the log, or all of it; the rules do not expect such records back.
     pub loses: bool,
 }
 
@@ -64,7 +64,7 @@ impl Profile {
         [Self::readers(), Self::writers(), Self::resenders(), Self::truncators()]
     }
 
-    /// The names of the kinds of faults that strike in its runs: of all that can be drawn.
+    /// The names of all kinds of faults that its runs can draw.
     pub fn kinds(&self) -> BTreeSet<&'static str> {
         let mut random = fastrand::Rng::with_seed(0);
         (0..5_000).map(|_| Kind::random(&mut random, What::Produce, self).name()).collect()

@@ -1,7 +1,7 @@
 //! Readers: one that follows the log while it grows, and one that reads it whole in the end.
 //!
-//! Invariant: a reader goes on where the last record ended; it jumps only where the client says that
-//! offsets are gone, and not beyond where the log begins.
+//! Invariant: a reader continues after its last record. It skips offsets only if the client says that they are gone, and
+//! never beyond the start of the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ use super::value::Value;
 use super::wire::LONGEST_WAIT;
 
 const WHOLE: i32 = 1 << 20;
-/// One fetch in so many comes after a question for an offset.
+/// One fetch in this many follows a call of `get_offset`.
 const ASKS_ONE_IN: u8 = 10;
-/// So near to the present are most of the times that are asked for.
+/// Most timestamps asked for are at most this far from now.
 const NEAR_MS: u64 = 50;
 /// How long the last reader may take for a call: its wait, and what it takes to connect.
 const LAST_LIMIT: Duration = Duration::from_millis(750);
-/// The longest pause after an error, so that virtual time goes on.
+/// The longest pause after an error; without pauses virtual time would stand still.
 const PAUSE_MS: u64 = 1_000;
 /// The longest pause of a reader that falls behind.
 const LAG_MS: u64 = 300;
@@ -86,7 +86,7 @@ impl Reader {
         }
     }
 
-    /// Where to go on after an error; `None` if there is no way.
+    /// Where to continue after an error; `None` if the reader cannot.
     async fn after(&mut self, error: &Error, place: Place) -> Option<i64> {
         let next = place.next;
         self.stage.network.note(|| format!("{} at offset {next}: {error:?}", self.name));
@@ -112,7 +112,7 @@ impl Reader {
                 self.log = partition_client(&self.client, &self.stage, self.partition).await;
                 return Some(0);
             }
-            // Nothing that is planned damages a batch, or makes the arguments wrong.
+            // No planned fault damages a batch, and the arguments are valid.
             ErrorKind::CorruptBatch { .. } | ErrorKind::InvalidArgument(_) => Some(Wrong::Corrupted),
             _ => None,
         };
@@ -125,7 +125,7 @@ impl Reader {
         Some(next)
     }
 
-    /// Holds an answer without records against what was acknowledged before the question.
+    /// Checks an empty answer against what was acknowledged before the fetch.
     fn check_none(&self, place: Place) {
         let Self { stage, partition, name, .. } = self;
         let acknowledged = place.next..place.acknowledged;
@@ -139,7 +139,7 @@ impl Reader {
         });
     }
 
-    /// Asks for an offset; what is said is held against the log.
+    /// Asks for an offset, and checks the answer against the log.
     async fn ask(&mut self, place: Place) {
         let Self { stage, random, .. } = self;
         let now = super::EPOCH + Duration::from_millis(stage.network.elapsed().as_millis() as u64);

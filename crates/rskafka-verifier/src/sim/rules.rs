@@ -3,8 +3,8 @@
 //! Jepsen's queue rules: a send reported as not written is never read; one offset has one value; nothing
 //! acknowledged is missing; nothing twice; order kept per writer; no gap or inversion within a reader.
 //!
-//! Invariant: pure. Everything that is not known to be right is a finding, except copies by a writer that may send
-//! again, and what a cut took away.
+//! Invariant: pure. Everything that is not known to be right is a finding, except copies made by a writer that may send
+//! again, and records that a cut removed.
 
 mod offsets;
 

@@ -17,16 +17,16 @@ use super::profile::Profile;
 use super::rules::{Finding, Wrong};
 use super::run::{Outcome, Setup, run};
 
-/// A kind of fault that strikes more rarely is not tried enough: so often in so many seeds.
+/// Each kind of fault must strike this often in this many seeds, else it was not tried enough.
 const LEAST_STRUCK: (u64, u64) = (100, 2_000);
-/// From so many seeds on it can be told.
+/// With fewer seeds, rare faults are not counted against the sweep.
 const SEEDS_TO_TELL: u64 = 500;
-/// What every run has.
+/// The least appends and faults of each run.
 const LEAST_APPENDS: u64 = 300;
 const LEAST_FAULTS: u64 = 10;
-/// In percent of all produce calls: that others fail is the faults' doing.
+/// In percent of all produce calls; the others fail because of the faults.
 const LEAST_ACKNOWLEDGED: u64 = 85;
-/// How many failed seeds are told of.
+/// How many failed seeds are shown.
 const KEPT: usize = 5;
 
 /// What seeds have shown.
@@ -34,11 +34,11 @@ const KEPT: usize = 5;
 pub struct Sweep {
     /// How many ran.
     pub runs: u64,
-    /// Kinds of faults that are to strike.
+    /// The kinds of faults that should strike.
     kinds: BTreeSet<&'static str>,
     /// Produce calls, of all runs and of the run with the fewest.
     pub appends: (u64, u64),
-    /// Those that succeeded, likewise.
+    /// Produce calls that succeeded, of all runs and of the run with the fewest.
     pub acknowledged: (u64, u64),
     /// Faults that struck while a request was in flight, of all runs and of the run with the fewest.
     pub faults: (u64, u64),
@@ -72,7 +72,7 @@ pub fn sweep(seeds: Range<u64>, profile: &Profile, measure: Measure) -> Result<S
     let next = AtomicU64::new(seeds.start);
     let all = Mutex::new(Sweep { kinds: profile.kinds(), ..Sweep::default() });
     let work = || -> Result<()> {
-        // What a thread allocates once and for all.
+        // Allocates what each thread keeps, so that it is not taken for a leak.
         run(&Setup::of_seed(seeds.start, profile))?;
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);

@@ -62,7 +62,7 @@ impl Trace {
         }
     }
 
-    /// Another event, for a reader of the lines.
+    /// Adds another event to the lines.
     pub(super) fn note(&mut self, at: Duration, what: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             let _ = writeln!(lines, "{:>11.6} {}", at.as_secs_f64(), what());

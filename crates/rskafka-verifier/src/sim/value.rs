@@ -14,13 +14,13 @@ const LONGEST: usize = 80_000;
 /// Timestamps vary by this much and do not grow with the offset, as with clocks of several machines.
 const TIMESTAMP_SPREAD_MS: i64 = 60_000;
 
-/// What values are made of: a value is a head and a piece of this.
+/// Each value is a head and a piece of this text.
 static NOISE: LazyLock<String> = LazyLock::new(|| {
     let mut random = fastrand::Rng::with_seed(0);
     (0..2 * LONGEST).map(|_| random.alphanumeric()).collect()
 });
 
-/// Has all that is allocated once and for all be there.
+/// Makes the noise now, so that its memory is not taken for a leak.
 pub(super) fn warm_up() {
     LazyLock::force(&NOISE);
 }

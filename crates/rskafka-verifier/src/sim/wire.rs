@@ -1,7 +1,7 @@
 //! What one connection of a client is held to: how long it takes to open, how long a request may wait for its answer,
 //! and that nothing is sent while the broker wants silence (KIP-219).
 //!
-//! Invariant: pure; only what is wrong for sure is reported, once.
+//! Invariant: pure. Reports only what is certainly wrong, and once.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::rules::{Finding, Wrong};
 
 /// How late anything may be: timers have milliseconds.
 const SLACK: Duration = Duration::from_millis(10);
-/// A connection that the client ends may take so long to finish what is partly written.
+/// How long a connection that the client ends may take to finish a partly written request.
 const LINGER: Duration = Duration::from_secs(1);
 /// The longest wait of a fetch.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(500);
@@ -104,7 +104,8 @@ impl Wire {
 
     fn check_request(&self, asked: Asked, now: Duration, more: Duration) -> Option<Finding> {
         let api = ApiKey(asked.request.key);
-        // While a connection is opened it is that which has a limit; a silence moves the deadlines of what waits.
+        // While a connection is being opened, the opening as a whole has the limit. A silence moves the deadlines of
+        // waiting requests.
         if self.was_silent || api == ApiKey::API_VERSIONS {
             return None;
         }

@@ -24,7 +24,7 @@ const RESENDS: u32 = 3;
 /// wants silence or the topic is gone.
 const PAUSE_MS: u64 = 3_000;
 const SKEW_MS: u64 = 1_000;
-/// So many records in a row have the same key.
+/// This many records in a row have the same key.
 const SAME_KEY: u32 = 8;
 
 pub(super) struct Writer {
@@ -120,7 +120,7 @@ impl Writer {
     /// Tells the rules how a call ended; returns it if the writer makes it again.
     fn settle(&self, call: Call, result: Option<Result<Produced, Error>>) -> Option<Call> {
         let fates = fates(result.as_ref(), call.ids.len());
-        // What was dropped was not wanted.
+        // Nobody waits for a call that was dropped.
         let is_unknown = result.is_some() && fates.contains(&Fate::Unknown);
         self.stage.rules(self.partition, |rules| {
             for (id, fate) in call.ids.iter().zip(fates) {
@@ -132,8 +132,8 @@ impl Writer {
     }
 }
 
-/// What the end of a produce says of its records, in their order; `None` if the call was dropped. An acknowledgement of
-/// fewer records says nothing of the last ones, which the rules find.
+/// What the result of a produce says of its records, in their order; `None` if the call was dropped. If fewer records are
+/// acknowledged than were sent, the last ones get no fate, which the rules report.
 pub(super) fn fates(result: Option<&Result<Produced, Error>>, records: usize) -> Vec<Fate> {
     match result {
         Some(Ok(produced)) => produced.offsets().map(Fate::Acked).collect(),

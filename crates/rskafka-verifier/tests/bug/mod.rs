@@ -1,6 +1,6 @@
 //! Bugs on command: a broker that breaks its promises, to see that the rules notice.
 //!
-//! Invariant: a bug happens once, to one append, and the broker says nothing of it.
+//! Invariant: a bug happens once, to one append, and the broker does not report it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,13 +24,13 @@ pub(crate) enum Bug {
     SwapsTwo,
     /// A batch is acknowledged at the offset after its own.
     AnswersWrongOffset,
-    /// The last bit of a batch's last value is turned over, and the CRC made to fit. It takes an
-    /// uncompressed batch without headers.
+    /// The last bit of a batch's last value is flipped, and the CRC made to fit. The batch must be uncompressed and
+    /// without headers.
     FlipsBit,
 }
 
 impl Bug {
-    /// Has a cluster do it. A bug strikes the second append to a partition, because the answer to the
+    /// Plants the bug in a cluster. It strikes the second append to a partition, because the answer to the
     /// first says where the log ends.
     pub(crate) fn plant(self, cluster: &FakeCluster) {
         let planted = Arc::new(Mutex::new(Some(Planted { bug: self, end: None, held: None })));
@@ -115,7 +115,7 @@ impl Planted {
     }
 }
 
-/// These requests are served, and this is answered whatever comes of them.
+/// Serves these requests, and answers with this whatever their result.
 fn said(bodies: Vec<Bytes>, frame: Option<Bytes>) -> Rewritten {
     Rewritten { bodies, answer: Box::new(|_| frame) }
 }

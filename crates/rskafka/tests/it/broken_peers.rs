@@ -117,7 +117,7 @@ async fn a_reset_in_the_middle_of_an_answer_leaves_the_outcome_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_are_none_end_the_connection_and_no_other() {
+async fn damaged_answers_end_their_connection_and_no_other() {
     let faults = [
         ("a wrong correlation id", Fault::wrong_correlation_id(7), ErrorKind::InvalidAnswer),
         (

@@ -107,7 +107,7 @@ pub async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<Byte
 }
 
 pub async fn write_frame(stream: &mut (impl AsyncWriteExt + Unpin), frame: &Bytes) {
-    // A side that is gone is seen by whoever reads from it.
+    // The reader of a side notices that it is gone.
     let _ = stream.write_u32(frame.len() as u32).await;
     let _ = stream.write_all(frame).await;
     let _ = stream.flush().await;

@@ -114,7 +114,7 @@ async fn a_throttled_fetch_gives_its_records_and_silences_its_own_connection_onl
 async fn throttled_metadata_is_not_waited_for_where_another_broker_can_be_asked() {
     let cluster = fake().brokers(3).in_memory().start().await.unwrap();
     cluster.create_topic(TOPIC, 1, 3).unwrap();
-    // Whoever is asked for offsets wants silence for longer than one broker is waited for.
+    // Every broker answers ListOffsets with a throttle longer than the client waits for one broker.
     let env = env_meddling(&cluster, throttle_once(ApiKey::LIST_OFFSETS, Duration::from_secs(3600))).build();
     let client = Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();
     let log = client.partition_client(TOPIC, 0).await.unwrap();

@@ -69,8 +69,8 @@ fn ids_are_hashed_as_java_does() {
 }
 
 proptest! {
-    /// Whoever asks, and with what: two owners never hold the same epoch of the same id, unless one asks
-    /// again with what it had before.
+    /// Two owners never hold the same epoch of the same id, whatever they ask with, unless one repeats its own
+    /// request.
     #[test]
     fn no_two_owners_hold_the_same_epoch(asked in prop::collection::vec((0usize..3, any::<bool>()), 1..60)) {
         let mut coordinator = Coordinator::default();

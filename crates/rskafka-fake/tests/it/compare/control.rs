@@ -1,7 +1,7 @@
 //! What is done to the clusters that are compared, besides asking them: a broker is frozen.
 //!
-//! A process is stopped by a signal, and goes on by another. To the fake that is a crash that is noticed
-//! as late, and a start; it keeps its logs in memory, as the frozen process does.
+//! One signal stops a process and another resumes it. The fake does the same as a crash that is noticed equally late, and a
+//! start; it keeps its logs in memory, as the frozen process does.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde_json::json;
 use super::target::Target;
 use crate::support::{RawClient, TopicName};
 
-/// After how long a broker that says nothing is given up on: `broker.session.timeout.ms` and
+/// How long until a silent broker is taken for dead: `broker.session.timeout.ms` and
 /// `replica.lag.time.max.ms` of the environments of `xtask`.
 const SESSION: Duration = Duration::from_secs(3);
 /// Longer than anything here takes.
@@ -47,7 +47,7 @@ impl Control {
     }
 }
 
-/// Lets a process that was stopped go on, also if the test fails.
+/// Resumes a stopped process, also if the test fails.
 pub(crate) struct Stopped(u32);
 
 impl Drop for Stopped {
@@ -178,7 +178,7 @@ impl Target {
         RawClient::tcp(&self.addresses[&broker]).await
     }
 
-    /// Keeps something else that is to be the same.
+    /// Keeps another value that must be the same in both clusters.
     pub(crate) fn note(&mut self, case: &str, value: usize) {
         self.answers.push((case.to_owned(), json!(value)));
     }

@@ -1,4 +1,4 @@
-//! Batches made for the comparison, most of them wrong, and what is compared of those that come back.
+//! Batches made for the comparison, most of them invalid, and what is compared of the batches that are read back.
 
 use base64::Engine;
 use bytes::{Bytes, BytesMut};
@@ -59,7 +59,7 @@ pub(crate) fn with_gap() -> Bytes {
     builder.build().unwrap().into_bytes()
 }
 
-/// The same, and the header denies it: last offset delta 1 and count 2.
+/// The same, but the header does not count that offset: last offset delta 1 and count 2.
 pub(crate) fn with_hidden_gap() -> Bytes {
     let mut builder = RecordBatchBuilder::new();
     builder.push(NewRecord::new(now_ms(), Some(b"a"), Some(b"a"))).unwrap();
@@ -72,7 +72,7 @@ pub(crate) fn with_hidden_gap() -> Bytes {
     sealed(batch)
 }
 
-/// One record of which the length is larger than what there is.
+/// One record whose length is larger than the batch.
 pub(crate) fn with_broken_record() -> Bytes {
     let mut batch = BytesMut::from(&built(&[(now_ms(), Some("a"))]).into_bytes()[..]);
     batch[61] = 0x7e;

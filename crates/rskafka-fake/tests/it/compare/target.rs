@@ -28,7 +28,7 @@ pub(crate) struct Target {
     pub(super) bootstrap: Vec<String>,
     pub(super) addresses: BTreeMap<i32, String>,
     clients: BTreeMap<i32, RawClient>,
-    /// Makes names of topics unique; taken out of answers.
+    /// Makes the names of topics unique; removed from answers.
     suffix: String,
     pub(super) leaders: BTreeMap<String, i32>,
     pub(super) topics: Vec<String>,

@@ -25,7 +25,7 @@ async fn a_throttled_produce_is_written_once_and_its_connection_is_silent_for_as
         let answer = client.call(version, &produce_request(&topic, 0, -1, Some(numbered(7, 0, 0)))).await;
         assert_eq!((start.elapsed(), answer.throttle_time_ms), (Duration::ZERO, 300_000), "{profile}");
         assert_eq!(produced(answer).error_code, ErrorCode::NONE, "{profile}: with the result");
-        // Longer than any deadline: what is sent on that connection is not taken meanwhile.
+        // Longer than any deadline: the broker reads nothing from that connection meanwhile.
         let next = stage.send_append(&mut client, &topic, numbered(7, 0, 1)).await;
         tokio::time::sleep(throttle - Duration::from_millis(1)).await;
         assert_eq!(stage.values(), ["0"], "{profile}");
@@ -112,7 +112,7 @@ async fn not_enough_replicas_means_not_written_and_the_same_sequence_is_taken_la
     for profile in Profile::ALL {
         let (stage, topic, mut client) = alone(profile).await;
         give_up_on_followers(&stage);
-        // Redpanda says it late: the batch is at the leader by then.
+        // Redpanda refuses later: the leader has appended by then.
         let (told, written) = match profile {
             Profile::Redpanda => (ErrorCode::REQUEST_TIMED_OUT, 1),
             _ => (ErrorCode::NOT_ENOUGH_REPLICAS, 0),
@@ -132,7 +132,7 @@ async fn not_enough_replicas_means_not_written_and_the_same_sequence_is_taken_la
 async fn not_enough_replicas_after_append_means_written_and_a_retry_gets_its_offset() {
     for profile in Profile::ALL {
         let (stage, topic, mut client) = alone(profile).await;
-        // Since KIP-966 it is not committed with too few, and the answer waits for that in vain.
+        // Since KIP-966 it is not committed with too few replicas in sync, so the answer waits until its timeout.
         let (told, committed) = match profile {
             Profile::Kafka3_9 | Profile::Kafka4_4 | Profile::Redpanda => (ErrorCode::REQUEST_TIMED_OUT, 0),
             _ => (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, 1),
@@ -165,7 +165,7 @@ async fn request_timed_out_means_written_at_the_leader_and_a_retry_waits_for_the
         let_them_follow(&stage);
         assert_eq!(stage.append(&mut client, &topic, numbered(7, 0, 0)).await, Ok(0), "{profile}");
         assert_eq!(stage.values(), ["0"], "{profile}");
-        // Another leader takes over before it had it: then it is not there.
+        // Another leader takes over that had not replicated the batch: it is lost.
         let (stage, topic, mut client) = alone(profile).await;
         give_up_on_followers(&stage);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Brokers that fall silent, are slow, or are sent more than they take.
+//! Brokers that freeze, are slow, or receive more than they can serve.
 
 use std::time::Duration;
 
@@ -162,7 +162,7 @@ async fn a_slow_broker_takes_one_request_at_a_time_and_a_fast_caller_waits() {
         let taken = requests.iter().filter(|request| request.taken.is_some());
         assert_eq!(taken.filter(|request| request.api_key == ApiKey::PRODUCE).count(), 1, "{profile}");
         assert_eq!(stage.cluster.log("t", 0).unwrap().end_offset, 1, "{profile}");
-        // At the other broker's connections nothing waits.
+        // Connections to the other broker are not held up.
         let start = Instant::now();
         stage.client(1).await.call(1, &MetadataRequest::default()).await;
         assert_eq!(start.elapsed(), Duration::ZERO, "{profile}");

@@ -51,7 +51,7 @@ async fn a_fault_that_makes_no_sense_is_refused_and_the_error_says_why() {
         assert!(matches!(unknown, Err(ControlError::UnknownBroker { broker: 3 })));
         let unknown = cluster.try_inject_bytes(ByteFault::cut().at_broker(0));
         assert!(matches!(unknown, Err(ControlError::UnknownBroker { broker: 0 })));
-        // Nothing of all that is injected.
+        // None of these faults was injected, so none strikes.
         assert_eq!(cluster.struck(cluster.inject(Fault::close().at_broker(2))), 0);
     }
 }

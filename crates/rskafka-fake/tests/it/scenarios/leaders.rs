@@ -35,7 +35,7 @@ async fn when_the_leader_moves_in_the_middle_of_producing_each_batch_is_acknowle
                     Ok(sequence.into())
                 );
             }
-            // One that is not acknowledged when it happens: a follower has not taken it.
+            // One append is not acknowledged when the leader moves, because a follower has not replicated it.
             stage.cluster.hold_replica("t", 0, 3).unwrap();
             let waiting = stage.send_append(&mut client, &topic, numbered(7, 0, 3)).await;
             stage.appends_taken(4).await;
@@ -59,7 +59,7 @@ async fn when_the_leader_moves_in_the_middle_of_producing_each_batch_is_acknowle
             let leader = stage.cluster.leader("t", 0).unwrap().unwrap();
             assert_ne!(leader, 1, "{profile} {how:?}");
             let mut client = stage.client(leader).await;
-            // Sent again, each gets the offset that it has.
+            // Each retry gets the offset of the first copy.
             for sequence in [3, 1, 2, 3, 4] {
                 let offset = stage.append(&mut client, &topic, numbered(7, 0, sequence)).await;
                 assert_eq!(offset, Ok(sequence.into()), "{profile} {how:?}");
@@ -178,7 +178,7 @@ async fn a_leader_that_never_restarted_knows_five_batches_when_those_before_it_h
             assert_eq!(answer, Ok(sequence.into()), "{profile}");
         }
         assert_eq!(stage.append(&mut client, &topic, numbered(7, 0, 0)).await, OUT_OF_ORDER, "{profile}");
-        // The one that restarted leads again: it has only the last.
+        // The broker that restarted leads again, and remembers only the last batch.
         stage.cluster.move_leader("t", 0, 1).unwrap();
         let mut client = stage.client(1).await;
         assert_eq!(stage.append(&mut client, &topic, numbered(7, 0, 5)).await, Ok(5), "{profile}");
@@ -228,7 +228,7 @@ async fn a_crash_may_be_noticed_late_and_until_then_metadata_names_the_dead_lead
         let mut client = stage.client(leader).await;
         assert_eq!(stage.append(&mut client, &topic, batch(["a"])).await, Ok(0), "{profile}");
 
-        // It comes back before its next crash is noticed: then that is noticed.
+        // It starts before its next crash is noticed, which the cluster notices then.
         stage.cluster.start_broker(1).await.unwrap();
         stage.cluster.move_leader("t", 0, 1).unwrap();
         stage.cluster.stop_broker(1).await.unwrap();
@@ -288,7 +288,7 @@ async fn when_a_follower_dies_the_leader_goes_on_and_with_zookeeper_under_anothe
         let mut client = stage.client(1).await;
         stage.cluster.miss_crashes_after(Duration::from_millis(500));
         stage.cluster.stop_broker(3).await.unwrap();
-        // What waits meanwhile is not disturbed by that.
+        // This does not disturb requests that wait.
         assert_eq!(stage.append(&mut client, &topic, numbered(7, 0, 0)).await, Ok(0), "{profile}");
         let grows_by = if profile == Profile::Kafka2_8 { 1 } else { 0 };
         assert_eq!(stage.cluster.leader_epoch("t", 0).unwrap(), epoch + grows_by, "{profile}");
@@ -316,7 +316,7 @@ async fn a_dead_leader_gives_its_followers_nothing_though_its_crash_is_not_notic
         assert_eq!((values(1).len(), values(2).len()), (1, 0), "{profile}");
         let gone = stage.cluster.delete_records("t", 0, 0);
         assert!(matches!(gone, Err(rskafka_fake::ControlError::NoLeader { .. })), "{profile}");
-        // Who takes over does not have it, and so the dead one loses it.
+        // The new leader does not have the record, so the dead broker loses it too.
         stage.cluster.move_leader("t", 0, 2).unwrap();
         stage.cluster.start_broker(1).await.unwrap();
         assert_eq!((values(1).len(), values(2).len()), (0, 0), "{profile}");

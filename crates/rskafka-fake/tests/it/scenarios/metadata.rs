@@ -1,4 +1,4 @@
-//! What brokers say of the cluster when it is not true any more, and topics that come again.
+//! Answers from outdated metadata, and topics that are deleted and created again.
 
 use rskafka_fake::Profile;
 use rskafka_protocol::messages::fetch::FetchRequest;
@@ -32,7 +32,7 @@ async fn stale_metadata_names_the_old_leader_under_the_old_epoch_until_it_is_rel
             _ => (leader, epoch),
         };
 
-        // Told the truth by one broker and then the past by another: the epoch goes backwards.
+        // One broker answers with the current state and then another with old metadata: the epoch goes backwards.
         let (mut knows, mut lags) = (stage.client(3).await, stage.client(2).await);
         for _ in 0..2 {
             let (now, old) = (stage.metadata(&mut knows).await, stage.metadata(&mut lags).await);
@@ -44,7 +44,11 @@ async fn stale_metadata_names_the_old_leader_under_the_old_epoch_until_it_is_rel
         assert_eq!(names, ["t"], "{profile}: nor has it heard of new topics");
         let mut misled = stage.client(1).await;
         let refused = stage.append(&mut misled, &topic, batch(["a"])).await;
-        assert_eq!(refused, Err(ErrorCode::NOT_LEADER_OR_FOLLOWER), "{profile}: whoever believes it");
+        assert_eq!(
+            refused,
+            Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+            "{profile}: a client that believes the old metadata"
+        );
 
         stage.cluster.release_metadata(2).unwrap();
         assert_eq!(leader(&stage.metadata(&mut lags).await), expected(3, old_epoch + 1), "{profile}");
@@ -153,10 +157,10 @@ async fn a_topic_deleted_and_recreated_has_another_id_and_begins_at_offset_0_and
             _ => assert_eq!((old.topics[0].topic_id, new.topics[0].topic_id), (topic.id, new_id)),
         }
         if stage.newest::<MetadataRequest>() >= Some(EPOCHS_FROM) {
-            assert_eq!(leader(&new).1, 0, "{profile}: epochs begin anew");
+            assert_eq!(leader(&new).1, 0, "{profile}: epochs start again at 0");
         }
 
-        // By name nothing shows; the old offsets are gone.
+        // Requests by name cannot tell the topics apart; the old offsets are gone.
         let leader = leader(&new).0;
         let mut client = stage.client(leader).await;
         let fetch = |offset| fetch_request(&topic, 0, offset);
@@ -168,7 +172,7 @@ async fn a_topic_deleted_and_recreated_has_another_id_and_begins_at_offset_0_and
         assert_eq!(produced(client.call(by_name, &request).await).base_offset, 0, "{profile}");
         assert_eq!(stage.values(), ["new"], "{profile}");
 
-        // By id the old topic is not known any more.
+        // Requests by id find that the old topic does not exist.
         if stage.newest::<FetchRequest>() >= Some(13) {
             let data = fetched(client.call(13, &fetch(0)).await);
             assert_eq!(data.error_code, ErrorCode::UNKNOWN_TOPIC_ID, "{profile}");

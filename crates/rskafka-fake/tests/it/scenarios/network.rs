@@ -106,7 +106,7 @@ async fn after_a_swap_of_addresses_who_connects_to_one_broker_gets_to_the_other(
         assert!(old.is_closed().await, "{profile}");
         assert_eq!(cluster.leader("t", 0).unwrap(), Some(1), "only the addresses changed");
 
-        // Who remembers where broker 1 was finds broker 2 there, which says what is true.
+        // A client that uses broker 1's old address reaches broker 2, which answers with the current state.
         let mut astray = stage.client(1).await;
         let refused = stage.append(&mut astray, &topic, batch(["b"])).await;
         assert_eq!(refused, Err(ErrorCode::NOT_LEADER_OR_FOLLOWER), "{profile}");
@@ -117,7 +117,7 @@ async fn after_a_swap_of_addresses_who_connects_to_one_broker_gets_to_the_other(
         let mut found = stage.client(2).await;
         assert_eq!(stage.append(&mut found, &topic, batch(["b"])).await, Ok(1), "{profile}");
 
-        // A broker that ends and comes back keeps its new address.
+        // A broker keeps its new address after a restart.
         cluster.stop_broker(1).await.unwrap();
         assert!(cluster.connect("broker-2", 9092).await.is_err());
         cluster.connect("broker-1", 9092).await.unwrap();
@@ -148,7 +148,7 @@ async fn brokers_can_be_advertised_where_they_are_not() {
     for profile in Profile::ALL {
         let stage = Stage::new(profile, 2).await;
         let topic = stage.topic(2);
-        // Each under the other's address, and then where nobody is.
+        // First each under the other's address, then under an address without a broker.
         for (first, second) in [("broker-2", "broker-1"), ("nowhere", "broker-2")] {
             stage.cluster.advertise_address(1, first, 9092).unwrap();
             stage.cluster.advertise_address(2, second, 9092).unwrap();

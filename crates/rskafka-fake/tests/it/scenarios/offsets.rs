@@ -1,4 +1,4 @@
-//! Offsets that are not in the log any more: deleted, or truncated away.
+//! Offsets that are no longer in the log: deleted or truncated.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl Stage {
     }
 }
 
-/// How the beginning of a log goes.
+/// How the first records of a log are removed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Trim {
     Time,

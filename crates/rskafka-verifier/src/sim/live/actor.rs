@@ -1,6 +1,7 @@
 //! The writer and the reader of a partition.
 //!
-//! Invariant: every record that was handed to the client gets one end, and a reader goes on where the last record ended.
+//! Invariant: each record that was handed to the client gets exactly one result, and a reader continues after its last
+//! record.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What was there and is not any more: a topic that was made anew, records that are too old.
+//! What no longer exists: a topic that was deleted and created again, records that were deleted for their age.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(crate) async fn recreated(target: &mut Target) {
             target.ask(&format!("made again, {case}"), leader, version, &request).await;
         }
     }
-    // The new topic knows nothing of whoever wrote to the old one.
+    // The new topic remembers no producer of the old one.
     for (sequence, case) in [(7, "any sequence"), (2, "one before it")] {
         let request = produce_request(&new, 0, -1, Some(batch(id, 0, sequence, 1)));
         target.ask(&format!("made again, {case}"), leader, newest, &request).await;
