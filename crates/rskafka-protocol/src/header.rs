@@ -10,7 +10,6 @@ use nom::number::complete::{be_i16, be_i32};
 use crate::encoder::{Encoder, Frame};
 use crate::error::{DecodeError, EncodeError, Parsed, PathSegment, at, into_wire_error};
 use crate::schema::{Message, Request, TaggedFields, decode_tagged};
-use crate::wire::text::put_string;
 use crate::wire::{Cx, Layout, Wire};
 use crate::{ApiKey, messages};
 
@@ -30,20 +29,10 @@ pub struct RequestHeader {
 impl RequestHeader {
     /// Appends the header: version 2 if the request's version is flexible, else version 1.
     pub fn encode(&self, flexible: bool, out: &mut Encoder) -> Result<(), EncodeError> {
-        let numbers = (self.api_key, self.api_version, self.correlation_id);
-        Self::put(numbers, self.client_id.as_deref(), flexible, out)
-    }
-
-    fn put(
-        (api_key, api_version, correlation_id): (ApiKey, i16, i32),
-        client_id: Option<&str>,
-        flexible: bool,
-        out: &mut Encoder,
-    ) -> Result<(), EncodeError> {
-        out.put_slice(&api_key.0.to_be_bytes());
-        out.put_slice(&api_version.to_be_bytes());
-        out.put_slice(&correlation_id.to_be_bytes());
-        put_string(client_id, Self::layout(false), out)?;
+        out.put_slice(&self.api_key.0.to_be_bytes());
+        out.put_slice(&self.api_version.to_be_bytes());
+        out.put_slice(&self.correlation_id.to_be_bytes());
+        self.client_id.write(Self::layout(false), out)?;
         TaggedFields::new(Self::layout(flexible)).encode(out);
         Ok(())
     }
@@ -126,9 +115,14 @@ pub fn encode_request<R: Request>(
     correlation_id: i32,
     client_id: Option<&str>,
 ) -> Result<Frame, EncodeError> {
+    let header = RequestHeader {
+        api_key: R::API_KEY,
+        api_version: version,
+        correlation_id,
+        client_id: client_id.map(str::to_owned),
+    };
     let mut out = Encoder::for_frame();
-    let numbers = (R::API_KEY, version, correlation_id);
-    RequestHeader::put(numbers, client_id, R::is_flexible(version), &mut out)?;
+    header.encode(R::is_flexible(version), &mut out)?;
     request.encode(version, &mut out)?;
     out.into_frame()
 }

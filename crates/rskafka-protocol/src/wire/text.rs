@@ -59,21 +59,6 @@ fn signed_length<'i>(input: &'i [u8], rest: &'i [u8], raw: i64) -> Parsed<'i, Op
     }
 }
 
-pub(crate) fn put_string(value: Option<&str>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
-    let length = value.map(str::len);
-    if let Some(length) = length.filter(|length| *length > MAX_STRING) {
-        return Err(EncodeError::TooLong { length });
-    }
-    if layout.flexible {
-        put_compact_length(length, out);
-    } else {
-        let length = length.map_or(-1, |length| i16::try_from(length).unwrap_or(i16::MAX));
-        out.put_slice(&length.to_be_bytes());
-    }
-    out.put_slice(value.map(str::as_bytes).unwrap_or_default());
-    Ok(())
-}
-
 impl Wire for String {
     fn type_name() -> String {
         "string".to_owned()
@@ -84,7 +69,18 @@ impl Wire for String {
     }
 
     fn write_nullable(value: Option<&Self>, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
-        put_string(value.map(Self::as_str), layout, out)
+        let length = value.map(Self::len);
+        if let Some(length) = length.filter(|length| *length > MAX_STRING) {
+            return Err(EncodeError::TooLong { length });
+        }
+        if layout.flexible {
+            put_compact_length(length, out);
+        } else {
+            let length = length.map_or(-1, |length| i16::try_from(length).unwrap_or(i16::MAX));
+            out.put_slice(&length.to_be_bytes());
+        }
+        out.put_slice(value.map(Self::as_bytes).unwrap_or_default());
+        Ok(())
     }
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
