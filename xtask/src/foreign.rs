@@ -41,7 +41,7 @@ fn java() -> Result<PathBuf> {
     let version = Version::default();
     let program = workspace::target_dir().join("kafka").join(version.to_string()).join("java");
     let java = Java::for_kafka(&version)?;
-    facts::write_program(&program, &java.launcher(128, "WARN"))?;
+    facts::write_program(&program, &java.command(128, "WARN", None))?;
     Ok(program)
 }
 

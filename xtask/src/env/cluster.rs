@@ -112,7 +112,7 @@ impl Kafka {
             let properties = config::server_properties(version, node, nodes, &certificates, &data);
             fs::write(folder.join("server.properties"), properties)?;
         }
-        let java = self.java.command(TOOL_HEAP_MIB, "WARN", version.console_consumer());
+        let java = self.java.command(TOOL_HEAP_MIB, "WARN", Some(version.console_consumer()));
         facts::write_program(&facts::console_consumer(&self.folder), &java)?;
 
         let others = match nodes.split_first() {
@@ -145,7 +145,7 @@ impl Kafka {
         let cluster_id = cluster_id();
         let tool = |node: &Node| {
             let folder = self.folder.join(node.name());
-            let mut tool = self.java.command(CONTROLLER_HEAP_MIB, "WARN", "kafka.tools.StorageTool");
+            let mut tool = self.java.command(CONTROLLER_HEAP_MIB, "WARN", Some("kafka.tools.StorageTool"));
             tool.args(["format", "--cluster-id", &cluster_id, "--config"])
                 .arg(folder.join("server.properties"));
             if node.role.is_controller() {
@@ -163,7 +163,7 @@ impl Kafka {
     fn add_users(&mut self, zookeeper: &Node) -> Result<()> {
         let address = zookeeper.address(ZOOKEEPER.name).context("ZooKeeper has no port")?;
         let secrets = SCRAM.map(|mechanism| format!("{mechanism}=[password={PASSWORD}]")).join(",");
-        let mut tool = self.java.command(CONTROLLER_HEAP_MIB, "WARN", "kafka.admin.ConfigCommand");
+        let mut tool = self.java.command(CONTROLLER_HEAP_MIB, "WARN", Some("kafka.admin.ConfigCommand"));
         tool.args(["--zookeeper", &address, "--alter", "--add-config", &secrets]);
         tool.args(["--entity-type", "users", "--entity-name", USER]);
         self.run_tools(vec![(self.folder.join(zookeeper.name()).join("users.log"), tool)])
@@ -197,7 +197,7 @@ impl Kafka {
         let folder = self.folder.join(node.name());
         let log = File::create(folder.join("server.log"))?;
         let heap = if node.role.is_broker() { BROKER_HEAP_MIB } else { CONTROLLER_HEAP_MIB };
-        let mut server = self.java.command(heap, "INFO", node.role.main_class());
+        let mut server = self.java.command(heap, "INFO", Some(node.role.main_class()));
         server.arg(folder.join("server.properties")).stdout(log.try_clone()?).stderr(log);
         let owned = Owned::spawn(&mut server, Duration::ZERO)?;
         self.state.nodes.push((node.name(), owned.process));

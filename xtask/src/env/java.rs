@@ -43,15 +43,8 @@ impl Java {
         Ok(Java { program, libs, logging: format!("-D{property}{}", folder.join(file).display()) })
     }
 
-    /// `java` with a main class of Kafka; its log goes to standard error.
-    pub(crate) fn command(&self, heap_mib: u32, log_level: &str, main_class: &str) -> Command {
-        let mut command = self.launcher(heap_mib, log_level);
-        command.arg(main_class);
-        command
-    }
-
-    /// `java`, still without a main class.
-    pub(crate) fn launcher(&self, heap_mib: u32, log_level: &str) -> Command {
+    /// `java` with a main class of Kafka, or without one; its log goes to standard error.
+    pub(crate) fn command(&self, heap_mib: u32, log_level: &str, main_class: Option<&str>) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg(format!("-Xmx{heap_mib}m"))
@@ -60,6 +53,7 @@ impl Java {
             .arg(format!("-Dlog.level={log_level}"))
             .arg("-cp")
             .arg(self.libs.join("*"))
+            .args(main_class)
             .stdin(Stdio::null());
         command
     }

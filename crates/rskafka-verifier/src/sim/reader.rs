@@ -13,11 +13,11 @@ use rskafka::record::RecordAndOffset;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::drop::{Dropped, dropped_after};
+use super::drop::{dropped_after, unless_dropped};
 use super::kind::FETCH_DROPPED;
 use super::rules::{Answered, Place, Wrong};
 use super::run::{Stage, partition_client};
-use super::truth::{Extent, extent, has_records};
+use super::truth::{extent, has_records};
 use super::value::Value;
 use super::wire::LONGEST_WAIT;
 
@@ -59,7 +59,7 @@ impl Reader {
             let place = self.stage.place(self.partition, next);
             let since = Instant::now();
             let fetch = Box::pin(self.log.fetch_records(next, min_bytes..max_bytes.max(min_bytes), wait_ms));
-            let fetch = Dropped::new(fetch, dropped_after(&mut self.random));
+            let fetch = unless_dropped(fetch, dropped_after(&mut self.random));
             let fetched = self.stage.timed(self.partition, "fetch_records", limit, fetch).await;
             match fetched {
                 None => *self.stage.outcome().dropped.entry(FETCH_DROPPED).or_default() += 1,
@@ -92,7 +92,7 @@ impl Reader {
         self.stage.network.note(|| format!("{} at offset {next}: {error:?}", self.name));
         self.stage.check_open(self.partition, error);
         // A leader that has just taken over may not have deleted as much as the one before it.
-        let begins = *extent(&self.stage.network.cluster, self.partition).starts.end();
+        let begins = *extent(&self.stage.network.cluster, self.partition).0.end();
         let has_lost = self.stage.place(self.partition, next).cuts > 0;
         let wrong = match error.kind() {
             ErrorKind::OffsetOutOfRange { log_start, .. } if *log_start > next && *log_start <= begins => {
@@ -154,7 +154,7 @@ impl Reader {
         };
         let Self { stage, partition, name, log, .. } = self;
         let (cluster, since) = (&stage.network.cluster, Instant::now());
-        let first = *extent(cluster, *partition).starts.start();
+        let first = *extent(cluster, *partition).0.start();
         let limit = stage.options.api_timeout;
         let found = match stage.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
             Ok(found) => found,
@@ -164,7 +164,7 @@ impl Reader {
                 return stage.check_open(*partition, &error);
             }
         };
-        let Extent { starts, end } = extent(cluster, *partition);
+        let (starts, end) = extent(cluster, *partition);
         let answered = Answered { at, found, place, starts: first..=*starts.end(), end };
         stage.rules(*partition, |rules| rules.answered(name, answered));
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -16,6 +16,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use super::profile::Profile;
 use super::rules::{Finding, Wrong};
 use super::run::{Outcome, Setup, run};
+use super::value::NOISE;
 
 /// Each kind of fault must strike this often in this many seeds, else it was not tried enough.
 const LEAST_STRUCK: (u64, u64) = (100, 2_000);
@@ -114,7 +115,8 @@ pub type Measure = fn(&mut dyn FnMut()) -> i64;
 ///
 /// The run could not begin.
 pub fn run_measured(setup: &Setup, measure: Measure) -> Result<Outcome> {
-    super::value::warm_up();
+    // Made now, so that its memory is not taken for a leak.
+    LazyLock::force(&NOISE);
     let mut result = None;
     let grown = measure(&mut || {
         // What it gives is not left behind.

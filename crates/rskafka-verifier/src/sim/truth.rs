@@ -24,20 +24,12 @@ pub(super) fn has_records(cluster: &FakeCluster, partition: usize, offsets: Rang
     })
 }
 
-/// Where the copies of a partition begin and end.
-pub(super) struct Extent {
-    /// The lowest and the highest log start of the copies.
-    pub(super) starts: RangeInclusive<i64>,
-    /// The highest end.
-    pub(super) end: i64,
-}
-
-/// Looks at every broker's copy of a partition.
-pub(super) fn extent(cluster: &FakeCluster, partition: usize) -> Extent {
+/// The lowest and the highest log start of the brokers' copies of a partition, and their highest end.
+pub(super) fn extent(cluster: &FakeCluster, partition: usize) -> (RangeInclusive<i64>, i64) {
     let copies = (1..=BROKERS).filter_map(|broker| cluster.log_at(TOPIC, partition as i32, broker).ok());
     let extents =
         copies.map(|StoredLog { log_start_offset: start, end_offset: end, .. }| (start, start, end));
     let widest = extents.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1), a.2.max(b.2)));
     let (first, last, end) = widest.unwrap_or_default();
-    Extent { starts: first..=last, end }
+    (first..=last, end)
 }

@@ -15,15 +15,10 @@ const LONGEST: usize = 80_000;
 const TIMESTAMP_SPREAD_MS: i64 = 60_000;
 
 /// Each value is a head and a piece of this text.
-static NOISE: LazyLock<String> = LazyLock::new(|| {
+pub(super) static NOISE: LazyLock<String> = LazyLock::new(|| {
     let mut random = fastrand::Rng::with_seed(0);
     (0..2 * LONGEST).map(|_| random.alphanumeric()).collect()
 });
-
-/// Makes the noise now, so that its memory is not taken for a leak.
-pub(super) fn warm_up() {
-    LazyLock::force(&NOISE);
-}
 
 /// A record of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,7 +12,7 @@ use rskafka::record::Record;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::drop::{Dropped, dropped_after};
+use super::drop::{dropped_after, unless_dropped};
 use super::kind::PRODUCE_DROPPED;
 use super::rules::Fate;
 use super::run::{Stage, partition_client};
@@ -105,7 +105,7 @@ impl Writer {
             let produce: Pin<Box<Produce>> = Box::pin(produce);
             let since = Instant::now();
             let limit = stage.options.delivery_timeout;
-            let result = stage.timed(partition, "produce", limit, Dropped::new(produce, dropped)).await;
+            let result = stage.timed(partition, "produce", limit, unless_dropped(produce, dropped)).await;
             if let Some(Err(error)) = &result {
                 stage.check_attempts(partition, error, since.elapsed());
             }

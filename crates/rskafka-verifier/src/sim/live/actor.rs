@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::drop::{Dropped, dropped_after};
+use super::super::drop::{dropped_after, unless_dropped};
 use super::super::rules::Wrong;
 use super::super::value::{Id, size};
 use super::{Load, Stage};
@@ -99,7 +99,7 @@ impl Actor {
         let bytes = records.iter().map(size).sum();
         let produce: Produce = self.log.produce(records);
         let dropped = if self.stage.load.is_rough { dropped_after(&mut self.random) } else { None };
-        let produce = Dropped::new(Box::pin(produce), dropped);
+        let produce = unless_dropped(Box::pin(produce), dropped);
         let (stage, partition) = (self.stage.clone(), self.partition);
         calls.spawn(async move {
             let (result, took) = stage.timed(partition, stage.load.timeout, produce).await;
@@ -124,7 +124,7 @@ impl Actor {
             let max_bytes = if is_rough { [2, 500, 5_000, WHOLE][self.random.usize(..4)] } else { WHOLE };
             let wait_ms = if is_rough { self.random.u64(0..500) } else { 300 };
             let fetch = Box::pin(self.log.fetch_records(next, 1..max_bytes, wait_ms as i32));
-            let fetch = Dropped::new(fetch, if is_rough { dropped_after(&mut self.random) } else { None });
+            let fetch = unless_dropped(fetch, if is_rough { dropped_after(&mut self.random) } else { None });
             let limit = self.stage.load.timeout + Duration::from_millis(wait_ms);
             let mut failure = None;
             match self.stage.timed(self.partition, limit, fetch).await.0 {
