@@ -34,9 +34,8 @@ pub(crate) fn command(Flags { args }: &Flags) -> Result<()> {
     run(&RELEASE, args).map(drop)
 }
 
-/// The seeds that every test run tries; gives how many there were. `CHECKED` has the program built.
-pub(crate) fn short() -> Result<Summary> {
-    let mut summary = Summary::default();
+/// The seeds that every test run tries; adds how many there were. `CHECKED` has the program built.
+pub(crate) fn short(mut summary: Summary) -> Result<Summary> {
     for (profile, seeds) in TESTED {
         let seeds = format!("0..{seeds}");
         let args = ["--profile", profile, "--seeds", &seeds, "--shrink"].map(str::to_owned);

@@ -4,19 +4,23 @@
 
 mod levels;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Result, ensure};
 
 use self::levels::Levels;
 
+use crate::children::{COMMAND_GRACE, Owned};
 use crate::env::cluster::Kafka;
 use crate::env::version::Version;
 use crate::env::{facts, java};
 use crate::libtest::Summary;
 use crate::workspace::{self, CHECKED, Package};
 use crate::{children, demo, foreign, sim};
+
+/// Builds without optimisation.
+const PLAIN: &[&str] = &[];
 
 /// Test targets with a level of their own, wherever they are.
 const GOLDEN: &str = "golden";
@@ -27,6 +31,8 @@ const BROKER: &str = "broker";
 const FUZZ: &str = "corpora";
 /// The tests of the simulation itself.
 const SIM: &str = "sim";
+/// What is built as `CHECKED`, for all levels at once.
+const CHECKED_TESTS: [&str; 7] = ["--no-run", "--test", FUZZ, "--test", BEHAVIOUR, "--test", SIM];
 
 /// The brokers that the fake can be, as its `Profile` names them, and the variable that has its tests choose one.
 const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.4", "redpanda", "event-hubs"];
@@ -75,28 +81,34 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     let mut levels = Levels::new(flags.verbose);
     // What they fetch takes long, and nearly no processor.
     let programs = thread::spawn(foreign::programs);
-    levels.run("unit, property", || cargo_test(&unit_args(&packages)));
+    let unit = unit_args(&packages);
+    let mut ahead = None;
+    levels.run("unit, property", || {
+        let others = ["--no-run", "--test", GOLDEN, "--test", FAKE, "--test", foreign::TARGET];
+        build(tests(PLAIN, &others).args(&unit))?;
+        // Many of these tests wait: meanwhile there is a processor for what the later levels run.
+        let mut all = tests(CHECKED.args, &CHECKED_TESTS);
+        ahead = Some(Owned::spawn(all.stdout(Stdio::null()).stderr(Stdio::null()), COMMAND_GRACE)?);
+        cargo_test(&unit)
+    });
     levels.run("golden", || cargo_test(&["--test", GOLDEN, "--", "--nocapture"]));
     levels.run("docs", || cargo_test(&["--doc"]));
-    levels.run("examples build", || build_examples(&packages));
     levels.run("fuzz, seeds and mutations", || {
-        // With all that the next levels run, so that both processors are busy.
-        let all = ["--no-run", "--test", FUZZ, "--test", BEHAVIOUR, "--test", SIM];
-        children::succeed(&mut checked_command(&all), "the tests do not build")?;
-        counted(&mut checked_command(&["--test", FUZZ]))
+        ahead.map(Owned::wait).transpose()?;
+        // Says what is wrong if they do not build.
+        build(&mut tests(CHECKED.args, &CHECKED_TESTS))?;
+        counted(&mut tests(CHECKED.args, &["--test", FUZZ]))
     });
     for profile in PROFILES {
         levels.run(&format!("behaviour, {profile}"), || behaviour(profile));
     }
     let programs = programs.join().unwrap_or_default();
     if !programs.is_empty() {
-        levels.run("foreign clients", || counted(test_command(&["--test", foreign::TARGET]).envs(programs)));
+        levels.run("foreign clients", || counted(tests(PLAIN, &["--test", foreign::TARGET]).envs(programs)));
     }
     levels.run("simulation", || {
         // Its own tests run hundreds of seeds, too. They build its programs.
-        let mut summary = counted(&mut checked_command(&["--test", SIM]))?;
-        summary += sim::short()?;
-        Ok(summary)
+        counted(&mut tests(CHECKED.args, &["--test", SIM])).and_then(sim::short)
     });
     levels.run("demo, embedded", || {
         demo::embedded(&CHECKED, &demo::Options::default())?;
@@ -120,9 +132,9 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
 /// The behaviour tests with the fake as one of its profiles.
 fn behaviour(profile: &str) -> Result<Summary> {
     // Most of them wait most of the time.
-    let mut client = checked_command(&["--test", BEHAVIOUR, "--", "--test-threads=4"]);
+    let mut client = tests(CHECKED.args, &["--test", BEHAVIOUR, "--", "--test-threads=4"]);
     let mut summary = counted(client.env(PROFILE, profile))?;
-    summary += counted(test_command(&["--test", FAKE]).env(PROFILE, profile))?;
+    summary += counted(tests(PLAIN, &["--test", FAKE]).env(PROFILE, profile))?;
     Ok(summary)
 }
 
@@ -137,7 +149,7 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
         if has_profile(version) {
             levels.run("fake beside Kafka", || {
                 // A test of rskafka-fake's own, which has nothing to compare with unless it is told of a broker.
-                counted(told_of(kafka, &mut test_command(&["--test", FAKE, "--", SAME_ANSWERS])))
+                counted(told_of(kafka, &mut tests(PLAIN, &["--test", FAKE, "--", SAME_ANSWERS])))
             });
         } else {
             note!("THE FAKE IS NOT COMPARED: it has no profile of Kafka {version}, only {PROFILES:?}");
@@ -161,7 +173,7 @@ fn has_profile(version: &Version) -> bool {
 fn broker_tests(kafka: &Kafka, which: &[&str]) -> Result<Summary> {
     // The ignored ones are those that need to know more than an address.
     let args = [&["--test", BROKER, "--", "--include-ignored"], which].concat();
-    counted(told_of(kafka, &mut checked_command(&args)))
+    counted(told_of(kafka, &mut tests(CHECKED.args, &args)))
 }
 
 fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
@@ -180,17 +192,8 @@ fn unit_args(packages: &[Package]) -> Vec<&str> {
     args
 }
 
-/// Tests that are built without optimisation, as all that run for a short time or are costly to optimise.
-fn test_command(args: &[&str]) -> Command {
-    test_of(&[], args)
-}
-
-/// Tests that call optimised code.
-fn checked_command(args: &[&str]) -> Command {
-    test_of(CHECKED.args, args)
-}
-
-fn test_of(build: &[&str], args: &[&str]) -> Command {
+/// `PLAIN`, as all that runs for a short time or is costly to optimise, or with the arguments of `CHECKED`.
+fn tests(build: &[&str], args: &[&str]) -> Command {
     let mut cargo = workspace::cargo();
     cargo.arg("test").args(build).args(args);
     for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE, PROFILE] {
@@ -200,7 +203,7 @@ fn test_of(build: &[&str], args: &[&str]) -> Command {
 }
 
 fn cargo_test(args: &[&str]) -> Result<Summary> {
-    counted(&mut test_command(args))
+    counted(&mut tests(PLAIN, args))
 }
 
 pub(crate) fn counted(command: &mut Command) -> Result<Summary> {
@@ -214,11 +217,8 @@ pub(crate) fn counted(command: &mut Command) -> Result<Summary> {
     Ok(summary)
 }
 
-fn build_examples(packages: &[Package]) -> Result<Summary> {
-    let mut cargo = workspace::cargo();
-    children::succeed(cargo.args(["build", "--examples"]), "an example does not build")?;
-    let examples = packages.iter().flat_map(|package| package.targets_of("example"));
-    Ok(Summary::passed(examples.count() as u64))
+fn build(tests: &mut Command) -> Result<()> {
+    children::succeed(tests, "the tests do not build")
 }
 
 #[cfg(test)]
