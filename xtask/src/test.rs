@@ -31,6 +31,8 @@ const BROKER: &str = "broker";
 const FUZZ: &str = "corpora";
 /// The tests of the simulation itself.
 const SIM: &str = "sim";
+/// What is built without optimisation, besides the unit tests.
+const PLAIN_TESTS: [&str; 7] = ["--no-run", "--test", GOLDEN, "--test", FAKE, "--test", foreign::TARGET];
 /// What is built as `CHECKED`, for all levels at once.
 const CHECKED_TESTS: [&str; 7] = ["--no-run", "--test", FUZZ, "--test", BEHAVIOUR, "--test", SIM];
 
@@ -84,8 +86,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     let unit = unit_args(&packages);
     let mut ahead = None;
     levels.run("unit, property", || {
-        let others = ["--no-run", "--test", GOLDEN, "--test", FAKE, "--test", foreign::TARGET];
-        build(tests(PLAIN, &others).args(&unit))?;
+        build(tests(PLAIN, &PLAIN_TESTS).args(&unit))?;
         // Many of these tests wait: meanwhile there is a processor for what the later levels run.
         let mut all = tests(CHECKED.args, &CHECKED_TESTS);
         ahead = Some(Owned::spawn(all.stdout(Stdio::null()).stderr(Stdio::null()), COMMAND_GRACE)?);
