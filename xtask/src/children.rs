@@ -4,6 +4,7 @@
 //! own process group: a child of a child (cargo's test binary) ends with it, and the terminal's Ctrl-C does not reach a broker
 //! that outlives the command.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
@@ -83,6 +84,16 @@ impl Owned {
     /// it gets SIGKILL at once.
     pub(crate) fn spawn(command: &mut Command, grace: Duration) -> Result<Owned> {
         let mut owned = registry();
+        // What cargo told xtask of its package is wrong below: ring's build script watches it, so that a cargo would build
+        // ring and all that depends on it again.
+        let of_package = |name: &OsString| {
+            [b"CARGO_PKG_".as_slice(), b"CARGO_MANIFEST_"]
+                .iter()
+                .any(|of| name.as_encoded_bytes().starts_with(of))
+        };
+        std::env::vars_os().map(|(name, _)| name).filter(of_package).for_each(|name| {
+            command.env_remove(name);
+        });
         let child = command
             .process_group(0)
             .spawn()

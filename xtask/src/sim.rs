@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::children;
 use crate::libtest::Summary;
-use crate::workspace::{self, Build, CHECKED, RELEASE};
+use crate::workspace::{Build, CHECKED, RELEASE};
+use crate::{children, demo};
 
 /// What every `cargo xtask test` runs, each profile with its seeds.
 const TESTED: [(&str, u64); 4] =
@@ -22,15 +22,7 @@ pub(crate) struct Flags {
 
 /// The command.
 pub(crate) fn command(Flags { args }: &Flags) -> Result<()> {
-    let mut build = workspace::cargo();
-    build.arg("build").args(RELEASE.args).args([
-        "--quiet",
-        "--package",
-        "rskafka-verifier",
-        "--bin",
-        PROGRAM,
-    ]);
-    children::succeed(&mut build, "the simulation does not build")?;
+    demo::build()?;
     run(&RELEASE, args).map(drop)
 }
 

@@ -19,9 +19,6 @@ use crate::libtest::Summary;
 use crate::workspace::{self, CHECKED, Package};
 use crate::{children, demo, foreign, sim};
 
-/// Builds without optimisation.
-const PLAIN: &[&str] = &[];
-
 /// Test targets with a level of their own, wherever they are.
 const GOLDEN: &str = "golden";
 const BEHAVIOUR: &str = "it";
@@ -86,7 +83,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     let unit = unit_args(&packages);
     let mut ahead = None;
     levels.run("unit, property", || {
-        build(tests(PLAIN, &PLAIN_TESTS).args(&unit))?;
+        build(tests(&[], &PLAIN_TESTS).args(&unit))?;
         // Many of these tests wait: meanwhile there is a processor for what the later levels run.
         let mut all = tests(CHECKED.args, &CHECKED_TESTS);
         ahead = Some(Owned::spawn(all.stdout(Stdio::null()).stderr(Stdio::null()), COMMAND_GRACE)?);
@@ -105,7 +102,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     }
     let programs = programs.join().unwrap_or_default();
     if !programs.is_empty() {
-        levels.run("foreign clients", || counted(tests(PLAIN, &["--test", foreign::TARGET]).envs(programs)));
+        levels.run("foreign clients", || counted(tests(&[], &["--test", foreign::TARGET]).envs(programs)));
     }
     levels.run("simulation", || {
         // Its own tests run hundreds of seeds, too. They build its programs.
@@ -135,7 +132,7 @@ fn behaviour(profile: &str) -> Result<Summary> {
     // Most of them wait most of the time.
     let mut client = tests(CHECKED.args, &["--test", BEHAVIOUR, "--", "--test-threads=4"]);
     let mut summary = counted(client.env(PROFILE, profile))?;
-    summary += counted(tests(PLAIN, &["--test", FAKE]).env(PROFILE, profile))?;
+    summary += counted(tests(&[], &["--test", FAKE]).env(PROFILE, profile))?;
     Ok(summary)
 }
 
@@ -150,7 +147,7 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
         if has_profile(version) {
             levels.run("fake beside Kafka", || {
                 // A test of rskafka-fake's own, which has nothing to compare with unless it is told of a broker.
-                counted(told_of(kafka, &mut tests(PLAIN, &["--test", FAKE, "--", SAME_ANSWERS])))
+                counted(told_of(kafka, &mut tests(&[], &["--test", FAKE, "--", SAME_ANSWERS])))
             });
         } else {
             note!("THE FAKE IS NOT COMPARED: it has no profile of Kafka {version}, only {PROFILES:?}");
@@ -193,7 +190,8 @@ fn unit_args(packages: &[Package]) -> Vec<&str> {
     args
 }
 
-/// `PLAIN`, as all that runs for a short time or is costly to optimise, or with the arguments of `CHECKED`.
+/// Without arguments for how to build them, as all that runs for a short time or is costly to optimise, or with those of
+/// `CHECKED`.
 fn tests(build: &[&str], args: &[&str]) -> Command {
     let mut cargo = workspace::cargo();
     cargo.arg("test").args(build).args(args);
@@ -204,7 +202,7 @@ fn tests(build: &[&str], args: &[&str]) -> Command {
 }
 
 fn cargo_test(args: &[&str]) -> Result<Summary> {
-    counted(&mut tests(PLAIN, args))
+    counted(&mut tests(&[], args))
 }
 
 pub(crate) fn counted(command: &mut Command) -> Result<Summary> {

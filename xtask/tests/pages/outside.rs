@@ -29,6 +29,12 @@ fn the_example_of_testing_your_code_compiles_in_a_crate_of_a_user() {
         .args(["check", "--offline", "--test", "recovery"])
         .current_dir(&folder)
         .env("CARGO_TARGET_DIR", target);
+    // Else ring's build script sees that they have changed, and ring is built again, here and then for the other tests.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.to_string_lossy().starts_with(of)) {
+            cargo.env_remove(name);
+        }
+    }
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
