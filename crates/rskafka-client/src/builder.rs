@@ -124,8 +124,10 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes of encoded records each partition client may hold that are not written yet. A call beyond that waits
-    /// for room; its records are in memory too, until it is written or its future is dropped. 32 MiB by default.
+    /// How many bytes of encoded records each partition client may hold that are not written yet. 32 MiB by default.
+    ///
+    /// A call beyond that is queued all the same, in memory too, and sent in its turn. Only its drop differs: until there is
+    /// room, it takes the records back.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.limits.buffer_memory = bytes;
         self
@@ -152,8 +154,12 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidArgument`](crate::error::ErrorKind::InvalidArgument) for an address that is not `host:port`, [`NoReachableBroker`](crate::error::ErrorKind::NoReachableBroker) with
-    /// one cause for each address.
+    /// [`ErrorKind::InvalidArgument`] for an address that is not `host:port`, [`ErrorKind::NoReachableBroker`] with one cause
+    /// for each address, [`ErrorKind::Authentication`] if a broker refuses the credentials.
+    ///
+    /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
+    /// [`ErrorKind::NoReachableBroker`]: crate::error::ErrorKind::NoReachableBroker
+    /// [`ErrorKind::Authentication`]: crate::error::ErrorKind::Authentication
     pub async fn build(self) -> Result<Client> {
         let Self { bootstrap_brokers, env, mut cluster, limits } = self;
         // A doubled or trailing comma is ignored, as in Kafka's own client.

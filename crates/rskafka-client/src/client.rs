@@ -19,8 +19,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client over plaintext connections with all defaults: see [`Client::builder`] and
-    /// [`ClientBuilder::build`].
+    /// A client over plaintext connections with all defaults: see [`Client::builder`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClientBuilder::build`]; it gives up after a minute.
     pub async fn new_plain(bootstrap_brokers: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
         Self::builder(bootstrap_brokers).build().await
     }
@@ -53,7 +56,8 @@ impl Client {
         PartitionClientBuilder::new(self.core.clone(), topic.into(), partition)
     }
 
-    /// Creates a topic. Options chain before `.await`:
+    /// Creates a topic. With -1 for `partitions` or `replication_factor`, the brokers' default counts (`num.partitions`,
+    /// `default.replication.factor`; from Kafka 2.4 on). Options chain before `.await`:
     ///
     /// ```no_run
     /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
@@ -71,15 +75,29 @@ impl Client {
         CreateTopic::new(self.core.clone(), name.into(), partitions, replication_factor)
     }
 
-    /// Deletes a topic with all its records.
+    /// Deletes a topic with all its records. Ends by the api timeout.
     ///
-    /// After a timeout it is not known whether the topic was deleted. Cancel safe: a dropped future may still delete it.
+    /// Cancel safe: a dropped future may still delete it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownTopicOrPartition`], and [`ErrorKind::Broker`] if the client may not delete it, or topics cannot be
+    /// deleted. After a timeout, [`Error::outcome`] tells whether the topic may have been deleted.
+    ///
+    /// [`ErrorKind::UnknownTopicOrPartition`]: crate::error::ErrorKind::UnknownTopicOrPartition
+    /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
     pub async fn delete_topic(&self, name: impl AsRef<str>) -> Result<()> {
         topics::delete(&self.core, name.as_ref()).await
     }
 
     /// All topics that the client may describe, including Kafka's internal ones; without those that are just being created
     /// or deleted and have no leaders. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoReachableBroker`] if no broker answers by the api timeout.
+    ///
+    /// [`ErrorKind::NoReachableBroker`]: crate::error::ErrorKind::NoReachableBroker
     pub async fn list_topics(&self) -> Result<Vec<Topic>> {
         self.core.check_open()?;
         self.core.cluster.topics(self.core.api_deadline()).await.map_err(Error::of_read)

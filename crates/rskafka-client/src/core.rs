@@ -69,5 +69,6 @@ impl Core {
         let longest = self.limits.delivery_timeout.saturating_add(Duration::from_secs(1));
         let _ = tokio::time::timeout(longest, self.tasks.wait()).await;
         self.cluster.close().await;
+        self.spare.free();
     }
 }

@@ -36,14 +36,18 @@ impl PartitionClient {
     /// Appends records as one batch: all of them, in order, at consecutive offsets, or none.
     ///
     /// Calls on one client are appended in the order in which they were made, whenever their futures are polled. A batch is
-    /// sent again only if it surely was not written; every other failure is reported.
+    /// sent again only if it surely was not written; every other failure is reported. The append ends by the delivery timeout.
+    ///
+    /// The records are encoded, and so copied, inside the call, before it returns its future.
     ///
     /// # Errors
     ///
-    /// [`Error::outcome`] tells whether the records may be in the log. [`ErrorKind`] `InvalidArgument`
-    /// without records, or for more than fit into one batch.
+    /// [`Error::outcome`] tells whether the records may be in the log. [`ErrorKind::InvalidArgument`] without records, or for
+    /// more than the format of a batch can hold. The broker refuses a batch larger than the topic's `max.message.bytes`:
+    /// [`ErrorKind::Broker`] with `MESSAGE_TOO_LARGE`.
     ///
-    /// [`ErrorKind`]: crate::error::ErrorKind
+    /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
+    /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
     pub fn produce<K: Payload, V: Payload, H: RecordHeaders>(
         &self,
         records: impl IntoIterator<Item = Record<K, V, H>>,
@@ -106,7 +110,16 @@ impl PartitionClient {
         fetched.map_err(|error| partition.located(error, ApiKey::FETCH))
     }
 
-    /// An offset of the log: an end of it, or by time. Cancel safe.
+    /// An offset of the log: an end of it, or by time. Ends by the api timeout. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownTopicOrPartition`] and [`ErrorKind::TopicRecreated`] if the topic is gone, [`ErrorKind::NoLeader`],
+    /// and whatever prevents a request to the leader.
+    ///
+    /// [`ErrorKind::UnknownTopicOrPartition`]: crate::error::ErrorKind::UnknownTopicOrPartition
+    /// [`ErrorKind::TopicRecreated`]: crate::error::ErrorKind::TopicRecreated
+    /// [`ErrorKind::NoLeader`]: crate::error::ErrorKind::NoLeader
     pub async fn get_offset(&self, at: OffsetAt) -> Result<FoundOffset> {
         let partition = &self.line.partition;
         let found = offsets::find(partition, at).await;

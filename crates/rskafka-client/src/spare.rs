@@ -1,18 +1,18 @@
 //! The memory of a large batch that was sent, for the next one: fresh memory has to be cleared, and costs page faults.
 //!
-//! Invariant: a client keeps one buffer at most, and none larger than [`LARGEST`].
+//! Invariant: a client keeps one buffer at most, none larger than [`LARGEST`], and none after it was closed.
 
-use std::mem;
 use std::sync::{Mutex, PoisonError};
+use std::{fmt, mem};
 
 use bytes::BytesMut;
 use rskafka_protocol::records::RecordBatch;
 
-/// A smaller batch gets fresh memory for less than the lock costs.
+/// Below this size, allocating is cheaper than taking the lock.
 const SMALLEST: usize = 64 << 10;
 pub(crate) const LARGEST: usize = 1 << 20;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Spare {
     buffer: Mutex<BytesMut>,
 }
@@ -33,13 +33,27 @@ impl Spare {
     pub(crate) fn keep(&self, batch: RecordBatch) {
         if (SMALLEST..=LARGEST).contains(&batch.size_in_bytes())
             && let Ok(buffer) = batch.into_bytes().try_into_mut()
+            // A batch that grew may have room for far more than it holds.
+            && buffer.capacity() <= LARGEST
         {
             self.swap(buffer);
         }
     }
 
+    /// Gives the memory back.
+    pub(crate) fn free(&self) {
+        self.swap(BytesMut::new());
+    }
+
     fn swap(&self, buffer: BytesMut) -> BytesMut {
         mem::replace(&mut *self.buffer.lock().unwrap_or_else(PoisonError::into_inner), buffer)
+    }
+}
+
+impl fmt::Debug for Spare {
+    /// Without the bytes, which are records of the user.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spare").finish_non_exhaustive()
     }
 }
 
@@ -78,6 +92,23 @@ mod tests {
             spare.keep(batch(BytesMut::new(), size));
             assert_eq!(spare.take(room).len(), 0, "{size}");
         }
+    }
+
+    #[test]
+    fn a_batch_that_grew_beyond_the_largest_room_is_not_kept_however_few_bytes_it_has() {
+        let spare = Spare::default();
+        let mut buffer = BytesMut::with_capacity(4 * LARGEST);
+        buffer.resize(SMALLEST, 0);
+        spare.keep(batch(buffer, SMALLEST));
+        assert!(spare.take(SMALLEST).capacity() <= LARGEST);
+    }
+
+    #[test]
+    fn memory_that_was_freed_is_not_kept() {
+        let spare = Spare::default();
+        spare.keep(batch(BytesMut::new(), SMALLEST));
+        spare.free();
+        assert_eq!(spare.take(SMALLEST).len(), 0);
     }
 
     #[test]

@@ -15,13 +15,7 @@ pub(crate) fn to_millis(time: OffsetDateTime) -> i64 {
 }
 
 pub(crate) fn from_millis(millis: i64) -> OffsetDateTime {
-    let time = OffsetDateTime::from_unix_timestamp(millis.div_euclid(1_000));
-    let time = time.and_then(|time| time.replace_millisecond(millis.rem_euclid(1_000) as u16));
-    time.unwrap_or(if millis < 0 {
-        time::PrimitiveDateTime::MIN.assume_utc()
-    } else {
-        time::PrimitiveDateTime::MAX.assume_utc()
-    })
+    FromMillis::new().convert(millis)
 }
 
 /// Converts timestamps that lie close together, as those of a batch do: the date is computed once for each second.
@@ -37,7 +31,6 @@ impl FromMillis {
         Self { second: 0, start: Some(OffsetDateTime::UNIX_EPOCH) }
     }
 
-    /// The same as [`from_millis`].
     #[inline]
     pub(crate) fn convert(&mut self, millis: i64) -> OffsetDateTime {
         let second = millis.div_euclid(1_000);
@@ -45,9 +38,12 @@ impl FromMillis {
             *self = Self { second, start: OffsetDateTime::from_unix_timestamp(second).ok() };
         }
         let rest = millis.rem_euclid(1_000) as u16;
-        self.start
-            .and_then(|start| start.replace_millisecond(rest).ok())
-            .unwrap_or_else(|| from_millis(millis))
+        let time = self.start.and_then(|start| start.replace_millisecond(rest).ok());
+        time.unwrap_or(if millis < 0 {
+            time::PrimitiveDateTime::MIN.assume_utc()
+        } else {
+            time::PrimitiveDateTime::MAX.assume_utc()
+        })
     }
 }
 

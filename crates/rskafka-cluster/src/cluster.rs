@@ -38,7 +38,7 @@ pub(crate) struct Inner {
 impl Cluster {
     /// Asks the bootstrap brokers for the cluster, repeatedly until one answers or time runs out.
     ///
-    /// Fails at once if every address fails for a reason that stays. Cancel safe.
+    /// Fails at once if every address fails for a reason that retrying will not fix. Cancel safe.
     pub async fn bootstrap(env: Env, config: ClusterConfig, deadline: Deadline) -> Result<Self, Failed> {
         let inner = Inner {
             env,

@@ -92,8 +92,11 @@ pub enum Failure {
         id: i32,
     },
     /// No broker leads the partition at the moment.
-    #[snafu(display("the partition has no leader at the moment"))]
-    NoLeader,
+    #[snafu(display("the partition has no leader at the moment{}", code.map_or(String::new(), |code| format!(" ({code})"))))]
+    NoLeader {
+        /// The error code that metadata has for the partition.
+        code: Option<ErrorCode>,
+    },
     /// The answer does not have the topic, partition or offset that was asked for.
     #[snafu(display("the answer does not have what was asked for"))]
     MissingInAnswer,
@@ -157,7 +160,7 @@ impl Failure {
             // Wrong addresses are corrected by the next metadata, or when the name is.
             Self::OtherCluster { .. }
             | Self::OtherBroker { .. }
-            | Self::NoLeader
+            | Self::NoLeader { .. }
             | Self::UnknownBroker { .. }
             | Self::StillConnecting { .. }
             | Self::DeadlineBeforeSend => true,
@@ -216,7 +219,8 @@ impl Failure {
                 causes.0.iter().rev().find_map(|(_, failure)| failure.code())
             }
             Self::Code { code, .. } | Self::Metadata { code } => Some(*code),
-            Self::UnknownTopic | Self::UnknownPartition => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            Self::UnknownTopic => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            Self::NoLeader { code } => *code,
             Self::Open { source } => source.code(),
             _ => None,
         }

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use rskafka_protocol::ErrorCode;
+use rskafka_transport::{MAX_SHOWN, printable};
 use tokio::time::Instant;
 
 use crate::{Attempts, Class, Cluster, Failure, LeaderHint, Target};
@@ -19,7 +20,8 @@ pub struct Learned {
 impl Learned {
     /// From an error code in an answer.
     pub fn of_code(code: ErrorCode, message: Option<&str>, leader: Option<LeaderHint>) -> Self {
-        Self { failure: Failure::Code { code, message: message.map(str::to_owned) }, leader }
+        let message = message.map(|text| printable(text, MAX_SHOWN));
+        Self { failure: Failure::Code { code, message }, leader }
     }
 
     /// From an attempt without a usable answer.
@@ -103,5 +105,19 @@ impl Cluster {
             }
             Err(failure) => ControlFlow::Break(Err(failure)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brokers_message_is_shown_without_control_characters_and_cut() {
+        let message = format!("no\x1b[2J\n{}", "x".repeat(5000));
+        let learned = Learned::of_code(ErrorCode::INVALID_CONFIG, Some(&message), None);
+        let shown = learned.failure.to_string();
+        assert!(shown.contains("no[2Jxxx"), "{shown}");
+        assert!(shown.len() < MAX_SHOWN + 100 && !shown.contains(char::is_control), "{shown}");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rskafka_protocol::messages::metadata::{MetadataResponse, MetadataResponseBroker, MetadataResponseTopic};
 use rskafka_protocol::{ErrorCode, Uuid};
-use rskafka_transport::{BrokerIdentity, Endpoint};
+use rskafka_transport::{BrokerIdentity, Endpoint, MAX_SHOWN, printable};
 
 use crate::Failure;
 
@@ -58,6 +58,8 @@ pub struct Partition {
     pub leader: Option<i32>,
     /// The leader's epoch; `None` if the broker did not give a reliable one.
     pub leader_epoch: Option<i32>,
+    /// Why there is no leader, if the broker says so.
+    pub(crate) code: Option<ErrorCode>,
     /// The brokers that hold the partition.
     pub replicas: Vec<i32>,
     /// The brokers that are in sync with the leader.
@@ -135,8 +137,9 @@ impl Metadata {
             return Ok(None);
         };
         let found = entry.topic.partitions.get(&partition).ok_or(Failure::UnknownPartition)?;
-        let broker = found.leader.and_then(|id| self.brokers.get(&id)).ok_or(Failure::NoLeader)?;
-        let (broker, topic_id) = (broker.clone(), entry.topic.id);
+        let broker = found.leader.and_then(|id| self.brokers.get(&id));
+        let broker = broker.ok_or(Failure::NoLeader { code: found.code })?.clone();
+        let topic_id = entry.topic.id;
         Ok(Some(Leader { broker, epoch: found.leader_epoch, topic_id }))
     }
 
@@ -159,7 +162,8 @@ impl Metadata {
         if expected == found {
             return Ok(());
         }
-        Err(Failure::OtherCluster { expected: expected.clone(), found: found.to_owned() })
+        let [expected, found] = [expected.as_str(), found].map(|id| printable(id, MAX_SHOWN));
+        Err(Failure::OtherCluster { expected, found })
     }
 
     /// The broker that is expected to listen at an address: `broker` if that is given. `None` before the cluster's
@@ -278,6 +282,7 @@ fn topic_of(version: i16, name: &str, answer: &MetadataResponseTopic) -> Topic {
         let known = Partition {
             leader: Some(partition.leader_id).filter(|id| *id >= 0),
             leader_epoch: has_epoch.then_some(partition.leader_epoch),
+            code: partition.error_code.ok().err().filter(|_| partition.leader_id < 0),
             replicas: partition.replica_nodes.clone(),
             isr: partition.isr_nodes.clone(),
         };

@@ -18,7 +18,8 @@ pub trait Target: Copy + Send + Sync {
     /// a broker that is still not known is an error.
     fn look_up(self, cluster: &Cluster, is_fresh: bool) -> Result<Option<Self::Route>, Failure>;
 
-    /// Takes in what an attempt says of the cluster. Returns whether the next attempt knows better where to go.
+    /// Takes in what an attempt says of the cluster. Returns whether the leader is now known, so that the next
+    /// attempt need not wait.
     fn learn(self, cluster: &Cluster, route: &Self::Route, learned: &Learned) -> bool;
 
     /// The topic and partition that errors name.

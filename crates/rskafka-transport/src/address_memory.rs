@@ -43,7 +43,7 @@ impl AddressMemory {
         *self.lock() = Some(taken);
     }
 
-    /// The next connection begins like the first: another broker may listen there now.
+    /// Start over: the next connection negotiates from the newest version, because another broker may listen there now.
     pub(crate) fn forget(&self) {
         *self.lock() = None;
     }

@@ -17,7 +17,7 @@ pub struct ConnectionConfig {
     pub connect_timeout: Duration,
     /// Bounds one call, from entering the queue to the answer. [`CallOptions::wait`] is added to it.
     pub request_timeout: Duration,
-    /// A connection is closed after this long without a request, and not before a second.
+    /// An idle connection is closed after this long, but never within its first second of idleness.
     pub idle_timeout: Duration,
     /// The largest answer that is accepted, in bytes.
     pub max_frame_bytes: usize,

@@ -3,13 +3,14 @@
 //! Invariant: an answer that cannot be decoded ends the connection, because nothing after it can be
 //! trusted.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rskafka_protocol::{ApiKey, DecodeError, Message, Request, decode_response_with_surplus, encode_request};
+use rskafka_protocol::{ApiKey, DecodeError, Message, Request, decode_response_with_surplus};
 use tracing::debug;
 
 use crate::address_memory::AddressMemory;
@@ -20,10 +21,10 @@ use crate::endpoint::Endpoint;
 use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenProgress};
 use crate::identity::{BrokerIdentity, IdentityCheck};
-use crate::link::Link;
+use crate::link::{self, Link};
 use crate::opening::{Opened, Opening};
 use crate::pipeline::Timing;
-use crate::ticket::{self, Traits};
+use crate::ticket::Traits;
 use crate::versions::BrokerVersions;
 
 /// A connection to one broker. Clones are the same connection; it ends when the last one is dropped.
@@ -81,7 +82,7 @@ impl Connection {
     }
 
     /// The same, with what earlier connections to the address have learned, and for the broker `expected`:
-    /// [`Self::identity_check`] says whether the broker confirmed that. `shown` follows the steps.
+    /// [`Self::identity_check`] says whether the broker confirmed that. `shown` reports the current step.
     pub async fn open_after(
         env: &Env,
         endpoint: &Endpoint,
@@ -151,8 +152,7 @@ impl Connection {
     ) -> Result<Answer<R::Response>, CallError> {
         let (version, timing) = self.prepare::<R>(options)?;
         let link = &self.inner.opened.link;
-        let mut encode = |id| encode_request(request, version, id, Some(&link.client_id));
-        let reply = link.submit(R::API_KEY, timing, &mut encode, decoder::<R>(version))?;
+        let reply = link.submit(request, version, timing, decoder::<R>(version))?;
         Ok(Answer { reply, api: R::API_KEY, connection: self.clone() })
     }
 
@@ -211,19 +211,24 @@ impl Connection {
 ///
 /// Ends by the same deadlines as [`Connection::call`], and keeps the connection open until then. Dropping it takes the
 /// request back if none of its bytes was written; otherwise the answer is discarded when it comes.
-#[derive(Debug)]
 #[must_use = "dropping it takes the request back if it has not begun"]
 pub struct Answer<T> {
-    reply: ticket::Reply<Reply<T>>,
+    reply: link::Reply<Reply<T>>,
     api: ApiKey,
     connection: Connection,
+}
+
+impl<T> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("api", &self.api).finish_non_exhaustive()
+    }
 }
 
 impl<T> Future for Answer<T> {
     type Output = Result<Reply<T>, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = ready!(Pin::new(&mut self.reply).poll(cx));
+        let reply = ready!(Pin::new(&mut self.reply.answer).poll(cx));
         Poll::Ready(reply.unwrap_or_else(|_| Err(self.connection.inner.opened.link.closed(self.api, true))))
     }
 }
@@ -235,8 +240,7 @@ pub(crate) async fn exchange<R: Request>(
     version: i16,
     timing: Timing,
 ) -> Result<Reply<R::Response>, CallError> {
-    let mut encode = |id| encode_request(request, version, id, Some(&link.client_id));
-    link.call(R::API_KEY, timing, &mut encode, decoder::<R>(version)).await
+    link.call(request, version, timing, decoder::<R>(version)).await
 }
 
 /// Decodes an answer of `version`.

@@ -34,7 +34,8 @@ pub struct Latency {
     pub sum: Duration,
     /// The longest.
     pub max: Duration,
-    /// How many took up to each of [`LATENCY_BOUNDS`] and longer than the one before; the last, longer than all.
+    /// Number of requests per bucket: bucket i counts those above bound i-1 and up to bound i of [`LATENCY_BOUNDS`], the
+    /// last those above all bounds.
     pub buckets: [u64; LATENCY_BOUNDS.len() + 1],
 }
 
@@ -108,7 +109,7 @@ counters! {
     throttled;
     /// Connections that were opened.
     connects;
-    /// Those of them that replaced an earlier connection, to any broker, that had ended.
+    /// Connections opened because an earlier one of the same lane, to whichever broker, had ended.
     reconnects;
     /// Connections that could not be opened.
     failed_connects;

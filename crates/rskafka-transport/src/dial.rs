@@ -85,7 +85,7 @@ pub(crate) enum Dialer {
 }
 
 impl Dialer {
-    /// The stream to `endpoint`. `progress` follows the steps, for when the future is dropped.
+    /// The stream to `endpoint`. `progress` reports the current step, for when the future is dropped.
     pub(crate) async fn dial(
         &self,
         endpoint: &Endpoint,

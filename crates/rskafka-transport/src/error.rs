@@ -17,6 +17,14 @@ pub use open::{OpenError, OpenProgress, Phase};
 /// A failure of a library, or of a caller's function.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
+/// How many characters of a broker's text an error shows.
+pub const MAX_SHOWN: usize = 1000;
+
+/// A broker's text for an error: without control characters, cut to `max` characters.
+pub fn printable(text: &str, max: usize) -> String {
+    text.chars().filter(|character| !character.is_control()).take(max).collect()
+}
+
 /// Displays an error and all its causes on one line.
 #[derive(Clone, Copy)]
 pub struct WithCauses<'a>(pub &'a (dyn Error + 'static));

@@ -47,7 +47,10 @@ pub use deadline::Deadline;
 pub use dial::{BoxFuture, BoxStream, Connector, Resolver, Stream};
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use env::{Env, EnvBuilder};
-pub use error::{BoxError, CallError, CallErrorKind, CloseCause, OpenError, OpenProgress, Phase, WithCauses};
+pub use error::{
+    BoxError, CallError, CallErrorKind, CloseCause, MAX_SHOWN, OpenError, OpenProgress, Phase, WithCauses,
+    printable,
+};
 pub use identity::{BrokerIdentity, IdentityCheck};
 #[cfg(feature = "sasl")]
 pub use rskafka_protocol::scram::Credentials;

@@ -55,8 +55,8 @@ impl Lifetime {
         Self { idle_timeout, is_open: false, session_ends: None, idle_until: None }
     }
 
-    /// The connection is open: from now on it may be idle. Opening it takes as long as the caller's function
-    /// needs for a token.
+    /// The connection is open. Idle time counts from here, not while opening: that may wait long for the caller's token
+    /// function.
     pub(crate) fn opened(&mut self, session_ends: Option<Deadline>) {
         self.is_open = true;
         self.session_ends = session_ends;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rskafka_protocol::{ApiKey, DecodeError, EncodeError, Frame};
-use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use rskafka_protocol::{ApiKey, DecodeError, Frame, Request, encode_request};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::alarm::ReadDue;
@@ -23,7 +23,7 @@ use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause};
 use crate::pipeline::Timing;
 use crate::task::Task;
-use crate::ticket::{Reply, Ticket, Traits, await_answer};
+use crate::ticket::{Ticket, Traits, await_answer};
 use crate::wire::{Admitted, Wire};
 
 /// What the handles and the task of a connection share.
@@ -56,9 +56,6 @@ impl Shared {
         self.wire.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Encodes a request under the correlation id given.
-pub(crate) type Encode<'a> = dyn FnMut(i32) -> Result<Frame, EncodeError> + Send + 'a;
 
 /// The handle. The connection ends when it is dropped.
 pub(crate) struct Link {
@@ -111,32 +108,33 @@ impl Link {
 
     /// One request, one answer. Waits for a place and for room. `decode` is called by the connection's task, so
     /// that nothing behind the answer begins before it is known for how long the broker wants silence.
-    pub(crate) async fn call<T: Send + 'static>(
+    pub(crate) async fn call<R: Request, T: Send + 'static>(
         &self,
-        api: ApiKey,
+        request: &R,
+        version: i16,
         timing: Timing,
-        encode: &mut Encode<'_>,
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<T, CallError> {
-        let entry = self.begin(api, timing)?;
+        let entry = self.begin(R::API_KEY, timing)?;
         let place = self.acquire(&self.shared.places, 1, entry).await?;
-        let (correlation_id, frame) = self.encode(encode, entry)?;
+        let (correlation_id, frame) = self.encode(request, version)?;
         let room = self.acquire(&self.shared.room, self.room_for(&frame), entry).await?;
-        let answer = self.enqueue(entry, self.env.now(), (correlation_id, frame), [place, room], decode)?;
-        answer.await.unwrap_or_else(|_| Err(self.closed(entry.api, true)))
+        let mut reply =
+            self.enqueue(entry, self.env.now(), (correlation_id, frame), [place, room], decode)?;
+        (&mut reply.answer).await.unwrap_or_else(|_| Err(self.closed(entry.api, true)))
     }
 
     /// Queues a request now; fails if there is no place or no room for it.
-    pub(crate) fn submit<T: Send + 'static>(
+    pub(crate) fn submit<R: Request, T: Send + 'static>(
         &self,
-        api: ApiKey,
+        request: &R,
+        version: i16,
         timing: Timing,
-        encode: &mut Encode<'_>,
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<Reply<T>, CallError> {
-        let entry = self.begin(api, timing)?;
+        let entry = self.begin(R::API_KEY, timing)?;
         let place = self.try_acquire(&self.shared.places, 1, entry)?;
-        let (correlation_id, frame) = self.encode(encode, entry)?;
+        let (correlation_id, frame) = self.encode(request, version)?;
         let room = self.try_acquire(&self.shared.room, self.room_for(&frame), entry)?;
         self.enqueue(entry, entry.started, (correlation_id, frame), [place, room], decode)
     }
@@ -150,11 +148,11 @@ impl Link {
         Ok(entry)
     }
 
-    fn encode(&self, encode: &mut Encode<'_>, entry: Entry) -> Result<(i32, Frame), CallError> {
+    fn encode<R: Request>(&self, request: &R, version: i16) -> Result<(i32, Frame), CallError> {
         let correlation_id = self.next_correlation_id.fetch_add(1, Ordering::Relaxed);
-        match encode(correlation_id) {
+        match encode_request(request, version, correlation_id, Some(&self.client_id)) {
             Ok(frame) => Ok((correlation_id, frame)),
-            Err(source) => Err(self.error(entry.api, false, CallErrorKind::Encode { source })),
+            Err(source) => Err(self.error(R::API_KEY, false, CallErrorKind::Encode { source })),
         }
     }
 
@@ -173,6 +171,7 @@ impl Link {
     ) -> Result<Reply<T>, CallError> {
         let Entry { api, started, timing } = entry;
         let (waiter, answer) = await_answer(decode);
+        let reply = Reply { answer, shared: Arc::clone(&self.shared) };
         let in_flight = InFlight::new(&self.counters);
         let ticket = Ticket { api, started, waiter, in_flight, _held: held };
         let request = Admitted { correlation_id, frame, timing, ticket };
@@ -196,7 +195,7 @@ impl Link {
         if must_wake {
             self.shared.told.notify_one();
         }
-        Ok(answer)
+        Ok(reply)
     }
 
     async fn acquire(
@@ -279,6 +278,26 @@ impl fmt::Debug for Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.end(CloseCause::ByClient);
+    }
+}
+
+/// The answer to come.
+///
+/// Dropping it takes the request back if it has not begun, so that its place and its room are free at once.
+pub(crate) struct Reply<T> {
+    pub(crate) answer: oneshot::Receiver<Result<T, CallError>>,
+    shared: Arc<Shared>,
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if self.answer.is_terminated() {
+            return;
+        }
+        self.answer.close();
+        let taken_back = self.shared.wire().pipeline.skip(|ticket| ticket.waiter.is_abandoned());
+        // Not under the lock: free room wakes callers.
+        drop(taken_back);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rskafka_protocol::{ApiKey, ErrorCode, encode_request};
+use rskafka_protocol::{ApiKey, ErrorCode};
 use tokio::time::timeout_at;
 use tracing::debug;
 
@@ -115,23 +115,25 @@ async fn negotiate(
     deadline: Deadline,
     progress: &mut Progress<'_>,
 ) -> Result<Option<BrokerVersions>, Failure> {
-    let refused = |code| {
-        Failure::new(Nature::Refused(code), format!("the broker refuses to tell its versions: {code}"))
+    let refused = |code: ErrorCode| {
+        // Other brokers can be asked (KIP-1242).
+        let may_pass = code.is_retriable() || code == ErrorCode::REBOOTSTRAP_REQUIRED;
+        let nature = if may_pass { Nature::Transient } else { Nature::Lasting };
+        Failure::new(nature, format!("the broker refuses to tell its versions: {code}")).with_code(code)
     };
     let failed = |error: CallError| {
         let text = "the versions cannot be negotiated";
         match error.is_invalid_answer() {
-            // Also before the request was sent: other servers greet first.
+            // Even if unsent: a server that is not Kafka may send a greeting first.
             true => Failure::new(Nature::InvalidAnswer, text).because(error),
             false => Failure::call(text, error, Nature::Lasting),
         }
     };
     loop {
         let (version, request) = (negotiation.version(), negotiation.request());
-        let mut encode = |id| encode_request(&request, version, id, Some(&link.client_id));
         let timing = Timing { attempt: Duration::MAX, limit: deadline };
         let whole = |frame| Ok((frame, Traits::default()));
-        let frame = match link.call(ApiKey::API_VERSIONS, timing, &mut encode, whole).await {
+        let frame = match link.call(&request, version, timing, whole).await {
             Ok(frame) => frame,
             Err(error) => match evidence.explain(&error) {
                 Some((phase, explained)) => {

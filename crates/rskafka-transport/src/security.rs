@@ -36,7 +36,7 @@ impl Security {
         return false;
     }
 
-    /// The stream to `endpoint`, through the proxy and TLS where configured. `progress` follows the steps.
+    /// The stream to `endpoint`, through the proxy and TLS where configured. `progress` reports the current step.
     pub(crate) async fn dial(
         &self,
         env: &Env,
@@ -63,7 +63,8 @@ impl Security {
         #[cfg(feature = "socks5")]
         if let Some(socks5) = &self.socks5 {
             let proxy = socks5.endpoint();
-            let failed = |failure: Failure| failure.within(format_args!("no way through proxy {proxy}"));
+            let failed =
+                |failure: Failure| failure.within(format_args!("cannot connect through proxy {proxy}"));
             let dialled = env.dialer().dial(proxy, progress).await;
             progress.enter(Phase::Proxy);
             let unreachable = "the proxy cannot be reached: check its address, and that it runs";

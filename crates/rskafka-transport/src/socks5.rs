@@ -81,9 +81,7 @@ fn explain(error: tokio_socks::Error) -> Failure {
         Error::ConnectionNotAllowedByRuleset => {
             Failure::lasting("the proxy's rules do not allow a connection to the broker")
         }
-        Error::CommandNotSupported => {
-            Failure::lasting("the proxy cannot do this: it does not do what CONNECT asks for")
-        }
+        Error::CommandNotSupported => Failure::lasting("the proxy does not support the CONNECT command"),
         Error::AddressTypeNotSupported => {
             Failure::lasting("the proxy cannot do this: it does not take this kind of address")
         }

@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +28,7 @@ use crate::lifetime::Ending;
 use crate::link::Shared;
 use crate::pipeline::Ended;
 use crate::reader::FrameReader;
-use crate::ticket::{Ticket, Traits};
+use crate::ticket::Traits;
 use crate::wire::Next;
 
 /// How long a connection that this side closes may take to finish a request that is partly written.
@@ -102,7 +101,7 @@ impl Task {
                 }
                 () = &mut timer, if next.has_timer => self.expire(),
                 result = alarm.watch(self.reader.fill(read)) => self.received(result),
-                result = poll_fn(|cx| poll_write(&shared, cx)), if next.has_output => {
+                result = poll_fn(|cx| shared.wire().poll_write(cx)), if next.has_output => {
                     result.map_err(|source| CloseCause::Write { source })
                 }
             };
@@ -123,12 +122,10 @@ impl Task {
             Some(Ending::SessionExpired) => wire.pipeline.take_waiting(),
             _ => Vec::new(),
         };
-        let abandoned = wire.pipeline.skip(Ticket::is_abandoned);
         let (must_end, is_empty) = (wire.must_end, wire.pipeline.is_empty());
         let next = wire.next(now);
         drop(wire);
 
-        drop(abandoned);
         for (ticket, cause) in unsent.into_iter().zip(cause.into_iter().cycle()) {
             ticket.fail(false, CallErrorKind::Closed { source: Arc::clone(cause) }, &self.endpoint);
         }
@@ -229,16 +226,6 @@ impl Task {
         self.shared.room.close();
         (cause, unfinished, write)
     }
-}
-
-/// Writes all that may go out, without the requests that were dropped while the socket took no more.
-fn poll_write(shared: &Shared, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let mut wire = shared.wire();
-    let abandoned = wire.pipeline.skip(Ticket::is_abandoned);
-    let written = wire.poll_write(cx);
-    drop(wire);
-    drop(abandoned);
-    written
 }
 
 /// Logs that an answer has bytes behind its last field.

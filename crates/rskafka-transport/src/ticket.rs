@@ -24,11 +24,6 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Whether the caller has dropped its future.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.waiter.is_abandoned()
-    }
-
     /// Decodes the answer and keeps it for [`Self::answer`].
     pub(crate) fn decode(&mut self, frame: Bytes) -> Result<Traits, DecodeError> {
         self.waiter.decode(frame)
@@ -69,6 +64,7 @@ pub(crate) struct Traits {
 
 /// The caller's end of a request, whatever the type of its answer.
 pub(crate) trait Waiter: Send {
+    /// Whether the caller has dropped its future.
     fn is_abandoned(&self) -> bool;
 
     /// Decodes the answer and keeps it.
@@ -78,12 +74,10 @@ pub(crate) trait Waiter: Send {
     fn end(self: Box<Self>, error: Option<CallError>);
 }
 
-pub(crate) type Reply<T> = oneshot::Receiver<Result<T, CallError>>;
-
 /// A waiter for an answer that `decode` decodes, and where the answer comes.
 pub(crate) fn await_answer<T: Send + 'static>(
     decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
-) -> (Box<dyn Waiter>, Reply<T>) {
+) -> (Box<dyn Waiter>, oneshot::Receiver<Result<T, CallError>>) {
     let (reply, answer) = oneshot::channel();
     (Box::new(Awaited { reply, decode: Some(decode), answer: None }), answer)
 }

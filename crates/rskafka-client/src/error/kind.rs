@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rskafka_protocol::ErrorCode;
+use rskafka_protocol::{ApiKey, ErrorCode};
 
 /// What a failed call did to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ pub enum ErrorClass {
     Retry,
     /// It may have been written: read the log before making the call again, or accept a second copy.
     InDoubt,
-    /// Nothing was written, and the same call would fail again. Others may succeed.
+    /// Nothing was written, and the same call would fail again. Other calls may succeed.
     Refused,
     /// Nothing was written, and further calls on this handle will fail too: make another client or partition client,
     /// with other credentials if they were refused.
@@ -84,7 +84,7 @@ impl ErrorKind {
     }
 
     /// What a user can do about it, if the causes do not say so.
-    pub(super) fn advice(&self) -> Option<&'static str> {
+    pub(super) fn advice(&self, outcome: Outcome, api: Option<ApiKey>) -> Option<&'static str> {
         Some(match self {
             Self::UnknownTopicOrPartition => {
                 "create it first, or check its name and the right to describe it"
@@ -94,7 +94,13 @@ impl ErrorKind {
             Self::OffsetOutOfRange { .. } => "read from an offset within, or from OffsetAt::Earliest",
             Self::CorruptBatch { .. } => "read on after it, or repair the log from a replica",
             Self::Unsupported => "use a broker that has a version in common with this client",
-            Self::TimedOut => "try again, or allow more time",
+            Self::TimedOut => match outcome {
+                Outcome::NotWritten => "try again, or allow more time",
+                Outcome::Unknown if api == Some(ApiKey::PRODUCE) => {
+                    "read the log before you produce it again"
+                }
+                Outcome::Unknown => "look whether it did before you try again",
+            },
             Self::Closed => "build another client",
             _ => return None,
         })

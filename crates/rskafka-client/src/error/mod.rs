@@ -198,22 +198,19 @@ impl fmt::Display for Error {
         if let Outcome::Unknown = outcome {
             write!(f, " (it is not known whether it took effect)")?;
         }
-        if let Some(advice) = kind.advice() {
+        if let Some(advice) = kind.advice(*outcome, *api) {
             write!(f, "; {advice}")?;
         }
-        // The kind says what most failures would say.
         match failure {
             Some(Failure::Code { message: Some(message), .. }) => write!(f, ": {message}"),
             Some(Failure::NoReachableBroker { causes }) => write!(f, "{causes}"),
-            Some(
-                failure @ (Failure::StillConnecting { .. }
-                | Failure::DeadlineBeforeSend
-                | Failure::UnknownPartition
-                | Failure::OtherCluster { .. }),
-            ) => {
-                write!(f, ": {failure}")
-            }
-            _ => Ok(()),
+            Some(Failure::NoLeader { code: Some(code) }) => write!(f, ": the broker answered {code}"),
+            // The kind says the same.
+            Some(Failure::Code { .. } | Failure::Metadata { .. } | Failure::UnknownTopic) => Ok(()),
+            Some(Failure::TopicRecreated | Failure::NoLeader { code: None } | Failure::Closed) => Ok(()),
+            // The source says more.
+            Some(Failure::Open { .. } | Failure::Call { .. }) | None => Ok(()),
+            Some(failure) => write!(f, ": {failure}"),
         }
     }
 }

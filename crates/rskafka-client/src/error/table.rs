@@ -16,7 +16,7 @@ pub(crate) type Row = (Outcome, bool, &'static str, &'static [&'static str]);
 
 macro_rules! cases {
     ($($case:ident, $outcome:ident, $is_retriable:literal, $what:literal, [$($kind:ident),*];)*) => {
-        /// How a call ended without an answer that tells what it did.
+        /// Why a call ended without an answer that settles it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Case { $($case),* }
 
@@ -34,7 +34,7 @@ cases! {
     NoLeader, NotWritten, true, "the partition has no leader", [NoLeader];
     Unreachable, NotWritten, true, "no connection, or no metadata, for a reason that may pass",
         [NoReachableBroker, OtherCluster, Connection, TimedOut, Broker, InvalidAnswer];
-    Refused, NotWritten, false, "no connection, or no metadata, for a reason that stays: TLS, credentials, rights",
+    Refused, NotWritten, false, "no connection, or no metadata, for a reason that retrying will not fix: TLS, credentials, rights",
         [Authentication, NoReachableBroker, Connection, Broker, InvalidAnswer];
     Unsupported, NotWritten, false, "no version that the broker supports can carry the request", [Unsupported];
     Throttled, NotWritten, true, "the broker throttles the client until after the deadline", [Throttled, NoReachableBroker];
@@ -44,6 +44,7 @@ cases! {
     Ended, Unknown, true, "it was sent, and the connection ended before the answer", [Connection];
     InvalidAnswer, Unknown, false, "it was sent, and the answer is invalid", [InvalidAnswer];
     RuntimeGone, Unknown, false, "it was sent, and the client's runtime ended", [Closed];
+    Code, Unknown, false, "the broker answered with a code", [Broker, UnknownTopicOrPartition];
     OffsetOutOfRange, NotWritten, false, "the offset to read from is not in the log", [OffsetOutOfRange];
     CorruptBatch, NotWritten, false, "a batch in the log cannot be read", [CorruptBatch];
 }
@@ -61,14 +62,14 @@ impl Case {
                 (Self::UnknownTopic, ErrorKind::UnknownTopicOrPartition)
             }
             Failure::TopicRecreated => (Self::TopicRecreated, ErrorKind::TopicRecreated),
-            Failure::NoLeader => (Self::NoLeader, ErrorKind::NoLeader),
+            Failure::NoLeader { .. } => (Self::NoLeader, ErrorKind::NoLeader),
             Failure::Closed | Failure::RuntimeGone => (Self::ClientClosed, ErrorKind::Closed),
             Failure::DeadlineBeforeSend => (Self::WaitedInLine, ErrorKind::TimedOut),
             Failure::MissingInAnswer => (Self::InvalidAnswer, ErrorKind::InvalidAnswer),
             Failure::Code { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
-                (Self::InvalidAnswer, ErrorKind::UnknownTopicOrPartition)
+                (Self::Code, ErrorKind::UnknownTopicOrPartition)
             }
-            Failure::Code { code, .. } => (Self::InvalidAnswer, ErrorKind::Broker(*code)),
+            Failure::Code { code, .. } => (Self::Code, ErrorKind::Broker(*code)),
             // The request was not sent: there was no connection, or no metadata.
             failure => {
                 let case = match failure.is_transient() {
@@ -111,12 +112,19 @@ impl Case {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::time::Duration;
 
     use rskafka_cluster::Causes;
-    use rskafka_cluster::transport::Endpoint;
+    use rskafka_cluster::transport::{
+        CallOptions, Connection, ConnectionConfig, Deadline, Endpoint, Env, WithCauses,
+    };
+    use rskafka_fake::FakeCluster;
+    use rskafka_protocol::ApiKey;
+    use rskafka_protocol::messages::produce::ProduceRequest;
 
     use super::*;
+    use crate::error::Error;
 
     fn kinds() -> Vec<ErrorKind> {
         vec![
@@ -155,12 +163,49 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_kind_of_a_failure_is_named_in_its_row() {
+    /// Failures of connections and of calls on them.
+    fn of_connections() -> Vec<Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let cluster = FakeCluster::builder().in_memory().start().await.unwrap();
+            let endpoint: Endpoint = cluster.bootstrap_servers()[0].parse().unwrap();
+            let connector = move |host: String, port: u16| {
+                let cluster = cluster.clone();
+                async move { cluster.connect(&host, port).await }
+            };
+            let env = Env::builder().connector(connector).build();
+            let (config, now) = (ConnectionConfig::default(), env.now());
+            let deadline = Deadline::after(now, Duration::from_secs(30));
+            let connection = Connection::open(&env, &endpoint, &config, deadline).await.unwrap();
+            let options = CallOptions::new(deadline);
+            let mut calls = Vec::new();
+            for options in [
+                CallOptions { max_version: Some(0), ..options },
+                CallOptions { deadline: Deadline::at(now), ..options },
+                options,
+            ] {
+                if calls.len() == 2 {
+                    connection.close().await;
+                }
+                calls.push(connection.call(&ProduceRequest::default(), options).await.unwrap_err());
+            }
+            let broken =
+                Env::builder().connector(async |_, _| Err::<tokio::io::Empty, _>(io::Error::other("cut")));
+            let source = Connection::open(&broken.build(), &endpoint, &config, deadline).await.unwrap_err();
+            let mut failures = vec![Failure::Open { source }];
+            for source in calls {
+                failures.push(Failure::Identity { may_want_sasl: true, source: source.clone() });
+                failures.push(Failure::Call { source });
+            }
+            failures
+        })
+    }
+
+    fn failures() -> Vec<Failure> {
         let id = String::new;
         let refused = Failure::Metadata { code: ErrorCode::CLUSTER_AUTHORIZATION_FAILED };
         let cause = (Endpoint::new("kafka", 9092), refused.clone());
-        let failures = [
+        let mut failures = vec![
             refused,
             Failure::Metadata { code: ErrorCode::LEADER_NOT_AVAILABLE },
             Failure::NoReachableBroker { causes: Causes(vec![cause]) },
@@ -171,14 +216,59 @@ mod tests {
             Failure::UnknownTopic,
             Failure::UnknownPartition,
             Failure::TopicRecreated,
-            Failure::NoLeader,
+            Failure::NoLeader { code: None },
+            Failure::NoLeader { code: Some(ErrorCode::LISTENER_NOT_FOUND) },
+            Failure::Code { code: ErrorCode::INVALID_CONFIG, message: None },
+            Failure::Code { code: ErrorCode::INVALID_CONFIG, message: Some("too long".to_owned()) },
+            Failure::Code { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message: None },
             Failure::MissingInAnswer,
             Failure::Closed,
             Failure::RuntimeGone,
             Failure::StillConnecting { after: Duration::ZERO, phase: None },
             Failure::DeadlineBeforeSend,
         ];
-        for failure in failures {
+        failures.extend(of_connections());
+        failures
+    }
+
+    #[test]
+    fn an_error_says_all_that_its_failure_says() {
+        for failure in failures() {
+            let (case, kind) = Case::of_failure(&failure);
+            let said_by_kind = kind.to_string();
+            let mut error = Error::new(case, kind);
+            error.inner.failure = Some(failure.clone());
+            let text = WithCauses(&error).to_string();
+            let said = match &failure {
+                Failure::Open { source } => WithCauses(source).to_string(),
+                Failure::Call { source } => WithCauses(source).to_string(),
+                Failure::Metadata { code } | Failure::NoLeader { code: Some(code) } => code.to_string(),
+                Failure::Code { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => said_by_kind,
+                Failure::Code { message: Some(message), .. } => message.clone(),
+                Failure::Identity { source, .. } => {
+                    assert!(text.ends_with(&WithCauses(source).to_string()), "{text}");
+                    failure.to_string()
+                }
+                failure => failure.to_string(),
+            };
+            assert!(text.contains(&said), "{said:?} is missing in {text:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_timeout_the_advice_follows_from_the_outcome() {
+        let advice =
+            |case, api| Error::new(case, ErrorKind::TimedOut).located(Some(api), "wal", None).to_string();
+        assert!(advice(Case::TimedOutUnsent, ApiKey::PRODUCE).ends_with("; try again, or allow more time"));
+        let text = advice(Case::TimedOut, ApiKey::PRODUCE);
+        assert!(text.ends_with("; read the log before you produce it again"), "{text}");
+        let text = advice(Case::TimedOut, ApiKey::CREATE_TOPICS);
+        assert!(text.ends_with("; look whether it did before you try again"), "{text}");
+    }
+
+    #[test]
+    fn the_kind_of_a_failure_is_named_in_its_row() {
+        for failure in failures() {
             let (case, kind) = Case::of_failure(&failure);
             assert!(
                 CASES[case as usize].3.contains(&name(&kind).as_str()),

@@ -20,7 +20,8 @@ use crate::record::RecordAndOffset;
 
 /// A fetch to be made: `.await` it, after any options.
 ///
-/// It makes one request to the partition's leader. Cancel safe.
+/// It makes one request to the partition's leader, and repeats it while that fails for a reason that may pass. It ends by the
+/// api timeout plus [`max_wait`](Self::max_wait). Cancel safe.
 ///
 /// # Errors
 ///
@@ -28,7 +29,11 @@ use crate::record::RecordAndOffset;
 /// [`ErrorKind::InvalidArgument`] for a negative offset, for `max_bytes` 0, or for `min_bytes` above
 /// `max_bytes`; and whatever prevents a request to the leader.
 ///
+/// [`ErrorKind::Broker`] with `OFFSET_OUT_OF_RANGE` if the log's bounds cannot be asked for, or have changed meanwhile so
+/// that the offset is within.
+///
 /// [`ErrorKind::OffsetOutOfRange`]: crate::error::ErrorKind::OffsetOutOfRange
+/// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
 /// [`ErrorKind::CorruptBatch`]: crate::error::ErrorKind::CorruptBatch
 /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
 #[derive(Debug)]
@@ -53,7 +58,8 @@ impl Fetch {
         self
     }
 
-    /// About how many bytes of batches to read. 1 MiB by default. At least one whole batch is read, also if it is larger.
+    /// About how many bytes of batches to read. 1 MiB by default, and no more than fit into the client's `max_frame_bytes`. At
+    /// least one whole batch is read, also if it is larger.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
@@ -76,7 +82,7 @@ impl Fetch {
 
 awaited!(Fetch, run, Fetched);
 
-/// What a fetch gave.
+/// The result of a fetch.
 #[derive(Debug, Clone)]
 pub struct Fetched {
     records: Vec<RecordAndOffset>,

@@ -33,7 +33,7 @@ impl FetchSpec {
             return Err(Error::invalid("the offset is negative"));
         }
         if bytes.start < 0 || bytes.end < 1 || bytes.start > bytes.end {
-            return Err(Error::invalid("min and max bytes are negative, or the wrong way round"));
+            return Err(Error::invalid("max_bytes must be at least 1, and min_bytes from 0 to max_bytes"));
         }
         // An answer larger than the largest frame could never be read.
         let max_frame_bytes = core.cluster.config().connection.max_frame_bytes;

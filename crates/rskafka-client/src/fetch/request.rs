@@ -72,5 +72,9 @@ async fn with_bounds(partition: &Partition, spec: FetchSpec, error: Error) -> Er
     let end = offsets::list(core, target, LATEST_TIMESTAMP, spec.deadline).await;
     let (Ok(start), Ok(end)) = (start, end) else { return error };
     let (offset, log_start, log_end) = (spec.offset, start.offset, end.offset);
+    if (log_start..=log_end).contains(&offset) {
+        // The log has changed meanwhile: the bounds would contradict the error.
+        return error;
+    }
     error.with_case(Case::OffsetOutOfRange, ErrorKind::OffsetOutOfRange { offset, log_start, log_end })
 }

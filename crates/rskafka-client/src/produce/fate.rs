@@ -146,7 +146,7 @@ mod tests {
              This page is rendered from the tables in `crates/rskafka-client/src`, `produce/fate.rs` and \
              `error/table.rs`: `UPDATE_DOCS=1 cargo test -p rskafka-client the_document`.\n\n\
              ## The broker answered with a code\n\n\
-             To a produce; `kind()` is `Broker`.\n\n\
+             To a produce; `kind()` is `Broker`, but `UnknownTopicOrPartition` for UNKNOWN_TOPIC_OR_PARTITION.\n\n\
              | code | outcome | retriable | because |\n|---|---|---|---|\n",
         );
         let yes_or_no = |is| if is { "yes" } else { "no" };
@@ -158,7 +158,8 @@ mod tests {
         text.push_str(
             "## There was no answer\n\n| what happened | outcome | retriable | `kind()` |\n|---|---|---|---|\n",
         );
-        for (outcome, is_retriable, what, kinds) in CASES {
+        // Codes have the table above.
+        for (outcome, is_retriable, what, kinds) in CASES.iter().filter(|row| *row != Case::Code.row()) {
             let kinds: Vec<_> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
             let (again, kinds) = (yes_or_no(*is_retriable), kinds.join(", "));
             let _ = writeln!(text, "| {what} | `{outcome:?}` | {again} | {kinds} |");

@@ -7,6 +7,7 @@
 //! Invariant: only the holder of the [`Turn`] submits or settles, so no two appends can swap. The caller that finds the
 //! queue idle takes the turn; it is handed from append to append, and ends when the queue is empty.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +28,6 @@ use crate::error::{Case, Error, ErrorKind};
 use crate::partition::Partition;
 
 /// The appends to one partition by one partition client and its clones.
-#[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) partition: Arc<Partition>,
     pub(crate) acks: Acks,
@@ -67,8 +67,8 @@ struct InFlight {
     answer: Answer<ProduceResponse>,
 }
 
-/// What to do after a submit or an answer: send the next append, or stop. Then the answer to come has the turn, or an append
-/// that has to wait for something.
+/// What to do after a submit or an answer: send the next append, or stop. `Break(None)`: an answer is awaited and holds the
+/// turn; `Break(Some)`: this append must wait, and a task takes it over.
 type Next = ControlFlow<Option<Box<Sending>>, Turn>;
 
 impl Line {
@@ -159,7 +159,14 @@ impl Line {
     }
 }
 
-/// Submits the next append. Returns an append that has to wait; `None` if the answer to come has the turn, or it is over.
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (topic, partition) = (&self.partition.topic, self.partition.index);
+        f.debug_struct("Line").field("topic", topic).field("partition", &partition).finish_non_exhaustive()
+    }
+}
+
+/// Submits the next append. Returns an append that has to wait; `None` if an answer is awaited or the queue is empty.
 pub(crate) fn advance(mut turn: Turn) -> Option<Box<Sending>> {
     let line = turn.line.clone();
     let cluster = &line.partition.core.cluster;

@@ -31,6 +31,12 @@ use crate::record::{Payload, Record, RecordHeaders};
 ///
 /// The order of appends is that of the calls. Dropping this is safe: the records are written once or not at all, and later
 /// appends are not affected. While it waits for room in `buffer_memory`, dropping it takes the records back.
+///
+/// It ends by the delivery timeout.
+///
+/// # Panics
+///
+/// If it is polled again after it has given its result.
 #[derive(Debug)]
 #[must_use = "without awaiting it, it is not known whether the records were written"]
 pub struct Produce {

@@ -45,7 +45,10 @@ impl<T> Queue<T> {
         if self.entries.get(index)?.is_admitted {
             return None;
         }
-        self.entries.remove(index).map(|entry| entry.item)
+        let left = self.entries.remove(index).map(|entry| entry.item);
+        // Those behind it may be smaller.
+        self.admit();
+        left
     }
 
     /// The next entry. Its bytes count until they are given to `done`. `None` ends the turn.
@@ -173,6 +176,9 @@ mod tests {
                 prop_assert_eq!(line.used, admitted + out.iter().sum::<usize>());
                 // The first entry is always admitted once nothing is out.
                 prop_assert!(!out.is_empty() || line.entries.front().is_none_or(|entry| entry.is_admitted));
+                // One that would fit is admitted.
+                let next = line.entries.iter().find(|entry| !entry.is_admitted);
+                prop_assert!(next.is_none_or(|next| line.used > 0 && line.used + next.bytes > line.limit));
                 // Entries are admitted from the front, without gaps.
                 prop_assert!(line.entries.iter().skip_while(|entry| entry.is_admitted).all(|entry| !entry.is_admitted));
             }

@@ -179,7 +179,7 @@ mod tests {
             }),
             4 => known.prop_map(|code| (Ok(answer(0, code, -1)), false)),
             2 => Just(()).prop_map(move |()| (Err(unsent()), false)),
-            1 => Just(()).prop_map(|()| (Err(Failure::NoLeader), false)),
+            1 => Just(()).prop_map(|()| (Err(Failure::NoLeader { code: None }), false)),
             1 => Just(()).prop_map(|()| (Err(Failure::MissingInAnswer), true)),
             1 => (1..3i32).prop_map(|index| (Ok(answer(index, ErrorCode::NONE, 0)), true)),
             1 => Just(()).prop_map(|()| (Ok(answer(0, ErrorCode::NONE, -1)), true)),
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn an_attempt_without_an_answer_is_made_again_only_if_surely_nothing_was_sent() {
         let failures = [
-            (Failure::NoLeader, true),
+            (Failure::NoLeader { code: None }, true),
             (Failure::StillConnecting { after: Duration::ZERO, phase: None }, true),
             (Failure::OtherBroker { expected: 1, found: 2 }, true),
             (Failure::Closed, false),

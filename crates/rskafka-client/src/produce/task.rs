@@ -24,7 +24,7 @@ impl ProduceTask {
     }
 }
 
-/// Sends one append, and again while it surely was not written. Nothing below this sends it a second time.
+/// Sends one append; retries only while it is certain that it was not written. Nothing below this sends it a second time.
 async fn send(sending: &mut Sending) -> Result<Produced> {
     let line = sending.turn.line.clone();
     let partition = &line.partition;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use rskafka_transport::Deadline;
 use tokio::time::Instant;
 
 use crate::{Backoff, Failure};
@@ -17,7 +18,7 @@ pub(crate) const AT_ONCE: u32 = 8;
 /// waits for a client sees the reason.
 const WARNING_PERIOD: Duration = Duration::from_secs(10);
 
-/// How dials to one address have gone.
+/// The record of recent dials to one address.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     under_way: u32,
@@ -87,7 +88,7 @@ impl Admission {
             self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
         }
         let pause = backoff.pause(self.failed_in_a_row, random);
-        self.last = Some((failure, now + pause));
+        self.last = Some((failure, Deadline::after(now, pause).instant()));
         let is_due = self.warned.is_none_or(|warned| now - warned >= WARNING_PERIOD);
         self.warned = if is_due { Some(now) } else { self.warned };
         is_due
@@ -155,7 +156,7 @@ mod tests {
                         (under_way, fails_until) = (under_way - 1, None);
                     }
                     Event::Fail if under_way > 0 => {
-                        admission.failed(Failure::NoLeader, now, BACKOFF, 0);
+                        admission.failed(Failure::NoLeader { code: None }, now, BACKOFF, 0);
                         admission.ended();
                         (under_way, fails_until) = (under_way - 1, Some(now + BACKOFF.initial * 8 / 10));
                         waiting.iter_mut().for_each(|(_, has_failed)| *has_failed = true);
@@ -203,7 +204,7 @@ mod tests {
         assert!(!begins(&mut admission, now));
         let mut pauses = Vec::new();
         let mut fail = |admission: &mut Admission| {
-            admission.failed(Failure::NoLeader, now, BACKOFF, 200);
+            admission.failed(Failure::NoLeader { code: None }, now, BACKOFF, 200);
             admission.ended();
             pauses.push(admission.last.as_ref().unwrap().1 - now);
         };
@@ -222,12 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_without_end_is_a_pause() {
+        let (mut admission, now) = (Admission::default(), begin());
+        let backoff = Backoff { initial: Duration::from_millis(50), max: Duration::MAX };
+        for _ in 0..100 {
+            admission.failed(Failure::NoLeader { code: None }, now, backoff, 400);
+        }
+        let backoff = Backoff { initial: Duration::MAX, ..backoff };
+        admission.failed(Failure::NoLeader { code: None }, now, backoff, 400);
+        let ticket = admission.ticket();
+        assert!(matches!(admission.step(ticket, now), Step::WaitUntil(moment) if moment > now));
+    }
+
+    #[test]
     fn an_address_gets_a_warning_at_its_first_failure_and_one_in_each_period() {
         let (mut admission, start) = (Admission::default(), begin());
         let mut is_due = |after_ms| {
             let now = start + Duration::from_millis(after_ms);
             assert!(begins(&mut admission, now));
-            let is_due = admission.failed(Failure::NoLeader, now, BACKOFF, 0);
+            let is_due = admission.failed(Failure::NoLeader { code: None }, now, BACKOFF, 0);
             admission.ended();
             is_due
         };

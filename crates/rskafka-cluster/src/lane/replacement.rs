@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use rskafka_transport::{Connection, Endpoint};
+use rskafka_transport::{Connection, Deadline, Endpoint};
 use tokio::time::Instant;
 
 /// What a lane needs to know of its connection.
@@ -95,7 +95,7 @@ impl<C: Held, D: Clone> Replacement<C, D> {
     /// A dial has failed at `now`.
     pub(crate) fn failed(&mut self, number: u64, now: Instant, pause: Duration) {
         if self.dial.take_if(|(current, ..)| *current == number).is_some() {
-            self.not_before = Some(now + pause);
+            self.not_before = Some(Deadline::after(now, pause).instant());
         }
     }
 

@@ -129,8 +129,36 @@ fn no_leader_and_no_partition_are_told_apart() {
     let mut metadata = Metadata::default();
     assert!(is_asked_for(&metadata));
     metadata.apply(12, &answer(1, -1, 5), false);
-    assert!(matches!(metadata.leader("wal", 0), Err(Failure::NoLeader)));
+    assert!(matches!(metadata.leader("wal", 0), Err(Failure::NoLeader { .. })));
     assert!(matches!(metadata.leader("wal", 1), Err(Failure::UnknownPartition)));
+    assert_eq!(Failure::UnknownPartition.code(), None, "the broker answered without an error");
+}
+
+#[test]
+fn a_partition_without_a_leader_has_the_code_that_the_broker_gives_for_it() {
+    let mut metadata = Metadata::default();
+    let coded = |leader, error_code| {
+        let mut answer = answer(1, leader, 5);
+        answer.topics[0].partitions[0].error_code = error_code;
+        answer
+    };
+    for code in [ErrorCode::LEADER_NOT_AVAILABLE, ErrorCode::LISTENER_NOT_FOUND] {
+        metadata.apply(12, &coded(-1, code), false);
+        let failure = metadata.leader("wal", 0).unwrap_err();
+        assert_eq!(failure.code(), Some(code));
+        assert!(failure.is_transient() && matches!(failure, Failure::NoLeader { .. }), "{failure}");
+    }
+    metadata.apply(12, &coded(1, ErrorCode::REPLICA_NOT_AVAILABLE), false);
+    assert_eq!(leader_of(&metadata), Some((1, Some(5))), "a leader that a replica cannot follow still leads");
+}
+
+#[test]
+fn the_id_of_another_cluster_is_cut_in_the_error() {
+    let mut metadata = Metadata::default();
+    metadata.check_cluster(Some("ours")).unwrap();
+    let other = "x".repeat(5000);
+    let shown = metadata.check_cluster(Some(&other)).unwrap_err().to_string();
+    assert!(shown.len() < MAX_SHOWN + 200, "{shown}");
 }
 
 #[test]

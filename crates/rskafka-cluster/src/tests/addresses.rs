@@ -15,9 +15,11 @@ fn gate() -> (Arc<Gate>, Env) {
 }
 
 async fn fail(gate: &Gate, env: &Env) {
-    gate.pass(&Endpoint::new("broker", 9092), env, BACKOFF, async { Err::<(), _>(Failure::NoLeader) })
-        .await
-        .unwrap_err();
+    gate.pass(&Endpoint::new("broker", 9092), env, BACKOFF, async {
+        Err::<(), _>(Failure::NoLeader { code: None })
+    })
+    .await
+    .unwrap_err();
 }
 
 async fn succeed(gate: &Gate, env: &Env) {
@@ -101,7 +103,7 @@ async fn while_an_address_fails_one_dial_at_a_time_is_made_and_all_that_wait_get
             let opening = async move {
                 dials.fetch_add(1, Ordering::Relaxed);
                 sleep(millis(100)).await;
-                Err::<(), _>(Failure::NoLeader)
+                Err::<(), _>(Failure::NoLeader { code: None })
             };
             tokio::spawn(
                 async move { gate.pass(&Endpoint::new("broker", 9092), &env, BACKOFF, opening).await },

@@ -3,6 +3,8 @@
 //! Invariant: up to `end` the buffer holds room for the header and whole records; `size_with` gives the size that
 //! `push` leads to.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use snafu::Snafu;
 
@@ -65,7 +67,6 @@ debug_as_display!(BatchFull, BuildError);
 /// assert_eq!((record.offset, record.key), (0, Some(b"key".as_slice())));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct RecordBatchBuilder {
     /// Empty before the first record. Then it has room for the header, the records so far, and spare bytes that the next
     /// records overwrite, which is much faster than appending.
@@ -86,6 +87,14 @@ impl Default for RecordBatchBuilder {
     }
 }
 
+impl fmt::Debug for RecordBatchBuilder {
+    /// Without the records, which may be confidential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RecordBatchBuilder");
+        shown.field("header", &self.header).field("size", &self.end).finish_non_exhaustive()
+    }
+}
+
 impl RecordBatchBuilder {
     /// An empty batch.
     pub fn new() -> Self {
@@ -97,7 +106,7 @@ impl RecordBatchBuilder {
         Self::with_buffer(BytesMut::with_capacity(bytes))
     }
 
-    /// An empty batch that is written into the memory of `buffer`, whose bytes are dropped.
+    /// An empty batch that is written into the memory of `buffer`, over its bytes.
     ///
     /// Reusing a buffer saves the page faults of fresh memory, which show with large batches.
     pub fn with_buffer(buffer: BytesMut) -> Self {

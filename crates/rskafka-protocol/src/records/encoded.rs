@@ -2,6 +2,8 @@
 //!
 //! Invariant: bytes, header and CRC agree; records are never encoded or copied again.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::header::{HEADER_SIZE, LENGTH_END};
@@ -12,7 +14,7 @@ use super::{BatchHeader, crc};
 /// Its header can still be changed. That rewrites the 61 bytes of the header and its CRC, which for a large batch is
 /// computed without reading the records. If a clone of [`bytes`](Self::bytes) exists, the batch is copied first,
 /// so that bytes already sent do not change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RecordBatch {
     header: BatchHeader,
     crc: u32,
@@ -85,6 +87,14 @@ impl RecordBatch {
         self.crc = replace_header(&mut buffer, &self.header, self.crc, header);
         self.header = header;
         self.bytes = buffer.freeze();
+    }
+}
+
+impl fmt::Debug for RecordBatch {
+    /// Without the records, which may be confidential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RecordBatch");
+        shown.field("header", &self.header).field("size", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 

@@ -488,3 +488,13 @@ fn control_records_are_told_apart() {
     assert!(control(&[0xff, 0, 0, 0], Some(&[0; 6])).is_err());
     assert!(control(&[], None).is_err());
 }
+
+#[test]
+fn neither_a_batch_nor_its_builder_shows_records() {
+    let mut builder = RecordBatchBuilder::new();
+    builder.push(NewRecord::new(0, Some(b"secret"), Some(b"secret"))).unwrap();
+    let shown = format!("{builder:?} {builder:#?}");
+    let batch = builder.build().unwrap();
+    let shown = format!("{shown} {batch:?} {batch:#?}");
+    assert!(!shown.contains("secret") && shown.contains("record_count: 1"), "{shown}");
+}

@@ -45,8 +45,6 @@ impl OpenError {
     pub fn is_transient(&self) -> bool {
         match self.failure.nature {
             Nature::Transient | Nature::TimedOut => true,
-            // Other brokers can be asked (KIP-1242).
-            Nature::Refused(code) => code.is_retriable() || code == ErrorCode::REBOOTSTRAP_REQUIRED,
             Nature::Lasting | Nature::Authentication | Nature::InvalidAnswer => false,
         }
     }
@@ -61,12 +59,9 @@ impl OpenError {
         self.failure.nature == Nature::InvalidAnswer
     }
 
-    /// The code with which the broker refused to tell its versions, if it did.
+    /// The code with which the broker refused to tell its versions, or refused the login, if it did.
     pub fn code(&self) -> Option<ErrorCode> {
-        match self.failure.nature {
-            Nature::Refused(code) => Some(code),
-            _ => None,
-        }
+        self.failure.code
     }
 }
 
@@ -93,6 +88,8 @@ impl std::error::Error for OpenError {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) nature: Nature,
+    /// The code that the broker answered.
+    pub(crate) code: Option<ErrorCode>,
     pub(crate) text: Cow<'static, str>,
     pub(crate) source: Option<BoxError>,
 }
@@ -107,14 +104,12 @@ pub(crate) enum Nature {
     Authentication,
     /// The peer's bytes are not a broker's answer.
     InvalidAnswer,
-    /// The broker refused to tell its versions.
-    Refused(ErrorCode),
     TimedOut,
 }
 
 impl Failure {
     pub(crate) fn new(nature: Nature, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { nature, text: text.into(), source: None }
+        Self { nature, code: None, text: text.into(), source: None }
     }
 
     pub(crate) fn lasting(text: impl Into<Cow<'static, str>>) -> Self {
@@ -129,6 +124,10 @@ impl Failure {
             () => lasting,
         };
         Self::new(nature, text).because(source)
+    }
+
+    pub(crate) fn with_code(self, code: ErrorCode) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     pub(crate) fn because(self, source: impl Into<BoxError>) -> Self {
@@ -165,7 +164,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Self::Resolve => "resolving the name",
             Self::Connect => "connecting",
-            Self::Proxy => "asking the proxy for the way",
+            Self::Proxy => "connecting through the proxy",
             Self::Tls => "doing the TLS handshake",
             Self::Negotiate => "negotiating versions",
             Self::Sasl => "authenticating",
@@ -173,7 +172,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// The step that the opening of a connection is at, for others than its caller. Clones show the same.
+/// Lets other tasks see which step of opening a connection is under way. Clones show the same.
 #[derive(Debug, Clone, Default)]
 pub struct OpenProgress {
     phase: Arc<Mutex<Option<Phase>>>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rskafka_protocol::Request;
 use rskafka_protocol::messages::sasl_authenticate::SaslAuthenticateRequest;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 
 use super::exchange::denied;
@@ -55,7 +55,8 @@ async fn begin(sasl: &Sasl, env: &Env) -> Result<(Exchange, Option<Session>), Fa
         Method::Plain(credentials) => Ok((Exchange::plain(&credentials().await.map_err(failed)?)?, None)),
         Method::Scram(mechanism, credentials) => {
             let credentials = credentials().await.map_err(failed)?;
-            let nonce = env.nonce().map_err(|error| denied("there are no random numbers").because(error))?;
+            let no_nonce = Failure::lasting("there are no random numbers");
+            let nonce = env.nonce().map_err(|error| no_nonce.because(error))?;
             Ok((Exchange::scram(*mechanism, &credentials, &nonce)?, None))
         }
         Method::OauthBearer(token) => {
@@ -85,8 +86,15 @@ async fn step(mut exchange: Exchange, event: Event) -> Result<(Exchange, Action)
     if !is_slow {
         return take();
     }
-    let runtime_gone = |_| Err(denied("the runtime of the connection has ended"));
-    spawn_blocking(take).await.unwrap_or_else(runtime_gone)
+    spawn_blocking(take).await.map_err(not_hashed)?
+}
+
+/// Says nothing about the credentials.
+fn not_hashed(error: JoinError) -> Failure {
+    match error.is_panic() {
+        true => Failure::lasting("the password could not be hashed"),
+        false => Failure::new(Nature::Transient, "the runtime of the connection has ended"),
+    }
 }
 
 async fn ask<R: Request>(
@@ -114,5 +122,19 @@ impl Session {
         let ends = lifetime - Self::MARGIN.min(lifetime / 20);
         let replace = lifetime.mul_f64(0.8 + (random % 1001) as f64 / 10_000.0);
         Self { ends: Deadline::after(start, ends), replace: Deadline::after(start, replace) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_that_could_not_be_hashed_is_not_a_refused_one() {
+        let panicked = spawn_blocking(|| panic!("while hashing")).await.unwrap_err();
+        assert_eq!(not_hashed(panicked).nature, Nature::Lasting);
+        let never = tokio::spawn(std::future::pending::<()>());
+        never.abort();
+        assert_eq!(not_hashed(never.await.unwrap_err()).nature, Nature::Transient);
     }
 }

@@ -17,16 +17,13 @@ use rskafka_protocol::scram::{ClientFinal, ClientFirst, Credentials, Mechanism, 
 use zeroize::Zeroizing;
 
 use super::OauthToken;
-use crate::error::{Failure, Nature};
+use crate::error::{Failure, MAX_SHOWN, Nature, printable};
 
 pub(crate) const PLAIN: &str = "PLAIN";
 pub(crate) const OAUTHBEARER: &str = "OAUTHBEARER";
 
 /// Ends a failed OAUTHBEARER exchange (RFC 7628, section 3.2.3).
 const KVSEP: &[u8] = b"\x01";
-
-/// The longest of a broker's messages that is shown.
-const MAX_SHOWN: usize = 1000;
 
 /// A message that repeats so many characters of the secret in a row, or of its base64, is not shown. Brokers cut
 /// tokens short and escape some characters in JSON, so the whole secret need not be there.
@@ -100,7 +97,10 @@ impl Exchange {
         let OauthToken { token, principal, extensions, .. } = token;
         let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if token.is_empty() || !is_visible(token) {
-            return Err(invalid(OAUTHBEARER, "the token is empty or has more than visible ASCII"));
+            return Err(invalid(
+                OAUTHBEARER,
+                "the token is empty or contains characters other than visible ASCII",
+            ));
         }
         let mut message = Zeroizing::new(String::from("n,"));
         if let Some(principal) = principal {
@@ -181,7 +181,7 @@ impl Exchange {
                 last.server_final(&answer).map_err(scram)?;
                 Ok(Action::Done(lifetime))
             }
-            _ => Err(denied(format!("the broker's answer does not belong to {mechanism}"))),
+            _ => Err(denied(format!("the broker sent an unexpected answer during {mechanism}"))),
         }
     }
 
@@ -195,8 +195,7 @@ impl Exchange {
         match response.error_code {
             ErrorCode::NONE => Ok(()),
             ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
-                let names = response.mechanisms.iter().map(|name| printable(name, MAX_SHOWN));
-                let offered = names.collect::<Vec<_>>().join(", ");
+                let offered = printable(&response.mechanisms.join(", "), MAX_SHOWN);
                 let offered = if offered.is_empty() { "none" } else { &offered };
                 Err(denied(format!(
                     "the broker does not offer {mechanism}, but {offered}: choose another mechanism or port"
@@ -207,6 +206,7 @@ impl Exchange {
             }
             code => Err(self.refused(code, None)),
         }
+        .map_err(|failure| failure.with_code(response.error_code))
     }
 
     fn accepted(&self, response: SaslAuthenticateResponse) -> Result<Bytes, Failure> {
@@ -233,7 +233,7 @@ impl Exchange {
             "the broker refuses the credentials ({code}{said}): check user and password, or the token, for {}",
             self.mechanism
         );
-        Failure::new(nature, text)
+        Failure::new(nature, text).with_code(code)
     }
 }
 
@@ -247,11 +247,7 @@ fn invalid(mechanism: &'static str, problem: &'static str) -> Failure {
 
 /// The broker may not be the one that it claims to be.
 fn not_passed(mechanism: &'static str, error: ScramError) -> Failure {
-    denied(format!("the broker did not pass {mechanism}")).because(error)
-}
-
-fn printable(text: &str, max: usize) -> String {
-    text.chars().filter(|character| !character.is_control()).take(max).collect()
+    denied(format!("{mechanism} failed")).because(error)
 }
 
 /// Whether the text has the secret or a long part of it, in plain or in base64.

@@ -1,7 +1,7 @@
 //! A future may be dropped at any await: no half frame, no answer to the wrong caller, no lost place.
 
-use rskafka_transport::{CallError, CloseCause, Connection, ConnectionConfig};
-use tokio::time::timeout;
+use rskafka_transport::{CallError, CallErrorKind, CloseCause, Connection, ConnectionConfig};
+use tokio::time::{Instant, timeout};
 
 use crate::support::*;
 
@@ -140,6 +140,53 @@ async fn dropped_calls_give_back_their_places() {
         polled(ask(&connection, "dropped", options(seconds(5))), polls % 5).await;
     }
     assert_eq!(ask(&connection, "next", options(seconds(5))).await.unwrap(), "next");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_place_and_the_room_of_a_dropped_call_are_free_at_once_while_the_broker_stands_still() {
+    let room = 4 * 1024;
+    let config =
+        ConnectionConfig { max_in_flight: 1, max_queued: 2, max_in_flight_bytes: room, ..Default::default() };
+    let (connection, mut peer) = connected_with(config, 1 << 20).await;
+    let large = "x".repeat(room / 3);
+    let submit = |topic: &str| connection.submit(&request_for(topic), options(seconds(5)));
+    let first = submit("first").unwrap();
+    let (one, two) = (submit(&large).unwrap(), submit(&large).unwrap());
+    assert!(matches!(submit("no place").unwrap_err().kind(), CallErrorKind::Full));
+    drop((one, two));
+    // No other task has run since.
+    let dropped = submit(&large).unwrap();
+    let called = asking(&connection, &large, options(seconds(5)));
+    settle().await;
+    drop(dropped);
+    let last = submit("last").unwrap();
+    called.abort();
+    settle().await;
+    let request = peer.request().await;
+    peer.echo(&request).await;
+    first.await.unwrap();
+    let request = peer.request().await;
+    assert_eq!(request.topic(), "last", "the others are not sent");
+    peer.echo(&request).await;
+    last.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_idle_from_the_moment_at_which_its_last_call_is_dropped() {
+    let config = ConnectionConfig { idle_timeout: seconds(2), ..Default::default() };
+    let (connection, mut peer) = connected_with(config, 1 << 20).await;
+    let first = asking(&connection, "first", options(seconds(100)));
+    let request = peer.request().await;
+    peer.echo_and_throttle(&request, seconds(10)).await;
+    first.await.unwrap().unwrap();
+    let waiting = connection.submit(&request_for("waiting"), options(seconds(100))).unwrap();
+    tokio::time::sleep(seconds(1)).await;
+    drop(waiting);
+    let dropped = Instant::now();
+    connection.ended().await;
+    // Idleness counts from the end of the silence.
+    assert_on_time(dropped + seconds(9 + 2));
+    assert!(matches!(*cause_of(&connection), CloseCause::Idle));
 }
 
 #[test]

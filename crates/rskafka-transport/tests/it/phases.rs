@@ -169,7 +169,7 @@ async fn a_peer_of_one_byte_a_second_is_given_up_at_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_proxy_that_hangs_is_named_as_the_phase_that_took_the_time() {
     let security = Security { socks5: Some(Socks5::new("proxy:1080").unwrap()), ..Default::default() };
-    hangs(security, Phase::Proxy, "asking the proxy for the way").await;
+    hangs(security, Phase::Proxy, "connecting through the proxy").await;
     let tls = Security { tls: Some(Tls::webpki_roots()), ..Default::default() };
     hangs(tls, Phase::Tls, "doing the TLS handshake").await;
     let sasl = Security { sasl: Some(Sasl::plain("alice", "s3cret-w0rd")), ..Default::default() };

@@ -75,7 +75,7 @@ async fn refused(config: &ConnectionConfig, script: impl AsyncFnOnce(&mut Peer))
     assert_eq!(Instant::now(), started, "it needs no timeout");
     assert_eq!(error.phase(), Phase::Proxy);
     let said = chain(&error);
-    let named = "cannot open a connection to broker broker:9092: no way through proxy proxy:1080: ";
+    let named = "cannot open a connection to broker broker:9092: cannot connect through proxy proxy:1080: ";
     assert!(said.starts_with(named), "{said}");
     assert!(!said.contains("pr0xy-w0rd") && !format!("{error:?}").contains("pr0xy-w0rd"));
     error
@@ -118,7 +118,7 @@ async fn the_proxy_itself_is_dialled_and_the_broker_is_not() {
     let said = chain(&error);
     assert!(
         said.contains(
-            "to broker broker:9092: no way through proxy proxy:1080: the proxy cannot be reached: check"
+            "to broker broker:9092: cannot connect through proxy proxy:1080: the proxy cannot be reached: check"
         ),
         "{said}"
     );
@@ -174,7 +174,7 @@ async fn each_refusal_of_a_proxy_is_a_sentence() {
         (4, true, "cannot reach the broker's host, or does not know its name"),
         (5, true, "nothing listens at the broker's port"),
         (6, true, "too many hops"),
-        (7, false, "does not do what CONNECT asks for"),
+        (7, false, "the proxy does not support the CONNECT command"),
         (8, false, "does not take this kind of address"),
         (77, true, "a code that RFC 1928 does not have"),
     ];

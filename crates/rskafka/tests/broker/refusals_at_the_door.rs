@@ -112,10 +112,10 @@ refused! {
         says ["the function that gives them failed", "the token server is on strike"];
     a_proxy_where_nobody_listens: "PLAINTEXT", MayPass,
         |_, client| client.socks5(Socks5::new("127.0.0.1:1").unwrap()),
-        says ["no way through proxy 127.0.0.1:1", "cannot be reached"];
+        says ["cannot connect through proxy 127.0.0.1:1", "cannot be reached"];
     a_broker_in_the_place_of_the_proxy: "PLAINTEXT", MayPass,
         |e, client| client.socks5(Socks5::new(&e.list("listener.PLAINTEXT")[0]).unwrap()),
-        says ["while asking the proxy for the way"];
+        says ["while connecting through the proxy"];
 }
 
 /// A proxy that lets nobody through, each for a reason of its own.
@@ -145,7 +145,7 @@ fn a_proxy_that_refuses() {
         for (server, login, refusal, said) in cases {
             let server = server.start().await.unwrap();
             let proxy = login(Socks5::new(&server.address().to_string()).unwrap());
-            let says = [&format!("no way through proxy {}", server.address()), said];
+            let says = [&format!("cannot connect through proxy {}", server.address()), said];
             let address = &environment.list("listener.PLAINTEXT")[0];
             cannot_connect(environment.client("PLAINTEXT").socks5(proxy), refusal, address, &says).await;
         }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use rskafka::client::Client;
 use rskafka::client::error::{ErrorKind, Outcome};
-use rskafka::protocol::ApiKey;
+use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka::record::Record;
+use rskafka_fake::Fault;
 use tokio::time::Instant;
 
 use super::common::{self, now, record, values};
@@ -48,6 +49,30 @@ async fn a_fetch_at_a_marker_gives_nothing_and_the_offset_behind_it() {
     assert_eq!((fetched.next_offset(), fetched.high_watermark()), (marker + 1, marker + 1));
     assert_eq!(fetched.into_records().count(), 0);
     assert!(started.elapsed() < Duration::from_millis(100), "it waited for {:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_that_is_in_the_log_meanwhile_is_not_called_outside_of_its_bounds() {
+    let (cluster, _, log) = start(1).await;
+    log.produce([record("there")]).await.unwrap();
+    for offset in [0, 1] {
+        cluster.inject(Fault::answer(ErrorCode::OFFSET_OUT_OF_RANGE).on(ApiKey::FETCH));
+        let error = log.fetch(offset).await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Broker(ErrorCode::OFFSET_OUT_OF_RANGE), "{error:?}");
+    }
+    let error = log.fetch(2).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::OffsetOutOfRange { offset: 2, log_start: 0, log_end: 1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_of_bytes_that_make_no_sense_are_explained() {
+    let (_, _, log) = start(1).await;
+    for fetch in [log.fetch(0).max_bytes(0), log.fetch(0).min_bytes(2).max_bytes(1)] {
+        assert_says(
+            &fetch.await.unwrap_err(),
+            &["max_bytes must be at least 1, and min_bytes from 0 to max_bytes"],
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -271,7 +271,7 @@ async fn provoke(what: &str) -> Ended {
             cluster.start_broker(1).await.unwrap();
             (cluster, error)
         }
-        "no connection, or no metadata, for a reason that stays: TLS, credentials, rights" => {
+        "no connection, or no metadata, for a reason that retrying will not fix: TLS, credentials, rights" => {
             no_kafka().await
         }
         "no version that the broker supports can carry the request" => {

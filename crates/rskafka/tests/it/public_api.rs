@@ -7,12 +7,15 @@ use std::time::Duration;
 use rskafka::bytes::Bytes;
 use rskafka::client::error::ErrorKind;
 use rskafka::client::{Client, ClientCertificate, Socks5, Tls};
+use rskafka::protocol::ApiKey;
 use rskafka::protocol::records::{BatchFull, BuildError, Compression, RecordBatchBuilder};
 use rskafka::protocol::scram::{ClientFirst, Credentials, Mechanism};
 use rskafka::record::{Headers, Record};
 use rskafka::time::OffsetDateTime;
+use rskafka_fake::Fault;
 use tokio::net::TcpListener;
 
+use super::common::record;
 use super::kit::{TOPIC, fake, start};
 
 #[test]
@@ -52,6 +55,28 @@ fn every_type_in_a_public_signature_has_a_name_in_the_facade() {
     }
     let _ = (named::<rskafka::protocol::Uuid>, named::<rskafka::protocol::ErrorCode>);
     let _ = (named::<rskafka::protocol::ApiKey>, named::<Bytes>, named::<OffsetDateTime>);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_debug_text_shows_records() {
+    let (cluster, client, log) = start(1).await;
+    // Large enough for its memory to be kept.
+    let value = || "confidential".repeat(10_000);
+    log.produce([record(value())]).await.unwrap();
+    cluster.inject(Fault::delay(Duration::from_secs(1)).on(ApiKey::PRODUCE));
+    let fetch = log.fetch(0);
+    let mut shown = format!("{client:?} {client:#?} {log:?} {fetch:?}");
+    let (in_flight, queued) = (log.produce([record(value())]), log.produce([record(value())]));
+    for _ in 0..3 {
+        shown += &format!("{client:?} {log:?} {log:#?} {in_flight:?} {in_flight:#?} {queued:?} {fetch:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!shown.contains("confide"));
+    for handle in [format!("{log:?}"), format!("{queued:?}")] {
+        assert!(handle.contains("topic: \"wal\", partition: 0"), "{handle}");
+    }
+    in_flight.await.unwrap();
+    queued.await.unwrap();
 }
 
 /// Asserts that `main` prints prose when it ends with this error: its message with all causes.

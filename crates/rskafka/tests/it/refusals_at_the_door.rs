@@ -227,7 +227,7 @@ async fn refused_by_proxy(refusal: Refusal, proxy: Socks5, says: &[&str]) {
     let limit = if refusal == MayPass { timeout + SLACK } else { timeout / 2 };
     assert!(started.elapsed() <= limit, "{:?}: {error:?}", started.elapsed());
     assert_says(&error, says);
-    assert_says(&error, &[&cluster.bootstrap_servers()[0], "no way through proxy 127.0.0.1:"]);
+    assert_says(&error, &[&cluster.bootstrap_servers()[0], "cannot connect through proxy 127.0.0.1:"]);
     assert_eq!(error.is_retriable(), refusal == MayPass, "{error:?}");
     assert!(!format!("{error:?}{error}").contains("wr0ng"), "{error:?}");
 }

@@ -182,6 +182,26 @@ proptest! {
 }
 
 #[test]
+fn after_a_failed_dial_a_pause_without_end_keeps_the_connection() {
+    let Model { mut lane, now, .. } = Model::new();
+    let (one, dialled) = (Endpoint::new("one", 9092), RefCell::new(0));
+    let ask = |lane: &mut Replacement<_, _>| {
+        lane.ask(&one, now, |number| {
+            *dialled.borrow_mut() = number;
+            number
+        })
+    };
+    ask(&mut lane).unwrap_err();
+    let connection = Fake::open(&one);
+    lane.opened(1, connection.clone());
+    connection.0.borrow_mut().needs_replacement = true;
+    assert!(ask(&mut lane).unwrap() == connection);
+    lane.failed(2, now, Duration::MAX);
+    assert!(ask(&mut lane).unwrap() == connection);
+    assert_eq!(*dialled.borrow(), 2);
+}
+
+#[test]
 fn only_a_connection_after_one_that_was_lost_counts_as_a_reconnect() {
     let Model { mut lane, now, .. } = Model::new();
     let one = Endpoint::new("one", 9092);

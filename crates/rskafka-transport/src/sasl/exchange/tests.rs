@@ -111,7 +111,7 @@ fn a_broker_that_does_not_know_the_password_is_refused() {
         let mut exchange = scram(mechanism);
         scram_until_final(&mut exchange, mechanism);
         let error = failed(exchange.on(accepted(b"")));
-        assert!(error.text.starts_with("the broker did not pass SCRAM-SHA-"), "{error:?}");
+        assert!(error.text.starts_with("SCRAM-SHA-"), "{error:?}");
     }
 }
 
@@ -212,6 +212,9 @@ fn a_refused_mechanism_comes_with_the_brokers_list() {
     assert!(error.text.contains("does not offer PLAIN, but SCRAM-SHA-512, OAUTHBEARER: choose"));
     let error = refused(ErrorCode::UNSUPPORTED_SASL_MECHANISM, &[]);
     assert!(error.text.contains("does not offer PLAIN, but none"), "{error:?}");
+    let long = "x".repeat(400);
+    let error = refused(ErrorCode::UNSUPPORTED_SASL_MECHANISM, &[long.as_str(); 100]);
+    assert!(error.text.len() < MAX_SHOWN + 200, "{error:?}");
     assert!(refused(ErrorCode::ILLEGAL_SASL_STATE, &[]).text.contains("does not expect SASL"));
     assert!(
         refused(ErrorCode::INVALID_REQUEST, &[]).text.contains("refuses the credentials (INVALID_REQUEST")
