@@ -87,7 +87,7 @@ fn build(package: &str, bench: &str) -> Result<PathBuf> {
     let step = Step::start(format!("building {bench} of {package}"));
     let mut cargo = workspace::cargo();
     cargo
-        .args(["bench", "--quiet", "--package", package, "--bench", bench, "--no-run"])
+        .args(["bench", "--package", package, "--bench", bench, "--no-run"])
         .arg("--message-format=json-render-diagnostics");
     let (status, output) = children::run_captured(&mut cargo)?;
     ensure!(status.success(), "{bench} of {package} does not build ({status})");

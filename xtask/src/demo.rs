@@ -14,7 +14,7 @@ use crate::env::cluster::Kafka;
 use crate::env::facts;
 use crate::env::version::Version;
 use crate::progress::Step;
-use crate::workspace::{self, Build, RELEASE};
+use crate::workspace::Programs;
 
 /// How long the consumer waits for a record that should not be there.
 const CONSUMER_TIMEOUT_MS: &str = "10000";
@@ -41,25 +41,24 @@ pub(crate) struct Options {
 pub(crate) fn command(Flags { env, options }: &Flags) -> Result<()> {
     let is_known = matches!(env.as_str(), "fake" | "kafka") || env.contains(':');
     ensure!(is_known, "--env is fake, kafka or HOST:PORT, not {env:?}");
-    build()?;
     match env.as_str() {
-        "fake" => embedded(&RELEASE, options),
-        "kafka" => on_kafka(&Kafka::temporary("demo", &Version::default(), 3)?, &RELEASE, options),
-        addresses => run(&RELEASE, options, &["--bootstrap", addresses]),
+        "fake" => embedded(&Programs::RELEASE, options),
+        "kafka" => on_kafka(&Kafka::temporary("demo", &Version::default(), 3)?, &Programs::RELEASE, options),
+        addresses => run(&Programs::RELEASE, options, &["--bootstrap", addresses]),
     }
 }
 
 /// On the fake cluster that the verifier embeds.
-pub(crate) fn embedded(build: &Build, options: &Options) -> Result<()> {
-    run(build, options, &[])
+pub(crate) fn embedded(programs: &Programs, options: &Options) -> Result<()> {
+    run(programs, options, &[])
 }
 
 /// On a Kafka of three brokers, read again by Java.
-pub(crate) fn on_kafka(kafka: &Kafka, build: &Build, options: &Options) -> Result<()> {
+pub(crate) fn on_kafka(kafka: &Kafka, programs: &Programs, options: &Options) -> Result<()> {
     let report = kafka.folder().join("demo.report");
     let file = report.to_str().context("the path of the target folder is not UTF-8")?;
     let connect = kafka.connect();
-    run(build, options, &["--bootstrap", &connect, "--replication-factor", "3", "--report", file])?;
+    run(programs, options, &["--bootstrap", &connect, "--replication-factor", "3", "--report", file])?;
 
     let report = fs::read_to_string(&report).context("the demo wrote no report")?;
     let report: HashMap<&str, &str> = report.lines().filter_map(|line| line.split_once('=')).collect();
@@ -74,17 +73,8 @@ pub(crate) fn on_kafka(kafka: &Kafka, build: &Build, options: &Options) -> Resul
     Ok(())
 }
 
-/// Builds the verifier for release.
-pub(crate) fn build() -> Result<()> {
-    let mut cargo = workspace::cargo();
-    children::succeed(
-        cargo.arg("build").args(RELEASE.args).args(["--package", "rskafka-verifier"]),
-        "the verifier does not build",
-    )
-}
-
-fn run(build: &Build, options: &Options, args: &[&str]) -> Result<()> {
-    let mut demo = build.program("rskafka-verifier");
+fn run(programs: &Programs, options: &Options, args: &[&str]) -> Result<()> {
+    let mut demo = programs.built("rskafka-verifier")?;
     demo.arg("demo").args(args);
     demo.args(options.records.map(|records| format!("--records={records}")));
     children::succeed(&mut demo, "the demo failed")

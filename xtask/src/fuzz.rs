@@ -81,7 +81,7 @@ fn seeds() -> PathBuf {
 
 fn write_seeds() -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["run", "--quiet", "--package", "rskafka-fuzz", "--bin", "seeds", "--"]).arg(seeds());
+    cargo.args(["run", "--package", "rskafka-fuzz", "--bin", "seeds", "--"]).arg(seeds());
     children::succeed(&mut cargo, "the seeds are not complete, or one of them is a finding")
 }
 

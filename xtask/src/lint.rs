@@ -24,6 +24,7 @@ pub(crate) fn command() -> Result<()> {
     checks.run("planted bugs", || planted::check(&workspace::root()));
     checks.run("lines of code", || lines::check(&workspace::root(), &packages));
     checks.run("licences, bans, sources", || deny::check(&sh));
+    checks.run("compose files", || succeed(cmd!(sh, "cargo test --bin xtask env::compose").into()));
     checks
         .run("clippy", || succeed(cmd!(sh, "cargo clippy --workspace --all-targets -- -D warnings").into()));
     checks.run("fuzz targets", || check_fuzz(&sh));
@@ -88,10 +89,7 @@ fn check_features(packages: &[Package]) -> Result<()> {
         for set in sets {
             say!("   {} {}", package.name, set.join(" "));
             let mut clippy = workspace::cargo();
-            clippy
-                .args(["clippy", "--quiet", "--package", &package.name])
-                .args(set)
-                .args(["--", "-D", "warnings"]);
+            clippy.args(["clippy", "--package", &package.name]).args(set).args(["--", "-D", "warnings"]);
             succeed(clippy)?;
         }
     }

@@ -11,6 +11,6 @@ pub(crate) fn command() -> Result<()> {
     let mut cargo = workspace::cargo();
     // The printed differences say all; where the test gave up does not matter.
     cargo.env("RUST_BACKTRACE", "0");
-    cargo.args(["test", "--quiet", "--test", "schema", "--", "--nocapture"]);
+    cargo.args(["test", "--test", "schema", "--", "--nocapture"]);
     children::succeed(&mut cargo, "the listing is not what Kafka's schemas say, or nothing was compared")
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 
+use crate::children;
 use crate::libtest::Summary;
-use crate::workspace::{Build, CHECKED, RELEASE};
-use crate::{children, demo};
+use crate::workspace::Programs;
 
 /// What every `cargo xtask test` runs, each profile with its seeds.
 const TESTED: [(&str, u64); 4] =
@@ -22,23 +22,22 @@ pub(crate) struct Flags {
 
 /// The command.
 pub(crate) fn command(Flags { args }: &Flags) -> Result<()> {
-    demo::build()?;
-    run(&RELEASE, args).map(drop)
+    run(&Programs::RELEASE, args).map(drop)
 }
 
-/// The seeds that every test run tries; adds how many there were. `CHECKED` has the program built.
+/// The seeds that every test run tries; adds how many there were.
 pub(crate) fn short(mut summary: Summary) -> Result<Summary> {
     for (profile, seeds) in TESTED {
         let seeds = format!("0..{seeds}");
         let args = ["--profile", profile, "--seeds", &seeds, "--shrink"].map(str::to_owned);
-        let output = run(&CHECKED, &args)?;
+        let output = run(&Programs::CHECKED, &args)?;
         summary.passed += count(&output).context("the simulation ended without a line `N runs: ...`")?;
     }
     Ok(summary)
 }
 
-fn run(build: &Build, args: &[String]) -> Result<String> {
-    let (status, output) = children::run_shown(build.program(PROGRAM).args(args))?;
+fn run(programs: &Programs, args: &[String]) -> Result<String> {
+    let (status, output) = children::run_shown(programs.built(PROGRAM)?.args(args))?;
     ensure!(status.success(), "the simulation failed ({status})");
     Ok(output)
 }

@@ -16,7 +16,7 @@ use crate::env::cluster::Kafka;
 use crate::env::version::Version;
 use crate::env::{facts, java};
 use crate::libtest::Summary;
-use crate::workspace::{self, CHECKED, Package};
+use crate::workspace::{self, CHECKED, Package, Programs};
 use crate::{children, demo, foreign, sim};
 
 /// Test targets with a level of their own, wherever they are.
@@ -85,7 +85,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     levels.run("unit, property", || {
         build(tests(&[], &PLAIN_TESTS).args(&unit))?;
         // Many of these tests wait: meanwhile there is a processor for what the later levels run.
-        let mut all = tests(CHECKED.args, &CHECKED_TESTS);
+        let mut all = tests(CHECKED, &CHECKED_TESTS);
         ahead = Some(Owned::spawn(all.stdout(Stdio::null()).stderr(Stdio::null()), COMMAND_GRACE)?);
         cargo_test(&unit)
     });
@@ -94,8 +94,8 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     levels.run("fuzz, seeds and mutations", || {
         ahead.map(Owned::wait).transpose()?;
         // Says what is wrong if they do not build.
-        build(&mut tests(CHECKED.args, &CHECKED_TESTS))?;
-        counted(&mut tests(CHECKED.args, &["--test", FUZZ]))
+        build(&mut tests(CHECKED, &CHECKED_TESTS))?;
+        counted(&mut tests(CHECKED, &["--test", FUZZ]))
     });
     for profile in PROFILES {
         levels.run(&format!("behaviour, {profile}"), || behaviour(profile));
@@ -106,10 +106,10 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     }
     levels.run("simulation", || {
         // Its own tests run hundreds of seeds, too. They build its programs.
-        counted(&mut tests(CHECKED.args, &["--test", SIM])).and_then(sim::short)
+        counted(&mut tests(CHECKED, &["--test", SIM])).and_then(sim::short)
     });
     levels.run("demo, embedded", || {
-        demo::embedded(&CHECKED, &demo::Options::default())?;
+        demo::embedded(&Programs::CHECKED, &demo::Options::default())?;
         Ok(Summary::passed(1))
     });
     if warning.is_none() {
@@ -130,7 +130,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
 /// The behaviour tests with the fake as one of its profiles.
 fn behaviour(profile: &str) -> Result<Summary> {
     // Most of them wait most of the time.
-    let mut client = tests(CHECKED.args, &["--test", BEHAVIOUR, "--", "--test-threads=4"]);
+    let mut client = tests(CHECKED, &["--test", BEHAVIOUR, "--", "--test-threads=4"]);
     let mut summary = counted(client.env(PROFILE, profile))?;
     summary += counted(tests(&[], &["--test", FAKE]).env(PROFILE, profile))?;
     Ok(summary)
@@ -153,7 +153,7 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
             note!("THE FAKE IS NOT COMPARED: it has no profile of Kafka {version}, only {PROFILES:?}");
         }
         levels.run("demo, Kafka and Java", || {
-            demo::on_kafka(kafka, &CHECKED, &demo::Options::default()).map(|()| Summary::passed(2))
+            demo::on_kafka(kafka, &Programs::CHECKED, &demo::Options::default()).map(|()| Summary::passed(2))
         });
         // The last, because a broker stands still in it.
         levels.run("the simulation's rules, Kafka", || broker_tests(kafka, &[RULES]));
@@ -171,7 +171,7 @@ fn has_profile(version: &Version) -> bool {
 fn broker_tests(kafka: &Kafka, which: &[&str]) -> Result<Summary> {
     // The ignored ones are those that need to know more than an address.
     let args = [&["--test", BROKER, "--", "--include-ignored"], which].concat();
-    counted(told_of(kafka, &mut tests(CHECKED.args, &args)))
+    counted(told_of(kafka, &mut tests(CHECKED, &args)))
 }
 
 fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {

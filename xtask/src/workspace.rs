@@ -11,26 +11,35 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-/// How programs and tests are built.
-pub(crate) struct Build {
-    /// For cargo.
-    pub(crate) args: &'static [&'static str],
+use crate::children;
+
+/// For cargo to build what `cargo xtask test` runs for long: with assertions, and optimised where the time goes.
+pub(crate) const CHECKED: &[&str] = &["--config", ".cargo/checked.toml"];
+
+/// How the verifier's programs are built.
+pub(crate) struct Programs {
+    build: &'static [&'static str],
     /// Below the target folder.
     folder: &'static str,
 }
 
-/// What `cargo xtask test` runs for long: with assertions, and optimised where the time goes.
-pub(crate) const CHECKED: Build = Build { args: &["--config", ".cargo/checked.toml"], folder: "debug" };
-/// Programs that should be fast.
-pub(crate) const RELEASE: Build = Build { args: &["--release"], folder: "release" };
+impl Programs {
+    /// As `CHECKED`, with the features of dependencies that the tests have: with those that `cargo run` chooses, all would be
+    /// built again.
+    pub(crate) const CHECKED: Self = Self {
+        build: &["test", "--config", ".cargo/checked.toml", "--no-run", "--test", "sim"],
+        folder: "debug",
+    };
+    pub(crate) const RELEASE: Self =
+        Self { build: &["build", "--release", "--package", "rskafka-verifier"], folder: "release" };
 
-impl Build {
-    /// A program that was built like this last, in the workspace's root. Not by `cargo run`: that chooses the features of
-    /// dependencies without those of tests, and builds all again.
-    pub(crate) fn program(&self, name: &str) -> Command {
+    /// Builds the program and gives the command that runs it. To be run at once: another checkout that shares the target
+    /// folder would put its own there.
+    pub(crate) fn built(&self, name: &str) -> Result<Command> {
+        children::succeed(cargo().args(self.build), "the verifier does not build")?;
         let mut program = Command::new(target_dir().join(self.folder).join(name));
         program.current_dir(root());
-        program
+        Ok(program)
     }
 }
 
@@ -44,12 +53,10 @@ pub(crate) fn root() -> PathBuf {
     folder.ancestors().find(is_root).unwrap_or(&folder).to_owned()
 }
 
-/// `CARGO_TARGET_DIR` where it is set, else `target`.
+/// `CARGO_TARGET_DIR` or its longer name where one is set, else `target`.
 pub(crate) fn target_dir() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => root().join(dir),
-        None => root().join("target"),
-    }
+    let set = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"].iter().find_map(std::env::var_os);
+    root().join(set.unwrap_or_else(|| "target".into()))
 }
 
 /// `cargo` in the workspace's root.

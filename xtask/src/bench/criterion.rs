@@ -32,7 +32,7 @@ pub(super) fn run() -> Result<Vec<Bench>> {
     }
     let step = Step::start("criterion's benches");
     let mut cargo = workspace::cargo();
-    cargo.args(["bench", "--quiet", "--package", "rskafka-benches", "--bench", "speed", "--", "--noplot"]);
+    cargo.args(["bench", "--package", "rskafka-benches", "--bench", "speed", "--", "--noplot"]);
     // All that is printed is in the results too.
     children::succeed(
         cargo.env("CRITERION_HOME", &home).stdout(Stdio::null()),

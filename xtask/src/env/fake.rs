@@ -7,12 +7,11 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::children::{COMMAND_GRACE, Owned};
-use crate::demo;
 use crate::env::cluster;
 use crate::env::lock::lock;
 use crate::env::state::{self, State};
 use crate::process::Process;
-use crate::workspace::RELEASE;
+use crate::workspace::Programs;
 
 /// Its name among the environments.
 pub(crate) const NAME: &str = "fake";
@@ -28,8 +27,7 @@ pub(crate) fn up(brokers: Option<u32>, profile: Option<&str>, topics: &[String])
     if let Some(state) = State::read(&folder)?.filter(|state| !state.running().is_empty()) {
         bail!("fake runs already, at {}; `cargo xtask env down fake` ends it", state.connect.join(","));
     }
-    demo::build()?;
-    let mut command = RELEASE.program("rskafka-verifier");
+    let mut command = Programs::RELEASE.built("rskafka-verifier")?;
     command.arg(NAME).stdin(Stdio::null()).stdout(Stdio::piped());
     command.args(brokers.map(|brokers| format!("--brokers={brokers}")));
     command.args(profile.map(|profile| format!("--profile={profile}")));
