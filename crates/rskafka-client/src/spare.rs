@@ -53,7 +53,8 @@ impl Spare {
 impl fmt::Debug for Spare {
     /// Without the bytes, which are records of the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spare").finish_non_exhaustive()
+        let buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "Spare({} bytes)", buffer.capacity())
     }
 }
 

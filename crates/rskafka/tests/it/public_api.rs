@@ -77,6 +77,10 @@ async fn no_debug_text_shows_records() {
     }
     in_flight.await.unwrap();
     queued.await.unwrap();
+    let keeps_none = || format!("{client:?}").contains("Spare(0 bytes)");
+    assert!(!keeps_none());
+    client.close().await;
+    assert!(keeps_none(), "a closed client keeps no memory");
 }
 
 /// Asserts that `main` prints prose when it ends with this error: its message with all causes.
