@@ -4,14 +4,13 @@
 
 mod levels;
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 
 use anyhow::{Result, ensure};
 
 use self::levels::Levels;
 
-use crate::children::{COMMAND_GRACE, Owned};
 use crate::env::cluster::Kafka;
 use crate::env::version::Version;
 use crate::env::{facts, java};
@@ -81,19 +80,13 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     // What they fetch takes long, and nearly no processor.
     let programs = thread::spawn(foreign::programs);
     let unit = unit_args(&packages);
-    let mut ahead = None;
     levels.run("unit, property", || {
         build(tests(&[], &PLAIN_TESTS).args(&unit))?;
-        // Many of these tests wait: meanwhile there is a processor for what the later levels run.
-        let mut all = tests(CHECKED, &CHECKED_TESTS);
-        ahead = Some(Owned::spawn(all.stdout(Stdio::null()).stderr(Stdio::null()), COMMAND_GRACE)?);
         cargo_test(&unit)
     });
     levels.run("golden", || cargo_test(&["--test", GOLDEN, "--", "--nocapture"]));
     levels.run("docs", || cargo_test(&["--doc"]));
     levels.run("fuzz, seeds and mutations", || {
-        ahead.map(Owned::wait).transpose()?;
-        // Says what is wrong if they do not build.
         build(&mut tests(CHECKED, &CHECKED_TESTS))?;
         counted(&mut tests(CHECKED, &["--test", FUZZ]))
     });
