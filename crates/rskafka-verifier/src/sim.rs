@@ -11,6 +11,7 @@ mod drop;
 pub(crate) mod frames;
 mod kind;
 pub(crate) mod live;
+mod mistake;
 mod network;
 mod options;
 mod plan;
@@ -31,6 +32,7 @@ use time::{Duration, OffsetDateTime};
 
 pub use self::kind::{Applied, DROPPED, Kind, Way};
 pub use self::live::{Live, LiveOutcome};
+pub use self::mistake::Mistake;
 pub use self::plan::{Moment, Plan, PlannedFault, Stage, What};
 pub use self::profile::Profile;
 pub use self::rules::{Finding, Wrong};

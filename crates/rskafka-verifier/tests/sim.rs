@@ -5,9 +5,10 @@ mod bug;
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use clap::ValueEnum as _;
 use rskafka_fake::{FakeCluster, Profile as BrokerProfile};
 use rskafka_verifier::sim::{
-    DROPPED, Kind, Outcome, Profile, Setup, Sweep, Wrong, run, run_measured, shrink, sweep,
+    DROPPED, Kind, Mistake, Outcome, Profile, Setup, Sweep, Wrong, run, run_measured, shrink, sweep,
 };
 
 use self::bug::Bug;
@@ -155,6 +156,36 @@ fn a_failing_seed_shrinks_to_a_few_faults_with_which_it_fails_too() {
         count += 1;
     }
     assert_eq!(count, 3);
+}
+
+/// The first of some seeds in which the rules find a mistake of the client's; not every one has the occasion for it.
+fn first_found(mistake: Mistake, expected: Wrong) -> Option<u64> {
+    // What a thread allocates once and for all.
+    clean(&setup(0, Profile::readers()));
+    (0..10).find(|&seed| {
+        let mistaken = Setup { mistake: Some(mistake), ..Setup::of_seed(seed, &Profile::readers()) };
+        let outcome = run_measured(&mistaken, measure).unwrap();
+        outcome.findings.iter().any(|finding| finding.wrong == expected)
+    })
+}
+
+#[test]
+fn every_mistake_of_a_client_is_found() {
+    for &mistake in Mistake::value_variants() {
+        let expected = match mistake {
+            Mistake::LeaksMemory | Mistake::LeaksTask => Wrong::Leaked,
+            Mistake::ReturnsLate | Mistake::NeverReturns => Wrong::Overdue,
+            Mistake::ReportsNotWritten => Wrong::NotWritten,
+            Mistake::LeavesOut | Mistake::GivesTwice => Wrong::Skipped,
+            Mistake::MixesUp => Wrong::TwoValues,
+            Mistake::Withholds => Wrong::Withheld,
+            Mistake::NamesLaterOffset => Wrong::WrongOffset,
+            Mistake::BreaksSilence => Wrong::NotSilent,
+            Mistake::DialsWithoutPause => Wrong::TooMany,
+            Mistake::Panics => Wrong::Panicked,
+        };
+        assert!(first_found(mistake, expected).is_some(), "{mistake:?}");
+    }
 }
 
 #[test]

@@ -87,3 +87,25 @@ impl Faults {
         self.0.iter_mut().filter_map(strikes).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_once_and_not_after_it_was_taken_back() {
+        let moment = Moment::Request(ApiKey::PRODUCE);
+        let mut faults = Faults::default();
+        let once = faults.inject(Fault::at(moment, Action::Cut));
+        assert_eq!(faults.strike(Moment::EndOfRequest(ApiKey::PRODUCE)), []);
+        assert!(!faults.has_struck(once));
+        let with_it = faults.inject(Fault::at(moment, Action::Freeze(Direction::ToClient)));
+        assert_eq!(faults.strike(moment), [Action::Cut, Action::Freeze(Direction::ToClient)]);
+        assert!(faults.has_struck(once) && faults.has_struck(with_it));
+        assert_eq!(faults.strike(moment), []);
+        let cleared = faults.inject(Fault::at(moment, Action::Cut));
+        faults.clear();
+        assert_eq!(faults.strike(moment), []);
+        assert!(!faults.has_struck(once) && !faults.has_struck(cleared));
+    }
+}

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::drop::{dropped_after, unless_dropped};
 use super::kind::FETCH_DROPPED;
+use super::mistake::Mistake;
 use super::rules::{Answered, Place, Wrong};
 use super::run::{Stage, partition_client};
 use super::truth::{extent, has_records};
@@ -63,7 +64,10 @@ impl Reader {
             let fetched = self.stage.timed(self.partition, "fetch_records", limit, fetch).await;
             match fetched {
                 None => *self.stage.outcome().dropped.entry(FETCH_DROPPED).or_default() += 1,
-                Some(Ok((records, _))) => {
+                Some(Ok((mut records, _))) => {
+                    if self.stage.mistaken.makes(Mistake::Withholds) {
+                        records.clear();
+                    }
                     if records.is_empty() {
                         self.check_none(place);
                         if is_last && self.is_at_end(next).await {
@@ -156,7 +160,7 @@ impl Reader {
         let (cluster, since) = (&stage.network.cluster, Instant::now());
         let first = *extent(cluster, *partition).0.start();
         let limit = stage.options.api_timeout;
-        let found = match stage.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
+        let mut found = match stage.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
             Ok(found) => found,
             Err(error) => {
                 stage.network.note(|| format!("{name} asks for {at:?}: {error:?}"));
@@ -164,6 +168,7 @@ impl Reader {
                 return stage.check_open(*partition, &error);
             }
         };
+        found.offset += i64::from(stage.mistaken.makes(Mistake::NamesLaterOffset));
         let (starts, end) = extent(cluster, *partition);
         let answered = Answered { at, found, place, starts: first..=*starts.end(), end };
         stage.rules(*partition, |rules| rules.answered(name, answered));
@@ -206,18 +211,26 @@ pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &
 
 /// Tells the rules what a reader was given; gives what comes next.
 fn take(stage: &Stage, partition: usize, name: &str, mut place: Place, records: &[RecordAndOffset]) -> i64 {
-    let cluster = &stage.network.cluster;
+    let (mistaken, cluster) = (&stage.mistaken, &stage.network.cluster);
     stage.rules(partition, |rules| {
-        for RecordAndOffset { offset, record, .. } in records {
+        for (index, RecordAndOffset { offset, record, .. }) in records.iter().enumerate() {
+            if mistaken.makes(Mistake::LeavesOut) {
+                continue;
+            }
             // It may skip offsets without records, and those that were cut off, of which nothing is known.
             let is_over =
                 |skipped| rules.is_cut_since(place, offset - 1) || !has_records(cluster, partition, skipped);
             if *offset > place.next && is_over(place.next..*offset) {
                 place.next = *offset;
             }
-            rules.read(name, place, *offset, Value::of(record.value.as_ref()));
+            let mixed_up = records.get(index + 1).filter(|_| mistaken.makes(Mistake::MixesUp));
+            let value = mixed_up.map_or(&record.value, |other| &other.record.value);
+            rules.read(name, place, *offset, Value::of(value.as_ref()));
             rules.dated(place, *offset, record.timestamp);
             place.next = offset + 1;
+            if mistaken.makes(Mistake::GivesTwice) {
+                rules.read(name, place, *offset, Value::of(value.as_ref()));
+            }
         }
     });
     place.next

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::EPOCH;
 use super::director::{Director, end_with_markers};
+use super::mistake::{Mistake, Mistaken};
 use super::network::Network;
 use super::options::Options;
 use super::plan::Plan;
@@ -47,6 +48,8 @@ pub struct Setup {
     pub plan: Plan,
     /// Makes the cluster do something wrong, to see it found.
     pub bug: Option<fn(&FakeCluster)>,
+    /// Makes the client do something wrong, to see it found.
+    pub mistake: Option<Mistake>,
     /// Whether the trace is kept as lines.
     pub keeps_trace: bool,
 }
@@ -55,7 +58,7 @@ impl Setup {
     /// A seed as a profile has it.
     pub fn of_seed(seed: u64, profile: &Profile) -> Self {
         let plan = Plan::of_seed(seed, profile);
-        Self { seed, profile: profile.clone(), plan, bug: None, keeps_trace: false }
+        Self { seed, profile: profile.clone(), plan, bug: None, mistake: None, keeps_trace: false }
     }
 
     /// The broker that the cluster behaves like: another one with each seed.
@@ -134,6 +137,7 @@ pub(super) struct Stage {
     pub(super) options: Options,
     /// Whether a broker that does not lead may say who does.
     names_leaders: bool,
+    pub(super) mistaken: Mistaken,
     rules: Mutex<Vec<Rules>>,
     /// Its counts are complete when the actors have ended.
     outcome: Mutex<Outcome>,
@@ -235,6 +239,7 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
         network,
         options: Options::of_seed(*seed),
         names_leaders,
+        mistaken: Mistaken::new(setup.mistake),
         rules: Mutex::new(rules),
         outcome: Mutex::default(),
     });

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::drop::{dropped_after, unless_dropped};
 use super::kind::PRODUCE_DROPPED;
+use super::mistake::Mistake;
 use super::rules::Fate;
 use super::run::{Stage, partition_client};
 use super::value::Id;
@@ -26,6 +27,8 @@ const PAUSE_MS: u64 = 3_000;
 const SKEW_MS: u64 = 1_000;
 /// This many records in a row have the same key.
 const SAME_KEY: u32 = 8;
+/// Longer than any call may take.
+const LATE: Duration = Duration::from_secs(16);
 
 pub(super) struct Writer {
     pub(super) client: Client,
@@ -103,9 +106,14 @@ impl Writer {
         let (stage, partition) = (self.stage.clone(), self.partition);
         calls.spawn(async move {
             let produce: Pin<Box<Produce>> = Box::pin(produce);
+            let call_over = async {
+                let result = unless_dropped(produce, dropped).await;
+                err_on_purpose(&stage).await;
+                result
+            };
             let since = Instant::now();
             let limit = stage.options.delivery_timeout;
-            let result = stage.timed(partition, "produce", limit, unless_dropped(produce, dropped)).await;
+            let result = stage.timed(partition, "produce", limit, call_over).await;
             if let Some(Err(error)) = &result {
                 stage.check_attempts(partition, error, since.elapsed());
             }
@@ -119,7 +127,12 @@ impl Writer {
 
     /// Tells the rules how a call ended; returns it if the writer makes it again.
     fn settle(&self, call: Call, result: Option<Result<Produced, Error>>) -> Option<Call> {
-        let fates = fates(result.as_ref(), call.ids.len());
+        let fates = match &result {
+            Some(Ok(_)) if self.stage.mistaken.makes(Mistake::ReportsNotWritten) => {
+                vec![Fate::NotWritten; call.ids.len()]
+            }
+            result => fates(result.as_ref(), call.ids.len()),
+        };
         // Nobody waits for a call that was dropped.
         let is_unknown = result.is_some() && fates.contains(&Fate::Unknown);
         self.stage.rules(self.partition, |rules| {
@@ -139,5 +152,29 @@ pub(super) fn fates(result: Option<&Result<Produced, Error>>, records: usize) ->
         Some(Ok(produced)) => produced.offsets().map(Fate::Acked).collect(),
         Some(Err(error)) if error.outcome() == Outcome::NotWritten => vec![Fate::NotWritten; records],
         Some(Err(_)) | None => vec![Fate::Unknown; records],
+    }
+}
+
+/// Makes a produce's mistake, if the run has one.
+async fn err_on_purpose(stage: &Stage) {
+    let Stage { mistaken, network, .. } = stage;
+    if mistaken.makes(Mistake::LeaksMemory) {
+        // Nothing else would use it, and the compiler would leave it out.
+        std::hint::black_box(Box::leak(Box::new([0_u8; 2_048])));
+    }
+    if mistaken.makes(Mistake::LeaksTask) {
+        tokio::spawn(std::future::pending::<()>());
+    }
+    if mistaken.makes(Mistake::Panics) {
+        drop(tokio::spawn(async { panic!("on purpose") }));
+    }
+    if mistaken.makes(Mistake::DialsWithoutPause) {
+        network.dial_without_pause().await;
+    }
+    if mistaken.makes(Mistake::ReturnsLate) {
+        tokio::time::sleep(LATE).await;
+    }
+    if mistaken.makes(Mistake::NeverReturns) {
+        std::future::pending::<()>().await;
     }
 }
