@@ -77,7 +77,20 @@ fn run(programs: &Programs, options: &Options, args: &[&str]) -> Result<()> {
     let mut demo = programs.built("rskafka-verifier")?;
     demo.arg("demo").args(args);
     demo.args(options.records.map(|records| format!("--records={records}")));
-    children::succeed(&mut demo, "the demo failed")
+    let (status, output) = children::run_shown(&mut demo)?;
+    ensure!(status.success(), "the demo failed ({status})");
+    ensure!(all_verified(&output), "the demo ended without a line `verified: N records, 0 lost, ...`");
+    Ok(())
+}
+
+fn all_verified(output: &str) -> bool {
+    output.lines().filter_map(|line| line.trim().strip_prefix("verified: ")).any(|line| {
+        let counts = line.split(", ").collect::<Vec<_>>();
+        let [records, rest @ ..] = &counts[..] else { return false };
+        let records =
+            records.strip_suffix(" records").and_then(|n| n.replace(['_', ','], "").parse::<u64>().ok());
+        records.is_some_and(|records| records > 0) && *rest == ["0 lost", "0 duplicated", "0 reordered"]
+    })
 }
 
 /// SHA-256 of the values, each followed by a line feed, in the order in which Java reads them.
@@ -103,4 +116,18 @@ fn digest_by_java(kafka: &Kafka, topic: &str, partition: &str) -> Result<String>
     ensure!(status.success(), "Java's console consumer failed ({status}): {said}");
     step.done();
     Ok(output.split(' ').next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_records_without_loss_are_verified() {
+        assert!(all_verified("rates\nverified: 1000000 records, 0 lost, 0 duplicated, 0 reordered\n"));
+        assert!(!all_verified("verified: 0 records, 0 lost, 0 duplicated, 0 reordered"));
+        assert!(!all_verified("verified: 5 records, 1 lost, 0 duplicated, 0 reordered"));
+        assert!(!all_verified("verified: 5 records"));
+        assert!(!all_verified(""));
+    }
 }
