@@ -1,4 +1,4 @@
-//! Writes what was measured into `docs/benchmarks.md`: as tables.
+//! Writes what was measured into `docs/benchmarks.md`: tables, and drawings that Markdown viewers make of Mermaid's text.
 //!
 //! Invariant: only what stands between the marks of a section is replaced.
 
@@ -21,6 +21,7 @@ pub(super) fn write(machine: &Machine, rows: &[Row], benches: &[Bench]) -> Resul
         ("machine", format!("{machine}.\n")),
         ("limits", table(&HEADS.map(str::to_owned), rows.iter().map(|row| row.cells.to_vec()))),
         ("records", by(&group(benches, "records"), "", |bench| &bench.value, |bench| time(bench.ns))),
+        ("drawing", drawing(benches)),
         (
             "codecs",
             by(
@@ -103,7 +104,39 @@ fn time(ns: f64) -> String {
 
 /// Of the bytes that one iteration works on.
 fn speed(bench: &Bench) -> String {
-    format!("{:.0} MB/s", bench.bytes.map_or(0.0, |bytes| bytes / bench.ns * 1e3))
+    format!("{:.0} MB/s", megabytes(bench))
+}
+
+fn megabytes(bench: &Bench) -> f64 {
+    bench.bytes.map_or(0.0, |bytes| bytes / bench.ns * 1e3)
+}
+
+/// What people compare: the way of a record by size, and the codecs.
+fn drawing(benches: &[Bench]) -> String {
+    // What does not go by the bytes would be too short to be seen.
+    let records = group(benches, "records").into_iter();
+    let records: Vec<&Bench> = records.filter(|bench| !bench.function.starts_with("encode")).collect();
+    let mut drawing = String::new();
+    for value in names(&records, |bench| &bench.value) {
+        let of_value = records.iter().filter(|bench| bench.value == value);
+        let bars = of_value.map(|bench| (&*bench.function, bench.ns / 1e3));
+        drawing += &bar_chart(&format!("1,000 records of {value}: µs, less is better"), bars);
+    }
+    for name in ["compress", "decompress"] {
+        let bars = group(benches, name).into_iter().map(|bench| (&*bench.function, megabytes(bench)));
+        drawing +=
+            &bar_chart(&format!("{name}: MB/s by the bytes that are not compressed, more is better"), bars);
+    }
+    drawing
+}
+
+fn bar_chart<'a>(title: &str, bars: impl Iterator<Item = (&'a str, f64)>) -> String {
+    let (names, values): (Vec<_>, Vec<_>) =
+        bars.map(|(name, value)| (format!("{name:?}"), format!("{value:.1}"))).unzip();
+    let (names, values) = (names.join(", "), values.join(", "));
+    format!(
+        "```mermaid\nxychart-beta horizontal\n  title {title:?}\n  x-axis [{names}]\n  bar [{values}]\n```\n"
+    )
 }
 
 #[cfg(test)]
@@ -135,5 +168,11 @@ mod tests {
             by(&benches.iter().collect::<Vec<_>>(), "", |bench| &bench.value, |bench| time(bench.ns)),
             expected
         );
+    }
+
+    #[test]
+    fn a_drawing_names_its_bars_in_their_order() {
+        let chart = bar_chart("time", [("build", 1.0), ("read, owned", 2.5)].into_iter());
+        assert!(chart.contains("  x-axis [\"build\", \"read, owned\"]\n  bar [1.0, 2.5]\n"), "{chart}");
     }
 }
