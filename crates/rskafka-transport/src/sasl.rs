@@ -120,7 +120,7 @@ fn always(user: impl Into<String>, password: impl Into<String>) -> Callback<Cred
 }
 
 /// A token for OAUTHBEARER. `Debug` does not show it; it is wiped when dropped.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OauthToken {
     pub(crate) token: Secret<String>,
     pub(crate) expiry: Option<Expiry>,
@@ -170,5 +170,16 @@ impl OauthToken {
     pub fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extensions.push((name.into(), value.into()));
         self
+    }
+}
+
+impl fmt::Debug for OauthToken {
+    /// Without the token, and without the extensions, which may hold what else proves who the client is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { expiry, principal, .. } = self;
+        f.debug_struct("OauthToken")
+            .field("expiry", expiry)
+            .field("principal", principal)
+            .finish_non_exhaustive()
     }
 }
