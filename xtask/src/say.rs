@@ -21,3 +21,14 @@ macro_rules! note {
 pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let texts = [0, 1, 2].map(|number| counted(number, "process", "processes"));
+        assert_eq!(texts, ["0 processes", "1 process", "2 processes"]);
+    }
+}

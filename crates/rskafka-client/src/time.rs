@@ -72,6 +72,12 @@ mod tests {
     }
 
     #[test]
+    fn timestamps_beyond_the_calendar_are_its_ends() {
+        assert_eq!(from_millis(i64::MIN), time::PrimitiveDateTime::MIN.assume_utc());
+        assert_eq!(from_millis(i64::MAX), time::PrimitiveDateTime::MAX.assume_utc());
+    }
+
+    #[test]
     fn only_negative_timestamps_of_answers_are_none() {
         assert_eq!(from_millis_if_any(-1), None);
         assert_eq!(from_millis_if_any(0), Some(OffsetDateTime::UNIX_EPOCH));

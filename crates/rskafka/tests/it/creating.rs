@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka::client::error::{ErrorKind, Outcome};
+use rskafka::protocol::messages::find_coordinator::{FindCoordinatorRequest, GROUP};
 use rskafka::protocol::messages::metadata::MetadataResponse;
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::Fault;
+use rskafka_transport::CallOptions;
 
+use super::common::raw::{connect, deadline};
 use super::common::record;
 use super::kit::{TIMEOUT, TOPIC, builder, failure, fake, start};
 use super::relay::{Asked, change, env_meddling};
@@ -93,4 +96,20 @@ async fn the_wait_for_leaders_ends_with_the_deadline_of_the_whole_creation() {
         assert_eq!((error.outcome(), error.is_timeout()), (Outcome::Unknown, true), "{error:?}");
         assert!(cluster.topic_id("second").is_ok());
     }
+}
+
+#[tokio::test]
+async fn the_topics_of_kafka_itself_are_listed_as_internal() {
+    let cluster = fake().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let connection = connect(cluster.bootstrap_servers()[0].parse().unwrap()).await;
+    let find = FindCoordinatorRequest { key: "readers".to_owned(), key_type: GROUP, ..Default::default() };
+    // Later versions have lists of keys.
+    let options = CallOptions { max_version: Some(3), ..CallOptions::new(deadline()) };
+    connection.call(&find, options).await.unwrap();
+    let client = builder(&cluster).build().await.unwrap();
+    let topics = client.list_topics().await.unwrap();
+    let mut listed: Vec<_> = topics.iter().map(|topic| (topic.name.as_str(), topic.is_internal)).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, [("__consumer_offsets", true), (TOPIC, false)]);
 }
