@@ -12,7 +12,7 @@ use crate::fetch::{self, Fetch};
 use crate::offsets::{self, FoundOffset, OffsetAt};
 use crate::partition::Partition;
 use crate::produce::{Acks, Line, Produce};
-use crate::record::{Payload, Record, RecordAndOffset, RecordHeaders};
+use crate::record::{Payload, Record, RecordAndOffset, RecordBatchBuilder, RecordHeaders};
 
 /// A client of one partition. Clones are the same writer: their calls share one line.
 ///
@@ -52,7 +52,38 @@ impl PartitionClient {
         &self,
         records: impl IntoIterator<Item = Record<K, V, H>>,
     ) -> Produce {
-        Produce::new(&self.line, records)
+        Produce::of_records(&self.line, records)
+    }
+
+    /// Appends the batch that the caller filled: each record is encoded once, when it is pushed, straight into the request.
+    ///
+    /// Order, deadline, failures and dropping are those of [`produce`](Self::produce). The records are compressed as the
+    /// builder says, inside the call.
+    ///
+    /// ```no_run
+    /// # async fn example(log: rskafka_client::PartitionClient) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rskafka_client::record::{NewRecord, RecordBatchBuilder};
+    /// let mut batch = RecordBatchBuilder::with_capacity(1 << 20);
+    /// for value in ["first", "second"] {
+    ///     let timestamp = 1_700_000_000_000; // ms since 1970
+    ///     batch.push(NewRecord::new(timestamp, None, Some(value.as_bytes())))?;
+    /// }
+    /// println!("{:?}", log.produce_batch(batch).await?.offsets());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Base offset, leader epoch and what makes a batch idempotent are the client's and the broker's to set: what the
+    /// builder has for them is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`produce`](Self::produce). [`ErrorKind::InvalidArgument`] also if the batch cannot be built, its offsets
+    /// have gaps, or it has an attribute other than its compression: control records and transactions are refused.
+    ///
+    /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
+    pub fn produce_batch(&self, builder: RecordBatchBuilder) -> Produce {
+        Produce::of_batch(&self.line, builder)
     }
 
     /// Reads from `offset` on, and says where to continue. Options chain before `.await`.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+pub use rskafka_protocol::records::{NewRecord, RecordBatchBuilder};
 use time::OffsetDateTime;
 
 /// A record, generic over how its parts are held.

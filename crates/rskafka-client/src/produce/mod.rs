@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 
 use rskafka_cluster::transport::Deadline;
 use rskafka_protocol::ApiKey;
+use rskafka_protocol::records::{RecordBatch, RecordBatchBuilder};
 use tokio::sync::oneshot;
 
 pub(crate) use self::line::Line;
@@ -47,13 +48,21 @@ pub struct Produce {
 }
 
 impl Produce {
-    pub(crate) fn new<K: Payload, V: Payload, H: RecordHeaders>(
+    pub(crate) fn of_records<K: Payload, V: Payload, H: RecordHeaders>(
         line: &Arc<Line>,
         records: impl IntoIterator<Item = Record<K, V, H>>,
     ) -> Self {
+        Self::new(line, || encode::encode(records, &line.partition.core.spare))
+    }
+
+    pub(crate) fn of_batch(line: &Arc<Line>, builder: RecordBatchBuilder) -> Self {
+        Self::new(line, || encode::build(builder))
+    }
+
+    fn new(line: &Arc<Line>, encode: impl FnOnce() -> Result<RecordBatch>) -> Self {
         let (sender, result) = oneshot::channel();
         let core = &line.partition.core;
-        let id = match core.check_open().and_then(|()| encode::encode(records, &core.spare)) {
+        let id = match core.check_open().and_then(|()| encode()) {
             Ok(batch) => {
                 let deadline = Deadline::after(core.cluster.env().now(), core.limits.delivery_timeout);
                 Some(line.join(Append { batch, deadline, result: sender }))

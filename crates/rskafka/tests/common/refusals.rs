@@ -5,7 +5,7 @@ use std::time::Duration;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::protocol::ErrorCode;
-use rskafka::record::Record;
+use rskafka::record::{Record, RecordBatchBuilder};
 
 use super::{Brokers, SLACK, has_topic_ids, new_log, new_topic, read_all, record, served, values};
 
@@ -63,6 +63,7 @@ pub async fn arguments_that_make_no_sense_are_refused(brokers: Brokers) {
         assert_eq!(error.outcome(), Outcome::NotWritten);
     };
     is_refused(log.produce::<(), (), ()>([]).await.unwrap_err());
+    is_refused(log.produce_batch(RecordBatchBuilder::new()).await.unwrap_err());
     is_refused(log.fetch_records(-1, 1..10, 1).await.unwrap_err());
     is_refused(log.fetch_records(0, 0..0, 1).await.unwrap_err());
     #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]

@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use rskafka::client::env::Env;
+use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{PartitionClient, Produce};
 use rskafka::protocol::ApiKey;
+use rskafka::protocol::records::{Attributes, BatchHeader, Compression, TimestampType};
+use rskafka::record::{NewRecord, RecordBatchBuilder};
 use rskafka_fake::Fault;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-use super::common::{read_all, record, values};
-use super::kit::{TOPIC, builder, close_connections, fake, start};
+use super::common::{now, read_all, record, values};
+use super::kit::{TOPIC, assert_says, builder, close_connections, fake, start};
 
 /// A stream that counts the writes to it.
 struct Counted {
@@ -124,4 +127,103 @@ async fn appends_keep_their_order_whether_the_call_the_answer_or_a_task_sends_th
         expected.extend(values);
     }
     assert_eq!(values(&read_all(&log).await), expected);
+}
+
+/// A batch of these values, with what `header` changes in its header.
+fn filled(values: &[&str], header: impl FnOnce(&mut BatchHeader)) -> RecordBatchBuilder {
+    let mut builder = RecordBatchBuilder::new();
+    let mut changed = BatchHeader::default();
+    header(&mut changed);
+    builder.set_header(changed).unwrap();
+    let timestamp = now().unix_timestamp() * 1_000;
+    for value in values {
+        builder.push(NewRecord::new(timestamp, None, Some(value.as_bytes()))).unwrap();
+    }
+    builder
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_that_the_caller_filled_are_appended_in_the_order_of_all_calls() {
+    let (cluster, _client, log) = start(1).await;
+    let gzip = |header: &mut BatchHeader| {
+        header.attributes = Attributes::default().with_compression(Compression::Gzip);
+    };
+    let calls = [
+        log.produce([record("0")]),
+        log.produce_batch(filled(&["1", "2"], |_| {})),
+        log.produce([record("3")]),
+        log.produce_batch(filled(&["4", "5", "6"], gzip)),
+        log.produce_batch(filled(&["7"], |_| {})),
+    ];
+    let mut offsets = Vec::new();
+    let mut sizes = Vec::new();
+    for call in calls {
+        let produced = call.await.unwrap();
+        offsets.push(produced.offsets());
+        sizes.push(produced.encoded_size);
+    }
+    assert_eq!(offsets, [0..1, 1..3, 3..4, 4..7, 7..8]);
+    let stored = cluster.log(TOPIC, 0).unwrap().decoded().unwrap();
+    assert_eq!(stored.iter().map(|batch| batch.size_in_bytes()).collect::<Vec<_>>(), sizes);
+    assert_eq!(stored[3].header().attributes.compression(), Ok(Compression::Gzip));
+    drop(log.produce_batch(filled(&["8", "9"], |_| {})));
+    log.produce([record("10")]).await.unwrap();
+    assert_eq!(values(&read_all(&log).await), (0..11).map(|value| value.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_the_callers_to_set_in_a_batch_is_refused_before_it_is_sent() {
+    let (cluster, _client, log) = start(1).await;
+    let of = |attributes: Attributes| filled(&["refused"], |header| header.attributes = attributes);
+    let plain = Attributes::default();
+    let mut with_gap = filled(&["before the gap"], |_| {});
+    with_gap.skip_offsets(1).unwrap();
+    let mut late = filled(&[], |_| {});
+    late.skip_offsets(1).unwrap();
+    late.push(NewRecord::new(0, None, None)).unwrap();
+    let mut too_hard = filled(&["compressed"], |header| {
+        header.attributes = plain.with_compression(Compression::Gzip);
+    });
+    too_hard.set_compression_level(Some(99));
+    let refused = [
+        (RecordBatchBuilder::new(), "no records"),
+        (of(plain.with_control(true)), "only brokers and transactions set"),
+        (of(plain.with_transactional(true)), "only brokers and transactions set"),
+        (of(plain.with_delete_horizon(true)), "only brokers and transactions set"),
+        (of(plain.with_timestamp_type(TimestampType::LogAppendTime)), "only brokers and transactions set"),
+        (of(Attributes(1 << 9)), "only brokers and transactions set"),
+        (of(Attributes(7)), "codec"),
+        (with_gap, "offsets without a record"),
+        (late, "offsets without a record"),
+        (too_hard, "no level 99"),
+    ];
+    for (builder, why) in refused {
+        let error = log.produce_batch(builder).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{error:?}");
+        assert_eq!((error.outcome(), error.attempts()), (Outcome::NotWritten, 0));
+        assert_says(&error, &["Produce on topic wal partition 0: ", why]);
+    }
+    assert_eq!(log.produce([record("first")]).await.unwrap().base_offset, 0);
+    assert_eq!(cluster.log(TOPIC, 0).unwrap().records().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_the_caller_set_in_a_batch_is_replaced_by_the_clients() {
+    let (cluster, _client, log) = start(1).await;
+    // As a batch that was read elsewhere.
+    let copied = |sequence: i32| {
+        filled(&["copied"], |header| {
+            (header.base_offset, header.partition_leader_epoch) = (700, 12);
+            (header.producer_id, header.producer_epoch, header.base_sequence) = (4_711, 3, sequence);
+        })
+    };
+    assert_eq!(log.produce_batch(copied(5)).await.unwrap().base_offset, 0);
+    // The broker would refuse a gap in the sequence.
+    assert_eq!(log.produce_batch(copied(77)).await.unwrap().base_offset, 1);
+    let mut set_late = filled(&["set at the end"], |_| {});
+    set_late.set_producer(4_711, 3, 5);
+    assert_eq!(log.produce_batch(set_late).await.unwrap().base_offset, 2);
+    for batch in cluster.log(TOPIC, 0).unwrap().decoded().unwrap() {
+        assert_ne!(batch.header().producer_id, 4_711);
+    }
 }

@@ -51,6 +51,7 @@ fn every_type_in_a_public_signature_has_a_name_in_the_facade() {
     {
         use rskafka::record::*;
         let _ = (named::<Headers>, named::<Record>, named::<RecordAndOffset>);
+        let _ = (named::<NewRecord<'_>>, named::<RecordBatchBuilder>);
         let _ = (named_trait::<dyn Payload>, named_trait_too::<Headers>);
     }
     let _ = (named::<rskafka::protocol::Uuid>, named::<rskafka::protocol::ErrorCode>);
