@@ -83,7 +83,7 @@ impl PartitionClient {
     ///
     /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
     pub fn produce_batch(&self, builder: RecordBatchBuilder) -> Produce {
-        Produce::of_batch(&self.line, builder)
+        Produce::of_batch(&self.line, builder, self.line.delivery_deadline())
     }
 
     /// Reads from `offset` on, and says where to continue. Options chain before `.await`.

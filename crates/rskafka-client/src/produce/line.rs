@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, Reply};
+use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, Deadline, Reply};
 use rskafka_cluster::{Failure, Lane, Leader, Via};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::produce::ProduceResponse;
@@ -85,6 +85,12 @@ impl Line {
 
     fn in_flight(&self) -> MutexGuard<'_, Option<Box<InFlight>>> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The deadline of an append that is called now.
+    pub(crate) fn delivery_deadline(&self) -> Deadline {
+        let core = &self.partition.core;
+        Deadline::after(core.cluster.env().now(), core.limits.delivery_timeout)
     }
 
     pub(crate) fn via(&self) -> Via<'_> {

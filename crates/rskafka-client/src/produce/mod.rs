@@ -52,21 +52,18 @@ impl Produce {
         line: &Arc<Line>,
         records: impl IntoIterator<Item = Record<K, V, H>>,
     ) -> Self {
-        Self::new(line, || encode::encode(records, &line.partition.core.spare))
+        Self::new(line, line.delivery_deadline(), || encode::encode(records, &line.partition.core.spare))
     }
 
-    pub(crate) fn of_batch(line: &Arc<Line>, builder: RecordBatchBuilder) -> Self {
-        Self::new(line, || encode::build(builder))
+    pub(crate) fn of_batch(line: &Arc<Line>, builder: RecordBatchBuilder, deadline: Deadline) -> Self {
+        Self::new(line, deadline, || encode::build(builder))
     }
 
-    fn new(line: &Arc<Line>, encode: impl FnOnce() -> Result<RecordBatch>) -> Self {
+    fn new(line: &Arc<Line>, deadline: Deadline, encode: impl FnOnce() -> Result<RecordBatch>) -> Self {
         let (sender, result) = oneshot::channel();
         let core = &line.partition.core;
         let id = match core.check_open().and_then(|()| encode()) {
-            Ok(batch) => {
-                let deadline = Deadline::after(core.cluster.env().now(), core.limits.delivery_timeout);
-                Some(line.join(Append { batch, deadline, result: sender }))
-            }
+            Ok(batch) => Some(line.join(Append { batch, deadline, result: sender })),
             Err(error) => {
                 let _ = sender.send(Err(line.partition.located(error, ApiKey::PRODUCE)));
                 None
