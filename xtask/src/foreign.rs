@@ -23,17 +23,28 @@ const PYTHON: &str = "RSKAFKA_FOREIGN_PYTHON";
 /// A client written in Python alone: it needs no compiler.
 const PYTHON_CLIENT: &str = "kafka-python==3.0.12";
 
-/// The programs that are here.
-pub(crate) fn programs() -> Vec<(&'static str, PathBuf)> {
-    let found = [("Kafka's own tools", JAVA, java()), ("the client in Python", PYTHON, python())];
-    let keep = |(what, variable, program): (&str, &'static str, Result<PathBuf>)| match program {
-        Ok(program) => Some((variable, program)),
-        Err(error) => {
-            note!("NOT TESTED AGAINST THE FAKE: {what}: {error:#}");
-            None
+/// What the search for the programs came to.
+pub(crate) struct Programs {
+    /// Each with the variable that tells the tests of it.
+    pub(crate) found: Vec<(&'static str, PathBuf)>,
+    /// A warning for each that is missing.
+    pub(crate) missing: Vec<String>,
+}
+
+/// Looks for the programs, and downloads what they need.
+pub(crate) fn programs() -> Programs {
+    let mut programs = Programs { found: Vec::new(), missing: Vec::new() };
+    for (what, variable, program) in
+        [("Kafka's own tools", JAVA, java()), ("the client in Python", PYTHON, python())]
+    {
+        match program {
+            Ok(program) => programs.found.push((variable, program)),
+            Err(error) => {
+                programs.missing.push(format!("NOT TESTED AGAINST THE FAKE: {what}: {error:#}"));
+            }
         }
-    };
-    found.into_iter().filter_map(keep).collect()
+    }
+    programs
 }
 
 /// A program that runs a main class of the newest Kafka.

@@ -25,6 +25,8 @@ use crate::say::counted;
 use crate::workspace;
 
 const PAGE: &str = "docs/planted.md";
+/// How alike two names are from which one is a typing error of the other.
+const ALIKE: f64 = 0.7;
 const PAGE_HEAD: &str = include_str!("planted/page.md");
 
 /// What is asked for.
@@ -83,10 +85,19 @@ fn chosen(mut patches: Vec<Patch>, names: &[String]) -> Result<Vec<Patch>> {
     let all: Vec<&str> = patches.iter().map(|patch| patch.name.as_str()).collect();
     for name in names {
         let name = name.as_str();
-        ensure!(all.contains(&name), "there is no planted bug {name:?}; the names are {}", all.join(", "));
+        ensure!(all.contains(&name), "{}", unknown(name, &all));
     }
     patches.retain(|patch| names.is_empty() || names.contains(&patch.name));
     Ok(patches)
+}
+
+/// What is said of a name that no patch has.
+fn unknown(name: &str, all: &[&str]) -> String {
+    let others = counted(all.len(), "other", "others");
+    let nearest = all.iter().map(|other| (strsim::jaro(name, other), other));
+    let nearest = nearest.filter(|(likeness, _)| *likeness > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = nearest.map(|(_, other)| format!("; did you mean {other}?")).unwrap_or_default();
+    format!("there is no planted bug {name:?}, but {others} in {}{hint}", patch::FOLDER)
 }
 
 /// The tests that fail although no bug is planted: they would catch anything.

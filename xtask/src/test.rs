@@ -7,7 +7,7 @@ mod levels;
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use self::levels::Levels;
 
@@ -58,6 +58,11 @@ pub(crate) struct Flags {
 
 /// The command.
 pub(crate) fn command(flags: &Flags) -> Result<()> {
+    let is_useless = flags.env == "fake" && flags.version.is_some();
+    ensure!(
+        !is_useless,
+        "--version is the release of a real Kafka, and --env fake starts none: leave one out"
+    );
     let version = flags.version.clone().unwrap_or_default();
     let missing = match flags.env.as_str() {
         "auto" => java::check(&version).err(),
@@ -67,10 +72,10 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
         }
         _ => Some(anyhow::anyhow!("--env fake")),
     };
-    let warning = missing.map(|reason| format!("NO REAL BROKER IS CHECKED: {reason:#}"));
-    if let Some(warning) = &warning {
-        note!("{warning}");
-    }
+    let has_kafka = missing.is_none();
+    let mut warnings: Vec<String> =
+        missing.iter().map(|reason| format!("NO REAL BROKER IS CHECKED: {reason:#}")).collect();
+    warnings.iter().for_each(|warning| note!("{warning}"));
 
     let packages = workspace::packages()?;
     if !flags.verbose {
@@ -93,10 +98,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     for profile in PROFILES {
         levels.run(&format!("behaviour, {profile}"), || behaviour(profile));
     }
-    let programs = programs.join().unwrap_or_default();
-    if !programs.is_empty() {
-        levels.run("foreign clients", || counted(tests(&[], &["--test", foreign::TARGET]).envs(programs)));
-    }
+    warnings.extend(foreign_clients(&mut levels, programs.join()));
     levels.run("simulation", || {
         // Its own tests run hundreds of seeds, too. They build its programs.
         counted(&mut tests(CHECKED, &["--test", SIM])).and_then(sim::short)
@@ -105,14 +107,12 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
         demo::embedded(&Programs::CHECKED, &demo::Options::default())?;
         Ok(Summary::passed(1))
     });
-    if warning.is_none() {
+    if has_kafka {
         on_kafka(&mut levels, &version);
     }
 
     say!("\n{}", levels.table().trim_end());
-    if let Some(warning) = &warning {
-        say!("{warning}");
-    }
+    warnings.iter().for_each(|warning| say!("{warning}"));
     let failed = levels.failed();
     failed.iter().for_each(|failed| note!("failed: {failed}"));
     say!("{}", levels.total());
@@ -127,6 +127,20 @@ fn behaviour(profile: &str) -> Result<Summary> {
     let mut summary = counted(client.env(PROFILE, profile))?;
     summary += counted(tests(&[], &["--test", FAKE]).env(PROFILE, profile))?;
     Ok(summary)
+}
+
+/// Tests those that were found; gives a warning for each that was not.
+fn foreign_clients(levels: &mut Levels, programs: thread::Result<foreign::Programs>) -> Vec<String> {
+    const LEVEL: &str = "foreign clients";
+    let Ok(foreign::Programs { found, missing }) = programs else {
+        levels.run(LEVEL, || bail!("the search for them panicked"));
+        return Vec::new();
+    };
+    missing.iter().for_each(|warning| note!("{warning}"));
+    if !found.is_empty() {
+        levels.run(LEVEL, || counted(tests(&[], &["--test", foreign::TARGET]).envs(found)));
+    }
+    missing
 }
 
 fn on_kafka(levels: &mut Levels, version: &Version) {
@@ -223,6 +237,13 @@ mod tests {
         let has_profile = |version: &str| has_profile(&version.parse().unwrap());
         assert!(has_profile("4.4.0") && has_profile("2.8.2"));
         assert!(!has_profile("4.3.0") && !has_profile("4.40.0"));
+    }
+
+    #[test]
+    fn a_search_for_foreign_clients_that_panics_fails_their_level() {
+        let mut levels = Levels::default();
+        assert!(foreign_clients(&mut levels, Err(Box::new("panicked"))).is_empty());
+        assert_eq!(levels.failed(), ["foreign clients (the search for them panicked)"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -53,10 +54,12 @@ pub(crate) fn root() -> PathBuf {
     folder.ancestors().find(is_root).unwrap_or(&folder).to_owned()
 }
 
-/// `CARGO_TARGET_DIR` or its longer name where one is set, else `target`.
+/// The one that cargo uses: it reads variables, and `build.target-dir` in the files of its own configuration.
 pub(crate) fn target_dir() -> PathBuf {
-    let set = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"].iter().find_map(std::env::var_os);
-    root().join(set.unwrap_or_else(|| "target".into()))
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    let found = FOUND.get_or_init(|| metadata().map(|of| of.target_directory).unwrap_or_default());
+    // Where cargo does not say it, it cannot build either, and says so when it is to.
+    if found.as_os_str().is_empty() { root().join("target") } else { found.clone() }
 }
 
 /// `cargo` in the workspace's root.
@@ -121,12 +124,18 @@ impl Package {
 
 /// The packages of the workspace.
 pub(crate) fn packages() -> Result<Vec<Package>> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        packages: Vec<Package>,
-    }
+    Ok(metadata()?.packages)
+}
 
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    #[serde(default)]
+    target_directory: PathBuf,
+}
+
+fn metadata() -> Result<Metadata> {
     let output = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
     ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(serde_json::from_slice::<Metadata>(&output.stdout)?.packages)
+    Ok(serde_json::from_slice(&output.stdout)?)
 }

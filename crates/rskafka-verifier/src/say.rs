@@ -18,3 +18,19 @@ macro_rules! note {
         let _ = writeln!(std::io::stderr(), $($text)*);
     }};
 }
+
+/// `1 task`, `2 tasks`.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let texts = [0, 1, 2].map(|number| counted(number, "task is", "tasks are"));
+        assert_eq!(texts, ["0 tasks are", "1 task is", "2 tasks are"]);
+    }
+}

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use super::net::Net;
 use crate::workspace;
 
-const FOLDER: &str = "xtask/planted";
+/// Where they are.
+pub(crate) const FOLDER: &str = "xtask/planted";
 
 /// One bug.
 #[derive(Debug)]

@@ -38,6 +38,11 @@ fn a_level_that_passes_is_one_line_and_one_that_fails_shows_its_output() {
     );
     assert!(quiet.lines().any(|line| line.starts_with("golden ")), "{quiet}");
     assert!(quiet.contains("docs: 1 of 1 failed"), "{quiet}");
+    // Where the search for them ends, and beside the table.
+    for missing in ["Kafka's own tools: ", "the client in Python: "] {
+        let warning = format!("NOT TESTED AGAINST THE FAKE: {missing}");
+        assert_eq!(quiet.matches(&warning).count(), 2, "{quiet}");
+    }
     let verbose = said_by_test(&tree, &["--verbose"]);
     assert!(verbose.contains("said where a test failed"), "{verbose}");
     assert!(verbose.contains("said where all passed"), "{verbose}");

@@ -3,6 +3,7 @@
 mod levels;
 mod mistakes;
 mod planted;
+mod playing;
 mod tree;
 mod waits;
 
@@ -11,7 +12,8 @@ use std::process::{Command, Output};
 /// The program, outside of every tree.
 fn xtask() -> Command {
     let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    xtask.current_dir(std::env::temp_dir()).env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_TARGET_DIR");
+    xtask.current_dir(std::env::temp_dir()).env_remove("CARGO_MANIFEST_DIR");
+    xtask.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
     xtask
 }
 

@@ -24,7 +24,19 @@ fn the_tree_is_the_one_that_cargo_run_names_and_not_the_one_it_was_compiled_in()
     tree.write("xtask/planted/only-here.patch", "bug: one\ncaught-by: -p one\n");
     let output = tree.xtask().args(["planted", "nosuch"]).output().unwrap();
     assert!(!output.status.success());
-    assert!(text(&output).ends_with("\"nosuch\"; the names are only-here\n"), "{}", text(&output));
+    assert!(text(&output).contains("\"nosuch\", but 1 other in xtask/planted"), "{}", text(&output));
+}
+
+#[test]
+fn a_planted_bug_that_is_not_there_gets_the_nearest_name() {
+    let tree = Tree::new("nearest");
+    for name in ["gate-away", "gate-never-expires", "region-ends-read"] {
+        tree.write(&format!("xtask/planted/{name}.patch"), "bug: one\ncaught-by: -p one\n");
+    }
+    let said = |name: &str| text(&tree.xtask().args(["planted", name]).output().unwrap());
+    assert!(said("gate-never-expire").ends_with("; did you mean gate-never-expires?\n"));
+    assert!(said("gateaway").ends_with("; did you mean gate-away?\n"));
+    assert!(said("zzz").ends_with("\"zzz\", but 3 others in xtask/planted\n"));
 }
 
 #[test]
@@ -33,7 +45,7 @@ fn without_cargo_run_the_tree_is_the_one_around_the_current_folder() {
     tree.write("xtask/planted/only-here.patch", "bug: one\ncaught-by: -p one\n");
     let mut xtask = xtask();
     let output = xtask.args(["planted", "nosuch"]).current_dir(tree.root.join("one/src")).output().unwrap();
-    assert!(text(&output).ends_with("\"nosuch\"; the names are only-here\n"), "{}", text(&output));
+    assert!(text(&output).contains("\"nosuch\", but 1 other in xtask/planted"), "{}", text(&output));
 }
 
 #[test]
@@ -49,6 +61,7 @@ fn an_environment_or_a_version_that_is_none_is_said_in_one_line() {
     assert!(line(&["demo", "--env", "localhost"]).contains("--env is fake, kafka or HOST:PORT"));
     assert!(line(&["env", "up", "kafka", "--topic", "wal:1"]).contains("for the fake only"));
     assert!(line(&["env", "up", "fake", "--version", "4.4.0"]).contains("--profile"));
+    assert!(line(&["test", "--env", "fake", "--version", "3.9.1"]).contains("--env fake starts none"));
     assert!(
         line(&["env", "up", "docker-kafka", "--brokers", "1"]).contains("the three brokers that docker/")
     );

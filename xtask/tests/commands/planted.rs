@@ -26,10 +26,13 @@ fn a_bug_that_a_test_catches_is_in_the_table_and_in_the_docs() {
     let tree = Tree::new("caught");
     patch(&tree, "two", "2", "-p one -- it_is_one");
     tree.write("docs/planted.md", "");
+    tree.write(".cargo/config.toml", "[build]\ntarget-dir = \"elsewhere\"\n");
     let output = tree.xtask().args(["planted", "--write-docs"]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     let row = "| `two`: it is not one | `-p one -- it_is_one` | ";
     assert!(text(&output).contains(row) && tree.read("docs/planted.md").contains(row), "{}", text(&output));
+    // Where cargo builds, xtask keeps its files too.
+    assert!(tree.root.join("elsewhere/planted/tree").exists() && !tree.root.join("target").exists());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! tests of rskafka-verifier run the example.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::{read, root};
@@ -13,8 +14,8 @@ const MANIFEST: &str = include_str!("outside.toml");
 fn the_example_of_testing_your_code_compiles_in_a_crate_of_a_user() {
     let page = read("docs/testing-your-code.md");
     let example = example(&page).expect("the page has no block of Rust");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
+    // Below the target folder, wherever that is.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let folder = target.join("outside");
     for below in ["src", "tests"] {
         fs::create_dir_all(folder.join(below)).unwrap();

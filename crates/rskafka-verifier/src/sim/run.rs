@@ -26,6 +26,7 @@ use super::profile::Profile;
 use super::reader::{Reader, read_whole};
 use super::rules::{Finding, Place, Rules, Wrong};
 use super::writer::Writer;
+use crate::say::counted;
 
 pub(super) const TOPIC: &str = "wal";
 pub(super) const BROKERS: i32 = 3;
@@ -103,12 +104,11 @@ pub fn run(setup: &Setup) -> Result<Outcome> {
     let mut outcome = runtime.block_on(run_all(setup))?;
     let panics = PANICS.get() - panics_before;
     if panics > 0 {
-        outcome.findings.push(Finding { wrong: Wrong::Panicked, what: format!("{panics} panics") });
+        outcome.findings.push(Finding { wrong: Wrong::Panicked, what: counted(panics, "panic", "panics") });
     }
     let left = runtime.metrics().num_alive_tasks();
     if left > 0 {
-        let tasks = if left == 1 { "task is" } else { "tasks are" };
-        let what = format!("{left} {tasks} left when all is closed");
+        let what = format!("{} left when all is closed", counted(left as u64, "task is", "tasks are"));
         outcome.findings.push(Finding { wrong: Wrong::Leaked, what });
     }
     Ok(outcome)

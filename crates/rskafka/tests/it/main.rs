@@ -14,6 +14,7 @@ mod creating;
 mod dropping;
 mod endings;
 mod event_hubs;
+mod facade;
 mod fetching;
 mod guard;
 mod identity;

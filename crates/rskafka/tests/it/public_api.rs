@@ -11,52 +11,11 @@ use rskafka::protocol::ApiKey;
 use rskafka::protocol::records::{BatchFull, BuildError, Compression, RecordBatchBuilder};
 use rskafka::protocol::scram::{ClientFirst, Credentials, Mechanism};
 use rskafka::record::{Headers, Record};
-use rskafka::time::OffsetDateTime;
 use rskafka_fake::Fault;
 use tokio::net::TcpListener;
 
 use super::common::record;
 use super::kit::{TOPIC, fake, start};
-
-#[test]
-fn every_type_in_a_public_signature_has_a_name_in_the_facade() {
-    fn named<T: ?Sized>() {}
-    fn named_trait<T: rskafka::record::Payload + ?Sized>() {}
-    fn named_trait_too<T: rskafka::record::RecordHeaders>() {}
-    {
-        use rskafka::client::*;
-        let _ = (named::<Acks>, named::<Client>, named::<ClientBuilder>, named::<CreateTopic>);
-        let _ = (named::<Fetch>, named::<Fetched>, named::<FoundOffset>, named::<OffsetAt>);
-        let _ = (named::<Partition>, named::<PartitionClient>, named::<PartitionClientBuilder>);
-        let _ = (named::<Produce>, named::<Produced>, named::<Topic>);
-        let _ = (named::<ClientCertificate>, named::<Tls>, named::<TlsConfigError>);
-        let _ = (named::<rustls::ClientConfig>, named::<Credentials>, named::<OauthToken>, named::<Sasl>);
-        let _ = (named::<Endpoint>, named::<ParseEndpointError>, named::<Socks5>);
-    }
-    {
-        use rskafka::client::env::*;
-        let _ = (named::<BoxFuture<'static, ()>>, named::<BoxStream>, named::<dyn Connector>, named::<Env>);
-        let _ = (named::<EnvBuilder>, named::<dyn Resolver>, named::<dyn Stream>);
-    }
-    {
-        use rskafka::client::error::*;
-        let _ =
-            (named::<BoxError>, named::<Error>, named::<ErrorKind>, named::<Outcome>, named::<Result<()>>);
-    }
-    {
-        use rskafka::client::stats::*;
-        let _ = (named::<BrokerStats>, named::<Latency>, named::<Stats>, named::<StatsOfBroker>);
-        assert!(!LATENCY_BOUNDS.is_empty());
-    }
-    {
-        use rskafka::record::*;
-        let _ = (named::<Headers>, named::<Record>, named::<RecordAndOffset>);
-        let _ = (named::<NewRecord<'_>>, named::<RecordBatchBuilder>);
-        let _ = (named_trait::<dyn Payload>, named_trait_too::<Headers>);
-    }
-    let _ = (named::<rskafka::protocol::Uuid>, named::<rskafka::protocol::ErrorCode>);
-    let _ = (named::<rskafka::protocol::ApiKey>, named::<Bytes>, named::<OffsetDateTime>);
-}
 
 #[tokio::test(start_paused = true)]
 async fn no_debug_text_shows_records() {
@@ -126,7 +85,8 @@ async fn errors_of_public_constructors_are_prose_when_main_prints_them() {
     is_prose(ClientFirst::new(Mechanism::Sha256, &credentials, "nonce"), "the user name is empty");
 }
 
-fn rust_files_below(folder: &Path) -> Vec<PathBuf> {
+/// All files below the folder.
+pub fn rust_files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { rust_files_below(&path) } else { vec![path] }).collect()
 }
