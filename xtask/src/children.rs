@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -107,6 +107,11 @@ impl Owned {
     /// What it writes, if its standard output is piped.
     pub(crate) fn stdout(&mut self) -> Result<ChildStdout> {
         self.child.stdout.take().context("standard output is not piped")
+    }
+
+    /// What it reads, if its standard input is piped.
+    pub(crate) fn stdin(&mut self) -> Result<ChildStdin> {
+        self.child.stdin.take().context("standard input is not piped")
     }
 
     /// Waits until it ends by itself.

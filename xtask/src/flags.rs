@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, env, fuzz, planted, sim, test};
+use crate::{bench, chaos, demo, env, fuzz, planted, sim, test};
 
 /// Environments, tests and checks of this workspace.
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Env(env::Command),
     /// Appends and tails a log, and verifies every record.
     Demo(demo::Flags),
+    /// Writes and reads while brokers of a real Kafka are killed, frozen and restarted, and verifies every record.
+    Chaos(chaos::Flags),
     /// Runs all tests.
     Test(test::Flags),
     /// Simulates the client against a fake cluster in virtual time, under random faults.
@@ -74,6 +76,20 @@ mod tests {
             assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp, "{}", command.get_name());
             assert!(command.get_about().is_some(), "{}", command.get_name());
         }
+    }
+
+    #[test]
+    fn chaos_has_minutes_a_seed_and_a_version_and_a_default_for_each() {
+        let chaos = |args: &[&str]| match Xtask::try_parse_from([&["xtask", "chaos"], args].concat()) {
+            Ok(Xtask { command: Command::Chaos(flags) }) => Ok(format!("{flags:?}")),
+            other => Err(format!("{other:?}")),
+        };
+        let newest = crate::env::version::Version::default();
+        assert_eq!(chaos(&[]), Ok(format!("Flags {{ minutes: 2, seed: 0, version: {newest:?} }}")));
+        let all = chaos(&["--minutes", "10", "--seed", "7", "--version", "3.9.1"]).unwrap();
+        let version: crate::env::version::Version = "3.9.1".parse().unwrap();
+        assert_eq!(all, format!("Flags {{ minutes: 10, seed: 7, version: {version:?} }}"));
+        assert!(chaos(&["--minutes", "-1"]).is_err() && chaos(&["--seed", "x"]).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod say;
 
 mod bench;
+mod chaos;
 mod children;
 mod demo;
 mod env;
@@ -47,6 +48,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Env(command) => env::command(command),
         Command::Demo(flags) => demo::command(&flags),
+        Command::Chaos(flags) => chaos::command(&flags),
         Command::Test(flags) => test::command(&flags),
         Command::Sim(flags) => sim::command(&flags),
         Command::Fuzz(flags) => fuzz::command(&flags),

@@ -4,7 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+pub(crate) use nix::sys::signal::Signal;
+use nix::sys::signal::killpg;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,11 @@ impl Process {
     /// Whether it still runs; one that ended and only waits for its parent (a zombie) does not.
     pub(crate) fn is_running(self) -> bool {
         Stat::of(self.pid).is_some_and(|stat| stat.start_time == self.start_time && stat.runs())
+    }
+
+    /// Sends a signal to its group.
+    pub(crate) fn signal(self, signal: Signal) -> nix::Result<()> {
+        if self.is_running() { killpg(Pid::from_raw(self.pid), signal) } else { Err(nix::Error::ESRCH) }
     }
 
     /// The processes of its group, itself among them.

@@ -27,7 +27,7 @@ const MOST_REPLICAS: i16 = 3;
 /// How long to try to reach one of the brokers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The client's default, to which the produce calls are held.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// What a demo is to do; the command line has all of it.
@@ -112,7 +112,7 @@ impl Log {
             answers.with_context(|| format!("cannot connect to {place}"))?;
         }
         let client = builder.build().await?;
-        let topic = fresh_name();
+        let topic = fresh_name("demo");
         let replicas = create_topic(&client, &topic, options.replication_factor).await?;
         if options.show_progress {
             let s = if replicas == 1 { "" } else { "s" };
@@ -183,7 +183,8 @@ async fn create_topic(client: &Client, name: &str, wanted: Option<i16>) -> Resul
     }
 }
 
-fn fresh_name() -> String {
+/// A topic's name that no other run has.
+pub(crate) fn fresh_name(purpose: &str) -> String {
     let seconds = OffsetDateTime::now_utc().unix_timestamp();
-    format!("rskafka-demo-{seconds}-{:08x}", fastrand::u32(..))
+    format!("rskafka-{purpose}-{seconds}-{:08x}", fastrand::u32(..))
 }

@@ -1,10 +1,11 @@
-//! The simulation, the demo, and a proxy that breaks connections.
+//! The simulation, the demo, chaos, and a proxy that breaks connections.
 //!
-//! The pure rules of [`sim`] are the one checker, for simulation, live runs and the demo. They verify each record's content at its
+//! The pure rules of [`sim`] are the one checker, for simulation, live runs, chaos and the demo. They verify each record's content at its
 //! offset, not counts.
 
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
+pub mod chaos;
 pub mod demo;
 pub mod play;
 mod progress;

@@ -1,4 +1,4 @@
-//! The demo, and a fake cluster to play with: `cargo run --release -p rskafka-verifier -- --help`.
+//! The demo, chaos, and a fake cluster to play with: `cargo run --release -p rskafka-verifier -- --help`.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::too_many_lines)]
 
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use rskafka_fake::Profile;
+use rskafka_verifier::chaos::{self, Parent, Way};
 use rskafka_verifier::demo::{self, Options};
 use rskafka_verifier::play::{self, Topic};
 use rskafka_verifier::{note, say};
@@ -24,6 +25,8 @@ struct Verifier {
 enum Command {
     /// Appends and tails a log, and verifies every record.
     Demo(demo::Options),
+    /// Writes and reads while brokers are killed and frozen by the process that started them and this one.
+    Chaos(chaos::Options),
     /// Serves a fake cluster on loopback ports, until it is ended.
     Fake(Fake),
 }
@@ -48,6 +51,7 @@ const INTERRUPTED: u8 = 130;
 async fn main() -> ExitCode {
     let code = match Verifier::parse().command {
         Command::Demo(options) => demo(options).await,
+        Command::Chaos(flags) => chaos(flags).await,
         Command::Fake(flags) => fake(&flags).await,
     };
     match code {
@@ -74,6 +78,19 @@ async fn demo(options: Options) -> Result<ExitCode> {
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends with a verdict, or by Ctrl-C or SIGTERM.
+async fn chaos(options: chaos::Options) -> Result<ExitCode> {
+    let interrupted = interrupted()?;
+    let way = Way::of_environment(&options.environment).await?;
+    let report = tokio::select! {
+        biased;
+        () = interrupted => return Ok(ExitCode::from(INTERRUPTED)),
+        report = chaos::run(options, way, Parent) => report?,
+    };
+    say!("report: {}\n{}", report.write()?.display(), report.to_string().trim_end());
+    Ok(if report.is_verified() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Ends only by Ctrl-C or SIGTERM, once it runs.

@@ -68,6 +68,7 @@ struct State {
     faults: Faults,
     stopped: Vec<Stopped>,
     thaws: u64,
+    delay: Duration,
 }
 
 impl Proxy {
@@ -126,6 +127,11 @@ impl Proxy {
             state.stopped.clear();
             state.thaws += 1;
         });
+    }
+
+    /// From now on each piece of bytes is passed on this late, on all connections.
+    pub fn delay(&self, delay: Duration) {
+        self.shared.with(|state| state.delay = delay);
     }
 
     /// The number of connections open.
@@ -253,6 +259,10 @@ impl Connection<'_> {
             }
             let is_frozen = |state: &State| lock(&self.gate).frozen[direction as usize] == Some(state.thaws);
             let _ = state.wait_for(|state| !is_frozen(state)).await;
+            let delay = self.shared.state.borrow().delay;
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
             write.write_all(read.fill_buf().await?).await?;
             read.consume(bytes);
         }

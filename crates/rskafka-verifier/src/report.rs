@@ -11,14 +11,14 @@ use indicatif::HumanCount;
 use crate::progress::Counter;
 use crate::sim::{Finding, Wrong};
 
-/// What findings are counted as; the first four always.
+/// What findings are counted as.
 const COUNTED: [(&str, &[Wrong]); 8] = [
     ("lost", &[Wrong::Lost]),
     ("duplicated", &[Wrong::Duplicated]),
     ("reordered", &[Wrong::Reordered, Wrong::Misplaced]),
     ("corrupted", &[Wrong::Corrupted, Wrong::TwoValues]),
     ("given out of turn", &[Wrong::Skipped]),
-    ("read though not written", &[Wrong::NotWritten]),
+    ("wrong outcomes", &[Wrong::NotWritten]),
     ("never appended", &[Wrong::NeverSent]),
     ("overdue", &[Wrong::Overdue]),
 ];
@@ -79,6 +79,14 @@ impl Rate {
     }
 }
 
+/// How much of each kind is wrong, as a list that continues a line: those of these names also if there is nothing.
+pub(crate) fn counted(counts: &BTreeMap<Wrong, u64>, always: &[&str]) -> String {
+    let count = |kinds: &[Wrong]| kinds.iter().filter_map(|kind| counts.get(kind)).sum::<u64>();
+    let counted = COUNTED.iter().map(|(name, kinds)| (name, count(kinds)));
+    let counted = counted.filter(|(name, count)| *count > 0 || always.contains(name));
+    counted.map(|(name, count)| format!(", {count} {name}")).collect()
+}
+
 /// What 50 and 99 of 100 calls took at most, of calls in ascending order.
 pub(crate) fn percentiles(sorted: &[Duration]) -> [Duration; 2] {
     [50, 99].map(|percent| {
@@ -115,14 +123,8 @@ impl fmt::Display for Report {
         if self.is_verified() {
             return writeln!(f, "verified: {records} records, 0 lost, 0 duplicated, 0 reordered");
         }
-        write!(f, "FAILED: {records} records")?;
-        for (index, (name, kinds)) in COUNTED.iter().enumerate() {
-            let count: u64 = kinds.iter().filter_map(|kind| counts.get(kind)).sum();
-            if index < 4 || count > 0 {
-                write!(f, ", {count} {name}")?;
-            }
-        }
-        writeln!(f)
+        let wrong = counted(counts, &["lost", "duplicated", "reordered", "corrupted"]);
+        writeln!(f, "FAILED: {records} records{wrong}")
     }
 }
 

@@ -63,6 +63,22 @@ async fn end(stream: &mut TcpStream) -> (Vec<u8>, io::Result<()>) {
 }
 
 #[tokio::test]
+async fn every_piece_is_late_while_there_is_a_delay() {
+    let proxy = echo().await;
+    let mut stream = connect(&proxy).await;
+    let mut took = async || {
+        let since = std::time::Instant::now();
+        stream.write_all(&request(ApiKey::PRODUCE)).await.unwrap();
+        read(&mut stream, 12).await;
+        since.elapsed()
+    };
+    proxy.delay(SILENCE);
+    assert!(took().await >= 2 * SILENCE);
+    proxy.delay(Duration::ZERO);
+    assert!(took().await < 2 * SILENCE);
+}
+
+#[tokio::test]
 async fn bytes_pass_both_ways_and_so_does_the_end() {
     let proxy = echo().await;
     let mut stream = connect(&proxy).await;

@@ -18,8 +18,8 @@ use crate::env::java::Java;
 use crate::env::listeners::{PASSWORD, PLAINTEXT, SCRAM, USER, ZOOKEEPER};
 use crate::env::state::{self, State};
 use crate::env::version::Version;
-use crate::env::{facts, ports, probe};
-use crate::process::{self, Process};
+use crate::env::{SHUTDOWN_GRACE, facts, ports, probe};
+use crate::process::{self, Process, Signal};
 use crate::progress::Step;
 use crate::say::counted;
 
@@ -38,6 +38,7 @@ const TOOL_HEAP_MIB: u32 = 384;
 pub(crate) struct Kafka {
     java: Java,
     folder: PathBuf,
+    nodes: Vec<Node>,
     state: State,
     owned: Vec<Owned>,
 }
@@ -54,8 +55,8 @@ impl Kafka {
         let java = Java::for_kafka(version)?;
         end_abandoned()?;
         let owner = Process::with_pid(std::process::id());
-        let mut kafka =
-            Kafka { java, folder: state::folder(name), state: State::default(), owned: Vec::new() };
+        let (nodes, state, owned) = (Vec::new(), State::default(), Vec::new());
+        let mut kafka = Kafka { java, folder: state::folder(name), nodes, state, owned };
         let mut attempt = 1;
         loop {
             let nodes = config::nodes(version, brokers, ports::free_block()?)?;
@@ -70,7 +71,10 @@ impl Kafka {
                 nodes: Vec::new(),
             };
             match kafka.try_start(version, &nodes) {
-                Ok(()) => return Ok(kafka),
+                Ok(()) => {
+                    kafka.nodes = nodes;
+                    return Ok(kafka);
+                }
                 Err(error) if attempt < PORT_ATTEMPTS && kafka.lost_a_port(&nodes) => {
                     note!("a port was taken in the meantime, starting again: {error:#}");
                     kafka.owned.clear();
@@ -89,6 +93,32 @@ impl Kafka {
     /// Where its logs are; gone with the next environment that is started.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Does to a broker what a line says: `Kill`, `ShutDown`, `Start`, `Freeze` or `Thaw`, and its id. A broker that was started again is
+    /// not waited for.
+    pub(crate) fn order(&mut self, line: &str) -> Result<()> {
+        let (what, id) = line.split_once(' ').unwrap_or_default();
+        let name = format!("broker-{id}");
+        let node =
+            self.nodes.iter().find(|node| node.name() == name).context("there is no such broker")?.clone();
+        let known = self.state.nodes.iter().find(|(known, _)| *known == name);
+        let process = known.context("the broker was never started")?.1;
+        match what {
+            "Kill" | "ShutDown" => {
+                let grace = if what == "Kill" { Duration::ZERO } else { SHUTDOWN_GRACE };
+                ensure!(process::end(&[process], grace).is_empty(), "broker {id} does not end");
+                self.owned.retain(|owned| owned.process != process);
+            }
+            "Start" => {
+                ensure!(!process.is_running(), "broker {id} runs");
+                self.spawn(&node)?;
+            }
+            "Freeze" => process.signal(Signal::SIGSTOP)?,
+            "Thaw" => process.signal(Signal::SIGCONT)?,
+            _ => bail!("{what:?} is no order"),
+        }
+        Ok(())
     }
 
     /// Lets the cluster run on after this command.
@@ -195,11 +225,12 @@ impl Kafka {
 
     fn spawn(&mut self, node: &Node) -> Result<()> {
         let folder = self.folder.join(node.name());
-        let log = File::create(folder.join("server.log"))?;
+        let log = File::options().create(true).append(true).open(folder.join("server.log"))?;
         let heap = if node.role.is_broker() { BROKER_HEAP_MIB } else { CONTROLLER_HEAP_MIB };
         let mut server = self.java.command(heap, "INFO", Some(node.role.main_class()));
         server.arg(folder.join("server.properties")).stdout(log.try_clone()?).stderr(log);
         let owned = Owned::spawn(&mut server, Duration::ZERO)?;
+        self.state.nodes.retain(|(name, _)| *name != node.name());
         self.state.nodes.push((node.name(), owned.process));
         self.owned.push(owned);
         self.state.write(&self.folder)

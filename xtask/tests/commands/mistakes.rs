@@ -65,6 +65,7 @@ fn an_environment_or_a_version_that_is_none_is_said_in_one_line() {
     assert!(
         line(&["env", "up", "docker-kafka", "--brokers", "1"]).contains("the three brokers that docker/")
     );
+    assert!(line(&["chaos", "--minutes", "0"]).contains("--minutes is 1 or more"));
     assert!(line(&["env", "up", "kafka", "--brokers", "2"]).contains("1 or 3 brokers, not 2"));
 }
 

@@ -6,13 +6,15 @@
 
 mod actor;
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rskafka::client::error::{Error, Outcome};
 use rskafka::client::{Client, ClientBuilder, OffsetAt, Produced};
-use rskafka::record::RecordAndOffset;
+use rskafka::record::{Record, RecordAndOffset};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::actor::Actor;
 pub(crate) use self::actor::Followed;
 use self::actor::end_of;
-use super::rules::{Finding, Findings, Place, Rules, Wrong};
+use super::rules::{Fate, Finding, Findings, Place, Rules, Wrong};
 use super::value::{Id, Value, size};
 use super::writer::fates;
 use crate::progress::Counter;
@@ -57,8 +59,12 @@ pub struct LiveOutcome {
     pub acknowledged: u64,
     /// Records of them with an unknown outcome, without those of dropped calls.
     pub unknown: u64,
+    /// Records of them that were reported as not written.
+    pub not_written: u64,
     /// Records that the last reader found.
     pub read: u64,
+    /// How much of each kind is wrong; of each partition, the first few things of a kind are among the findings.
+    pub wrong: BTreeMap<Wrong, u64>,
 }
 
 impl Live {
@@ -67,17 +73,37 @@ impl Live {
     /// # Errors
     ///
     /// The cluster cannot be reached, or does not say where a log ends.
-    pub async fn run(self) -> Result<LiveOutcome> {
+    pub async fn run(mut self) -> Result<LiveOutcome> {
         let builder = self.client.request_timeout(REQUEST_TIMEOUT);
-        let builder = builder.delivery_timeout(TIMEOUT).api_timeout(TIMEOUT);
-        let load = Load { records: u32::MAX, duration: self.duration, timeout: TIMEOUT, is_rough: true };
+        self.client = builder.delivery_timeout(TIMEOUT).api_timeout(TIMEOUT);
+        let end = Instant::now() + self.duration;
+        let waiting = async |_: &Stage| {
+            tokio::time::sleep_until(end).await;
+            Ok(())
+        };
+        Ok(self.run_while(TIMEOUT, waiting).await?.0)
+    }
+
+    /// The same, while something goes on that may look at the stage; also gives what that gives. No call may take longer than
+    /// `timeout`.
+    pub(crate) async fn run_while<T>(
+        self,
+        timeout: Duration,
+        something: impl AsyncFnOnce(&Stage) -> Result<T>,
+    ) -> Result<(LiveOutcome, T)> {
+        let load = Load { records: u32::MAX, timeout, is_rough: true };
         let stage = Stage::new(self.topic, self.partitions, load);
-        let client = builder.clone().build().await.context("the cluster cannot be reached")?;
-        stage.write_and_follow(&client, self.seed).await?;
+        let client = self.client.clone().build().await.context("the cluster cannot be reached")?;
+        let going_on = async {
+            let result = something(&stage).await;
+            stage.has_ended.store(true, Ordering::Relaxed);
+            result
+        };
+        let (given, _) = tokio::try_join!(going_on, stage.write_and_follow(&client, self.seed))?;
         client.close().await;
 
         // A new client reads the same.
-        let client = builder.build().await.context("the cluster cannot be reached any more")?;
+        let client = self.client.build().await.context("the cluster cannot be reached any more")?;
         let followed = stage.read.records();
         for partition in 0..self.partitions {
             let reader = stage.actor(&client, partition, fastrand::Rng::with_seed(self.seed)).await?;
@@ -87,8 +113,11 @@ impl Live {
         client.close().await;
         let mut outcome = std::mem::take(&mut *stage.counts());
         outcome.read = stage.read.records() - followed;
-        outcome.findings = stage.finish().flat_map(|findings| findings.kept).collect();
-        Ok(outcome)
+        for Findings { kept, counts } in stage.finish() {
+            outcome.findings.extend(kept);
+            counts.into_iter().for_each(|(wrong, count)| *outcome.wrong.entry(wrong).or_default() += count);
+        }
+        Ok((outcome, given))
     }
 }
 
@@ -97,7 +126,6 @@ impl Live {
 pub(crate) struct Load {
     /// Records for each partition, at most.
     records: u32,
-    duration: Duration,
     /// The longest that a produce or any other call may take.
     timeout: Duration,
     /// Whether calls are dropped, fetches are of any size, and failures are what is expected.
@@ -107,7 +135,7 @@ pub(crate) struct Load {
 impl Load {
     /// This many records in large calls; the first failure ends the writing.
     pub(crate) fn steady(records: u32, timeout: Duration) -> Self {
-        Self { records, duration: Duration::MAX, timeout, is_rough: false }
+        Self { records, timeout, is_rough: false }
     }
 }
 
@@ -117,7 +145,9 @@ pub(crate) struct Stage {
     topic: String,
     load: Load,
     since: OffsetDateTime,
+    has_ended: AtomicBool,
     rules: Vec<Mutex<Rules>>,
+    acknowledgements: Vec<Mutex<Vec<Instant>>>,
     counts: Mutex<LiveOutcome>,
     /// What was acknowledged.
     pub(crate) appended: Counter,
@@ -132,7 +162,9 @@ impl Stage {
             load,
             // Kafka keeps milliseconds.
             since: now.replace_nanosecond(0).unwrap_or(now),
+            has_ended: AtomicBool::new(false),
             rules: (0..partitions).map(|_| Mutex::default()).collect(),
+            acknowledgements: (0..partitions).map(|_| Mutex::default()).collect(),
             counts: Mutex::default(),
             appended: Counter::default(),
             read: Counter::default(),
@@ -167,6 +199,27 @@ impl Stage {
             followed.push(partition.await??);
         }
         Ok(followed)
+    }
+
+    /// When calls of a partition's writer were acknowledged.
+    pub(crate) fn acknowledgements(&self, partition: usize) -> MutexGuard<'_, Vec<Instant>> {
+        self.acknowledgements[partition].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a probe append its next record beside a partition's writer; gives whether it was acknowledged. Without an offset it is not
+    /// known what became of it.
+    pub(crate) async fn probe(
+        &self,
+        partition: usize,
+        number: u32,
+        append: impl AsyncFnOnce(&Record) -> Result<i64>,
+    ) -> bool {
+        // Numbered behind the writers.
+        let id = Id { writer: (self.rules.len() + partition) as u32, number };
+        self.rules(partition).sent(id);
+        let offset = append(&id.record(self.since)).await.ok();
+        self.rules(partition).settled(id, offset.map_or(Fate::Unknown, Fate::Acked));
+        offset.is_some()
     }
 
     /// What is wrong with each partition.
@@ -206,15 +259,18 @@ impl Stage {
     }
 
     /// Notes what came of a produce; nothing did if it was dropped.
-    fn settle(&self, ids: &[Id], result: Option<&Result<Produced, Error>>) {
+    fn settle(&self, partition: usize, ids: &[Id], result: Option<&Result<Produced, Error>>) {
         let count = ids.len() as u64;
         match result {
             Some(Ok(_)) => self.counts().acknowledged += count,
             Some(Err(error)) if error.outcome() == Outcome::Unknown => self.counts().unknown += count,
-            _ => {}
+            Some(Err(_)) => self.counts().not_written += count,
+            None => {}
         }
-        let Some(first) = ids.first() else { return };
-        let mut rules = self.rules(first.writer as usize);
+        if let Some(Ok(_)) = result {
+            self.acknowledgements(partition).push(Instant::now());
+        }
+        let mut rules = self.rules(partition);
         ids.iter().zip(fates(result, ids.len())).for_each(|(id, fate)| rules.settled(*id, fate));
     }
 

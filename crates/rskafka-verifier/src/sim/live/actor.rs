@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -54,13 +55,16 @@ impl Actor {
     /// Produce calls in the order of their records, several at a time.
     pub(super) async fn write(mut self) -> Followed {
         let stage = self.stage.clone();
-        let Load { records, duration, is_rough, .. } = stage.load;
+        let Load { records, is_rough, .. } = stage.load;
         // Records in a call, and calls in flight.
         let (per_call, in_flight) = if is_rough { (1..=3, 1..=8) } else { (1_000..=1_000, 16..=16) };
         let since = Instant::now();
         let mut followed = Followed::default();
         let (mut next, mut calls) = (0, JoinSet::new());
-        while next < records && since.elapsed() < duration && (is_rough || followed.failure.is_none()) {
+        while next < records
+            && !stage.has_ended.load(Ordering::Relaxed)
+            && (is_rough || followed.failure.is_none())
+        {
             let first = next;
             next = records.min(next.saturating_add(self.random.u32(per_call.clone())));
             self.call(&mut calls, &mut followed.digest, first..next);
@@ -103,7 +107,7 @@ impl Actor {
         let (stage, partition) = (self.stage.clone(), self.partition);
         calls.spawn(async move {
             let (result, took) = stage.timed(partition, stage.load.timeout, produce).await;
-            stage.settle(&ids, result.as_ref());
+            stage.settle(partition, &ids, result.as_ref());
             if let Some(Ok(_)) = &result {
                 stage.appended.add(ids.len(), bytes);
             }

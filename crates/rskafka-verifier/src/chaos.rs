@@ -1,0 +1,102 @@
+//! Chaos: writers and readers on a cluster whose brokers are killed, frozen and restarted, held to the rules of the simulation.
+//!
+//! Whoever runs the brokers is their [`Operator`]. Clients reach them through proxies, which break connections; a bare
+//! probe beside them sees how long there is no leader.
+//!
+//! Invariant: the plan follows from the seed alone. One broker at most is away, so that what was acknowledged by two of three replicas
+//! is never lost by the cluster.
+
+mod director;
+mod operator;
+mod plan;
+mod raw;
+mod report;
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rskafka::client::Client;
+
+pub use self::operator::{Operator, Order, Parent, Way};
+pub use self::plan::{EVERY, Fault, Planned, of_seed};
+pub use self::report::{Event, Report};
+use crate::demo::{DELIVERY_TIMEOUT, fresh_name};
+use crate::say;
+use crate::sim::Live;
+use crate::sim::live::Stage;
+
+const PARTITIONS: usize = 4;
+const REPLICAS: i16 = 3;
+/// After so many seconds the rate of the last one is shown.
+const LOOKS: usize = 5;
+
+/// A run; the command line has all of it but the last.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Options {
+    /// The file of `key=value` lines that tells where the brokers are.
+    #[arg(long)]
+    pub environment: PathBuf,
+    /// Where to write the report.
+    #[arg(long)]
+    pub folder: PathBuf,
+    /// What the brokers are, for the report.
+    #[arg(long)]
+    pub version: String,
+    /// The faults and their moments follow from it.
+    #[arg(long)]
+    pub seed: u64,
+    /// How long there are faults.
+    #[arg(long)]
+    pub seconds: u64,
+    /// How often a leader goes away.
+    #[arg(skip = EVERY)]
+    pub every: Duration,
+}
+
+/// Writes and reads while the plan is carried out, and reads all once more in the end.
+///
+/// # Errors
+///
+/// What kept it from a verdict: a cluster that does not recover, for example. A bad verdict is no error here.
+pub async fn run(options: Options, way: Way, operator: impl Operator) -> Result<Report> {
+    let builder = Client::builder(way.proxies.iter().map(|proxy| proxy.address().to_string()));
+    let builder = builder.client_id("rskafka-chaos");
+    let client = builder.clone().build().await.context("the cluster cannot be reached")?;
+    let topic = fresh_name("chaos");
+    let created = client.create_topic(&topic, PARTITIONS as i32, REPLICAS).config("min.insync.replicas", "2");
+    // The rules rely on these; the cluster's defaults may differ.
+    let created = created.config("cleanup.policy", "delete").config("message.timestamp.type", "CreateTime");
+    created.await.with_context(|| format!("topic {topic}"))?;
+    client.close().await;
+
+    let (seed, duration) = (options.seed, Duration::from_secs(options.seconds));
+    let live = Live { client: builder, topic: topic.clone(), partitions: PARTITIONS, duration, seed };
+    let mut rates = Vec::new();
+    let directing = async |stage: &Stage| {
+        tokio::select! {
+            events = director::run(stage, &topic, &way, operator, &options) => events,
+            never = look(stage, &mut rates) => match never {},
+        }
+    };
+    let (outcome, events) = live.run_while(DELIVERY_TIMEOUT, directing).await?;
+    Ok(Report { options, events, rates, outcome })
+}
+
+/// Notes how many records were acknowledged and read in each second, and prints it now and then.
+async fn look(stage: &Stage, rates: &mut Vec<[u64; 2]>) -> Infallible {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.tick().await;
+    let mut before = [0; 2];
+    loop {
+        ticks.tick().await;
+        let seen = [&stage.appended, &stage.read].map(|counter| counter.records());
+        let rate @ [appended, read] = [0, 1].map(|side| seen[side] - before[side]);
+        before = seen;
+        rates.push(rate);
+        if rates.len().is_multiple_of(LOOKS) {
+            say!("{:>6.1} s  {appended} records/s appended, {read} read", rates.len() as f64);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What a run has shown: lines for the terminal, a page, and a drawing of the rates with the faults.
+//!
+//! Invariant: `verified:` is printed only if something was acknowledged and no rule was broken.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Options;
+use super::plan::Fault;
+use crate::report::counted;
+use crate::sim::LiveOutcome;
+
+/// How many things that are wrong are shown.
+const SHOWN: usize = 20;
+
+/// A fault that happened.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// When, from the start of the run.
+    pub at: Duration,
+    /// What.
+    pub fault: Fault,
+    /// Which broker, partition or config, and for how long.
+    pub whom: String,
+    /// The longest time that a writer got no acknowledgement: for a broker that was taken away, one of the writers of the partitions
+    /// that it led.
+    pub pause: Duration,
+    /// How long a bare probe, which asks who leads and appends there, got none.
+    pub probe: Option<Duration>,
+    /// How long until all replicas were in sync again.
+    pub in_sync: Duration,
+}
+
+/// What a run has shown.
+#[derive(Debug)]
+pub struct Report {
+    /// What was asked for.
+    pub options: Options,
+    /// The faults.
+    pub events: Vec<Event>,
+    /// How many records were acknowledged, and read, in each second.
+    pub rates: Vec<[u64; 2]>,
+    /// What became of the records, and what is wrong.
+    pub outcome: LiveOutcome,
+}
+
+impl Report {
+    /// Whether all that was acknowledged, and nothing that was not written, is there once, in its order.
+    pub fn is_verified(&self) -> bool {
+        self.outcome.wrong.is_empty() && self.outcome.acknowledged > 0
+    }
+
+    /// Writes a page and its drawing; gives the page's path.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written to.
+    pub fn write(&self) -> Result<PathBuf> {
+        let Options { folder, version, seed, seconds, .. } = &self.options;
+        let events: String = self.events.iter().map(|event| format!("{event}\n")).collect();
+        let name = format!("{version}-seed-{seed}");
+        let page = folder.join(format!("{name}.md"));
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join(format!("{name}.svg")), self.svg())?;
+        let head =
+            format!("# Chaos on Kafka {version}\n\nSeed {seed}, {seconds} s of faults.\n\n```\n{self}```");
+        let drawing = format!("![Records in each second, and the faults]({name}.svg)");
+        std::fs::write(&page, format!("{head}\n\n{drawing}\n\n```\n{events}```\n"))?;
+        Ok(page)
+    }
+
+    /// A line for what was acknowledged and one for what was read, before a stripe for each fault.
+    fn svg(&self) -> String {
+        let length = self.rates.len().max(1) as f64;
+        let most = self.rates.iter().flatten().max().copied().unwrap_or_default().max(1);
+        let x = |second: f64| 60.0 + second.min(length) / length * 1_000.0;
+        let y = |rate: u64| 270.0 - rate as f64 / most as f64 * 240.0;
+        let point = |second: usize, rate: u64| format!("{:.1},{:.1} ", x(second as f64 + 0.5), y(rate));
+        let line = |side: usize| -> String {
+            (0..).zip(&self.rates).map(|(at, rate)| point(at, rate[side])).collect()
+        };
+        let stripe = |event: &Event| {
+            let (name, left) = (event.fault.name(), x(event.at.as_secs_f64()));
+            let width = (x((event.at + event.in_sync).as_secs_f64()) - left).max(2.0);
+            format!(
+                "<rect class=\"{name}\" x=\"{left:.1}\" width=\"{width:.1}\" y=\"30\" height=\"240\"><title>{event}</title></rect>\n"
+            )
+        };
+        include_str!("rates.svg")
+            .replace("@MOST@", &most.to_string())
+            .replace("@LENGTH@", &length.to_string())
+            .replace("@STRIPES@", &self.events.iter().map(stripe).collect::<String>())
+            .replace("@ACKNOWLEDGED@", &line(0))
+            .replace("@READ@", &line(1))
+    }
+
+    /// How the writers came through faults of this name.
+    fn survived(&self, name: &str) -> String {
+        let events = || self.events.iter().filter(|event| event.fault.name() == name);
+        let probe = |event: &Event| event.probe.unwrap_or_default();
+        let longest = events().map(|event| (event.pause, probe(event))).max();
+        let (pause, beside) = longest.unwrap_or_default();
+        let more = events().map(|event| event.pause.saturating_sub(probe(event))).max().unwrap_or_default();
+        let (count, pauses) = (events().count(), format!("{pause:.2?}, where the probe waited {beside:.2?}"));
+        format!(
+            "{count} {name}s survived; the longest pause of a writer {pauses}; at most {more:.2?} more than a probe"
+        )
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, fault, whom, pause, probe, in_sync } = self;
+        let (at, name) = (at.as_secs_f64(), fault.name());
+        write!(f, "{at:>6.1} s  {name} {whom}: writers paused {pause:.2?}")?;
+        probe.map_or(Ok(()), |probe| write!(f, ", probe {probe:.2?}"))?;
+        write!(f, ", in sync after {in_sync:.2?}")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LiveOutcome { sent, acknowledged, unknown, not_written, read, findings, wrong } = &self.outcome;
+        writeln!(
+            f,
+            "{sent} records sent, {unknown} of them unknown, {not_written} not written; {read} read"
+        )?;
+        writeln!(f, "{}\n{}", self.survived("kill"), self.survived("freeze"))?;
+        let mut faults = BTreeMap::<_, usize>::new();
+        self.events.iter().for_each(|event| *faults.entry(event.fault.name()).or_default() += 1);
+        writeln!(f, "faults: {faults:?}")?;
+        findings.iter().take(SHOWN).try_for_each(|finding| writeln!(f, "{finding}"))?;
+        let verdict = if self.is_verified() { "verified" } else { "FAILED" };
+        let wrong = counted(wrong, &["lost", "duplicated", "reordered", "wrong outcomes"]);
+        writeln!(f, "{verdict}: {acknowledged} acknowledged{wrong}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{Finding, Wrong};
+
+    fn report() -> Report {
+        let second = Duration::from_secs(1);
+        let folder = std::env::temp_dir().join(format!("chaos-report-{}", std::process::id()));
+        let version = "4.4.0".to_owned();
+        let options = Options { folder, version, seed: 7, seconds: 60, ..Options::default() };
+        let event = |at: u32, fault, pause: u32, probe: Option<u32>| Event {
+            at: second * at,
+            fault,
+            whom: "broker 2, leader of [0, 3]".to_owned(),
+            pause: second * pause / 10,
+            probe: probe.map(|probe| second * probe / 10),
+            in_sync: second * 5,
+        };
+        let events = vec![
+            event(1, Fault::Kill(second), 34, Some(31)),
+            event(12, Fault::Kill(second), 36, Some(35)),
+            event(20, Fault::Cut, 1, None),
+            event(24, Fault::Freeze(second * 2), 21, Some(20)),
+        ];
+        let rates = (0..60).map(|second| [100 + second, 90 + second]).collect();
+        let counts = LiveOutcome {
+            sent: 10,
+            acknowledged: 8,
+            unknown: 1,
+            not_written: 1,
+            read: 9,
+            ..Default::default()
+        };
+        Report { options, events, rates, outcome: counts }
+    }
+
+    #[test]
+    fn a_clean_run_says_verified_and_what_was_survived() {
+        assert_eq!(
+            report().to_string(),
+            "10 records sent, 1 of them unknown, 1 not written; 9 read\n\
+             2 kills survived; the longest pause of a writer 3.60s, where the probe waited 3.50s; at most 300.00ms more than a probe\n\
+             1 freezes survived; the longest pause of a writer 2.10s, where the probe waited 2.00s; at most 100.00ms more than a probe\n\
+             faults: {\"cut\": 1, \"freeze\": 1, \"kill\": 2}\n\
+             verified: 8 acknowledged, 0 lost, 0 duplicated, 0 reordered, 0 wrong outcomes\n"
+        );
+        assert_eq!(
+            report().events[0].to_string(),
+            "   1.0 s  kill broker 2, leader of [0, 3]: writers paused 3.40s, probe 3.10s, in sync after 5.00s"
+        );
+    }
+
+    #[test]
+    fn a_broken_rule_and_a_run_without_acknowledgements_fail() {
+        let mut wrong = report();
+        wrong.outcome.wrong = [(Wrong::NotWritten, 2), (Wrong::Skipped, 1)].into();
+        let what = "offset 3 has record 1 of writer 0".to_owned();
+        wrong.outcome.findings = vec![Finding { wrong: Wrong::NotWritten, what }];
+        let text = wrong.to_string();
+        let end = "NotWritten: offset 3 has record 1 of writer 0\n\
+                   FAILED: 8 acknowledged, 0 lost, 0 duplicated, 0 reordered, 1 given out of turn, 2 wrong outcomes\n";
+        assert!(text.ends_with(end), "{text}");
+        let mut none = report();
+        none.outcome.acknowledged = 0;
+        assert!(!none.is_verified() && none.to_string().contains("\nFAILED: 0 acknowledged, 0 lost"));
+    }
+
+    #[test]
+    fn the_page_has_a_line_and_the_drawing_a_stripe_for_each_fault() {
+        let path = report().write().unwrap();
+        let [page, svg] =
+            ["md", "svg"].map(|kind| std::fs::read_to_string(path.with_extension(kind)).unwrap());
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        assert!(
+            page.starts_with("# Chaos on Kafka 4.4.0\n\nSeed 7, 60 s of faults.\n\n```\n10 records"),
+            "{page}"
+        );
+        assert!(page.contains("](4.4.0-seed-7.svg)\n"), "{page}");
+        assert!(
+            page.contains("\n  24.0 s  freeze broker 2, leader of [0, 3]: writers paused 2.10s,"),
+            "{page}"
+        );
+        assert_eq!((svg.matches("<title>").count(), svg.matches('@').count()), (4, 0), "{svg}");
+        // The highest rate is at the upper edge, the last second at the right one.
+        assert!(svg.contains("1051.7,30.0 \""), "{svg}");
+    }
+}

@@ -1,0 +1,57 @@
+//! `cargo xtask chaos`: the verifier's chaos on a temporary Kafka of three brokers.
+//!
+//! Invariant: brokers are signalled and started here only, where their processes are known; the verifier asks for it by lines.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
+use anyhow::{Result, ensure};
+
+use crate::children::{COMMAND_GRACE, Owned};
+use crate::env::cluster::Kafka;
+use crate::env::facts;
+use crate::env::version::Version;
+use crate::workspace::{self, Programs};
+
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// How long brokers are killed and frozen.
+    #[arg(long, default_value_t = 2)]
+    minutes: u32,
+    /// The faults and their moments follow from it.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Release of Apache Kafka, the newest 4.x if not given.
+    #[arg(long, default_value_t)]
+    version: Version,
+}
+
+/// How a line of the verifier begins that is not meant for people.
+const ORDER: &str = "order: ";
+
+/// The command.
+pub(crate) fn command(Flags { minutes, seed, version }: &Flags) -> Result<()> {
+    ensure!(*minutes > 0, "nothing goes wrong in no time: --minutes is 1 or more");
+    let mut verifier = Programs::RELEASE.built("rskafka-verifier")?;
+    let mut kafka = Kafka::temporary("chaos", version, 3)?;
+    let seconds = u64::from(*minutes) * 60;
+    verifier.args(["chaos", &format!("--seconds={seconds}"), &format!("--seed={seed}")]);
+    verifier.arg(format!("--version={version}")).arg("--environment").arg(facts::file(kafka.folder()));
+    verifier.arg("--folder").arg(workspace::target_dir().join("chaos"));
+    let mut verifier = Owned::spawn(verifier.stdin(Stdio::piped()).stdout(Stdio::piped()), COMMAND_GRACE)?;
+    let mut answers = verifier.stdin()?;
+    for line in BufReader::new(verifier.stdout()?).lines() {
+        let line = line?;
+        let Some(order) = line.strip_prefix(ORDER) else {
+            say!("{line}");
+            continue;
+        };
+        let answer = kafka.order(order).map_or_else(|error| format!("{error:#}"), |()| "done".to_owned());
+        // If it is gone, its output ends too.
+        let _ = writeln!(answers, "{}", answer.replace('\n', "; "));
+    }
+    let status = verifier.wait()?;
+    ensure!(status.success(), "chaos failed ({status}); the brokers' logs: {}", kafka.folder().display());
+    Ok(())
+}
