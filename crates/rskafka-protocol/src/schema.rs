@@ -302,25 +302,15 @@ macro_rules! schema {
             }
 
             #[cfg(test)]
-            fn arbitrary(layout: $crate::wire::Layout) -> proptest::strategy::BoxedStrategy<Self> {
-                use proptest::strategy::Strategy;
-                let message = proptest::strategy::Just(Self::default()).boxed();
-                $(let message = $crate::schema::with_arbitrary::<_, $type>(
-                    message,
-                    &$crate::schema::field_of!($field $($($spec)*)?),
-                    layout,
-                    |message, value| message.$field = value,
-                );)*
-                $($(let message = if layout.flexible {
-                    $crate::schema::with_arbitrary::<_, $tag_type>(
-                        message,
-                        &$crate::schema::field_of!($tag_field $($($tag_spec)*)?),
-                        layout,
-                        |message, value| message.$tag_field = value,
-                    )
-                } else {
-                    message
-                };)*)?
+            #[allow(unused_variables, unused_mut, reason = "some messages have no fields")]
+            fn arbitrary(layout: $crate::wire::Layout, choices: &mut $crate::wire::Choices) -> Self {
+                let mut message = Self::default();
+                $($crate::schema::set_arbitrary(
+                    &mut message.$field, &$crate::schema::field_of!($field $($($spec)*)?), layout, choices);)*
+                $($(if layout.flexible {
+                    $crate::schema::set_arbitrary(
+                        &mut message.$tag_field, &$crate::schema::field_of!($tag_field $($($tag_spec)*)?), layout, choices);
+                })*)?
                 message
             }
         }

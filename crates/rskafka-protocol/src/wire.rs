@@ -3,10 +3,15 @@
 //! Invariant: only the version's flexible bit decides whether lengths are compact; decoding takes memory in
 //! proportion to the bytes given, never to a length that they claim.
 
+#[cfg(test)]
+mod choices;
 mod collections;
 mod numbers;
 pub(crate) mod text;
 pub(crate) mod varint;
+
+#[cfg(test)]
+pub(crate) use self::choices::Choices;
 
 use bytes::Bytes;
 use nom::number::complete::be_i8;
@@ -98,7 +103,7 @@ pub(crate) trait Wire: Sized {
 
     /// Values that version `layout.version` can carry.
     #[cfg(test)]
-    fn arbitrary(layout: Layout) -> proptest::strategy::BoxedStrategy<Self>;
+    fn arbitrary(layout: Layout, choices: &mut Choices) -> Self;
 }
 
 impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Option<T> {
@@ -131,8 +136,7 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Option<T> {
     }
 
     #[cfg(test)]
-    fn arbitrary(layout: Layout) -> proptest::strategy::BoxedStrategy<Self> {
-        use proptest::strategy::Strategy;
-        proptest::option::of(T::arbitrary(layout)).boxed()
+    fn arbitrary(layout: Layout, choices: &mut Choices) -> Self {
+        if choices.takes_null() { None } else { Some(T::arbitrary(layout, choices)) }
     }
 }

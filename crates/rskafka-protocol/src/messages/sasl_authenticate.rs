@@ -71,8 +71,7 @@ impl Wire for AuthBytes {
     }
 
     #[cfg(test)]
-    fn arbitrary(layout: Layout) -> proptest::strategy::BoxedStrategy<Self> {
-        use proptest::strategy::Strategy;
-        Bytes::arbitrary(layout).prop_map(Self).boxed()
+    fn arbitrary(layout: Layout, choices: &mut crate::wire::Choices) -> Self {
+        Self(Bytes::arbitrary(layout, choices))
     }
 }

@@ -7,39 +7,51 @@ use proptest::test_runner::TestRunner;
 use super::*;
 use crate::Encoder;
 use crate::schema::layout_of;
-use crate::wire::Wire;
+use crate::wire::{Choices, Wire};
 
 fn round_trip<M: Message + Wire>() {
     for version in M::VERSIONS.iter() {
         let layout = layout_of::<M>(version);
-        let mut runner = TestRunner::new(ProptestConfig::with_cases(64));
-        let outcome = runner.run(&M::arbitrary(layout), |message| {
-            let bytes = encode(&message, version);
-            prop_assert!(bytes.len() >= <M as Wire>::min_size(layout));
-            for end in 0..bytes.len().min(200) {
-                prop_assert!(M::decode(version, &bytes.slice(..end)).is_err(), "cut at {}", end);
-            }
-            for surplus in [&[0][..], &[0xff; 3]] {
-                let longer = Bytes::from([&bytes, surplus].concat());
-                prop_assert_eq!(&M::decode(version, &longer).unwrap(), &message);
-                let decoded = M::decode_with_surplus(version, &longer).unwrap();
-                prop_assert_eq!(decoded, (message.clone(), surplus.len()));
-            }
-            prop_assert_eq!(M::decode_with_surplus(version, &bytes).unwrap(), (message, 0));
+        let message = |seed, limit| M::arbitrary(layout, &mut Choices::new(seed, limit));
+        let of_choices: Check<(u64, usize)> =
+            &|(seed, limit)| comes_back(message(seed, limit), version, <M as Wire>::min_size(layout));
+        let of_bytes: Check<Vec<u8>> = &|bytes| {
+            let _ = M::decode(version, &Bytes::from(bytes));
             Ok(())
-        });
+        };
+        let outcome = hold(&(any::<u64>(), 0..2_000usize), of_choices);
+        let outcome = outcome.and_then(|()| hold(&any::<Vec<u8>>(), of_bytes));
         outcome.unwrap_or_else(|error| panic!("{} version {version}: {error}", M::NAME));
-        runner
-            .run(&any::<Vec<u8>>(), |bytes| {
-                let _ = M::decode(version, &Bytes::from(bytes));
-                Ok(())
-            })
-            .unwrap();
     }
     for version in [M::VERSIONS.min - 1, M::VERSIONS.max + 1] {
         assert!(M::default().encode(version, &mut Encoder::new()).is_err());
         assert!(M::decode(version, &Bytes::new()).is_err());
     }
+}
+
+/// What is to hold of one input.
+type Check<'a, T> = &'a dyn Fn(T) -> Result<(), TestCaseError>;
+
+/// Compiled once, not once for each message.
+fn hold<S: Strategy>(inputs: &S, check: Check<'_, S::Value>) -> Result<(), String> {
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(64));
+    runner.run(inputs, check).map_err(|error| error.to_string())
+}
+
+fn comes_back<M: Message>(message: M, version: i16, min_size: usize) -> Result<(), TestCaseError> {
+    let bytes = encode(&message, version);
+    prop_assert!(bytes.len() >= min_size, "{:?}", message);
+    for end in 0..bytes.len().min(200) {
+        prop_assert!(M::decode(version, &bytes.slice(..end)).is_err(), "cut at {}: {:?}", end, message);
+    }
+    for surplus in [&[0][..], &[0xff; 3]] {
+        let longer = Bytes::from([&bytes, surplus].concat());
+        prop_assert_eq!(&M::decode(version, &longer).unwrap(), &message);
+        let decoded = M::decode_with_surplus(version, &longer).unwrap();
+        prop_assert_eq!(decoded, (message.clone(), surplus.len()));
+    }
+    prop_assert_eq!(M::decode_with_surplus(version, &bytes).unwrap(), (message, 0));
+    Ok(())
 }
 
 fn encode<M: Message>(message: &M, version: i16) -> Bytes {

@@ -126,30 +126,19 @@ pub(crate) fn json_field<T: Wire>(
     }
 }
 
+/// Sets a field to what its version can carry.
 #[cfg(test)]
-pub(crate) fn with_arbitrary<M, T>(
-    message: proptest::strategy::BoxedStrategy<M>,
+pub(crate) fn set_arbitrary<T: Wire>(
+    value: &mut T,
     field: &Field,
     layout: Layout,
-    set: fn(&mut M, T),
-) -> proptest::strategy::BoxedStrategy<M>
-where
-    M: std::fmt::Debug + 'static,
-    T: Wire + std::fmt::Debug + 'static,
-{
-    use proptest::strategy::Strategy;
-    if !field.spec.has(layout.version) {
-        return message;
+    choices: &mut crate::wire::Choices,
+) {
+    if field.spec.has(layout.version) {
+        choices.allow_null(layout.version >= field.spec.nullable_from);
+        *value = T::arbitrary(layout, choices);
+        choices.allow_null(true);
     }
-    let null_allowed = layout.version >= field.spec.nullable_from;
-    let value = T::arbitrary(layout)
-        .prop_filter("null only where it may be", move |value| null_allowed || !value.is_null());
-    (message, value)
-        .prop_map(move |(mut message, value)| {
-            set(&mut message, value);
-            message
-        })
-        .boxed()
 }
 
 macro_rules! field_of {

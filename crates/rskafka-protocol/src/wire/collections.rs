@@ -51,8 +51,8 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Vec<T> {
     }
 
     #[cfg(test)]
-    fn arbitrary(layout: Layout) -> proptest::strategy::BoxedStrategy<Self> {
-        use proptest::strategy::Strategy;
-        proptest::collection::vec(T::arbitrary(layout), 0..3).boxed()
+    fn arbitrary(layout: Layout, choices: &mut super::Choices) -> Self {
+        let length = choices.below(3);
+        (0..length).map(|_| T::arbitrary(layout, choices)).collect()
     }
 }

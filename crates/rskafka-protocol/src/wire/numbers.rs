@@ -11,7 +11,7 @@ use crate::error::{EncodeError, Parsed};
 use crate::{ErrorCode, Uuid};
 
 macro_rules! fixed_width {
-    ($($type:ty, $name:literal, $size:literal, $parser:expr, $to_bytes:expr, $to_json:expr;)*) => {$(
+    ($($type:ty, $name:literal, $size:literal, $parser:expr, $to_bytes:expr, $to_json:expr, $from_choices:expr;)*) => {$(
         impl Wire for $type {
             fn type_name() -> String {
                 $name.to_owned()
@@ -38,58 +38,26 @@ macro_rules! fixed_width {
             }
 
             #[cfg(test)]
-            fn arbitrary(_: Layout) -> proptest::strategy::BoxedStrategy<Self> {
-                use proptest::strategy::Strategy;
-                arbitrary::<$type>().boxed()
+            fn arbitrary(_: Layout, choices: &mut super::Choices) -> Self {
+                let from: fn(u64, u64) -> Self = $from_choices;
+                from(choices.number(), choices.number())
             }
         }
     )*};
 }
 
 fixed_width! {
-    bool, "bool", 1, be_i8.map(|byte| byte != 0), |value| [u8::from(*value)], |value| (*value).into();
-    i8, "int8", 1, be_i8, |value| value.to_be_bytes(), |value| (*value).into();
-    i16, "int16", 2, be_i16, |value| value.to_be_bytes(), |value| (*value).into();
-    i32, "int32", 4, be_i32, |value| value.to_be_bytes(), |value| (*value).into();
-    i64, "int64", 8, be_i64, |value| value.to_be_bytes(), |value| (*value).into();
-    ErrorCode, "int16", 2, be_i16.map(ErrorCode), |value| value.0.to_be_bytes(), |value| value.0.into();
-    Uuid, "uuid", 16, nom::bytes::complete::take(16usize).map(uuid), |value| value.0, |value| value.to_string().into();
+    bool, "bool", 1, be_i8.map(|byte| byte != 0), |value| [u8::from(*value)], |value| (*value).into(), |n, _| n & 1 == 1;
+    i8, "int8", 1, be_i8, |value| value.to_be_bytes(), |value| (*value).into(), |n, _| n as i8;
+    i16, "int16", 2, be_i16, |value| value.to_be_bytes(), |value| (*value).into(), |n, _| n as i16;
+    i32, "int32", 4, be_i32, |value| value.to_be_bytes(), |value| (*value).into(), |n, _| n as i32;
+    i64, "int64", 8, be_i64, |value| value.to_be_bytes(), |value| (*value).into(), |n, _| n as i64;
+    ErrorCode, "int16", 2, be_i16.map(ErrorCode), |value| value.0.to_be_bytes(), |value| value.0.into(),
+        |n, _| ErrorCode(n as i16);
+    Uuid, "uuid", 16, nom::bytes::complete::take(16usize).map(uuid), |value| value.0, |value| value.to_string().into(),
+        |n, m| Uuid((u128::from(n) << 64 | u128::from(m)).to_be_bytes());
 }
 
 fn uuid(bytes: &[u8]) -> Uuid {
     Uuid(bytes.try_into().unwrap_or_default())
-}
-
-#[cfg(test)]
-trait FromSeed {
-    fn from_seed(seed: [u8; 16]) -> Self;
-}
-
-#[cfg(test)]
-macro_rules! from_seed {
-    ($($type:ty, $from:expr;)*) => {$(
-        impl FromSeed for $type {
-            fn from_seed(seed: [u8; 16]) -> Self {
-                let from: fn(i64, [u8; 16]) -> Self = $from;
-                from(i64::from_be_bytes(seed[..8].try_into().unwrap()), seed)
-            }
-        }
-    )*};
-}
-
-#[cfg(test)]
-from_seed! {
-    bool, |number, _| number & 1 == 1;
-    i8, |number, _| number as i8;
-    i16, |number, _| number as i16;
-    i32, |number, _| number as i32;
-    i64, |number, _| number;
-    ErrorCode, |number, _| ErrorCode(number as i16);
-    Uuid, |_, seed| Uuid(seed);
-}
-
-#[cfg(test)]
-fn arbitrary<T: FromSeed + std::fmt::Debug>() -> impl proptest::strategy::Strategy<Value = T> {
-    use proptest::strategy::Strategy;
-    proptest::prelude::any::<[u8; 16]>().prop_map(T::from_seed)
 }

@@ -109,9 +109,9 @@ impl Wire for String {
     }
 
     #[cfg(test)]
-    fn arbitrary(_: Layout) -> proptest::strategy::BoxedStrategy<Self> {
-        use proptest::strategy::Strategy;
-        proptest::string::string_regex("[a-zé日]{0,12}").unwrap().boxed()
+    fn arbitrary(_: Layout, choices: &mut super::Choices) -> Self {
+        let length = choices.below(13);
+        (0..length).map(|_| ['a', 'm', 'z', 'é', '日'][choices.below(5)]).collect()
     }
 }
 
@@ -149,11 +149,12 @@ impl Wire for Bytes {
     }
 
     #[cfg(test)]
-    fn arbitrary(_: Layout) -> proptest::strategy::BoxedStrategy<Self> {
-        use proptest::strategy::Strategy;
-        let short = proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40);
-        // Long enough to be linked into the frame instead of copied.
-        let long = proptest::prelude::any::<u8>().prop_map(|byte| vec![byte; 5000]);
-        proptest::prop_oneof![9 => short, 1 => long].prop_map(Self::from).boxed()
+    fn arbitrary(_: Layout, choices: &mut super::Choices) -> Self {
+        // One of ten is long enough to be linked into the frame instead of copied.
+        if choices.below(10) == 9 {
+            return vec![choices.number() as u8; 5000].into();
+        }
+        let length = choices.below(40);
+        (0..length).map(|_| choices.number() as u8).collect()
     }
 }
