@@ -29,6 +29,7 @@ mod offsets;
 mod partition;
 mod partition_client;
 mod produce;
+pub mod producer;
 pub mod record;
 mod spare;
 pub mod stats;

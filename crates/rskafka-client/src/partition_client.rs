@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rskafka_cluster::{Lane, LeaderOf};
 use rskafka_protocol::{ApiKey, Uuid};
@@ -31,6 +32,14 @@ impl PartitionClient {
     /// The partition's index.
     pub fn partition(&self) -> i32 {
         self.line.partition.index
+    }
+
+    pub(crate) fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+
+    pub(crate) fn delivery_timeout(&self) -> Duration {
+        self.line.partition.core.limits.delivery_timeout
     }
 
     /// Appends records as one batch: all of them, in order, at consecutive offsets, or none.

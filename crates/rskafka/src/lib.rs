@@ -73,7 +73,7 @@ pub mod client {
         PartitionClient, PartitionClientBuilder, Produce, Produced, Topic,
     };
     #[doc(inline)]
-    pub use rskafka_client::{error, stats};
+    pub use rskafka_client::{error, producer, stats};
 
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub use rskafka_client::cluster::transport::{ClientCertificate, Tls, TlsConfigError, rustls};

@@ -75,12 +75,22 @@ pub enum ErrorKind {
     TimedOut,
     /// The client was closed.
     Closed,
+    /// The batch producer was closed.
+    ProducerClosed,
+    /// The aggregator of a batch producer failed or panicked; the source says how. The batch was not sent.
+    Aggregator,
+    /// The batch was written at `base_offset`, but its aggregator failed or panicked when it was asked for the caller's
+    /// output; the source says how.
+    NoOutput {
+        /// The offset of the batch's first record.
+        base_offset: i64,
+    },
 }
 
 impl ErrorKind {
     /// Whether further calls over the same handle fail as well.
     pub(super) fn is_fatal(&self) -> bool {
-        matches!(self, Self::TopicRecreated | Self::Authentication | Self::Closed)
+        matches!(self, Self::TopicRecreated | Self::Authentication | Self::Closed | Self::ProducerClosed)
     }
 
     /// What a user can do about it, if the causes do not say so.
@@ -102,6 +112,7 @@ impl ErrorKind {
                 Outcome::Unknown => "look whether it did before you try again",
             },
             Self::Closed => "build another client",
+            Self::ProducerClosed => "build another batch producer",
             _ => return None,
         })
     }
@@ -131,6 +142,14 @@ impl fmt::Display for ErrorKind {
             Self::Throttled => write!(f, "throttled by the broker"),
             Self::TimedOut => write!(f, "no time left"),
             Self::Closed => write!(f, "the client is closed"),
+            Self::ProducerClosed => write!(f, "the batch producer is closed"),
+            Self::Aggregator => write!(f, "the aggregator of the batch failed"),
+            Self::NoOutput { base_offset } => {
+                write!(
+                    f,
+                    "the batch is written at offset {base_offset}, and its aggregator gave no output for it"
+                )
+            }
         }
     }
 }

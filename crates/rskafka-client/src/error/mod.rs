@@ -6,6 +6,7 @@ mod kind;
 mod table;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use rskafka_cluster::transport::BoxError;
 use rskafka_cluster::transport::WithCauses;
@@ -24,10 +25,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// [`kind`](Self::kind) distinguishes what a caller may want to handle. The message names broker, API, topic and
 /// partition, and [`source`](std::error::Error::source) has the cause.
+#[derive(Clone)]
 pub struct Error {
     inner: Box<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     outcome: Outcome,
@@ -38,7 +41,7 @@ struct Inner {
     attempts: u32,
     /// The last attempt's failure. Its text is part of this error's, so its source is this error's source.
     failure: Option<Failure>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -113,8 +116,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.inner.source = Some(Box::new(source));
+    pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.inner.source = Some(source.into().into());
         self
     }
 
@@ -195,7 +198,7 @@ impl fmt::Display for Error {
         if *is_timeout && *kind != ErrorKind::TimedOut {
             write!(f, ", no time left")?;
         }
-        if let Outcome::Unknown = outcome {
+        if *outcome == Outcome::Unknown && !matches!(kind, ErrorKind::NoOutput { .. }) {
             write!(f, " (it is not known whether it took effect)")?;
         }
         if let Some(advice) = kind.advice(*outcome, *api) {

@@ -45,6 +45,9 @@ cases! {
     InvalidAnswer, Unknown, false, "it was sent, and the answer is invalid", [InvalidAnswer];
     RuntimeGone, Unknown, false, "it was sent, and the client's runtime ended", [Closed];
     Code, Unknown, false, "the broker answered with a code", [Broker, UnknownTopicOrPartition];
+    ProducerClosed, NotWritten, false, "the batch producer was closed before it was sent", [ProducerClosed];
+    Aggregator, NotWritten, false, "the aggregator failed or panicked before its batch was sent", [Aggregator];
+    NoOutput, Unknown, false, "the batch was written, and its aggregator failed to give the output", [NoOutput];
     OffsetOutOfRange, NotWritten, false, "the offset to read from is not in the log", [OffsetOutOfRange];
     CorruptBatch, NotWritten, false, "a batch in the log cannot be read", [CorruptBatch];
 }
@@ -145,6 +148,9 @@ mod tests {
             ErrorKind::Throttled,
             ErrorKind::TimedOut,
             ErrorKind::Closed,
+            ErrorKind::ProducerClosed,
+            ErrorKind::Aggregator,
+            ErrorKind::NoOutput { base_offset: 1 },
         ]
     }
 

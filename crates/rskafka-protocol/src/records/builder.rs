@@ -67,6 +67,7 @@ debug_as_display!(BatchFull, BuildError);
 /// assert_eq!((record.offset, record.key), (0, Some(b"key".as_slice())));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct RecordBatchBuilder {
     /// Empty before the first record. Then it has room for the header, the records so far, and spare bytes that the next
     /// records overwrite, which is much faster than appending.

@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rskafka::client::error::Outcome;
+use rskafka::client::producer::{BatchProducer, RecordAggregator};
 use rskafka::client::{Client, ClientBuilder, OffsetAt, PartitionClient};
 use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, Fault};
@@ -99,6 +100,17 @@ async fn drop_at_every(
 #[tokio::test(start_paused = true)]
 async fn a_produce_dropped_at_every_poll_is_written_at_most_once() {
     drop_at_every_poll("produce", |_, log| async move { log.produce([record("dropped")]).await }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_batch_producer_dropped_at_every_poll_is_written_at_most_once() {
+    for (name, linger) in [("batched", 0), ("batched and lingering", 5)] {
+        drop_at_every_poll(name, |_, log| async move {
+            let builder = BatchProducer::builder(log).linger(Duration::from_millis(linger));
+            builder.build(RecordAggregator::new(1_000)).produce(record("dropped")).await
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod common;
 mod appending;
 mod asked;
 mod bad_input;
+mod batching;
 mod broken_peers;
 mod creating;
 mod dropping;

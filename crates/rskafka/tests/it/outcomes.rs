@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rskafka::client::env::Env;
 use rskafka::client::error::{Error, ErrorClass, ErrorKind, Outcome};
+use rskafka::client::producer::{BatchProducer, RecordAggregator};
 use rskafka::client::{Client, ClientBuilder, OffsetAt, PartitionClient, Produce};
 use rskafka::protocol::messages::metadata::MetadataResponse;
 use rskafka::protocol::messages::produce::ProduceResponse;
@@ -15,6 +16,7 @@ use rskafka_fake::{FakeCluster, Fault, Profile};
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
+use super::batching::{Joined, When};
 use super::common::record;
 use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, fake, has_topic_ids, profile, start};
 use super::relay::{Asked, change, env_meddling};
@@ -63,8 +65,10 @@ fn kind(error: &Error) -> String {
 
 /// The class says no more and no less than outcome and retriable; what is refused for good, the kind tells.
 fn check_class(error: &Error) {
-    let is_final =
-        matches!(error.kind(), ErrorKind::TopicRecreated | ErrorKind::Authentication | ErrorKind::Closed);
+    let is_final = matches!(
+        error.kind(),
+        ErrorKind::TopicRecreated | ErrorKind::Authentication | ErrorKind::Closed | ErrorKind::ProducerClosed
+    );
     let class = match said(error) {
         (Outcome::Unknown, _) => ErrorClass::InDoubt,
         (Outcome::NotWritten, true) => ErrorClass::Retry,
@@ -244,6 +248,14 @@ async fn provoke(what: &str) -> Ended {
             client.close().await;
             (cluster, the_one(&log).await)
         }
+        "the batch producer was closed before it was sent" => {
+            let (cluster, _, log) = start(1).await;
+            let producer = BatchProducer::builder(log).build(RecordAggregator::new(1_000));
+            assert!(producer.close(TIMEOUT).await.is_empty());
+            (cluster, Some(producer.produce(record("the one")).await.unwrap_err()))
+        }
+        "the aggregator failed or panicked before its batch was sent" => joined(When::Flush).await,
+        "the batch was written, and its aggregator failed to give the output" => joined(When::Output).await,
         "it waited in line until the deadline" => waited_in_line().await,
         "metadata has no such topic or partition" => {
             let (cluster, _, log) = start(1).await;
@@ -302,6 +314,13 @@ async fn provoke(what: &str) -> Ended {
         }
         other => panic!("nothing provokes this row: {other}"),
     }
+}
+
+/// An aggregator that fails.
+async fn joined(when: When) -> Ended {
+    let (cluster, _, log) = start(1).await;
+    let producer = BatchProducer::builder(log).build(Joined::default());
+    (cluster, Some(producer.produce(("the one", when, false)).await.unwrap_err()))
 }
 
 /// An append whose answer goes wrong.

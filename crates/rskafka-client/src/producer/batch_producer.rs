@@ -1,0 +1,169 @@
+//! The handle of a batch producer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rskafka_cluster::transport::Deadline;
+use tokio::time::timeout_at;
+
+use super::aggregator::{Aggregator, RecordAggregator};
+use super::batch::Batched;
+use super::driver::Driver;
+use super::linger::{Options, Unfinished};
+use crate::PartitionClient;
+use crate::error::Result;
+
+/// How many batches of a producer may be in flight: as many as the partition client sends at a time.
+const MAX_IN_FLIGHT: usize = 1;
+
+/// Collects the records of many callers into batches. Clones are the same producer.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use rskafka_client::PartitionClient;
+/// # use rskafka_client::producer::{BatchProducer, RecordAggregator};
+/// # use rskafka_client::record::Record;
+/// # async fn example(log: PartitionClient, record: Record) -> rskafka_client::error::Result<()> {
+/// let producer = BatchProducer::builder(log.clone()).linger(Duration::from_millis(5)).build(RecordAggregator::new(1 << 20));
+/// let offset: i64 = producer.produce(record).await?;
+/// producer.flush().await?;
+/// let unfinished = producer.close(Duration::from_secs(10)).await;
+/// assert!(unfinished.is_empty(), "{unfinished:?}");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Linger
+///
+/// Without linger, the default, this is a **group commit**: an input is sent at once while no batch of this producer is in
+/// flight, and what comes while batches are in flight goes together in the next. So batches grow with the load, and a lone
+/// caller waits for nothing. With linger, a batch waits that long for more inputs, counted from its first; it goes
+/// earlier when it is full, on [`flush`](Self::flush), or when callers wait for room.
+///
+/// # Order
+///
+/// Inputs are appended in the order of the calls of [`produce`](Self::produce), whenever their futures are polled. A batch
+/// that fails does not hold back those behind it. Appends by the partition client itself are ordered with whole batches.
+///
+/// # Dropped handles
+///
+/// Inputs that were given are sent even if all handles and futures are dropped. Close the producer before the client: a
+/// closed client sends no batch.
+pub struct BatchProducer<A: Aggregator> {
+    driver: Arc<Driver<A>>,
+}
+
+impl BatchProducer<RecordAggregator> {
+    /// A producer that appends by this partition client.
+    pub fn builder(log: PartitionClient) -> BatchProducerBuilder {
+        BatchProducerBuilder { log, linger: Duration::ZERO, buffer_memory: 32 << 20 }
+    }
+}
+
+impl<A: Aggregator> BatchProducer<A> {
+    /// Gives an input to the next batch; the future gives its output once the batch is acknowledged.
+    ///
+    /// The input has its place when this is called. If `buffer_memory` is used up, it waits for room, in the order of the
+    /// calls. Everything together ends by the client's delivery timeout, counted from the call for the first input of a batch.
+    /// Cancel safe as [`Batched`] says.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PartitionClient::produce_batch`], the same for all callers of a batch: [`Error::outcome`] tells whether the
+    /// batch may be in the log. [`ErrorKind::TimedOut`], not written, if the time ran out before there was room or a place.
+    /// [`ErrorKind::InvalidArgument`] for an input that does not fit into an empty batch. [`ErrorKind::Aggregator`] and
+    /// [`ErrorKind::NoOutput`] if the aggregator fails or panics. [`ErrorKind::ProducerClosed`] after [`close`](Self::close).
+    ///
+    /// [`Error::outcome`]: crate::error::Error::outcome
+    /// [`ErrorKind::TimedOut`]: crate::error::ErrorKind::TimedOut
+    /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
+    /// [`ErrorKind::Aggregator`]: crate::error::ErrorKind::Aggregator
+    /// [`ErrorKind::NoOutput`]: crate::error::ErrorKind::NoOutput
+    /// [`ErrorKind::ProducerClosed`]: crate::error::ErrorKind::ProducerClosed
+    pub fn produce(&self, input: A::Input) -> Batched<A> {
+        self.driver.produce(input)
+    }
+
+    /// Sends what was given so far without lingering, and waits until it is settled.
+    ///
+    /// Cancel safe: a dropped flush has ended the linger all the same.
+    ///
+    /// # Errors
+    ///
+    /// That of the first batch that failed. Its callers get the same.
+    pub async fn flush(&self) -> Result<()> {
+        let mut flushed = Ok(());
+        let id = self.driver.flush();
+        loop {
+            let (batches, is_waiting) = self.driver.lock().linger.unsettled(id);
+            for batch in batches {
+                let settled = batch.settled().await;
+                flushed = flushed.and(settled);
+            }
+            if !is_waiting {
+                return flushed;
+            }
+            self.driver.flush();
+        }
+    }
+
+    /// Refuses further inputs, flushes, and lists what is not acknowledged after `within`, or has failed until then.
+    ///
+    /// What was not sent by then will not be: its callers get [`ErrorKind::ProducerClosed`], not written. What was sent and
+    /// has no answer is listed as [`Outcome::Unknown`]; its callers still get its result once it is known. A second call
+    /// lists only what is left then. Cancel safe: the producer stays closed to further inputs.
+    ///
+    /// [`ErrorKind::ProducerClosed`]: crate::error::ErrorKind::ProducerClosed
+    /// [`Outcome::Unknown`]: crate::error::Outcome::Unknown
+    pub async fn close(&self, within: Duration) -> Unfinished {
+        let deadline = Deadline::after(self.driver.now(), within);
+        self.driver.lock().linger.close();
+        let _ = timeout_at(deadline.instant(), self.flush()).await;
+        self.driver.end()
+    }
+}
+
+impl<A: Aggregator> Clone for BatchProducer<A> {
+    fn clone(&self) -> Self {
+        Self { driver: self.driver.clone() }
+    }
+}
+
+impl<A: Aggregator> fmt::Debug for BatchProducer<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchProducer").field("log", &self.driver.log).finish_non_exhaustive()
+    }
+}
+
+/// A batch producer to be made; see [`BatchProducer::builder`].
+#[derive(Debug)]
+#[must_use = "there is no batch producer until this is built"]
+pub struct BatchProducerBuilder {
+    log: PartitionClient,
+    linger: Duration,
+    buffer_memory: usize,
+}
+
+impl BatchProducerBuilder {
+    /// How long a batch waits for more inputs, counted from its first. Zero by default: a group commit. More than half of the
+    /// delivery timeout counts as half.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// How many bytes the inputs in batches may have, until they are settled; 32 MiB by default. Callers beyond it wait
+    /// for room. The last input within the limit may exceed it.
+    pub fn buffer_memory(mut self, bytes: usize) -> Self {
+        self.buffer_memory = bytes;
+        self
+    }
+
+    /// The producer. Each batch gets a clone of `aggregator`.
+    pub fn build<A: Aggregator>(self, aggregator: A) -> BatchProducer<A> {
+        let linger = self.linger.min(self.log.delivery_timeout() / 2);
+        let options = Options { linger, max_in_flight: MAX_IN_FLIGHT, buffer_memory: self.buffer_memory };
+        BatchProducer { driver: Arc::new(Driver::new(self.log, options, aggregator)) }
+    }
+}
