@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::fetch::{self, Fetch};
 use crate::offsets::{self, FoundOffset, OffsetAt};
 use crate::partition::Partition;
-use crate::produce::{Acks, Line, Produce};
+use crate::produce::{Acks, Line, LineOptions, Produce};
 use crate::record::{Payload, Record, RecordAndOffset, RecordBatchBuilder, RecordHeaders};
 
 /// A client of one partition. Clones are the same writer: their calls share one line.
@@ -44,8 +44,9 @@ impl PartitionClient {
 
     /// Appends records as one batch: all of them, in order, at consecutive offsets, or none.
     ///
-    /// Calls on one client are appended in the order in which they were made, whenever their futures are polled. A batch is
-    /// sent again only if it surely was not written; every other failure is reported. The append ends by the delivery timeout.
+    /// Calls on one client are appended in the order in which they were made, whenever their futures are polled; up to
+    /// [`max_in_flight`](PartitionClientBuilder::max_in_flight) batches are sent before the first is answered. A batch whose
+    /// answer is lost is sent again, and written once: the broker recognises it. The append ends by the delivery timeout.
     ///
     /// The records are encoded, and so copied, inside the call, before it returns its future.
     ///
@@ -93,6 +94,14 @@ impl PartitionClient {
     /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
     pub fn produce_batch(&self, builder: RecordBatchBuilder) -> Produce {
         Produce::of_batch(&self.line, builder, self.line.delivery_deadline())
+    }
+
+    /// Appends again after an append failed, if the client was made with
+    /// [`stop_on_failure`](PartitionClientBuilder::stop_on_failure). Not after [`ErrorKind::LogTruncated`].
+    ///
+    /// [`ErrorKind::LogTruncated`]: crate::error::ErrorKind::LogTruncated
+    pub fn resume(&self) {
+        self.line.resume();
     }
 
     /// Reads from `offset` on, and says where to continue. Options chain before `.await`.
@@ -184,33 +193,77 @@ pub struct PartitionClientBuilder {
     core: Arc<Core>,
     topic: String,
     index: i32,
-    acks: Acks,
+    options: LineOptions,
 }
 
 impl PartitionClientBuilder {
     pub(crate) fn new(core: Arc<Core>, topic: String, index: i32) -> Self {
-        Self { core, topic, index, acks: Acks::default() }
+        let options = LineOptions::new(&core.limits);
+        Self { core, topic, index, options }
     }
 
-    /// Who must hold a batch before it is acknowledged. [`Acks::All`] by default.
+    /// Who must hold a batch before it is acknowledged. [`Acks::All`] by default; [`Acks::Leader`] goes with
+    /// [`idempotence(false)`](Self::idempotence) only.
     pub fn acks(mut self, acks: Acks) -> Self {
-        self.acks = acks;
+        self.options.acks = acks;
+        self
+    }
+
+    /// Whether each batch is written exactly once although it is sent again when its answer is lost. On by default; it needs
+    /// InitProducerId (Kafka 0.11) and the right to write. Without it one batch is in flight at a time, and none is sent again
+    /// that may be written: then its outcome is unknown.
+    pub fn idempotence(mut self, is_idempotent: bool) -> Self {
+        self.options.is_idempotent = is_idempotent;
+        self
+    }
+
+    /// How many batches may be in flight at once, counted from the oldest whose outcome is open. 1 to 5, which is the
+    /// default: brokers recognise the last five batches of a producer (Java: `max.in.flight.requests.per.connection`).
+    pub fn max_in_flight(mut self, batches: usize) -> Self {
+        self.options.max_in_flight = batches;
+        self
+    }
+
+    /// Whether nothing is sent behind an append that failed, until [`PartitionClient::resume`] is called. What was sent
+    /// before the failure was known keeps its own outcome. Off by default.
+    pub fn stop_on_failure(mut self, stops: bool) -> Self {
+        self.options.stop_on_failure = stops;
+        self
+    }
+
+    /// How long a whole produce may take: waiting in line and for memory, every attempt and every pause. The client's
+    /// `delivery_timeout` by default.
+    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
+        self.options.delivery_timeout = timeout;
+        self
+    }
+
+    /// How many bytes of encoded records it may hold that are not written yet. The client's `buffer_memory` by default.
+    pub fn buffer_memory(mut self, bytes: usize) -> Self {
+        self.options.buffer_memory = bytes;
         self
     }
 
     async fn connect(self) -> Result<PartitionClient> {
-        let Self { core, topic, index, acks } = self;
+        let Self { core, topic, index, options } = self;
         core.check_open()?;
-        if index < 0 {
-            let error = Error::invalid("the partition's index is negative");
-            return Err(error.located(None, &topic, Some(index)));
+        let is_invalid = match options {
+            _ if index < 0 => Some("the partition's index is negative"),
+            LineOptions { max_in_flight: 0 | 6.., .. } => Some("max_in_flight is not from 1 to 5"),
+            LineOptions { acks: Acks::Leader, is_idempotent: true, .. } => {
+                Some("Acks::Leader goes with idempotence(false) only")
+            }
+            _ => None,
+        };
+        if let Some(what) = is_invalid {
+            return Err(Error::invalid(what).located(None, &topic, Some(index)));
         }
         // Another client may have deleted the known topic, and perhaps created it again.
         core.cluster.mark_stale(&topic);
         let target = LeaderOf { topic: &topic, partition: index, topic_id: Uuid::ZERO };
         let leader = core.cluster.find(target, core.api_deadline()).await.map_err(Error::of_read)?;
         let partition = Partition { core, topic, topic_id: leader.topic_id, index, fetch_lane: Lane::new() };
-        Ok(PartitionClient { line: Arc::new(Line::new(Arc::new(partition), acks)) })
+        Ok(PartitionClient { line: Arc::new(Line::new(Arc::new(partition), options)) })
     }
 }
 

@@ -8,10 +8,10 @@ mod replacement;
 
 use std::sync::{Arc, Mutex};
 
-use rskafka_transport::{Connection, Deadline, Endpoint};
+use rskafka_transport::{Connection, Deadline};
 use tokio::time::timeout_at;
 
-use self::replacement::{Held, Replacement};
+use self::replacement::Replacement;
 use crate::address::BrokerAddress;
 use crate::dial::Dial;
 use crate::{Cluster, Failure, lock};
@@ -60,12 +60,25 @@ impl Lane {
         }
     }
 
-    /// The open connection to an address, unless it needs replacement.
-    pub(crate) fn open_to(&self, cluster: &Cluster, endpoint: &Endpoint) -> Option<Connection> {
-        let slot = lock(&self.slot);
-        let current =
-            slot.current().filter(|current| current.serves(endpoint) && !current.needs_replacement());
-        current.filter(|_| !cluster.is_closed()).cloned()
+    /// Whether this connection is the lane's, and open. If it needs a replacement, that is dialled meanwhile.
+    pub(crate) fn still_has(
+        &self,
+        cluster: &Cluster,
+        address: &BrokerAddress,
+        broker: i32,
+        connection: &Connection,
+    ) -> bool {
+        let mut slot = lock(&self.slot);
+        if !slot.current().is_some_and(|current| current.is_same(connection)) || cluster.is_closed() {
+            return false;
+        }
+        if connection.needs_replacement() {
+            let asked = slot.ask(&address.site.endpoint, cluster.env().now(), |number| {
+                Dial::begin(cluster, address, Some(broker), Arc::downgrade(&self.slot), number)
+            });
+            return asked.is_ok();
+        }
+        true
     }
 
     /// Whether a connection is open.

@@ -30,7 +30,7 @@ pub use error::{Causes, Failed, Failure, Location};
 pub use lane::Lane;
 pub use learn::{Learned, Verdict};
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
-pub use reach::{Lease, Via};
+pub use reach::{Lease, Via, WeakLease};
 pub use retry::{Backoff, Class, Retry};
 pub use rskafka_transport as transport;
 pub use send::{Answer, Call};

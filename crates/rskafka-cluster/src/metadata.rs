@@ -143,6 +143,17 @@ impl Metadata {
         Ok(Some(Leader { broker, epoch: found.leader_epoch, topic_id }))
     }
 
+    /// Whether nothing that is known contradicts this leader.
+    pub(crate) fn leads(&self, topic: &str, partition: i32, leader: &Leader) -> bool {
+        let Some(topic) = self.topics.get(topic).map(|entry| &entry.topic) else { return false };
+        let id = leader.broker.id;
+        let is_led = topic
+            .partitions
+            .get(&partition)
+            .is_some_and(|known| (known.leader, known.leader_epoch) == (Some(id), leader.epoch));
+        is_led && topic.id == leader.topic_id && self.brokers.get(&id) == Some(&leader.broker)
+    }
+
     /// Makes the next lookup of `topic` ask again.
     pub(crate) fn mark_stale(&mut self, topic: &str) {
         if let Some(entry) = self.topics.get_mut(topic) {

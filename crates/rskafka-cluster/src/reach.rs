@@ -4,7 +4,7 @@
 //! themselves what is sent again, and over which connection.
 
 use rskafka_protocol::{ApiKey, Request};
-use rskafka_transport::{Answer, CallError, CallOptions, Connection, Deadline};
+use rskafka_transport::{Answer, CallError, CallOptions, Connection, Deadline, Reserved, WeakConnection};
 
 use crate::address::BrokerAddress;
 use crate::{Attempts, Cluster, Failed, Failure, Lane, Leader, LeaderOf, Retry, Target};
@@ -55,6 +55,38 @@ impl Lease {
     ) -> Result<Answer<R::Response>, CallError> {
         self.connection.submit(request, options)
     }
+
+    /// Waits for a place and for room on the connection, where `submit` found none, and holds them. Cancel safe.
+    pub async fn reserve<R: Request>(
+        &self,
+        request: &R,
+        options: CallOptions,
+    ) -> Result<Reserved<R>, CallError> {
+        self.connection.reserve(request, options).await
+    }
+
+    /// Whether the broker has this version of the API, or a later one.
+    pub fn has_version(&self, api: ApiKey, version: i16) -> bool {
+        self.connection.versions().range(api).is_some_and(|range| range.max >= version)
+    }
+
+    /// A handle that does not keep the connection open.
+    pub fn downgrade(&self) -> WeakLease {
+        WeakLease { connection: self.connection.downgrade() }
+    }
+}
+
+/// A lease that does not keep its connection open.
+#[derive(Debug, Clone)]
+pub struct WeakLease {
+    connection: WeakConnection,
+}
+
+impl WeakLease {
+    /// The lease, if something else keeps its connection open.
+    pub fn upgrade(&self) -> Option<Lease> {
+        self.connection.upgrade().map(|connection| Lease { connection })
+    }
 }
 
 impl Cluster {
@@ -94,13 +126,13 @@ impl Cluster {
         Ok((route, connection.map(|connection| Lease { connection })))
     }
 
-    /// The leader and a lease without waiting, if the leader is known and the lane has an open connection to it that needs no
-    /// replacement. The caller begins the attempt.
-    pub fn reach_now(&self, target: LeaderOf<'_>, via: Via<'_>) -> Option<(Leader, Lease)> {
-        let leader = target.look_up(self, false).ok().flatten()?;
+    /// Whether requests to a partition's leader still go over this lease: no other leader is known, and the lane has no
+    /// other connection. If the connection's session ends soon, this has a replacement dialled.
+    pub fn is_current(&self, target: LeaderOf<'_>, via: Via<'_>, leader: &Leader, lease: &WeakLease) -> bool {
+        let Some(lease) = lease.upgrade() else { return false };
         let address = self.address(&leader.broker.endpoint);
-        let connection = via.lane(&address).open_to(self, &leader.broker.endpoint)?;
-        Some((leader, Lease { connection }))
+        self.metadata().leads(target.topic, target.partition, leader)
+            && via.lane(&address).still_has(self, &address, leader.broker.id, &lease.connection)
     }
 
     /// Finds the broker that requests to `target` go to. Cancel safe.

@@ -4,6 +4,7 @@
 //! trusted.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
@@ -156,6 +157,23 @@ impl Connection {
         Ok(Answer { reply, api: R::API_KEY, connection: self.clone() })
     }
 
+    /// Waits for a place in the queue and for room, where [`submit`](Self::submit) found none, and holds them for the
+    /// request. Ends by the same deadlines as [`call`](Self::call). Cancel safe.
+    pub async fn reserve<R: Request>(
+        &self,
+        request: &R,
+        options: CallOptions,
+    ) -> Result<Reserved<R>, CallError> {
+        let (version, timing) = self.prepare::<R>(options)?;
+        let held = self.inner.opened.link.reserve(request, version, timing).await?;
+        Ok(Reserved { held, version, connection: self.clone(), request: PhantomData })
+    }
+
+    /// Whether both are the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     fn prepare<R: Request>(&self, options: CallOptions) -> Result<(i16, Timing), CallError> {
         let Inner { opened: Opened { link, versions, .. }, request_timeout } = &*self.inner;
         let timing =
@@ -204,6 +222,31 @@ impl Connection {
     pub async fn close(&self) {
         self.end();
         self.ended().await;
+    }
+}
+
+/// A request that has its place in the queue of a connection, and is not submitted yet. Dropping it frees the place.
+#[must_use = "it holds a place in the connection's queue"]
+pub struct Reserved<R> {
+    held: link::Reserved,
+    version: i16,
+    connection: Connection,
+    request: PhantomData<fn() -> R>,
+}
+
+impl<R: Request> Reserved<R> {
+    /// Queues the request now, as [`Connection::submit`] does.
+    pub fn submit(self) -> Result<Answer<R::Response>, CallError> {
+        let Self { held, version, connection, .. } = self;
+        let link = &connection.inner.opened.link;
+        let reply = link.enqueue(held, link.env.now(), decoder::<R>(version))?;
+        Ok(Answer { reply, api: R::API_KEY, connection })
+    }
+}
+
+impl<R: Request> fmt::Debug for Reserved<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserved").field("api", &R::API_KEY).finish_non_exhaustive()
     }
 }
 

@@ -41,7 +41,7 @@ mod wire;
 
 pub use address_memory::AddressMemory;
 pub use config::{CallOptions, ConnectionConfig};
-pub use connection::{Answer, Connection, Reply, WeakConnection};
+pub use connection::{Answer, Connection, Reply, Reserved, WeakConnection};
 pub use counters::{BrokerStats, Counters, LATENCY_BOUNDS, Latency};
 pub use deadline::Deadline;
 pub use dial::{BoxFuture, BoxStream, Connector, Resolver, Stream};

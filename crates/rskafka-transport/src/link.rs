@@ -115,13 +115,24 @@ impl Link {
         timing: Timing,
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<T, CallError> {
+        let reserved = self.reserve(request, version, timing).await?;
+        let api = reserved.entry.api;
+        let mut reply = self.enqueue(reserved, self.env.now(), decode)?;
+        (&mut reply.answer).await.unwrap_or_else(|_| Err(self.closed(api, true)))
+    }
+
+    /// Waits for a place and for room, and holds them for the request.
+    pub(crate) async fn reserve<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        timing: Timing,
+    ) -> Result<Reserved, CallError> {
         let entry = self.begin(R::API_KEY, timing)?;
         let place = self.acquire(&self.shared.places, 1, entry).await?;
         let (correlation_id, frame) = self.encode(request, version)?;
         let room = self.acquire(&self.shared.room, self.room_for(&frame), entry).await?;
-        let mut reply =
-            self.enqueue(entry, self.env.now(), (correlation_id, frame), [place, room], decode)?;
-        (&mut reply.answer).await.unwrap_or_else(|_| Err(self.closed(entry.api, true)))
+        Ok(Reserved { entry, correlation_id, frame, held: [place, room] })
     }
 
     /// Queues a request now; fails if there is no place or no room for it.
@@ -136,7 +147,7 @@ impl Link {
         let place = self.try_acquire(&self.shared.places, 1, entry)?;
         let (correlation_id, frame) = self.encode(request, version)?;
         let room = self.try_acquire(&self.shared.room, self.room_for(&frame), entry)?;
-        self.enqueue(entry, entry.started, (correlation_id, frame), [place, room], decode)
+        self.enqueue(Reserved { entry, correlation_id, frame, held: [place, room] }, entry.started, decode)
     }
 
     fn begin(&self, api: ApiKey, timing: Timing) -> Result<Entry, CallError> {
@@ -161,15 +172,13 @@ impl Link {
     }
 
     /// Hands a request that has its place to the wire.
-    fn enqueue<T: Send + 'static>(
+    pub(crate) fn enqueue<T: Send + 'static>(
         &self,
-        entry: Entry,
+        reserved: Reserved,
         now: Instant,
-        (correlation_id, frame): (i32, Frame),
-        held: [OwnedSemaphorePermit; 2],
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<Reply<T>, CallError> {
-        let Entry { api, started, timing } = entry;
+        let Reserved { entry: Entry { api, started, timing }, correlation_id, frame, held } = reserved;
         let (waiter, answer) = await_answer(decode);
         let reply = Reply { answer, shared: Arc::clone(&self.shared) };
         let in_flight = InFlight::new(&self.counters);
@@ -299,6 +308,14 @@ impl<T> Drop for Reply<T> {
         // Not under the lock: free room wakes callers.
         drop(taken_back);
     }
+}
+
+/// A request that holds its place and its room, and is not queued yet.
+pub(crate) struct Reserved {
+    entry: Entry,
+    correlation_id: i32,
+    frame: Frame,
+    held: [OwnedSemaphorePermit; 2],
 }
 
 /// A request on its way into the queue.

@@ -42,6 +42,15 @@ pub enum ErrorKind {
     TopicRecreated,
     /// The partition has no leader at the moment.
     NoLeader,
+    /// An append before this one failed, and the partition client has `stop_on_failure`: it appends nothing more until
+    /// `resume` is called.
+    Stopped,
+    /// Records that were acknowledged are no longer in the log, from `first_lost` on: a replica without them was elected.
+    /// The partition client appends nothing more.
+    LogTruncated {
+        /// The first offset that is known to be lost. Records before it may be lost too.
+        first_lost: i64,
+    },
     /// The offset asked for is not in the log, which reaches from `log_start` up to, but not
     /// including, `log_end`.
     OffsetOutOfRange {
@@ -90,7 +99,14 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Whether further calls over the same handle fail as well.
     pub(super) fn is_fatal(&self) -> bool {
-        matches!(self, Self::TopicRecreated | Self::Authentication | Self::Closed | Self::ProducerClosed)
+        matches!(
+            self,
+            Self::TopicRecreated
+                | Self::LogTruncated { .. }
+                | Self::Authentication
+                | Self::Closed
+                | Self::ProducerClosed
+        )
     }
 
     /// What a user can do about it, if the causes do not say so.
@@ -101,6 +117,14 @@ impl ErrorKind {
             }
             Self::TopicRecreated => "make another partition client: offsets begin again at 0",
             Self::NoLeader => "try again later, and check the brokers that hold its replicas",
+            Self::Stopped => "deal with the append that failed, then call resume()",
+            Self::LogTruncated { .. } => "read the log anew, then make another partition client",
+            Self::Broker(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
+                if api == Some(ApiKey::INIT_PRODUCER_ID) =>
+            {
+                "grant WRITE on the topic (before Kafka 2.8: IDEMPOTENT_WRITE on the cluster), or use idempotence(false)"
+            }
+            Self::Unsupported if api == Some(ApiKey::INIT_PRODUCER_ID) => "use idempotence(false)",
             Self::OffsetOutOfRange { .. } => "read from an offset within, or from OffsetAt::Earliest",
             Self::CorruptBatch { .. } => "read on after it, or repair the log from a replica",
             Self::Unsupported => "use a broker that has a version in common with this client",
@@ -126,6 +150,10 @@ impl fmt::Display for ErrorKind {
             Self::UnknownTopicOrPartition => write!(f, "unknown topic or partition"),
             Self::TopicRecreated => write!(f, "the topic was deleted and created again"),
             Self::NoLeader => write!(f, "the partition has no leader at the moment"),
+            Self::Stopped => write!(f, "an append before it failed"),
+            Self::LogTruncated { first_lost } => {
+                write!(f, "acknowledged records are lost from offset {first_lost} on")
+            }
             Self::OffsetOutOfRange { offset, log_start, log_end } => {
                 write!(f, "offset {offset} is not in the log, which has offsets {log_start}..{log_end}")
             }

@@ -29,6 +29,8 @@ cases! {
     InvalidArgument, NotWritten, false, "an argument is invalid", [InvalidArgument];
     ClientClosed, NotWritten, false, "the client was closed before it was sent", [Closed];
     WaitedInLine, NotWritten, true, "it waited in line until the deadline", [TimedOut];
+    Stopped, NotWritten, false, "an append before it failed, with `stop_on_failure`", [Stopped];
+    LogTruncated, NotWritten, false, "acknowledged records are lost", [LogTruncated];
     UnknownTopic, NotWritten, false, "metadata has no such topic or partition", [UnknownTopicOrPartition];
     TopicRecreated, NotWritten, false, "the topic was deleted and created again", [TopicRecreated];
     NoLeader, NotWritten, true, "the partition has no leader", [NoLeader];
@@ -136,6 +138,8 @@ mod tests {
             ErrorKind::UnknownTopicOrPartition,
             ErrorKind::TopicRecreated,
             ErrorKind::NoLeader,
+            ErrorKind::Stopped,
+            ErrorKind::LogTruncated { first_lost: 1 },
             ErrorKind::OffsetOutOfRange { offset: 1, log_start: 2, log_end: 3 },
             ErrorKind::CorruptBatch { base_offset: None },
             ErrorKind::Broker(ErrorCode::NOT_CONTROLLER),

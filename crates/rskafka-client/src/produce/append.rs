@@ -1,19 +1,17 @@
-//! One append: while it waits in the queue, and while it is sent.
-
-use std::ops::ControlFlow;
+//! One append: while it waits in the queue, and while the sequencer has it.
 
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Attempts, Failure, Leader};
-use rskafka_protocol::messages::produce::ProduceResponse;
+use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::RecordBatch;
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tracing::Span;
 
-use super::fate::Fate;
-use super::line::Turn;
-use super::request::{self, Produced};
-use crate::error::{Error, Result};
+use super::request::Produced;
+use super::sequencer::{Numbers, Reason, Settled};
+use crate::error::{Case, Error, ErrorKind, Result};
+use crate::partition::Partition;
 
 /// An append in the queue.
 #[derive(Debug)]
@@ -23,57 +21,63 @@ pub(crate) struct Append {
     pub(crate) result: oneshot::Sender<Result<Produced>>,
 }
 
-/// The append whose turn it is.
+/// An append that the sequencer has taken in.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    pub(crate) turn: Turn,
+    /// The sequencer's.
+    pub(crate) number: u64,
     pub(crate) append: Append,
     pub(crate) attempts: Attempts,
-    /// When the next attempt may begin, if one has failed.
-    pub(crate) not_before: Option<Instant>,
     pub(crate) span: Span,
-    fate: Fate,
+    /// An attempt has begun and not ended; so has the next one once a lease was taken for it.
+    pub(crate) has_begun: bool,
+    pub(crate) log_append_time: Option<OffsetDateTime>,
+    /// Of its last attempt.
+    pub(crate) failure: Option<Failure>,
 }
 
 impl Sending {
-    pub(crate) fn new(turn: Turn, append: Append, attempts: Attempts) -> Self {
+    pub(crate) fn new(number: u64, append: Append, attempts: Attempts) -> Self {
         let span = attempts.span();
-        Self { turn, append, attempts, not_before: None, span, fate: Fate::default() }
+        Self { number, append, attempts, span, has_begun: false, log_append_time: None, failure: None }
     }
 
-    /// Ends an attempt with its answer, or the reason why there is none. Returns the result of the append; `None` if it is
-    /// to be sent again.
-    pub(crate) fn answered(
-        &mut self,
-        leader: &Leader,
-        answered: Result<ProduceResponse, Failure>,
-    ) -> Option<Result<Produced>> {
-        let partition = &self.turn.line.partition;
-        let verdict = request::judge(&mut self.fate, partition.index, &self.append.batch, answered);
-        let target = partition.target();
-        match partition.core.cluster.learn(target, leader, verdict, &mut self.attempts) {
-            ControlFlow::Break(result) => Some(result.map_err(|failure| self.failed(failure))),
-            ControlFlow::Continue(moment) => {
-                self.not_before = Some(moment);
-                None
-            }
+    /// Begins an attempt at the leader, under these numbers.
+    pub(crate) fn begin(&mut self, leader: &Leader, numbers: Option<Numbers>) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.attempts.begin(&leader.broker);
+        }
+        self.attempts.api = ApiKey::PRODUCE;
+        let Some(Numbers { producer, base_sequence }) = numbers else { return };
+        let header = self.append.batch.header();
+        let present = (header.producer_id, header.producer_epoch, header.base_sequence);
+        if present != (producer.id, producer.epoch, base_sequence) {
+            self.append.batch.set_producer(producer.id, producer.epoch, base_sequence);
         }
     }
 
-    /// The error of the append, if its last attempt ended in `failure`.
-    pub(crate) fn failed(&self, failure: Failure) -> Error {
-        Error::of_cluster(failure, &self.attempts, self.fate.outcome())
-    }
-
-    /// Frees the append's memory, and gives its caller the result. Returns the turn for the next append.
-    ///
-    /// Do not hold the line's lock: the caller may make its next append at once.
-    pub(crate) fn settle(self, result: Result<Produced>) -> Turn {
-        let Append { batch, result: caller, .. } = self.append;
-        self.turn.line.queue().done(batch.size_in_bytes());
-        self.turn.line.partition.core.spare.keep(batch);
-        // The caller may have dropped its future.
-        let _ = caller.send(result);
-        self.turn
+    /// What its caller gets.
+    pub(crate) fn result(&mut self, partition: &Partition, settled: Settled) -> Result<Produced> {
+        let (outcome, reason) = match settled {
+            Settled::Written { base_offset } => {
+                let batch = &self.append.batch;
+                return Ok(Produced {
+                    base_offset,
+                    record_count: batch.record_count(),
+                    log_append_time: self.log_append_time,
+                    encoded_size: batch.size_in_bytes(),
+                });
+            }
+            Settled::Failed { outcome, reason } => (outcome, reason),
+        };
+        let error = match (reason, self.failure.take()) {
+            (Reason::Stopped { .. }, _) => Error::new(Case::Stopped, ErrorKind::Stopped),
+            (Reason::Truncated { first_lost }, _) => {
+                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { first_lost })
+            }
+            (_, Some(failure)) => Error::of_cluster(failure, &self.attempts, outcome),
+            (_, None) => Error::new(Case::WaitedInLine, ErrorKind::TimedOut),
+        };
+        Err(partition.located(error.with_outcome(outcome), ApiKey::PRODUCE))
     }
 }

@@ -49,17 +49,8 @@ pub(crate) struct Fate {
 impl Fate {
     /// Takes in an error code that the broker answered. Returns whether the append may be sent again.
     pub(crate) fn refused(&mut self, code: ErrorCode) -> bool {
-        self.attempted(of_code(code), code.is_retriable())
-    }
-
-    /// Takes in an attempt without an answer. Returns whether the append may be sent again.
-    pub(crate) fn unanswered(&mut self, failure: &Failure) -> bool {
-        self.attempted(of_failure(failure), failure.is_transient())
-    }
-
-    fn attempted(&mut self, outcome: Outcome, may_pass: bool) -> bool {
-        self.may_be_written |= outcome == Unknown;
-        may_pass && !self.may_be_written
+        self.may_be_written |= of_code(code) == Unknown;
+        code.is_retriable() && !self.may_be_written
     }
 
     /// Takes in the refusal of an attempt with a sequence number.
@@ -141,8 +132,11 @@ mod tests {
              If `Error::outcome()` is `NotWritten`, the records are not in the log and will not be: you can safely \
              produce them again. If it is `Unknown`, they may be in the log, now or later: read the log first, or accept \
              that producing them again may write a second copy. `Error::is_retriable()` says whether the same call may \
-             succeed later, and `Error::class()` what to do. The client itself sends a batch again only if it surely was \
-             not written.\n\n\
+             succeed later, and `Error::class()` what to do.\n\n\
+             The outcome is judged over all attempts: if one of them may have written the records, a later refusal does \
+             not make them unwritten. The client sends a batch again until the delivery timeout, because brokers recognise \
+             a batch that they have. With `idempotence(false)` they do not: then it is sent again only if it surely was not \
+             written.\n\n\
              This page is rendered from the tables in `crates/rskafka-client/src`, `produce/fate.rs` and \
              `error/table.rs`: `UPDATE_DOCS=1 cargo test -p rskafka-client the_document`.\n\n\
              ## The broker answered with a code\n\n\

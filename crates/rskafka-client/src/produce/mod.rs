@@ -1,6 +1,7 @@
-//! Appends: each partition client sends its batches one at a time, in the order of the calls.
+//! Appends: each partition client sends its batches in the order of the calls, several at a time, and each is written
+//! once.
 //!
-//! Invariant: a batch is sent again only if it surely was not written.
+//! Invariant: a batch is sent again only where the broker recognises it, or if it surely was not written.
 
 mod append;
 mod encode;
@@ -8,9 +9,10 @@ mod fate;
 mod line;
 mod queue;
 mod request;
-#[cfg_attr(not(test), expect(dead_code, reason = "the line does not send with sequence numbers yet"))]
 mod sequencer;
+mod state;
 mod task;
+mod verify;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::{RecordBatch, RecordBatchBuilder};
 use tokio::sync::oneshot;
 
-pub(crate) use self::line::Line;
+pub(crate) use self::line::{Line, LineOptions};
 pub use self::request::{Acks, Produced};
 
 use self::append::Append;
@@ -86,7 +88,7 @@ impl Future for Produce {
 
 impl Drop for Produce {
     fn drop(&mut self) {
-        let left = self.id.and_then(|id| self.line.queue().leave(id));
+        let left = self.id.and_then(|id| self.line.leave(id));
         // Dropping the append wakes a task that waits for it, which may append at once: not under the queue's lock.
         drop(left);
     }

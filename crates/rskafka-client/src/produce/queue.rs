@@ -4,6 +4,7 @@
 //! the limit. Only before that may it be taken back.
 
 use std::collections::VecDeque;
+use std::mem;
 
 /// Entries of `T` in order, with the bytes that they hold.
 #[derive(Debug)]
@@ -13,7 +14,6 @@ pub(crate) struct Queue<T> {
     /// The bytes of admitted entries, and of those that left by `next` and are not `done` yet.
     used: usize,
     next_id: u64,
-    is_turn_taken: bool,
 }
 
 #[derive(Debug)]
@@ -26,17 +26,16 @@ struct Entry<T> {
 
 impl<T> Queue<T> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), limit, used: 0, next_id: 0, is_turn_taken: false }
+        Self { entries: VecDeque::new(), limit, used: 0, next_id: 0 }
     }
 
-    /// Puts an entry at the end of the line. Returns its number, and whether the queue was idle: then the caller takes the
-    /// turn, and sends the next entry.
-    pub(crate) fn join(&mut self, bytes: usize, item: T) -> (u64, bool) {
+    /// Puts an entry at the end of the line. Returns its number.
+    pub(crate) fn join(&mut self, bytes: usize, item: T) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.entries.push_back(Entry { id, bytes, is_admitted: false, item });
         self.admit();
-        (id, !std::mem::replace(&mut self.is_turn_taken, true))
+        id
     }
 
     /// Takes back an entry that is not admitted yet.
@@ -51,25 +50,26 @@ impl<T> Queue<T> {
         left
     }
 
-    /// The next entry. Its bytes count until they are given to `done`. `None` ends the turn.
+    /// The next entry that is admitted. Its bytes count until they are given to `done`.
     pub(crate) fn next(&mut self) -> Option<T> {
-        let Some(entry) = self.entries.pop_front() else {
-            self.is_turn_taken = false;
+        self.entries.front().filter(|entry| entry.is_admitted)?;
+        let entry = self.entries.pop_front()?;
+        if self.entries.is_empty() {
             // There may be thousands of idle queues: they hold no memory.
             self.entries = VecDeque::new();
-            return None;
-        };
-        if !entry.is_admitted {
-            self.used += entry.bytes;
         }
         Some(entry.item)
     }
 
-    /// Empties a queue whose turn was lost, and returns its entries in order. The next entry to join takes the turn.
-    pub(crate) fn abandon(&mut self) -> Vec<T> {
-        self.used = 0;
-        self.is_turn_taken = false;
-        self.entries.drain(..).map(|entry| entry.item).collect()
+    /// Takes all entries out, in order. Their bytes do not count any more.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
+        let admitted = self.entries.iter().filter(|entry| entry.is_admitted);
+        self.used -= admitted.map(|entry| entry.bytes).sum::<usize>();
+        mem::take(&mut self.entries).into_iter().map(|entry| entry.item)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Frees the bytes of an entry that `next` gave.
@@ -103,6 +103,7 @@ mod tests {
         Leave(usize),
         Next,
         Done,
+        TakeAll,
     }
 
     fn event() -> impl Strategy<Value = Event> {
@@ -111,19 +112,20 @@ mod tests {
             1 => any::<usize>().prop_map(Event::Leave),
             2 => Just(Event::Next),
             2 => Just(Event::Done),
+            1 => Just(Event::TakeAll),
         ]
     }
 
     #[test]
     fn an_entry_larger_than_the_limit_is_admitted_only_when_it_is_alone() {
         let mut line = Queue::new(10);
-        let (first, _) = line.join(11, 'a');
+        let first = line.join(11, 'a');
         assert_eq!(line.leave(first), None, "it is admitted");
-        let (second, _) = line.join(11, 'b');
+        let second = line.join(11, 'b');
         assert_eq!(line.next(), Some('a'));
         line.done(11);
         assert_eq!(line.leave(second), None, "it is admitted now");
-        let (third, _) = line.join(1, 'c');
+        let third = line.join(1, 'c');
         assert_eq!(line.leave(third), Some('c'), "it is not admitted");
     }
 
@@ -137,7 +139,6 @@ mod tests {
             line.done(bytes);
         }
         assert_eq!(line.entries.capacity(), 0);
-        assert!(line.join(1, 1).1);
     }
 
     proptest! {
@@ -150,7 +151,7 @@ mod tests {
             let mut out: Vec<usize> = Vec::new();
             for event in events {
                 match event {
-                    Event::Join(bytes) => waiting.push(line.join(bytes, (line.next_id, bytes)).0),
+                    Event::Join(bytes) => waiting.push(line.join(bytes, (line.next_id, bytes))),
                     Event::Leave(index) if !waiting.is_empty() => {
                         let id = waiting[index % waiting.len()];
                         if let Some(left) = line.leave(id) {
@@ -163,12 +164,16 @@ mod tests {
                             prop_assert_eq!(id, waiting.remove(0));
                             out.push(bytes);
                         }
-                        None => prop_assert!(waiting.is_empty()),
+                        None => prop_assert!(line.entries.front().is_none_or(|entry| !entry.is_admitted)),
                     },
                     Event::Done => {
                         if let Some(bytes) = out.pop() {
                             line.done(bytes);
                         }
+                    }
+                    Event::TakeAll => {
+                        let taken: Vec<_> = line.take_all().map(|(id, _)| id).collect();
+                        prop_assert_eq!(taken, std::mem::take(&mut waiting));
                     }
                     Event::Leave(_) => {}
                 }
@@ -188,14 +193,11 @@ mod tests {
     #[test]
     fn a_line_within_its_limit_admits_at_once_and_for_good() {
         let mut line = Queue::new(10);
-        let (first, takes_turn) = line.join(6, 'a');
-        assert!(takes_turn);
-        let (second, takes_turn) = line.join(6, 'b');
-        assert!(!takes_turn);
+        let first = line.join(6, 'a');
+        let second = line.join(6, 'b');
         assert_eq!(line.leave(first), None);
         assert_eq!(line.leave(second), Some('b'));
         assert_eq!(line.next(), Some('a'));
         assert_eq!(line.next(), None);
-        assert!(line.join(1, 'c').1);
     }
 }

@@ -3,15 +3,14 @@
 use std::ops::Range;
 
 use rskafka_cluster::transport::CallOptions;
-use rskafka_cluster::{Failure, Leader, LeaderHint, Learned, Verdict};
+use rskafka_cluster::{Failure, Leader, LeaderHint, Learned};
 use rskafka_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
-use rskafka_protocol::records::RecordBatch;
 use time::OffsetDateTime;
 
 use super::append::Append;
-use super::fate::Fate;
+use super::sequencer::Attempt;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 use crate::time::from_millis_if_any;
 
@@ -76,35 +75,34 @@ pub(crate) fn produce(
     (request, CallOptions { max_version, ..CallOptions::new(append.deadline) })
 }
 
-/// Judges an attempt by its answer, or by why there is none.
-pub(crate) fn judge(
-    fate: &mut Fate,
-    index: i32,
-    batch: &RecordBatch,
-    answered: Result<ProduceResponse, Failure>,
-) -> Verdict<Produced> {
+/// What an attempt came to.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) attempt: Attempt,
+    /// Why it failed.
+    pub(crate) learned: Option<Learned>,
+    pub(crate) log_append_time: Option<OffsetDateTime>,
+}
+
+/// Judges an attempt by its answer, or by why there is none. `max_timestamp` is the batch's.
+pub(crate) fn judge(index: i32, max_timestamp: i64, answered: Result<ProduceResponse, Failure>) -> Answered {
     let answered = answered.and_then(|response| find(response, index).ok_or(Failure::MissingInAnswer));
-    let (is_sent_again, learned) = match answered {
-        Ok((partition, _)) if partition.error_code.is_ok() && partition.base_offset >= 0 => {
-            return Verdict::Done(Produced {
-                base_offset: partition.base_offset,
-                record_count: batch.record_count(),
-                log_append_time: from_millis_if_any(partition.log_append_time_ms),
-                encoded_size: batch.size_in_bytes(),
-            });
+    let (answer, leader) = match answered {
+        Ok(found) => found,
+        Err(failure) => {
+            let attempt = Attempt::failed(&failure);
+            return Answered { attempt, learned: Some(Learned::of_failure(failure)), log_append_time: None };
         }
-        // The batch was written, but the answer does not say where.
-        Ok((partition, _)) if partition.error_code.is_ok() => {
-            let failure = Failure::MissingInAnswer;
-            (fate.unanswered(&failure), Learned::of_failure(failure))
-        }
-        Ok((partition, leader)) => {
-            let (code, message) = (partition.error_code, partition.error_message.as_deref());
-            (fate.refused(code), Learned::of_code(code, message, leader))
-        }
-        Err(failure) => (fate.unanswered(&failure), Learned::of_failure(failure)),
     };
-    if is_sent_again { Verdict::Retry(learned) } else { Verdict::Fail(learned) }
+    let attempt = Attempt::answered(&answer, max_timestamp);
+    let learned = match attempt {
+        Attempt::Refused(code) => Some(Learned::of_code(code, answer.error_message.as_deref(), leader)),
+        Attempt::Acknowledged { base_offset: None, .. } => {
+            Some(Learned::of_failure(Failure::MissingInAnswer))
+        }
+        _ => None,
+    };
+    Answered { attempt, learned, log_append_time: from_millis_if_any(answer.log_append_time_ms) }
 }
 
 /// The answer for our partition, and the leader that it names. Its only topic is ours.
@@ -124,16 +122,10 @@ mod tests {
     use proptest::prelude::*;
     use rskafka_protocol::ErrorCode;
     use rskafka_protocol::messages::produce::TopicProduceResponse;
-    use rskafka_protocol::records::{NewRecord, RecordBatchBuilder};
 
     use super::*;
     use crate::error::Outcome;
-
-    fn batch() -> RecordBatch {
-        let mut builder = RecordBatchBuilder::new();
-        builder.push(NewRecord::new(0, None, None)).unwrap();
-        builder.build().unwrap()
-    }
+    use crate::produce::sequencer::{Action, Idempotence, Options, Sequencer, Settled};
 
     fn answer(index: i32, error_code: ErrorCode, base_offset: i64) -> ProduceResponse {
         let partition = PartitionProduceResponse { index, error_code, base_offset, ..Default::default() };
@@ -186,29 +178,53 @@ mod tests {
         ]
     }
 
+    fn sequencer() -> Sequencer {
+        let known_for = Duration::ZERO;
+        let idempotence = Idempotence::Off;
+        Sequencer::new(Options { max_in_flight: 1, idempotence, stop_on_failure: false, known_for })
+    }
+
+    /// Makes an attempt over a new lease, if the append is still to be sent. Returns its outcome once it has failed.
+    fn attempt_again(sequencer: &mut Sequencer, ends: Attempt) -> Option<Outcome> {
+        assert_eq!(sequencer.poll(0), Some(Action::Lease));
+        sequencer.leased(0);
+        assert!(matches!(sequencer.poll(0), Some(Action::Send { .. })));
+        sequencer.attempt_ended(0, ends);
+        sequencer.drain();
+        match sequencer.poll(0)? {
+            Action::Settle { settled: Settled::Failed { outcome, .. }, .. } => Some(outcome),
+            action => {
+                assert_eq!(action, Action::Lease);
+                sequencer.not_done();
+                None
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn a_batch_that_may_be_written_is_never_sent_again_nor_called_not_written(
+        fn a_batch_without_numbers_that_may_be_written_is_never_sent_again_nor_called_not_written(
             attempts in prop::collection::vec(attempt(), 1..8),
         ) {
-            let (mut fate, mut may_be_written) = (Fate::default(), false);
+            let mut sequencer = sequencer();
+            sequencer.admit(1).unwrap();
             for (answered, written) in attempts {
-                may_be_written |= written;
-                let is_sent_again = matches!(judge(&mut fate, 0, &batch(), answered), Verdict::Retry(_));
-                prop_assert!(!(is_sent_again && may_be_written));
-                let outcome = if may_be_written { Outcome::Unknown } else { Outcome::NotWritten };
-                prop_assert_eq!(fate.outcome(), outcome);
+                let judged = judge(0, 0, answered);
+                if let Some(outcome) = attempt_again(&mut sequencer, judged.attempt) {
+                    prop_assert_eq!(outcome, if written { Outcome::Unknown } else { Outcome::NotWritten });
+                    break;
+                }
+                prop_assert!(!written, "it is sent again");
             }
         }
 
         #[test]
         fn only_a_success_with_an_offset_is_one(code in any_code(), index in 0..2i32, base_offset in -1..3i64) {
-            let verdict = judge(&mut Fate::default(), 0, &batch(), Ok(answer(index, code, base_offset)));
+            let judged = judge(0, 7, Ok(answer(index, code, base_offset)));
             let is_success = code.is_ok() && index == 0 && base_offset >= 0;
-            match verdict {
-                Verdict::Done(produced) => prop_assert!(is_success && produced.base_offset == base_offset),
-                _ => prop_assert!(!is_success),
-            }
+            let success = Attempt::Acknowledged { base_offset: Some(base_offset), timestamp: 7 };
+            prop_assert_eq!(judged.attempt == success, is_success);
+            prop_assert_eq!(judged.learned.is_none(), is_success);
         }
     }
 
@@ -224,8 +240,11 @@ mod tests {
             (Failure::Code { code: ErrorCode::REQUEST_TIMED_OUT, message: None }, false),
         ];
         for (failure, is_made_again) in failures {
-            let verdict = judge(&mut Fate::default(), 0, &batch(), Err(failure.clone()));
-            assert_eq!(matches!(verdict, Verdict::Retry(_)), is_made_again, "{failure}");
+            let mut sequencer = sequencer();
+            sequencer.admit(1).unwrap();
+            let has_failed =
+                attempt_again(&mut sequencer, judge(0, 0, Err(failure.clone())).attempt).is_some();
+            assert_eq!(has_failed, !is_made_again, "{failure}");
         }
     }
 }

@@ -16,9 +16,9 @@ use std::collections::VecDeque;
 
 use rskafka_protocol::ErrorCode;
 
-use self::vocabulary::MAX_IN_FLIGHT;
 pub(crate) use self::vocabulary::{
-    Acknowledged, Action, Attempt, Closed, Idempotence, Numbers, Options, Producer, Reason, Settled, Verified,
+    Acknowledged, Action, Attempt, Closed, Idempotence, MAX_IN_FLIGHT, Numbers, Options, Producer, Reason,
+    Settled, Verified,
 };
 use self::window::{Entry, Progress, Window};
 use super::fate::Refusal;
@@ -180,8 +180,8 @@ impl Sequencer {
     }
 
     /// An attempt has ended. Without an answer it ends only when its connection is closed, so that nothing behind it
-    /// can still be answered.
-    pub(crate) fn attempt_ended(&mut self, number: u64, attempt: Attempt) {
+    /// can still be answered. Returns whether the append is to be sent again.
+    pub(crate) fn attempt_ended(&mut self, number: u64, attempt: Attempt) -> bool {
         self.window.attempt_ends(number);
         match attempt {
             Attempt::Acknowledged { base_offset, timestamp } => {
@@ -207,6 +207,26 @@ impl Sequencer {
             self.give_up_behind_gap();
         }
         self.window.trim();
+        self.window.unsettled_mut(number).is_some()
+    }
+
+    /// Whether the brokers compare epochs: counts when the present epoch ends.
+    pub(crate) fn set_compares_epochs(&mut self, compares_epochs: bool) {
+        self.options.idempotence = match self.options.idempotence {
+            Idempotence::Off => Idempotence::Off,
+            _ if compares_epochs => Idempotence::Epochs,
+            _ => Idempotence::ProducerIds,
+        };
+    }
+
+    /// Whether this append is the oldest that is not settled.
+    pub(crate) fn is_oldest(&self, number: u64) -> bool {
+        self.window.oldest_unsettled() == Some(number)
+    }
+
+    /// Why no append is admitted.
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        self.closed
     }
 
     /// The time of an append is over, or what it needs cannot be had. It is not sent again.
@@ -318,7 +338,7 @@ impl Sequencer {
     }
 
     fn refused(&mut self, number: u64, code: ErrorCode) {
-        let is_oldest = self.window.oldest_unsettled() == Some(number);
+        let is_oldest = self.is_oldest(number);
         let Some(entry) = self.window.unsettled_mut(number) else { return self.drain() };
         if self.options.idempotence == Idempotence::Off {
             let is_sent_again = entry.fate.refused(code);

@@ -1,59 +1,132 @@
-//! The task that sends an append for which something has to be waited for, and those after it, until one can be submitted
-//! at once.
+//! The task that waits for what the line cannot have at once: a pause, the leader and a connection to it, a producer id,
+//! a look at the log, room on the connection. It ends as soon as nothing is to be waited for.
 
+use std::sync::Arc;
+
+use rskafka_cluster::Learned;
+use rskafka_cluster::transport::CallOptions;
+use rskafka_protocol::ApiKey;
+use rskafka_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use tracing::Instrument;
 
-use super::append::Sending;
-use super::line;
-use super::request::{self, Produced};
-use crate::error::{Case, ErrorKind, Result};
+use super::line::Line;
+use super::sequencer::{Acknowledged, Producer};
+use super::state::{Errand, Need, State};
+use super::verify;
 
-/// Waits for what an append needs.
+/// Waits for a line. If it is dropped before its end, because its runtime ended or something panicked, all appends in the
+/// line fail instead of waiting forever.
 pub(crate) struct ProduceTask {
-    /// Taken when the task first runs.
-    pub(crate) waiting: Option<Box<Sending>>,
+    line: Arc<Line>,
+    is_over: bool,
 }
 
 impl ProduceTask {
-    pub(crate) async fn run(mut self) {
-        while let Some(mut sending) = self.waiting.take() {
-            let span = sending.span.clone();
-            let result = send(&mut sending).instrument(span).await;
-            self.waiting = line::advance(sending.settle(result));
-        }
+    pub(crate) fn new(line: &Arc<Line>) -> Self {
+        Self { line: line.clone(), is_over: false }
     }
-}
 
-/// Sends one append; retries only while it is certain that it was not written. Nothing below this sends it a second time.
-async fn send(sending: &mut Sending) -> Result<Produced> {
-    let line = sending.turn.line.clone();
-    let partition = &line.partition;
-    let cluster = &partition.core.cluster;
-    loop {
-        if let Some(moment) = sending.not_before {
-            cluster.pause_until(moment).await;
-        }
-        let reached = cluster.reach(partition.target(), line.via(), &mut sending.attempts).await;
-        let (leader, lease) = reached.map_err(|failure| sending.failed(failure))?;
-        let answered = match lease {
-            Ok(lease) => {
-                let (request, options) = request::produce(partition, line.acks, &leader, &sending.append);
-                lease.call(&request, options).await
+    pub(crate) async fn run(mut self) {
+        loop {
+            let need = self.line.lock().next_need();
+            let line = &self.line;
+            match need {
+                None => break,
+                Some(Need::Room) => wait_for_room(line).await,
+                Some(need) => {
+                    let Some(errand) = line.drive(State::errand) else { continue };
+                    if let Some(moment) = errand.not_before {
+                        line.partition.core.cluster.pause_until(moment).await;
+                    }
+                    if errand.deadline.is_over(line.partition.core.cluster.env().now()) {
+                        line.drive(|state| state.give_up_late(errand));
+                        continue;
+                    }
+                    let span = errand.attempts.span();
+                    match need {
+                        Need::ProducerId => obtain_producer_id(line, errand).instrument(span).await,
+                        Need::Verify(acknowledged) => {
+                            verify(line, errand, acknowledged).instrument(span).await
+                        }
+                        Need::Lease | Need::Room => lease(line, errand).instrument(span).await,
+                    }
+                }
             }
-            Err(failure) => Err(failure),
-        };
-        if let Some(result) = sending.answered(&leader, answered) {
-            return result;
         }
+        self.is_over = true;
     }
 }
 
 impl Drop for ProduceTask {
     fn drop(&mut self) {
-        // The task never ran, because its runtime has ended: nothing was sent.
-        if let Some(waiting) = self.waiting.take() {
-            let error = waiting.turn.line.ended(Case::ClientClosed, ErrorKind::Closed);
-            drop(waiting.settle(Err(error)));
+        if !self.is_over {
+            self.line.drive(|state| state.abandon(&self.line));
         }
     }
+}
+
+/// Finds the leader, and leases a connection to it.
+async fn lease(line: &Arc<Line>, mut errand: Errand) {
+    let (cluster, target) = (&line.partition.core.cluster, line.partition.target());
+    errand.attempts.api = ApiKey::PRODUCE;
+    let reached = cluster.reach(target, line.via(), &mut errand.attempts).await;
+    line.drive(|state| match reached {
+        Ok((leader, Ok(lease))) => state.leased(errand, leader, &lease),
+        Ok((leader, Err(failure))) => {
+            let may_repeat = failure.is_transient();
+            state.failed(line, errand, &leader, Learned::of_failure(failure), may_repeat);
+        }
+        Err(failure) => state.give_up(errand, failure),
+    });
+}
+
+/// Asks the leader for a producer id: any broker gives one.
+async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
+    let Some((leader, lease)) = line.lock().held() else { return line.drive(State::lease_ended) };
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: i32::MAX,
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+    errand.attempts.api = ApiKey::INIT_PRODUCER_ID;
+    let answered = lease.call(&request, CallOptions::new(errand.deadline)).await;
+    line.drive(|state| match answered {
+        Ok(InitProducerIdResponse { error_code, producer_id, producer_epoch, .. }) => match error_code.ok() {
+            Ok(()) => state.obtained(Producer { id: producer_id, epoch: producer_epoch }),
+            Err(code) => {
+                let learned = Learned::of_code(code, None, None);
+                state.failed(line, errand, &leader, learned, code.is_retriable());
+            }
+        },
+        Err(failure) => {
+            let may_repeat = failure.is_transient();
+            state.failed(line, errand, &leader, Learned::of_failure(failure), may_repeat);
+        }
+    });
+}
+
+/// Looks whether the last acknowledged batch is still in the log.
+async fn verify(line: &Arc<Line>, mut errand: Errand, acknowledged: Acknowledged) {
+    let Some((leader, lease)) = line.lock().held() else { return line.drive(State::lease_ended) };
+    errand.attempts.api = ApiKey::FETCH;
+    let looked = verify::look(&line.partition, &leader, &lease, acknowledged, errand.deadline).await;
+    line.drive(|state| match looked {
+        Ok(verified) => state.verified(verified),
+        Err((learned, may_repeat)) => state.failed(line, errand, &leader, learned, may_repeat),
+    });
+}
+
+/// Waits for room on the connection, and submits the first request in it.
+async fn wait_for_room(line: &Arc<Line>) {
+    let first = {
+        let mut state = line.lock();
+        let number = state.first_unsent();
+        number.zip(state.first_request(line))
+    };
+    let Some((number, (lease, request, options))) = first else { return line.drive(|_| ()) };
+    let reserved = lease.reserve(&request, options).await;
+    // Free room wakes others: it is not given back under the line's lock.
+    let left = line.drive(|state| state.submit_reserved(line, number, reserved));
+    drop(left);
 }

@@ -59,7 +59,8 @@ pub async fn calls_are_appended_in_the_order_in_which_they_were_made(brokers: Br
 
 pub async fn a_batch_has_consecutive_offsets(brokers: Brokers) {
     let (client, log) = new_log(&brokers, "batches").await;
-    let leader_only = client.partition_client(log.topic(), 0).acks(Acks::Leader).await.unwrap();
+    let leader_only =
+        client.partition_client(log.topic(), 0).idempotence(false).acks(Acks::Leader).await.unwrap();
     for (count, writer) in [(5, &log), (1, &leader_only), (7, &log)] {
         let produced = writer.produce((0..count).map(|number| record(number.to_string()))).await.unwrap();
         assert_eq!(produced.record_count, count);

@@ -42,7 +42,8 @@ fn millis(duration: Duration) -> i32 {
 
 #[tokio::test(start_paused = true)]
 async fn an_append_gives_its_replicas_no_more_time_than_it_has_itself() {
-    let (cluster, _client, log, requests) = start::<ProduceRequest>().await;
+    let (cluster, client, _, requests) = start::<ProduceRequest>().await;
+    let log = client.partition_client(TOPIC, 0).max_in_flight(1).await.unwrap();
     let delay = REQUEST_TIMEOUT - Duration::from_millis(50);
     cluster.inject(Fault::delay(delay).on(ApiKey::PRODUCE).times(2));
     let calls = ["first", "second", "third"].map(|value| log.produce([record(value)]));
@@ -84,7 +85,7 @@ async fn an_append_says_who_must_hold_it() {
     let (_, client, log, requests) = start::<ProduceRequest>().await;
     log.produce([record("all, by default")]).await.unwrap();
     for acks in [Acks::All, Acks::Leader] {
-        let log = client.partition_client(TOPIC, 0).acks(acks).await.unwrap();
+        let log = client.partition_client(TOPIC, 0).idempotence(false).acks(acks).await.unwrap();
         log.produce([record("as asked for")]).await.unwrap();
     }
     let told: Vec<_> = requests.lock().unwrap().iter().map(|request| request.acks).collect();

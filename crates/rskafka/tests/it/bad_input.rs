@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::common::record;
-use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, start};
+use super::kit::{
+    DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, start, start_plain,
+};
 
 /// A peer on a port of its own that answers the first bytes with `answer` and closes.
 async fn peer(answer: &'static [u8]) -> String {
@@ -97,7 +99,7 @@ async fn a_broker_that_closes_half_way_through_an_answer_is_asked_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_closes_half_way_through_a_produce_answer_leaves_the_outcome_unknown() {
-    let (cluster, _, log) = start(1).await;
+    let (cluster, _, log) = start_plain(1).await;
     cluster.inject(Fault::cut_at(20).on(ApiKey::PRODUCE));
     let error = failure(DELIVERY_TIMEOUT, log.produce([record("once")])).await;
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Connection, Outcome::Unknown));
@@ -109,7 +111,7 @@ async fn a_broker_that_closes_half_way_through_a_produce_answer_leaves_the_outco
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_with_missing_bytes_is_an_error() {
-    let (cluster, _, log) = start(1).await;
+    let (cluster, _, log) = start_plain(1).await;
     log.produce([record("one")]).await.unwrap();
     cluster.inject(Fault::shorten(3).on(ApiKey::FETCH));
     let error = failure(TIMEOUT, log.fetch_records(0, 1..1_000_000, 1)).await;
@@ -181,7 +183,7 @@ async fn intact_batches_before_a_corrupt_one_are_given() {
 
 #[tokio::test(start_paused = true)]
 async fn a_swallowed_request_ends_by_its_timeout_and_is_made_again() {
-    let (cluster, _, log) = start(1).await;
+    let (cluster, _, log) = start_plain(1).await;
     log.produce([record("one")]).await.unwrap();
     cluster.inject(Fault::swallow().on(ApiKey::FETCH));
     let started = tokio::time::Instant::now();

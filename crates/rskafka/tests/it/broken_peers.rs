@@ -15,7 +15,9 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::common::{SLACK, read_all, record, values};
-use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, env, failure, fake, start};
+use super::kit::{
+    DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, env, failure, fake, start, start_plain,
+};
 use super::relay::{Asked, change, env_meddling};
 
 /// A cluster, a client, a log whose connections are open, and a long poll on one of its own that goes on
@@ -32,7 +34,7 @@ const LONG_POLL: Duration = Duration::from_secs(30);
 
 impl Stage {
     async fn new() -> Self {
-        let (cluster, client, log) = start(1).await;
+        let (cluster, client, log) = start_plain(1).await;
         log.produce([record("first")]).await.unwrap();
         log.get_offset(OffsetAt::Latest).await.unwrap();
         let reader = client.partition_client(TOPIC, 0).await.unwrap();
@@ -167,7 +169,7 @@ async fn a_broker_that_stops_reading_holds_no_large_append_beyond_its_deadline()
     let cluster = fake().in_memory().pipe_bytes(4096).start().await.unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     let client = builder(&cluster).build().await.unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
     log.produce([record("first")]).await.unwrap();
     cluster.inject_bytes(ByteFault::freeze().after_received(1000));
     let error = failure(REQUEST_TIMEOUT, log.produce([record(vec![b'x'; 100_000])])).await;
@@ -250,7 +252,7 @@ async fn a_wall_clock_that_steps_by_hours_moves_no_timeout() {
     };
     let env = rskafka::client::env::Env::builder().connector(connector).wall_clock(hours).build();
     let client = builder(&cluster).env(env).build().await.unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
     for _ in 0..3 {
         log.produce([record("kept")]).await.unwrap();
         cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));

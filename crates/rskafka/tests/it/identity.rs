@@ -366,7 +366,7 @@ async fn a_broker_that_compares_itself_with_the_one_meant_is_not_asked_for_metad
     for (newest, asks) in [(5, false), (4, true)] {
         let cluster = with_topic(by_name().advertise(ApiKey::API_VERSIONS, 0..=newest), 1).await;
         let client = builder(&["broker-1"], env_meddling(&cluster, untouched).build()).build().await.unwrap();
-        let log = client.partition_client(TOPIC, 0).await.unwrap();
+        let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
         log.produce([record("one")]).await.unwrap();
         cut_connections(&cluster, 1).await;
         cluster.clear_requests();

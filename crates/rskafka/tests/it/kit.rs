@@ -72,6 +72,13 @@ pub async fn start(brokers: usize) -> (FakeCluster, Client, PartitionClient) {
     (cluster, client, log)
 }
 
+/// The same with a log that appends without idempotence: a lost answer leaves the outcome unknown.
+pub async fn start_plain(brokers: usize) -> (FakeCluster, Client, PartitionClient) {
+    let (cluster, client, _) = start(brokers).await;
+    let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
+    (cluster, client, log)
+}
+
 /// Has a broker close all its connections, and returns when it has; the client has had no chance to notice.
 pub async fn close_connections(cluster: &FakeCluster, broker: i32) {
     cluster.cut_connections(broker).unwrap();

@@ -9,7 +9,7 @@ use rskafka_fake::Fault;
 use tokio::time::Instant;
 
 use super::common::{now, read_all, record, values};
-use super::kit::{TIMEOUT, TOPIC, builder, failure, fake, speaks, start};
+use super::kit::{TIMEOUT, TOPIC, builder, failure, fake, speaks, start, start_plain};
 
 #[tokio::test(start_paused = true)]
 async fn reading_follows_the_leader() {
@@ -24,7 +24,7 @@ async fn reading_follows_the_leader() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_produce_after_a_move_is_reported_and_the_next_finds_the_leader() {
-    let (cluster, _, log) = start(3).await;
+    let (cluster, _, log) = start_plain(3).await;
     log.produce([record("one")]).await.unwrap();
     let old = cluster.leader(TOPIC, 0).unwrap().unwrap();
     cluster.move_leader(TOPIC, 0, old % 3 + 1).unwrap();
@@ -49,7 +49,7 @@ async fn a_stopped_leader_is_replaced_and_its_connections_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_an_answer_names_is_not_asked_for() {
-    let (cluster, _, log) = start(3).await;
+    let (cluster, _, log) = start_plain(3).await;
     log.produce([record("one")]).await.unwrap();
     log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
     let move_leader = || {
@@ -75,7 +75,7 @@ async fn a_leader_that_an_answer_names_is_not_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn after_an_append_without_an_answer_the_leader_is_asked_for() {
-    let (cluster, _, log) = start(3).await;
+    let (cluster, _, log) = start_plain(3).await;
     log.produce([record("one")]).await.unwrap();
     let old = cluster.leader(TOPIC, 0).unwrap().unwrap();
     cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));

@@ -18,6 +18,7 @@ mod event_hubs;
 mod facade;
 mod fetching;
 mod guard;
+mod idempotence;
 mod identity;
 mod kit;
 mod lanes;

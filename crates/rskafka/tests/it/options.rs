@@ -87,6 +87,11 @@ impl Stage {
         Self { cluster, client, log, dials }
     }
 
+    /// A log that appends without idempotence.
+    async fn plain(&self) -> PartitionClient {
+        self.client.partition_client(TOPIC, 0).idempotence(false).await.unwrap()
+    }
+
     fn dials(&self) -> Vec<Dial> {
         self.dials.lock().unwrap().clone()
     }
@@ -156,7 +161,7 @@ async fn connect_timeout_bounds_one_attempt_to_connect() {
 async fn request_timeout_bounds_one_attempt() {
     let stage = Stage::new().await;
     stage.cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));
-    let error = fails_after(REQUEST_TIMEOUT, stage.log.produce([record("lost")])).await;
+    let error = fails_after(REQUEST_TIMEOUT, stage.plain().await.produce([record("lost")])).await;
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::TimedOut, Outcome::Unknown));
 
     // A fetch is given its wait beside it.
@@ -173,11 +178,20 @@ async fn request_timeout_bounds_one_attempt() {
 async fn delivery_timeout_bounds_a_produce_with_its_wait_in_line() {
     let stage = Stage::new().await;
     stage.cluster.inject(Fault::swallow().on(ApiKey::PRODUCE).always());
-    let (first, second) = (stage.log.produce([record("one")]), stage.log.produce([record("two")]));
+    let log = stage.plain().await;
+    let (first, second) = (log.produce([record("one")]), log.produce([record("two")]));
     let started = Instant::now();
     fails_after(REQUEST_TIMEOUT, first).await;
     let error = fails_after(DELIVERY_TIMEOUT - started.elapsed(), second).await;
     assert!(error.is_timeout(), "{error:?}");
+
+    // What may be sent again is tried until then.
+    let started = Instant::now();
+    let calls = ["one", "two"].map(|value| stage.log.produce([record(value)]));
+    for (call, outcome) in calls.into_iter().zip([Outcome::Unknown, Outcome::NotWritten]) {
+        let error = fails_after(DELIVERY_TIMEOUT - started.elapsed(), call).await;
+        assert_eq!((error.outcome(), error.is_timeout()), (outcome, true), "{error:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,12 +329,13 @@ async fn acks_is_who_must_hold_an_append() {
     let stage = Stage::on(fake().brokers(2)).await;
     let leader = stage.cluster.leader(TOPIC, 0).unwrap().unwrap();
     stage.cluster.hold_replica(TOPIC, 0, 3 - leader).unwrap();
-    let of_leader = stage.client.partition_client(TOPIC, 0).acks(Acks::Leader).await.unwrap();
-    let of_all = stage.client.partition_client(TOPIC, 0).acks(Acks::All).await.unwrap();
+    let client = || stage.client.partition_client(TOPIC, 0).idempotence(false);
+    let of_leader = client().acks(Acks::Leader).await.unwrap();
+    let of_all = client().acks(Acks::All).await.unwrap();
     let started = Instant::now();
     of_leader.produce([record("at the leader")]).await.unwrap();
     assert!(started.elapsed() < SLACK, "{:?}", started.elapsed());
-    for waits in [of_all, stage.log.clone()] {
+    for waits in [of_all, stage.plain().await] {
         let error = fails_after(REQUEST_TIMEOUT, waits.produce([record("at all replicas")])).await;
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
     }

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::batching::{Joined, When};
 use super::common::record;
-use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, fake, has_topic_ids, profile, start};
+use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, fake, has_topic_ids, profile, start_plain};
 use super::relay::{Asked, change, env_meddling};
 
 const DOCUMENT: &str = include_str!("../../../../docs/outcomes.md");
@@ -67,7 +67,14 @@ fn kind(error: &Error) -> String {
 fn check_class(error: &Error) {
     let is_final = matches!(
         error.kind(),
+<<<<<<< HEAD
         ErrorKind::TopicRecreated | ErrorKind::Authentication | ErrorKind::Closed | ErrorKind::ProducerClosed
+=======
+        ErrorKind::TopicRecreated
+            | ErrorKind::LogTruncated { .. }
+            | ErrorKind::Authentication
+            | ErrorKind::Closed
+>>>>>>> 86aeb79 (Appends are idempotent and pipelined: the line sends what the sequencer says)
     );
     let class = match said(error) {
         (Outcome::Unknown, _) => ErrorClass::InDoubt,
@@ -99,7 +106,7 @@ async fn every_code_of_the_table_is_as_it_says() {
             if applied && row.outcome == Outcome::NotWritten {
                 continue;
             }
-            let (cluster, _, log) = start(1).await;
+            let (cluster, _, log) = start_plain(1).await;
             let fault = Fault::answer(code).on(ApiKey::PRODUCE).always();
             cluster.inject(if applied { fault.after_applying() } else { fault });
             let error = log.produce([record("the one")]).await.unwrap_err();
@@ -121,7 +128,7 @@ async fn every_code_of_the_table_is_as_it_says() {
 #[tokio::test(start_paused = true)]
 async fn a_code_that_the_table_does_not_have_is_unknown() {
     for code in [ErrorCode(31_000), ErrorCode::FENCED_LEADER_EPOCH, ErrorCode::THROTTLING_QUOTA_EXCEEDED] {
-        let (cluster, _, log) = start(1).await;
+        let (cluster, _, log) = start_plain(1).await;
         cluster.inject(Fault::answer(code).after_applying().on(ApiKey::PRODUCE));
         let error = log.produce([record("the one")]).await.unwrap_err();
         assert_eq!(said(&error), (Outcome::Unknown, code.is_retriable()));
@@ -142,7 +149,7 @@ async fn success_without_an_offset_is_no_success() {
         })
     };
     let client = with(&cluster, env_meddling(&cluster, meddle).build()).build().await.unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
     let error = log.produce([record("the one")]).await.unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::InvalidAnswer, Outcome::Unknown), "{error:?}");
     assert_eq!((appends(&cluster), stored(&cluster).len()), (1, 1), "it is not sent again");
@@ -151,7 +158,7 @@ async fn success_without_an_offset_is_no_success() {
 #[tokio::test(start_paused = true)]
 async fn a_code_that_a_broker_answered_is_told_by_every_call() {
     let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
-    let (cluster, client, log) = start(1).await;
+    let (cluster, client, log) = start_plain(1).await;
     log.get_offset(OffsetAt::Latest).await.unwrap();
     for api in [ApiKey::LIST_OFFSETS, ApiKey::FETCH, ApiKey::PRODUCE] {
         cluster.inject(Fault::answer(code).on(api).topic(TOPIC).always());
@@ -166,7 +173,7 @@ async fn a_code_that_a_broker_answered_is_told_by_every_call() {
     cluster.inject(Fault::answer(code).on(ApiKey::METADATA).always());
     let created = client.create_topic("second", 1, 1).await.unwrap_err();
     assert_eq!((created.code(), created.outcome()), (Some(code), Outcome::Unknown), "{created:?}");
-    let opened = client.partition_client(TOPIC, 0).await.unwrap_err();
+    let opened = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap_err();
     assert_eq!(opened.code(), Some(code), "{opened:?}");
     if has_topic_ids() {
         let looked_at = log.get_offset(OffsetAt::Latest).await.unwrap_err();
@@ -184,7 +191,7 @@ async fn a_code_that_a_broker_answered_is_told_by_every_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_produce_that_is_polled_after_its_end_panics_as_other_futures_do() {
-    let (_, _, log) = start(1).await;
+    let (_, _, log) = start_plain(1).await;
     let endings: [Produce; 2] = [log.produce::<(), (), ()>([]), log.produce([record("the one")])];
     for mut produce in endings {
         let _ = (&mut produce).await;
@@ -226,7 +233,7 @@ const RECREATED: &str = "the topic was deleted and created again";
 
 /// Where topics have names only, nobody can tell.
 async fn written_to_the_new_topic() -> Vec<String> {
-    let (cluster, _, log) = start(1).await;
+    let (cluster, _, log) = start_plain(1).await;
     cluster.delete_topic(TOPIC).unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     log.produce([record("the one")]).await.unwrap();
@@ -240,11 +247,11 @@ async fn the_one(log: &PartitionClient) -> Option<Error> {
 async fn provoke(what: &str) -> Ended {
     match what {
         "an argument is invalid" => {
-            let (cluster, _, log) = start(1).await;
+            let (cluster, _, log) = start_plain(1).await;
             (cluster, Some(log.produce::<(), (), ()>([]).await.unwrap_err()))
         }
         "the client was closed before it was sent" => {
-            let (cluster, client, log) = start(1).await;
+            let (cluster, client, log) = start_plain(1).await;
             client.close().await;
             (cluster, the_one(&log).await)
         }
@@ -257,15 +264,31 @@ async fn provoke(what: &str) -> Ended {
         "the aggregator failed or panicked before its batch was sent" => joined(When::Flush).await,
         "the batch was written, and its aggregator failed to give the output" => joined(When::Output).await,
         "it waited in line until the deadline" => waited_in_line().await,
+        "an append before it failed, with `stop_on_failure`" => {
+            let (cluster, client, _) = start_plain(1).await;
+            let log = client.partition_client(TOPIC, 0).stop_on_failure(true).await.unwrap();
+            cluster.inject(Fault::answer(ErrorCode::MESSAGE_TOO_LARGE).on(ApiKey::PRODUCE));
+            log.produce([record("first")]).await.unwrap_err();
+            (cluster, the_one(&log).await)
+        }
+        "acknowledged records are lost" => {
+            let (cluster, client, _) = start_plain(1).await;
+            let log = client.partition_client(TOPIC, 0).await.unwrap();
+            log.produce([record("first")]).await.unwrap();
+            cluster.truncate(TOPIC, 0, 0).unwrap();
+            cluster.cut_connections(1).unwrap();
+            log.produce([record("second")]).await.unwrap_err();
+            (cluster, the_one(&log).await)
+        }
         "metadata has no such topic or partition" => {
-            let (cluster, _, log) = start(1).await;
+            let (cluster, _, log) = start_plain(1).await;
             cluster.delete_topic(TOPIC).unwrap();
             // The first one's broker tells that it does not know.
             log.produce([record("first")]).await.unwrap_err();
             (cluster, the_one(&log).await)
         }
         RECREATED => {
-            let (cluster, _, log) = start(1).await;
+            let (cluster, _, log) = start_plain(1).await;
             cluster.delete_topic(TOPIC).unwrap();
             cluster.create_topic(TOPIC, 1, 1).unwrap();
             if profile() != Profile::Kafka4_4 {
@@ -277,7 +300,7 @@ async fn provoke(what: &str) -> Ended {
         }
         "the partition has no leader" => no_leader().await,
         "no connection, or no metadata, for a reason that may pass" => {
-            let (cluster, _, log) = start(1).await;
+            let (cluster, _, log) = start_plain(1).await;
             cluster.stop_broker(1).await.unwrap();
             let error = the_one(&log).await;
             cluster.start_broker(1).await.unwrap();
@@ -290,7 +313,7 @@ async fn provoke(what: &str) -> Ended {
             let cluster = fake().in_memory().without(ApiKey::PRODUCE).start().await.unwrap();
             cluster.create_topic(TOPIC, 1, 1).unwrap();
             let client = builder(&cluster).build().await.unwrap();
-            let log = client.partition_client(TOPIC, 0).await.unwrap();
+            let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
             (cluster, the_one(&log).await)
         }
         "the broker throttles the client until after the deadline" => throttled().await,
@@ -301,13 +324,13 @@ async fn provoke(what: &str) -> Ended {
         "it was sent, and the answer is invalid" => struck(Fault::shorten(3)).await,
         "it was sent, and the client's runtime ended" => runtime_gone(),
         "the offset to read from is not in the log" => {
-            let (cluster, _, log) = start(1).await;
+            let (cluster, _, log) = start_plain(1).await;
             let error = log.fetch(5).await.unwrap_err();
             assert_eq!(error.code(), Some(ErrorCode::OFFSET_OUT_OF_RANGE));
             (cluster, Some(error))
         }
         "a batch in the log cannot be read" => {
-            let (cluster, _, log) = start(1).await;
+            let (cluster, _, log) = start_plain(1).await;
             log.produce([record("good, but the reader sees it otherwise")]).await.unwrap();
             cluster.inject(Fault::flip(140, 1).on(ApiKey::FETCH));
             (cluster, Some(log.fetch(0).await.unwrap_err()))
@@ -325,7 +348,7 @@ async fn joined(when: When) -> Ended {
 
 /// An append whose answer goes wrong.
 async fn struck(fault: Fault) -> Ended {
-    let (cluster, _, log) = start(1).await;
+    let (cluster, _, log) = start_plain(1).await;
     cluster.inject(fault.on(ApiKey::PRODUCE));
     let error = the_one(&log).await;
     assert_eq!(appends(&cluster), 1, "it is not sent again");
@@ -334,9 +357,9 @@ async fn struck(fault: Fault) -> Ended {
 
 /// One append takes all the time of those behind it.
 async fn waited_in_line() -> Ended {
-    let (cluster, _, _) = start(1).await;
+    let (cluster, _, _) = start_plain(1).await;
     let client = builder(&cluster).request_timeout(TIMEOUT * 2).build().await.unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
     cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));
     let (first, second) = (log.produce([record("first")]), log.produce([record("the one")]));
     assert_eq!(first.await.unwrap_err().outcome(), Outcome::Unknown);
@@ -360,7 +383,7 @@ async fn no_leader() -> Ended {
         })
     };
     let client = with(&cluster, env_meddling(&cluster, meddle).build()).build().await.unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
     is_led.store(false, Ordering::Relaxed);
     // Makes the client ask who leads before the next one.
     cluster.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::PRODUCE));
@@ -394,7 +417,7 @@ async fn no_kafka() -> Ended {
     };
     let env = Env::builder().connector(connector).build();
     let client = with(&cluster, env).build().await.unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
     is_gone.store(true, Ordering::Relaxed);
     (cluster, the_one(&log).await)
 }
@@ -409,7 +432,7 @@ async fn throttled() -> Ended {
         change(asked, &frame, |answer: &mut ProduceResponse| answer.throttle_time_ms = 3_600_000)
     };
     let client = with(&cluster, env_meddling(&cluster, meddle).build()).build().await.unwrap();
-    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let log = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
     log.produce([record("first")]).await.unwrap();
     (cluster, the_one(&log).await)
 }
@@ -425,8 +448,10 @@ async fn two_on_one(timeout: Duration) -> (FakeCluster, Client, [PartitionClient
         .build()
         .await
         .unwrap();
-    let logs =
-        [client.partition_client(TOPIC, 0).await.unwrap(), client.partition_client(TOPIC, 0).await.unwrap()];
+    let logs = [
+        client.partition_client(TOPIC, 0).idempotence(false).await.unwrap(),
+        client.partition_client(TOPIC, 0).idempotence(false).await.unwrap(),
+    ];
     (cluster, client, logs)
 }
 
@@ -468,7 +493,7 @@ fn runtime_gone() -> Ended {
         cluster.create_topic(TOPIC, 1, 1).unwrap();
         let log = home.block_on(async {
             let client = Client::new_plain(cluster.bootstrap_servers()).await.unwrap();
-            client.partition_client(TOPIC, 0).await.unwrap()
+            client.partition_client(TOPIC, 0).idempotence(false).await.unwrap()
         });
         cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));
         let call = log.produce([record("the one")]);

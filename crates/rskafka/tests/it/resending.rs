@@ -8,7 +8,7 @@ use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::Fault;
 
 use super::common::{read_all, record, values};
-use super::kit::{DELIVERY_TIMEOUT, TOPIC, builder, failure, start};
+use super::kit::{DELIVERY_TIMEOUT, TOPIC, builder, failure, start, start_plain};
 
 /// How many Produce requests came in.
 async fn produce_requests(cluster: &rskafka_fake::FakeCluster) -> usize {
@@ -43,7 +43,7 @@ async fn codes_that_may_follow_an_append_are_reported_and_not_sent_again() {
         ErrorCode::UNKNOWN_SERVER_ERROR,
         ErrorCode(31_000),
     ] {
-        let (cluster, _, log) = start(1).await;
+        let (cluster, _, log) = start_plain(1).await;
         cluster.inject(Fault::answer(code).after_applying().on(ApiKey::PRODUCE));
         let error = failure(DELIVERY_TIMEOUT, log.produce([record("once")])).await;
         assert_eq!((error.code(), error.outcome()), (Some(code), Outcome::Unknown));
@@ -57,7 +57,7 @@ async fn codes_that_may_follow_an_append_are_reported_and_not_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_leaves_one_copy_and_an_unknown_outcome() {
-    let (cluster, _, log) = start(1).await;
+    let (cluster, _, log) = start_plain(1).await;
     cluster.inject(Fault::close().after_applying().on(ApiKey::PRODUCE));
     let error = failure(DELIVERY_TIMEOUT, log.produce([record("once")])).await;
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Connection, Outcome::Unknown));

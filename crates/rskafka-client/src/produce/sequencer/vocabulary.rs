@@ -143,7 +143,10 @@ impl Attempt {
         match failure {
             Failure::Code { code, .. } => Self::Refused(*code),
             failure => {
-                Self::Unanswered { outcome: fate::of_failure(failure), is_transient: failure.is_transient() }
+                // After an answer that cannot be read, the batch itself may be good.
+                let was_sent = matches!(failure, Failure::Call { source } if source.was_sent());
+                let is_transient = failure.is_transient() || was_sent;
+                Self::Unanswered { outcome: fate::of_failure(failure), is_transient }
             }
         }
     }

@@ -1,0 +1,465 @@
+//! What the line knows: who waits, who is in flight, and what the sequencer wants next.
+//!
+//! Invariant: `unsent` and `in_flight` hold each attempt that the sequencer has begun, once, in the order in which it
+//! began them. So attempts end in the order of the connection, and none is forgotten.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use std::{mem, ops::ControlFlow};
+
+use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, CallOptions, Deadline, Reply, Reserved};
+use rskafka_cluster::{Attempts, Failure, Leader, Learned, Lease, WeakLease};
+use rskafka_protocol::ApiKey;
+use rskafka_protocol::messages::produce::{ProduceRequest, ProduceResponse};
+use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::append::{Append, Sending};
+use super::line::{Line, LineOptions};
+use super::queue::Queue;
+use super::request::{self, Answered, Produced};
+use super::sequencer::{
+    Acknowledged, Action, Attempt, Idempotence, Numbers, Options, Producer, Sequencer, Settled, Verified,
+};
+use crate::error::{Case, Error, ErrorKind, Outcome, Result};
+use crate::spare::Spare;
+use crate::time::to_millis;
+
+/// How long after a batch's timestamp a partition surely knows its producer: half of what
+/// `producer.id.expiration.ms` is by default.
+const KNOWN_FOR: Duration = Duration::from_secs(12 * 60 * 60);
+
+#[derive(Debug)]
+pub(crate) struct State {
+    queue: Queue<Append>,
+    sequencer: Sequencer,
+    /// The appends that the sequencer has taken in and not settled, in their order.
+    window: VecDeque<Sending>,
+    unsent: VecDeque<(u64, Option<Numbers>)>,
+    in_flight: VecDeque<InFlight>,
+    lease: Option<Held>,
+    /// What the task has to wait for.
+    need: Option<Need>,
+    has_task: bool,
+    /// When the next attempt to reach the leader may begin, if one has failed.
+    not_before: Option<Instant>,
+    /// The client's `close` waits for it while the line has appends.
+    token: Option<TaskTrackerToken>,
+    ended: Vec<(Append, Result<Produced>)>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    number: u64,
+    leader: Arc<Leader>,
+    answer: Answer<ProduceResponse>,
+}
+
+/// The lease that the sequencer has asked for.
+#[derive(Debug)]
+struct Held {
+    leader: Arc<Leader>,
+    /// It does not keep the connection open: an idle line holds no memory of one that has ended.
+    lease: WeakLease,
+    /// Nothing was sent over it yet.
+    is_fresh: bool,
+}
+
+/// What a task has to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    Lease,
+    ProducerId,
+    Verify(Acknowledged),
+    /// For the first request that is not sent, on its connection.
+    Room,
+}
+
+/// Results that callers have not heard of yet.
+#[must_use]
+pub(crate) struct Ended {
+    results: Vec<(Append, Result<Produced>)>,
+    _token: Option<TaskTrackerToken>,
+}
+
+impl Ended {
+    /// Gives the callers their results. Not under the line's lock.
+    pub(crate) fn give(self, spare: &Spare) {
+        for (append, result) in self.results {
+            let Append { batch, result: caller, .. } = append;
+            spare.keep(batch);
+            // The caller may have dropped its future.
+            let _ = caller.send(result);
+        }
+    }
+}
+
+/// On whose behalf the task waits: the oldest append's.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    number: u64,
+    pub(crate) attempts: Attempts,
+    pub(crate) deadline: Deadline,
+    pub(crate) not_before: Option<Instant>,
+}
+
+impl State {
+    pub(crate) fn new(options: LineOptions) -> Self {
+        let LineOptions { is_idempotent, max_in_flight, stop_on_failure, buffer_memory, .. } = options;
+        let idempotence = if is_idempotent { Idempotence::Epochs } else { Idempotence::Off };
+        let options = Options { max_in_flight, idempotence, stop_on_failure, known_for: KNOWN_FOR };
+        Self {
+            queue: Queue::new(buffer_memory),
+            sequencer: Sequencer::new(options),
+            window: VecDeque::new(),
+            unsent: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            lease: None,
+            need: None,
+            has_task: false,
+            not_before: None,
+            token: None,
+            ended: Vec::new(),
+        }
+    }
+
+    pub(crate) fn join(&mut self, append: Append, tasks: &TaskTracker) -> u64 {
+        self.token.get_or_insert_with(|| tasks.token());
+        self.queue.join(append.batch.size_in_bytes(), append)
+    }
+
+    pub(crate) fn leave(&mut self, id: u64) -> Option<Append> {
+        self.queue.leave(id)
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.sequencer.resume();
+    }
+
+    /// Does all that can be done without waiting.
+    pub(crate) fn advance(&mut self, line: &Arc<Line>) {
+        self.take_answers(line);
+        self.look_at_lease(line);
+        loop {
+            self.admit(line);
+            let has_settled = self.follow(line);
+            if !(self.submit(line) | has_settled) {
+                return;
+            }
+            self.take_answers(line);
+        }
+    }
+
+    /// Whether the caller has to start a task.
+    pub(crate) fn starts_task(&mut self) -> bool {
+        let is_needed = self.need.is_some() || !self.unsent.is_empty();
+        is_needed && !mem::replace(&mut self.has_task, true)
+    }
+
+    /// What the task is to wait for next; `None` ends it.
+    pub(crate) fn next_need(&mut self) -> Option<Need> {
+        let room = || (!self.unsent.is_empty()).then_some(Need::Room);
+        let need = self.need.take().or_else(room);
+        self.has_task = need.is_some();
+        need
+    }
+
+    pub(crate) fn take_ended(&mut self) -> Ended {
+        let is_idle = self.queue.is_empty() && self.window.is_empty() && self.in_flight.is_empty();
+        Ended { results: mem::take(&mut self.ended), _token: self.token.take_if(|_| is_idle) }
+    }
+
+    /// Takes in the answers that are there, in order.
+    fn take_answers(&mut self, line: &Arc<Line>) {
+        if self.in_flight.is_empty() {
+            return;
+        }
+        let waker = Waker::from(line.clone());
+        while let Some(first) = self.in_flight.front_mut() {
+            // With tokio's budget, the poll could wake this line while its lock is held.
+            let mut answer = unconstrained(&mut first.answer);
+            let Poll::Ready(answered) = Pin::new(&mut answer).poll(&mut Context::from_waker(&waker)) else {
+                return;
+            };
+            if let Some(InFlight { number, leader, .. }) = self.in_flight.pop_front() {
+                self.attempt_ended(line, number, &leader, answered);
+            }
+        }
+    }
+
+    /// Lets the lease end if another leader is known, or its connection is to be replaced.
+    fn look_at_lease(&mut self, line: &Line) {
+        let is_wanted = !self.queue.is_empty() || self.window.len() > self.in_flight.len();
+        // Over each lease an append is sent, or the line would only ever take leases.
+        let Some(held) = self.lease.as_ref().filter(|held| is_wanted && !held.is_fresh) else { return };
+        let cluster = &line.partition.core.cluster;
+        if !cluster.is_current(line.partition.target(), line.via(), &held.leader, &held.lease) {
+            self.sequencer.drain();
+        }
+    }
+
+    /// Moves appends from the queue into the window.
+    fn admit(&mut self, line: &Line) {
+        let cluster = &line.partition.core.cluster;
+        while self.sequencer.has_room()
+            && let Some(append) = self.queue.next()
+        {
+            if append.deadline.is_over(cluster.env().now()) {
+                self.end(append, Err(line.ended(Case::WaitedInLine, ErrorKind::TimedOut)));
+                continue;
+            }
+            match self.sequencer.admit(append.batch.header().record_count) {
+                Ok(number) => {
+                    let attempts =
+                        cluster.attempts(ApiKey::PRODUCE, line.partition.target(), append.deadline);
+                    self.window.push_back(Sending::new(number, append, attempts));
+                }
+                Err(closed) => self.end(append, Err(line.refused(closed))),
+            }
+        }
+        // What waits must not be sent once the line is opened again.
+        if let Some(closed) = self.sequencer.closed() {
+            self.refuse_all(|| line.refused(closed));
+        }
+    }
+
+    fn refuse_all(&mut self, error: impl Fn() -> Error) {
+        self.ended.extend(self.queue.take_all().map(|append| (append, Err(error()))));
+    }
+
+    /// Does what the sequencer wants. Returns whether it has settled an append.
+    fn follow(&mut self, line: &Line) -> bool {
+        let mut has_settled = false;
+        let now = to_millis(line.partition.core.cluster.env().wall_clock());
+        while let Some(action) = self.sequencer.poll(now) {
+            match action {
+                Action::Send { number, numbers } => self.unsent.push_back((number, numbers)),
+                Action::Settle { number, settled } => {
+                    has_settled = true;
+                    self.settle(line, number, settled);
+                }
+                Action::Lease => {
+                    self.lease = None;
+                    self.need = Some(Need::Lease);
+                }
+                Action::ObtainProducerId => self.need = Some(Need::ProducerId),
+                Action::Verify(acknowledged) => self.need = Some(Need::Verify(acknowledged)),
+            }
+        }
+        has_settled
+    }
+
+    fn settle(&mut self, line: &Line, number: u64, settled: Settled) {
+        let index = self.window.iter().position(|sending| sending.number == number);
+        let Some(mut sending) = index.and_then(|index| self.window.remove(index)) else { return };
+        let result = sending.result(&line.partition, settled);
+        self.end(sending.append, result);
+    }
+
+    fn end(&mut self, append: Append, result: Result<Produced>) {
+        self.queue.done(append.batch.size_in_bytes());
+        self.ended.push((append, result));
+    }
+
+    /// Submits what the sequencer wants sent, as far as there is room. Returns whether an attempt has begun or ended.
+    fn submit(&mut self, line: &Line) -> bool {
+        let mut has_changed = false;
+        while let Some(number) = self.first_unsent() {
+            let submitted =
+                self.first_request(line).map(|(lease, request, options)| lease.submit(&request, options));
+            if let Some(Err(error)) = &submitted
+                && matches!(error.kind(), CallErrorKind::Full)
+            {
+                break;
+            }
+            has_changed = true;
+            self.submitted(line, number, submitted);
+        }
+        has_changed
+    }
+
+    /// The first request that is to be sent; `None` if its connection has ended or its append was settled.
+    pub(crate) fn first_request(&mut self, line: &Line) -> Option<(Lease, ProduceRequest, CallOptions)> {
+        let (number, numbers) = *self.unsent.front()?;
+        let (leader, lease) = self.held()?;
+        let sending = self.window.iter_mut().find(|sending| sending.number == number)?;
+        sending.begin(&leader, numbers);
+        let (request, options) =
+            request::produce(&line.partition, line.options.acks, &leader, &sending.append);
+        Some((lease, request, options))
+    }
+
+    /// Submits the first request in the room that the task has waited for; gives it back if it went out meanwhile.
+    pub(crate) fn submit_reserved(
+        &mut self,
+        line: &Line,
+        number: u64,
+        reserved: Result<Reserved<ProduceRequest>, CallError>,
+    ) -> Option<Result<Reserved<ProduceRequest>, CallError>> {
+        if self.unsent.front().is_none_or(|(first, _)| *first != number) {
+            return Some(reserved);
+        }
+        self.submitted(line, number, Some(reserved.and_then(Reserved::submit)));
+        None
+    }
+
+    /// Takes in that the first request was submitted, or not. `None` if it never will be.
+    fn submitted(
+        &mut self,
+        line: &Line,
+        number: u64,
+        submitted: Option<Result<Answer<ProduceResponse>, CallError>>,
+    ) {
+        self.unsent.pop_front();
+        let leader = self.lease.as_mut().map(|held| {
+            held.is_fresh = false;
+            held.leader.clone()
+        });
+        match (submitted, leader) {
+            (Some(Ok(answer)), Some(leader)) => self.in_flight.push_back(InFlight { number, leader, answer }),
+            (Some(Err(error)), Some(leader)) => self.attempt_ended(line, number, &leader, Err(error)),
+            _ => {
+                let unsent = Attempt::Unanswered { outcome: Outcome::NotWritten, is_transient: true };
+                self.sequencer.attempt_ended(number, unsent);
+            }
+        }
+    }
+
+    fn attempt_ended(
+        &mut self,
+        line: &Line,
+        number: u64,
+        leader: &Leader,
+        answered: Result<Reply<ProduceResponse>, CallError>,
+    ) {
+        let answered = answered.map(|reply| reply.response).map_err(|source| Failure::Call { source });
+        let is_oldest = self.sequencer.is_oldest(number);
+        let Some(sending) = self.window.iter_mut().find(|sending| sending.number == number) else {
+            // It was settled before.
+            let Answered { attempt, .. } = request::judge(line.partition.index, i64::MIN, answered);
+            self.sequencer.attempt_ended(number, attempt);
+            return;
+        };
+        let span = sending.span.clone();
+        let _entered = span.enter();
+        sending.has_begun = false;
+        let max_timestamp = sending.append.batch.header().max_timestamp;
+        let Answered { attempt, learned, log_append_time } =
+            request::judge(line.partition.index, max_timestamp, answered);
+        sending.log_append_time = log_append_time;
+        let is_sent_again = self.sequencer.attempt_ended(number, attempt);
+        let Some(learned) = learned else { return };
+        sending.failure = Some(learned.failure.clone());
+        match line.learn(leader, learned, is_sent_again, &mut sending.attempts) {
+            ControlFlow::Continue(moment) if is_oldest => self.not_before = Some(moment),
+            ControlFlow::Continue(_) => {}
+            ControlFlow::Break(_) if is_sent_again => self.sequencer.give_up(number),
+            ControlFlow::Break(_) => {}
+        }
+    }
+
+    pub(crate) fn first_unsent(&self) -> Option<u64> {
+        self.unsent.front().map(|(number, _)| *number)
+    }
+
+    /// The leader and the connection that the sequencer has leased; `None` if the connection has ended.
+    pub(crate) fn held(&self) -> Option<(Arc<Leader>, Lease)> {
+        let held = self.lease.as_ref()?;
+        Some((held.leader.clone(), held.lease.upgrade()?))
+    }
+
+    /// On whose behalf the task waits. Without an append there is nothing to wait for.
+    pub(crate) fn errand(&mut self) -> Option<Errand> {
+        let Some(oldest) = self.window.front() else {
+            self.sequencer.not_done();
+            return None;
+        };
+        let (number, attempts, deadline) = (oldest.number, oldest.attempts.clone(), oldest.append.deadline);
+        Some(Errand { number, attempts, deadline, not_before: self.not_before.take() })
+    }
+
+    pub(crate) fn leased(&mut self, errand: Errand, leader: Leader, lease: &Lease) {
+        if let Some(oldest) = self.window.front_mut().filter(|oldest| oldest.number == errand.number) {
+            oldest.attempts = errand.attempts;
+            oldest.has_begun = true;
+        }
+        // Kafka has this API from 2.8 on. What has not, may be a broker that does not compare epochs (Redpanda).
+        self.sequencer.set_compares_epochs(lease.has_version(ApiKey::DESCRIBE_CLUSTER, 0));
+        self.sequencer.leased(leader.epoch.unwrap_or(-1));
+        self.lease = Some(Held { leader: Arc::new(leader), lease: lease.downgrade(), is_fresh: true });
+    }
+
+    pub(crate) fn obtained(&mut self, producer: Producer) {
+        self.sequencer.obtained(producer);
+    }
+
+    pub(crate) fn verified(&mut self, verified: Verified) {
+        self.sequencer.verified(verified);
+    }
+
+    /// What the task has waited for failed at the leader. It is tried again over another lease, if that may help.
+    pub(crate) fn failed(
+        &mut self,
+        line: &Line,
+        mut errand: Errand,
+        leader: &Leader,
+        learned: Learned,
+        may_repeat: bool,
+    ) {
+        self.sequencer.drain();
+        match line.learn(leader, learned, may_repeat, &mut errand.attempts) {
+            ControlFlow::Continue(moment) => {
+                self.not_before = Some(moment);
+                self.sequencer.not_done();
+                if let Some(oldest) = self.window.front_mut().filter(|oldest| oldest.number == errand.number)
+                {
+                    oldest.attempts = errand.attempts;
+                }
+            }
+            ControlFlow::Break(failure) => self.give_up(errand, failure),
+        }
+    }
+
+    /// What the oldest append needs cannot be had in its time.
+    pub(crate) fn give_up(&mut self, errand: Errand, failure: Failure) {
+        self.give_up_because(errand, Some(failure));
+    }
+
+    /// The oldest append's time is over.
+    pub(crate) fn give_up_late(&mut self, mut errand: Errand) {
+        errand.attempts.out_of_time = true;
+        self.give_up_because(errand, None);
+    }
+
+    fn give_up_because(&mut self, errand: Errand, failure: Option<Failure>) {
+        self.sequencer.not_done();
+        if let Some(oldest) = self.window.front_mut().filter(|oldest| oldest.number == errand.number) {
+            oldest.attempts = errand.attempts;
+            oldest.failure = failure.or_else(|| oldest.failure.take());
+            self.sequencer.give_up(errand.number);
+        }
+    }
+
+    /// The lease ended before it was used.
+    pub(crate) fn lease_ended(&mut self) {
+        self.sequencer.drain();
+        self.sequencer.not_done();
+    }
+
+    /// The task was dropped: the client's runtime has ended. Nothing more is sent.
+    pub(crate) fn abandon(&mut self, line: &Line) {
+        self.has_task = false;
+        self.need = None;
+        self.sequencer.not_done();
+        for sending in &mut self.window {
+            sending.failure = Some(Failure::RuntimeGone);
+            self.sequencer.give_up(sending.number);
+        }
+        self.refuse_all(|| line.ended(Case::ClientClosed, ErrorKind::Closed));
+    }
+}

@@ -1,0 +1,123 @@
+//! Looks whether an acknowledged batch is still where it was acknowledged.
+//!
+//! Invariant: `Lost` is said only if the present leader shows another batch there, or surely has a log that ends before it.
+
+use rskafka_cluster::transport::{CallOptions, Deadline};
+use rskafka_cluster::{Failure, Leader, Learned, Lease};
+use rskafka_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use rskafka_protocol::messages::list_offsets::{
+    LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use rskafka_protocol::records::{BatchHeader, batches};
+use rskafka_protocol::{ApiKey, ErrorCode};
+
+use super::sequencer::{Acknowledged, Numbers, Verified};
+use crate::partition::{LAST_VERSION_BY_NAME, Partition};
+
+/// Why it is not known, and whether to look again.
+type Undecided = (Learned, bool);
+
+pub(crate) async fn look(
+    partition: &Partition,
+    leader: &Leader,
+    lease: &Lease,
+    acknowledged: Acknowledged,
+    deadline: Deadline,
+) -> Result<Verified, Undecided> {
+    let verified = match end_of_log(partition, leader, lease, deadline).await {
+        // Before version 5, a new leader gives an end before it knows what the replicas have (KIP-207).
+        Ok(end) if end <= acknowledged.base_offset && !lease.has_version(ApiKey::LIST_OFFSETS, 5) => {
+            Ok(Verified::Unreadable)
+        }
+        Ok(end) if end <= acknowledged.base_offset => Ok(Verified::Lost { first_lost: end }),
+        Ok(_) => read(partition, leader, lease, acknowledged, deadline).await,
+        Err(undecided) => Err(undecided),
+    };
+    let is_forbidden =
+        |learned: &Learned| learned.failure.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    match verified {
+        Err((learned, _)) if is_forbidden(&learned) => Ok(Verified::Unreadable),
+        verified => verified,
+    }
+}
+
+/// The end of the log, as far as all in-sync replicas have it.
+async fn end_of_log(
+    partition: &Partition,
+    leader: &Leader,
+    lease: &Lease,
+    deadline: Deadline,
+) -> Result<i64, Undecided> {
+    let asked = ListOffsetsPartition {
+        partition_index: partition.index,
+        current_leader_epoch: leader.epoch.unwrap_or(-1),
+        timestamp: LATEST_TIMESTAMP,
+    };
+    let topic = ListOffsetsTopic { name: partition.topic.clone(), partitions: vec![asked] };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let answer = lease.call(&request, CallOptions::new(deadline)).await.map_err(of_failure)?;
+    let mut partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
+    let found = partitions.find(|found| found.partition_index == partition.index);
+    let found = found.ok_or_else(|| of_failure(Failure::MissingInAnswer))?;
+    found.error_code.ok().map(|()| found.offset).map_err(of_code)
+}
+
+/// Reads the batch at the offset of the acknowledged one.
+async fn read(
+    partition: &Partition,
+    leader: &Leader,
+    lease: &Lease,
+    acknowledged: Acknowledged,
+    deadline: Deadline,
+) -> Result<Verified, Undecided> {
+    let (topic_id, base_offset) = (leader.topic_id, acknowledged.base_offset);
+    let asked = FetchPartition {
+        partition: partition.index,
+        current_leader_epoch: leader.epoch.unwrap_or(-1),
+        fetch_offset: base_offset,
+        // The first batch comes whole.
+        partition_max_bytes: 1,
+        ..Default::default()
+    };
+    let topic = FetchTopic { topic: partition.topic.clone(), topic_id, partitions: vec![asked] };
+    let request = FetchRequest { max_bytes: 1, topics: vec![topic], ..Default::default() };
+    let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
+    let options = CallOptions { max_version, ..CallOptions::new(deadline) };
+    let answer = lease.call(&request, options).await.map_err(of_failure)?;
+    answer.error_code.ok().map_err(of_code)?;
+    let mut partitions = answer.responses.into_iter().flat_map(|topic| topic.partitions);
+    let found = partitions.find(|found| found.partition_index == partition.index);
+    let found = found.ok_or_else(|| of_failure(Failure::MissingInAnswer))?;
+    match found.error_code.ok() {
+        // The log begins behind it: retention, or DeleteRecords.
+        Err(ErrorCode::OFFSET_OUT_OF_RANGE) => return Ok(Verified::Kept),
+        answered => answered.map_err(of_code)?,
+    }
+    let records = found.records.unwrap_or_default();
+    for batch in batches(&records) {
+        let Ok(batch) = batch else { return Ok(Verified::Unreadable) };
+        if batch.next_offset() > base_offset {
+            let is_it = is_same(batch.header(), acknowledged);
+            // A batch that begins behind it: compaction has removed it.
+            let is_kept = is_it || batch.base_offset() > base_offset;
+            return Ok(if is_kept { Verified::Kept } else { Verified::Lost { first_lost: base_offset } });
+        }
+    }
+    // The leader does not know yet that it may be read.
+    Err(of_code(ErrorCode::OFFSET_NOT_AVAILABLE))
+}
+
+fn is_same(found: &BatchHeader, acknowledged: Acknowledged) -> bool {
+    let Acknowledged { base_offset, numbers: Numbers { producer, base_sequence } } = acknowledged;
+    let wanted = (base_offset, producer.id, producer.epoch, base_sequence);
+    (found.base_offset, found.producer_id, found.producer_epoch, found.base_sequence) == wanted
+}
+
+fn of_code(code: ErrorCode) -> Undecided {
+    (Learned::of_code(code, None, None), code.is_retriable())
+}
+
+fn of_failure(failure: Failure) -> Undecided {
+    let may_repeat = failure.is_transient() || failure.is_unanswered();
+    (Learned::of_failure(failure), may_repeat)
+}
