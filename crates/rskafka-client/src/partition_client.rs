@@ -96,6 +96,19 @@ impl PartitionClient {
         Produce::of_batch(&self.line, builder, self.line.delivery_deadline())
     }
 
+    /// Connects to the leader and obtains a producer id, so that the first append need not wait for them. Ends by the api
+    /// timeout. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Whatever prevents a request to the leader; [`ErrorKind::Broker`] if the client may not write.
+    ///
+    /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
+    pub async fn warm_up(&self) -> Result<()> {
+        self.line.partition.core.check_open()?;
+        self.line.warm_up().await
+    }
+
     /// Appends again after an append failed, if the client was made with
     /// [`stop_on_failure`](PartitionClientBuilder::stop_on_failure). Not after [`ErrorKind::LogTruncated`].
     ///

@@ -17,6 +17,7 @@ use std::time::Duration;
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Attempts, Failure, Lane, Leader, Learned, Verdict, Via};
 use rskafka_protocol::ApiKey;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::append::Append;
@@ -25,7 +26,7 @@ use super::sequencer::{Closed, MAX_IN_FLIGHT};
 use super::state::State;
 use super::task::ProduceTask;
 use crate::core::Limits;
-use crate::error::{Case, Error, ErrorKind};
+use crate::error::{Case, Error, ErrorKind, Result};
 use crate::partition::Partition;
 
 /// How one partition client appends.
@@ -85,6 +86,14 @@ impl Line {
     /// Takes back an append that waits for room in the memory.
     pub(crate) fn leave(&self, id: u64) -> Option<Append> {
         self.lock().leave(id)
+    }
+
+    /// Leases a connection and obtains a producer id.
+    pub(crate) async fn warm_up(self: &Arc<Self>) -> Result<()> {
+        let (caller, warmed_up) = oneshot::channel();
+        let deadline = self.partition.core.api_deadline();
+        self.drive(|state| state.warm_up(self, deadline, caller));
+        warmed_up.await.unwrap_or_else(|_| Err(self.ended(Case::ClientClosed, ErrorKind::Closed)))
     }
 
     /// Admits appends again after one failed.

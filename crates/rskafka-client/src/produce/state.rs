@@ -14,6 +14,7 @@ use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, CallOptions, 
 use rskafka_cluster::{Attempts, Failure, Leader, Learned, Lease, WeakLease};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::produce::{ProduceRequest, ProduceResponse};
+use tokio::sync::oneshot;
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -51,6 +52,16 @@ pub(crate) struct State {
     /// The client's `close` waits for it while the line has appends.
     token: Option<TaskTrackerToken>,
     ended: Vec<(Append, Result<Produced>)>,
+    warm_up: Option<WarmUp>,
+    warmed_up: Vec<(oneshot::Sender<Result<()>>, Result<()>)>,
+}
+
+/// A connection and a producer id are wanted before there is an append.
+#[derive(Debug)]
+struct WarmUp {
+    attempts: Attempts,
+    deadline: Deadline,
+    callers: Vec<oneshot::Sender<Result<()>>>,
 }
 
 #[derive(Debug)]
@@ -84,6 +95,7 @@ pub(crate) enum Need {
 #[must_use]
 pub(crate) struct Ended {
     results: Vec<(Append, Result<Produced>)>,
+    warmed_up: Vec<(oneshot::Sender<Result<()>>, Result<()>)>,
     _token: Option<TaskTrackerToken>,
 }
 
@@ -96,13 +108,16 @@ impl Ended {
             // The caller may have dropped its future.
             let _ = caller.send(result);
         }
+        for (caller, result) in self.warmed_up {
+            let _ = caller.send(result);
+        }
     }
 }
 
-/// On whose behalf the task waits: the oldest append's.
+/// On whose behalf the task waits: the oldest append's, or that of callers of `warm_up`.
 #[derive(Debug)]
 pub(crate) struct Errand {
-    number: u64,
+    number: Option<u64>,
     pub(crate) attempts: Attempts,
     pub(crate) deadline: Deadline,
     pub(crate) not_before: Option<Instant>,
@@ -125,6 +140,8 @@ impl State {
             not_before: None,
             token: None,
             ended: Vec::new(),
+            warm_up: None,
+            warmed_up: Vec::new(),
         }
     }
 
@@ -139,6 +156,18 @@ impl State {
 
     pub(crate) fn resume(&mut self) {
         self.sequencer.resume();
+    }
+
+    pub(crate) fn warm_up(&mut self, line: &Line, deadline: Deadline, caller: oneshot::Sender<Result<()>>) {
+        let cluster = &line.partition.core.cluster;
+        let attempts = || cluster.attempts(ApiKey::PRODUCE, line.partition.target(), deadline);
+        let warm_up = self.warm_up.get_or_insert_with(|| WarmUp {
+            attempts: attempts(),
+            deadline,
+            callers: Vec::new(),
+        });
+        warm_up.callers.push(caller);
+        self.sequencer.warm_up();
     }
 
     /// Does all that can be done without waiting.
@@ -171,7 +200,14 @@ impl State {
 
     pub(crate) fn take_ended(&mut self) -> Ended {
         let is_idle = self.queue.is_empty() && self.window.is_empty() && self.in_flight.is_empty();
-        Ended { results: mem::take(&mut self.ended), _token: self.token.take_if(|_| is_idle) }
+        if let Some(warm_up) = self.warm_up.take_if(|_| self.sequencer.is_ready()) {
+            self.warmed_up.extend(warm_up.callers.into_iter().map(|caller| (caller, Ok(()))));
+        }
+        Ended {
+            results: mem::take(&mut self.ended),
+            warmed_up: mem::take(&mut self.warmed_up),
+            _token: self.token.take_if(|_| is_idle),
+        }
     }
 
     /// Takes in the answers that are there, in order.
@@ -375,17 +411,19 @@ impl State {
 
     /// On whose behalf the task waits. Without an append there is nothing to wait for.
     pub(crate) fn errand(&mut self) -> Option<Errand> {
-        let Some(oldest) = self.window.front() else {
+        let of_append =
+            |oldest: &Sending| (Some(oldest.number), oldest.attempts.clone(), oldest.append.deadline);
+        let of_warm_up = |warm_up: &WarmUp| (None, warm_up.attempts.clone(), warm_up.deadline);
+        let waiting = self.window.front().map(of_append).or_else(|| self.warm_up.as_ref().map(of_warm_up));
+        let Some((number, attempts, deadline)) = waiting else {
             self.sequencer.not_done();
             return None;
         };
-        let (number, attempts, deadline) = (oldest.number, oldest.attempts.clone(), oldest.append.deadline);
         Some(Errand { number, attempts, deadline, not_before: self.not_before.take() })
     }
 
     pub(crate) fn leased(&mut self, errand: Errand, leader: Leader, lease: &Lease) {
-        if let Some(oldest) = self.window.front_mut().filter(|oldest| oldest.number == errand.number) {
-            oldest.attempts = errand.attempts;
+        if let Some(oldest) = self.keep_attempts(errand) {
             oldest.has_begun = true;
         }
         // Kafka has this API from 2.8 on. What has not, may be a broker that does not compare epochs (Redpanda).
@@ -416,33 +454,44 @@ impl State {
             ControlFlow::Continue(moment) => {
                 self.not_before = Some(moment);
                 self.sequencer.not_done();
-                if let Some(oldest) = self.window.front_mut().filter(|oldest| oldest.number == errand.number)
-                {
-                    oldest.attempts = errand.attempts;
+                self.keep_attempts(errand);
+                if self.warm_up.is_some() {
+                    self.sequencer.warm_up();
                 }
             }
-            ControlFlow::Break(failure) => self.give_up(errand, failure),
+            ControlFlow::Break(failure) => self.give_up(errand, Some(failure)),
         }
     }
 
-    /// What the oldest append needs cannot be had in its time.
-    pub(crate) fn give_up(&mut self, errand: Errand, failure: Failure) {
-        self.give_up_because(errand, Some(failure));
-    }
-
-    /// The oldest append's time is over.
-    pub(crate) fn give_up_late(&mut self, mut errand: Errand) {
-        errand.attempts.out_of_time = true;
-        self.give_up_because(errand, None);
-    }
-
-    fn give_up_because(&mut self, errand: Errand, failure: Option<Failure>) {
+    /// What the oldest append needs cannot be had in its time; without a `failure`, because that is over.
+    pub(crate) fn give_up(&mut self, mut errand: Errand, failure: Option<Failure>) {
         self.sequencer.not_done();
-        if let Some(oldest) = self.window.front_mut().filter(|oldest| oldest.number == errand.number) {
-            oldest.attempts = errand.attempts;
+        errand.attempts.out_of_time |= failure.is_none();
+        let Some(number) = errand.number else {
+            let failure = failure.unwrap_or(Failure::DeadlineBeforeSend);
+            return self
+                .end_warm_up(|attempts| Error::of_cluster(failure.clone(), attempts, Outcome::NotWritten));
+        };
+        if let Some(oldest) = self.keep_attempts(errand) {
             oldest.failure = failure.or_else(|| oldest.failure.take());
-            self.sequencer.give_up(errand.number);
+            self.sequencer.give_up(number);
         }
+    }
+
+    fn end_warm_up(&mut self, error: impl Fn(&Attempts) -> Error) {
+        let Some(WarmUp { attempts, callers, .. }) = self.warm_up.take() else { return };
+        self.warmed_up.extend(callers.into_iter().map(|caller| (caller, Err(error(&attempts)))));
+    }
+
+    /// Takes the attempts back. Returns the append that they are of.
+    fn keep_attempts(&mut self, Errand { number, attempts, .. }: Errand) -> Option<&mut Sending> {
+        let Some(number) = number else {
+            self.warm_up.iter_mut().for_each(|warm_up| warm_up.attempts = attempts.clone());
+            return None;
+        };
+        let oldest = self.window.front_mut().filter(|oldest| oldest.number == number)?;
+        oldest.attempts = attempts;
+        Some(oldest)
     }
 
     /// The lease ended before it was used.
@@ -461,5 +510,6 @@ impl State {
             self.sequencer.give_up(sending.number);
         }
         self.refuse_all(|| line.ended(Case::ClientClosed, ErrorKind::Closed));
+        self.end_warm_up(|_| line.ended(Case::ClientClosed, ErrorKind::Closed));
     }
 }

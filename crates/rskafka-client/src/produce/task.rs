@@ -39,7 +39,7 @@ impl ProduceTask {
                         line.partition.core.cluster.pause_until(moment).await;
                     }
                     if errand.deadline.is_over(line.partition.core.cluster.env().now()) {
-                        line.drive(|state| state.give_up_late(errand));
+                        line.drive(|state| state.give_up(errand, None));
                         continue;
                     }
                     let span = errand.attempts.span();
@@ -76,7 +76,7 @@ async fn lease(line: &Arc<Line>, mut errand: Errand) {
             let may_repeat = failure.is_transient();
             state.failed(line, errand, &leader, Learned::of_failure(failure), may_repeat);
         }
-        Err(failure) => state.give_up(errand, failure),
+        Err(failure) => state.give_up(errand, Some(failure)),
     });
 }
 

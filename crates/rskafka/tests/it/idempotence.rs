@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::common::{SLACK, read_all, record, values};
 use super::kit::{
-    DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TOPIC, assert_says, builder, close_connections, failure, profile,
-    speaks, start,
+    DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, builder, close_connections, failure,
+    profile, speaks, start,
 };
 
 fn log_of(cluster: &FakeCluster) -> Vec<String> {
@@ -321,6 +321,25 @@ async fn a_producer_id_is_asked_for_until_it_is_given_and_a_refusal_says_what_to
     let plain = client.partition_client(TOPIC, 0).idempotence(false).await.unwrap();
     plain.produce([record("plain")]).await.unwrap();
     assert_eq!(producers(&cluster)[1], (-1, -1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_warm_up_the_first_append_asks_for_nothing_but_itself() {
+    let (cluster, _client, log) = start(1).await;
+    cluster.inject(Fault::answer(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS).on(ApiKey::INIT_PRODUCER_ID));
+    log.warm_up().await.unwrap();
+    log.warm_up().await.unwrap();
+    cluster.clear_requests();
+    log.produce([record("first")]).await.unwrap();
+    let asked: Vec<_> = cluster.requests().iter().map(|request| request.api_key).collect();
+    assert_eq!(asked, [ApiKey::PRODUCE]);
+
+    let (cluster, _client, log) = start(1).await;
+    cluster.inject(Fault::answer(ErrorCode::CLUSTER_AUTHORIZATION_FAILED).on(ApiKey::INIT_PRODUCER_ID));
+    let error = log.warm_up().await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
+    cluster.inject(Fault::swallow().on(ApiKey::INIT_PRODUCER_ID).always());
+    assert!(failure(TIMEOUT, log.warm_up()).await.is_timeout());
 }
 
 #[tokio::test(start_paused = true)]
