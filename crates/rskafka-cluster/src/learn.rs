@@ -100,7 +100,7 @@ impl Cluster {
         match attempts.failed(failure, class, self.env().now(), self.env().random()) {
             Ok(moment) => {
                 // Nothing was sent to a broker, so this was no attempt.
-                attempts.count -= u32::from(says_nothing);
+                attempts.count = attempts.count.saturating_sub(u32::from(says_nothing));
                 ControlFlow::Continue(moment)
             }
             Err(failure) => ControlFlow::Break(Err(failure)),

@@ -128,8 +128,7 @@ impl Cluster {
 
     /// Whether requests to a partition's leader still go over this lease: no other leader is known, and the lane has no
     /// other connection. If the connection's session ends soon, this has a replacement dialled.
-    pub fn is_current(&self, target: LeaderOf<'_>, via: Via<'_>, leader: &Leader, lease: &WeakLease) -> bool {
-        let Some(lease) = lease.upgrade() else { return false };
+    pub fn is_current(&self, target: LeaderOf<'_>, via: Via<'_>, leader: &Leader, lease: &Lease) -> bool {
         let address = self.address(&leader.broker.endpoint);
         self.metadata().leads(target.topic, target.partition, leader)
             && via.lane(&address).still_has(self, &address, leader.broker.id, &lease.connection)

@@ -75,8 +75,9 @@ struct InFlight {
 #[derive(Debug)]
 struct Held {
     leader: Arc<Leader>,
-    /// It does not keep the connection open: an idle line holds no memory of one that has ended.
-    lease: WeakLease,
+    /// `None` while the line is idle: it holds no memory of a connection that has ended.
+    lease: Option<Lease>,
+    weak: WeakLease,
     /// Nothing was sent over it yet.
     is_fresh: bool,
 }
@@ -147,7 +148,17 @@ impl State {
 
     pub(crate) fn join(&mut self, append: Append, tasks: &TaskTracker) -> u64 {
         self.token.get_or_insert_with(|| tasks.token());
+        self.take_lease_up();
         self.queue.join(append.batch.size_in_bytes(), append)
+    }
+
+    /// After the line was idle.
+    fn take_lease_up(&mut self) {
+        let Some(held) = self.lease.as_mut().filter(|held| held.lease.is_none()) else { return };
+        held.lease = held.weak.upgrade();
+        if held.lease.is_none() {
+            self.sequencer.drain();
+        }
     }
 
     pub(crate) fn leave(&mut self, id: u64) -> Option<Append> {
@@ -167,6 +178,7 @@ impl State {
             callers: Vec::new(),
         });
         warm_up.callers.push(caller);
+        self.take_lease_up();
         self.sequencer.warm_up();
     }
 
@@ -203,6 +215,12 @@ impl State {
         if let Some(warm_up) = self.warm_up.take_if(|_| self.sequencer.is_ready()) {
             self.warmed_up.extend(warm_up.callers.into_iter().map(|caller| (caller, Ok(()))));
         }
+        if is_idle
+            && self.warm_up.is_none()
+            && let Some(held) = &mut self.lease
+        {
+            held.lease = None;
+        }
         Ended {
             results: mem::take(&mut self.ended),
             warmed_up: mem::take(&mut self.warmed_up),
@@ -234,7 +252,8 @@ impl State {
         // Over each lease an append is sent, or the line would only ever take leases.
         let Some(held) = self.lease.as_ref().filter(|held| is_wanted && !held.is_fresh) else { return };
         let cluster = &line.partition.core.cluster;
-        if !cluster.is_current(line.partition.target(), line.via(), &held.leader, &held.lease) {
+        let (target, via) = (line.partition.target(), line.via());
+        if !held.lease.as_ref().is_some_and(|lease| cluster.is_current(target, via, &held.leader, lease)) {
             self.sequencer.drain();
         }
     }
@@ -406,7 +425,7 @@ impl State {
     /// The leader and the connection that the sequencer has leased; `None` if the connection has ended.
     pub(crate) fn held(&self) -> Option<(Arc<Leader>, Lease)> {
         let held = self.lease.as_ref()?;
-        Some((held.leader.clone(), held.lease.upgrade()?))
+        Some((held.leader.clone(), held.lease.clone()?))
     }
 
     /// On whose behalf the task waits. Without an append there is nothing to wait for.
@@ -422,14 +441,15 @@ impl State {
         Some(Errand { number, attempts, deadline, not_before: self.not_before.take() })
     }
 
-    pub(crate) fn leased(&mut self, errand: Errand, leader: Leader, lease: &Lease) {
+    pub(crate) fn leased(&mut self, errand: Errand, leader: Leader, lease: Lease) {
         if let Some(oldest) = self.keep_attempts(errand) {
             oldest.has_begun = true;
         }
         // Kafka has this API from 2.8 on. What has not, may be a broker that does not compare epochs (Redpanda).
         self.sequencer.set_compares_epochs(lease.has_version(ApiKey::DESCRIBE_CLUSTER, 0));
         self.sequencer.leased(leader.epoch.unwrap_or(-1));
-        self.lease = Some(Held { leader: Arc::new(leader), lease: lease.downgrade(), is_fresh: true });
+        let (leader, weak) = (Arc::new(leader), lease.downgrade());
+        self.lease = Some(Held { leader, lease: Some(lease), weak, is_fresh: true });
     }
 
     pub(crate) fn obtained(&mut self, producer: Producer) {

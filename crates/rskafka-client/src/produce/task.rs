@@ -71,7 +71,7 @@ async fn lease(line: &Arc<Line>, mut errand: Errand) {
     errand.attempts.api = ApiKey::PRODUCE;
     let reached = cluster.reach(target, line.via(), &mut errand.attempts).await;
     line.drive(|state| match reached {
-        Ok((leader, Ok(lease))) => state.leased(errand, leader, &lease),
+        Ok((leader, Ok(lease))) => state.leased(errand, leader, lease),
         Ok((leader, Err(failure))) => {
             let may_repeat = failure.is_transient();
             state.failed(line, errand, &leader, Learned::of_failure(failure), may_repeat);

@@ -121,7 +121,7 @@ pub(super) struct Rules {
     acknowledged: i64,
     offsets: Offsets,
     findings: Findings,
-    /// Copies of records whose writer may send again.
+    /// Copies of records whose writer may send again, or whose producer was forgotten.
     resent: u64,
 }
 
@@ -138,6 +138,8 @@ struct Writer {
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     fate: Fate,
+    /// The brokers forgot its producer after it was sent: an attempt that arrives then may be a second copy.
+    may_be_copied: bool,
     /// Where it stands first, while the log is checked.
     place: Option<i64>,
 }
@@ -164,7 +166,7 @@ impl Rules {
     pub(super) fn sent(&mut self, id: Id) {
         let records = &mut self.writers.entry(id.writer).or_default().records;
         if records.len() == id.number as usize {
-            records.push(Sent { fate: Fate::Pending, place: None });
+            records.push(Sent { fate: Fate::Pending, may_be_copied: false, place: None });
         }
     }
 
@@ -196,6 +198,13 @@ impl Rules {
                 Fate::Acked(offset) if offset >= at => Fate::Cut,
                 fate => fate,
             };
+        }
+    }
+
+    /// The brokers have forgotten all producers.
+    pub(super) fn forgotten(&mut self) {
+        for sent in self.writers.values_mut().flat_map(|writer| &mut writer.records) {
+            sent.may_be_copied = true;
         }
     }
 
@@ -267,12 +276,12 @@ impl Rules {
             let sent = writer.and_then(|Writer { sends_again, is_forgiven, records, last }| {
                 Some((sends_again, is_forgiven, records.get_mut(id.number as usize)?, last))
             });
-            let Some((sends_again, is_forgiven, Sent { fate, place }, last)) = sent else {
+            let Some((sends_again, is_forgiven, Sent { fate, may_be_copied, place }, last)) = sent else {
                 add(Wrong::NeverSent, format!("offset {offset} has {id}"));
                 continue;
             };
             if let Some(first) = *place {
-                match is_forgiven {
+                match *is_forgiven || *may_be_copied {
                     true => self.resent += 1,
                     false => add(Wrong::Duplicated, format!("offsets {first} and {offset} both have {id}")),
                 }
@@ -306,7 +315,7 @@ impl Rules {
 
     fn check_acknowledged(&mut self, log_start: i64) {
         for (&writer, Writer { records, .. }) in &self.writers {
-            for (number, &Sent { fate, place }) in (0..).zip(records) {
+            for (number, &Sent { fate, place, .. }) in (0..).zip(records) {
                 let id = Id { writer, number };
                 let mut add = |wrong, what| self.findings.add(wrong, what);
                 let offset = match fate {

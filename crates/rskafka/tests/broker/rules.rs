@@ -102,7 +102,8 @@ fn whatever_breaks_on_the_way_the_rules_of_the_simulation_hold() {
         let outcome = outcome.unwrap();
         println!("{struck} of {} faults struck; {outcome:?}", way.injected.len());
         assert_eq!(outcome.findings, []);
-        assert!(struck > 10 && outcome.unknown > 0, "little went wrong");
+        // Few appends are unknown in the end: they are sent again until they are acknowledged.
+        assert!(struck > 10, "little went wrong");
         assert!(outcome.acknowledged > 100 && outcome.read >= outcome.acknowledged);
         let mut epochs = Vec::new();
         for partition in 0..PARTITIONS {

@@ -12,10 +12,11 @@ use super::super::run::{BROKERS, Stage, TOPIC};
 use super::super::value::{Id, Value};
 use super::{Director, others};
 
-/// The number of the first producer with transactions, among the writers.
-const TRANSACTIONAL: u32 = 1_000;
+/// The number of the first producer with transactions, among the writers. It is its producer id too, which no broker gives
+/// to another.
+const TRANSACTIONAL: u32 = 1_000_000;
 /// The numbers of producers whose markers end a log.
-const LAST: [i64; 3] = [2_001, 2_002, 2_003];
+const LAST: [i64; 3] = [2_000_001, 2_000_002, 2_000_003];
 
 impl Director {
     /// Changes the log of a partition that a broker leads; an error says that it cannot be at the moment.
@@ -28,7 +29,11 @@ impl Director {
                 let before = share(percent, log.log_start_offset, log.high_watermark);
                 cluster.delete_records(TOPIC, partition, before)?;
             }
-            Kind::ForgetProducers => cluster.forget_producers(TOPIC, self.partition(broker))?,
+            Kind::ForgetProducers => {
+                let partition = self.partition(broker);
+                cluster.forget_producers(TOPIC, partition)?;
+                self.stage.rules(partition as usize, |rules| rules.forgotten());
+            }
             Kind::ReplicaLags(time) => {
                 let partition = self.partition(broker);
                 let [follower, _] = others(broker);
