@@ -39,7 +39,12 @@ impl PartitionClient {
     }
 
     pub(crate) fn delivery_timeout(&self) -> Duration {
-        self.line.partition.core.limits.delivery_timeout
+        self.line.options.delivery_timeout
+    }
+
+    /// How many batches are sent before the first is answered.
+    pub(crate) fn batches_in_flight(&self) -> usize {
+        if self.line.options.is_idempotent { self.line.options.max_in_flight } else { 1 }
     }
 
     /// Appends records as one batch: all of them, in order, at consecutive offsets, or none.

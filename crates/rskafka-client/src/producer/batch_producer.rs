@@ -14,9 +14,6 @@ use super::linger::{Options, Unfinished};
 use crate::PartitionClient;
 use crate::error::Result;
 
-/// How many batches of a producer may be in flight: as many as the partition client sends at a time.
-const MAX_IN_FLIGHT: usize = 1;
-
 /// Collects the records of many callers into batches. Clones are the same producer.
 ///
 /// ```no_run
@@ -163,7 +160,11 @@ impl BatchProducerBuilder {
     /// The producer. Each batch gets a clone of `aggregator`.
     pub fn build<A: Aggregator>(self, aggregator: A) -> BatchProducer<A> {
         let linger = self.linger.min(self.log.delivery_timeout() / 2);
-        let options = Options { linger, max_in_flight: MAX_IN_FLIGHT, buffer_memory: self.buffer_memory };
+        let options = Options {
+            linger,
+            max_in_flight: self.log.batches_in_flight(),
+            buffer_memory: self.buffer_memory,
+        };
         BatchProducer { driver: Arc::new(Driver::new(self.log, options, aggregator)) }
     }
 }

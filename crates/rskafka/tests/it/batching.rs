@@ -15,7 +15,9 @@ use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::common::{SLACK, now, read_all, record, values};
-use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TOPIC, assert_says, builder, failure, fake, start};
+use super::kit::{
+    DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TOPIC, assert_says, builder, failure, fake, start, start_plain,
+};
 
 type Records = RecordAggregator<(), String, ()>;
 
@@ -257,7 +259,7 @@ async fn what_was_given_is_sent_though_all_handles_are_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_batch_fails_its_callers_and_no_others() {
-    let (cluster, _client, log) = start(1).await;
+    let (cluster, _client, log) = start_plain(1).await;
     let producer = producer(&log, LINGER);
     cluster.inject(Fault::answer(ErrorCode::POLICY_VIOLATION).on(ApiKey::PRODUCE));
     for call in produce_all(&producer, 0..3) {
@@ -480,7 +482,7 @@ async fn close_sends_what_was_given_and_refuses_more() {
 async fn close_at_its_deadline_lists_truly_what_is_not_written_and_what_may_be() {
     // A batch whose answer is lost: it is written or not, and nobody knows.
     for is_written in [false, true] {
-        let (cluster, _client, log) = start(1).await;
+        let (cluster, _client, log) = start_plain(1).await;
         let producer = BatchProducer::builder(log.clone()).buffer_memory(400).build(Records::new(MIB));
         let swallow = Fault::swallow().on(ApiKey::PRODUCE);
         cluster.inject(if is_written { swallow.after_applying() } else { swallow });

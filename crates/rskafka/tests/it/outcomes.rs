@@ -67,14 +67,11 @@ fn kind(error: &Error) -> String {
 fn check_class(error: &Error) {
     let is_final = matches!(
         error.kind(),
-<<<<<<< HEAD
-        ErrorKind::TopicRecreated | ErrorKind::Authentication | ErrorKind::Closed | ErrorKind::ProducerClosed
-=======
         ErrorKind::TopicRecreated
             | ErrorKind::LogTruncated { .. }
             | ErrorKind::Authentication
             | ErrorKind::Closed
->>>>>>> 86aeb79 (Appends are idempotent and pipelined: the line sends what the sequencer says)
+            | ErrorKind::ProducerClosed
     );
     let class = match said(error) {
         (Outcome::Unknown, _) => ErrorClass::InDoubt,
@@ -256,7 +253,7 @@ async fn provoke(what: &str) -> Ended {
             (cluster, the_one(&log).await)
         }
         "the batch producer was closed before it was sent" => {
-            let (cluster, _, log) = start(1).await;
+            let (cluster, _, log) = start_plain(1).await;
             let producer = BatchProducer::builder(log).build(RecordAggregator::new(1_000));
             assert!(producer.close(TIMEOUT).await.is_empty());
             (cluster, Some(producer.produce(record("the one")).await.unwrap_err()))
@@ -341,7 +338,7 @@ async fn provoke(what: &str) -> Ended {
 
 /// An aggregator that fails.
 async fn joined(when: When) -> Ended {
-    let (cluster, _, log) = start(1).await;
+    let (cluster, _, log) = start_plain(1).await;
     let producer = BatchProducer::builder(log).build(Joined::default());
     (cluster, Some(producer.produce(("the one", when, false)).await.unwrap_err()))
 }
