@@ -83,6 +83,13 @@ impl ClientBuilder {
         self
     }
 
+    /// How long an append may wait for its answer before other brokers are asked who leads its partition. If another does,
+    /// because the leader stands still or is cut off, the appends move to it. 1 s by default.
+    pub fn overdue_after(mut self, patience: Duration) -> Self {
+        self.limits.overdue_after = patience;
+        self
+    }
+
     /// How long any other whole call may take, and building the client. 1 min by default.
     pub fn api_timeout(mut self, timeout: Duration) -> Self {
         self.limits.api_timeout = timeout;

@@ -17,6 +17,8 @@ pub(crate) struct Limits {
     pub(crate) api_timeout: Duration,
     pub(crate) buffer_memory: usize,
     pub(crate) shares_produce_connections: bool,
+    /// After this long without an answer to an append, others are asked who leads.
+    pub(crate) overdue_after: Duration,
 }
 
 impl Default for Limits {
@@ -26,6 +28,7 @@ impl Default for Limits {
             api_timeout: Duration::from_secs(60),
             buffer_memory: 32 * 1024 * 1024,
             shares_produce_connections: false,
+            overdue_after: Duration::from_secs(1),
         }
     }
 }

@@ -91,13 +91,19 @@ impl Cluster {
         self.inner.connections.wait().await;
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Whether `close` was called.
+    pub fn is_closed(&self) -> bool {
         self.inner.closed.is_cancelled()
     }
 
     /// Pauses before another attempt. Ends early if the cluster is closed: the attempt then fails for that reason.
-    pub async fn pause_until(&self, moment: Instant) {
-        let _ = tokio::time::timeout_at(moment, self.inner.closed.cancelled()).await;
+    ///
+    /// The future does not keep the cluster alive.
+    pub fn pause_until(&self, moment: Instant) -> impl Future<Output = ()> + Send + use<> {
+        let closed = self.inner.closed.clone();
+        async move {
+            let _ = tokio::time::timeout_at(moment, closed.cancelled()).await;
+        }
     }
 
     /// Makes the next lookup of a topic's leaders ask a broker.

@@ -70,6 +70,11 @@ impl Lease {
         self.connection.versions().range(api).is_some_and(|range| range.max >= version)
     }
 
+    /// Ends the connection for all that use it.
+    pub fn end(&self) {
+        self.connection.end();
+    }
+
     /// A handle that does not keep the connection open.
     pub fn downgrade(&self) -> WeakLease {
         WeakLease { connection: self.connection.downgrade() }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use rskafka_protocol::{ApiKey, ErrorCode};
 use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, Reply};
+use tokio::time::timeout_at;
 
 use crate::address::BrokerAddress;
-use crate::{Causes, Class, Cluster, Failed, Failure, Node, Topic};
+use crate::{Causes, Class, Cluster, Failed, Failure, Leader, LeaderOf, Node, Topic};
 
 /// How long to wait for one broker while there are others to ask: calls without a known leader wait that long too.
 const MOST_FOR_ONE: Duration = Duration::from_secs(3);
@@ -72,10 +73,34 @@ impl Cluster {
         request: &MetadataRequest,
         deadline: Deadline,
     ) -> Result<Topics, Failure> {
+        self.ask_in_turn(request, self.candidates(), deadline).await
+    }
+
+    /// Asks others than a leader whether another leads its partition now. Cancel safe.
+    pub async fn is_replaced(&self, target: LeaderOf<'_>, leader: &Leader, deadline: Deadline) -> bool {
+        let LeaderOf { topic, partition, .. } = target;
+        let leads = || self.metadata().leads(topic, partition, leader);
+        let Ok(_one_at_a_time) = timeout_at(deadline.instant(), self.inner.refreshing.lock()).await else {
+            return !leads();
+        };
+        if leads() {
+            let mut others = self.candidates();
+            others.retain(|endpoint| *endpoint != leader.broker.endpoint);
+            // Without an answer nothing is known.
+            let _ = self.ask_in_turn(&request(Some(&[topic])), others, deadline).await;
+        }
+        !leads()
+    }
+
+    async fn ask_in_turn(
+        &self,
+        request: &MetadataRequest,
+        mut candidates: Vec<Endpoint>,
+        deadline: Deadline,
+    ) -> Result<Topics, Failure> {
         if self.is_closed() {
             return Err(Failure::Closed);
         }
-        let mut candidates = self.candidates();
         let mut causes = Causes::default();
         let mut has_begun_again = false;
         while let Some(endpoint) = candidates.pop() {

@@ -25,6 +25,7 @@ use super::request::Acks;
 use super::sequencer::{Closed, MAX_IN_FLIGHT};
 use super::state::State;
 use super::task::ProduceTask;
+use super::watch;
 use crate::core::Limits;
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::partition::Partition;
@@ -137,10 +138,14 @@ impl Line {
         let mut state = self.lock();
         let changed = change(&mut state);
         state.advance(self);
-        let starts_task = state.starts_task();
+        let (starts_task, starts_watch) = (state.starts_task(), state.starts_watch());
         let ended = state.take_ended();
         drop(state);
         ended.give(&self.partition.core.spare);
+        if starts_watch {
+            let runtime = self.partition.core.cluster.runtime();
+            runtime.spawn(watch::watch(Arc::downgrade(self), self.partition.core.limits.overdue_after));
+        }
         if starts_task {
             let core = &self.partition.core;
             core.tasks.spawn_on(ProduceTask::new(self).run(), core.cluster.runtime());

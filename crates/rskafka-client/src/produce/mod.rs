@@ -13,6 +13,7 @@ mod sequencer;
 mod state;
 mod task;
 mod verify;
+mod watch;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -44,6 +44,7 @@ pub(crate) struct State {
     unsent: VecDeque<(u64, Option<Numbers>)>,
     in_flight: VecDeque<InFlight>,
     lease: Option<Held>,
+    has_watch: bool,
     /// What the task has to wait for.
     need: Option<Need>,
     has_task: bool,
@@ -67,6 +68,7 @@ struct WarmUp {
 #[derive(Debug)]
 struct InFlight {
     number: u64,
+    sent_at: Instant,
     leader: Arc<Leader>,
     answer: Answer<ProduceResponse>,
 }
@@ -136,6 +138,7 @@ impl State {
             unsent: VecDeque::new(),
             in_flight: VecDeque::new(),
             lease: None,
+            has_watch: false,
             need: None,
             has_task: false,
             not_before: None,
@@ -200,6 +203,20 @@ impl State {
     pub(crate) fn starts_task(&mut self) -> bool {
         let is_needed = self.need.is_some() || !self.unsent.is_empty();
         is_needed && !mem::replace(&mut self.has_task, true)
+    }
+
+    /// Whether the caller has to start the watch.
+    pub(crate) fn starts_watch(&mut self) -> bool {
+        !self.in_flight.is_empty() && !mem::replace(&mut self.has_watch, true)
+    }
+
+    /// When the oldest request in flight was sent, to whom, and over which connection; `None` ends the watch.
+    pub(crate) fn watched(&mut self) -> Option<(Instant, Arc<Leader>, Lease)> {
+        let oldest = self.in_flight.front().map(|oldest| (oldest.sent_at, oldest.leader.clone()));
+        let lease = self.lease.as_ref().and_then(|held| held.lease.clone());
+        let watched = oldest.zip(lease).map(|((sent_at, leader), lease)| (sent_at, leader, lease));
+        self.has_watch = watched.is_some();
+        watched
     }
 
     /// What the task is to wait for next; `None` ends it.
@@ -376,7 +393,10 @@ impl State {
             held.leader.clone()
         });
         match (submitted, leader) {
-            (Some(Ok(answer)), Some(leader)) => self.in_flight.push_back(InFlight { number, leader, answer }),
+            (Some(Ok(answer)), Some(leader)) => {
+                let sent_at = line.partition.core.cluster.env().now();
+                self.in_flight.push_back(InFlight { number, sent_at, leader, answer });
+            }
             (Some(Err(error)), Some(leader)) => self.attempt_ended(line, number, &leader, Err(error)),
             _ => {
                 let unsent = Attempt::Unanswered { outcome: Outcome::NotWritten, is_transient: true };

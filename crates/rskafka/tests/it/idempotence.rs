@@ -147,6 +147,24 @@ async fn appends_go_on_in_order_while_the_leader_moves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn appends_leave_a_leader_that_stands_still_once_another_leads() {
+    let (cluster, _client, log) = started(3).await;
+    let old = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    cluster.inject_bytes(ByteFault::freeze().after_received(0).at_broker(old).always());
+    let started = Instant::now();
+    let calls: Vec<_> = (0..3).map(|number| log.produce([record(number.to_string())])).collect();
+    tokio::time::sleep(Duration::from_millis(1_800)).await;
+    cluster.move_leader(TOPIC, 0, old % 3 + 1).unwrap();
+    for (call, offset) in calls.into_iter().zip(1..) {
+        assert_eq!(call.await.unwrap().base_offset, offset);
+    }
+    // Others are asked every half second; without that, the request would have its whole time.
+    let elapsed = started.elapsed();
+    assert!(elapsed > Duration::from_millis(1_800) && elapsed < Duration::from_millis(2_500), "{elapsed:?}");
+    assert!(elapsed < REQUEST_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_append_that_is_surely_not_written_is_numbered_anew_where_its_sequence_is_refused() {
     let (cluster, _client, log) = started(1).await;
     let [old] = producers(&cluster)[..] else { panic!() };
