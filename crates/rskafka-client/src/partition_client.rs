@@ -7,6 +7,8 @@ use std::time::Duration;
 use rskafka_cluster::{Lane, LeaderOf};
 use rskafka_protocol::{ApiKey, Uuid};
 
+use rskafka_protocol::records::Compression;
+
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::fetch::{self, Fetch};
@@ -256,6 +258,30 @@ impl PartitionClientBuilder {
         self
     }
 
+    /// How the batches of [`produce`](PartitionClient::produce) are compressed: not at all by default. The codec's
+    /// feature must be on.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.options.encode.compression = compression;
+        self
+    }
+
+    /// How hard the codec tries: one of [`Compression::levels`]. Each codec has a default.
+    pub fn compression_level(mut self, level: i32) -> Self {
+        self.options.encode.level = Some(level);
+        self
+    }
+
+    /// How many bytes a batch may have, encoded and compressed. 100 MiB by default, as much as brokers take at once
+    /// (`socket.request.max.bytes`); a topic usually has a lower limit (`max.message.bytes`, 1 MiB).
+    ///
+    /// A larger one is refused with [`ErrorKind::BatchTooLarge`] before it joins the line.
+    ///
+    /// [`ErrorKind::BatchTooLarge`]: crate::error::ErrorKind::BatchTooLarge
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.options.encode.max_request_bytes = bytes;
+        self
+    }
+
     /// How many bytes of encoded records it may hold that are not written yet. The client's `buffer_memory` by default.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.options.buffer_memory = bytes;
@@ -271,7 +297,7 @@ impl PartitionClientBuilder {
             LineOptions { acks: Acks::Leader, is_idempotent: true, .. } => {
                 Some("Acks::Leader goes with idempotence(false) only")
             }
-            _ => None,
+            LineOptions { encode, .. } => encode.check(),
         };
         if let Some(what) = is_invalid {
             return Err(Error::invalid(what).located(None, &topic, Some(index)));

@@ -34,6 +34,13 @@ pub enum ErrorClass {
 pub enum ErrorKind {
     /// An argument is invalid; no request was sent.
     InvalidArgument(&'static str),
+    /// A batch is larger than the partition client's `max_request_bytes`; no request was sent.
+    BatchTooLarge {
+        /// The batch's size in bytes, encoded and compressed.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// No broker could be reached.
     NoReachableBroker,
     /// The topic or the partition does not exist.
@@ -115,6 +122,9 @@ impl ErrorKind {
             Self::UnknownTopicOrPartition => {
                 "create it first, or check its name and the right to describe it"
             }
+            Self::BatchTooLarge { .. } => {
+                "produce fewer records at a time, or raise the limit here and at the topic"
+            }
             Self::TopicRecreated => "make another partition client: offsets begin again at 0",
             Self::NoLeader => "try again later, and check the brokers that hold its replicas",
             Self::Stopped => "deal with the append that failed, then call resume()",
@@ -146,6 +156,9 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidArgument(what) => write!(f, "invalid argument: {what}"),
+            Self::BatchTooLarge { size, limit } => {
+                write!(f, "the batch has {size} bytes, and max_request_bytes is {limit}")
+            }
             Self::NoReachableBroker => write!(f, "no reachable broker"),
             Self::UnknownTopicOrPartition => write!(f, "unknown topic or partition"),
             Self::TopicRecreated => write!(f, "the topic was deleted and created again"),

@@ -27,6 +27,7 @@ macro_rules! cases {
 
 cases! {
     InvalidArgument, NotWritten, false, "an argument is invalid", [InvalidArgument];
+    BatchTooLarge, NotWritten, false, "a batch is larger than `max_request_bytes`", [BatchTooLarge];
     ClientClosed, NotWritten, false, "the client was closed before it was sent", [Closed];
     WaitedInLine, NotWritten, true, "it waited in line until the deadline", [TimedOut];
     Stopped, NotWritten, false, "an append before it failed, with `stop_on_failure`", [Stopped];
@@ -134,6 +135,7 @@ mod tests {
     fn kinds() -> Vec<ErrorKind> {
         vec![
             ErrorKind::InvalidArgument("x"),
+            ErrorKind::BatchTooLarge { size: 2, limit: 1 },
             ErrorKind::NoReachableBroker,
             ErrorKind::UnknownTopicOrPartition,
             ErrorKind::TopicRecreated,

@@ -1,14 +1,48 @@
 //! Records become one batch.
 
-use rskafka_protocol::records::{Attributes, BatchHeader, NewRecord, RecordBatch, RecordBatchBuilder};
+use rskafka_protocol::records::{
+    Attributes, BatchHeader, Compression, NewRecord, RecordBatch, RecordBatchBuilder,
+};
 
-use crate::error::{Error, Result};
+use crate::error::{Case, Error, ErrorKind, Result};
 use crate::record::{Payload, Record, RecordHeaders};
 use crate::spare::{self, Spare};
 use crate::time::to_millis;
 
+/// How records become a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EncodeOptions {
+    pub(crate) compression: Compression,
+    pub(crate) level: Option<i32>,
+    /// How large a batch may be, encoded and compressed.
+    pub(crate) max_request_bytes: usize,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        // What a broker takes by default as one request (`socket.request.max.bytes`): beyond it, it ends the connection.
+        Self { compression: Compression::None, level: None, max_request_bytes: 100 * 1024 * 1024 }
+    }
+}
+
+impl EncodeOptions {
+    /// What is wrong with them.
+    pub(crate) fn check(&self) -> Option<&'static str> {
+        let Self { compression, level, .. } = self;
+        let has_level = |level: i32| compression.levels().is_some_and(|levels| levels.contains(&level));
+        match level {
+            _ if !compression.is_supported() => {
+                Some("the codec is not part of this build: see the crate's features")
+            }
+            Some(level) if !has_level(*level) => Some("the codec has no such level"),
+            _ => None,
+        }
+    }
+}
+
 pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
     records: impl IntoIterator<Item = Record<K, V, H>>,
+    options: &EncodeOptions,
     spare: &Spare,
 ) -> Result<RecordBatch> {
     let records = records.into_iter();
@@ -27,11 +61,13 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
             .push(new)
             .map_err(|full| Error::invalid("the records do not fit into one batch").with_source(full))?;
     }
-    build(builder)
+    builder.set_compression(options.compression);
+    builder.set_compression_level(options.level);
+    build(builder, options)
 }
 
 /// Ends a batch that the caller filled, or says why it cannot be appended.
-pub(crate) fn build(builder: RecordBatchBuilder) -> Result<RecordBatch> {
+pub(crate) fn build(builder: RecordBatchBuilder, options: &EncodeOptions) -> Result<RecordBatch> {
     if builder.is_empty() {
         return Err(Error::invalid("no records to produce"));
     }
@@ -58,6 +94,10 @@ pub(crate) fn build(builder: RecordBatchBuilder) -> Result<RecordBatch> {
     };
     if header != of_records {
         batch.update_header(|header| *header = of_records);
+    }
+    let (size, limit) = (batch.size_in_bytes(), options.max_request_bytes);
+    if size > limit {
+        return Err(Error::new(Case::BatchTooLarge, ErrorKind::BatchTooLarge { size, limit }));
     }
     Ok(batch)
 }

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::append::Append;
+use super::encode::EncodeOptions;
 use super::request::Acks;
 use super::sequencer::{Closed, MAX_IN_FLIGHT};
 use super::state::State;
@@ -39,6 +40,7 @@ pub(crate) struct LineOptions {
     pub(crate) stop_on_failure: bool,
     pub(crate) delivery_timeout: Duration,
     pub(crate) buffer_memory: usize,
+    pub(crate) encode: EncodeOptions,
 }
 
 impl LineOptions {
@@ -50,6 +52,7 @@ impl LineOptions {
             stop_on_failure: false,
             delivery_timeout: limits.delivery_timeout,
             buffer_memory: limits.buffer_memory,
+            encode: EncodeOptions::default(),
         }
     }
 }

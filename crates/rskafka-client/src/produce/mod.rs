@@ -55,11 +55,13 @@ impl Produce {
         line: &Arc<Line>,
         records: impl IntoIterator<Item = Record<K, V, H>>,
     ) -> Self {
-        Self::new(line, line.delivery_deadline(), || encode::encode(records, &line.partition.core.spare))
+        Self::new(line, line.delivery_deadline(), || {
+            encode::encode(records, &line.options.encode, &line.partition.core.spare)
+        })
     }
 
     pub(crate) fn of_batch(line: &Arc<Line>, builder: RecordBatchBuilder, deadline: Deadline) -> Self {
-        Self::new(line, deadline, || encode::build(builder))
+        Self::new(line, deadline, || encode::build(builder, &line.options.encode))
     }
 
     fn new(line: &Arc<Line>, deadline: Deadline, encode: impl FnOnce() -> Result<RecordBatch>) -> Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rskafka::client::error::{ErrorClass, ErrorKind, Outcome};
 use rskafka::client::{Acks, Client, PartitionClient};
-use rskafka::protocol::records::Batch;
+use rskafka::protocol::records::{Batch, Compression, NewRecord, RecordBatchBuilder};
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::{ByteFault, FakeCluster, Fault, Profile};
 use tokio::time::Instant;
@@ -382,6 +382,48 @@ async fn two_writers_have_two_producer_ids_also_over_one_connection() {
     }
     let [one, two] = producers(&cluster)[..] else { panic!() };
     assert_ne!(one.0, two.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_beyond_the_limit_is_refused_before_it_takes_a_sequence_number() {
+    let (cluster, client, _) = start(1).await;
+    let log = client.partition_client(TOPIC, 0).max_request_bytes(200).await.unwrap();
+    let calls = ["first", &"x".repeat(200), "second"].map(|value| log.produce([record(value)]));
+    let [first, large, second] = calls;
+    let error = large.await.unwrap_err();
+    let ErrorKind::BatchTooLarge { size, limit: 200 } = *error.kind() else { panic!("{error}") };
+    assert!(size > 260 && error.outcome() == Outcome::NotWritten, "{error}");
+    assert_says(&error, &[&size.to_string(), "max_request_bytes is 200"]);
+    let mut batch = RecordBatchBuilder::new();
+    batch.push(NewRecord::new(0, None, Some(&[7; 200]))).unwrap();
+    assert!(matches!(log.produce_batch(batch).await.unwrap_err().kind(), ErrorKind::BatchTooLarge { .. }));
+    assert_eq!((first.await.unwrap().base_offset, second.await.unwrap().base_offset), (0, 1));
+    let sequences: Vec<_> = batches(&cluster).iter().map(|batch| batch.header().base_sequence).collect();
+    assert_eq!(sequences, [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_are_compressed_as_the_options_say() {
+    let codecs = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    for codec in codecs.into_iter().filter(|codec| codec.is_supported()) {
+        let (cluster, client, _) = start(1).await;
+        let mut made = client.partition_client(TOPIC, 0).compression(codec);
+        if let Some(levels) = codec.levels() {
+            let error = client.partition_client(TOPIC, 0).compression(codec);
+            let error = error.compression_level(levels.end() + 1).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{error}");
+            made = made.compression_level(*levels.end());
+        }
+        if profile() == Profile::EventHubs && codec != Compression::Gzip {
+            continue;
+        }
+        let log = made.await.unwrap();
+        cluster.inject(Fault::close().after_applying().on(ApiKey::PRODUCE).times(2));
+        let produced = log.produce([record("x".repeat(10_000))]).await.unwrap();
+        assert!(produced.encoded_size < 1_000, "{codec:?}: {produced:?}");
+        assert_eq!(batches(&cluster)[0].compression(), codec);
+        assert_eq!(values(&read_all(&log).await), ["x".repeat(10_000)]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -261,6 +261,11 @@ async fn provoke(what: &str) -> Ended {
         "the aggregator failed or panicked before its batch was sent" => joined(When::Flush).await,
         "the batch was written, and its aggregator failed to give the output" => joined(When::Output).await,
         "it waited in line until the deadline" => waited_in_line().await,
+        "a batch is larger than `max_request_bytes`" => {
+            let (cluster, client, _) = start_plain(1).await;
+            let log = client.partition_client(TOPIC, 0).max_request_bytes(70).await.unwrap();
+            (cluster, the_one(&log).await)
+        }
         "an append before it failed, with `stop_on_failure`" => {
             let (cluster, client, _) = start_plain(1).await;
             let log = client.partition_client(TOPIC, 0).stop_on_failure(true).await.unwrap();
