@@ -43,3 +43,4 @@ pub use offsets::{FoundOffset, OffsetAt};
 pub use partition_client::{PartitionClient, PartitionClientBuilder};
 pub use produce::{Acks, Produce, Produced};
 pub use rskafka_cluster as cluster;
+pub use rskafka_protocol::records::Compression;

@@ -239,6 +239,9 @@ impl PartitionClientBuilder {
 
     /// How many batches may be in flight at once, counted from the oldest whose outcome is open. 1 to 5, which is the
     /// default: brokers recognise the last five batches of a producer (Java: `max.in.flight.requests.per.connection`).
+    ///
+    /// One at a time is sent until the partition has acknowledged the first, after each change of its leader, and behind a
+    /// batch whose timestamps are older than 12 hours: brokers forget a producer by the timestamps of its last batch.
     pub fn max_in_flight(mut self, batches: usize) -> Self {
         self.options.max_in_flight = batches;
         self
@@ -293,6 +296,9 @@ impl PartitionClientBuilder {
         core.check_open()?;
         let is_invalid = match options {
             _ if index < 0 => Some("the partition's index is negative"),
+            _ if !is_topic_name(&topic) => Some(
+                "a topic's name has 1 to 249 letters, digits, '.', '_' or '-', and is not \".\" or \"..\"",
+            ),
             LineOptions { max_in_flight: 0 | 6.., .. } => Some("max_in_flight is not from 1 to 5"),
             LineOptions { acks: Acks::Leader, is_idempotent: true, .. } => {
                 Some("Acks::Leader goes with idempotence(false) only")
@@ -309,6 +315,12 @@ impl PartitionClientBuilder {
         let partition = Partition { core, topic, topic_id: leader.topic_id, index, fetch_lane: Lane::new() };
         Ok(PartitionClient { line: Arc::new(Line::new(Arc::new(partition), options)) })
     }
+}
+
+/// Whether Kafka allows this name (class `Topic`).
+fn is_topic_name(name: &str) -> bool {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=249).contains(&name.len()) && name.bytes().all(is_legal) && name != "." && name != ".."
 }
 
 awaited!(PartitionClientBuilder, connect, PartitionClient);

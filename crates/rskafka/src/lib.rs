@@ -69,8 +69,8 @@
 /// The client of a cluster, and the clients of its partitions.
 pub mod client {
     pub use rskafka_client::{
-        Acks, Client, ClientBuilder, CreateTopic, Fetch, Fetched, FoundOffset, OffsetAt, Partition,
-        PartitionClient, PartitionClientBuilder, Produce, Produced, Topic,
+        Acks, Client, ClientBuilder, Compression, CreateTopic, Fetch, Fetched, FoundOffset, OffsetAt,
+        Partition, PartitionClient, PartitionClientBuilder, Produce, Produced, Topic,
     };
     #[doc(inline)]
     pub use rskafka_client::{error, producer, stats};

@@ -50,7 +50,11 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
     let mut builder = RecordBatchBuilder::new();
     for record in records {
         let Record { key, value, headers, timestamp } = &record;
-        let new = NewRecord::new(to_millis(*timestamp), key.payload(), value.payload());
+        let timestamp = to_millis(*timestamp);
+        if timestamp < 0 {
+            return Err(Error::invalid("a record's timestamp is before 1970"));
+        }
+        let new = NewRecord::new(timestamp, key.payload(), value.payload());
         let new = new.headers(headers.pairs());
         if builder.is_empty() {
             // As if all were as large as the first: a batch that has to grow is copied each time.

@@ -1,5 +1,6 @@
 //! The Produce request for one batch, and what its answer says.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rskafka_cluster::transport::CallOptions;
@@ -96,13 +97,22 @@ pub(crate) fn judge(index: i32, max_timestamp: i64, answered: Result<ProduceResp
     };
     let attempt = Attempt::answered(&answer, max_timestamp);
     let learned = match attempt {
-        Attempt::Refused(code) => Some(Learned::of_code(code, answer.error_message.as_deref(), leader)),
+        Attempt::Refused(code) => Some(Learned::of_code(code, explanation(&answer).as_deref(), leader)),
         Attempt::Acknowledged { base_offset: None, .. } => {
             Some(Learned::of_failure(Failure::MissingInAnswer))
         }
         _ => None,
     };
     Answered { attempt, learned, log_append_time: from_millis_if_any(answer.log_append_time_ms) }
+}
+
+/// What the broker says of a refusal; of the first record that it refuses, if it names one.
+fn explanation(answer: &PartitionProduceResponse) -> Option<Cow<'_, str>> {
+    let Some(record) = answer.record_errors.first() else {
+        return answer.error_message.as_deref().map(Cow::Borrowed);
+    };
+    let said = record.batch_index_error_message.as_deref().or(answer.error_message.as_deref());
+    Some(format!("record {} of the batch: {}", record.batch_index, said.unwrap_or("refused")).into())
 }
 
 /// The answer for our partition, and the leader that it names. Its only topic is ours.
@@ -121,7 +131,7 @@ mod tests {
 
     use proptest::prelude::*;
     use rskafka_protocol::ErrorCode;
-    use rskafka_protocol::messages::produce::TopicProduceResponse;
+    use rskafka_protocol::messages::produce::{BatchIndexAndErrorMessage, TopicProduceResponse};
 
     use super::*;
     use crate::error::Outcome;
@@ -176,6 +186,22 @@ mod tests {
             1 => (1..3i32).prop_map(|index| (Ok(answer(index, ErrorCode::NONE, 0)), true)),
             1 => Just(()).prop_map(|()| (Ok(answer(0, ErrorCode::NONE, -1)), true)),
         ]
+    }
+
+    #[test]
+    fn a_refused_record_is_named_by_its_index() {
+        let mut answer = answer(0, ErrorCode::INVALID_RECORD, -1);
+        let refused = BatchIndexAndErrorMessage {
+            batch_index: 3,
+            batch_index_error_message: Some("no key".to_owned()),
+        };
+        answer.responses[0].partition_responses[0].record_errors = vec![refused];
+        let learned = judge(0, 0, Ok(answer)).learned.unwrap();
+        assert!(
+            learned.failure.to_string().ends_with("record 3 of the batch: no key"),
+            "{}",
+            learned.failure
+        );
     }
 
     fn sequencer() -> Sequencer {

@@ -45,6 +45,8 @@ pub(crate) struct State {
     in_flight: VecDeque<InFlight>,
     lease: Option<Held>,
     has_watch: bool,
+    /// That the log cannot be read was said.
+    has_warned: bool,
     /// What the task has to wait for.
     need: Option<Need>,
     has_task: bool,
@@ -139,6 +141,7 @@ impl State {
             in_flight: VecDeque::new(),
             lease: None,
             has_watch: false,
+            has_warned: false,
             need: None,
             has_task: false,
             not_before: None,
@@ -476,7 +479,15 @@ impl State {
         self.sequencer.obtained(producer);
     }
 
-    pub(crate) fn verified(&mut self, verified: Verified) {
+    pub(crate) fn verified(&mut self, line: &Line, verified: Verified) {
+        if verified == Verified::Unreadable && !mem::replace(&mut self.has_warned, true) {
+            let (topic, partition) = (&line.partition.topic, line.partition.index);
+            tracing::warn!(
+                topic,
+                partition,
+                "the log cannot be read: lost records may go unnoticed; grant READ"
+            );
+        }
         self.sequencer.verified(verified);
     }
 

@@ -112,7 +112,7 @@ async fn verify(line: &Arc<Line>, mut errand: Errand, acknowledged: Acknowledged
     errand.attempts.api = ApiKey::FETCH;
     let looked = verify::look(&line.partition, &leader, &lease, acknowledged, errand.deadline).await;
     line.drive(|state| match looked {
-        Ok(verified) => state.verified(verified),
+        Ok(verified) => state.verified(line, verified),
         Err((learned, may_repeat)) => state.failed(line, errand, &leader, learned, may_repeat),
     });
 }

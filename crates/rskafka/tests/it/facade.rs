@@ -52,7 +52,13 @@ fn every_name() {
     fn named_trait_too<T: rskafka::record::RecordHeaders>() {}
     {
         use rskafka::client::*;
-        let _ = (named::<Acks>, named::<Client>, named::<ClientBuilder>, named::<CreateTopic>);
+        let _ = (
+            named::<Acks>,
+            named::<Client>,
+            named::<ClientBuilder>,
+            named::<Compression>,
+            named::<CreateTopic>,
+        );
         let _ = (named::<Fetch>, named::<Fetched>, named::<FoundOffset>, named::<OffsetAt>);
         let _ = (named::<Partition>, named::<PartitionClient>, named::<PartitionClientBuilder>);
         let _ = (named::<Produce>, named::<Produced>, named::<Topic>);

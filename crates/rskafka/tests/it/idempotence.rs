@@ -7,6 +7,7 @@ use rskafka::client::error::{ErrorClass, ErrorKind, Outcome};
 use rskafka::client::{Acks, Client, PartitionClient};
 use rskafka::protocol::records::{Batch, Compression, NewRecord, RecordBatchBuilder};
 use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka::record::Record;
 use rskafka_fake::{ByteFault, FakeCluster, Fault, Profile};
 use tokio::time::Instant;
 
@@ -434,6 +435,14 @@ async fn options_that_contradict_each_other_are_refused() {
         let error = builder.await.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{error}");
     }
+    for name in ["", ".", "..", "a b", &"x".repeat(250)] {
+        let error = client.partition_client(name, 0).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{error}");
+    }
+    let old =
+        Record { timestamp: time::OffsetDateTime::UNIX_EPOCH - Duration::from_secs(1), ..record("old") };
+    let error = made().await.unwrap().produce([old]).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{error}");
     made().acks(Acks::Leader).idempotence(false).await.unwrap();
     let one =
         made().max_in_flight(1).delivery_timeout(Duration::from_secs(1)).buffer_memory(10).await.unwrap();
