@@ -16,7 +16,7 @@ pub(super) fn dropped_after(random: &mut fastrand::Rng) -> Option<u32> {
 }
 
 /// Gives what a future gives; `None` if it is dropped before, after so many polls.
-pub(super) async fn unless_dropped<F: Future>(
+pub(super) async fn unless_dropped<F: Future + ?Sized>(
     mut future: Pin<Box<F>>,
     mut after: Option<u32>,
 ) -> Option<F::Output> {

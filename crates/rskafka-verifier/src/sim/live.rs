@@ -1,5 +1,5 @@
 //! The simulation's rules applied to a real cluster, in real time: a writer and a reader for each partition, while the caller
-//! causes faults. The demo is the same without faults.
+//! causes faults. Every second writer is one of batches that are made of single records. The demo is the same without faults.
 //!
 //! Invariant: no append is repeated, and a reader continues after the last record. The log's end is asked for after the last
 //! append, so that no reader ends too early.
@@ -7,13 +7,14 @@
 mod actor;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rskafka::client::error::{Error, Outcome};
-use rskafka::client::{Client, ClientBuilder, OffsetAt, Produced};
+use rskafka::client::{Client, ClientBuilder, OffsetAt};
 use rskafka::record::{Record, RecordAndOffset};
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -259,7 +260,7 @@ impl Stage {
     }
 
     /// Notes what came of a produce; nothing did if it was dropped.
-    fn settle(&self, partition: usize, ids: &[Id], result: Option<&Result<Produced, Error>>) {
+    fn settle(&self, partition: usize, ids: &[Id], result: Option<&Result<Range<i64>, Error>>) {
         let count = ids.len() as u64;
         match result {
             Some(Ok(_)) => self.counts().acknowledged += count,

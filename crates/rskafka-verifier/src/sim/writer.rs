@@ -2,12 +2,13 @@
 //!
 //! Invariant: the rules learn the fate of every record, and only a writer with `sends_again` repeats an append.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka::client::error::{Error, ErrorKind, Outcome};
-use rskafka::client::{Client, PartitionClient, Produce, Produced};
+use rskafka::client::{Client, PartitionClient, Produce};
 use rskafka::record::Record;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -50,7 +51,7 @@ struct Call {
 }
 
 /// How a produce call ended; `None` if it was dropped.
-type Settled = (Call, Option<Result<Produced, Error>>);
+type Settled = (Call, Option<Result<Range<i64>, Error>>);
 
 impl Writer {
     pub(super) async fn run(mut self) {
@@ -121,12 +122,12 @@ impl Writer {
                 *stage.outcome().dropped.entry(PRODUCE_DROPPED).or_default() += 1;
             }
             stage.produce_is_over(matches!(result, Some(Ok(_))));
-            (call, result)
+            (call, result.map(|result| result.map(|produced| produced.offsets())))
         });
     }
 
     /// Tells the rules how a call ended; returns it if the writer makes it again.
-    fn settle(&self, call: Call, result: Option<Result<Produced, Error>>) -> Option<Call> {
+    fn settle(&self, call: Call, result: Option<Result<Range<i64>, Error>>) -> Option<Call> {
         let fates = match &result {
             Some(Ok(_)) if self.stage.mistaken.makes(Mistake::ReportsNotWritten) => {
                 vec![Fate::NotWritten; call.ids.len()]
@@ -147,9 +148,9 @@ impl Writer {
 
 /// What the result of a produce says of its records, in their order; `None` if the call was dropped. If fewer records are
 /// acknowledged than were sent, the last ones get no fate, which the rules report.
-pub(super) fn fates(result: Option<&Result<Produced, Error>>, records: usize) -> Vec<Fate> {
+pub(super) fn fates(result: Option<&Result<Range<i64>, Error>>, records: usize) -> Vec<Fate> {
     match result {
-        Some(Ok(produced)) => produced.offsets().map(Fate::Acked).collect(),
+        Some(Ok(offsets)) => offsets.clone().map(Fate::Acked).collect(),
         Some(Err(error)) if error.outcome() == Outcome::NotWritten => vec![Fate::NotWritten; records],
         Some(Err(_)) | None => vec![Fate::Unknown; records],
     }

@@ -4,13 +4,15 @@
 //! record.
 
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Result;
 use rskafka::client::error::{Error, ErrorKind};
-use rskafka::client::{OffsetAt, PartitionClient, Produce, Produced};
+use rskafka::client::producer::{BatchProducer, RecordAggregator};
+use rskafka::client::{OffsetAt, PartitionClient};
 use rskafka::record::Record;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -23,6 +25,8 @@ use super::super::value::{Id, size};
 use super::{Load, Stage};
 
 const WHOLE: i32 = 1 << 20;
+/// Bytes in a batch of a producer of batches, at most.
+const MOST_IN_BATCH: usize = 1 << 16;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long it may take after the last append until there is a record or the log's end.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -49,7 +53,10 @@ pub(super) struct Actor {
 }
 
 /// How long a call took, and how it ended; `None` if it was dropped.
-type Ended = (Duration, Option<Result<Produced, Error>>);
+type Ended = (Duration, Option<Result<Range<i64>, Error>>);
+
+/// Gives the offsets of a call's records.
+type Appending = Pin<Box<dyn Future<Output = Result<Range<i64>, Error>> + Send>>;
 
 impl Actor {
     /// Produce calls in the order of their records, several at a time.
@@ -57,7 +64,14 @@ impl Actor {
         let stage = self.stage.clone();
         let Load { records, is_rough, .. } = stage.load;
         // Records in a call, and calls in flight.
-        let (per_call, in_flight) = if is_rough { (1..=3, 1..=8) } else { (1_000..=1_000, 16..=16) };
+        let batches = is_rough && self.partition % 2 == 1;
+        let (per_call, in_flight) = match (is_rough, batches) {
+            (false, _) => (1_000..=1_000, 16..=16),
+            (true, false) => (1..=3, 1..=8),
+            (true, true) => (1..=1, 1..=64),
+        };
+        let builder = || BatchProducer::builder(self.log.clone());
+        let batches = batches.then(|| builder().build(RecordAggregator::new(MOST_IN_BATCH)));
         let since = Instant::now();
         let mut followed = Followed::default();
         let (mut next, mut calls) = (0, JoinSet::new());
@@ -67,7 +81,7 @@ impl Actor {
         {
             let first = next;
             next = records.min(next.saturating_add(self.random.u32(per_call.clone())));
-            self.call(&mut calls, &mut followed.digest, first..next);
+            self.call(batches.as_ref(), &mut calls, &mut followed.digest, first..next);
             let most = self.random.usize(in_flight.clone());
             while calls.len() >= most
                 && let Some(ended) = calls.join_next().await
@@ -86,11 +100,17 @@ impl Actor {
         followed
     }
 
-    /// Takes the batch's place in line at once; only its end is awaited in a task.
-    fn call(&mut self, calls: &mut JoinSet<Ended>, digest: &mut Sha256, numbers: Range<u32>) {
+    /// Takes the batch's place in line at once; only its end is awaited in a task. A call by a producer of batches has one record.
+    fn call(
+        &mut self,
+        batches: Option<&BatchProducer<RecordAggregator>>,
+        calls: &mut JoinSet<Ended>,
+        digest: &mut Sha256,
+        numbers: Range<u32>,
+    ) {
         let writer = self.partition as u32;
         let ids: Vec<Id> = numbers.map(|number| Id { writer, number }).collect();
-        let records: Vec<Record> = ids.iter().map(|id| id.record(self.stage.since)).collect();
+        let mut records: Vec<Record> = ids.iter().map(|id| id.record(self.stage.since)).collect();
         for value in records.iter().filter_map(|record| record.value.as_ref()) {
             digest.update(value);
             digest.update(b"\n");
@@ -101,9 +121,18 @@ impl Actor {
         }
         self.stage.counts().sent += ids.len() as u64;
         let bytes = records.iter().map(size).sum();
-        let produce: Produce = self.log.produce(records);
+        let produce: Appending = match batches.zip(records.pop_if(|_| batches.is_some())) {
+            Some((batches, record)) => {
+                let batched = batches.produce(record);
+                Box::pin(async { batched.await.map(|offset| offset..offset + 1) })
+            }
+            None => {
+                let produce = self.log.produce(records);
+                Box::pin(async { produce.await.map(|produced| produced.offsets()) })
+            }
+        };
         let dropped = if self.stage.load.is_rough { dropped_after(&mut self.random) } else { None };
-        let produce = unless_dropped(Box::pin(produce), dropped);
+        let produce = unless_dropped(produce, dropped);
         let (stage, partition) = (self.stage.clone(), self.partition);
         calls.spawn(async move {
             let (result, took) = stage.timed(partition, stage.load.timeout, produce).await;
