@@ -18,7 +18,7 @@ use crate::sim::live::Stage;
 
 /// How often the probe asks who leads.
 const POLL: Duration = Duration::from_millis(20);
-/// How long brokers and writers have to recover; many times of what it takes on a busy machine.
+/// How long brokers have to recover; many times of what it takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Where connections break.
 const APIS: [ApiKey; 2] = [ApiKey::PRODUCE, ApiKey::FETCH];
@@ -37,7 +37,8 @@ pub(super) async fn run(
     &Options { seed, seconds, every, .. }: &Options,
 ) -> Result<Vec<Event>> {
     let (start, length, mut events) = (Instant::now(), Duration::from_secs(seconds), Vec::new());
-    let mut director = Director { stage, topic, way, operator, start, probed: [0; PARTITIONS] };
+    let mut director =
+        Director { stage, topic, way, operator, start, probed: [0; PARTITIONS], patience: every * 10 };
     for planned in of_seed(seed, length, every) {
         sleep_until(start + planned.at).await;
         if start.elapsed() > length {
@@ -45,7 +46,11 @@ pub(super) async fn run(
         }
         let event = director.strike(&planned).await.with_context(|| planned.fault.name())?;
         say!("{event}");
+        let is_stuck = event.pause.is_none();
         events.push(event);
+        if is_stuck {
+            return Ok(events);
+        }
     }
     sleep_until(start + length).await;
     Ok(events)
@@ -57,6 +62,8 @@ struct Director<'a, O> {
     way: &'a Way,
     operator: O,
     start: Instant,
+    /// How long writers may take to be acknowledged on a whole cluster.
+    patience: Duration,
     /// How many records the probe has sent to each partition.
     probed: [u32; PARTITIONS],
 }
@@ -102,12 +109,11 @@ impl<O: Operator> Director<'_, O> {
         }
         self.in_sync().await?;
         let whole = Instant::now();
-        until("a writer is not acknowledged any more", async || {
+        let acknowledged = until("a writer is not acknowledged any more", self.patience, async || {
             struck.iter().all(|index| self.stage.acknowledgements(*index).last() > Some(&whole))
-        })
-        .await?;
+        });
         let pauses = struck.iter().map(|index| longest_pause(&self.stage.acknowledgements(*index), since));
-        let (at, pause) = (since - self.start, pauses.max().unwrap_or_default());
+        let (at, pause) = (since - self.start, acknowledged.await.ok().and_then(|()| pauses.max()));
         Ok(Event { at, fault, whom, pause, probe, in_sync: whole - since })
     }
 
@@ -134,7 +140,7 @@ impl<O: Operator> Director<'_, O> {
         };
         let mut others = way.ids().filter(|id| *id != leader).cycle();
         let number = &mut probed[partition];
-        let acknowledged = until("no leader acknowledges the probe's append", async || {
+        let acknowledged = until("no leader acknowledges the probe's append", PATIENCE, async || {
             let known = raw::partitions(way.broker(others.next().unwrap_or(leader)), topic).await;
             let leads = known.ok().and_then(|known| Some(known.get(partition)?.leader_id)).unwrap_or(-1);
             if leads < 0 || (leads == leader && !is_back.get()) {
@@ -164,7 +170,7 @@ impl<O: Operator> Director<'_, O> {
         let mut known = Vec::new();
         for broker in &self.way.brokers {
             let is_whole = |known: &MetadataResponsePartition| known.isr_nodes.len() == REPLICAS as usize;
-            until("not all replicas are in sync again", async || {
+            until("not all replicas are in sync again", PATIENCE, async || {
                 known = raw::partitions(broker, self.topic).await.unwrap_or_default();
                 !known.is_empty() && known.iter().all(is_whole)
             })
@@ -181,10 +187,10 @@ fn longest_pause(acknowledgements: &[Instant], since: Instant) -> Duration {
 }
 
 /// Waits until it is so.
-async fn until(otherwise: &str, mut is_so: impl AsyncFnMut() -> bool) -> Result<()> {
+async fn until(otherwise: &str, patience: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Result<()> {
     let since = Instant::now();
     while !is_so().await {
-        ensure!(since.elapsed() < PATIENCE, "{otherwise}");
+        ensure!(since.elapsed() < patience, "{otherwise}");
         sleep(POLL).await;
     }
     Ok(())

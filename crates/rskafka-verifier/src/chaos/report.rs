@@ -27,8 +27,8 @@ pub struct Event {
     /// Which broker, partition or config, and for how long.
     pub whom: String,
     /// The longest time that a writer got no acknowledgement: for a broker that was taken away, one of the writers of the partitions
-    /// that it led.
-    pub pause: Duration,
+    /// that it led. `None` if it got none any more; then the run has ended.
+    pub pause: Option<Duration>,
     /// How long a bare probe, which asks who leads and appends there, got none.
     pub probe: Option<Duration>,
     /// How long until all replicas were in sync again.
@@ -51,7 +51,8 @@ pub struct Report {
 impl Report {
     /// Whether all that was acknowledged, and nothing that was not written, is there once, in its order.
     pub fn is_verified(&self) -> bool {
-        self.outcome.wrong.is_empty() && self.outcome.acknowledged > 0
+        let is_stuck = self.events.iter().any(|event| event.pause.is_none());
+        self.outcome.wrong.is_empty() && self.outcome.acknowledged > 0 && !is_stuck
     }
 
     /// Writes a page and its drawing; gives the page's path.
@@ -102,9 +103,10 @@ impl Report {
     fn survived(&self, name: &str) -> String {
         let events = || self.events.iter().filter(|event| event.fault.name() == name);
         let probe = |event: &Event| event.probe.unwrap_or_default();
-        let longest = events().map(|event| (event.pause, probe(event))).max();
+        let pause = |event: &Event| event.pause.unwrap_or_default();
+        let longest = events().map(|event| (pause(event), probe(event))).max();
+        let more = events().map(|event| pause(event).saturating_sub(probe(event))).max().unwrap_or_default();
         let (pause, beside) = longest.unwrap_or_default();
-        let more = events().map(|event| event.pause.saturating_sub(probe(event))).max().unwrap_or_default();
         let (count, pauses) = (events().count(), format!("{pause:.2?}, where the probe waited {beside:.2?}"));
         format!(
             "{count} {name}s survived; the longest pause of a writer {pauses}; at most {more:.2?} more than a probe"
@@ -116,7 +118,8 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, fault, whom, pause, probe, in_sync } = self;
         let (at, name) = (at.as_secs_f64(), fault.name());
-        write!(f, "{at:>6.1} s  {name} {whom}: writers paused {pause:.2?}")?;
+        let pause = pause.map_or("stuck".to_owned(), |pause| format!("paused {pause:.2?}"));
+        write!(f, "{at:>6.1} s  {name} {whom}: writers {pause}")?;
         probe.map_or(Ok(()), |probe| write!(f, ", probe {probe:.2?}"))?;
         write!(f, ", in sync after {in_sync:.2?}")
     }
@@ -154,7 +157,7 @@ mod tests {
             at: second * at,
             fault,
             whom: "broker 2, leader of [0, 3]".to_owned(),
-            pause: second * pause / 10,
+            pause: Some(second * pause / 10),
             probe: probe.map(|probe| second * probe / 10),
             in_sync: second * 5,
         };
@@ -202,6 +205,9 @@ mod tests {
         let end = "NotWritten: offset 3 has record 1 of writer 0\n\
                    FAILED: 8 acknowledged, 0 lost, 0 duplicated, 0 reordered, 1 given out of turn, 2 wrong outcomes\n";
         assert!(text.ends_with(end), "{text}");
+        let mut stuck = report();
+        stuck.events[1].pause = None;
+        assert!(!stuck.is_verified() && stuck.events[1].to_string().contains(": writers stuck, probe"));
         let mut none = report();
         none.outcome.acknowledged = 0;
         assert!(!none.is_verified() && none.to_string().contains("\nFAILED: 0 acknowledged, 0 lost"));
