@@ -26,7 +26,9 @@ async fn demo_of(bug: Bug) -> Report {
     let report =
         run(Options { bootstrap, records: RECORDS, ..Options::default() }, pending()).await.unwrap().unwrap();
     cluster.shutdown().await;
-    assert!(!report.is_verified() && report.failure.is_none(), "{report}");
+    // The writer may notice by itself that something is lost.
+    let is_loss = |failure: &String| failure.contains("acknowledged records are lost");
+    assert!(!report.is_verified() && report.failure.as_ref().is_none_or(is_loss), "{report}");
     let text = report.to_string();
     assert!(text.lines().last().unwrap().starts_with("FAILED: 20000 records, "), "{text}");
     report
@@ -133,11 +135,10 @@ async fn a_refused_append_fails_the_demo_but_not_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_append_without_an_answer_fails_the_demo_but_not_the_log() {
+async fn an_append_without_an_answer_is_made_again_and_is_there_once() {
     let report = demo_with(Fault::close().after_applying()).await;
-    assert!(!report.is_verified());
-    assert!(report.counts.is_empty(), "{report}");
-    assert!(report.read.records > report.appended.records);
+    assert!(report.is_verified(), "{report}");
+    assert_eq!((report.read.records, report.appended.records), (RECORDS.into(), RECORDS.into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

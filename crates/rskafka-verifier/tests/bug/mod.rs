@@ -78,12 +78,14 @@ impl Planted {
                 Rewritten { bodies: vec![body.clone()], answer: Box::new(answer) }
             }
             Bug::SwapsTwo => {
-                let answer = acknowledged(header, &request, end);
+                let (answer, count) = (acknowledged(header, &request, end), record_count(&request));
+                // With sequence numbers the second would be refused before the first.
+                let body = changed(header, request, without_producer);
                 if let Some(first) = self.held.take() {
-                    return said(vec![body.clone(), first], answer);
+                    return said(vec![body, first], answer);
                 }
-                self.end = Some(end + record_count(&request));
-                self.held = Some(body.clone());
+                self.end = Some(end + count);
+                self.held = Some(body);
                 put(place, self);
                 said(Vec::new(), answer)
             }
