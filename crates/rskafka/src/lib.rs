@@ -53,6 +53,22 @@
 //! # }
 //! ```
 //!
+//! # Many writers in one process
+//!
+//! A [`BatchProducer`](client::producer::BatchProducer) collects the records of many tasks into batches. Each task awaits its
+//! own record, and gets its offset:
+//!
+//! ```no_run
+//! # use rskafka::{client::PartitionClient, record::Record};
+//! # async fn example(partition_client: PartitionClient, record: Record) -> rskafka::client::error::Result<()> {
+//! use rskafka::client::producer::{BatchProducer, RecordAggregator};
+//!
+//! let producer = BatchProducer::builder(partition_client).build(RecordAggregator::new(1 << 20 /* bytes of a batch */));
+//! let offset: i64 = producer.produce(record).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Reading a log to its end
 //!
 //! After a crash, read the log to its end, and continue from the offset that this returns:

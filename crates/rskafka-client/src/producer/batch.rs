@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use rskafka_protocol::ApiKey;
-use tokio::sync::oneshot;
 
 use super::aggregator::{Aggregator, caught};
 use super::driver::Driver;
+use super::linger::Admitted;
 use crate::Produced;
 use crate::error::{Case, Error, ErrorKind, Result};
 
@@ -123,7 +123,7 @@ pub(crate) enum Step<A: Aggregator> {
     Waits {
         driver: Arc<Driver<A>>,
         id: u64,
-        admitted: oneshot::Receiver<Result<Part<A>>>,
+        admitted: Admitted<A>,
     },
     InBatch {
         part: Part<A>,

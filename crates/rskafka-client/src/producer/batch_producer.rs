@@ -151,7 +151,7 @@ impl BatchProducerBuilder {
     }
 
     /// How many bytes the inputs in batches may have, until they are settled; 32 MiB by default. Callers beyond it wait
-    /// for room. The last input within the limit may exceed it.
+    /// for room, and keep their inputs besides. The last input within the limit may exceed it.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.buffer_memory = bytes;
         self

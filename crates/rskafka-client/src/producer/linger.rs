@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rskafka_cluster::transport::Deadline;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -71,6 +72,9 @@ struct Waiting<A: Aggregator> {
     admitted: oneshot::Sender<Result<Part<A>>>,
 }
 
+/// Gives a waiting input's part in a batch, once there is room for it.
+pub(crate) type Admitted<A> = oneshot::Receiver<Result<Part<A>>>;
+
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -89,6 +93,7 @@ pub(crate) type Later = Vec<Box<dyn FnOnce() + Send>>;
 
 /// What a closed producer leaves behind.
 #[derive(Debug, Default)]
+#[must_use = "it tells what may be lost"]
 #[non_exhaustive]
 pub struct Unfinished {
     /// The batches that are not acknowledged. Inputs that waited for room are one batch of size 0.
@@ -140,35 +145,19 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
     /// What to do `now`, which is asked for only where the age of a batch counts.
     pub(crate) fn next(&self, now: impl FnOnce() -> Instant) -> Next {
         let Options { linger, max_in_flight, .. } = self.options;
-        let has_place = self.in_flight < max_in_flight;
-        if self.closed.len() > self.in_flight {
-            return if has_place { Next::Send } else { Next::Rest };
-        }
+        let send = if self.in_flight < max_in_flight { Next::Send } else { Next::Rest };
+        let is_ready = self.closed.len() > self.in_flight;
         match &self.open {
+            _ if is_ready => send,
             None => Next::Rest,
-            Some(_) if self.is_due => {
-                if has_place {
-                    Next::Send
-                } else {
-                    Next::Rest
-                }
-            }
+            Some(_) if self.is_due => send,
             Some(_) if linger.is_zero() && self.in_flight > 0 => Next::Rest,
-            Some(_) if linger.is_zero() => {
-                if self.yields {
-                    Next::Yield
-                } else {
-                    Next::Send
-                }
+            Some(_) if linger.is_zero() && self.yields => Next::Yield,
+            Some(open) if !linger.is_zero() => {
+                let until = Deadline::after(open.since, linger);
+                if until.is_over(now()) { send } else { Next::WaitUntil(until.instant()) }
             }
-            Some(open) if now() < open.since + linger => Next::WaitUntil(open.since + linger),
-            Some(_) => {
-                if has_place {
-                    Next::Send
-                } else {
-                    Next::Rest
-                }
-            }
+            Some(_) => send,
         }
     }
 
@@ -231,11 +220,7 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
     }
 
     /// Has an input wait for room. Returns its number.
-    pub(crate) fn wait(
-        &mut self,
-        input: A::Input,
-        since: Instant,
-    ) -> (u64, oneshot::Receiver<Result<Part<A>>>) {
+    pub(crate) fn wait(&mut self, input: A::Input, since: Instant) -> (u64, Admitted<A>) {
         let (sender, admitted) = oneshot::channel();
         let id = self.next_id;
         self.next_id += 1;
@@ -275,8 +260,7 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
 
     /// The batch that was taken is under way.
     pub(crate) fn sent(&mut self, handle: H) {
-        let last = self.in_flight.checked_sub(1).and_then(|last| self.closed.get_mut(last));
-        if let Some(entry) = last {
+        if let Some(entry) = self.closed.get_mut(self.in_flight.saturating_sub(1)) {
             entry.handle = Some(handle);
         }
     }

@@ -3,6 +3,7 @@
 //! Each case makes its own topics, so that any number can run at once on a cluster that is in use.
 
 pub mod append;
+pub mod batched;
 pub mod closing;
 pub mod dropped;
 pub mod offsets;
@@ -173,6 +174,11 @@ macro_rules! all_cases {
                 a_batch_larger_than_asked_for_is_read_whole,
                 clients_can_be_used_from_another_runtime,
                 close_waits_for_what_is_in_line,
+            };
+            batched::{
+                each_of_many_callers_gets_the_offset_of_its_record,
+                a_flush_sends_what_lingers_and_a_close_leaves_nothing,
+                a_batch_that_is_refused_fails_all_its_callers,
             };
             dropped::{calls_dropped_at_every_poll_hurt_nothing};
             closing::{a_close_ends_a_long_poll, limits_without_end_are_limits};

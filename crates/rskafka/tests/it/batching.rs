@@ -164,6 +164,20 @@ async fn flush_ends_the_linger_and_waits_for_what_was_given_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_linger_without_end_ends_with_a_flush() {
+    let (cluster, _, _) = start(1).await;
+    let client = builder(&cluster).delivery_timeout(Duration::MAX).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    let producer = producer(&log, Duration::MAX);
+    let call = producer.produce(line("flushed"));
+    sleep(Duration::from_secs(1_000_000)).await;
+    assert!(stored(&cluster).is_empty());
+    producer.flush().await.unwrap();
+    assert_eq!(call.await.unwrap(), 0);
+    assert!(producer.close(Duration::MAX).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_beyond_the_memory_wait_in_order_and_flush_waits_for_them() {
     let (cluster, _client, log) = start(1).await;
     cluster.inject(Fault::delay(Duration::from_millis(100)).on(ApiKey::PRODUCE).always());
