@@ -78,15 +78,14 @@ impl<A: Aggregator> Batch<A> {
 
     #[cfg(test)]
     pub(crate) async fn output_of(&self, tag: A::Tag) -> Result<A::Output> {
-        self.settled().await?;
+        self.settled().await;
         self.result.get().map(|result| self.output(result, tag)).unwrap()
     }
 
     /// Waits for the result.
-    pub(crate) async fn settled(&self) -> Result<()> {
+    pub(crate) async fn settled(&self) {
         let mut seat = None;
-        let settled = poll_fn(|cx| self.poll(cx, &mut seat).map(|result| result.as_ref().err().cloned()));
-        settled.await.map_or(Ok(()), Err)
+        poll_fn(|cx| self.poll(cx, &mut seat).map(|_| ())).await;
     }
 
     /// A caller's output, out of a result that is there.

@@ -88,20 +88,22 @@ impl<A: Aggregator> BatchProducer<A> {
     ///
     /// # Errors
     ///
-    /// That of the first batch that failed. Its callers get the same.
+    /// That of the last batch that failed meanwhile. Its callers get the same.
     pub async fn flush(&self) -> Result<()> {
-        let mut flushed = Ok(());
-        let id = self.driver.flush();
+        let failures = self.driver.lock().linger.failures().0;
+        let mut last = None;
         loop {
-            let (batches, is_waiting) = self.driver.lock().linger.unsettled(id);
+            let (batches, waiting) = self.driver.flush();
             for batch in batches {
-                let settled = batch.settled().await;
-                flushed = flushed.and(settled);
+                batch.settled().await;
             }
-            if !is_waiting {
-                return flushed;
+            if waiting.start >= *last.get_or_insert(waiting.end) {
+                break;
             }
-            self.driver.flush();
+        }
+        match self.driver.lock().linger.failures() {
+            (count, Some(error)) if *count > failures => Err(error.clone()),
+            _ => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@
 //! - Whoever stops driving has seen, under the same lock, that nothing is to be sent.
 //! - A batch that lingers has a timer, which keeps the producer alive. No other task runs for a producer.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -16,7 +17,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::aggregator::Aggregator;
-use super::batch::{Batched, Step, Target};
+use super::batch::{Batch, Batched, Step, Target};
 use super::linger::{Later, Linger, Next, Options, Unfinished};
 use crate::{PartitionClient, Produce};
 
@@ -64,13 +65,14 @@ impl<A: Aggregator> Driver<A> {
         Batched { step }
     }
 
-    /// Lets what is open go without lingering. Returns the number of the next input that has to wait.
-    pub(crate) fn flush(self: &Arc<Self>) -> u64 {
+    /// Lets what is open go without lingering. Returns the batches that are not settled, and which inputs wait.
+    pub(crate) fn flush(self: &Arc<Self>) -> (Vec<Arc<Batch<A>>>, Range<u64>) {
         let mut state = self.lock();
         state.linger.flush();
-        let id = state.linger.next_id();
+        // Before they are sent: their results may come at once.
+        let unsettled = (state.linger.unsettled(), state.linger.waiting());
         self.go_on(state, Later::new());
-        id
+        unsettled
     }
 
     /// Lists what is not acknowledged, and sends nothing of it any more.

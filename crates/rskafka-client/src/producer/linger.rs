@@ -9,6 +9,7 @@
 //!   Without linger, an open batch waits only for those in flight, and for one turn of their callers.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(crate) struct Linger<A: Aggregator, H> {
     closed_bytes: usize,
     waiting: VecDeque<Waiting<A>>,
     next_id: u64,
+    /// How many batches have failed, and why the last one did.
+    failures: (u64, Option<Error>),
     /// Once the producer is closed: the batches that have failed since.
     failed: Option<Vec<UnfinishedBatch>>,
 }
@@ -138,6 +141,7 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
             closed_bytes: 0,
             waiting: VecDeque::new(),
             next_id: 0,
+            failures: (0, None),
             failed: None,
         }
     }
@@ -280,15 +284,18 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
         self.admit(later);
     }
 
-    /// The batches that are not settled, and whether an input below number `id` still waits.
-    pub(crate) fn unsettled(&self, id: u64) -> (Vec<Arc<Batch<A>>>, bool) {
-        let batches = self.closed.iter().chain(&self.open).map(|entry| entry.batch.clone()).collect();
-        (batches, self.waiting.front().is_some_and(|waiting| waiting.id < id))
+    /// The batches that are not settled.
+    pub(crate) fn unsettled(&self) -> Vec<Arc<Batch<A>>> {
+        self.closed.iter().chain(&self.open).map(|entry| entry.batch.clone()).collect()
     }
 
-    /// The number of the next input that has to wait.
-    pub(crate) fn next_id(&self) -> u64 {
-        self.next_id
+    /// The numbers of the first input that waits and of the next one that will.
+    pub(crate) fn waiting(&self) -> Range<u64> {
+        self.waiting.front().map_or(self.next_id, |first| first.id)..self.next_id
+    }
+
+    pub(crate) fn failures(&self) -> &(u64, Option<Error>) {
+        &self.failures
     }
 
     /// No more inputs are to come.
@@ -380,8 +387,9 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
         }));
     }
 
-    /// Lists what has failed, if the producer is closed.
+    /// Counts what has failed, and lists it if the producer is closed.
     fn note(&mut self, inputs: usize, size: usize, error: &Error) {
+        self.failures = (self.failures.0 + 1, Some(error.clone()));
         if let Some(failed) = &mut self.failed {
             failed.push(UnfinishedBatch { inputs, size, error: error.clone() });
         }

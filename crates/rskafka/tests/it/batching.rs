@@ -432,6 +432,29 @@ async fn an_aggregator_that_fails_or_panics_hurts_its_batch_alone() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn flush_tells_of_a_batch_that_fails_before_it_is_sent_and_of_one_that_had_to_wait() {
+    let (cluster, _client, log) = start(1).await;
+    cluster.inject(Fault::delay(Duration::from_millis(100)).on(ApiKey::PRODUCE).always());
+    let builder = BatchProducer::builder(log.clone()).linger(LINGER).buffer_memory(80);
+    let producer = builder.build(Joined::default());
+    let first = producer.produce(("first", When::Flush, false));
+    assert_eq!(producer.flush().await.unwrap_err().kind(), &ErrorKind::Aggregator);
+    assert_eq!(first.await.unwrap_err().kind(), &ErrorKind::Aggregator);
+    drop(producer.produce(("fills the memory", When::Never, false)));
+    producer.flush().await.unwrap();
+    const LARGE: &str =
+        "more than the memory, so that those behind it wait until it is written, which takes its time";
+    let given = [(LARGE, When::Never, false), ("waits", When::Never, false), ("fails", When::Flush, false)];
+    let calls = given.map(|input| producer.produce(input));
+    assert_eq!(producer.flush().await.unwrap_err().kind(), &ErrorKind::Aggregator);
+    let mut ends = Vec::new();
+    for call in calls {
+        ends.push(call.await.is_ok());
+    }
+    assert_eq!(ends, [true, false, false]);
+}
+
 /// A waker that produces again, as an executor may that polls futures where they are woken.
 struct ProducesAgain {
     producer: BatchProducer<Records>,
