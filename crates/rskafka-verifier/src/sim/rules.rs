@@ -140,8 +140,8 @@ struct Sent {
     fate: Fate,
     /// The brokers forgot its producer after it was sent: an attempt that arrives then may be a second copy.
     may_be_copied: bool,
-    /// Where it stands first, while the log is checked.
-    place: Option<i64>,
+    /// Where it stands first, while the log is checked; the log is in memory, so that 32 bits are enough.
+    place: Option<u32>,
 }
 
 /// A reader's place in the log.
@@ -287,7 +287,7 @@ impl Rules {
                 }
                 continue;
             }
-            *place = Some(offset);
+            *place = u32::try_from(offset).ok();
             match fate {
                 Fate::NotWritten => {
                     let what = format!("offset {offset} has {id}, which was reported as not written");
