@@ -46,9 +46,8 @@ pub(super) async fn run(
         }
         let event = director.strike(&planned).await.with_context(|| planned.fault.name())?;
         say!("{event}");
-        let is_stuck = event.pause.is_none();
         events.push(event);
-        if is_stuck {
+        if events.last().is_some_and(|event| event.pause.is_none()) {
             return Ok(events);
         }
     }
@@ -183,7 +182,10 @@ impl<O: Operator> Director<'_, O> {
 /// The longest time between two acknowledgements of which the later one came after `since`.
 fn longest_pause(acknowledgements: &[Instant], since: Instant) -> Duration {
     let before = acknowledgements.partition_point(|time| *time <= since).saturating_sub(1);
-    acknowledgements[before..].windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    let pauses = acknowledgements[before..].windows(2).map(|pair| pair[1] - pair[0]);
+    // Before the first one there is none to count from.
+    let first = acknowledgements.first().map(|first| first.saturating_duration_since(since));
+    pauses.chain(first).max().unwrap_or_default()
 }
 
 /// Waits until it is so.
@@ -209,6 +211,7 @@ mod tests {
         assert_eq!([0, 20, 5_000].map(longest), [4_990, 4_990, 3_000]);
         // It began before that moment.
         assert_eq!([6_000, 8_010, 8_530].map(longest), [3_000, 510, 0]);
+        assert_eq!(longest_pause(&acknowledgements[2..], at(1_000)).as_millis(), 4_010);
         assert_eq!(longest_pause(&[], start), Duration::ZERO);
     }
 }
