@@ -163,7 +163,8 @@ impl<A: Aggregator> Timer<A> {
                     tokio::task::yield_now().await;
                     driver.lock().linger.yielded();
                 }
-                Next::Send | Next::Rest => return,
+                // The linger may have ended since the last look: then nobody else sends.
+                Next::Send | Next::Rest => return driver.go_on(driver.lock(), Later::new()),
             }
             driver.go_on(driver.lock(), Later::new());
         }
