@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -160,9 +160,18 @@ pub(crate) fn succeed(command: &mut Command, otherwise: &str) -> Result<()> {
 /// Runs a command with all its output in a file, for at most `limit`; gives what it wrote. That cargo waits for another
 /// cargo is shown at once.
 pub(crate) fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> Result<(ExitStatus, String)> {
-    let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut owned =
-        Owned::spawn(command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file), COMMAND_GRACE)?;
+    let file = created(log)?;
+    command.stdout(file.try_clone()?).stderr(file);
+    watch(command, log, limit)
+}
+
+fn created(file: &Path) -> Result<File> {
+    File::create(file).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Runs a command that writes to `log`.
+fn watch(command: &mut Command, log: &Path, limit: Duration) -> Result<(ExitStatus, String)> {
+    let mut owned = Owned::spawn(command.stdin(Stdio::null()), COMMAND_GRACE)?;
     let since = Instant::now();
     let (mut shown, mut has_told) = (since, false);
     let pause = if progress::is_on_terminal() { REDRAW } else { SIGN_OF_LIFE };
@@ -233,13 +242,34 @@ pub(crate) fn run_piped(
     }
 }
 
+/// Runs a command, and returns its standard output, which is not for people: only standard error is shown, as by `run`.
+pub(crate) fn run_read(command: &mut Command) -> Result<(ExitStatus, String)> {
+    if !KEEPS_OUTPUT.load(Ordering::Relaxed) {
+        return run_captured(command);
+    }
+    let (log, read) = (kept("log")?, kept("out")?);
+    command.stdout(created(&read)?).stderr(created(&log)?);
+    let (status, _) = shown_if_failed(watch(command, &log, NO_LIMIT), &log)?;
+    let text = String::from_utf8_lossy(&fs::read(&read)?).into_owned();
+    let _ = fs::remove_file(&read);
+    Ok((status, text))
+}
+
 fn run_kept(command: &mut Command) -> Result<(ExitStatus, String)> {
+    let log = kept("log")?;
+    shown_if_failed(run_logged(command, &log, NO_LIMIT), &log)
+}
+
+/// A new file for what a command prints.
+fn kept(extension: &str) -> Result<PathBuf> {
     let logs = workspace::target_dir().join("xtask");
     fs::create_dir_all(&logs)?;
     let number = KEPT.fetch_add(1, Ordering::Relaxed);
-    let log = logs.join(format!("output-{}-{number}.log", std::process::id()));
-    let outcome = run_logged(command, &log, NO_LIMIT);
-    let _ = fs::remove_file(&log);
+    Ok(logs.join(format!("output-{}-{number}.{extension}", std::process::id())))
+}
+
+fn shown_if_failed(outcome: Result<(ExitStatus, String)>, log: &Path) -> Result<(ExitStatus, String)> {
+    let _ = fs::remove_file(log);
     if let Ok((status, output)) = &outcome
         && !status.success()
     {

@@ -1,6 +1,7 @@
 //! Reads how many tests ran from what libtest prints, and how many said that they did not.
 
 use std::fmt;
+use std::iter;
 use std::ops::AddAssign;
 
 /// What a test says that has no meaning for the broker at hand; libtest counts it as passed.
@@ -22,6 +23,15 @@ impl AddAssign for Summary {
         self.failed += other.failed;
         self.ignored += other.ignored;
         self.skipped += other.skipped;
+    }
+}
+
+impl iter::Sum for Summary {
+    fn sum<I: Iterator<Item = Summary>>(summaries: I) -> Summary {
+        summaries.fold(Summary::default(), |mut sum, summary| {
+            sum += summary;
+            sum
+        })
     }
 }
 

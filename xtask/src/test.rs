@@ -2,14 +2,19 @@
 //!
 //! Invariant: a run without a real broker says so, and fails if one was asked for.
 
+mod beside;
+mod binaries;
 mod levels;
 
 use std::process::Command;
-use std::thread;
+use std::sync::OnceLock;
+use std::{iter, thread};
 
 use anyhow::{Result, bail, ensure};
 
-use self::levels::Levels;
+use self::beside::Job;
+use self::binaries::Binary;
+use self::levels::{Level, Levels};
 
 use crate::env::cluster::Kafka;
 use crate::env::version::Version;
@@ -27,10 +32,13 @@ const BROKER: &str = "broker";
 const FUZZ: &str = "corpora";
 /// The tests of the simulation itself.
 const SIM: &str = "sim";
+const WITH_LEVEL: [&str; 7] = [GOLDEN, BEHAVIOUR, FAKE, BROKER, FUZZ, foreign::TARGET, SIM];
 /// What is built without optimisation, besides the unit tests.
-const PLAIN_TESTS: [&str; 7] = ["--no-run", "--test", GOLDEN, "--test", FAKE, "--test", foreign::TARGET];
-/// What is built as `CHECKED`, for all levels at once.
-const CHECKED_TESTS: [&str; 7] = ["--no-run", "--test", FUZZ, "--test", BEHAVIOUR, "--test", SIM];
+const PLAIN_TESTS: [&str; 6] = ["--test", GOLDEN, "--test", FAKE, "--test", foreign::TARGET];
+/// What is built as `CHECKED`.
+const CHECKED_TESTS: [&str; 6] = ["--test", FUZZ, "--test", BEHAVIOUR, "--test", SIM];
+/// A test that runs cargo on this workspace.
+const BUILDING: &str = "pages";
 
 /// The brokers that the fake can be, as its `Profile` names them, and the variable that has its tests choose one.
 const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.4", "redpanda", "event-hubs"];
@@ -84,24 +92,23 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     let mut levels = Levels::new(flags.verbose);
     // What they fetch takes long, and nearly no processor.
     let programs = thread::spawn(foreign::programs);
-    let unit = unit_args(&packages);
-    levels.run("unit, property", || {
-        build(tests(&[], &PLAIN_TESTS).args(&unit))?;
-        cargo_test(&unit)
-    });
-    levels.run("golden", || cargo_test(&["--test", GOLDEN, "--", "--nocapture"]));
-    levels.run("docs", || cargo_test(&["--doc"]));
-    levels.run("fuzz, seeds and mutations", || {
-        build(&mut tests(CHECKED, &CHECKED_TESTS))?;
-        counted(&mut tests(CHECKED, &["--test", FUZZ]))
-    });
-    for profile in PROFILES {
-        levels.run(&format!("behaviour, {profile}"), || behaviour(profile));
-    }
-    warnings.extend(foreign_clients(&mut levels, programs.join()));
+    let built = unit(&mut levels, &unit_args(&packages));
+    let foreign = foreign_clients(&built, programs.join());
+    warnings.extend(foreign.missing);
+    let mut beside: Vec<Level<'_>> = foreign.level.into_iter().collect();
+    beside.push(("docs".to_owned(), Box::new(|| counted(&mut tests(&[], &["--doc"])))));
+    beside.push(("golden".to_owned(), Box::new(|| built.run(GOLDEN, &["--nocapture"], None))));
+    beside.push(("fuzz, seeds and mutations".to_owned(), Box::new(|| built.run(FUZZ, &[], None))));
+    levels.run_beside(beside);
+    // On their own, because they hold time limits, and those above never wait.
+    let built = &built;
+    let behaviour = |profile| -> Level<'_> {
+        (format!("behaviour, {profile}"), Box::new(move || behaviour(built, profile)))
+    };
+    levels.run_beside(PROFILES.map(behaviour).into());
     levels.run("simulation", || {
-        // Its own tests run hundreds of seeds, too. They build its programs.
-        counted(&mut tests(CHECKED, &["--test", SIM])).and_then(sim::short)
+        // Its own tests run hundreds of seeds, too.
+        built.run(SIM, &[], None).and_then(sim::short)
     });
     levels.run("demo, embedded", || {
         demo::embedded(&Programs::CHECKED, &demo::Options::default())?;
@@ -120,27 +127,82 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
+/// The test binaries, or why they are not there.
+#[derive(Default)]
+struct Built {
+    plain: Vec<Binary>,
+    checked: OnceLock<Result<Vec<Binary>>>,
+}
+
+impl Built {
+    /// Runs those of a target, with the fake as one of its profiles if that is said.
+    fn run(&self, target: &str, args: &[&str], profile: Option<&str>) -> Result<Summary> {
+        let checked = match self.checked.get() {
+            Some(Ok(checked)) => checked.as_slice(),
+            Some(Err(error)) => bail!("{error:#}"),
+            None => &[],
+        };
+        let mut summary = Summary::default();
+        for binary in self.plain.iter().chain(checked).filter(|binary| binary.target == target) {
+            let mut command = binary.command();
+            summary += counted(alone(command.args(args)).envs(profile.map(|profile| (PROFILE, profile))))?;
+        }
+        Ok(summary)
+    }
+}
+
+/// The unit tests, and all that is built: what is optimised while the others run.
+fn unit(levels: &mut Levels, args: &[&str]) -> Built {
+    let mut built = Built::default();
+    let at_once = levels.at_once();
+    levels.run("unit, property", || {
+        built.plain = binaries::built(tests(&[], &PLAIN_TESTS).args(args))?;
+        let is_unit = |binary: &&Binary| !WITH_LEVEL.contains(&binary.target.as_str());
+        // Cargo builds one thing at a time in a folder, so these two do not run side by side.
+        let (building, others): (Vec<_>, Vec<_>) =
+            built.plain.iter().filter(is_unit).partition(|binary| binary.target == BUILDING);
+        let run = |binary: &Binary| counted(alone(&mut binary.command()));
+        let checked = &built.checked;
+        let builds: Job<'_, Result<Summary>> = Box::new(move || {
+            let outcome = building.into_iter().map(run).sum::<Result<Summary>>();
+            let _ = checked.set(binaries::built(&mut tests(CHECKED, &CHECKED_TESTS)));
+            outcome
+        });
+        let others = others.into_iter().map(|binary| Box::new(move || run(binary)) as Job<'_, _>);
+        beside::run(iter::once(builds).chain(others).collect(), at_once).into_iter().sum()
+    });
+    built
+}
+
 /// The behaviour tests with the fake as one of its profiles.
-fn behaviour(profile: &str) -> Result<Summary> {
+fn behaviour(built: &Built, profile: &str) -> Result<Summary> {
     // Most of them wait most of the time.
-    let mut client = tests(CHECKED, &["--test", BEHAVIOUR, "--", "--test-threads=4"]);
-    let mut summary = counted(client.env(PROFILE, profile))?;
-    summary += counted(tests(&[], &["--test", FAKE]).env(PROFILE, profile))?;
+    let mut summary = built.run(BEHAVIOUR, &["--test-threads=4"], Some(profile))?;
+    summary += built.run(FAKE, &[], Some(profile))?;
     Ok(summary)
 }
 
-/// Tests those that were found; gives a warning for each that was not.
-fn foreign_clients(levels: &mut Levels, programs: thread::Result<foreign::Programs>) -> Vec<String> {
+/// The level of the foreign clients that were found, and a warning for each that was not.
+struct Foreign<'a> {
+    level: Option<Level<'a>>,
+    missing: Vec<String>,
+}
+
+fn foreign_clients(built: &Built, programs: thread::Result<foreign::Programs>) -> Foreign<'_> {
     const LEVEL: &str = "foreign clients";
     let Ok(foreign::Programs { found, missing }) = programs else {
-        levels.run(LEVEL, || bail!("the search for them panicked"));
-        return Vec::new();
+        let run = Box::new(|| bail!("the search for them panicked"));
+        return Foreign { level: Some((LEVEL.to_owned(), run)), missing: Vec::new() };
     };
     missing.iter().for_each(|warning| note!("{warning}"));
-    if !found.is_empty() {
-        levels.run(LEVEL, || counted(tests(&[], &["--test", foreign::TARGET]).envs(found)));
+    if found.is_empty() {
+        return Foreign { level: None, missing };
     }
-    missing
+    let run = move || {
+        let binaries = built.plain.iter().filter(|binary| binary.target == foreign::TARGET);
+        binaries.map(|binary| counted(alone(&mut binary.command()).envs(found.clone()))).sum()
+    };
+    Foreign { level: Some((LEVEL.to_owned(), Box::new(run))), missing }
 }
 
 fn on_kafka(levels: &mut Levels, version: &Version) {
@@ -191,8 +253,7 @@ fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
 fn unit_args(packages: &[Package]) -> Vec<&str> {
     let mut args = vec!["--lib", "--bins"];
     let tests = packages.iter().flat_map(|package| package.targets_of("test"));
-    let with_level = [GOLDEN, BEHAVIOUR, FAKE, BROKER, FUZZ, foreign::TARGET, SIM];
-    let others = tests.filter(|name| !with_level.contains(name));
+    let others = tests.filter(|name| !WITH_LEVEL.contains(name));
     args.extend(others.flat_map(|name| ["--test", name]));
     args
 }
@@ -201,15 +262,16 @@ fn unit_args(packages: &[Package]) -> Vec<&str> {
 /// `CHECKED`.
 fn tests(build: &[&str], args: &[&str]) -> Command {
     let mut cargo = workspace::cargo();
-    cargo.arg("test").args(build).args(args);
-    for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE, PROFILE] {
-        cargo.env_remove(variable);
-    }
+    alone(cargo.arg("test").args(build).args(args));
     cargo
 }
 
-fn cargo_test(args: &[&str]) -> Result<Summary> {
-    counted(&mut tests(&[], args))
+/// Not told of a broker by whoever runs this command.
+fn alone(tests: &mut Command) -> &mut Command {
+    for variable in ["TEST_INTEGRATION", "KAFKA_CONNECT", facts::VARIABLE, PROFILE] {
+        tests.env_remove(variable);
+    }
+    tests
 }
 
 pub(crate) fn counted(command: &mut Command) -> Result<Summary> {
@@ -217,14 +279,10 @@ pub(crate) fn counted(command: &mut Command) -> Result<Summary> {
     let summary = Summary::of(&output);
     ensure!(
         status.success() == (summary.failed == 0),
-        "cargo test failed ({status}) after {} tests",
+        "the tests failed ({status}) after {} that passed",
         summary.passed
     );
     Ok(summary)
-}
-
-fn build(tests: &mut Command) -> Result<()> {
-    children::succeed(tests, "the tests do not build")
 }
 
 #[cfg(test)]
@@ -241,8 +299,11 @@ mod tests {
 
     #[test]
     fn a_search_for_foreign_clients_that_panics_fails_their_level() {
-        let mut levels = Levels::default();
-        assert!(foreign_clients(&mut levels, Err(Box::new("panicked"))).is_empty());
+        let built = Built::default();
+        let foreign = foreign_clients(&built, Err(Box::new("panicked")));
+        assert!(foreign.missing.is_empty());
+        let mut levels = Levels::new(false);
+        levels.run_beside(foreign.level.into_iter().collect());
         assert_eq!(levels.failed(), ["foreign clients (the search for them panicked)"]);
     }
 

@@ -3,15 +3,15 @@
 //! Invariant: only the version's flexible bit decides whether lengths are compact; decoding takes memory in
 //! proportion to the bytes given, never to a length that they claim.
 
-#[cfg(test)]
-mod choices;
 mod collections;
 mod numbers;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 pub(crate) mod varint;
 
 #[cfg(test)]
-pub(crate) use self::choices::Choices;
+pub(crate) use self::tests::Choices;
 
 use bytes::Bytes;
 use nom::number::complete::be_i8;

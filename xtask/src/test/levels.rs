@@ -3,18 +3,21 @@
 //! Invariant: a level in which no test ran has failed.
 
 use std::fmt::Write as _;
+use std::num::NonZero;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result};
 
+use super::beside::{self, Job};
 use crate::libtest::Summary;
 use crate::progress::Step;
 
 /// What has run so far.
-#[derive(Default)]
 pub(crate) struct Levels {
     rows: Vec<Row>,
     verbose: bool,
+    since: Instant,
 }
 
 struct Row {
@@ -25,39 +28,42 @@ struct Row {
     took: Duration,
 }
 
+/// A level that is to run, with its name.
+pub(crate) type Level<'a> = (String, Job<'a, Result<Summary>>);
+
 impl Levels {
     /// None yet; `verbose` if the output of each is shown as it comes.
     pub(crate) fn new(verbose: bool) -> Levels {
-        Levels { rows: Vec::new(), verbose }
+        Levels { rows: Vec::new(), verbose, since: Instant::now() }
     }
 
     /// Runs one level, even if an earlier one failed, so that the table shows all failures.
-    pub(crate) fn run(&mut self, level: &str, run: impl FnOnce() -> Result<Summary>) {
-        let since = Instant::now();
-        let step = if self.verbose {
-            say!("\n== {level}");
-            None
-        } else {
-            Some(Step::quiet(level))
+    pub(crate) fn run(&mut self, level: &str, run: impl FnOnce() -> Result<Summary> + Send) {
+        self.run_beside(vec![(level.to_owned(), Box::new(run))]);
+    }
+
+    /// Runs levels side by side.
+    pub(crate) fn run_beside(&mut self, levels: Vec<Level<'_>>) {
+        let names: Vec<&str> = levels.iter().map(|(name, _)| name.as_str()).collect();
+        let step = (!self.verbose).then(|| Step::quiet(names.join("; ")));
+        let verbose = self.verbose;
+        let job = |(level, run)| -> Job<'_, Row> {
+            Box::new(move || {
+                if verbose {
+                    say!("\n== {level}");
+                }
+                Row::of(level, run)
+            })
         };
-        let outcome = run().and_then(|summary| match summary.ran() + summary.failed {
-            0 => Err(Error::msg("no test ran")),
-            _ => Ok(summary),
-        });
+        let jobs = levels.into_iter().map(job).collect();
+        self.rows.extend(beside::run(jobs, self.at_once()));
         drop(step);
-        let (summary, failure) = match outcome {
-            Ok(summary @ Summary { passed, failed: 1.., .. }) => {
-                (summary, Some(format!("{} of {} failed", summary.failed, passed + summary.failed)))
-            }
-            Ok(summary) => (summary, None),
-            Err(error) => (Summary { failed: 1, ..Summary::default() }, Some(format!("{error:#}"))),
-        };
-        let row = Row { level: level.to_owned(), summary, failure, took: since.elapsed() };
-        say!("{}", line(&row, 0).trim_end());
-        if let Some(failure) = &row.failure {
-            note!("{level}: {failure}");
-        }
-        self.rows.push(row);
+    }
+
+    /// How many processes of tests run side by side: more than there are processors, and tests that hold a time limit would be
+    /// late. One where their output is shown as it comes.
+    pub(crate) fn at_once(&self) -> usize {
+        if self.verbose { 1 } else { thread::available_parallelism().map_or(1, NonZero::get) }
     }
 
     /// All that ran, with a total.
@@ -65,7 +71,8 @@ impl Levels {
         let width = self.rows.iter().map(|row| row.level.len()).max().unwrap_or_default();
         let mut table = format!("{:<width$}  {:>7}  {:>7}\n", "level", "tests", "seconds");
         self.rows.iter().for_each(|row| table += &line(row, width));
-        let took: Duration = self.rows.iter().map(|row| row.took).sum();
+        // Less than the sum: some ran side by side.
+        let took = self.since.elapsed();
         let _ =
             writeln!(table, "{:<width$}  {:>7}  {:>7.1}", "total", self.total().ran(), took.as_secs_f64());
         table
@@ -85,6 +92,29 @@ impl Levels {
     }
 }
 
+impl Row {
+    fn of(level: String, run: impl FnOnce() -> Result<Summary>) -> Row {
+        let since = Instant::now();
+        let outcome = run().and_then(|summary| match summary.ran() + summary.failed {
+            0 => Err(Error::msg("no test ran")),
+            _ => Ok(summary),
+        });
+        let (summary, failure) = match outcome {
+            Ok(summary @ Summary { passed, failed: 1.., .. }) => {
+                (summary, Some(format!("{} of {} failed", summary.failed, passed + summary.failed)))
+            }
+            Ok(summary) => (summary, None),
+            Err(error) => (Summary { failed: 1, ..Summary::default() }, Some(format!("{error:#}"))),
+        };
+        let row = Row { level, summary, failure, took: since.elapsed() };
+        say!("{}", line(&row, 0).trim_end());
+        if let Some(failure) = &row.failure {
+            note!("{}: {failure}", row.level);
+        }
+        row
+    }
+}
+
 fn line(row: &Row, width: usize) -> String {
     let tests = if row.failure.is_none() { row.summary.ran().to_string() } else { "FAILED".to_owned() };
     format!("{:<width$}  {tests:>7}  {:>7.1}\n", row.level, row.took.as_secs_f64())
@@ -96,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_level_without_tests_has_failed() {
-        let mut levels = Levels::default();
+        let mut levels = Levels::new(false);
         levels.run("some", || Ok(Summary::passed(3)));
         levels.run("none", || Ok(Summary::default()));
         levels.run("skipped", || Ok(Summary { passed: 1, skipped: 1, ..Summary::default() }));
@@ -114,7 +144,7 @@ total          3      0.0
 
     #[test]
     fn a_level_with_a_failed_test_has_failed_and_all_its_tests_count() {
-        let mut levels = Levels::default();
+        let mut levels = Levels::new(false);
         levels.run("some", || Ok(Summary { passed: 4, failed: 2, ..Summary::default() }));
         assert_eq!(levels.failed(), ["some (2 of 6 failed)"]);
         assert_eq!(levels.total().to_string(), "4 passed, 2 failed");

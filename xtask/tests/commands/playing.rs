@@ -1,8 +1,5 @@
 //! `cargo xtask env up fake`, with scripts in the place of cargo and of the verifier.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use crate::text;
 use crate::tree::Tree;
 
@@ -17,16 +14,11 @@ const CARGO: &str = "#!/bin/sh
 case \"$1\" in metadata) echo '{\"packages\":[]}' ;; esac
 ";
 
-fn script(tree: &Tree, file: &str, text: &str) {
-    tree.write(file, text);
-    fs::set_permissions(tree.root.join(file), fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 #[test]
 fn the_fake_gets_the_options_of_env_up() {
     let tree = Tree::new("playing");
-    script(&tree, "cargo", CARGO);
-    script(&tree, "target/release/rskafka-verifier", VERIFIER);
+    tree.script("cargo", CARGO);
+    tree.script("target/release/rskafka-verifier", VERIFIER);
     let up = |options: &[&str]| {
         let mut xtask = tree.xtask();
         let output =

@@ -1,6 +1,7 @@
 //! A small workspace in git, on which commands can work.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,6 +40,12 @@ impl Tree {
         let file = self.root.join(file);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
+    }
+
+    /// Writes a script that can be run.
+    pub(crate) fn script(&self, file: &str, text: &str) {
+        self.write(file, text);
+        fs::set_permissions(self.root.join(file), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub(crate) fn read(&self, file: &str) -> String {
