@@ -20,7 +20,7 @@ pub(crate) use self::vocabulary::{
     Acknowledged, Action, Attempt, Closed, Idempotence, MAX_IN_FLIGHT, Numbers, Options, Producer, Reason,
     Settled, Verified,
 };
-use self::window::{Entry, Progress, Window};
+use self::window::{Contradiction, Entry, Progress, Window};
 use super::fate::Refusal;
 use crate::error::Outcome;
 
@@ -319,10 +319,18 @@ impl Sequencer {
             return self.fail(number, Reason::NoOffset);
         };
         let base_sequence = entry.base_sequence;
-        if self.is_idempotent()
-            && let Some(first_lost) = self.window.contradiction(number, base_offset)
-        {
-            return self.truncated(first_lost, Some(number));
+        match self.window.contradiction(number, base_offset).filter(|_| self.is_idempotent()) {
+            Some(Contradiction::Lost { first_lost }) => return self.truncated(first_lost, Some(number)),
+            Some(Contradiction::Overtaken) => {
+                // It may be written a second time, and is not where its caller would look for it.
+                self.is_draining = true;
+                self.is_verify_due |= self.last_acknowledged.is_some();
+                if let Some(entry) = self.window.unsettled_mut(number) {
+                    entry.fate.unanswered_in_sequence(Outcome::Unknown);
+                }
+                return self.fail(number, Reason::OutOfSequence);
+            }
+            None => {}
         }
         if let Some(entry) = self.window.unsettled_mut(number) {
             entry.progress = Progress::Written { base_offset };

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rskafka::client::error::{Error, ErrorKind};
-use rskafka::client::{Client, OffsetAt, PartitionClient};
+use rskafka::client::{Client, OffsetAt, PartitionClient, PartitionClientBuilder};
 use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, Profile as BrokerProfile};
 use tokio::sync::oneshot;
@@ -25,7 +25,7 @@ use super::plan::Plan;
 use super::profile::Profile;
 use super::reader::{Reader, read_whole};
 use super::rules::{Finding, Place, Rules, Wrong};
-use super::writer::Writer;
+use super::writer::{Habits, Writer};
 use crate::say::counted;
 
 pub(super) const TOPIC: &str = "wal";
@@ -164,7 +164,12 @@ impl Stage {
 
     /// While actors act, their client is open.
     pub(super) fn check_open(&self, partition: usize, error: &Error) {
-        if *error.kind() == ErrorKind::Closed {
+        let is_unfounded = match error.kind() {
+            ErrorKind::Closed => true,
+            ErrorKind::LogTruncated { .. } => self.place(partition, 0).cuts == 0,
+            _ => false,
+        };
+        if is_unfounded {
             self.rules(partition, |rules| rules.add(Wrong::Unfounded, format!("{error:?}")));
         }
     }
@@ -288,12 +293,14 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
     for number in 0..count {
         let sends_again = number >= profile.writers;
         let partition = number % profile.partitions;
+        let habits = Habits::random(&mut random);
         let writer = Writer {
             client: client.clone(),
             writer: number as u32,
             sends_again,
             appends: profile.appends.div_ceil(count as u64),
-            log: partition_client(&client, stage, partition).await,
+            log: habits.partition_client(&client, stage, partition).await,
+            habits,
             partition,
             random: random.fork(),
             stage: stage.clone(),
@@ -379,8 +386,16 @@ async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) -> Client {
 }
 
 pub(super) async fn partition_client(client: &Client, stage: &Stage, partition: usize) -> PartitionClient {
+    made(stage, partition, || client.partition_client(TOPIC, partition as i32)).await
+}
+
+pub(super) async fn made(
+    stage: &Stage,
+    partition: usize,
+    builder: impl Fn() -> PartitionClientBuilder,
+) -> PartitionClient {
     loop {
-        let call = client.partition_client(TOPIC, partition as i32).into_future();
+        let call = builder().into_future();
         if let Ok(log) = stage.timed(partition, "partition_client", stage.options.api_timeout, call).await {
             return log;
         }

@@ -17,7 +17,7 @@ use super::drop::{dropped_after, unless_dropped};
 use super::kind::PRODUCE_DROPPED;
 use super::mistake::Mistake;
 use super::rules::Fate;
-use super::run::{Stage, partition_client};
+use super::run::{Stage, TOPIC, made};
 use super::value::Id;
 
 /// How often a produce whose fate is unknown is sent again.
@@ -31,6 +31,38 @@ const SAME_KEY: u32 = 8;
 /// Longer than any call may take.
 const LATE: Duration = Duration::from_secs(16);
 
+/// The options of a writer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Habits {
+    is_idempotent: bool,
+    max_in_flight: usize,
+    stops_on_failure: bool,
+}
+
+impl Habits {
+    pub(super) fn random(random: &mut fastrand::Rng) -> Self {
+        Self {
+            is_idempotent: random.u8(..4) > 0,
+            max_in_flight: if random.bool() { 5 } else { random.usize(1..=5) },
+            stops_on_failure: random.u8(..4) == 0,
+        }
+    }
+
+    pub(super) async fn partition_client(
+        self,
+        client: &Client,
+        stage: &Stage,
+        partition: usize,
+    ) -> PartitionClient {
+        let Self { is_idempotent, max_in_flight, stops_on_failure } = self;
+        let builder = || {
+            let builder = client.partition_client(TOPIC, partition as i32).idempotence(is_idempotent);
+            builder.max_in_flight(max_in_flight).stop_on_failure(stops_on_failure)
+        };
+        made(stage, partition, builder).await
+    }
+}
+
 pub(super) struct Writer {
     pub(super) client: Client,
     pub(super) writer: u32,
@@ -38,6 +70,7 @@ pub(super) struct Writer {
     /// How many produce calls it makes at least.
     pub(super) appends: u64,
     pub(super) log: PartitionClient,
+    pub(super) habits: Habits,
     pub(super) partition: usize,
     pub(super) random: fastrand::Rng,
     pub(super) stage: Arc<Stage>,
@@ -72,17 +105,20 @@ impl Writer {
             for call in burst {
                 self.call(&mut calls, call);
             }
-            let (mut has_failed, mut is_recreated) = (false, false);
+            let (mut has_failed, mut is_over) = (false, false);
             while let Some(Ok((call, result))) = calls.join_next().await {
                 if let Some(Err(error)) = &result {
                     has_failed = true;
                     self.stage.check_open(self.partition, error);
-                    is_recreated |= *error.kind() == ErrorKind::TopicRecreated;
+                    is_over |=
+                        matches!(error.kind(), ErrorKind::TopicRecreated | ErrorKind::LogTruncated { .. });
                 }
                 again.extend(self.settle(call, result));
             }
-            if is_recreated {
-                self.log = partition_client(&self.client, &self.stage, self.partition).await;
+            if is_over {
+                self.log = self.habits.partition_client(&self.client, &self.stage, self.partition).await;
+            } else if has_failed {
+                self.log.resume();
             }
             let (one_in, longest) = if has_failed { (2, PAUSE_MS) } else { (4, 500) };
             if self.random.u8(..one_in) == 0 {

@@ -34,6 +34,15 @@ pub(super) enum Progress {
     Failed,
 }
 
+/// Why an append cannot be where it was acknowledged while the log keeps all that was acknowledged, and its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contradiction {
+    /// It is where an append before it was: that is gone.
+    Lost { first_lost: i64 },
+    /// It is behind an append that comes after it: the broker had forgotten the producer, or that append is gone.
+    Overtaken,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Window {
     /// The number of the first entry.
@@ -113,9 +122,8 @@ impl Window {
         }
     }
 
-    /// The first lost offset, if the append with this number cannot be at `base_offset` while all that was acknowledged
-    /// is in the log: it must be behind the appends before it, and before those behind it.
-    pub(super) fn contradiction(&self, number: u64, base_offset: i64) -> Option<i64> {
+    /// What is odd about the append with this number being at `base_offset`.
+    pub(super) fn contradiction(&self, number: u64, base_offset: i64) -> Option<Contradiction> {
         let written = |(at, entry): (u64, &Entry)| match entry.progress {
             Progress::Written { base_offset } => Some((at, base_offset, i64::from(entry.record_count))),
             _ => None,
@@ -124,11 +132,11 @@ impl Window {
         let end_of_those_before =
             before.map_or(self.end_of_written, |(_, base, count)| base.saturating_add(count));
         if base_offset < end_of_those_before {
-            return Some(base_offset);
+            return Some(Contradiction::Lost { first_lost: base_offset });
         }
         let count = self.numbered().find(|(at, _)| *at == number).map_or(0, |(_, entry)| entry.record_count);
         let (_, next, _) = self.numbered().filter_map(written).find(|(at, ..)| *at > number)?;
-        (base_offset.saturating_add(i64::from(count)) > next).then_some(next)
+        (base_offset.saturating_add(i64::from(count)) > next).then_some(Contradiction::Overtaken)
     }
 
     /// Whether no append behind this one is written.
