@@ -96,7 +96,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The pause between attempts: from `initial`, doubling, to `max`. 100 ms to 1 s by default.
+    /// The pause between attempts: from `initial`, doubling, to `max`. 100 to 400 ms by default.
     pub fn backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.cluster.backoff = Backoff { initial, max };
         self
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(timeouts, [10, 30, 120, 60, 540].map(Duration::from_secs));
         let pauses =
             [cluster.backoff, cluster.reconnect_backoff].map(|backoff| [backoff.initial, backoff.max]);
-        assert_eq!(pauses, [[100, 1_000], [50, 1_000]].map(|pauses| pauses.map(Duration::from_millis)));
+        assert_eq!(pauses, [[100, 400], [50, 1_000]].map(|pauses| pauses.map(Duration::from_millis)));
         let bytes = [connection.max_in_flight_bytes, limits.buffer_memory, connection.max_frame_bytes];
         assert_eq!(bytes, [32 * MIB, 32 * MIB, 100 * MIB]);
         assert!(!limits.shares_produce_connections);

@@ -129,6 +129,8 @@ pub(super) struct Rules {
 struct Writer {
     sends_again: bool,
     is_forgiven: bool,
+    /// Its client sends again what has no answer.
+    repeats: bool,
     /// By the record's number.
     records: Vec<Sent>,
     /// The last acknowledged record so far, while the log is checked.
@@ -160,6 +162,11 @@ impl Rules {
     /// findings if that is forgiven.
     pub(super) fn writer(&mut self, writer: u32, sends_again: bool, is_forgiven: bool) {
         self.writers.insert(writer, Writer { sends_again, is_forgiven, ..Writer::default() });
+    }
+
+    /// The client of a writer sends again what has no answer.
+    pub(super) fn repeats(&mut self, writer: u32) {
+        self.writers.entry(writer).or_default().repeats = true;
     }
 
     /// A record is sent. Numbers of a writer begin at 0 and have no gaps.
@@ -273,10 +280,11 @@ impl Rules {
             };
             let mut add = |wrong, what| self.findings.add(wrong, what);
             let writer = self.writers.get_mut(&id.writer);
-            let sent = writer.and_then(|Writer { sends_again, is_forgiven, records, last }| {
-                Some((sends_again, is_forgiven, records.get_mut(id.number as usize)?, last))
+            let sent = writer.and_then(|Writer { sends_again, is_forgiven, repeats, records, last }| {
+                Some((sends_again, is_forgiven, repeats, records.get_mut(id.number as usize)?, last))
             });
-            let Some((sends_again, is_forgiven, Sent { fate, may_be_copied, place }, last)) = sent else {
+            let Some((sends_again, is_forgiven, repeats, Sent { fate, may_be_copied, place }, last)) = sent
+            else {
                 add(Wrong::NeverSent, format!("offset {offset} has {id}"));
                 continue;
             };
@@ -293,6 +301,8 @@ impl Rules {
                     let what = format!("offset {offset} has {id}, which was reported as not written");
                     add(Wrong::NotWritten, what);
                 }
+                // A copy that was on its way when the log was cut is taken again.
+                Fate::Cut if *repeats => {}
                 Fate::Cut => add(Wrong::Returned, format!("offset {offset} has {id}, which was cut off")),
                 _ => {}
             }

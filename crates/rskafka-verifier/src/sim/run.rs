@@ -291,22 +291,7 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
     let mut writers = JoinSet::new();
     let count = profile.writers + profile.resenders;
     for number in 0..count {
-        let sends_again = number >= profile.writers;
-        let partition = number % profile.partitions;
-        let habits = Habits::random(&mut random);
-        let writer = Writer {
-            client: client.clone(),
-            writer: number as u32,
-            sends_again,
-            appends: profile.appends.div_ceil(count as u64),
-            log: habits.partition_client(&client, stage, partition).await,
-            habits,
-            partition,
-            random: random.fork(),
-            stage: stage.clone(),
-        };
-        let is_forgiven = sends_again && profile.forgives_copies;
-        stage.rules(partition, |rules| rules.writer(number as u32, sends_again, is_forgiven));
+        let writer = new_writer(&client, stage, profile, number, &mut random).await;
         writers.spawn(writer.run());
     }
     let (all_written, is_all_written) = tokio::sync::watch::channel(false);
@@ -341,6 +326,37 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
     drop(client);
 
     read_again(new_client(cluster, stage, random.u64(..)).await, stage, profile.partitions).await
+}
+
+async fn new_writer(
+    client: &Client,
+    stage: &Arc<Stage>,
+    profile: &Profile,
+    number: usize,
+    random: &mut fastrand::Rng,
+) -> Writer {
+    let sends_again = number >= profile.writers;
+    let partition = number % profile.partitions;
+    let habits = Habits::random(random, sends_again);
+    let writer = Writer {
+        client: client.clone(),
+        writer: number as u32,
+        sends_again,
+        appends: profile.appends.div_ceil((profile.writers + profile.resenders) as u64),
+        log: habits.partition_client(client, stage, partition).await,
+        habits,
+        partition,
+        random: random.fork(),
+        stage: stage.clone(),
+    };
+    let is_forgiven = sends_again && profile.forgives_copies;
+    stage.rules(partition, |rules| {
+        rules.writer(number as u32, sends_again, is_forgiven);
+        if habits.is_idempotent {
+            rules.repeats(number as u32);
+        }
+    });
+    writer
 }
 
 /// Reads all that was left by a client that was not there before. Gives where each partition's log begins.

@@ -34,15 +34,16 @@ const LATE: Duration = Duration::from_secs(16);
 /// The options of a writer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Habits {
-    is_idempotent: bool,
+    pub(super) is_idempotent: bool,
     max_in_flight: usize,
     stops_on_failure: bool,
 }
 
 impl Habits {
-    pub(super) fn random(random: &mut fastrand::Rng) -> Self {
+    /// A writer that makes a call again itself has a client that does not.
+    pub(super) fn random(random: &mut fastrand::Rng, sends_again: bool) -> Self {
         Self {
-            is_idempotent: random.u8(..4) > 0,
+            is_idempotent: !sends_again && random.u8(..4) > 0,
             max_in_flight: if random.bool() { 5 } else { random.usize(1..=5) },
             stops_on_failure: random.u8(..4) == 0,
         }
