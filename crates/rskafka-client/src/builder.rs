@@ -28,10 +28,13 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     pub(crate) fn new(bootstrap_brokers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let mut cluster = ClusterConfig::new(Vec::new());
+        // An election takes seconds: with Java's pauses of a second, the new leader would be found too late.
+        cluster.backoff.max = Duration::from_millis(400);
         Self {
             bootstrap_brokers: bootstrap_brokers.into_iter().map(Into::into).collect(),
             env: Env::system(),
-            cluster: ClusterConfig::new(Vec::new()),
+            cluster,
             limits: Limits::default(),
         }
     }

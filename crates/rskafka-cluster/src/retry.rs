@@ -75,8 +75,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        // An election takes seconds: with Java's second as the longest pause, the new leader would be found too late.
-        Self { initial: Duration::from_millis(100), max: Duration::from_millis(400) }
+        Self { initial: Duration::from_millis(100), max: Duration::from_secs(1) }
     }
 }
 

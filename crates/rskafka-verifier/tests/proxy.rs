@@ -263,7 +263,7 @@ async fn what_a_client_asks_is_seen_and_its_append_is_cut_off() {
     let env = Env::builder().connector(move |_, _| TcpStream::connect(address)).build();
     let cut = proxy.inject(Fault::at(Moment::EndOfRequest(ApiKey::PRODUCE), Action::Cut));
     let client = Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();
-    let log = client.partition_client("wal", 0).await.unwrap();
+    let log = client.partition_client("wal", 0).idempotence(false).await.unwrap();
     let record = || Record { key: (), value: "hello", headers: (), timestamp: OffsetDateTime::UNIX_EPOCH };
     let error = log.produce([record()]).await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown);
