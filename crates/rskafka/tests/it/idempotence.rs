@@ -258,7 +258,10 @@ async fn acknowledged_records_that_are_lost_are_noticed_before_anything_is_appen
         let is_seen_before = knows_of_the_election && speaks(&cluster, ApiKey::LIST_OFFSETS, 5);
         // Else the append itself reveals it: its sequence number is refused.
         let outcome = if is_seen_before { Outcome::NotWritten } else { Outcome::Unknown };
-        assert_eq!(error.outcome(), outcome, "{error}");
+        // Without leader epochs, a look at the log comes with each connection: the end of the old one decides.
+        if speaks(&cluster, ApiKey::METADATA, 9) {
+            assert_eq!(error.outcome(), outcome, "{error}");
+        }
         // A broker that compares no epochs may have taken it.
         let (kept, late) = log_of(&cluster).into_iter().partition::<Vec<_>, _>(|value| value != "late");
         assert_eq!(kept, ["first", "0"]);
