@@ -170,6 +170,35 @@ fn out_of_order_at_the_head_is_a_loss_only_if_the_last_acknowledged_batch_is_gon
 }
 
 #[test]
+fn an_append_behind_one_that_comes_after_it_is_unknown_and_the_log_is_looked_at() {
+    for verified in [Verified::Kept, Verified::Lost { first_lost: 12 }] {
+        let mut sequencer = known();
+        admit(&mut sequencer, 3);
+        polled(&mut sequencer);
+        // The first may be written; the second is. The broker forgets, and takes the first at the end of the log.
+        sequencer.attempt_ended(1, Attempt::Refused(ErrorCode::REQUEST_TIMED_OUT));
+        sequencer.attempt_ended(2, at(14));
+        sequencer.attempt_ended(3, at(16));
+        assert_eq!(polled(&mut sequencer), [written(2, 14), written(3, 16), Action::Lease]);
+        sequencer.leased(3);
+        assert_eq!(polled(&mut sequencer), [send(1, PRODUCER, 2)]);
+        sequencer.attempt_ended(1, at(18));
+        let settled = failed(1, Outcome::Unknown, Reason::OutOfSequence);
+        admit(&mut sequencer, 1);
+        assert_eq!(polled(&mut sequencer), [settled, Action::Lease]);
+        sequencer.leased(3);
+        let [Action::Verify(last)] = polled(&mut sequencer)[..] else { panic!("the log is not read") };
+        assert_eq!(last.base_offset, 16);
+        sequencer.verified(verified);
+        let next = match verified {
+            Verified::Lost { first_lost } => failed(4, Outcome::NotWritten, Reason::Truncated { first_lost }),
+            _ => send(4, NEXT_EPOCH, 0),
+        };
+        assert_eq!(polled(&mut sequencer), [next]);
+    }
+}
+
+#[test]
 fn a_new_leader_is_read_before_anything_is_sent_to_it() {
     let mut sequencer = known();
     sequencer.drain();
