@@ -241,6 +241,12 @@ impl State {
         {
             held.lease = None;
         }
+        if is_idle {
+            // There may be thousands of idle lines: they hold no memory of appends.
+            self.window = VecDeque::new();
+            self.in_flight = VecDeque::new();
+            self.unsent = VecDeque::new();
+        }
         Ended {
             results: mem::take(&mut self.ended),
             warmed_up: mem::take(&mut self.warmed_up),
