@@ -222,8 +222,8 @@ impl PartitionClientBuilder {
         Self { core, topic, index, options }
     }
 
-    /// Who must hold a batch before it is acknowledged. [`Acks::All`] by default; [`Acks::Leader`] goes with
-    /// [`idempotence(false)`](Self::idempotence) only.
+    /// Who must hold a batch before it is acknowledged. [`Acks::All`] by default; [`Acks::Leader`] needs
+    /// [`idempotence(false)`](Self::idempotence).
     pub fn acks(mut self, acks: Acks) -> Self {
         self.options.acks = acks;
         self
@@ -301,7 +301,7 @@ impl PartitionClientBuilder {
             ),
             LineOptions { max_in_flight: 0 | 6.., .. } => Some("max_in_flight is not from 1 to 5"),
             LineOptions { acks: Acks::Leader, is_idempotent: true, .. } => {
-                Some("Acks::Leader goes with idempotence(false) only")
+                Some("Acks::Leader needs idempotence(false)")
             }
             LineOptions { encode, .. } => encode.check(),
         };

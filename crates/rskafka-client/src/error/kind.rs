@@ -128,7 +128,7 @@ impl ErrorKind {
             Self::TopicRecreated => "make another partition client: offsets begin again at 0",
             Self::NoLeader => "try again later, and check the brokers that hold its replicas",
             Self::Stopped => "deal with the append that failed, then call resume()",
-            Self::LogTruncated { .. } => "read the log anew, then make another partition client",
+            Self::LogTruncated { .. } => "read the log again, then make another partition client",
             Self::Broker(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
                 if api == Some(ApiKey::INIT_PRODUCER_ID) =>
             {

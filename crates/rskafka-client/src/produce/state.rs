@@ -3,6 +3,8 @@
 //! Invariant: `unsent` and `in_flight` hold each attempt that the sequencer has begun, once, in the order in which it
 //! began them. So attempts end in the order of the connection, and none is forgotten.
 
+mod errand;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{mem, ops::ControlFlow};
 
-use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, CallOptions, Deadline, Reply, Reserved};
-use rskafka_cluster::{Attempts, Failure, Leader, Learned, Lease, WeakLease};
+use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, CallOptions, Reply, Reserved};
+use rskafka_cluster::{Failure, Leader, Lease, WeakLease};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use tokio::sync::oneshot;
@@ -20,13 +22,14 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+pub(crate) use self::errand::Errand;
+
+use self::errand::WarmUp;
 use super::append::{Append, Sending};
 use super::line::{Line, LineOptions};
 use super::queue::Queue;
 use super::request::{self, Answered, Produced};
-use super::sequencer::{
-    Acknowledged, Action, Attempt, Idempotence, Numbers, Options, Producer, Sequencer, Settled, Verified,
-};
+use super::sequencer::{Acknowledged, Action, Attempt, Idempotence, Numbers, Options, Sequencer, Settled};
 use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 use crate::spare::Spare;
 use crate::time::to_millis;
@@ -57,14 +60,6 @@ pub(crate) struct State {
     ended: Vec<(Append, Result<Produced>)>,
     warm_up: Option<WarmUp>,
     warmed_up: Vec<(oneshot::Sender<Result<()>>, Result<()>)>,
-}
-
-/// A connection and a producer id are wanted before there is an append.
-#[derive(Debug)]
-struct WarmUp {
-    attempts: Attempts,
-    deadline: Deadline,
-    callers: Vec<oneshot::Sender<Result<()>>>,
 }
 
 #[derive(Debug)]
@@ -119,15 +114,6 @@ impl Ended {
     }
 }
 
-/// On whose behalf the task waits: the oldest append's, or that of callers of `warm_up`.
-#[derive(Debug)]
-pub(crate) struct Errand {
-    number: Option<u64>,
-    pub(crate) attempts: Attempts,
-    pub(crate) deadline: Deadline,
-    pub(crate) not_before: Option<Instant>,
-}
-
 impl State {
     pub(crate) fn new(options: LineOptions) -> Self {
         let LineOptions { is_idempotent, max_in_flight, stop_on_failure, buffer_memory, .. } = options;
@@ -173,19 +159,6 @@ impl State {
 
     pub(crate) fn resume(&mut self) {
         self.sequencer.resume();
-    }
-
-    pub(crate) fn warm_up(&mut self, line: &Line, deadline: Deadline, caller: oneshot::Sender<Result<()>>) {
-        let cluster = &line.partition.core.cluster;
-        let attempts = || cluster.attempts(ApiKey::PRODUCE, line.partition.target(), deadline);
-        let warm_up = self.warm_up.get_or_insert_with(|| WarmUp {
-            attempts: attempts(),
-            deadline,
-            callers: Vec::new(),
-        });
-        warm_up.callers.push(caller);
-        self.take_lease_up();
-        self.sequencer.warm_up();
     }
 
     /// Does all that can be done without waiting.
@@ -455,106 +428,6 @@ impl State {
     pub(crate) fn held(&self) -> Option<(Arc<Leader>, Lease)> {
         let held = self.lease.as_ref()?;
         Some((held.leader.clone(), held.lease.clone()?))
-    }
-
-    /// On whose behalf the task waits. Without an append there is nothing to wait for.
-    pub(crate) fn errand(&mut self) -> Option<Errand> {
-        let of_append =
-            |oldest: &Sending| (Some(oldest.number), oldest.attempts.clone(), oldest.append.deadline);
-        let of_warm_up = |warm_up: &WarmUp| (None, warm_up.attempts.clone(), warm_up.deadline);
-        let waiting = self.window.front().map(of_append).or_else(|| self.warm_up.as_ref().map(of_warm_up));
-        let Some((number, attempts, deadline)) = waiting else {
-            self.sequencer.not_done();
-            return None;
-        };
-        Some(Errand { number, attempts, deadline, not_before: self.not_before.take() })
-    }
-
-    pub(crate) fn leased(&mut self, errand: Errand, leader: Leader, lease: Lease) {
-        if let Some(oldest) = self.keep_attempts(errand) {
-            oldest.has_begun = true;
-        }
-        // Kafka has this API from 2.8 on. What has not, may be a broker that does not compare epochs (Redpanda).
-        self.sequencer.set_compares_epochs(lease.has_version(ApiKey::DESCRIBE_CLUSTER, 0));
-        self.sequencer.leased(leader.epoch.unwrap_or(-1));
-        let (leader, weak) = (Arc::new(leader), lease.downgrade());
-        self.lease = Some(Held { leader, lease: Some(lease), weak, is_fresh: true });
-    }
-
-    pub(crate) fn obtained(&mut self, producer: Producer) {
-        self.sequencer.obtained(producer);
-    }
-
-    pub(crate) fn verified(&mut self, line: &Line, verified: Verified) {
-        if verified == Verified::Unreadable && !mem::replace(&mut self.has_warned, true) {
-            let (topic, partition) = (&line.partition.topic, line.partition.index);
-            tracing::warn!(
-                topic,
-                partition,
-                "the log cannot be read: lost records may go unnoticed; grant READ"
-            );
-        }
-        self.sequencer.verified(verified);
-    }
-
-    /// What the task has waited for failed at the leader. It is tried again over another lease, if that may help.
-    pub(crate) fn failed(
-        &mut self,
-        line: &Line,
-        mut errand: Errand,
-        leader: &Leader,
-        learned: Learned,
-        may_repeat: bool,
-    ) {
-        self.sequencer.drain();
-        match line.learn(leader, learned, may_repeat, &mut errand.attempts) {
-            ControlFlow::Continue(moment) => {
-                self.not_before = Some(moment);
-                self.sequencer.not_done();
-                self.keep_attempts(errand);
-                if self.warm_up.is_some() {
-                    self.sequencer.warm_up();
-                }
-            }
-            ControlFlow::Break(failure) => self.give_up(errand, Some(failure)),
-        }
-    }
-
-    /// What the oldest append needs cannot be had in its time; without a `failure`, because that is over.
-    pub(crate) fn give_up(&mut self, mut errand: Errand, failure: Option<Failure>) {
-        self.sequencer.not_done();
-        errand.attempts.out_of_time |= failure.is_none();
-        let Some(number) = errand.number else {
-            let failure = failure.unwrap_or(Failure::DeadlineBeforeSend);
-            return self
-                .end_warm_up(|attempts| Error::of_cluster(failure.clone(), attempts, Outcome::NotWritten));
-        };
-        if let Some(oldest) = self.keep_attempts(errand) {
-            oldest.failure = failure.or_else(|| oldest.failure.take());
-            self.sequencer.give_up(number);
-        }
-    }
-
-    fn end_warm_up(&mut self, error: impl Fn(&Attempts) -> Error) {
-        let Some(WarmUp { attempts, callers, .. }) = self.warm_up.take() else { return };
-        self.warmed_up.extend(callers.into_iter().map(|caller| (caller, Err(error(&attempts)))));
-    }
-
-    /// Takes the attempts back. Returns the append that they are of.
-    fn keep_attempts(&mut self, Errand { number, attempts, .. }: Errand) -> Option<&mut Sending> {
-        let Some(number) = number else {
-            self.warm_up.iter_mut().for_each(|warm_up| warm_up.attempts = attempts.clone());
-            return None;
-        };
-        let oldest = self.window.front_mut().filter(|oldest| oldest.number == number)?;
-        oldest.attempts = attempts;
-        Some(oldest)
-    }
-
-    /// The lease ended before it was used.
-    pub(crate) fn lease_ended(&mut self) {
-        self.sequencer.drain();
-        self.sequencer.not_done();
     }
 
     /// The task was dropped: the client's runtime has ended. Nothing more is sent.

@@ -110,7 +110,9 @@ async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
 async fn verify(line: &Arc<Line>, mut errand: Errand, acknowledged: Acknowledged) {
     let Some((leader, lease)) = line.lock().held() else { return line.drive(State::lease_ended) };
     errand.attempts.api = ApiKey::FETCH;
-    let looked = verify::look(&line.partition, &leader, &lease, acknowledged, errand.deadline).await;
+    let (partition, deadline) = (&*line.partition, errand.deadline);
+    let asked = verify::Asked { partition, leader: &leader, lease: &lease, deadline };
+    let looked = verify::look(asked, acknowledged).await;
     line.drive(|state| match looked {
         Ok(verified) => state.verified(line, verified),
         Err((learned, may_repeat)) => state.failed(line, errand, &leader, learned, may_repeat),

@@ -17,20 +17,24 @@ use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 /// Why it is not known, and whether to look again.
 type Undecided = (Learned, bool);
 
-pub(crate) async fn look(
-    partition: &Partition,
-    leader: &Leader,
-    lease: &Lease,
-    acknowledged: Acknowledged,
-    deadline: Deadline,
-) -> Result<Verified, Undecided> {
-    let verified = match end_of_log(partition, leader, lease, deadline).await {
+/// Whom to ask, over which connection, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) partition: &'a Partition,
+    pub(crate) leader: &'a Leader,
+    pub(crate) lease: &'a Lease,
+    pub(crate) deadline: Deadline,
+}
+
+pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, Undecided> {
+    let lease = asked.lease;
+    let verified = match end_of_log(asked).await {
         // Before version 5, a new leader gives an end before it knows what the replicas have (KIP-207).
         Ok(end) if end <= acknowledged.base_offset && !lease.has_version(ApiKey::LIST_OFFSETS, 5) => {
             Ok(Verified::Unreadable)
         }
         Ok(end) if end <= acknowledged.base_offset => Ok(Verified::Lost { first_lost: end }),
-        Ok(_) => read(partition, leader, lease, acknowledged, deadline).await,
+        Ok(_) => read(asked, acknowledged).await,
         Err(undecided) => Err(undecided),
     };
     let is_forbidden =
@@ -42,18 +46,14 @@ pub(crate) async fn look(
 }
 
 /// The end of the log, as far as all in-sync replicas have it.
-async fn end_of_log(
-    partition: &Partition,
-    leader: &Leader,
-    lease: &Lease,
-    deadline: Deadline,
-) -> Result<i64, Undecided> {
-    let asked = ListOffsetsPartition {
+async fn end_of_log(asked: Asked<'_>) -> Result<i64, Undecided> {
+    let Asked { partition, leader, lease, deadline } = asked;
+    let wanted = ListOffsetsPartition {
         partition_index: partition.index,
         current_leader_epoch: leader.epoch.unwrap_or(-1),
         timestamp: LATEST_TIMESTAMP,
     };
-    let topic = ListOffsetsTopic { name: partition.topic.clone(), partitions: vec![asked] };
+    let topic = ListOffsetsTopic { name: partition.topic.clone(), partitions: vec![wanted] };
     let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
     let answer = lease.call(&request, CallOptions::new(deadline)).await.map_err(of_failure)?;
     let mut partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
@@ -63,15 +63,10 @@ async fn end_of_log(
 }
 
 /// Reads the batch at the offset of the acknowledged one.
-async fn read(
-    partition: &Partition,
-    leader: &Leader,
-    lease: &Lease,
-    acknowledged: Acknowledged,
-    deadline: Deadline,
-) -> Result<Verified, Undecided> {
+async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, Undecided> {
+    let Asked { partition, leader, lease, deadline } = asked;
     let (topic_id, base_offset) = (leader.topic_id, acknowledged.base_offset);
-    let asked = FetchPartition {
+    let wanted = FetchPartition {
         partition: partition.index,
         current_leader_epoch: leader.epoch.unwrap_or(-1),
         fetch_offset: base_offset,
@@ -79,7 +74,7 @@ async fn read(
         partition_max_bytes: 1,
         ..Default::default()
     };
-    let topic = FetchTopic { topic: partition.topic.clone(), topic_id, partitions: vec![asked] };
+    let topic = FetchTopic { topic: partition.topic.clone(), topic_id, partitions: vec![wanted] };
     let request = FetchRequest { max_bytes: 1, topics: vec![topic], ..Default::default() };
     let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
     let options = CallOptions { max_version, ..CallOptions::new(deadline) };

@@ -253,7 +253,7 @@ async fn acknowledged_records_that_are_lost_are_noticed_before_anything_is_appen
         }
         let error = log.produce([record("late")]).await.unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::LogTruncated { first_lost: 2 }, "{error}");
-        assert_says(&error, &["offset 2", "read the log anew"]);
+        assert_says(&error, &["offset 2", "read the log again"]);
         // Before version 5, the end of the log that a broker tells cannot be relied on.
         let is_seen_before = knows_of_the_election && speaks(&cluster, ApiKey::LIST_OFFSETS, 5);
         // Else the append itself reveals it: its sequence number is refused.
@@ -362,6 +362,16 @@ async fn after_a_warm_up_the_first_append_asks_for_nothing_but_itself() {
     assert_eq!(error.code(), Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
     cluster.inject(Fault::swallow().on(ApiKey::INIT_PRODUCER_ID).always());
     assert!(failure(TIMEOUT, log.warm_up()).await.is_timeout());
+
+    // A warm-up beside an append ends by itself, though the append is refused what both want.
+    let (cluster, _client, log) = start(1).await;
+    let refused = Fault::answer(ErrorCode::CLUSTER_AUTHORIZATION_FAILED).on(ApiKey::INIT_PRODUCER_ID);
+    cluster.inject(refused);
+    let (append, warm_up) = (log.produce([record("refused")]), log.warm_up());
+    let (append, warm_up) =
+        tokio::time::timeout(TIMEOUT, async { tokio::join!(append, warm_up) }).await.unwrap();
+    assert_eq!(append.unwrap_err().code(), Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
+    warm_up.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
