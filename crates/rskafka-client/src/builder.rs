@@ -29,8 +29,9 @@ pub struct ClientBuilder {
 impl ClientBuilder {
     pub(crate) fn new(bootstrap_brokers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut cluster = ClusterConfig::new(Vec::new());
-        // An election takes seconds: with Java's pauses of a second, the new leader would be found too late.
-        cluster.backoff.max = Duration::from_millis(400);
+        // Java pauses for up to a second. An election takes seconds: a new leader would be found that much later.
+        (cluster.backoff.initial, cluster.backoff.max) =
+            (Duration::from_millis(50), Duration::from_millis(250));
         Self {
             bootstrap_brokers: bootstrap_brokers.into_iter().map(Into::into).collect(),
             env: Env::system(),
@@ -99,7 +100,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The pause between attempts: from `initial`, doubling, to `max`. 100 to 400 ms by default.
+    /// The pause between attempts: from `initial`, doubling, to `max`. 50 to 250 ms by default.
     pub fn backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.cluster.backoff = Backoff { initial, max };
         self
@@ -134,10 +135,11 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes of encoded records each partition client may hold that are not written yet. 32 MiB by default.
+    /// How many bytes of encoded records all partition clients together may hold that are not written yet. 256 MiB by
+    /// default. Each has [a limit of its own](crate::PartitionClientBuilder::buffer_memory) besides.
     ///
-    /// A call beyond that is queued all the same, in memory too, and sent in its turn. Only its drop differs: until there is
-    /// room, it takes the records back.
+    /// A call beyond that waits, in the order of the calls, also among partition clients. Its records are encoded before, so
+    /// they are in memory too. If it is dropped while it waits, it takes the records back.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.limits.buffer_memory = bytes;
         self
@@ -209,9 +211,9 @@ mod tests {
         assert_eq!(timeouts, [10, 30, 120, 60, 540].map(Duration::from_secs));
         let pauses =
             [cluster.backoff, cluster.reconnect_backoff].map(|backoff| [backoff.initial, backoff.max]);
-        assert_eq!(pauses, [[100, 400], [50, 1_000]].map(|pauses| pauses.map(Duration::from_millis)));
+        assert_eq!(pauses, [[50, 250], [50, 1_000]].map(|pauses| pauses.map(Duration::from_millis)));
         let bytes = [connection.max_in_flight_bytes, limits.buffer_memory, connection.max_frame_bytes];
-        assert_eq!(bytes, [32 * MIB, 32 * MIB, 100 * MIB]);
+        assert_eq!(bytes, [32 * MIB, 256 * MIB, 100 * MIB]);
         assert!(!limits.shares_produce_connections);
     }
 }

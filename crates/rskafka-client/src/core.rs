@@ -7,6 +7,7 @@ use rskafka_cluster::transport::Deadline;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Case, Error, ErrorKind, Result};
+use crate::memory::SharedMemory;
 use crate::spare::Spare;
 use crate::time::to_i32_millis;
 
@@ -15,6 +16,7 @@ use crate::time::to_i32_millis;
 pub(crate) struct Limits {
     pub(crate) delivery_timeout: Duration,
     pub(crate) api_timeout: Duration,
+    /// Of all partition clients together.
     pub(crate) buffer_memory: usize,
     pub(crate) shares_produce_connections: bool,
     /// After this long without an answer to an append, others are asked who leads.
@@ -26,7 +28,7 @@ impl Default for Limits {
         Self {
             delivery_timeout: Duration::from_secs(120),
             api_timeout: Duration::from_secs(60),
-            buffer_memory: 32 * 1024 * 1024,
+            buffer_memory: 256 * 1024 * 1024,
             shares_produce_connections: false,
             overdue_after: Duration::from_secs(1),
         }
@@ -41,11 +43,13 @@ pub(crate) struct Core {
     /// `close` waits for these tasks, which run on the cluster's runtime, and for tokens.
     pub(crate) tasks: TaskTracker,
     pub(crate) spare: Spare,
+    pub(crate) memory: SharedMemory,
 }
 
 impl Core {
     pub(crate) fn new(cluster: Cluster, limits: Limits) -> Self {
-        Self { cluster, limits, tasks: TaskTracker::new(), spare: Spare::default() }
+        let memory = SharedMemory::new(limits.buffer_memory);
+        Self { cluster, limits, tasks: TaskTracker::new(), spare: Spare::default(), memory }
     }
 
     pub(crate) fn api_deadline(&self) -> Deadline {

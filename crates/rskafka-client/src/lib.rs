@@ -25,6 +25,7 @@ mod client;
 mod core;
 pub mod error;
 mod fetch;
+mod memory;
 mod offsets;
 mod partition;
 mod partition_client;

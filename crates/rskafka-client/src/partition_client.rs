@@ -285,7 +285,10 @@ impl PartitionClientBuilder {
         self
     }
 
-    /// How many bytes of encoded records it may hold that are not written yet. The client's `buffer_memory` by default.
+    /// How many bytes of encoded records it may hold that are not written yet. 32 MiB by default.
+    ///
+    /// A call beyond that waits, in the order of the calls. Its records are encoded before, so they are in memory too. If it
+    /// is dropped while it waits, it takes the records back.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.options.buffer_memory = bytes;
         self
@@ -313,7 +316,7 @@ impl PartitionClientBuilder {
         let target = LeaderOf { topic: &topic, partition: index, topic_id: Uuid::ZERO };
         let leader = core.cluster.find(target, core.api_deadline()).await.map_err(Error::of_read)?;
         let partition = Partition { core, topic, topic_id: leader.topic_id, index, fetch_lane: Lane::new() };
-        Ok(PartitionClient { line: Arc::new(Line::new(Arc::new(partition), options)) })
+        Ok(PartitionClient { line: Line::new(Arc::new(partition), options) })
     }
 }
 

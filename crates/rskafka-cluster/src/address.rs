@@ -3,6 +3,8 @@
 //! There is one for each address in use; it is dropped when no broker has that address any more.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rskafka_transport::{AddressMemory, Endpoint};
 
@@ -24,6 +26,15 @@ pub(crate) struct Site {
     pub(crate) endpoint: Endpoint,
     pub(crate) gate: Gate,
     pub(crate) memory: AddressMemory,
+    /// The broker owes an answer since a while, and has answered no request for metadata since.
+    pub(crate) is_silent: AtomicBool,
+}
+
+impl Site {
+    /// Whether it is asked only if there is no other.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_silent.load(Relaxed) || self.gate.failure().is_some()
+    }
 }
 
 impl BrokerAddress {
@@ -33,6 +44,7 @@ impl BrokerAddress {
             endpoint: endpoint.clone(),
             gate: Gate::default(),
             memory,
+            is_silent: AtomicBool::new(false),
         }))
     }
 

@@ -44,6 +44,11 @@ impl Attempts {
         self.location.endpoint = Some(broker.endpoint.clone());
     }
 
+    /// The pauses begin again with the first, because a new leader was found.
+    pub fn restart_pauses(&mut self) {
+        self.retry.restart();
+    }
+
     /// Takes in that no broker was found. Returns the failure of the call.
     pub(crate) fn unroutable(&mut self, failure: Failure, cluster: &Cluster) -> Failure {
         self.out_of_time = failure.is_transient() || failure.is_timeout();

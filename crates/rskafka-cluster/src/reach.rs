@@ -118,9 +118,25 @@ impl Cluster {
         via: Via<'_>,
         attempts: &mut Attempts,
     ) -> Result<(T::Route, Result<Lease, Failure>), Failure> {
+        let route = self.locate(target, attempts).await?;
+        let lease = self.lease::<T>(&route, via, attempts).await;
+        Ok((route, lease))
+    }
+
+    /// The first half of `reach`: finds the broker. Cancel safe.
+    pub async fn locate<T: Target>(&self, target: T, attempts: &mut Attempts) -> Result<T::Route, Failure> {
         let route = self.route(target, attempts.deadline).await;
-        let route = route.map_err(|failure| attempts.unroutable(failure, self))?;
-        let broker = T::broker(&route);
+        route.map_err(|failure| attempts.unroutable(failure, self))
+    }
+
+    /// The second half of `reach`: begins an attempt, and leases a connection to the broker. Cancel safe.
+    pub async fn lease<T: Target>(
+        &self,
+        route: &T::Route,
+        via: Via<'_>,
+        attempts: &mut Attempts,
+    ) -> Result<Lease, Failure> {
+        let broker = T::broker(route);
         let address = self.address(&broker.endpoint);
         attempts.begin(broker);
         if attempts.count > 1 {
@@ -128,7 +144,7 @@ impl Cluster {
         }
         let lane = via.lane(&address);
         let connection = lane.connection(self, &address, Some(broker.id), attempts.deadline).await;
-        Ok((route, connection.map(|connection| Lease { connection })))
+        connection.map(|connection| Lease { connection })
     }
 
     /// Whether requests to a partition's leader still go over this lease: no other leader is known, and the lane has no

@@ -4,6 +4,7 @@
 //! their names are resolved again (KIP-899).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rskafka_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
@@ -16,6 +17,9 @@ use crate::{Causes, Class, Cluster, Failed, Failure, Leader, LeaderOf, Node, Top
 
 /// How long to wait for one broker while there are others to ask: calls without a known leader wait that long too.
 const MOST_FOR_ONE: Duration = Duration::from_secs(3);
+
+/// For so long others are not asked again who leads the partitions of a topic: many may want to know.
+const RECENT: Duration = Duration::from_millis(200);
 
 /// The topics of an answer by name, each with its error code if the answer has one.
 pub(crate) type Topics = Vec<(String, Result<Topic, ErrorCode>)>;
@@ -76,18 +80,22 @@ impl Cluster {
         self.ask_in_turn(request, self.candidates(), deadline).await
     }
 
-    /// Asks others than a leader whether another leads its partition now. Cancel safe.
+    /// Asks others than a leader, which is silent, whether another leads its partition now. Cancel safe.
     pub async fn is_replaced(&self, target: LeaderOf<'_>, leader: &Leader, deadline: Deadline) -> bool {
         let LeaderOf { topic, partition, .. } = target;
+        self.address(&leader.broker.endpoint).site.is_silent.store(true, Relaxed);
         let leads = || self.metadata().leads(topic, partition, leader);
-        let Ok(_one_at_a_time) = timeout_at(deadline.instant(), self.inner.refreshing.lock()).await else {
+        let Ok(mut asked) = timeout_at(deadline.instant(), self.inner.refreshing.lock()).await else {
             return !leads();
         };
-        if leads() {
+        let now = self.env().now();
+        asked.retain(|_, at| now.saturating_duration_since(*at) < RECENT);
+        if leads() && !asked.contains_key(topic) {
             let mut others = self.candidates();
             others.retain(|endpoint| *endpoint != leader.broker.endpoint);
             // Without an answer nothing is known.
             let _ = self.ask_in_turn(&request(Some(&[topic])), others, deadline).await;
+            asked.insert(topic.to_owned(), self.env().now());
         }
         !leads()
     }
@@ -132,9 +140,14 @@ impl Cluster {
         deadline: Deadline,
     ) -> Result<Topics, Failure> {
         let address = self.address(endpoint);
-        let connection = address.control.connection(self, &address, None, deadline).await?;
-        let answer = connection.call(request, CallOptions::new(deadline)).await;
-        let answer = answer.map_err(|source| Failure::Call { source })?;
+        let answered = async {
+            let connection = address.control.connection(self, &address, None, deadline).await?;
+            let answer = connection.call(request, CallOptions::new(deadline)).await;
+            answer.map(|answer| (answer, connection)).map_err(|source| Failure::Call { source })
+        };
+        let answered = answered.await;
+        address.site.is_silent.store(answered.is_err() && deadline.is_over(self.env().now()), Relaxed);
+        let (answer, connection) = answered?;
         let topics = self.take_metadata(request, answer, &connection)?;
         self.metadata().asked = Some(endpoint.clone());
         Ok(topics)
@@ -181,7 +194,7 @@ impl Cluster {
     }
 
     /// The addresses to ask, in reverse order: first brokers with an open connection, then other brokers, then the
-    /// bootstrap brokers; last those that could not be reached.
+    /// bootstrap brokers; last those that could not be reached, or did not answer.
     pub(crate) fn candidates(&self) -> Vec<Endpoint> {
         let mut brokers: Vec<_> = self.metadata().brokers().map(|broker| broker.endpoint.clone()).collect();
         if !brokers.is_empty() {
@@ -194,7 +207,7 @@ impl Cluster {
         candidates.extend(brokers);
         let addresses = self.lock_addresses();
         candidates.sort_by_key(|endpoint| match addresses.get(endpoint) {
-            Some(address) if address.site.gate.failure().is_some() => 0,
+            Some(address) if address.site.is_failing() => 0,
             Some(address) if address.control.is_open() => 2,
             _ => 1,
         });

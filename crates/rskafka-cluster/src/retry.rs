@@ -38,6 +38,10 @@ impl Retry {
         Self { backoff, failures: 0, was_redirected: false, was_unsent: false }
     }
 
+    pub(crate) fn restart(&mut self) {
+        *self = Self::new(self.backoff);
+    }
+
     /// Whether a failure of this class is followed by an attempt at once: the first of its kind is.
     pub(crate) fn is_at_once(&self, class: Class) -> bool {
         match class {

@@ -10,7 +10,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Wake;
 use std::time::Duration;
 
@@ -29,7 +29,10 @@ use super::task::ProduceTask;
 use super::watch;
 use crate::core::Limits;
 use crate::error::{Case, Error, ErrorKind, Result};
+use crate::memory::{Share, Waiter};
 use crate::partition::Partition;
+
+const BUFFER_MEMORY: usize = 32 * 1024 * 1024;
 
 /// How one partition client appends.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +54,7 @@ impl LineOptions {
             max_in_flight: MAX_IN_FLIGHT,
             stop_on_failure: false,
             delivery_timeout: limits.delivery_timeout,
-            buffer_memory: limits.buffer_memory,
+            buffer_memory: BUFFER_MEMORY,
             encode: EncodeOptions::default(),
         }
     }
@@ -67,9 +70,13 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(partition: Arc<Partition>, options: LineOptions) -> Self {
+    pub(crate) fn new(partition: Arc<Partition>, options: LineOptions) -> Arc<Self> {
         let lane = (!partition.core.limits.shares_produce_connections).then(Lane::new);
-        Self { partition, options, lane, state: Mutex::new(State::new(options)) }
+        let memory = partition.core.memory.clone();
+        Arc::new_cyclic(|line: &Weak<Self>| {
+            let state = State::new(options, Share::new(memory, line.clone()));
+            Self { partition, options, lane, state: Mutex::new(state) }
+        })
     }
 
     /// The deadline of an append that is called now.
@@ -88,8 +95,13 @@ impl Line {
     }
 
     /// Takes back an append that waits for room in the memory.
-    pub(crate) fn leave(&self, id: u64) -> Option<Append> {
-        self.lock().leave(id)
+    pub(crate) fn leave(self: &Arc<Self>, id: u64) -> Option<Append> {
+        let left = self.lock().leave(id);
+        if left.is_some() {
+            // Those behind it may be smaller.
+            self.drive(|_| ());
+        }
+        left
     }
 
     /// Leases a connection and obtains a producer id.
@@ -136,24 +148,34 @@ impl Line {
         self.partition.located(Error::new(case, kind), ApiKey::PRODUCE)
     }
 
-    /// Changes the state, does what can be done now, and starts a task for what has to be waited for.
+    /// Changes the state, does what can be done now, and starts a task for what has to be waited for. Other lines get the
+    /// memory that this one has given back.
     pub(crate) fn drive<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+        let (changed, has_given_back) = self.drive_alone(change);
+        if has_given_back {
+            self.partition.core.memory.hand_out();
+        }
+        changed
+    }
+
+    /// Returns also whether other lines may get memory.
+    fn drive_alone<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> (T, bool) {
         let mut state = self.lock();
         let changed = change(&mut state);
         state.advance(self);
         let (starts_task, starts_watch) = (state.starts_task(), state.starts_watch());
-        let ended = state.take_ended();
+        let (ended, has_given_back) = (state.take_ended(), state.has_given_back());
         drop(state);
         ended.give(&self.partition.core.spare);
         if starts_watch {
             let runtime = self.partition.core.cluster.runtime();
-            runtime.spawn(watch::watch(Arc::downgrade(self), self.partition.core.limits.overdue_after));
+            runtime.spawn(watch::watch(Arc::downgrade(self)));
         }
         if starts_task {
             let core = &self.partition.core;
             core.tasks.spawn_on(ProduceTask::new(self).run(), core.cluster.runtime());
         }
-        changed
+        (changed, has_given_back)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -165,6 +187,13 @@ impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (topic, partition) = (&self.partition.topic, self.partition.index);
         f.debug_struct("Line").field("topic", topic).field("partition", &partition).finish_non_exhaustive()
+    }
+}
+
+impl Waiter for Line {
+    fn granted(self: Arc<Self>, bytes: usize) {
+        // What this line gives back is handed out by the caller.
+        let _ = self.drive_alone(|state| state.granted(bytes));
     }
 }
 

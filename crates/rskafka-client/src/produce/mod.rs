@@ -44,7 +44,7 @@ use crate::record::{Payload, Record, RecordHeaders};
 #[derive(Debug)]
 #[must_use = "without awaiting it, it is not known whether the records were written"]
 pub struct Produce {
-    /// Its number in the line; `None` if it was refused before it joined.
+    /// Its number in the line; `None` if it was refused before it joined, or has its result.
     id: Option<u64>,
     line: Arc<Line>,
     result: oneshot::Receiver<Result<Produced>>,
@@ -83,6 +83,7 @@ impl Future for Produce {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.result).poll(cx).map(|received| {
+            self.id = None;
             // The line dropped the append: its runtime was shut down.
             received.unwrap_or_else(|_| Err(self.line.ended(Case::RuntimeGone, ErrorKind::Closed)))
         })

@@ -1,16 +1,19 @@
 //! The order of the appends of one line, and the memory that they hold.
 //!
 //! Invariant: entries leave in the order in which they joined. An entry is admitted as soon as its bytes are within
-//! the limit. Only before that may it be taken back.
+//! the line's limit and the client's. Only before that may it be taken back.
 
 use std::collections::VecDeque;
 use std::mem;
+
+use crate::memory::Share;
 
 /// Entries of `T` in order, with the bytes that they hold.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     entries: VecDeque<Entry<T>>,
     limit: usize,
+    share: Share,
     /// The bytes of admitted entries, and of those that left by `next` and are not `done` yet.
     used: usize,
     next_id: u64,
@@ -25,8 +28,8 @@ struct Entry<T> {
 }
 
 impl<T> Queue<T> {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), limit, used: 0, next_id: 0 }
+    pub(crate) fn new(limit: usize, share: Share) -> Self {
+        Self { entries: VecDeque::new(), limit, share, used: 0, next_id: 0 }
     }
 
     /// Puts an entry at the end of the line. Returns its number.
@@ -53,18 +56,21 @@ impl<T> Queue<T> {
     /// The next entry that is admitted. Its bytes count until they are given to `done`.
     pub(crate) fn next(&mut self) -> Option<T> {
         self.entries.front().filter(|entry| entry.is_admitted)?;
-        let entry = self.entries.pop_front()?;
-        if self.entries.is_empty() {
-            // There may be thousands of idle queues: they hold no memory.
-            self.entries = VecDeque::new();
-        }
-        Some(entry.item)
+        self.entries.pop_front().map(|entry| entry.item)
+    }
+
+    /// Frees the memory that a longer queue needed.
+    pub(crate) fn free(&mut self) {
+        self.entries.shrink_to_fit();
     }
 
     /// Takes all entries out, in order. Their bytes do not count any more.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
         let admitted = self.entries.iter().filter(|entry| entry.is_admitted);
-        self.used -= admitted.map(|entry| entry.bytes).sum::<usize>();
+        let bytes = admitted.map(|entry| entry.bytes).sum();
+        self.used -= bytes;
+        self.share.give_back(bytes);
+        self.share.waits_no_more();
         mem::take(&mut self.entries).into_iter().map(|entry| entry.item)
     }
 
@@ -75,7 +81,19 @@ impl<T> Queue<T> {
     /// Frees the bytes of an entry that `next` gave.
     pub(crate) fn done(&mut self, bytes: usize) {
         self.used -= bytes;
+        self.share.give_back(bytes);
         self.admit();
+    }
+
+    /// The client has memory for the entry that waited for it.
+    pub(crate) fn granted(&mut self, bytes: usize) {
+        self.share.granted(bytes);
+        self.admit();
+    }
+
+    /// Whether other lines may get memory since this was asked last.
+    pub(crate) fn has_given_back(&mut self) -> bool {
+        self.share.has_given_back()
     }
 
     fn admit(&mut self) {
@@ -85,17 +103,35 @@ impl<T> Queue<T> {
             if self.used > 0 && self.used + entry.bytes > self.limit {
                 break;
             }
+            if !self.share.take(entry.bytes) {
+                return;
+            }
             self.used += entry.bytes;
             entry.is_admitted = true;
         }
+        self.share.waits_no_more();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Weak};
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::memory::{SharedMemory, Waiter};
+
+    /// A line that is alone with the memory of its client.
+    struct Alone;
+
+    impl Waiter for Alone {
+        fn granted(self: Arc<Self>, _: usize) {}
+    }
+
+    fn queue<T>(limit: usize) -> Queue<T> {
+        Queue::new(limit, Share::new(SharedMemory::new(usize::MAX), Weak::<Alone>::new()))
+    }
 
     #[derive(Debug, Clone)]
     enum Event {
@@ -118,7 +154,7 @@ mod tests {
 
     #[test]
     fn an_entry_larger_than_the_limit_is_admitted_only_when_it_is_alone() {
-        let mut line = Queue::new(10);
+        let mut line = queue(10);
         let first = line.join(11, 'a');
         assert_eq!(line.leave(first), None, "it is admitted");
         let second = line.join(11, 'b');
@@ -131,13 +167,14 @@ mod tests {
 
     #[test]
     fn a_line_that_is_idle_holds_no_memory() {
-        let mut line = Queue::new(100);
+        let mut line = queue(100);
         for bytes in 0..50 {
             line.join(bytes, bytes);
         }
         while let Some(bytes) = line.next() {
             line.done(bytes);
         }
+        line.free();
         assert_eq!(line.entries.capacity(), 0);
     }
 
@@ -146,7 +183,7 @@ mod tests {
         fn entries_leave_in_order_and_admitted_ones_stay_within_the_limit(
             events in prop::collection::vec(event(), 0..200),
         ) {
-            let mut line = Queue::new(100);
+            let mut line = queue(100);
             let mut waiting: Vec<u64> = Vec::new();
             let mut out: Vec<usize> = Vec::new();
             for event in events {
@@ -192,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_line_within_its_limit_admits_at_once_and_for_good() {
-        let mut line = Queue::new(10);
+        let mut line = queue(10);
         let first = line.join(6, 'a');
         let second = line.join(6, 'b');
         assert_eq!(line.leave(first), None);

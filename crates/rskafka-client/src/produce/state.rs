@@ -31,6 +31,7 @@ use super::queue::Queue;
 use super::request::{self, Answered, Produced};
 use super::sequencer::{Acknowledged, Action, Attempt, Idempotence, Numbers, Options, Sequencer, Settled};
 use crate::error::{Case, Error, ErrorKind, Outcome, Result};
+use crate::memory::Share;
 use crate::spare::Spare;
 use crate::time::to_millis;
 
@@ -47,6 +48,8 @@ pub(crate) struct State {
     unsent: VecDeque<(u64, Option<Numbers>)>,
     in_flight: VecDeque<InFlight>,
     lease: Option<Held>,
+    /// The latest epoch of a leader to which there was a lease.
+    latest_epoch: Option<i32>,
     has_watch: bool,
     /// That the log cannot be read was said.
     has_warned: bool,
@@ -115,17 +118,18 @@ impl Ended {
 }
 
 impl State {
-    pub(crate) fn new(options: LineOptions) -> Self {
+    pub(crate) fn new(options: LineOptions, share: Share) -> Self {
         let LineOptions { is_idempotent, max_in_flight, stop_on_failure, buffer_memory, .. } = options;
         let idempotence = if is_idempotent { Idempotence::Epochs } else { Idempotence::Off };
         let options = Options { max_in_flight, idempotence, stop_on_failure, known_for: KNOWN_FOR };
         Self {
-            queue: Queue::new(buffer_memory),
+            queue: Queue::new(buffer_memory, share),
             sequencer: Sequencer::new(options),
             window: VecDeque::new(),
             unsent: VecDeque::new(),
             in_flight: VecDeque::new(),
             lease: None,
+            latest_epoch: None,
             has_watch: false,
             has_warned: false,
             need: None,
@@ -155,6 +159,16 @@ impl State {
 
     pub(crate) fn leave(&mut self, id: u64) -> Option<Append> {
         self.queue.leave(id)
+    }
+
+    /// The client has memory for the append that waited for it.
+    pub(crate) fn granted(&mut self, bytes: usize) {
+        self.queue.granted(bytes);
+    }
+
+    /// Whether other lines may get memory since this was asked last.
+    pub(crate) fn has_given_back(&mut self) -> bool {
+        self.queue.has_given_back()
     }
 
     pub(crate) fn resume(&mut self) {
@@ -192,7 +206,22 @@ impl State {
         let lease = self.lease.as_ref().and_then(|held| held.lease.clone());
         let watched = oldest.zip(lease).map(|((sent_at, leader), lease)| (sent_at, leader, lease));
         self.has_watch = watched.is_some();
+        if self.is_idle() && !self.has_watch {
+            self.free();
+        }
         watched
+    }
+
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.window.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// There may be thousands of idle lines: they hold no memory of appends.
+    fn free(&mut self) {
+        self.queue.free();
+        self.window = VecDeque::new();
+        self.in_flight = VecDeque::new();
+        self.unsent = VecDeque::new();
     }
 
     /// What the task is to wait for next; `None` ends it.
@@ -204,7 +233,7 @@ impl State {
     }
 
     pub(crate) fn take_ended(&mut self) -> Ended {
-        let is_idle = self.queue.is_empty() && self.window.is_empty() && self.in_flight.is_empty();
+        let is_idle = self.is_idle();
         if let Some(warm_up) = self.warm_up.take_if(|_| self.sequencer.is_ready()) {
             self.warmed_up.extend(warm_up.callers.into_iter().map(|caller| (caller, Ok(()))));
         }
@@ -214,11 +243,8 @@ impl State {
         {
             held.lease = None;
         }
-        if is_idle {
-            // There may be thousands of idle lines: they hold no memory of appends.
-            self.window = VecDeque::new();
-            self.in_flight = VecDeque::new();
-            self.unsent = VecDeque::new();
+        if is_idle && !self.has_watch {
+            self.free();
         }
         Ended {
             results: mem::take(&mut self.ended),

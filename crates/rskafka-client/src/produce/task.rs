@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use rskafka_cluster::Learned;
 use rskafka_cluster::transport::CallOptions;
+use rskafka_cluster::{LeaderOf, Learned};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use tracing::Instrument;
@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::line::Line;
 use super::sequencer::{Acknowledged, Producer};
 use super::state::{Errand, Need, State};
-use super::verify;
+use super::{verify, watch};
 
 /// Waits for a line. If it is dropped before its end, because its runtime ended or something panicked, all appends in the
 /// line fail instead of waiting forever.
@@ -69,14 +69,20 @@ impl Drop for ProduceTask {
 async fn lease(line: &Arc<Line>, mut errand: Errand) {
     let (cluster, target) = (&line.partition.core.cluster, line.partition.target());
     errand.attempts.api = ApiKey::PRODUCE;
-    let reached = cluster.reach(target, line.via(), &mut errand.attempts).await;
-    line.drive(|state| match reached {
-        Ok((leader, Ok(lease))) => state.leased(errand, leader, lease),
-        Ok((leader, Err(failure))) => {
+    let leader = match cluster.locate(target, &mut errand.attempts).await {
+        Ok(leader) => leader,
+        Err(failure) => return line.drive(|state| state.give_up(errand, Some(failure))),
+    };
+    let leased = cluster.lease::<LeaderOf<'_>>(&leader, line.via(), &mut errand.attempts);
+    // Often the leader is known to be away, and a dial has to wait for its turn.
+    let leased = watch::unless_replaced(line, &leader, watch::PAUSE, leased).await;
+    line.drive(|state| match leased {
+        None => state.replaced(errand),
+        Some(Ok(lease)) => state.leased(errand, leader, lease),
+        Some(Err(failure)) => {
             let may_repeat = failure.is_transient();
             state.failed(line, errand, &leader, Learned::of_failure(failure), may_repeat);
         }
-        Err(failure) => state.give_up(errand, Some(failure)),
     });
 }
 
@@ -90,16 +96,21 @@ async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
         producer_epoch: -1,
     };
     errand.attempts.api = ApiKey::INIT_PRODUCER_ID;
-    let answered = lease.call(&request, CallOptions::new(errand.deadline)).await;
+    let answered = lease.call(&request, CallOptions::new(errand.deadline));
+    let patience = line.partition.core.limits.overdue_after;
+    let answered = watch::unless_replaced(line, &leader, patience, answered).await;
     line.drive(|state| match answered {
-        Ok(InitProducerIdResponse { error_code, producer_id, producer_epoch, .. }) => match error_code.ok() {
-            Ok(()) => state.obtained(Producer { id: producer_id, epoch: producer_epoch }),
-            Err(code) => {
-                let learned = Learned::of_code(code, None, None);
-                state.failed(line, errand, &leader, learned, code.is_retriable());
+        None => state.replaced(errand),
+        Some(Ok(InitProducerIdResponse { error_code, producer_id, producer_epoch, .. })) => {
+            match error_code.ok() {
+                Ok(()) => state.obtained(Producer { id: producer_id, epoch: producer_epoch }),
+                Err(code) => {
+                    let learned = Learned::of_code(code, None, None);
+                    state.failed(line, errand, &leader, learned, code.is_retriable());
+                }
             }
-        },
-        Err(failure) => {
+        }
+        Some(Err(failure)) => {
             let may_repeat = failure.is_transient();
             state.failed(line, errand, &leader, Learned::of_failure(failure), may_repeat);
         }
@@ -112,10 +123,12 @@ async fn verify(line: &Arc<Line>, mut errand: Errand, acknowledged: Acknowledged
     errand.attempts.api = ApiKey::FETCH;
     let (partition, deadline) = (&*line.partition, errand.deadline);
     let asked = verify::Asked { partition, leader: &leader, lease: &lease, deadline };
-    let looked = verify::look(asked, acknowledged).await;
+    let (patience, looking) = (partition.core.limits.overdue_after, verify::look(asked, acknowledged));
+    let looked = watch::unless_replaced(line, &leader, patience, looking).await;
     line.drive(|state| match looked {
-        Ok(verified) => state.verified(line, verified),
-        Err((learned, may_repeat)) => state.failed(line, errand, &leader, learned, may_repeat),
+        None => state.replaced(errand),
+        Some(Ok(verified)) => state.verified(line, verified),
+        Some(Err((learned, may_repeat))) => state.failed(line, errand, &leader, learned, may_repeat),
     });
 }
 

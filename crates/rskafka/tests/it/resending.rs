@@ -6,6 +6,7 @@ use rskafka::client::OffsetAt;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::Fault;
+use tokio::time::Instant;
 
 use super::common::{read_all, record, values};
 use super::kit::{DELIVERY_TIMEOUT, TOPIC, builder, failure, start, start_plain};
@@ -122,6 +123,35 @@ async fn a_topic_created_by_an_attempt_whose_answer_was_lost_is_created() {
     let lost = cluster.inject(Fault::close().after_applying().on(ApiKey::DELETE_TOPICS));
     client.delete_topic("second").await.unwrap();
     assert_eq!(cluster.struck(lost), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_clients_share_the_memory_of_their_client_in_the_order_of_the_calls() {
+    let (cluster, _, _) = start(1).await;
+    let client = builder(&cluster).buffer_memory(1_000).build().await.unwrap();
+    client.create_topic("shared", 2, 1).await.unwrap();
+    let first = client.partition_client("shared", 0).await.unwrap();
+    let second = client.partition_client("shared", 1).await.unwrap();
+    let large = |letter: &str| [record(letter.repeat(700))];
+
+    let written = first.produce(large("a"));
+    let taken_back = second.produce(large("b"));
+    let behind = second.produce([record("behind")]);
+    drop(taken_back);
+    assert_eq!(behind.await.unwrap().base_offset, 0, "it waits for what was taken back");
+    written.await.unwrap();
+
+    // Each waits for the one before it, at the other partition. A small one does not pass those that wait.
+    cluster.inject(Fault::delay(Duration::from_millis(100)).on(ApiKey::PRODUCE).always());
+    let started = Instant::now();
+    let calls: Vec<_> =
+        (0..6).map(|number| [&first, &second][number % 2].produce(large(&number.to_string()))).collect();
+    let small = second.produce([record("small")]);
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(small.await.unwrap().base_offset, 4);
+    assert!(started.elapsed() >= Duration::from_millis(600), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! What the task waits for on behalf of the line: a lease, a producer id, a look at the log; and what comes of it.
 //!
-//! Invariant: each errand ends in exactly one of `leased`, `obtained`, `verified`, `failed`, `give_up` or `lease_ended`. A
-//! warm-up ends by its own deadline, whatever becomes of the appends beside it.
+//! Invariant: each errand ends in exactly one of `leased`, `obtained`, `verified`, `failed`, `give_up`, `replaced` or
+//! `lease_ended`. A warm-up ends by its own deadline, whatever becomes of the appends beside it.
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -63,7 +63,11 @@ impl State {
         Some(Errand { number, attempts, deadline, not_before: self.not_before.take() })
     }
 
-    pub(crate) fn leased(&mut self, errand: Errand, leader: Leader, lease: Lease) {
+    pub(crate) fn leased(&mut self, mut errand: Errand, leader: Leader, lease: Lease) {
+        if leader.epoch > self.latest_epoch {
+            self.latest_epoch = leader.epoch;
+            errand.attempts.restart_pauses();
+        }
         if let Some(oldest) = self.keep_attempts(errand) {
             oldest.has_begun = true;
         }
@@ -139,6 +143,12 @@ impl State {
         let oldest = self.window.front_mut().filter(|oldest| oldest.number == number)?;
         oldest.attempts = attempts;
         Some(oldest)
+    }
+
+    /// The answer is overdue, and another broker leads.
+    pub(crate) fn replaced(&mut self, errand: Errand) {
+        self.keep_attempts(errand);
+        self.lease_ended();
     }
 
     /// The lease ended before it was used.
