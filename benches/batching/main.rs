@@ -20,15 +20,6 @@ use rskafka::time::OffsetDateTime;
 /// For `broker`.
 const BATCH_BYTES: usize = 1 << 20;
 
-mod sides {
-    use tokio::runtime::{Builder, Runtime};
-
-    /// Two workers, as what a service has.
-    pub(crate) fn runtime() -> Runtime {
-        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
-    }
-}
-
 const TOPIC: &str = "batching";
 /// How many tasks, unless the arguments say it.
 const TASKS: [usize; 4] = [1, 16, 64, 512];
@@ -42,7 +33,7 @@ fn main() {
     }
     let fake = broker::Broker::start();
     let address = std::env::var("KAFKA_CONNECT").unwrap_or_else(|_| fake.address.clone());
-    let runtime = sides::runtime();
+    let runtime = broker::runtime();
     let asked: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     for tasks in if asked.is_empty() { TASKS.to_vec() } else { asked } {
         let mut rounds: Vec<_> = (0..ROUNDS).map(|_| runtime.block_on(round(&address, tasks))).collect();
@@ -63,13 +54,7 @@ async fn round(address: &str, tasks: usize) -> (f64, f64, f64, Duration) {
     }
     let log = client.partition_client(TOPIC, 0).await.expect("a partition");
     let producer = BatchProducer::builder(log).build(RecordAggregator::new(BATCH_BYTES));
-    let record = || {
-        Record::new(
-            (),
-            Bytes::from_static(&VALUE),
-            OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-        )
-    };
+    let record = || Record::new((), Bytes::from_static(&VALUE), OffsetDateTime::now_utc());
     producer.produce(record()).await.expect("an append");
     let is_over = Arc::new(AtomicBool::new(false));
     let (since, cpu) = (Instant::now(), processor_time());

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
 use rskafka_fake::FakeCluster;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::BATCH_BYTES;
-use crate::sides::runtime;
 
 /// The argument that has this program be the broker.
 pub(crate) const SERVE: &str = "--serve";
@@ -48,4 +48,9 @@ pub(crate) fn serve() {
     let cluster = runtime.block_on(builder.start()).expect("a cluster");
     println!("{}", cluster.bootstrap_servers().join(","));
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// Two workers, as what a service has.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }

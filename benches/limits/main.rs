@@ -1,91 +1,37 @@
-//! What appends and fetches cost from end to end beside a raw client, measured for `cargo xtask bench`.
+//! What appends and fetches cost from end to end beside a raw client and librdkafka, measured for `cargo xtask bench`.
 //!
-//! Invariant: the broker is another process, and one side works at a time, so that the processor time of this process is that
-//! side's. Both send and read the same records in batches of the same size, in the same run.
+//! Invariant: each side is a process, the broker another, and one side works at a time, so that a side's processor time is its
+//! own and neither has the other's noise. All send and read the same records in batches of the same size, in the same run.
 
 mod broker;
 mod calls;
+mod cases;
+mod delay;
+mod ours;
 mod raw;
+mod report;
+mod side;
 mod sides;
 
 use std::time::Duration;
 
-use rskafka::time::OffsetDateTime;
 use serde_json::json;
 
 use crate::broker::Broker;
-use crate::sides::Sides;
+use crate::cases::{Case, Limit, Measure, On, Side};
+use crate::report::Report;
+use crate::side::Sample;
+use crate::sides::{Measured, rdkafka};
 
-const TOPIC: &str = "bench";
-/// The partition that is written to, and the one that has one batch to be read.
-const WRITTEN: i32 = 0;
 const READ: i32 = 1;
-/// The time of the first record, in ms since the epoch; each has a millisecond more than the one before.
-const TIMESTAMP: u64 = 1_700_000_000_000;
-const KEY: [u8; 8] = *b"01234567";
 const BATCH_BYTES: usize = 1 << 20;
-
-/// Time and value of each record of a batch; all have the same key.
-type Payloads = Vec<(OffsetDateTime, Vec<u8>)>;
+const FETCH_BYTES: usize = 2_000_000;
 
 /// Where a Kafka of one broker is, which `cargo xtask bench` starts where there is Java.
 const KAFKA: &str = "KAFKA_CONNECT";
 
-/// What is done by both sides.
-#[derive(Clone, Copy)]
-enum Call {
-    Produce,
-    Fetch,
-}
-
-/// A limit on what a call with a batch may cost.
-struct Limit {
-    name: &'static str,
-    what: &'static str,
-    call: Call,
-    /// Of a value, in bytes.
-    size: usize,
-    /// How many times the raw client's processor time.
-    times: f64,
-}
-
-const LIMITS: [Limit; 5] = [
-    Limit {
-        name: "produce-100B",
-        what: "produce 1 MiB of 100 B records",
-        call: Call::Produce,
-        size: 100,
-        times: 1.7,
-    },
-    Limit {
-        name: "produce-1KiB",
-        what: "produce 1 MiB of 1 KiB records",
-        call: Call::Produce,
-        size: 1024,
-        times: 1.25,
-    },
-    Limit {
-        name: "produce-10KiB",
-        what: "produce 1 MiB of 10 KiB records",
-        call: Call::Produce,
-        size: 10_240,
-        times: 1.1,
-    },
-    Limit {
-        name: "fetch-1KiB",
-        what: "fetch 1 MiB of 1 KiB records, owned",
-        call: Call::Fetch,
-        size: 1024,
-        times: 1.4,
-    },
-    Limit {
-        name: "fetch-10KiB",
-        what: "fetch 1 MiB of 10 KiB records, owned",
-        call: Call::Fetch,
-        size: 10_240,
-        times: 1.2,
-    },
-];
+/// Half a round trip to the broker that is far away.
+const ONE_WAY: Duration = Duration::from_micros(500);
 
 /// `[FILTER]` measures only what has it in its name.
 fn main() {
@@ -93,77 +39,56 @@ fn main() {
     let filter = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => "",
         [broker::SERVE] => return broker::serve(),
-        [calls::APPEND, address, count] => return calls::append(address, count.parse().expect("a number")),
+        [sides::SIDE, name, work] => return sides::run(name, work),
         [filter] => filter,
         _ => panic!("not known: {args:?}"),
     };
     let fake = Broker::start();
-    batches(&fake.address, "", filter, 101);
+    let far_away = delay::start(&fake.address, ONE_WAY).expect("a port");
+    let kafka = std::env::var(KAFKA).ok();
+    if kafka.is_none() {
+        eprintln!("no {KAFKA}: nothing is measured on a real broker");
+    }
+    if rdkafka().is_none() {
+        eprintln!("librdkafka's side is not built: nothing is measured beside it");
+    }
+    let mut report = Report::default();
+    for case in cases::all().into_iter().filter(|case| case.name.contains(filter)) {
+        let address = match case.on {
+            On::AtOnce | On::FarAway => Some(&fake.address),
+            On::Kafka => kafka.as_ref(),
+        };
+        let Some(address) = address else { continue };
+        let through = if case.on == On::FarAway { &*far_away } else { "" };
+        let measured = sides::measure(&case, address, through);
+        for limit in &case.limits {
+            row(&case, limit, &measured);
+        }
+        report.add(case, measured);
+    }
     if calls::NAME.contains(filter) {
         calls::count(&fake.address);
     }
-    match std::env::var(KAFKA) {
-        Ok(address) => {
-            // Few, as Kafka keeps all of it on its disk.
-            batches(&address, "kafka-", filter, 31);
-            single(&address, filter);
-        }
-        Err(_) => eprintln!("no {KAFKA}: nothing is measured on a real broker"),
-    }
 }
 
-/// Prints a line for each limit on calls with a batch.
-fn batches(address: &str, prefix: &str, filter: &str, pairs: usize) {
-    for limit in LIMITS {
-        let name = format!("{prefix}{}", limit.name);
-        if name.contains(filter) {
-            let broker = if prefix.is_empty() { "a broker that answers at once" } else { "Kafka" };
-            let mut sides = Sides::open(address, &batch(limit.size));
-            let pairs = sides.pairs(pairs, 16, limit.call);
-            row(
-                &name,
-                &format!("CPU to {}, {broker}", limit.what),
-                sides.records(),
-                (limit.times, None),
-                &pairs,
-            );
-        }
-    }
-}
-
-/// Prints a line for each limit on records that are appended one at a time.
-fn single(address: &str, filter: &str) {
-    let (cpu, p50) = ("kafka-one-100B", "kafka-one-100B-p50");
-    if p50.contains(filter) {
-        let mut sides = Sides::open(address, &payloads(1, 100));
-        let pairs = sides.pairs(51, 400, Call::Produce);
-        row(cpu, "CPU of one 100 B record at a time, Kafka", 1, (1.35, None), &pairs);
-        let pairs = sides.medians(51, 400);
-        row(p50, "one 100 B record at a time, p50, Kafka", 1, (1.0, Some(8_000.0)), &pairs);
-    }
-}
-
-/// As many values of this size as a MiB holds with what a record has besides.
-fn batch(size: usize) -> Payloads {
-    payloads(BATCH_BYTES / (size + 24), size)
-}
-
-fn payloads(count: usize, size: usize) -> Payloads {
-    let time = |index| OffsetDateTime::UNIX_EPOCH + Duration::from_millis(TIMESTAMP + index as u64);
-    (0..count).map(|index| (time(index), vec![7; size])).collect()
-}
-
-/// A line for `cargo xtask bench`: times the baseline, and ns beyond it if there is a second limit.
-fn row(name: &str, what: &str, records: usize, (times, beyond): (f64, Option<f64>), pairs: &[(f64, f64)]) {
+/// Prints a line for `cargo xtask bench`, if both sides were measured.
+fn row(case: &Case, limit: &Limit, measured: &[Measured]) {
+    let of = |side: Side| measured.iter().find(|measured| measured.side == side);
+    let (Some(subject), Some(baseline)) = (of(limit.side), of(limit.than)) else { return };
+    let Limit { side, measure, times, beyond, than } = *limit;
+    let ns = |sample: &Sample| measure.of(sample);
+    let pairs: Vec<(f64, f64)> =
+        subject.samples.iter().zip(&baseline.samples).map(|(one, other)| (ns(one), ns(other))).collect();
+    let is_of_all = matches!(measure, Measure::Cpu | Measure::Wall);
+    let what = format!("{} of {}, {}, {}", measure.name(), case.what, side.name(), case.on.name());
     let line = json!({
-        "name": name,
+        "name": format!("{}, {}, {}, {}", case.name, side.name(), measure.name(), than.name()),
         "what": what,
-        "baseline_is": "a raw client's with the same records",
+        "baseline_is": format!("{}'s", than.name()),
         "times": times,
         "per_record_ns": beyond,
         "instructions_tell": false,
-        "records": records,
-        "bytes": 0,
+        "records": if is_of_all { case.records_of_sample() } else { 1.0 },
         "pairs_ns": pairs,
     });
     println!("{line}");

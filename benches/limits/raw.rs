@@ -1,14 +1,18 @@
-//! What a client cannot do without: one blocking socket, records copied into one buffer that is used again, a CRC over
-//! each batch, one write and one read for each request. It knows nothing of errors, versions or other partitions.
+//! What a client cannot do without: one blocking socket, a batch copied into one buffer that is used again, a CRC over it, one
+//! write and one read for each request. It knows nothing of errors, versions or other partitions.
+//!
+//! The batch is encoded before. What it costs to encode its records each time is a side of its own.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
 use rskafka_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use rskafka_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rskafka_protocol::{Request, encode_request};
 
-use crate::Payloads;
+use crate::side::{Call, KEY, TOPIC, Times, WRITTEN, Work, serve};
+use crate::{FETCH_BYTES, READ};
 
 /// Versions whose messages hold nothing behind the records, and whose lengths have four bytes each.
 const PRODUCE_VERSION: i16 = 8;
@@ -19,15 +23,40 @@ const BATCH_HEADER: usize = 61;
 /// Where fields stand in it: what the length and the CRC cover begins behind them.
 const BATCH_LENGTH: usize = 8;
 const BATCH_CRC: usize = 17;
+/// The low byte of the attributes, and the codec in it.
+const BATCH_CODEC: usize = 22;
+const LZ4: u8 = 3;
 /// What stands before the error code of a produce answer: length, correlation id, count of topics, the topic's name, count of
 /// partitions, index.
-const BEFORE_ERROR: usize = 4 + 4 + 4 + 2 + crate::TOPIC.len() + 4 + 4;
+const BEFORE_ERROR: usize = 4 + 4 + 4 + 2 + TOPIC.len() + 4 + 4;
 /// What stands before the records of a fetch answer: length, correlation id, throttle time, code, session, count of topics, name,
 /// count of partitions, index, code, three offsets, no aborted transactions, preferred replica, length of the records.
-const BEFORE_RECORDS: usize = 4 + 4 + 4 + 2 + 4 + 4 + 2 + crate::TOPIC.len() + 4 + 4 + 2 + 24 + 4 + 4 + 4;
+const BEFORE_RECORDS: usize = 4 + 4 + 4 + 2 + 4 + 4 + 2 + TOPIC.len() + 4 + 4 + 2 + 24 + 4 + 4 + 4;
 
-pub(crate) struct RawClient {
+/// The whole of a side, until standard input ends.
+pub(crate) fn run(encodes: bool, work: &Work) {
+    let mut client = RawClient::connect(work);
+    serve(|calls| {
+        let mut times = Times::new(1);
+        for _ in 0..calls {
+            let since = times.begin();
+            match work.call {
+                Call::Fetch => assert_eq!(client.fetch(), work.records),
+                _ => client.produce(encodes),
+            }
+            times.end(since);
+        }
+        times.taken()
+    });
+}
+
+struct RawClient {
     stream: TcpStream,
+    timestamp: i64,
+    values: Vec<Vec<u8>>,
+    /// A batch of them, uncompressed.
+    batch: Vec<u8>,
+    is_lz4: bool,
     /// The produce request up to its batch; the batch is written behind it.
     request: Vec<u8>,
     before_batch: usize,
@@ -37,46 +66,50 @@ pub(crate) struct RawClient {
 
 impl RawClient {
     /// Connects to the leader of the two partitions.
-    pub(crate) fn connect(address: &str, bytes: i32) -> Self {
-        let stream = TcpStream::connect(address).expect("a connection");
+    fn connect(work: &Work) -> Self {
+        let stream = TcpStream::connect(&work.address).expect("a connection");
         stream.set_nodelay(true).expect("it is a socket");
-        let records = Some(bytes::Bytes::new());
-        let partition_data = vec![PartitionProduceData { index: crate::WRITTEN, records }];
-        let topic = TopicProduceData { name: crate::TOPIC.to_owned(), partition_data, ..Default::default() };
-        let produce =
-            ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
-        let request = frame(&produce, PRODUCE_VERSION);
-        let partition =
-            FetchPartition { partition: crate::READ, partition_max_bytes: bytes, ..Default::default() };
-        let topic =
-            FetchTopic { topic: crate::TOPIC.to_owned(), partitions: vec![partition], ..Default::default() };
-        let fetch = FetchRequest {
-            replica_id: -1,
-            max_wait_ms: 500,
-            min_bytes: 1,
-            max_bytes: bytes,
-            topics: vec![topic],
-            ..Default::default()
-        };
-        let fetch = frame(&fetch, FETCH_VERSION);
-        Self { stream, before_batch: request.len(), request, fetch, answer: Vec::new() }
+        let (values, request, mut batch) = (work.values(), produce_request(), Vec::new());
+        put_batch(&mut batch, work.timestamp, &values);
+        Self {
+            stream,
+            timestamp: work.timestamp,
+            values,
+            batch,
+            is_lz4: work.is_lz4,
+            before_batch: request.len(),
+            request,
+            fetch: fetch_request(),
+            answer: Vec::new(),
+        }
     }
 
     /// Appends all of them as one batch.
-    pub(crate) fn produce(&mut self, payloads: &Payloads) {
-        self.request.truncate(self.before_batch);
-        encode_batch(&mut self.request, payloads);
-        let batch = self.request.len() - self.before_batch;
-        put(&mut self.request, self.before_batch - 4, batch);
-        let frame = self.request.len() - 4;
-        put(&mut self.request, 0, frame);
-        self.stream.write_all(&self.request).expect("the broker reads");
+    fn produce(&mut self, encodes: bool) {
+        let (request, start) = (&mut self.request, self.before_batch);
+        request.truncate(start);
+        match (encodes, self.is_lz4) {
+            (true, _) => put_batch(request, self.timestamp, &self.values),
+            (false, false) => request.extend_from_slice(&self.batch),
+            (false, true) => {
+                let (header, records) = self.batch.split_at(BATCH_HEADER);
+                request.extend_from_slice(header);
+                request[start + BATCH_CODEC] = LZ4;
+                compress(request, records);
+            }
+        }
+        seal(&mut request[start..]);
+        let batch = request.len() - start;
+        put(request, start - 4, batch);
+        let frame = request.len() - 4;
+        put(request, 0, frame);
+        self.stream.write_all(request).expect("the broker reads");
         self.read();
         assert_eq!(self.answer[BEFORE_ERROR..BEFORE_ERROR + 2], [0, 0], "the broker refuses the batch");
     }
 
     /// Reads what lies at the start of the partition, and looks at each record; gives how many there are.
-    pub(crate) fn fetch(&mut self) -> usize {
+    fn fetch(&mut self) -> usize {
         self.stream.write_all(&self.fetch).expect("the broker reads");
         self.read();
         let mut records = 0;
@@ -104,14 +137,37 @@ impl RawClient {
     }
 }
 
+fn produce_request() -> Vec<u8> {
+    let partition = PartitionProduceData { index: WRITTEN, records: Some(bytes::Bytes::new()) };
+    let topic =
+        TopicProduceData { name: TOPIC.to_owned(), partition_data: vec![partition], ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+    frame(&request, PRODUCE_VERSION)
+}
+
+fn fetch_request() -> Vec<u8> {
+    let max_bytes = FETCH_BYTES as i32;
+    let partition = FetchPartition { partition: READ, partition_max_bytes: max_bytes, ..Default::default() };
+    let topic = FetchTopic { topic: TOPIC.to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest {
+        replica_id: -1,
+        max_wait_ms: 500,
+        min_bytes: 1,
+        max_bytes,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    frame(&request, FETCH_VERSION)
+}
+
 fn frame<R: Request>(request: &R, version: i16) -> Vec<u8> {
     encode_request(request, version, 1, Some("raw")).expect("it can be encoded").to_bytes().to_vec()
 }
 
-fn encode_batch(out: &mut Vec<u8>, payloads: &Payloads) {
-    let start = out.len();
-    let count = payloads.len() as u32;
-    let first = crate::TIMESTAMP as i64;
+/// Appends a batch that is not sealed.
+fn put_batch(out: &mut Vec<u8>, first: i64, values: &[Vec<u8>]) {
+    let count = values.len() as u32;
     let mut header = [0xff; BATCH_HEADER];
     header[..BATCH_LENGTH].fill(0);
     header[16] = 2;
@@ -121,29 +177,38 @@ fn encode_batch(out: &mut Vec<u8>, payloads: &Payloads) {
     header[35..43].copy_from_slice(&(first + i64::from(count) - 1).to_be_bytes());
     header[57..].copy_from_slice(&count.to_be_bytes());
     out.extend_from_slice(&header);
-    let key = crate::KEY;
-    for (index, (_, value)) in payloads.iter().enumerate() {
-        let index = index as u64;
+    for (index, value) in (0..).zip(values) {
         let size = 2
             + varint_size(2 * index) * 2
-            + varint_size(2 * key.len() as u64)
-            + key.len()
+            + varint_size(2 * KEY.len() as u64)
+            + KEY.len()
             + varint_size(2 * value.len() as u64)
             + value.len();
         put_varint(out, 2 * size as u64);
         out.push(0);
         put_varint(out, 2 * index);
         put_varint(out, 2 * index);
-        put_varint(out, 2 * key.len() as u64);
-        out.extend_from_slice(&key);
+        put_varint(out, 2 * KEY.len() as u64);
+        out.extend_from_slice(&KEY);
         put_varint(out, 2 * value.len() as u64);
         out.extend_from_slice(value);
         out.push(0);
     }
-    let length = out.len() - start - BATCH_LENGTH - 4;
-    put(out, start + BATCH_LENGTH, length);
-    let crc = crc32c::crc32c(&out[start + BATCH_CRC + 4..]);
-    put(out, start + BATCH_CRC, crc as usize);
+}
+
+/// Sets length and CRC.
+fn seal(batch: &mut [u8]) {
+    let length = batch.len() - BATCH_LENGTH - 4;
+    put(batch, BATCH_LENGTH, length);
+    let crc = crc32c::crc32c(&batch[BATCH_CRC + 4..]);
+    put(batch, BATCH_CRC, crc as usize);
+}
+
+/// In blocks of the size that Java's client has, too.
+fn compress(out: &mut Vec<u8>, records: &[u8]) {
+    let mut encoder = FrameEncoder::with_frame_info(FrameInfo::new().block_size(BlockSize::Max64KB), out);
+    encoder.write_all(records).expect("memory takes all");
+    encoder.finish().expect("memory takes all");
 }
 
 /// How many records there are.

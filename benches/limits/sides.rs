@@ -1,179 +1,125 @@
-//! The client and the raw client, on the same partitions of the same broker.
+//! Runs the sides of a case, each in processes of its own, in turn.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::SystemTime;
 
-use nix::time::{ClockId, clock_gettime};
-use rskafka::client::{Client, PartitionClient};
-use rskafka::record::Record;
-use tokio::runtime::{Builder, Runtime};
+use crate::broker::runtime;
+use crate::cases::{Case, Side};
+use crate::ours::{self, Way};
+use crate::raw;
+use crate::side::{Sample, Work};
 
-use crate::raw::RawClient;
-use crate::{Call, KEY, Payloads, READ, TOPIC, WRITTEN};
+/// The argument that has this program be the side whose name follows.
+pub(crate) const SIDE: &str = "--side";
+/// librdkafka's program, beside the folder that this program is in.
+const RDKAFKA: &str = "rskafka-benches-rdkafka";
 
-const FETCH_BYTES: usize = 2_000_000;
+/// Processes of each side, and samples of each process: two processes of one program may differ by how the kernel sized the
+/// buffers of their sockets.
+const ROUNDS: usize = 5;
+const SAMPLES: usize = 5;
 
-/// Makes so many calls.
-type Side = fn(&mut Sides, u32);
-
-pub(crate) struct Sides {
-    runtime: Runtime,
-    ours: Ours,
-    raw: RawClient,
-    payloads: Arc<Payloads>,
+pub(crate) struct Measured {
+    pub(crate) side: Side,
+    pub(crate) samples: Vec<Sample>,
 }
 
-#[derive(Clone)]
-struct Ours {
-    written: PartitionClient,
-    read: PartitionClient,
-    // Kept, as its partitions' connections are.
-    _client: Client,
+/// A running side. It ends with its standard input.
+struct Process {
+    child: Child,
+    asks: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
 }
 
-/// Two workers, as what a service has.
-pub(crate) fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+/// The program of librdkafka's side, if it was built.
+pub(crate) fn rdkafka() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.parent()?.with_file_name(RDKAFKA);
+    program.is_file().then_some(program)
 }
 
-/// A new topic with one batch in the partition to be read.
-pub(crate) async fn new_topic(client: &Client, payloads: &Payloads) {
-    let _ = client.delete_topic(TOPIC).await;
-    client
-        .create_topic(TOPIC, 2, 1)
-        .config("max.message.bytes", FETCH_BYTES.to_string())
-        // The records' time is long ago.
-        .config("retention.ms", "-1")
-        .await
-        .expect("a topic");
-    client
-        .partition_client(TOPIC, READ)
-        .await
-        .expect("a partition")
-        .produce(records(payloads))
-        .await
-        .expect("an append");
+/// The command that runs a side.
+pub(crate) fn command(side: Side, work: &Work) -> Option<Command> {
+    let program = if side == Side::Rdkafka { rdkafka()? } else { std::env::current_exe().ok()? };
+    let mut command = Command::new(program);
+    command.args([SIDE, &side.name(), &serde_json::to_string(work).expect("it is JSON")]);
+    Some(command)
 }
 
-/// What both sides append.
-pub(crate) fn records(payloads: &Payloads) -> impl Iterator<Item = Record<&[u8], &[u8], ()>> {
-    payloads.iter().map(|(timestamp, value)| Record::new(&KEY[..], &value[..], *timestamp))
-}
-
-impl Sides {
-    /// Connects both to a broker, with the batch that they write and read.
-    pub(crate) fn open(address: &str, payloads: &Payloads) -> Self {
-        let runtime = runtime();
-        let ours = runtime.block_on(async {
-            let client = Client::builder([address]).build().await.expect("a client");
-            new_topic(&client, payloads).await;
-            let open =
-                async |partition| client.partition_client(TOPIC, partition).await.expect("a partition");
-            Ours { written: open(WRITTEN).await, read: open(READ).await, _client: client }
-        });
-        let raw = RawClient::connect(address, FETCH_BYTES as i32);
-        Self { runtime, ours, raw, payloads: Arc::new(payloads.clone()) }
+pub(crate) fn work(case: &Case, side: Side, address: &str, through: &str) -> Work {
+    let in_flight = if let Side::Ours(_, in_flight) = side { in_flight } else { 1 };
+    Work {
+        call: case.call,
+        records: case.records,
+        size: case.size,
+        is_lz4: case.is_lz4,
+        in_flight,
+        callers: case.callers,
+        timestamp: now(),
+        address: address.to_owned(),
+        through: through.to_owned(),
     }
+}
 
-    /// How many records a call has.
-    pub(crate) fn records(&self) -> usize {
-        self.payloads.len()
+pub(crate) fn now() -> i64 {
+    SystemTime::UNIX_EPOCH.elapsed().expect("it is later").as_millis() as i64
+}
+
+/// Is the side of this name.
+pub(crate) fn run(name: &str, work: &str) {
+    let work: Work = serde_json::from_str(work).expect("it says what to work on");
+    match name {
+        "raw" => raw::run(false, &work),
+        "raw, encoding" => raw::run(true, &work),
+        "BatchProducer" => ours::run(Way::BatchProducer, &work),
+        _ if name.starts_with("batch") => ours::run(Way::Batch, &work),
+        _ => ours::run(Way::Records, &work),
     }
+}
 
-    /// Pairs of processor times in ns: of one call of ours, and of the raw client's.
-    pub(crate) fn pairs(&mut self, pairs: usize, calls: u32, call: Call) -> Vec<(f64, f64)> {
-        let (ours, raw): (Side, Side) = match call {
-            Call::Produce => (Self::produce, Self::produce_raw),
-            Call::Fetch => (Self::fetch, Self::fetch_raw),
-        };
-        let mut cpu = |side: Side| {
-            let since = processor_time();
-            side(self, calls);
-            (processor_time() - since).as_secs_f64() * 1e9 / f64::from(calls)
-        };
-        // Buffers grow first.
-        cpu(ours);
-        cpu(raw);
-        // Neither side is always the first.
-        (0..pairs)
-            .map(|pair| {
-                if pair % 2 == 0 {
-                    (cpu(ours), cpu(raw))
-                } else {
-                    let raw = cpu(raw);
-                    (cpu(ours), raw)
-                }
-            })
-            .collect()
-    }
-
-    /// Pairs of median times in ns from start to end of an append: of ours, and of the raw client's.
-    pub(crate) fn medians(&mut self, pairs: usize, calls: u32) -> Vec<(f64, f64)> {
-        let mut pair = || {
-            let Ours { written, .. } = self.ours.clone();
-            let payloads = self.payloads.clone();
-            let ours = self.runtime.spawn(async move {
-                let mut times = Vec::new();
-                for _ in 0..calls {
-                    let since = Instant::now();
-                    written.produce(records(&payloads)).await.expect("an append");
-                    times.push(since.elapsed());
-                }
-                median(times)
-            });
-            let ours = self.runtime.block_on(ours).expect("it ends");
-            let raw = (0..calls).map(|_| {
-                let since = Instant::now();
-                self.raw.produce(&self.payloads);
-                since.elapsed()
-            });
-            (ours, median(raw.collect()))
-        };
-        pair();
-        (0..pairs).map(|_| pair()).collect()
-    }
-
-    fn produce(&mut self, calls: u32) {
-        let Ours { written, .. } = self.ours.clone();
-        let payloads = self.payloads.clone();
-        self.spawned(async move {
-            for _ in 0..calls {
-                written.produce(records(&payloads)).await.expect("an append");
+/// Measures all sides of a case whose programs are there.
+pub(crate) fn measure(case: &Case, address: &str, through: &str) -> Vec<Measured> {
+    runtime().block_on(ours::new_topic(address, &work(case, case.sides[0], address, "")));
+    let command = |side: Side| command(side, &work(case, side, address, through));
+    let sides = case.sides.iter().filter(|&&side| command(side).is_some());
+    let mut measured: Vec<_> = sides.map(|&side| Measured { side, samples: Vec::new() }).collect();
+    for _ in 0..ROUNDS {
+        let started = measured.iter().filter_map(|measured| command(measured.side)).map(Process::start);
+        let mut processes: Vec<Process> = started.collect();
+        // Connects, learns the leader, lets buffers grow.
+        for process in &mut processes {
+            process.sample(case.calls);
+        }
+        for sample in 0..SAMPLES {
+            // None is always the first.
+            for turn in 0..processes.len() {
+                let side = (turn + sample) % processes.len();
+                measured[side].samples.push(processes[side].sample(case.calls));
             }
-        });
+        }
+    }
+    measured
+}
+
+impl Process {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a side");
+        let answers = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        Self { asks: child.stdin.take(), child, answers }
     }
 
-    fn produce_raw(&mut self, calls: u32) {
-        (0..calls).for_each(|_| self.raw.produce(&self.payloads));
-    }
-
-    fn fetch(&mut self, calls: u32) {
-        let Ours { read, .. } = self.ours.clone();
-        let expected = self.payloads.len();
-        self.spawned(async move {
-            for _ in 0..calls {
-                let fetched = read.fetch(0).max_bytes(FETCH_BYTES).await.expect("a fetch");
-                assert_eq!(fetched.into_records().count(), expected);
-            }
-        });
-    }
-
-    fn fetch_raw(&mut self, calls: u32) {
-        (0..calls).for_each(|_| assert_eq!(self.raw.fetch(), self.payloads.len()));
-    }
-
-    /// In a task of the client's runtime, as services have it.
-    fn spawned(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.block_on(self.runtime.spawn(work)).expect("it ends");
+    fn sample(&mut self, calls: u32) -> Sample {
+        let asks = self.asks.as_mut().expect("it is running");
+        writeln!(asks, "{calls}").expect("the side reads");
+        let line = self.answers.next().expect("the side did not fail").expect("it is text");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 }
 
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64() * 1e9
-}
-
-/// Of all threads of this process.
-fn processor_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("the kernel counts this time").into()
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.asks.take());
+        let _ = self.child.wait();
+    }
 }

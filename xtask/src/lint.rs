@@ -64,10 +64,12 @@ fn succeed(mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// `fuzz/` is a workspace of its own, which the other checks do not see.
+/// `fuzz/` is a workspace of its own, which the other checks do not see. So is `benches/rdkafka`, which is not compiled here
+/// because that takes librdkafka.
 fn check_fuzz(sh: &Shell) -> Result<()> {
     let _folder = sh.push_dir("fuzz");
     succeed(cmd!(sh, "cargo fmt --check").into())?;
+    succeed(cmd!(sh, "cargo fmt --check --manifest-path ../benches/rdkafka/Cargo.toml").into())?;
     // Where there is a library, libFuzzer is not built; nothing is linked here, so that any file will do.
     let target = workspace::target_dir();
     let clippy = cmd!(sh, "cargo clippy --locked --all-targets --target-dir {target} -- -D warnings");

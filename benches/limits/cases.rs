@@ -1,0 +1,247 @@
+//! What is compared, and what the client may cost beside the others.
+
+use crate::ours::Way;
+use crate::side::Call::{self, Append, Fetch, Produce};
+use crate::side::{BATCHES, Sample};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The raw client, with a batch that was encoded before.
+    Raw,
+    /// The raw client, which encodes each batch.
+    RawEncoding,
+    /// The client, with so many batches in flight.
+    Ours(Way, usize),
+    Rdkafka,
+}
+
+/// Which broker, and what is between it and the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    AtOnce,
+    Kafka,
+    /// One that answers at once, a round trip of 1 ms away.
+    FarAway,
+}
+
+/// What of a sample counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    Cpu,
+    Wall,
+    P50,
+    P99,
+}
+
+pub(crate) struct Case {
+    /// With the broker in it, which makes it unique.
+    pub(crate) name: String,
+    pub(crate) what: String,
+    pub(crate) on: On,
+    pub(crate) call: Call,
+    /// In a batch.
+    pub(crate) records: usize,
+    pub(crate) size: usize,
+    pub(crate) is_lz4: bool,
+    pub(crate) callers: usize,
+    /// In a sample.
+    pub(crate) calls: u32,
+    pub(crate) sides: Vec<Side>,
+    pub(crate) limits: Vec<Limit>,
+}
+
+/// A side's measure may be `times` that of `than`; in ns for each record, it may be `beyond` above that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) side: Side,
+    pub(crate) measure: Measure,
+    pub(crate) times: f64,
+    pub(crate) beyond: Option<f64>,
+    pub(crate) than: Side,
+}
+
+/// One record at a time.
+pub(crate) const ONE: Side = Side::Ours(Way::Records, 5);
+const TOGETHER: Side = Side::Ours(Way::BatchProducer, 5);
+const FETCH: Side = Side::Ours(Way::Records, 1);
+const BATCH_IN_FLIGHT: [Side; 2] = [Side::Ours(Way::Batch, 1), Side::Ours(Way::Batch, 5)];
+const RECORDS_IN_FLIGHT: [Side; 2] = [Side::Ours(Way::Records, 1), Side::Ours(Way::Records, 5)];
+
+/// Name, size of a value, whether by lz4; how many times the raw client's CPU a batch of 1 MiB may take, and how many times
+/// that of a raw client that encodes the records a call with records and one batch in flight may take.
+const PRODUCE: [(&str, usize, bool, f64, Option<f64>); 4] = [
+    ("produce-100B", 100, false, 1.6, Some(1.7)),
+    ("produce-1KiB", 1024, false, 1.2, Some(1.25)),
+    ("produce-10KiB", 10_240, false, 1.1, Some(1.1)),
+    ("produce-1KiB-lz4", 1024, true, 1.0, None),
+];
+/// What each record may cost above that if the client encodes it.
+const ENCODING_NS: f64 = 60.0;
+const FETCH_TIMES: [(&str, usize, Option<f64>); 3] =
+    [("fetch-100B", 100, None), ("fetch-1KiB", 1024, Some(1.4)), ("fetch-10KiB", 10_240, Some(1.2))];
+/// One 100 B record at a time: CPU by the raw client's, and what the median may take above its.
+const ONE_TIMES: f64 = 1.25;
+const ONE_BEYOND_NS: f64 = 5_000.0;
+/// One record at a time from so many tasks: the rate by librdkafka's.
+const TOGETHER_TIMES: [(usize, f64); 2] = [(64, 1.1), (512, 1.1)];
+/// CPU of each record of 64 tasks.
+const TOGETHER_NS: f64 = 400.0;
+/// With 5 batches in flight by 1 in flight, where a round trip takes 1 ms.
+const PIPELINED_TIMES: f64 = 3.0;
+
+pub(crate) fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for on in [On::AtOnce, On::Kafka] {
+        cases.extend(PRODUCE.map(|(name, size, is_lz4, by_batch, by_records)| {
+            produce(Case::of_batches(on, Produce, name, size), is_lz4, by_batch, by_records)
+        }));
+        cases.extend(FETCH_TIMES.map(|(name, size, times)| {
+            let mut case = Case::of_batches(on, Fetch, name, size);
+            case.sides = vec![Side::Raw, FETCH, Side::Rdkafka];
+            case.limits.extend(times.map(|times| Limit::new(FETCH, Measure::Cpu, times, Side::Raw)));
+            case
+        }));
+        cases.push(one(on));
+        cases.extend(TOGETHER_TIMES.map(|(callers, times)| together(on, callers, times)));
+    }
+    cases.push(pipelined());
+    cases
+}
+
+fn produce(mut case: Case, is_lz4: bool, by_batch: f64, by_records: Option<f64>) -> Case {
+    case.is_lz4 = is_lz4;
+    case.sides = vec![Side::Raw, Side::RawEncoding];
+    case.sides.retain(|side| !is_lz4 || *side == Side::Raw);
+    case.sides.extend(BATCH_IN_FLIGHT.into_iter().chain(RECORDS_IN_FLIGHT).chain([Side::Rdkafka]));
+    let limit = |side| Limit::new(side, Measure::Cpu, by_batch, Side::Raw);
+    case.limits.extend(BATCH_IN_FLIGHT.map(limit));
+    case.limits.extend(RECORDS_IN_FLIGHT.map(|side| Limit { beyond: Some(ENCODING_NS), ..limit(side) }));
+    let [records, _] = RECORDS_IN_FLIGHT;
+    let encoding = by_records.map(|times| Limit::new(records, Measure::Cpu, times, Side::RawEncoding));
+    case.limits.extend(encoding);
+    case
+}
+
+fn one(on: On) -> Case {
+    let mut case = Case::of_one_at_a_time(on, "one-100B", "one 100 B record at a time", 1);
+    case.calls = 400;
+    case.sides = vec![Side::Raw, ONE, Side::Rdkafka];
+    if on == On::Kafka {
+        let median = Limit::new(ONE, Measure::P50, 1.0, Side::Raw);
+        case.limits.push(Limit::new(ONE, Measure::Cpu, ONE_TIMES, Side::Raw));
+        case.limits.push(Limit { beyond: Some(ONE_BEYOND_NS), ..median });
+    }
+    case
+}
+
+fn together(on: On, callers: usize, times: f64) -> Case {
+    let what = format!("{callers} tasks with one 100 B record at a time");
+    let mut case = Case::of_one_at_a_time(on, &format!("together-{callers}"), &what, callers);
+    case.calls = 1 << 16;
+    case.sides = vec![TOGETHER, Side::Rdkafka];
+    if on == On::Kafka {
+        case.limits.push(Limit::new(TOGETHER, Measure::Wall, 1.0 / times, Side::Rdkafka));
+        case.limits.push(Limit::new(TOGETHER, Measure::P99, 1.0, Side::Rdkafka));
+        if callers == 64 {
+            let cpu = Limit::new(TOGETHER, Measure::Cpu, 0.0, Side::Rdkafka);
+            case.limits.push(Limit { beyond: Some(TOGETHER_NS), ..cpu });
+        }
+    }
+    case
+}
+
+fn pipelined() -> Case {
+    let [one, five] = BATCH_IN_FLIGHT;
+    let what = "batches of 1,000 100 B records".to_owned();
+    let mut case = Case { what, records: 1000, ..Case::of_batches(On::FarAway, Produce, "pipelined", 100) };
+    case.sides = vec![one, five];
+    case.limits.push(Limit::new(five, Measure::Wall, 1.0 / PIPELINED_TIMES, one));
+    case
+}
+
+impl Case {
+    fn of_batches(on: On, call: Call, name: &str, size: usize) -> Self {
+        let records = crate::BATCH_BYTES / (size + 24);
+        // librdkafka reads whole passes. Few to Kafka, as it keeps all on its disk.
+        let calls = BATCHES * if on == On::Kafka { 1 } else { 5 };
+        let what = format!("1 MiB batches of {records} records of {size} B");
+        Self {
+            name: format!("{}{name}", on.prefix()),
+            what,
+            on,
+            call,
+            records,
+            size,
+            is_lz4: false,
+            callers: 1,
+            calls,
+            sides: Vec::new(),
+            limits: Vec::new(),
+        }
+    }
+
+    fn of_one_at_a_time(on: On, name: &str, what: &str, callers: usize) -> Self {
+        Self { what: what.to_owned(), records: 1, callers, ..Self::of_batches(on, Append, name, 100) }
+    }
+
+    /// In a sample.
+    pub(crate) fn records_of_sample(&self) -> f64 {
+        f64::from(self.calls) * self.records as f64
+    }
+}
+
+impl Limit {
+    fn new(side: Side, measure: Measure, times: f64, than: Side) -> Self {
+        Self { side, measure, times, beyond: None, than }
+    }
+}
+
+impl Measure {
+    pub(crate) fn of(self, sample: &Sample) -> f64 {
+        match self {
+            Self::Cpu => sample.cpu,
+            Self::Wall => sample.wall,
+            Self::P50 => sample.p50,
+            Self::P99 => sample.p99,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::Wall => "time",
+            Self::P50 => "p50",
+            Self::P99 => "p99",
+        }
+    }
+}
+
+impl On {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::AtOnce | Self::FarAway => "",
+            Self::Kafka => "kafka-",
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AtOnce => "a broker that answers at once",
+            Self::Kafka => "Kafka",
+            Self::FarAway => "a broker 1 ms away",
+        }
+    }
+}
+
+impl Side {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Raw => "raw".to_owned(),
+            Self::RawEncoding => "raw, encoding".to_owned(),
+            Self::Ours(Way::Records, in_flight) => format!("records, {in_flight}"),
+            Self::Ours(Way::Batch, in_flight) => format!("batch, {in_flight}"),
+            Self::Ours(Way::BatchProducer, _) => "BatchProducer".to_owned(),
+            Self::Rdkafka => "rdkafka".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The client's side.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rskafka::bytes::Bytes;
+use rskafka::client::env::Env;
+use rskafka::client::producer::{BatchProducer, RecordAggregator};
+use rskafka::client::{Client, Compression, PartitionClient, Produce};
+use rskafka::record::{NewRecord, Record, RecordBatchBuilder};
+use rskafka::time::OffsetDateTime;
+use tokio::task::JoinSet;
+
+use crate::broker::runtime;
+use crate::side::{BATCHES, Call, KEY, READ_ON, TOPIC, Times, WRITTEN, Work, serve};
+use crate::{BATCH_BYTES, FETCH_BYTES, READ};
+
+/// What is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// `PartitionClient::produce`, or `fetch`.
+    Records,
+    /// `PartitionClient::produce_batch`, with a batch that is filled before.
+    Batch,
+    /// `BatchProducer::produce`.
+    BatchProducer,
+}
+
+/// A batch as callers have it: times and values.
+type Values = Arc<Vec<(i64, Bytes)>>;
+
+/// Makes a new topic with batches to be read.
+pub(crate) async fn new_topic(address: &str, work: &Work) {
+    let client = Client::builder([address]).build().await.expect("a client");
+    let _ = client.delete_topic(TOPIC).await;
+    client
+        .create_topic(TOPIC, 3, 1)
+        .config("max.message.bytes", FETCH_BYTES.to_string())
+        .await
+        .expect("a topic");
+    for (partition, count) in [(READ, 1), (READ_ON, BATCHES)] {
+        let log = client.partition_client(TOPIC, partition).await.expect("a partition");
+        for _ in 0..count {
+            log.produce_batch(batch(&values(work), work)).await.expect("an append");
+        }
+    }
+}
+
+/// The whole of a side, until standard input ends.
+pub(crate) fn run(way: Way, work: &Work) {
+    let runtime = runtime();
+    let (client, log) = runtime.block_on(open(work));
+    let values = values(work);
+    serve(|calls| {
+        let (log, values, work) = (log.clone(), values.clone(), work.clone());
+        // In a task of the client's runtime, as services have it.
+        let side = runtime.spawn(async move {
+            match (work.call, way) {
+                (Call::Produce, way) => produce(&log, way, &values, &work, calls).await,
+                (Call::Fetch, _) => fetch(&log, &work, calls).await,
+                (Call::Append, Way::BatchProducer) => {
+                    return append_together(log, &values, &work, calls).await;
+                }
+                (Call::Append, _) => return append(&log, &values, calls).await,
+            }
+            Vec::new()
+        });
+        runtime.block_on(side).expect("it ends")
+    });
+    runtime.block_on(client.close());
+}
+
+async fn open(work: &Work) -> (Client, PartitionClient) {
+    let mut client = Client::builder([&work.address]);
+    if !work.through.is_empty() {
+        let through = work.through.clone();
+        let connector = move |_: String, _: u16| {
+            let through = through.clone();
+            async move { tokio::net::TcpStream::connect(through).await }
+        };
+        client = client.env(Env::builder().connector(connector).build());
+    }
+    let client = client.build().await.expect("a client");
+    let partition = if work.call == Call::Fetch { READ } else { WRITTEN };
+    let log = client.partition_client(TOPIC, partition).max_in_flight(work.in_flight);
+    let log = log.compression(compression(work)).await.expect("a partition");
+    (client, log)
+}
+
+fn compression(work: &Work) -> Compression {
+    if work.is_lz4 { Compression::Lz4 } else { Compression::None }
+}
+
+fn values(work: &Work) -> Values {
+    Arc::new((work.timestamp..).zip(work.values().into_iter().map(Bytes::from)).collect())
+}
+
+fn records(values: &Values) -> impl Iterator<Item = Record<&[u8], &[u8], ()>> {
+    values.iter().map(|(timestamp, value)| Record::new(&KEY[..], &value[..], time(*timestamp)))
+}
+
+fn time(timestamp: i64) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::from_millis(timestamp as u64)
+}
+
+fn batch(values: &Values, work: &Work) -> RecordBatchBuilder {
+    let mut batch = RecordBatchBuilder::with_capacity(work.records * (work.size + 28) + 61);
+    batch.set_compression(compression(work));
+    for (timestamp, value) in values.iter() {
+        let record = NewRecord::new(*timestamp, Some(&KEY), Some(value));
+        batch.push(record).expect("there is room");
+    }
+    batch
+}
+
+/// With as many batches in flight as the work says.
+async fn produce(log: &PartitionClient, way: Way, values: &Values, work: &Work, calls: u32) {
+    let mut waited: VecDeque<Produce> = VecDeque::new();
+    for _ in 0..calls {
+        if waited.len() == work.in_flight {
+            waited.pop_front().expect("one is in flight").await.expect("an append");
+        }
+        waited.push_back(match way {
+            Way::Batch => log.produce_batch(batch(values, work)),
+            _ => log.produce(records(values)),
+        });
+    }
+    for produce in waited {
+        produce.await.expect("an append");
+    }
+}
+
+async fn fetch(log: &PartitionClient, work: &Work, calls: u32) {
+    for _ in 0..calls {
+        let fetched = log.fetch(0).max_bytes(FETCH_BYTES).await.expect("a fetch");
+        assert_eq!(fetched.into_records().count(), work.records);
+    }
+}
+
+/// Alone.
+async fn append(log: &PartitionClient, values: &Values, calls: u32) -> Vec<Duration> {
+    let mut times = Times::new(1);
+    for _ in 0..calls {
+        let since = times.begin();
+        log.produce(records(values)).await.expect("an append");
+        times.end(since);
+    }
+    times.taken()
+}
+
+/// From many tasks, each of which awaits its record before it gives the next.
+async fn append_together(log: PartitionClient, values: &Values, work: &Work, calls: u32) -> Vec<Duration> {
+    let producer = BatchProducer::builder(log).build(RecordAggregator::new(BATCH_BYTES));
+    let callers = work.callers;
+    let timestamp = time(work.timestamp);
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let (producer, value) = (producer.clone(), values[0].1.clone());
+        tasks.spawn(async move {
+            let mut times = Times::new(callers);
+            for _ in 0..calls / callers as u32 {
+                let since = times.begin();
+                let record = Record::new(Bytes::from_static(&KEY), value.clone(), timestamp);
+                producer.produce(record).await.expect("an append");
+                times.end(since);
+            }
+            times.taken()
+        });
+    }
+    tasks.join_all().await.concat()
+}
