@@ -51,6 +51,7 @@ fn work() -> Work {
         size: 100,
         is_lz4: false,
         in_flight: 1,
+        partitions: 1,
         callers: 1,
         timestamp: sides::now(),
         address: String::new(),

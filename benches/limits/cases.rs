@@ -12,6 +12,8 @@ pub(crate) enum Side {
     RawEncoding,
     /// The client, with so many batches in flight.
     Ours(Way, usize),
+    /// The client, with one batch in flight, to one of [`PARTITIONS`] after the other.
+    Spread,
     Rdkafka,
 }
 
@@ -88,6 +90,9 @@ const TOGETHER_TIMES: [(usize, f64); 2] = [(64, 1.1), (512, 1.1)];
 const TOGETHER_NS: f64 = 400.0;
 /// With 5 batches in flight by 1 in flight, where a round trip takes 1 ms.
 const PIPELINED_TIMES: f64 = 3.0;
+/// CPU with so many partitions by that with one, at the same rate in all.
+pub(crate) const PARTITIONS: i32 = 100;
+const SPREAD_TIMES: f64 = 1.5;
 
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -104,7 +109,7 @@ pub(crate) fn all() -> Vec<Case> {
         cases.push(one(on));
         cases.extend(TOGETHER_TIMES.map(|(callers, times)| together(on, callers, times)));
     }
-    cases.push(pipelined());
+    cases.extend([pipelined(), spread()]);
     cases
 }
 
@@ -137,7 +142,7 @@ fn one(on: On) -> Case {
 fn together(on: On, callers: usize, times: f64) -> Case {
     let what = format!("{callers} tasks with one 100 B record at a time");
     let mut case = Case::of_one_at_a_time(on, &format!("together-{callers}"), &what, callers);
-    case.calls = 1 << 16;
+    case.calls = if on == On::Kafka { 1 << 14 } else { 1 << 16 };
     case.sides = vec![TOGETHER, Side::Rdkafka];
     if on == On::Kafka {
         case.limits.push(Limit::new(TOGETHER, Measure::Wall, 1.0 / times, Side::Rdkafka));
@@ -156,6 +161,16 @@ fn pipelined() -> Case {
     let mut case = Case { what, records: 1000, ..Case::of_batches(On::FarAway, Produce, "pipelined", 100) };
     case.sides = vec![one, five];
     case.limits.push(Limit::new(five, Measure::Wall, 1.0 / PIPELINED_TIMES, one));
+    case
+}
+
+fn spread() -> Case {
+    let [one, _] = RECORDS_IN_FLIGHT;
+    let what = "batches of 1,000 100 B records".to_owned();
+    let mut case = Case { what, records: 1000, ..Case::of_batches(On::AtOnce, Produce, "spread", 100) };
+    case.calls = 500;
+    case.sides = vec![one, Side::Spread];
+    case.limits.push(Limit::new(Side::Spread, Measure::Cpu, SPREAD_TIMES, one));
     case
 }
 
@@ -241,6 +256,7 @@ impl Side {
             Self::Ours(Way::Records, in_flight) => format!("records, {in_flight}"),
             Self::Ours(Way::Batch, in_flight) => format!("batch, {in_flight}"),
             Self::Ours(Way::BatchProducer, _) => "BatchProducer".to_owned(),
+            Self::Spread => format!("records, 1, {PARTITIONS} partitions"),
             Self::Rdkafka => "rdkafka".to_owned(),
         }
     }

@@ -7,6 +7,7 @@ mod broker;
 mod calls;
 mod cases;
 mod delay;
+mod drawing;
 mod ours;
 mod raw;
 mod report;
@@ -40,6 +41,7 @@ fn main() {
         [] => "",
         [broker::SERVE] => return broker::serve(),
         [sides::SIDE, name, work] => return sides::run(name, work),
+        [sides::NEW_TOPIC, work] => return sides::new_topic(work),
         [filter] => filter,
         _ => panic!("not known: {args:?}"),
     };
@@ -68,6 +70,10 @@ fn main() {
     }
     if calls::NAME.contains(filter) {
         calls::count(&fake.address);
+    }
+    if filter.is_empty() {
+        println!("{}", json!({ "section": "whole calls", "text": report.tables() }));
+        println!("{}", json!({ "section": "benchmarks.svg", "text": report.drawing() }));
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) async fn new_topic(address: &str, work: &Work) {
     let client = Client::builder([address]).build().await.expect("a client");
     let _ = client.delete_topic(TOPIC).await;
     client
-        .create_topic(TOPIC, 3, 1)
+        .create_topic(TOPIC, READ_ON + work.partitions, 1)
         .config("max.message.bytes", FETCH_BYTES.to_string())
         .await
         .expect("a topic");
@@ -50,19 +50,20 @@ pub(crate) async fn new_topic(address: &str, work: &Work) {
 /// The whole of a side, until standard input ends.
 pub(crate) fn run(way: Way, work: &Work) {
     let runtime = runtime();
-    let (client, log) = runtime.block_on(open(work));
+    let (client, logs) = runtime.block_on(open(work));
     let values = values(work);
     serve(|calls| {
-        let (log, values, work) = (log.clone(), values.clone(), work.clone());
+        let (logs, values, work) = (logs.clone(), values.clone(), work.clone());
         // In a task of the client's runtime, as services have it.
         let side = runtime.spawn(async move {
+            let log = &logs[0];
             match (work.call, way) {
-                (Call::Produce, way) => produce(&log, way, &values, &work, calls).await,
-                (Call::Fetch, _) => fetch(&log, &work, calls).await,
+                (Call::Produce, way) => produce(&logs, way, &values, &work, calls).await,
+                (Call::Fetch, _) => fetch(log, &work, calls).await,
                 (Call::Append, Way::BatchProducer) => {
                     return append_together(log, &values, &work, calls).await;
                 }
-                (Call::Append, _) => return append(&log, &values, calls).await,
+                (Call::Append, _) => return append(log, &values, calls).await,
             }
             Vec::new()
         });
@@ -71,7 +72,8 @@ pub(crate) fn run(way: Way, work: &Work) {
     runtime.block_on(client.close());
 }
 
-async fn open(work: &Work) -> (Client, PartitionClient) {
+/// Gives those that are written to, or the one that is read.
+async fn open(work: &Work) -> (Client, Vec<PartitionClient>) {
     let mut client = Client::builder([&work.address]);
     if !work.through.is_empty() {
         let through = work.through.clone();
@@ -82,10 +84,15 @@ async fn open(work: &Work) -> (Client, PartitionClient) {
         client = client.env(Env::builder().connector(connector).build());
     }
     let client = client.build().await.expect("a client");
-    let partition = if work.call == Call::Fetch { READ } else { WRITTEN };
-    let log = client.partition_client(TOPIC, partition).max_in_flight(work.in_flight);
-    let log = log.compression(compression(work)).await.expect("a partition");
-    (client, log)
+    let first = if work.call == Call::Fetch { READ } else { WRITTEN };
+    let mut logs = Vec::new();
+    for partition in [first].into_iter().chain(READ_ON + 1..READ_ON + work.partitions) {
+        let log = client.partition_client(TOPIC, partition).max_in_flight(work.in_flight);
+        let log = log.compression(compression(work)).await.expect("a partition");
+        log.warm_up().await.expect("a leader");
+        logs.push(log);
+    }
+    (client, logs)
 }
 
 fn compression(work: &Work) -> Compression {
@@ -105,7 +112,8 @@ fn time(timestamp: i64) -> OffsetDateTime {
 }
 
 fn batch(values: &Values, work: &Work) -> RecordBatchBuilder {
-    let mut batch = RecordBatchBuilder::with_capacity(work.records * (work.size + 28) + 61);
+    let room = work.records * (work.size + 28) + 61;
+    let mut batch = RecordBatchBuilder::with_capacity(room.min(BATCH_BYTES));
     batch.set_compression(compression(work));
     for (timestamp, value) in values.iter() {
         let record = NewRecord::new(*timestamp, Some(&KEY), Some(value));
@@ -115,9 +123,9 @@ fn batch(values: &Values, work: &Work) -> RecordBatchBuilder {
 }
 
 /// With as many batches in flight as the work says.
-async fn produce(log: &PartitionClient, way: Way, values: &Values, work: &Work, calls: u32) {
+async fn produce(logs: &[PartitionClient], way: Way, values: &Values, work: &Work, calls: u32) {
     let mut waited: VecDeque<Produce> = VecDeque::new();
-    for _ in 0..calls {
+    for log in logs.iter().cycle().take(calls as usize) {
         if waited.len() == work.in_flight {
             waited.pop_front().expect("one is in flight").await.expect("an append");
         }
@@ -150,8 +158,8 @@ async fn append(log: &PartitionClient, values: &Values, calls: u32) -> Vec<Durat
 }
 
 /// From many tasks, each of which awaits its record before it gives the next.
-async fn append_together(log: PartitionClient, values: &Values, work: &Work, calls: u32) -> Vec<Duration> {
-    let producer = BatchProducer::builder(log).build(RecordAggregator::new(BATCH_BYTES));
+async fn append_together(log: &PartitionClient, values: &Values, work: &Work, calls: u32) -> Vec<Duration> {
+    let producer = BatchProducer::builder(log.clone()).build(RecordAggregator::new(BATCH_BYTES));
     let callers = work.callers;
     let timestamp = time(work.timestamp);
     let mut tasks = JoinSet::new();

@@ -38,6 +38,8 @@ pub(crate) struct Work {
     pub(crate) is_lz4: bool,
     /// How many batches.
     pub(crate) in_flight: usize,
+    /// How many partitions are written to, in turn.
+    pub(crate) partitions: i32,
     /// How many tasks append one record at a time.
     pub(crate) callers: usize,
     /// The time of a batch's first record, in ms since the epoch; each has a millisecond more than the one before. Behind one of

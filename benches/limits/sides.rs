@@ -6,13 +6,15 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::SystemTime;
 
 use crate::broker::runtime;
-use crate::cases::{Case, Side};
+use crate::cases::{Case, PARTITIONS, Side};
 use crate::ours::{self, Way};
 use crate::raw;
 use crate::side::{Sample, Work};
 
 /// The argument that has this program be the side whose name follows.
 pub(crate) const SIDE: &str = "--side";
+/// The argument that has this program make a topic, for a side that is run alone.
+pub(crate) const NEW_TOPIC: &str = "--new-topic";
 /// librdkafka's program, beside the folder that this program is in.
 const RDKAFKA: &str = "rskafka-benches-rdkafka";
 
@@ -55,6 +57,7 @@ pub(crate) fn work(case: &Case, side: Side, address: &str, through: &str) -> Wor
         size: case.size,
         is_lz4: case.is_lz4,
         in_flight,
+        partitions: if side == Side::Spread { PARTITIONS } else { 1 },
         callers: case.callers,
         timestamp: now(),
         address: address.to_owned(),
@@ -78,9 +81,15 @@ pub(crate) fn run(name: &str, work: &str) {
     }
 }
 
+pub(crate) fn new_topic(work: &str) {
+    let work: Work = serde_json::from_str(work).expect("it says what to work on");
+    runtime().block_on(ours::new_topic(&work.address, &work));
+}
+
 /// Measures all sides of a case whose programs are there.
 pub(crate) fn measure(case: &Case, address: &str, through: &str) -> Vec<Measured> {
-    runtime().block_on(ours::new_topic(address, &work(case, case.sides[0], address, "")));
+    let last = *case.sides.last().expect("it has sides");
+    runtime().block_on(ours::new_topic(address, &work(case, last, address, "")));
     let command = |side: Side| command(side, &work(case, side, address, through));
     let sides = case.sides.iter().filter(|&&side| command(side).is_some());
     let mut measured: Vec<_> = sides.map(|&side| Measured { side, samples: Vec::new() }).collect();

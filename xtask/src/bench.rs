@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use self::check::{Allocations, Check, Row, Samples};
+use self::check::{Allocations, Check, Row, Samples, Text};
 use self::machine::Machine;
 use crate::env::cluster::Kafka;
 use crate::env::java;
@@ -62,9 +62,9 @@ pub(crate) fn command(options: Options) -> Result<()> {
             None
         }
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut texts) = (Vec::new(), Vec::new());
     for binary in &binaries {
-        rows.extend(measure(binary, kafka.as_ref(), options.instructions)?);
+        rows.extend(measure(binary, kafka.as_ref(), options.instructions, &mut texts)?);
     }
     ensure!(!rows.is_empty(), "nothing was measured");
     let has_all = kafka.is_some() && rdkafka.is_ok();
@@ -73,7 +73,7 @@ pub(crate) fn command(options: Options) -> Result<()> {
 
     if options.write_docs {
         let benches = criterion::run()?;
-        docs::write(&machine, &rows, &benches)?;
+        docs::write(&machine, &rows, &benches, &texts)?;
     }
     let missed: Vec<&str> = rows.iter().filter(|row| !row.is_held).map(|row| row.name.as_str()).collect();
     if missed.is_empty() {
@@ -124,8 +124,13 @@ fn executable(output: &str, bench: &str) -> Option<PathBuf> {
     Some(binaries.next()?["executable"].as_str()?.into())
 }
 
-/// Runs one target; gives a row for each of its checks.
-fn measure(binary: &Path, kafka: Option<&Kafka>, instructions: bool) -> Result<Vec<Row>> {
+/// Runs one target; gives a row for each of its checks, and adds what it has for the page.
+fn measure(
+    binary: &Path,
+    kafka: Option<&Kafka>,
+    instructions: bool,
+    texts: &mut Vec<Text>,
+) -> Result<Vec<Row>> {
     let step = Step::start(format!("measuring with {}", binary.display()));
     let mut bench = std::process::Command::new(binary);
     bench.envs(kafka.map(|kafka| ("KAFKA_CONNECT", kafka.connect())));
@@ -134,10 +139,13 @@ fn measure(binary: &Path, kafka: Option<&Kafka>, instructions: bool) -> Result<V
     step.done();
     let mut rows = Vec::new();
     for line in output.lines() {
-        rows.push(match Check::parse(line)? {
-            Check::Samples(samples) => row_of(samples, binary, instructions)?,
-            Check::Allocations(Allocations { name, what, counts }) => Row::of_counts(name, what, counts),
-        });
+        match Check::parse(line)? {
+            Check::Samples(samples) => rows.push(row_of(samples, binary, instructions)?),
+            Check::Allocations(Allocations { name, what, counts }) => {
+                rows.push(Row::of_counts(name, what, counts));
+            }
+            Check::Text(text) => texts.push(text),
+        }
     }
     ensure!(!rows.is_empty(), "{} measured nothing", binary.display());
     Ok(rows)

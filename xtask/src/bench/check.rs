@@ -14,6 +14,7 @@ use serde_json::Value;
 pub(super) enum Check {
     Samples(Samples),
     Allocations(Allocations),
+    Text(Text),
 }
 
 /// Pairs of a subject and its baseline, measured side by side.
@@ -44,6 +45,13 @@ pub(super) struct Allocations {
     pub(super) counts: (u64, u64),
 }
 
+/// A part of the page, or a drawing beside it: then the name is the file's.
+#[derive(Debug, Deserialize)]
+pub(super) struct Text {
+    pub(super) section: String,
+    pub(super) text: String,
+}
+
 /// The quartiles of what a limit is on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Figure {
@@ -58,6 +66,9 @@ impl Check {
         let value: Value = serde_json::from_str(line).with_context(not_a_check)?;
         if value.get("allocations").is_some() {
             return serde_json::from_value(value).map(Self::Allocations).with_context(not_a_check);
+        }
+        if value.get("section").is_some() {
+            return serde_json::from_value(value).map(Self::Text).with_context(not_a_check);
         }
         let samples: Samples = serde_json::from_value(value).with_context(not_a_check)?;
         ensure!(samples.pairs.len() >= 21, "too few pairs");
@@ -198,7 +209,7 @@ mod tests {
         );
         match Check::parse(&line).unwrap() {
             Check::Samples(samples) => samples,
-            Check::Allocations(_) => unreachable!("it has pairs"),
+            _ => unreachable!("it has pairs"),
         }
     }
 

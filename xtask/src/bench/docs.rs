@@ -7,13 +7,13 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::check::{HEADS, Row};
+use super::check::{HEADS, Row, Text};
 use super::criterion::Bench;
 use super::machine::Machine;
 use crate::workspace;
 
 /// Writes the page.
-pub(super) fn write(machine: &Machine, rows: &[Row], benches: &[Bench]) -> Result<()> {
+pub(super) fn write(machine: &Machine, rows: &[Row], benches: &[Bench], texts: &[Text]) -> Result<()> {
     let docs = workspace::root().join("docs");
     let path = docs.join("benchmarks.md");
     let mut text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -37,6 +37,13 @@ pub(super) fn write(machine: &Machine, rows: &[Row], benches: &[Bench]) -> Resul
         ),
     ] {
         text = replace(&text, section, &content)?;
+    }
+    for Text { section, text: content } in texts {
+        if section.ends_with(".svg") {
+            fs::write(docs.join(section), content)?;
+        } else {
+            text = replace(&text, section, content)?;
+        }
     }
     fs::write(&path, text)?;
     say!("wrote {}", path.display());

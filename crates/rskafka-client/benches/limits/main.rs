@@ -6,12 +6,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use rskafka_client::record::Record;
-use rskafka_client::{Client, PartitionClient};
+use rskafka_client::record::{NewRecord, Record, RecordBatchBuilder};
+use rskafka_client::{Client, PartitionClient, Produce};
 use rskafka_fake::FakeCluster;
 use serde_json::json;
 use time::OffsetDateTime;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 const TOPICS: usize = 1000;
 const PARTITIONS: i32 = 10;
@@ -95,6 +95,36 @@ fn measure(brokers: Vec<String>) {
     let live = opened.bytes_current.saturating_add(used.bytes_current).cast_unsigned();
     row("used-client-heap", "bytes of those that are allocated", LIMIT, each(live));
     row("used-client-connections", "connections of 10,000 that were used and left alone", 0, sockets());
+    appends(&runtime, &idle[0]);
+}
+
+/// Prints how often memory is allocated for an append of few and of many records.
+fn appends(runtime: &Runtime, log: &PartitionClient) {
+    let now = OffsetDateTime::now_utc();
+    let of_records = |count| log.produce((0..count).map(|_| Record::new((), &[7; 100][..], now)));
+    let of_batch = |count| {
+        let mut batch = RecordBatchBuilder::with_capacity(count * 128 + 64);
+        let milliseconds = now.unix_timestamp() * 1000;
+        for _ in 0..count {
+            batch.push(NewRecord::new(milliseconds, None, Some(&[7; 100]))).expect("there is room");
+        }
+        log.produce_batch(batch)
+    };
+    let counted = |append: &dyn Fn(usize) -> Produce, count| {
+        let run = || {
+            runtime.block_on(async { append(count).await }).expect("an append");
+        };
+        // Connects, and lets memory grow.
+        (0..3).for_each(|_| run());
+        allocation_counter::measure(run).count_total
+    };
+    let print = |name, what: &str, append: &dyn Fn(usize) -> Produce| {
+        let what =
+            format!("allocations of an append of 1,000 records{what}; the limit is what one of 100 has");
+        row(name, &what, counted(append, 100), counted(append, 1000));
+    };
+    print("append-allocations", "", &of_records);
+    print("append-batch-allocations", " in a filled batch", &of_batch);
 }
 
 async fn open(client: &Client, index: usize) -> PartitionClient {
