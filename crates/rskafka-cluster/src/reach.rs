@@ -151,8 +151,9 @@ impl Cluster {
     /// other connection. If the connection's session ends soon, this has a replacement dialled.
     pub fn is_current(&self, target: LeaderOf<'_>, via: Via<'_>, leader: &Leader, lease: &Lease) -> bool {
         let address = self.address(&leader.broker.endpoint);
-        self.metadata().leads(target.topic, target.partition, leader)
-            && via.lane(&address).still_has(self, &address, leader.broker.id, &lease.connection)
+        // Not under the lock of the metadata, which is held long while a large answer is taken in.
+        let leads = self.metadata().leads(target.topic, target.partition, leader);
+        leads && via.lane(&address).still_has(self, &address, leader.broker.id, &lease.connection)
     }
 
     /// Finds the broker that requests to `target` go to. Cancel safe.

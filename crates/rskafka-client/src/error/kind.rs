@@ -134,6 +134,12 @@ impl ErrorKind {
             {
                 "grant WRITE on the topic (before Kafka 2.8: IDEMPOTENT_WRITE on the cluster), or use idempotence(false)"
             }
+            Self::Broker(ErrorCode::TOPIC_AUTHORIZATION_FAILED) if api == Some(ApiKey::PRODUCE) => {
+                "grant WRITE on the topic"
+            }
+            Self::Broker(ErrorCode::TOPIC_AUTHORIZATION_FAILED) if api == Some(ApiKey::FETCH) => {
+                "grant READ on the topic"
+            }
             Self::Unsupported if api == Some(ApiKey::INIT_PRODUCER_ID) => "use idempotence(false)",
             Self::OffsetOutOfRange { .. } => "read from an offset within, or from OffsetAt::Earliest",
             Self::CorruptBatch { .. } => "read on after it, or repair the log from a replica",

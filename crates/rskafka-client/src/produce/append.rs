@@ -29,7 +29,7 @@ pub(crate) struct Sending {
     pub(crate) append: Append,
     pub(crate) attempts: Attempts,
     pub(crate) span: Span,
-    /// An attempt has begun and not ended; so has the next one once a lease was taken for it.
+    /// The current attempt is counted already: by the lease that was taken for it, or an earlier submit.
     pub(crate) has_begun: bool,
     pub(crate) log_append_time: Option<OffsetDateTime>,
     /// Of its last attempt.

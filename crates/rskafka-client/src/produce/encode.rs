@@ -9,6 +9,9 @@ use crate::record::{Payload, Record, RecordHeaders};
 use crate::spare::{self, Spare};
 use crate::time::to_millis;
 
+/// Brokers refuse such a record, or take it for one without a timestamp.
+pub(crate) const BEFORE_1970: &str = "a record's timestamp is before 1970";
+
 /// How records become a batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EncodeOptions {
@@ -52,7 +55,7 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
         let Record { key, value, headers, timestamp } = &record;
         let timestamp = to_millis(*timestamp);
         if timestamp < 0 {
-            return Err(Error::invalid("a record's timestamp is before 1970"));
+            return Err(Error::invalid(BEFORE_1970));
         }
         let new = NewRecord::new(timestamp, key.payload(), value.payload());
         let new = new.headers(headers.pairs());
@@ -82,6 +85,9 @@ pub(crate) fn build(builder: RecordBatchBuilder, options: &EncodeOptions) -> Res
     let compression = header.attributes.compression().unwrap_or_default();
     if header.attributes != Attributes::default().with_compression(compression) {
         return Err(Error::invalid("the batch has attributes that only brokers and transactions set"));
+    }
+    if header.base_timestamp < 0 || header.max_timestamp < 0 {
+        return Err(Error::invalid(BEFORE_1970));
     }
     if header.last_offset_delta.checked_add(1) != Some(header.record_count) {
         return Err(Error::invalid("the batch leaves offsets without a record"));

@@ -58,12 +58,13 @@ impl Fate {
         let refusal = Refusal::of(code);
         // These codes say that this attempt appended nothing, and leave open what an earlier one did.
         let appended_nothing = matches!(refusal, Refusal::OutOfSequence | Refusal::EpochOver);
-        self.unanswered_in_sequence(if appended_nothing { NotWritten } else { of_code(code) });
+        self.note(if appended_nothing { NotWritten } else { of_code(code) });
         refusal
     }
 
-    /// Takes in an attempt with a sequence number that has no answer: `Unknown` if a byte of it may have been sent.
-    pub(crate) fn unanswered_in_sequence(&mut self, attempt: Outcome) {
+    /// Takes in what else is known of an append with a sequence number: `Unknown` if it may be written, e.g. by an attempt
+    /// that has no answer.
+    pub(crate) fn note(&mut self, attempt: Outcome) {
         self.may_be_written |= attempt == Unknown;
     }
 
@@ -219,7 +220,7 @@ mod tests {
                     Some(code) => {
                         fate.refused_in_sequence(*code);
                     }
-                    None => fate.unanswered_in_sequence(if *may_be_written { Unknown } else { NotWritten }),
+                    None => fate.note(if *may_be_written { Unknown } else { NotWritten }),
                 }
             }
             let may_be_written = attempts.iter().any(|(_, may_be_written)| *may_be_written);

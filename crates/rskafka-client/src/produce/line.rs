@@ -17,14 +17,14 @@ use std::time::Duration;
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Attempts, Failure, Lane, Leader, Learned, Verdict, Via};
 use rskafka_protocol::ApiKey;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::append::Append;
 use super::encode::EncodeOptions;
 use super::request::Acks;
 use super::sequencer::{Closed, MAX_IN_FLIGHT};
-use super::state::State;
+use super::state::{State, Wanted};
 use super::task::ProduceTask;
 use super::watch;
 use crate::core::Limits;
@@ -67,6 +67,8 @@ pub(crate) struct Line {
     /// `None` to use the lane that all partition clients share.
     lane: Option<Lane>,
     state: Mutex<State>,
+    /// The watch is to look earlier than it meant to.
+    pub(crate) sooner: Arc<Notify>,
 }
 
 impl Line {
@@ -75,7 +77,7 @@ impl Line {
         let memory = partition.core.memory.clone();
         Arc::new_cyclic(|line: &Weak<Self>| {
             let state = State::new(options, Share::new(memory, line.clone()));
-            Self { partition, options, lane, state: Mutex::new(state) }
+            Self { partition, options, lane, state: Mutex::new(state), sooner: Arc::default() }
         })
     }
 
@@ -109,7 +111,12 @@ impl Line {
         let (caller, warmed_up) = oneshot::channel();
         let deadline = self.partition.core.api_deadline();
         self.drive(|state| state.warm_up(self, deadline, caller));
-        warmed_up.await.unwrap_or_else(|_| Err(self.ended(Case::ClientClosed, ErrorKind::Closed)))
+        match timeout_at(deadline.instant(), warmed_up).await {
+            Ok(warmed_up) => {
+                warmed_up.unwrap_or_else(|_| Err(self.ended(Case::ClientClosed, ErrorKind::Closed)))
+            }
+            Err(_) => Err(self.partition.located(self.lock().late_warm_up(), ApiKey::PRODUCE)),
+        }
     }
 
     /// Admits appends again after one failed.
@@ -163,13 +170,18 @@ impl Line {
         let mut state = self.lock();
         let changed = change(&mut state);
         state.advance(self);
-        let (starts_task, starts_watch) = (state.starts_task(), state.starts_watch());
+        let starts_task = state.starts_task();
+        let watch = state.wants_watch(self.partition.core.limits.overdue_after);
         let (ended, has_given_back) = (state.take_ended(), state.has_given_back());
         drop(state);
         ended.give(&self.partition.core.spare);
-        if starts_watch {
-            let runtime = self.partition.core.cluster.runtime();
-            runtime.spawn(watch::watch(Arc::downgrade(self)));
+        match watch {
+            Some(Wanted::Start) => {
+                let runtime = self.partition.core.cluster.runtime();
+                runtime.spawn(watch::watch(Arc::downgrade(self)));
+            }
+            Some(Wanted::Wake) => self.sooner.notify_one(),
+            None => {}
         }
         if starts_task {
             let core = &self.partition.core;

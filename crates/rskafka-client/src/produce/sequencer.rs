@@ -26,8 +26,7 @@ use crate::error::Outcome;
 
 /// The state machine of one partition client's appends.
 ///
-/// `poll` gives what to do next. All other methods take in what happened, and are followed by `poll` until it gives
-/// nothing more.
+/// Report events with the other methods, then call `poll` until it returns `None`.
 #[derive(Debug)]
 pub(crate) struct Sequencer {
     options: Options,
@@ -39,7 +38,8 @@ pub(crate) struct Sequencer {
     next_sequence: i64,
     /// No append gets a number of this epoch any more: some numbers will never be used, or there are none left.
     is_epoch_over: bool,
-    /// An append that is surely not written, and was refused as out of sequence. So none behind it is written either.
+    /// An append that is surely not written, and was refused as out of sequence. Appends behind it cannot be in the log under
+    /// this epoch.
     gap: Option<u64>,
     /// The leader's epoch when the connection was leased.
     lease: Option<i32>,
@@ -191,16 +191,14 @@ impl Sequencer {
             Attempt::Unanswered { outcome, is_transient } => {
                 self.is_draining = true;
                 if let Some(entry) = self.window.unsettled_mut(number) {
-                    entry.fate.unanswered_in_sequence(outcome);
+                    entry.fate.note(outcome);
                 }
                 if !is_transient || (!self.is_idempotent() && outcome == Outcome::Unknown) {
                     self.fail(number, Reason::Unanswered);
                 }
             }
         }
-        if let Some(Closed::Stopped { behind }) = self.closed
-            && number > behind
-        {
+        if let Some(behind) = self.window.unsettled_mut(number).and_then(|entry| entry.stopped_behind) {
             self.fail(number, Reason::Stopped { behind });
         }
         if self.window.outstanding() == 0 {
@@ -219,6 +217,12 @@ impl Sequencer {
         };
     }
 
+    /// Whether this append must not be sent now, though that was asked for: the lease is over, or an append before it failed.
+    pub(crate) fn is_held_back(&mut self, number: u64) -> bool {
+        let is_stopped = |entry: &mut Entry| entry.stopped_behind.is_some();
+        self.is_draining || self.window.unsettled_mut(number).is_none_or(is_stopped)
+    }
+
     /// Whether this append is the oldest that is not settled.
     pub(crate) fn is_oldest(&self, number: u64) -> bool {
         self.window.oldest_unsettled() == Some(number)
@@ -235,7 +239,12 @@ impl Sequencer {
         self.window.trim();
     }
 
-    /// Appends are admitted again after one failed.
+    /// Whether an attempt to send this append has not ended.
+    pub(crate) fn is_outstanding(&self, number: u64) -> bool {
+        self.window.get(number).is_some_and(|entry| entry.is_outstanding)
+    }
+
+    /// Appends are admitted again after one failed. Those outstanding behind it are not sent again all the same.
     pub(crate) fn resume(&mut self) {
         self.closed = self.closed.filter(|closed| matches!(closed, Closed::Truncated { .. }));
     }
@@ -263,8 +272,8 @@ impl Sequencer {
         if number - oldest >= self.options.max_in_flight as u64 {
             return None;
         }
-        // In an epoch that is over only that is sent again which may be written, and what comes before it: if the log has
-        // the former, it has the latter.
+        // Once an epoch is over, appends are sent again only up to the last one that may be written: if that one is in the
+        // log, so are those before it.
         if self.is_epoch_over && self.window.last_in_doubt() < Some(number) {
             return None;
         }
@@ -315,7 +324,7 @@ impl Sequencer {
         self.known_until = Some(self.options.known_until(timestamp));
         let Some(entry) = self.window.unsettled_mut(number) else { return };
         let Some(base_offset) = base_offset else {
-            entry.fate.unanswered_in_sequence(Outcome::Unknown);
+            entry.fate.note(Outcome::Unknown);
             return self.fail(number, Reason::NoOffset);
         };
         let base_sequence = entry.base_sequence;
@@ -326,7 +335,7 @@ impl Sequencer {
                 self.is_draining = true;
                 self.is_verify_due |= self.last_acknowledged.is_some();
                 if let Some(entry) = self.window.unsettled_mut(number) {
-                    entry.fate.unanswered_in_sequence(Outcome::Unknown);
+                    entry.fate.note(Outcome::Unknown);
                 }
                 return self.fail(number, Reason::OutOfSequence);
             }
@@ -358,7 +367,7 @@ impl Sequencer {
         }
         let refusal = entry.fate.refused_in_sequence(code);
         let is_in_doubt = entry.is_in_doubt();
-        // Of all others, what was sent behind this one is sent again behind it.
+        // After any other refusal this append is sent again, so those behind it must be too.
         self.is_draining |= refusal != Refusal::Lasting;
         match refusal {
             Refusal::Lasting => self.fail(number, Reason::Refused(code)),
@@ -377,7 +386,7 @@ impl Sequencer {
         }
     }
 
-    /// Behind an append that the partition surely does not have, it has none.
+    /// The partition lacks the append at the gap, so it cannot have accepted those behind it.
     fn give_up_behind_gap(&mut self) {
         let Some(gap) = self.gap else { return };
         while let Some(number) = self.window.find_unsettled(gap, Entry::is_in_doubt) {
@@ -411,13 +420,14 @@ impl Sequencer {
         while let Some(number) = self.window.find_unsettled(behind + 1, |entry| !entry.is_outstanding) {
             self.fail(number, Reason::Stopped { behind });
         }
+        self.window.unsettled_after_mut(behind).for_each(|entry| entry.stopped_behind = Some(behind));
     }
 
     /// Ends the partition client: what it was told is in the log is not.
     fn truncated(&mut self, first_lost: i64, revealed_by: Option<u64>) {
         self.closed = Some(Closed::Truncated { first_lost });
         if let Some(entry) = revealed_by.and_then(|number| self.window.unsettled_mut(number)) {
-            entry.fate.unanswered_in_sequence(Outcome::Unknown);
+            entry.fate.note(Outcome::Unknown);
         }
         while let Some(number) = self.window.oldest_unsettled() {
             self.fail(number, Reason::Truncated { first_lost });

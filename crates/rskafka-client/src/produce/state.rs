@@ -4,6 +4,7 @@
 //! began them. So attempts end in the order of the connection, and none is forgotten.
 
 mod errand;
+mod watched;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -23,14 +24,16 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub(crate) use self::errand::Errand;
+pub(crate) use self::watched::Wanted;
 
 use self::errand::WarmUp;
+use self::watched::Watch;
 use super::append::{Append, Sending};
 use super::line::{Line, LineOptions};
 use super::queue::Queue;
 use super::request::{self, Answered, Produced};
 use super::sequencer::{Acknowledged, Action, Attempt, Idempotence, Numbers, Options, Sequencer, Settled};
-use crate::error::{Case, Error, ErrorKind, Outcome, Result};
+use crate::error::{Case, Error, ErrorKind, Result};
 use crate::memory::Share;
 use crate::spare::Spare;
 use crate::time::to_millis;
@@ -50,8 +53,8 @@ pub(crate) struct State {
     lease: Option<Held>,
     /// The latest epoch of a leader to which there was a lease.
     latest_epoch: Option<i32>,
-    has_watch: bool,
-    /// That the log cannot be read was said.
+    watch: Watch,
+    /// The warning that the log cannot be read was logged.
     has_warned: bool,
     /// What the task has to wait for.
     need: Option<Need>,
@@ -130,7 +133,7 @@ impl State {
             in_flight: VecDeque::new(),
             lease: None,
             latest_epoch: None,
-            has_watch: false,
+            watch: Watch::default(),
             has_warned: false,
             need: None,
             has_task: false,
@@ -181,7 +184,7 @@ impl State {
         self.look_at_lease(line);
         loop {
             self.admit(line);
-            let has_settled = self.follow(line);
+            let has_settled = self.give_up_late(line) | self.follow(line);
             if !(self.submit(line) | has_settled) {
                 return;
             }
@@ -195,25 +198,8 @@ impl State {
         is_needed && !mem::replace(&mut self.has_task, true)
     }
 
-    /// Whether the caller has to start the watch.
-    pub(crate) fn starts_watch(&mut self) -> bool {
-        !self.in_flight.is_empty() && !mem::replace(&mut self.has_watch, true)
-    }
-
-    /// When the oldest request in flight was sent, to whom, and over which connection; `None` ends the watch.
-    pub(crate) fn watched(&mut self) -> Option<(Instant, Arc<Leader>, Lease)> {
-        let oldest = self.in_flight.front().map(|oldest| (oldest.sent_at, oldest.leader.clone()));
-        let lease = self.lease.as_ref().and_then(|held| held.lease.clone());
-        let watched = oldest.zip(lease).map(|((sent_at, leader), lease)| (sent_at, leader, lease));
-        self.has_watch = watched.is_some();
-        if self.is_idle() && !self.has_watch {
-            self.free();
-        }
-        watched
-    }
-
     fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.window.is_empty() && self.in_flight.is_empty()
+        self.queue.is_empty() && self.window.is_empty() && self.in_flight.is_empty() && self.unsent.is_empty()
     }
 
     /// There may be thousands of idle lines: they hold no memory of appends.
@@ -243,7 +229,7 @@ impl State {
         {
             held.lease = None;
         }
-        if is_idle && !self.has_watch {
+        if is_idle && self.watch.next.is_none() {
             self.free();
         }
         Ended {
@@ -274,7 +260,7 @@ impl State {
     /// Lets the lease end if another leader is known, or its connection is to be replaced.
     fn look_at_lease(&mut self, line: &Line) {
         let is_wanted = !self.queue.is_empty() || self.window.len() > self.in_flight.len();
-        // Over each lease an append is sent, or the line would only ever take leases.
+        // At least one append is sent over each lease; otherwise metadata that keeps changing would stop all progress.
         let Some(held) = self.lease.as_ref().filter(|held| is_wanted && !held.is_fresh) else { return };
         let cluster = &line.partition.core.cluster;
         let (target, via) = (line.partition.target(), line.via());
@@ -289,10 +275,6 @@ impl State {
         while self.sequencer.has_room()
             && let Some(append) = self.queue.next()
         {
-            if append.deadline.is_over(cluster.env().now()) {
-                self.end(append, Err(line.ended(Case::WaitedInLine, ErrorKind::TimedOut)));
-                continue;
-            }
             match self.sequencer.admit(append.batch.header().record_count) {
                 Ok(number) => {
                     let attempts =
@@ -350,8 +332,12 @@ impl State {
     fn submit(&mut self, line: &Line) -> bool {
         let mut has_changed = false;
         while let Some(number) = self.first_unsent() {
-            let submitted =
-                self.first_request(line).map(|(lease, request, options)| lease.submit(&request, options));
+            let submitted = match self.sequencer.is_held_back(number) {
+                true => None,
+                false => {
+                    self.first_request(line).map(|(lease, request, options)| lease.submit(&request, options))
+                }
+            };
             if let Some(Err(error)) = &submitted
                 && matches!(error.kind(), CallErrorKind::Full)
             {
@@ -374,21 +360,23 @@ impl State {
         Some((lease, request, options))
     }
 
-    /// Submits the first request in the room that the task has waited for; gives it back if it went out meanwhile.
+    /// Submits the first request in the room that the task has waited for; gives it back if it went out meanwhile, or must
+    /// not be sent now.
     pub(crate) fn submit_reserved(
         &mut self,
         line: &Line,
         number: u64,
         reserved: Result<Reserved<ProduceRequest>, CallError>,
     ) -> Option<Result<Reserved<ProduceRequest>, CallError>> {
-        if self.unsent.front().is_none_or(|(first, _)| *first != number) {
+        if self.first_unsent() != Some(number) || self.sequencer.is_held_back(number) {
             return Some(reserved);
         }
         self.submitted(line, number, Some(reserved.and_then(Reserved::submit)));
         None
     }
 
-    /// Takes in that the first request was submitted, or not. `None` if it never will be.
+    /// Records the result of submitting the first request; `None` if it was held back, or its connection or its append is
+    /// gone.
     fn submitted(
         &mut self,
         line: &Line,
@@ -407,8 +395,7 @@ impl State {
             }
             (Some(Err(error)), Some(leader)) => self.attempt_ended(line, number, &leader, Err(error)),
             _ => {
-                let unsent = Attempt::Unanswered { outcome: Outcome::NotWritten, is_transient: true };
-                self.sequencer.attempt_ended(number, unsent);
+                self.sequencer.attempt_ended(number, Attempt::NEVER_SENT);
             }
         }
     }
@@ -461,6 +448,9 @@ impl State {
         self.has_task = false;
         self.need = None;
         self.sequencer.not_done();
+        for (number, _) in mem::take(&mut self.unsent) {
+            self.sequencer.attempt_ended(number, Attempt::NEVER_SENT);
+        }
         for sending in &mut self.window {
             sending.failure = Some(Failure::RuntimeGone);
             self.sequencer.give_up(sending.number);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rskafka_cluster::transport::CallOptions;
-use rskafka_cluster::{LeaderOf, Learned};
+use rskafka_cluster::{Failure, LeaderOf, Learned};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use tracing::Instrument;
@@ -30,28 +30,8 @@ impl ProduceTask {
         loop {
             let need = self.line.lock().next_need();
             let line = &self.line;
-            match need {
-                None => break,
-                Some(Need::Room) => wait_for_room(line).await,
-                Some(need) => {
-                    let Some(errand) = line.drive(State::errand) else { continue };
-                    if let Some(moment) = errand.not_before {
-                        line.partition.core.cluster.pause_until(moment).await;
-                    }
-                    if errand.deadline.is_over(line.partition.core.cluster.env().now()) {
-                        line.drive(|state| state.give_up(errand, None));
-                        continue;
-                    }
-                    let span = errand.attempts.span();
-                    match need {
-                        Need::ProducerId => obtain_producer_id(line, errand).instrument(span).await,
-                        Need::Verify(acknowledged) => {
-                            verify(line, errand, acknowledged).instrument(span).await
-                        }
-                        Need::Lease | Need::Room => lease(line, errand).instrument(span).await,
-                    }
-                }
-            }
+            let Some(need) = need else { break };
+            serve(line, need).await;
         }
         self.is_over = true;
     }
@@ -62,6 +42,27 @@ impl Drop for ProduceTask {
         if !self.is_over {
             self.line.drive(|state| state.abandon(&self.line));
         }
+    }
+}
+
+/// Waits for what is needed, on behalf of the oldest append.
+async fn serve(line: &Arc<Line>, need: Need) {
+    if need == Need::Room {
+        return wait_for_room(line).await;
+    }
+    let Some(errand) = line.drive(State::errand) else { return };
+    let cluster = &line.partition.core.cluster;
+    if let Some(moment) = errand.not_before {
+        cluster.pause_until(moment).await;
+    }
+    if errand.deadline.is_over(cluster.env().now()) {
+        return line.drive(|state| state.give_up(errand, None));
+    }
+    let span = errand.attempts.span();
+    match need {
+        Need::ProducerId => obtain_producer_id(line, errand).instrument(span).await,
+        Need::Verify(acknowledged) => verify(line, errand, acknowledged).instrument(span).await,
+        Need::Lease | Need::Room => lease(line, errand).instrument(span).await,
     }
 }
 
@@ -78,7 +79,7 @@ async fn lease(line: &Arc<Line>, mut errand: Errand) {
     let leased = watch::unless_replaced(line, &leader, watch::PAUSE, leased).await;
     line.drive(|state| match leased {
         None => state.replaced(errand),
-        Some(Ok(lease)) => state.leased(errand, leader, lease),
+        Some(Ok(lease)) => state.leased(line, errand, leader, lease),
         Some(Err(failure)) => {
             let may_repeat = failure.is_transient();
             state.failed(line, errand, &leader, Learned::of_failure(failure), may_repeat);
@@ -103,7 +104,13 @@ async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
         None => state.replaced(errand),
         Some(Ok(InitProducerIdResponse { error_code, producer_id, producer_epoch, .. })) => {
             match error_code.ok() {
-                Ok(()) => state.obtained(Producer { id: producer_id, epoch: producer_epoch }),
+                Ok(()) if producer_id >= 0 && producer_epoch >= 0 => {
+                    state.obtained(Producer { id: producer_id, epoch: producer_epoch });
+                }
+                Ok(()) => {
+                    let learned = Learned::of_failure(Failure::MissingInAnswer);
+                    state.failed(line, errand, &leader, learned, false);
+                }
                 Err(code) => {
                     let learned = Learned::of_code(code, None, None);
                     state.failed(line, errand, &leader, learned, code.is_retriable());
@@ -122,7 +129,8 @@ async fn verify(line: &Arc<Line>, mut errand: Errand, acknowledged: Acknowledged
     let Some((leader, lease)) = line.lock().held() else { return line.drive(State::lease_ended) };
     errand.attempts.api = ApiKey::FETCH;
     let (partition, deadline) = (&*line.partition, errand.deadline);
-    let asked = verify::Asked { partition, leader: &leader, lease: &lease, deadline };
+    let is_current = line.lock().is_latest(&leader);
+    let asked = verify::Asked { partition, leader: &leader, lease: &lease, is_current, deadline };
     let (patience, looking) = (partition.core.limits.overdue_after, verify::look(asked, acknowledged));
     let looked = watch::unless_replaced(line, &leader, patience, looking).await;
     line.drive(|state| match looked {

@@ -23,11 +23,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) partition: &'a Partition,
     pub(crate) leader: &'a Leader,
     pub(crate) lease: &'a Lease,
+    /// No later leader is known. One that was replaced may have less than was acknowledged.
+    pub(crate) is_current: bool,
     pub(crate) deadline: Deadline,
 }
 
 pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, Undecided> {
-    let lease = asked.lease;
+    let Asked { lease, is_current, .. } = asked;
     let verified = match end_of_log(asked).await {
         // Before version 5, a new leader gives an end before it knows what the replicas have (KIP-207).
         Ok(end) if end <= acknowledged.base_offset && !lease.has_version(ApiKey::LIST_OFFSETS, 5) => {
@@ -37,17 +39,18 @@ pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result
         Ok(_) => read(asked, acknowledged).await,
         Err(undecided) => Err(undecided),
     };
-    let is_forbidden =
-        |learned: &Learned| learned.failure.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     match verified {
-        Err((learned, _)) if is_forbidden(&learned) => Ok(Verified::Unreadable),
+        // It may be a leader that was replaced, and does not know it.
+        Ok(Verified::Lost { .. }) if !is_current => Ok(Verified::Unreadable),
+        // Appends go on without a verdict if the log cannot be read, e.g. for want of the right to.
+        Err((learned, false)) if learned.failure.code().is_some() => Ok(Verified::Unreadable),
         verified => verified,
     }
 }
 
 /// The end of the log, as far as all in-sync replicas have it.
 async fn end_of_log(asked: Asked<'_>) -> Result<i64, Undecided> {
-    let Asked { partition, leader, lease, deadline } = asked;
+    let Asked { partition, leader, lease, deadline, .. } = asked;
     let wanted = ListOffsetsPartition {
         partition_index: partition.index,
         current_leader_epoch: leader.epoch.unwrap_or(-1),
@@ -59,12 +62,13 @@ async fn end_of_log(asked: Asked<'_>) -> Result<i64, Undecided> {
     let mut partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
     let found = partitions.find(|found| found.partition_index == partition.index);
     let found = found.ok_or_else(|| of_failure(Failure::MissingInAnswer))?;
-    found.error_code.ok().map(|()| found.offset).map_err(of_code)
+    found.error_code.ok().map_err(of_code)?;
+    Some(found.offset).filter(|offset| *offset >= 0).ok_or_else(|| of_code(ErrorCode::OFFSET_NOT_AVAILABLE))
 }
 
 /// Reads the batch at the offset of the acknowledged one.
 async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, Undecided> {
-    let Asked { partition, leader, lease, deadline } = asked;
+    let Asked { partition, leader, lease, deadline, .. } = asked;
     let (topic_id, base_offset) = (leader.topic_id, acknowledged.base_offset);
     let wanted = FetchPartition {
         partition: partition.index,

@@ -1,6 +1,7 @@
-//! Watches for answers that are overdue: the leader may stand still while the cluster has elected another.
+//! Watches for answers that are overdue, because the leader may stand still while the cluster has elected another; and for
+//! appends whose time is over before their next attempt.
 //!
-//! Invariant: the watch of appends in flight keeps neither the line nor the client alive, and ends with the last of them.
+//! Invariant: the watch keeps neither the line nor the client alive, and ends with the appends that it watches.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -13,27 +14,32 @@ use super::line::Line;
 /// How long to wait before others are asked once more.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
-/// Watches the appends in flight.
+/// Watches the appends that are not settled.
 pub(crate) async fn watch(line: Weak<Line>) {
     loop {
         let Some(strong) = line.upgrade() else { return };
-        let Some((sent_at, leader, lease)) = strong.lock().watched() else { return };
-        let cluster = &strong.partition.core.cluster;
+        let (cluster, patience) =
+            (&strong.partition.core.cluster, strong.partition.core.limits.overdue_after);
         if cluster.is_closed() {
             return;
         }
-        let mut due = Deadline::after(sent_at, strong.partition.core.limits.overdue_after);
-        if due.is_over(cluster.env().now()) {
-            if is_replaced(&strong, &leader).await {
-                tracing::debug!(broker = leader.broker.id, "an answer is overdue, and another leads");
-                // What is in flight fails, and is sent again to the new leader.
-                lease.end();
-            }
-            due = Deadline::after(cluster.env().now(), PAUSE);
+        let overdue = strong.lock().overdue(cluster.env().now(), patience);
+        if let Some((leader, lease)) = overdue
+            && is_replaced(&strong, &leader).await
+        {
+            tracing::debug!(broker = leader.broker.id, "an answer is overdue, and another leads");
+            // What is in flight fails, and is sent again to the new leader.
+            lease.end();
         }
-        let pause = cluster.pause_until(due.instant());
-        drop((strong, leader, lease));
-        pause.await;
+        // Gives up what is late.
+        strong.drive(|_| ());
+        let Some(next) = strong.lock().watched(patience) else { return };
+        let (pause, sooner) = (cluster.pause_until(next), strong.sooner.clone());
+        drop(strong);
+        tokio::select! { biased;
+            () = sooner.notified() => {}
+            () = pause => {}
+        }
     }
 }
 

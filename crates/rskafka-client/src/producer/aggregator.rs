@@ -9,6 +9,7 @@ use rskafka_protocol::records::Compression;
 
 use crate::Produced;
 use crate::error::BoxError;
+use crate::produce::BEFORE_1970;
 use crate::record::{Headers, NewRecord, Payload, Record, RecordBatchBuilder, RecordHeaders};
 use crate::time::to_millis;
 
@@ -190,6 +191,9 @@ where
 
     fn push(&mut self, record: Self::Input) -> Result<Pushed<Self::Input, u32>, BoxError> {
         let tag = u32::try_from(self.batch.len())?;
+        if to_millis(record.timestamp) < 0 {
+            return Err(BEFORE_1970.into());
+        }
         Ok(match self.add(&record) {
             false => Pushed::Full(record),
             true if self.batch.len() < self.max_records => Pushed::Added(tag),

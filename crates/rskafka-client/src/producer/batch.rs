@@ -1,6 +1,6 @@
 //! One batch as its callers see it: they wait for its result together, and each takes its own output from it.
 //!
-//! Invariant: a result is set once, and whoever waits is woken after that.
+//! Invariant: the result is set once; waiters are woken after it is set.
 
 use std::fmt;
 use std::future::poll_fn;

@@ -109,9 +109,10 @@ impl<A: Aggregator> BatchProducer<A> {
 
     /// Refuses further inputs, flushes, and lists what is not acknowledged after `within`, or has failed until then.
     ///
-    /// What was not sent by then will not be: its callers get [`ErrorKind::ProducerClosed`], not written. What was sent and
-    /// has no answer is listed as [`Outcome::Unknown`]; its callers still get its result once it is known. A second call
-    /// lists only what is left then. Cancel safe: the producer stays closed to further inputs.
+    /// Batches that the partition client does not have by then are not sent: their callers get
+    /// [`ErrorKind::ProducerClosed`], not written. Those that it has and that are not settled are listed as
+    /// [`Outcome::Unknown`], also if none of their attempts has begun: they may be written later, and their callers still get
+    /// the result. A second call lists only what is left then. Cancel safe: the producer stays closed to further inputs.
     ///
     /// [`ErrorKind::ProducerClosed`]: crate::error::ErrorKind::ProducerClosed
     /// [`Outcome::Unknown`]: crate::error::Outcome::Unknown

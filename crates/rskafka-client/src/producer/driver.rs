@@ -4,7 +4,7 @@
 //! that they keep their order, one caller, answer or timer drives at a time; all others only change the state.
 //!
 //! Invariants:
-//! - Whoever stops driving has seen, under the same lock, that nothing is to be sent.
+//! - A driver stops only after it has seen, under the same lock, that nothing is left to send.
 //! - A batch that lingers has a timer, which keeps the producer alive. No other task runs for a producer.
 
 use std::ops::Range;

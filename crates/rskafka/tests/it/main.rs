@@ -20,6 +20,7 @@ mod fetching;
 mod guard;
 mod idempotence;
 mod identity;
+mod in_line;
 mod kit;
 mod lanes;
 mod leaders;

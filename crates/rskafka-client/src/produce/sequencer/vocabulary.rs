@@ -126,6 +126,9 @@ pub(crate) enum Attempt {
 }
 
 impl Attempt {
+    /// An attempt that came to nothing before a byte was sent.
+    pub(crate) const NEVER_SENT: Self = Self::Unanswered { outcome: Outcome::NotWritten, is_transient: true };
+
     /// An attempt that was answered. `max_timestamp` is the batch's.
     pub(crate) fn answered(answer: &PartitionProduceResponse, max_timestamp: i64) -> Self {
         if !answer.error_code.is_ok() {

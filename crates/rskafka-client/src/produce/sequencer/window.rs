@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub(super) is_outstanding: bool,
     pub(super) fate: Fate,
     pub(super) progress: Progress,
+    /// The append that failed before it, while this one was outstanding: it is not sent again.
+    pub(super) stopped_behind: Option<u64>,
 }
 
 impl Entry {
@@ -71,6 +73,7 @@ impl Window {
             is_outstanding: false,
             fate: Fate::default(),
             progress: Progress::Unsettled,
+            stopped_behind: None,
         });
         self.first + self.entries.len() as u64 - 1
     }
@@ -108,6 +111,13 @@ impl Window {
         self.entries.iter_mut()
     }
 
+    /// The appends behind `number` that are not settled.
+    pub(super) fn unsettled_after_mut(&mut self, number: u64) -> impl Iterator<Item = &mut Entry> {
+        let numbered = (self.first..).zip(&mut self.entries);
+        let behind = numbered.filter(move |(at, _)| *at > number).map(|(_, entry)| entry);
+        behind.filter(|entry| entry.progress == Progress::Unsettled)
+    }
+
     pub(super) fn attempt_begins(&mut self, number: u64) {
         if let Some(entry) = self.get_mut(number).filter(|entry| !entry.is_outstanding) {
             entry.is_outstanding = true;
@@ -122,7 +132,7 @@ impl Window {
         }
     }
 
-    /// What is odd about the append with this number being at `base_offset`.
+    /// Why the append with this number cannot be at `base_offset`, if so.
     pub(super) fn contradiction(&self, number: u64, base_offset: i64) -> Option<Contradiction> {
         let written = |(at, entry): (u64, &Entry)| match entry.progress {
             Progress::Written { base_offset } => Some((at, base_offset, i64::from(entry.record_count))),
@@ -144,7 +154,7 @@ impl Window {
         !self.numbered().any(|(at, entry)| at > number && matches!(entry.progress, Progress::Written { .. }))
     }
 
-    /// Drops the first appends whose story is over.
+    /// Removes appends from the front that are settled and have no attempt outstanding.
     pub(super) fn trim(&mut self) {
         while let Some(entry) = self.entries.front() {
             match entry.progress {
@@ -162,6 +172,11 @@ impl Window {
 
     fn numbered(&self) -> impl Iterator<Item = (u64, &Entry)> {
         (self.first..).zip(&self.entries)
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Entry> {
+        let index = number.checked_sub(self.first)?;
+        self.entries.get(usize::try_from(index).ok()?)
     }
 
     fn get_mut(&mut self, number: u64) -> Option<&mut Entry> {

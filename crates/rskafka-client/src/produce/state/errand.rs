@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Attempts, Failure, Leader, Learned, Lease};
-use rskafka_protocol::ApiKey;
+use rskafka_protocol::{ApiKey, ErrorCode};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::append::Sending;
 use super::super::line::Line;
-use super::super::sequencer::{Producer, Verified};
+use super::super::sequencer::{Closed, Producer, Verified};
 use super::{Held, State};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 
 /// On whose behalf the task waits: the oldest append's, or that of callers of `warm_up`.
 #[derive(Debug)]
@@ -38,6 +38,9 @@ pub(super) struct WarmUp {
 
 impl State {
     pub(crate) fn warm_up(&mut self, line: &Line, deadline: Deadline, caller: oneshot::Sender<Result<()>>) {
+        if let Some(closed @ Closed::Truncated { .. }) = self.sequencer.closed() {
+            return self.warmed_up.push((caller, Err(line.refused(closed))));
+        }
         let cluster = &line.partition.core.cluster;
         let attempts = || cluster.attempts(ApiKey::PRODUCE, line.partition.target(), deadline);
         let warm_up = self.warm_up.get_or_insert_with(|| WarmUp {
@@ -63,7 +66,12 @@ impl State {
         Some(Errand { number, attempts, deadline, not_before: self.not_before.take() })
     }
 
-    pub(crate) fn leased(&mut self, mut errand: Errand, leader: Leader, lease: Lease) {
+    pub(crate) fn leased(&mut self, line: &Line, mut errand: Errand, leader: Leader, lease: Lease) {
+        if !self.is_latest(&leader) && leader.epoch.is_some() && !leader.topic_id.is_zero() {
+            // Metadata of a broker that lags behind: this leader may have lost what a later one has acknowledged.
+            let learned = Learned::of_code(ErrorCode::FENCED_LEADER_EPOCH, None, None);
+            return self.failed(line, errand, &leader, learned, true);
+        }
         if leader.epoch > self.latest_epoch {
             self.latest_epoch = leader.epoch;
             errand.attempts.restart_pauses();
@@ -82,13 +90,18 @@ impl State {
         self.sequencer.obtained(producer);
     }
 
+    /// Whether no later leader is known to have been leased than this.
+    pub(crate) fn is_latest(&self, leader: &Leader) -> bool {
+        leader.epoch >= self.latest_epoch
+    }
+
     pub(crate) fn verified(&mut self, line: &Line, verified: Verified) {
         if verified == Verified::Unreadable && !mem::replace(&mut self.has_warned, true) {
             let (topic, partition) = (&line.partition.topic, line.partition.index);
             tracing::warn!(
                 topic,
                 partition,
-                "the log cannot be read: lost records may go unnoticed; grant READ"
+                "whether acknowledged records are still in the log cannot be checked: their loss may go unnoticed;                  the client needs READ, and a broker with leader epochs and ListOffsets 5"
             );
         }
         self.sequencer.verified(verified);
@@ -114,19 +127,33 @@ impl State {
         }
     }
 
-    /// What the oldest append needs cannot be had in its time; without a `failure`, because that is over.
+    /// Gives up the append or the warm-up that waited. `failure` is `None` if its time is over.
     pub(crate) fn give_up(&mut self, mut errand: Errand, failure: Option<Failure>) {
         errand.attempts.out_of_time |= failure.is_none();
-        let Some(number) = errand.number else {
+        let number = errand.number;
+        self.not_done();
+        let oldest = self.keep_attempts(errand);
+        let Some(number) = number else {
             let failure = failure.unwrap_or(Failure::DeadlineBeforeSend);
             self.end_warm_up(|attempts| Error::of_cluster(failure.clone(), attempts, Outcome::NotWritten));
             return self.not_done();
         };
-        self.not_done();
-        if let Some(oldest) = self.keep_attempts(errand) {
+        if let Some(oldest) = oldest {
             oldest.failure = failure.or_else(|| oldest.failure.take());
             self.sequencer.give_up(number);
         }
+    }
+
+    /// The error of a caller of `warm_up` whose time is over.
+    pub(crate) fn late_warm_up(&mut self) -> Error {
+        let attempts = self.warm_up.as_mut().map(|warm_up| {
+            warm_up.attempts.out_of_time = true;
+            &warm_up.attempts
+        });
+        attempts.map_or_else(
+            || Error::new(Case::WaitedInLine, ErrorKind::TimedOut),
+            |attempts| Error::of_cluster(Failure::DeadlineBeforeSend, attempts, Outcome::NotWritten),
+        )
     }
 
     pub(super) fn end_warm_up(&mut self, error: impl Fn(&Attempts) -> Error) {
