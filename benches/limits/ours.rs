@@ -27,8 +27,14 @@ pub(crate) enum Way {
     BatchProducer,
 }
 
-/// A batch as callers have it: times and values.
-type Values = Arc<Vec<(i64, Bytes)>>;
+/// A batch as callers have it.
+type Values = Arc<Vec<Value>>;
+
+struct Value {
+    timestamp: OffsetDateTime,
+    milliseconds: i64,
+    value: Bytes,
+}
 
 /// Makes a new topic with batches to be read.
 pub(crate) async fn new_topic(address: &str, work: &Work) {
@@ -100,23 +106,24 @@ fn compression(work: &Work) -> Compression {
 }
 
 fn values(work: &Work) -> Values {
-    Arc::new((work.timestamp..).zip(work.values().into_iter().map(Bytes::from)).collect())
+    let value = |(milliseconds, value)| Value {
+        timestamp: OffsetDateTime::UNIX_EPOCH + Duration::from_millis(milliseconds as u64),
+        milliseconds,
+        value: Bytes::from(value),
+    };
+    Arc::new((work.timestamp..).zip(work.values()).map(value).collect())
 }
 
 fn records(values: &Values) -> impl Iterator<Item = Record<&[u8], &[u8], ()>> {
-    values.iter().map(|(timestamp, value)| Record::new(&KEY[..], &value[..], time(*timestamp)))
-}
-
-fn time(timestamp: i64) -> OffsetDateTime {
-    OffsetDateTime::UNIX_EPOCH + Duration::from_millis(timestamp as u64)
+    values.iter().map(|Value { timestamp, value, .. }| Record::new(&KEY[..], &value[..], *timestamp))
 }
 
 fn batch(values: &Values, work: &Work) -> RecordBatchBuilder {
     let room = work.records * (work.size + 28) + 61;
     let mut batch = RecordBatchBuilder::with_capacity(room.min(BATCH_BYTES));
     batch.set_compression(compression(work));
-    for (timestamp, value) in values.iter() {
-        let record = NewRecord::new(*timestamp, Some(&KEY), Some(value));
+    for Value { milliseconds, value, .. } in values.iter() {
+        let record = NewRecord::new(*milliseconds, Some(&KEY), Some(value));
         batch.push(record).expect("there is room");
     }
     batch
@@ -161,15 +168,14 @@ async fn append(log: &PartitionClient, values: &Values, calls: u32) -> Vec<Durat
 async fn append_together(log: &PartitionClient, values: &Values, work: &Work, calls: u32) -> Vec<Duration> {
     let producer = BatchProducer::builder(log.clone()).build(RecordAggregator::new(BATCH_BYTES));
     let callers = work.callers;
-    let timestamp = time(work.timestamp);
     let mut tasks = JoinSet::new();
     for _ in 0..callers {
-        let (producer, value) = (producer.clone(), values[0].1.clone());
+        let (producer, values) = (producer.clone(), values.clone());
         tasks.spawn(async move {
-            let mut times = Times::new(callers);
+            let (mut times, Value { timestamp, value, .. }) = (Times::new(callers), &values[0]);
             for _ in 0..calls / callers as u32 {
                 let since = times.begin();
-                let record = Record::new(Bytes::from_static(&KEY), value.clone(), timestamp);
+                let record = Record::new(Bytes::from_static(&KEY), value.clone(), *timestamp);
                 producer.produce(record).await.expect("an append");
                 times.end(since);
             }
