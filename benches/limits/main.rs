@@ -87,8 +87,9 @@ fn row(case: &Case, limit: &Limit, measured: &[Measured]) {
         subject.samples.iter().zip(&baseline.samples).map(|(one, other)| (ns(one), ns(other))).collect();
     let is_of_all = matches!(measure, Measure::Cpu | Measure::Wall);
     let what = format!("{} of {}, {}, {}", measure.name(), case.what, side.name(), case.on.name());
+    let name = format!("{}/{}/{}/{}", case.name, side.name(), measure.name(), than.name());
     let line = json!({
-        "name": format!("{}, {}, {}, {}", case.name, side.name(), measure.name(), than.name()),
+        "name": name.replace(", ", "-"),
         "what": what,
         "baseline_is": format!("{}'s", than.name()),
         "times": times,
