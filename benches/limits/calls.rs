@@ -44,7 +44,8 @@ pub(crate) fn count(address: &str) {
     }
 }
 
-fn work() -> Work {
+/// One record at a time.
+pub(crate) fn work() -> Work {
     Work {
         call: Call::Produce,
         records: 1,

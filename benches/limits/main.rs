@@ -10,6 +10,7 @@ mod delay;
 mod drawing;
 mod ours;
 mod raw;
+mod refresh;
 mod report;
 mod side;
 mod sides;
@@ -70,6 +71,9 @@ fn main() {
     }
     if calls::NAME.contains(filter) {
         calls::count(&fake.address);
+    }
+    if refresh::NAME.contains(filter) {
+        refresh::measure(&fake.address);
     }
     if filter.is_empty() {
         println!("{}", json!({ "section": "whole calls", "text": report.tables() }));

@@ -28,9 +28,9 @@ pub(crate) enum Way {
 }
 
 /// A batch as callers have it.
-type Values = Arc<Vec<Value>>;
+pub(crate) type Values = Arc<Vec<Value>>;
 
-struct Value {
+pub(crate) struct Value {
     timestamp: OffsetDateTime,
     milliseconds: i64,
     value: Bytes,
@@ -79,7 +79,7 @@ pub(crate) fn run(way: Way, work: &Work) {
 }
 
 /// Gives those that are written to, or the one that is read.
-async fn open(work: &Work) -> (Client, Vec<PartitionClient>) {
+pub(crate) async fn open(work: &Work) -> (Client, Vec<PartitionClient>) {
     let mut client = Client::builder([&work.address]);
     if !work.through.is_empty() {
         let through = work.through.clone();
@@ -105,7 +105,7 @@ fn compression(work: &Work) -> Compression {
     if work.is_lz4 { Compression::Lz4 } else { Compression::None }
 }
 
-fn values(work: &Work) -> Values {
+pub(crate) fn values(work: &Work) -> Values {
     let value = |(milliseconds, value)| Value {
         timestamp: OffsetDateTime::UNIX_EPOCH + Duration::from_millis(milliseconds as u64),
         milliseconds,
@@ -114,7 +114,7 @@ fn values(work: &Work) -> Values {
     Arc::new((work.timestamp..).zip(work.values()).map(value).collect())
 }
 
-fn records(values: &Values) -> impl Iterator<Item = Record<&[u8], &[u8], ()>> {
+pub(crate) fn records(values: &Values) -> impl Iterator<Item = Record<&[u8], &[u8], ()>> {
     values.iter().map(|Value { timestamp, value, .. }| Record::new(&KEY[..], &value[..], *timestamp))
 }
 

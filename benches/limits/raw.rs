@@ -50,7 +50,7 @@ pub(crate) fn run(encodes: bool, work: &Work) {
     });
 }
 
-struct RawClient {
+pub(crate) struct RawClient {
     stream: TcpStream,
     timestamp: i64,
     values: Vec<Vec<u8>>,
@@ -66,7 +66,7 @@ struct RawClient {
 
 impl RawClient {
     /// Connects to the leader of the two partitions.
-    fn connect(work: &Work) -> Self {
+    pub(crate) fn connect(work: &Work) -> Self {
         let stream = TcpStream::connect(&work.address).expect("a connection");
         stream.set_nodelay(true).expect("it is a socket");
         let (values, request, mut batch) = (work.values(), produce_request(), Vec::new());
@@ -85,7 +85,7 @@ impl RawClient {
     }
 
     /// Appends all of them as one batch.
-    fn produce(&mut self, encodes: bool) {
+    pub(crate) fn produce(&mut self, encodes: bool) {
         let (request, start) = (&mut self.request, self.before_batch);
         request.truncate(start);
         match (encodes, self.is_lz4) {
