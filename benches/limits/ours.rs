@@ -48,7 +48,7 @@ pub(crate) async fn new_topic(address: &str, work: &Work) {
     for (partition, count) in [(READ, 1), (READ_ON, BATCHES)] {
         let log = client.partition_client(TOPIC, partition).await.expect("a partition");
         for _ in 0..count {
-            log.produce_batch(batch(&values(work), work)).await.expect("an append");
+            log.produce_batch(batch(&log, &values(work), work)).await.expect("an append");
         }
     }
 }
@@ -118,10 +118,9 @@ pub(crate) fn records(values: &Values) -> impl Iterator<Item = Record<&[u8], &[u
     values.iter().map(|Value { timestamp, value, .. }| Record::new(&KEY[..], &value[..], *timestamp))
 }
 
-fn batch(values: &Values, work: &Work) -> RecordBatchBuilder {
+fn batch(log: &PartitionClient, values: &Values, work: &Work) -> RecordBatchBuilder {
     let room = work.records * (work.size + 28) + 61;
-    let mut batch = RecordBatchBuilder::with_capacity(room.min(BATCH_BYTES));
-    batch.set_compression(compression(work));
+    let mut batch = log.batch_builder(room.min(BATCH_BYTES));
     for Value { milliseconds, value, .. } in values.iter() {
         let record = NewRecord::new(*milliseconds, Some(&KEY), Some(value));
         batch.push(record).expect("there is room");
@@ -137,7 +136,7 @@ async fn produce(logs: &[PartitionClient], way: Way, values: &Values, work: &Wor
             waited.pop_front().expect("one is in flight").await.expect("an append");
         }
         waited.push_back(match way {
-            Way::Batch => log.produce_batch(batch(values, work)),
+            Way::Batch => log.produce_batch(batch(log, values, work)),
             _ => log.produce(records(values)),
         });
     }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fetch::{self, Fetch};
 use crate::offsets::{self, FoundOffset, OffsetAt};
 use crate::partition::Partition;
-use crate::produce::{Acks, Line, LineOptions, Produce};
+use crate::produce::{Acks, EncodeOptions, Line, LineOptions, Produce};
 use crate::record::{Payload, Record, RecordAndOffset, RecordBatchBuilder, RecordHeaders};
 
 /// A client of one partition. Clones are the same writer: their calls share one line.
@@ -59,12 +59,21 @@ impl PartitionClient {
     ///
     /// # Errors
     ///
-    /// [`Error::outcome`] tells whether the records may be in the log. [`ErrorKind::InvalidArgument`] without records, or for
-    /// more than the format of a batch can hold. The broker refuses a batch larger than the topic's `max.message.bytes`:
-    /// [`ErrorKind::Broker`] with `MESSAGE_TOO_LARGE`.
+    /// [`Error::outcome`] tells whether the records may be in the log. [`ErrorKind::InvalidArgument`] without records, for one
+    /// from before 1970, or for more than the format of a batch can hold. [`ErrorKind::BatchTooLarge`] beyond
+    /// [`max_request_bytes`](PartitionClientBuilder::max_request_bytes); the broker refuses a batch larger than the topic's
+    /// `max.message.bytes`: [`ErrorKind::Broker`] with `MESSAGE_TOO_LARGE`. [`ErrorKind::TimedOut`] after the delivery
+    /// timeout. [`ErrorKind::Stopped`] behind a failure, with [`stop_on_failure`](PartitionClientBuilder::stop_on_failure).
+    /// [`ErrorKind::LogTruncated`] once acknowledged records are gone, and for all later calls. [`ErrorKind::Closed`] after
+    /// [`Client::close`](crate::Client::close).
     ///
     /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
+    /// [`ErrorKind::BatchTooLarge`]: crate::error::ErrorKind::BatchTooLarge
     /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
+    /// [`ErrorKind::TimedOut`]: crate::error::ErrorKind::TimedOut
+    /// [`ErrorKind::Stopped`]: crate::error::ErrorKind::Stopped
+    /// [`ErrorKind::LogTruncated`]: crate::error::ErrorKind::LogTruncated
+    /// [`ErrorKind::Closed`]: crate::error::ErrorKind::Closed
     pub fn produce<K: Payload, V: Payload, H: RecordHeaders>(
         &self,
         records: impl IntoIterator<Item = Record<K, V, H>>,
@@ -79,8 +88,8 @@ impl PartitionClient {
     ///
     /// ```no_run
     /// # async fn example(log: rskafka_client::PartitionClient) -> Result<(), Box<dyn std::error::Error>> {
-    /// # use rskafka_client::record::{NewRecord, RecordBatchBuilder};
-    /// let mut batch = RecordBatchBuilder::with_capacity(1 << 20);
+    /// # use rskafka_client::record::NewRecord;
+    /// let mut batch = log.batch_builder(1 << 20);
     /// for value in ["first", "second"] {
     ///     let timestamp = 1_700_000_000_000; // ms since 1970
     ///     batch.push(NewRecord::new(timestamp, None, Some(value.as_bytes())))?;
@@ -101,6 +110,16 @@ impl PartitionClient {
     /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
     pub fn produce_batch(&self, builder: RecordBatchBuilder) -> Produce {
         Produce::of_batch(&self.line, builder, self.line.delivery_deadline())
+    }
+
+    /// An empty batch for [`produce_batch`](Self::produce_batch), with room for `bytes` bytes, compressed as this client's
+    /// appends. A large one is written into the memory of a batch that was sent, which saves the page faults of fresh memory.
+    pub fn batch_builder(&self, bytes: usize) -> RecordBatchBuilder {
+        let EncodeOptions { compression, level, .. } = self.line.options.encode;
+        let mut builder = RecordBatchBuilder::with_buffer(self.line.partition.core.spare.take(bytes));
+        builder.set_compression(compression);
+        builder.set_compression_level(level);
+        builder
     }
 
     /// Connects to the leader and obtains a producer id, so that the first append need not wait for them. Ends by the api

@@ -1,9 +1,9 @@
-//! The memory of a large batch that was sent, for the next one: fresh memory has to be cleared, and costs page faults.
+//! The memory of large batches that were sent, for the next ones: fresh memory has to be cleared, and costs page faults.
 //!
-//! Invariant: a client keeps one buffer at most, none larger than [`LARGEST`], and none after it was closed.
+//! Invariant: a client keeps [`MOST`] buffers at most, none larger than [`LARGEST`], and none after it was closed.
 
-use std::sync::{Mutex, PoisonError};
-use std::{fmt, mem};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 use rskafka_protocol::records::RecordBatch;
@@ -11,22 +11,21 @@ use rskafka_protocol::records::RecordBatch;
 /// Below this size, allocating is cheaper than taking the lock.
 const SMALLEST: usize = 64 << 10;
 pub(crate) const LARGEST: usize = 1 << 20;
+/// As many as one partition client has in flight.
+const MOST: usize = 5;
 
 #[derive(Default)]
 pub(crate) struct Spare {
-    buffer: Mutex<BytesMut>,
+    /// The last one is used next: it may still be in the processor's cache.
+    buffers: Mutex<Vec<BytesMut>>,
 }
 
 impl Spare {
     /// A buffer with room for so many bytes.
     pub(crate) fn take(&self, bytes: usize) -> BytesMut {
-        if bytes >= SMALLEST {
-            let kept = self.swap(BytesMut::new());
-            if kept.capacity() >= bytes {
-                return kept;
-            }
-        }
-        BytesMut::with_capacity(bytes)
+        let kept = if bytes >= SMALLEST { self.lock().pop() } else { None };
+        let kept = kept.filter(|kept| kept.capacity() >= bytes);
+        kept.unwrap_or_else(|| BytesMut::with_capacity(bytes))
     }
 
     /// Keeps the memory of a batch, unless a request still holds it.
@@ -36,25 +35,28 @@ impl Spare {
             // A batch that grew may have room for far more than it holds.
             && buffer.capacity() <= LARGEST
         {
-            self.swap(buffer);
+            let mut kept = self.lock();
+            if kept.len() < MOST {
+                kept.push(buffer);
+            }
         }
     }
 
     /// Gives the memory back.
     pub(crate) fn free(&self) {
-        self.swap(BytesMut::new());
+        *self.lock() = Vec::new();
     }
 
-    fn swap(&self, buffer: BytesMut) -> BytesMut {
-        mem::replace(&mut *self.buffer.lock().unwrap_or_else(PoisonError::into_inner), buffer)
+    fn lock(&self) -> MutexGuard<'_, Vec<BytesMut>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Spare {
     /// Without the bytes, which are records of the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        write!(f, "Spare({} bytes)", buffer.capacity())
+        let bytes: usize = self.lock().iter().map(BytesMut::capacity).sum();
+        write!(f, "Spare({bytes} bytes)")
     }
 }
 
@@ -102,6 +104,16 @@ mod tests {
         buffer.resize(SMALLEST, 0);
         spare.keep(batch(buffer, SMALLEST));
         assert!(spare.take(SMALLEST).capacity() <= LARGEST);
+    }
+
+    #[test]
+    fn a_client_keeps_the_memory_of_few_batches() {
+        let spare = Spare::default();
+        for _ in 0..MOST + 3 {
+            spare.keep(batch(BytesMut::new(), SMALLEST));
+        }
+        let kept = (0..MOST + 3).filter(|_| !spare.take(SMALLEST).is_empty()).count();
+        assert_eq!(kept, MOST);
     }
 
     #[test]

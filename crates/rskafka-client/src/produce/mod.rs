@@ -24,7 +24,7 @@ use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::{RecordBatch, RecordBatchBuilder};
 use tokio::sync::oneshot;
 
-pub(crate) use self::encode::BEFORE_1970;
+pub(crate) use self::encode::{BEFORE_1970, EncodeOptions};
 pub(crate) use self::line::{Line, LineOptions};
 pub use self::request::{Acks, Produced};
 

@@ -33,7 +33,11 @@ pub(crate) async fn watch(line: Weak<Line>) {
         }
         // Gives up what is late.
         strong.drive(|_| ());
-        let Some(next) = strong.lock().watched(patience) else { return };
+        let Some(next) = strong.lock().watched(patience) else {
+            // Another line that is busy has its memory again after its next batches.
+            strong.partition.core.spare.free();
+            return;
+        };
         let (pause, sooner) = (cluster.pause_until(next), strong.sooner.clone());
         drop(strong);
         tokio::select! { biased;
