@@ -5,6 +5,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::too_many_lines)]
 
 #[macro_use]
+#[path = "../../crates/rskafka-verifier/src/say.rs"]
 mod say;
 
 mod bench;

@@ -6,6 +6,7 @@
 //!
 //! Invariant: a run depends on its [`Setup`] alone. [`Live`] applies the same rules to a real cluster, in real time.
 
+mod appending;
 mod director;
 mod drop;
 pub(crate) mod frames;

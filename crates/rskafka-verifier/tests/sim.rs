@@ -97,12 +97,13 @@ fn a_writer_that_sends_again_shows_duplicates() {
     assert_eq!(clean(&setup(0, Profile::writers())).resent, 0);
 }
 
-/// What is found of a bug in some seeds, each with its faults but those that delete records.
+/// What is found of a bug in some seeds, each with its faults but those after which copies and gaps are no findings.
 fn found(plant: fn(&FakeCluster)) -> BTreeSet<Wrong> {
     let mut found = BTreeSet::new();
     for seed in 0..5 {
         let setup = setup(seed, Profile::readers());
-        let kept = setup.plan.faults().filter(|(_, fault)| !matches!(fault.kind, Kind::DeleteRecords(_)));
+        let forgives = |kind| matches!(kind, Kind::DeleteRecords(_) | Kind::ForgetProducers);
+        let kept = setup.plan.faults().filter(|(_, fault)| !forgives(fault.kind));
         let plan = setup.plan.only(&kept.map(|(number, _)| number).collect());
         let outcome = run(&Setup { plan, bug: Some(plant), ..setup }).unwrap();
         assert!(!outcome.findings.is_empty(), "nothing is found with seed {seed}");
@@ -175,13 +176,10 @@ fn every_mistake_of_a_client_is_found() {
         let expected = match mistake {
             Mistake::LeaksMemory | Mistake::LeaksTask => Wrong::Leaked,
             Mistake::ReturnsLate | Mistake::NeverReturns => Wrong::Overdue,
-            Mistake::ReportsNotWritten => Wrong::NotWritten,
             Mistake::LeavesOut | Mistake::GivesTwice => Wrong::Skipped,
             Mistake::MixesUp => Wrong::TwoValues,
             Mistake::Withholds => Wrong::Withheld,
             Mistake::NamesLaterOffset => Wrong::WrongOffset,
-            Mistake::BreaksSilence => Wrong::NotSilent,
-            Mistake::DialsWithoutPause => Wrong::TooMany,
             Mistake::Panics => Wrong::Panicked,
         };
         assert!(first_found(mistake, expected).is_some(), "{mistake:?}");

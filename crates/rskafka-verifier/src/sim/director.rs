@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::kind::{Applied, Kind, Way};
 use super::network::{Fired, Trouble};
 use super::plan::{Plan, What};
+use super::rules::Rules;
 use super::run::{BROKERS, Setup, Stage, TOPIC};
 
 pub(super) use self::log::end_with_markers;
@@ -30,7 +31,7 @@ pub(super) struct Director {
     /// How many producers with transactions there were.
     transactions: u32,
     /// Faults that the cluster strikes with when requests or bytes come.
-    injected: Arc<Mutex<Vec<(FaultId, &'static str)>>>,
+    injected: Arc<Mutex<Vec<(FaultId, String)>>>,
     /// What ends a fault some time later.
     healing: JoinSet<()>,
 }
@@ -66,7 +67,11 @@ impl Director {
                 What::Fetch => fault.on(ApiKey::FETCH),
                 What::Other => fault,
             };
-            self.injected(self.cluster.inject(fault.at_broker(broker)), kind);
+            let id = self.cluster.inject(fault.at_broker(broker));
+            self.injected(id, kind);
+            if let Kind::Flaky(.., time) = kind {
+                self.remove_after(time, id, kind);
+            }
             return;
         }
         if let Some(fault) = byte_fault(kind) {
@@ -123,9 +128,11 @@ impl Director {
                 if let Kind::CrashLosingTail(_, batches) = kind {
                     self.lose_tail(broker, batches)?;
                 }
+                let (stage, partitions) = (self.stage.clone(), self.partitions as usize);
                 self.heal_after(time, async move {
                     // Fails only for a broker that is not there.
                     let _ = cluster.start_broker(broker).await;
+                    (0..partitions).for_each(|partition| stage.rules(partition, Rules::restarted));
                 });
             }
             Kind::CutConnections => cluster.cut_connections(broker)?,
@@ -239,7 +246,7 @@ fn others(broker: i32) -> [i32; 2] {
 impl Drop for Director {
     fn drop(&mut self) {
         for (fault, name) in self.injected.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            self.stage.struck(name, self.cluster.struck(*fault).min(1));
+            self.stage.struck(name.clone(), self.cluster.struck(*fault).min(1));
         }
     }
 }
@@ -266,6 +273,7 @@ pub(super) fn request_fault(kind: Kind) -> Option<Fault> {
     };
     Some(match kind {
         Kind::Code(code, is_applied) => applied(Fault::answer(code), is_applied),
+        Kind::Flaky(code, is_applied, _) => applied(Fault::answer(code), is_applied).by_chance(0.5).always(),
         Kind::Swallow(is_applied) => applied(Fault::swallow(), is_applied),
         Kind::Close(is_applied) => applied(Fault::close(), is_applied),
         Kind::Late(time) => Fault::delay(time),

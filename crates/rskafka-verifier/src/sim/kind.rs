@@ -56,6 +56,8 @@ pub enum Kind {
     Refused(Duration),
     /// The request gets this code.
     Code(ErrorCode, Applied),
+    /// For a time, half of the requests get this code.
+    Flaky(ErrorCode, Applied, Duration),
     /// The request gets no answer, and the connection stays.
     Swallow(Applied),
     /// The connection ends instead of an answer.
@@ -112,53 +114,14 @@ pub(super) const PRODUCE_DROPPED: &str = "produce dropped";
 pub(super) const FETCH_DROPPED: &str = "fetch dropped";
 
 impl Kind {
-    /// Its row in the table.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::MoveLeader => "leader moved",
-            Self::Crash(_) => "broker crashed",
-            Self::CrashLosingTail(..) => "broker crashed, tail lost",
-            Self::CrashUnnoticed(..) => "crash noticed late",
-            Self::ShutDown(_) => "broker shut down",
-            Self::CutConnections => "connections cut",
-            Self::SwapAddresses => "addresses swapped",
-            Self::StaleMetadata(_) => "metadata stale",
-            Self::Unreachable(_) => "broker unreachable",
-            Self::Refused(_) => "connections refused",
-            Self::Code(_, Applied::No) => "error code, not applied",
-            Self::Code(_, Applied::Yes) => "error code, applied",
-            Self::Swallow(Applied::No) => "request swallowed",
-            Self::Swallow(Applied::Yes) => "answer swallowed",
-            Self::Close(Applied::No) => "closed before the answer",
-            Self::Close(Applied::Yes) => "closed, applied",
-            Self::Late(_) => "answer late",
-            Self::Throttle(_) => "throttled",
-            Self::Quota(Way::Request, ..) => "quota of requests",
-            Self::Quota(Way::Answer, ..) => "quota of answers",
-            Self::WrongCorrelationId(_) => "wrong correlation id",
-            Self::Shortened(_) => "answer too short",
-            Self::Lengthened(_) => "answer too long",
-            Self::CutAt(_) => "cut in the answer",
-            Self::Garbage => "garbage",
-            Self::CutBytes(Way::Request, _) => "cut in a request's bytes",
-            Self::CutBytes(Way::Answer, _) => "cut in an answer's bytes",
-            Self::Stall(Way::Request, ..) => "request's bytes stalled",
-            Self::Stall(Way::Answer, ..) => "answer's bytes stalled",
-            Self::Trickle(Way::Request, ..) => "request's bytes trickle",
-            Self::Trickle(Way::Answer, ..) => "answer's bytes trickle",
-            Self::DeleteRecords(_) => "records deleted",
-            Self::ForgetProducers => "producers forgotten",
-            Self::ReplicaLags(_) => "replica lags",
-            Self::TooFewReplicas(_) => "too few replicas in sync",
-            Self::Transaction(true, ..) => "transaction committed",
-            Self::Transaction(false, ..) => "transaction aborted",
-            Self::Compact => "log compacted",
-            Self::CloseOpened(_) => "closed once opened",
-            Self::Rebootstrap(_) => "re-bootstrap required",
-            Self::Truncate(_) => "log truncated",
-            Self::ElectUnclean(_) => "unclean election",
-            Self::RecreateTopic => "topic recreated",
-        }
+    /// Its row in the table: without its numbers.
+    pub fn name(&self) -> String {
+        let shown = format!("{self:?}");
+        let (kind, values) = shown.split_once('(').unwrap_or((&shown, ""));
+        let mut values = values.split([',', ')']).map(str::trim);
+        let variant =
+            values.find(|value| ["Yes", "No", "Request", "Answer", "true", "false"].contains(value));
+        variant.map_or_else(|| kind.to_owned(), |variant| format!("{kind}, {variant}"))
     }
 
     pub(super) fn random(random: &mut fastrand::Rng, what: What, profile: &Profile) -> Self {
@@ -169,7 +132,7 @@ impl Kind {
         let way = if random.bool() { Way::Request } else { Way::Answer };
         // The first bytes are a header's.
         let bytes = if random.bool() { random.u64(..20) } else { random.u64(..2_000) };
-        match random.u8(..if profile.loses { 48 } else { 42 }) {
+        match random.u8(..if profile.loses { 51 } else { 45 }) {
             0 | 1 => Self::MoveLeader,
             2 => Self::Crash(time),
             3 => Self::CrashLosingTail(time, random.usize(1..20)),
@@ -206,8 +169,14 @@ impl Kind {
             38 => Self::CloseOpened(time),
             // Few brokers know of it.
             39..42 => Self::Rebootstrap(time),
-            42 | 43 => Self::Truncate(random.u8(..=100)),
-            44 | 45 => Self::ElectUnclean(time),
+            42..45 => match random_code(random, what) {
+                Self::Code(code, applied) if code.is_retriable() => Self::Flaky(code, applied, time),
+                other => other,
+            },
+            // A short loss is soon written over.
+            45 => Self::Truncate(random.u8(..=100)),
+            46 => Self::Truncate(random.u8(90..=100)),
+            47 | 48 => Self::ElectUnclean(time),
             _ => Self::RecreateTopic,
         }
     }

@@ -219,7 +219,7 @@ impl Stage {
         let id = Id { writer: (self.rules.len() + partition) as u32, number };
         self.rules(partition).sent(id);
         let offset = append(&id.record(self.since)).await.ok();
-        self.rules(partition).settled(id, offset.map_or(Fate::Unknown, Fate::Acked));
+        self.rules(partition).settled_in(None, id, offset.map_or(Fate::Unknown, Fate::Acked));
         offset.is_some()
     }
 
@@ -272,7 +272,7 @@ impl Stage {
             self.acknowledgements(partition).push(Instant::now());
         }
         let mut rules = self.rules(partition);
-        ids.iter().zip(fates(result, ids.len())).for_each(|(id, fate)| rules.settled(*id, fate));
+        ids.iter().zip(fates(result, ids.len())).for_each(|(id, fate)| rules.settled_in(None, *id, fate));
     }
 
     /// Holds a call against its deadline.

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use rskafka::client::ClientBuilder;
 
+/// How many pauses are shorter than the longest.
+const SHORT_PAUSES: u32 = 4;
+
 /// Short beside the longest faults.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Options {
@@ -40,11 +43,12 @@ impl Options {
             .reconnect_backoff(self.reconnect_backoff.0, self.reconnect_backoff.1)
     }
 
-    /// How many attempts a call may make in a time: pauses double, and are shortened by a fifth at most. Where
+    /// How many attempts a call may make in a time: pauses double, and are shortened by a fifth at most; with each of the
+    /// `leaders` that come meanwhile they begin again. Where
     /// brokers name the leader instead, every other attempt may come without a pause.
-    pub(super) fn most_attempts(&self, took: Duration, brokers_name_leaders: bool) -> u32 {
+    pub(super) fn most_attempts(&self, took: Duration, leaders: u32, brokers_name_leaders: bool) -> u32 {
         let (mut pause, longest) = self.backoff;
-        let (mut pauses, mut left) = (0, took);
+        let (mut pauses, mut left) = (leaders * SHORT_PAUSES, took);
         while let Some(rest) = left.checked_sub(pause * 4 / 5) {
             left = rest;
             pauses += 1;
@@ -78,11 +82,11 @@ mod tests {
     fn pauses_that_do_not_grow_make_too_many_attempts() {
         let options = Options::of_seed(0);
         let took = Duration::from_secs(7);
-        let most = options.most_attempts(took, false);
+        let most = options.most_attempts(took, 0, false);
         assert_eq!(most, 13);
         let without_growth = took.as_millis() / (options.backoff.0 * 6 / 5).as_millis();
         assert!(without_growth > 5 * u128::from(most));
-        assert!(without_growth > u128::from(options.most_attempts(took, true)));
-        assert_eq!(options.most_attempts(Duration::ZERO, false), 1);
+        assert!(without_growth > u128::from(options.most_attempts(took, 0, true)));
+        assert_eq!(options.most_attempts(Duration::ZERO, 0, false), 1);
     }
 }

@@ -54,7 +54,8 @@ impl Profile {
         Self { name: "resenders", resenders: 1, ..Self::readers() }
     }
 
-    /// Writers and readers whose log is truncated, or whose topic is recreated.
+    /// Writers and readers whose log loses acknowledged records (truncation, unclean elections), or whose topic is recreated. A
+    /// writer that is not told of what it lost is a finding.
     pub fn truncators() -> Self {
         Self { name: "truncators", writers: 2, readers: 2, loses: true, ..Self::readers() }
     }
@@ -65,7 +66,7 @@ impl Profile {
     }
 
     /// The names of all kinds of faults that its runs can draw.
-    pub fn kinds(&self) -> BTreeSet<&'static str> {
+    pub fn kinds(&self) -> BTreeSet<String> {
         let mut random = fastrand::Rng::with_seed(0);
         (0..5_000).map(|_| Kind::random(&mut random, What::Produce, self).name()).collect()
     }

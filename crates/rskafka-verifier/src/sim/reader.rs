@@ -80,7 +80,7 @@ impl Reader {
                     }
                 }
                 Some(Err(error)) => {
-                    self.stage.check_attempts(self.partition, &error, since.elapsed());
+                    self.stage.check_attempts(self.partition, &error, since.elapsed(), None);
                     match self.after(&error, place).await {
                         Some(place) => next = place,
                         None => return,
@@ -164,7 +164,7 @@ impl Reader {
             Ok(found) => found,
             Err(error) => {
                 stage.network.note(|| format!("{name} asks for {at:?}: {error:?}"));
-                stage.check_attempts(*partition, &error, since.elapsed());
+                stage.check_attempts(*partition, &error, since.elapsed(), None);
                 return stage.check_open(*partition, &error);
             }
         };

@@ -6,11 +6,14 @@
 //! Invariant: pure. Everything that is not known to be right is a finding, except copies made by a writer that may send
 //! again, and records that a cut removed.
 
+mod losses;
 mod offsets;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use self::losses::Losses;
+pub(super) use self::losses::Term;
 pub(super) use self::offsets::Answered;
 use self::offsets::Offsets;
 
@@ -20,6 +23,8 @@ use super::value::{Id, Value};
 const LONGEST_GAP: usize = 1 << 20;
 /// How many findings of each kind are kept; all are counted.
 const KEPT: u64 = 10;
+/// A writer's records that are unsettled at the same time are at most so far from each other.
+const REACH: usize = 20;
 
 /// What became of a record that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +72,13 @@ pub enum Wrong {
     WrongOffset,
     /// A request was sent while the broker wanted silence.
     NotSilent,
+    /// A loss or a failure was not told to the writer that it concerns.
+    Silent,
+    /// A record was sent behind a failed append, or after the end of its producer.
+    SentBehind,
     /// More attempts, connections or questions for metadata than pauses between them allow.
     TooMany,
-    /// A call failed because the client was closed, and it was not.
+    /// A call failed for a reason that there was not.
     Unfounded,
     /// Tasks or memory are left when all is closed.
     Leaked,
@@ -120,6 +129,7 @@ pub(super) struct Rules {
     /// The offset behind all records that were acknowledged and not cut off.
     acknowledged: i64,
     offsets: Offsets,
+    is_trimmed: bool,
     findings: Findings,
     /// Copies of records whose writer may send again, or whose producer was forgotten.
     resent: u64,
@@ -129,12 +139,24 @@ pub(super) struct Rules {
 struct Writer {
     sends_again: bool,
     is_forgiven: bool,
-    /// Its client sends again what has no answer.
-    repeats: bool,
+    /// If its client sends again what has no answer.
+    repeats: Option<Repeats>,
     /// By the record's number.
     records: Vec<Sent>,
     /// The last acknowledged record so far, while the log is checked.
     last: Option<(u32, i64)>,
+    losses: Losses,
+    /// The number from which on the brokers surely remember all that they do.
+    known_from: usize,
+}
+
+/// What the brokers of a client that sends again can do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repeats {
+    /// They compare the epochs of a producer: what was given up is never written behind later appends.
+    pub(super) fences: bool,
+    /// A new leader does not say where the log ends before it knows (KIP-207): a client can see that it was cut.
+    pub(super) knows_ends: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +164,8 @@ struct Sent {
     fate: Fate,
     /// The brokers forgot its producer after it was sent: an attempt that arrives then may be a second copy.
     may_be_copied: bool,
+    /// A broker forgot a part of what it knew of its producer before the call returned.
+    may_be_forgotten: bool,
     /// Where it stands first, while the log is checked; the log is in memory, so that 32 bits are enough.
     place: Option<u32>,
 }
@@ -165,53 +189,111 @@ impl Rules {
     }
 
     /// The client of a writer sends again what has no answer.
-    pub(super) fn repeats(&mut self, writer: u32) {
-        self.writers.entry(writer).or_default().repeats = true;
+    pub(super) fn repeats(&mut self, writer: u32, repeats: Repeats) {
+        self.writers.entry(writer).or_default().repeats = Some(repeats);
+    }
+
+    /// A writer goes on with another partition client.
+    pub(super) fn begins_anew(&mut self, writer: u32) {
+        let writer = self.writers.entry(writer).or_default();
+        writer.losses = Losses { first: writer.records.len(), ..Losses::default() };
     }
 
     /// A record is sent. Numbers of a writer begin at 0 and have no gaps.
     pub(super) fn sent(&mut self, id: Id) {
-        let records = &mut self.writers.entry(id.writer).or_default().records;
+        let Writer { records, known_from, .. } = self.writers.entry(id.writer).or_default();
         if records.len() == id.number as usize {
-            records.push(Sent { fate: Fate::Pending, may_be_copied: false, place: None });
+            let may_be_forgotten = records.len() < *known_from;
+            records.push(Sent { fate: Fate::Pending, may_be_copied: false, may_be_forgotten, place: None });
         }
     }
 
-    pub(super) fn settled(&mut self, id: Id, fate: Fate) {
+    /// A call has returned; the term is the one in which its request was answered, if that is certain.
+    pub(super) fn settled_in(&mut self, term: Option<Term>, id: Id, fate: Fate) {
         let writer = self.writers.entry(id.writer).or_default();
-        if let Some(Sent { fate: known, .. }) = writer.records.get_mut(id.number as usize) {
-            *known = match (*known, fate) {
-                (Fate::PendingAtCut(cut), Fate::Acked(offset)) if offset >= cut => Fate::Unknown,
-                // Of what is sent again, an earlier copy may be written all the same.
-                (Fate::Unknown, Fate::NotWritten) => Fate::Unknown,
-                _ => fate,
-            };
-            if let Fate::Acked(offset) = *known {
-                self.acknowledged = self.acknowledged.max(offset + 1);
+        let Some(Sent { fate: known, .. }) = writer.records.get_mut(id.number as usize) else { return };
+        if let (Some(repeats), Fate::Acked(offset)) = (writer.repeats, fate) {
+            let is_new = *known == Fate::Pending && repeats.knows_ends;
+            if let Some(what) = writer.losses.acknowledged(id.number, offset, term, is_new) {
+                self.findings.add(Wrong::Silent, format!("writer {}: {what}", id.writer));
             }
         }
+        *known = match (*known, fate) {
+            (Fate::PendingAtCut(cut), Fate::Acked(offset)) if offset >= cut => Fate::Unknown,
+            // Of what is sent again, an earlier copy may be written all the same.
+            (Fate::Unknown, Fate::NotWritten) => Fate::Unknown,
+            _ => fate,
+        };
+        if let Fate::Acked(offset) = *known {
+            self.acknowledged = self.acknowledged.max(offset + 1);
+        }
     }
 
-    /// The log has lost all that was at or above an offset.
-    pub(super) fn cut(&mut self, at: i64) {
+    /// A writer was told that acknowledged records are lost.
+    pub(super) fn told_of_loss(&mut self, writer: u32, first_lost: i64) {
+        let Writer { losses, known_from, .. } = self.writers.entry(writer).or_default();
+        // If its producer was forgotten, a copy that is kept may stand before one that was lost.
+        if losses.lowest_cut.is_none_or(|cut| first_lost < cut && *known_from == 0) {
+            let what = format!("writer {writer} was told that records from offset {first_lost} on are lost");
+            self.add(Wrong::Unfounded, what);
+        }
+    }
+
+    /// A record's append failed because the broker has not what was written before it, or has forgotten it.
+    pub(super) fn told_out_of_sequence(&mut self, id: Id) {
+        let records = &self.writers.entry(id.writer).or_default().records;
+        let before = records.iter().take(id.number as usize).rev().take(REACH);
+        let is_founded = records.get(id.number as usize).is_none_or(|sent| sent.may_be_forgotten);
+        if !is_founded && before.into_iter().all(|sent| matches!(sent.fate, Fate::Acked(_))) {
+            self.add(Wrong::Unfounded, format!("{id} was refused as out of sequence"));
+        }
+    }
+
+    /// The log has lost all that was at or above an offset. `term` ended with that; `None` if nobody led, or if the topic is
+    /// another one now.
+    pub(super) fn cut(&mut self, at: i64, term: Option<Term>, log_start: i64) {
+        self.restarted();
         self.cut_offsets(at);
         self.acknowledged = self.acknowledged.min(at);
         self.cuts.push(at);
         self.log.truncate(at as usize);
-        for Sent { fate, .. } in self.writers.values_mut().flat_map(|writer| &mut writer.records) {
-            *fate = match *fate {
-                Fate::Pending => Fate::PendingAtCut(at),
-                Fate::PendingAtCut(before) => Fate::PendingAtCut(before.min(at)),
-                Fate::Acked(offset) if offset >= at => Fate::Cut,
-                fate => fate,
-            };
+        for Writer { records, losses, .. } in self.writers.values_mut() {
+            losses.cut(at, term, log_start, records);
+            for Sent { fate, .. } in records {
+                *fate = match *fate {
+                    Fate::Pending => Fate::PendingAtCut(at),
+                    Fate::PendingAtCut(before) => Fate::PendingAtCut(before.min(at)),
+                    Fate::Acked(offset) if offset >= at => Fate::Cut,
+                    fate => fate,
+                };
+            }
         }
+    }
+
+    /// Records were deleted: a client may take lost ones for such, and a broker that starts does not find their producers.
+    pub(super) fn trimmed(&mut self) {
+        self.is_trimmed = true;
+        self.writers.values_mut().for_each(|writer| writer.losses.is_lost = None);
     }
 
     /// The brokers have forgotten all producers.
     pub(super) fn forgotten(&mut self) {
+        for Writer { records, known_from, .. } in self.writers.values_mut() {
+            // A partition that does not know a producer takes any of its batches.
+            *known_from = records.len() + REACH;
+            for sent in records {
+                (sent.may_be_copied, sent.may_be_forgotten) = (true, true);
+            }
+        }
+    }
+
+    /// A broker has started, and knows only the last batch of each producer that has one in the log.
+    pub(super) fn restarted(&mut self) {
+        if self.is_trimmed {
+            return self.forgotten();
+        }
         for sent in self.writers.values_mut().flat_map(|writer| &mut writer.records) {
-            sent.may_be_copied = true;
+            sent.may_be_forgotten |= matches!(sent.fate, Fate::Pending | Fate::PendingAtCut(_));
         }
     }
 
@@ -274,22 +356,21 @@ impl Rules {
     }
 
     fn check_log(&mut self) {
+        let is_whole = self.cuts.is_empty();
         for (offset, value) in (0..).zip(&self.log) {
             let &Some(Value::Record(id)) = value else {
                 continue;
             };
             let mut add = |wrong, what| self.findings.add(wrong, what);
-            let writer = self.writers.get_mut(&id.writer);
-            let sent = writer.and_then(|Writer { sends_again, is_forgiven, repeats, records, last }| {
-                Some((sends_again, is_forgiven, repeats, records.get_mut(id.number as usize)?, last))
-            });
-            let Some((sends_again, is_forgiven, repeats, Sent { fate, may_be_copied, place }, last)) = sent
+            let writer = self.writers.entry(id.writer).or_default();
+            let Some(Sent { fate, may_be_copied, may_be_forgotten, place }) =
+                writer.records.get_mut(id.number as usize)
             else {
                 add(Wrong::NeverSent, format!("offset {offset} has {id}"));
                 continue;
             };
             if let Some(first) = *place {
-                match *is_forgiven || *may_be_copied {
+                match writer.is_forgiven || *may_be_copied {
                     true => self.resent += 1,
                     false => add(Wrong::Duplicated, format!("offsets {first} and {offset} both have {id}")),
                 }
@@ -302,15 +383,17 @@ impl Rules {
                     add(Wrong::NotWritten, what);
                 }
                 // A copy that was on its way when the log was cut is taken again.
-                Fate::Cut if *repeats => {}
+                Fate::Cut if writer.repeats.is_some() => {}
                 Fate::Cut => add(Wrong::Returned, format!("offset {offset} has {id}, which was cut off")),
                 _ => {}
             }
-            // What is sent without an answer may be on its way while later calls are made.
-            if *sends_again || !matches!(fate, Fate::Acked(_)) {
-                continue;
-            }
-            match *last {
+            let is_acknowledged = matches!(fate, Fate::Acked(_));
+            // What is sent without an answer may be on its way while later calls are made; brokers that compare epochs do
+            // not take it then.
+            let is_fenced = writer.repeats.is_some_and(|repeats| repeats.fences);
+            let keeps_order = is_acknowledged || (is_fenced && is_whole && !*may_be_forgotten);
+            match writer.last {
+                _ if writer.sends_again || !keeps_order => {}
                 Some((number, before)) if number > id.number => {
                     let later = Id { number, ..id };
                     add(
@@ -318,7 +401,8 @@ impl Rules {
                         format!("offset {offset} has {id}, after {later} at offset {before}"),
                     );
                 }
-                _ => *last = Some((id.number, offset)),
+                _ if is_acknowledged => writer.last = Some((id.number, offset)),
+                _ => {}
             }
         }
     }

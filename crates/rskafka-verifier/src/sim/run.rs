@@ -24,7 +24,7 @@ use super::options::Options;
 use super::plan::Plan;
 use super::profile::Profile;
 use super::reader::{Reader, read_whole};
-use super::rules::{Finding, Place, Rules, Wrong};
+use super::rules::{Finding, Place, Repeats, Rules, Term, Wrong};
 use super::writer::{Habits, Writer};
 use crate::say::counted;
 
@@ -35,6 +35,8 @@ pub(super) const BROKERS: i32 = 3;
 const SLACK: Duration = Duration::from_millis(10);
 /// The version of Produce from which on a refusal names the leader.
 const LEADER_NAMED_FROM: i16 = 10;
+/// The version of ListOffsets from which on a new leader says so if it does not know the log's end.
+const ENDS_KNOWN_FROM: i16 = 5;
 /// Longer than any run that makes progress.
 const LONGEST_RUN: Duration = Duration::from_secs(20 * 60);
 
@@ -74,7 +76,7 @@ pub struct Outcome {
     /// What is wrong; nothing, if all is well.
     pub findings: Vec<Finding>,
     /// Faults that struck while a request was in flight, by name.
-    pub struck: BTreeMap<&'static str, u64>,
+    pub struck: BTreeMap<String, u64>,
     /// Calls whose future was dropped, by name.
     pub dropped: BTreeMap<&'static str, u64>,
     /// Produce calls that were made.
@@ -137,6 +139,7 @@ pub(super) struct Stage {
     pub(super) options: Options,
     /// Whether a broker that does not lead may say who does.
     names_leaders: bool,
+    repeats: Repeats,
     pub(super) mistaken: Mistaken,
     rules: Mutex<Vec<Rules>>,
     /// Its counts are complete when the actors have ended.
@@ -152,8 +155,15 @@ impl Stage {
         }
     }
 
+    /// Who leads a partition.
+    pub(super) fn term(&self, partition: usize) -> Option<Term> {
+        let (cluster, partition) = (&self.network.cluster, partition as i32);
+        let leader = cluster.leader(TOPIC, partition).ok()??;
+        Some(Term { epoch: cluster.leader_epoch(TOPIC, partition).ok()?, leader })
+    }
+
     /// A fault struck a request in flight.
-    pub(super) fn struck(&self, name: &'static str, times: u64) {
+    pub(super) fn struck(&self, name: String, times: u64) {
         *self.outcome().struck.entry(name).or_default() += times;
     }
 
@@ -164,12 +174,7 @@ impl Stage {
 
     /// While actors act, their client is open.
     pub(super) fn check_open(&self, partition: usize, error: &Error) {
-        let is_unfounded = match error.kind() {
-            ErrorKind::Closed => true,
-            ErrorKind::LogTruncated { .. } => self.place(partition, 0).cuts == 0,
-            _ => false,
-        };
-        if is_unfounded {
+        if *error.kind() == ErrorKind::Closed {
             self.rules(partition, |rules| rules.add(Wrong::Unfounded, format!("{error:?}")));
         }
     }
@@ -200,8 +205,18 @@ impl Stage {
     }
 
     /// Holds a call that failed against the pauses between its attempts.
-    pub(super) fn check_attempts(&self, partition: usize, error: &Error, took: Duration) {
-        let (attempts, most) = (error.attempts(), self.options.most_attempts(took, self.names_leaders));
+    /// Under a new leader they begin again with the first.
+    pub(super) fn check_attempts(
+        &self,
+        partition: usize,
+        error: &Error,
+        took: Duration,
+        since: Option<Term>,
+    ) {
+        let epoch = |term: Option<Term>| term.map_or(0, |term| term.epoch);
+        let leaders = 1 + (epoch(self.term(partition)) - epoch(since)).unsigned_abs();
+        let (attempts, most) =
+            (error.attempts(), self.options.most_attempts(took, leaders, self.names_leaders));
         if attempts > most {
             let what = format!("{attempts} attempts in {took:?}, where {most} are the most: {error}");
             self.rules(partition, |rules| rules.add(Wrong::TooMany, what));
@@ -221,6 +236,8 @@ async fn start_cluster(setup: &Setup) -> Result<FakeCluster> {
         .seed(setup.seed)
         .wall_clock(SystemTime::from(EPOCH))
         .recorded_requests(0)
+        // In some, a request is longer than what is on its way.
+        .pipe_bytes(if setup.seed.is_multiple_of(4) { 200 } else { 1 << 16 })
         .start()
         .await
         .context("the cluster does not start")?;
@@ -236,14 +253,14 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
     let cluster = start_cluster(setup).await?;
     let network = Network::new(cluster.clone(), setup);
     let rules = (0..profile.partitions).map(|_| Rules::default()).collect();
-    let names_leaders = cluster
-        .advertised()
-        .into_iter()
-        .any(|(api, versions)| api == ApiKey::PRODUCE && *versions.end() >= LEADER_NAMED_FROM);
+    let advertised = cluster.advertised();
+    let speaks = |api, version| advertised.iter().any(|(known, to)| *known == api && *to.end() >= version);
+    let fences = speaks(ApiKey::DESCRIBE_CLUSTER, 0);
     let stage = Arc::new(Stage {
         network,
         options: Options::of_seed(*seed),
-        names_leaders,
+        names_leaders: speaks(ApiKey::PRODUCE, LEADER_NAMED_FROM),
+        repeats: Repeats { fences, knows_ends: speaks(ApiKey::LIST_OFFSETS, ENDS_KNOWN_FROM) },
         mistaken: Mistaken::new(setup.mistake),
         rules: Mutex::new(rules),
         outcome: Mutex::default(),
@@ -296,12 +313,15 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
     }
     let (all_written, is_all_written) = tokio::sync::watch::channel(false);
     let mut readers = JoinSet::new();
+    // In a process of its own, a writer learns nothing from readers.
+    let reading =
+        if random.bool() { client.clone() } else { new_client(cluster, stage, random.u64(..)).await };
     for number in 0..profile.readers {
         let partition = number % profile.partitions;
         let reader = Reader {
             name: format!("reader {number}"),
-            client: client.clone(),
-            log: partition_client(&client, stage, partition).await,
+            client: reading.clone(),
+            log: partition_client(&reading, stage, partition).await,
             partition,
             random: random.fork(),
             stage: stage.clone(),
@@ -323,7 +343,8 @@ async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result
         ended?;
     }
     client.close().await;
-    drop(client);
+    reading.close().await;
+    drop((client, reading));
 
     read_again(new_client(cluster, stage, random.u64(..)).await, stage, profile.partitions).await
 }
@@ -338,13 +359,17 @@ async fn new_writer(
     let sends_again = number >= profile.writers;
     let partition = number % profile.partitions;
     let habits = Habits::random(random, sends_again);
+    let log = habits.partition_client(client, stage, partition).await;
     let writer = Writer {
         client: client.clone(),
         writer: number as u32,
         sends_again,
         appends: profile.appends.div_ceil((profile.writers + profile.resenders) as u64),
-        log: habits.partition_client(client, stage, partition).await,
+        batches: habits.batches(&log),
+        log,
         habits,
+        next: 0,
+        dropped: 0,
         partition,
         random: random.fork(),
         stage: stage.clone(),
@@ -353,7 +378,7 @@ async fn new_writer(
     stage.rules(partition, |rules| {
         rules.writer(number as u32, sends_again, is_forgiven);
         if habits.is_idempotent {
-            rules.repeats(number as u32);
+            rules.repeats(number as u32, stage.repeats);
         }
     });
     writer

@@ -91,7 +91,7 @@ impl Tap {
     fn received(&mut self, bytes: &[u8]) -> (Duration, Option<usize>) {
         let Self { watch, id, broker, to_client, silence, .. } = self;
         let Watch { network, wire, asked } = watch;
-        let now = network.elapsed();
+        let (now, begins) = (network.elapsed(), to_client.is_between());
         let mut state = network.state();
         let (mut gate, mut found) = (None, None);
         to_client.take(bytes, |frame| {
@@ -110,7 +110,8 @@ impl Tap {
                 gate = state.fire(What::of(ApiKey(request.key)), Stage::Answer, *broker);
             }
         });
-        let latency = state.latency();
+        // What has begun to come goes on coming.
+        let latency = if begins { state.latency() } else { Duration::ZERO };
         drop(state);
         found.into_iter().for_each(|found| network.found(found));
         if gate.is_some() {
@@ -142,7 +143,7 @@ impl Tap {
         let silence = std::mem::take(&mut self.silence);
         if silence > Duration::ZERO {
             let Watch { network, wire, .. } = &mut self.watch;
-            wire.silence(network.elapsed(), silence + network.too_early);
+            wire.silence(network.elapsed(), silence);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rskafka_fake::{ControlError, FakeCluster};
 
 use super::super::kind::Kind;
-use super::super::rules::Fate;
+use super::super::rules::{Fate, Rules, Term};
 use super::super::run::{BROKERS, Stage, TOPIC};
 use super::super::value::{Id, Value};
 use super::{Director, others};
@@ -28,6 +28,7 @@ impl Director {
                 let log = cluster.log(TOPIC, partition)?;
                 let before = share(percent, log.log_start_offset, log.high_watermark);
                 cluster.delete_records(TOPIC, partition, before)?;
+                self.stage.rules(partition as usize, Rules::trimmed);
             }
             Kind::ForgetProducers => {
                 let partition = self.partition(broker);
@@ -60,13 +61,14 @@ impl Director {
                     // One in sync that stands still would lead with all of it.
                     cluster.release_replica(TOPIC, partition, replica)?;
                 }
+                let term = self.stage.term(partition as usize);
                 cluster.truncate(TOPIC, partition, at)?;
-                cut(&cluster, &self.stage, partition);
+                cut(&cluster, &self.stage, partition, term);
             }
             Kind::ElectUnclean(time) => self.elect_unclean(self.partition(broker), broker, time)?,
             Kind::RecreateTopic => {
                 cluster.recreate_topic(TOPIC)?;
-                (0..self.partitions).for_each(|partition| cut(&cluster, &self.stage, partition));
+                (0..self.partitions).for_each(|partition| cut(&cluster, &self.stage, partition, None));
             }
             // All others were injected, or happen to brokers.
             _ => {}
@@ -83,6 +85,7 @@ impl Director {
         cluster.hold_replica(TOPIC, partition, follower)?;
         let stage = self.stage.clone();
         self.heal_after(time, async move {
+            let term = stage.term(partition as usize);
             let is_elected = has_only_lost(&cluster, partition, follower)
                 && cluster.elect_unclean(TOPIC, partition, follower).is_ok();
             for replica in 1..=BROKERS {
@@ -93,7 +96,7 @@ impl Director {
                 }
             }
             if is_elected {
-                cut(&cluster, &stage, partition);
+                cut(&cluster, &stage, partition, term);
             }
         });
         Ok(())
@@ -136,7 +139,7 @@ fn append(
         rules.writer(writer, false, false);
         for (id, offset) in ids.zip(first..) {
             rules.sent(id);
-            rules.settled(id, if offset < committed { Fate::Acked(offset) } else { Fate::Unknown });
+            rules.settled_in(None, id, if offset < committed { Fate::Acked(offset) } else { Fate::Unknown });
         }
     });
     Ok(())
@@ -179,9 +182,10 @@ fn compact(cluster: &FakeCluster, stage: &Stage, partition: i32) -> Result<(), C
 }
 
 /// The log of a partition has lost its end: it has only just been cut.
-fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32) {
-    let end = cluster.log(TOPIC, partition).map_or(0, |log| log.end_offset);
-    stage.rules(partition as usize, |rules| rules.cut(end));
+fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32, term: Option<Term>) {
+    let ends = cluster.log(TOPIC, partition).map(|log| (log.end_offset, log.log_start_offset));
+    let (at, log_start) = ends.unwrap_or_default();
+    stage.rules(partition as usize, |rules| rules.cut(at, term, log_start));
 }
 
 /// Whether a follower's log is the beginning of the partition's: otherwise what was cut off meanwhile

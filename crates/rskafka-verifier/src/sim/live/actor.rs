@@ -4,7 +4,6 @@
 //! record.
 
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::super::appending::{Batches, append};
 use super::super::drop::{dropped_after, unless_dropped};
 use super::super::rules::Wrong;
 use super::super::value::{Id, size};
@@ -55,9 +55,6 @@ pub(super) struct Actor {
 /// How long a call took, and how it ended; `None` if it was dropped.
 type Ended = (Duration, Option<Result<Range<i64>, Error>>);
 
-/// Gives the offsets of a call's records.
-type Appending = Pin<Box<dyn Future<Output = Result<Range<i64>, Error>> + Send>>;
-
 impl Actor {
     /// Produce calls in the order of their records, several at a time.
     pub(super) async fn write(mut self) -> Followed {
@@ -70,8 +67,8 @@ impl Actor {
             (true, false) => (1..=3, 1..=8),
             (true, true) => (1..=1, 1..=64),
         };
-        let builder = || BatchProducer::builder(self.log.clone());
-        let batches = batches.then(|| builder().build(RecordAggregator::new(MOST_IN_BATCH)));
+        let batches = batches
+            .then(|| BatchProducer::builder(self.log.clone()).build(RecordAggregator::new(MOST_IN_BATCH)));
         let since = Instant::now();
         let mut followed = Followed::default();
         let (mut next, mut calls) = (0, JoinSet::new());
@@ -103,14 +100,14 @@ impl Actor {
     /// Takes the batch's place in line at once; only its end is awaited in a task. A call by a producer of batches has one record.
     fn call(
         &mut self,
-        batches: Option<&BatchProducer<RecordAggregator>>,
+        batches: Option<&Batches>,
         calls: &mut JoinSet<Ended>,
         digest: &mut Sha256,
         numbers: Range<u32>,
     ) {
         let writer = self.partition as u32;
         let ids: Vec<Id> = numbers.map(|number| Id { writer, number }).collect();
-        let mut records: Vec<Record> = ids.iter().map(|id| id.record(self.stage.since)).collect();
+        let records: Vec<Record> = ids.iter().map(|id| id.record(self.stage.since)).collect();
         for value in records.iter().filter_map(|record| record.value.as_ref()) {
             digest.update(value);
             digest.update(b"\n");
@@ -121,16 +118,7 @@ impl Actor {
         }
         self.stage.counts().sent += ids.len() as u64;
         let bytes = records.iter().map(size).sum();
-        let produce: Appending = match batches.zip(records.pop_if(|_| batches.is_some())) {
-            Some((batches, record)) => {
-                let batched = batches.produce(record);
-                Box::pin(async { batched.await.map(|offset| offset..offset + 1) })
-            }
-            None => {
-                let produce = self.log.produce(records);
-                Box::pin(async { produce.await.map(|produced| produced.offsets()) })
-            }
-        };
+        let produce = append(&self.log, batches, records);
         let dropped = if self.stage.load.is_rough { dropped_after(&mut self.random) } else { None };
         let produce = unless_dropped(produce, dropped);
         let (stage, partition) = (self.stage.clone(), self.partition);

@@ -48,8 +48,9 @@ impl Rules {
         }
     }
 
-    /// Compaction has removed a record: a search by time must not find it.
+    /// Compaction has removed a record: a search by time must not find it, and a client may take a lost one for such.
     pub(in crate::sim) fn compacted(&mut self, offset: i64) {
+        self.writers.values_mut().for_each(|writer| writer.losses.is_lost = None);
         self.offsets.compacted.insert(offset);
     }
 

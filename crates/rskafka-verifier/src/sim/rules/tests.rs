@@ -1,8 +1,15 @@
 mod histories;
+mod losses;
 
 use super::*;
 
 const WRITER: u32 = 1;
+
+impl Rules {
+    fn settled(&mut self, id: Id, fate: Fate) {
+        self.settled_in(None, id, fate);
+    }
+}
 
 fn id(number: u32) -> Id {
     Id { writer: WRITER, number }
@@ -132,7 +139,7 @@ fn a_call_that_never_returned_is_overdue() {
 #[test]
 fn what_a_cut_took_is_not_missed_and_its_offsets_may_have_other_values() {
     let cut = |rules: &mut Rules| {
-        rules.cut(2);
+        rules.cut(2, None, 0);
         for number in [7, 8] {
             let offset = i64::from(number) - 5;
             rules.settled(id(number), Fate::Acked(offset));
@@ -150,7 +157,7 @@ fn what_a_cut_took_is_not_missed_and_its_offsets_may_have_other_values() {
 #[test]
 fn an_answer_that_was_on_its_way_when_the_log_was_cut_may_show_either_value() {
     let read = |rules: &mut Rules| {
-        rules.cut(1);
+        rules.cut(1, None, 0);
         rules.read("r", Place { next: 1, cuts: 1, ..Place::default() }, 1, Value::Record(id(7)));
         rules.read("late", at(1), 1, Value::Record(id(1)));
     };
@@ -161,7 +168,7 @@ fn an_answer_that_was_on_its_way_when_the_log_was_cut_may_show_either_value() {
 fn an_acknowledgement_that_was_on_its_way_when_the_log_was_cut_says_nothing_above_the_cut() {
     let acked_at = |offset| {
         move |rules: &mut Rules| {
-            rules.cut(2);
+            rules.cut(2, None, 0);
             rules.settled(id(5), Fate::Acked(offset));
         }
     };
@@ -172,12 +179,12 @@ fn an_acknowledgement_that_was_on_its_way_when_the_log_was_cut_says_nothing_abov
 #[test]
 fn what_stands_below_a_cut_is_held_to_all_the_rules() {
     let lost = |rules: &mut Rules| {
-        rules.cut(1);
+        rules.cut(1, None, 0);
         rules.log[0] = None;
     };
     assert_eq!(findings(&[0, 1], lost), [Wrong::Lost]);
     let changed = |rules: &mut Rules| {
-        rules.cut(1);
+        rules.cut(1, None, 0);
         rules.read("r", at(0), 0, Value::Record(id(5)));
     };
     assert_eq!(findings(&[0, 1], changed), [Wrong::TwoValues]);
@@ -186,7 +193,7 @@ fn what_stands_below_a_cut_is_held_to_all_the_rules() {
 #[test]
 fn what_was_cut_off_does_not_come_back() {
     let returns = |rules: &mut Rules| {
-        rules.cut(1);
+        rules.cut(1, None, 0);
         rules.read("r", Place { next: 1, cuts: 1, ..Place::default() }, 1, Value::Record(id(1)));
     };
     assert_eq!(findings(&[0, 1], returns), [Wrong::Returned]);
