@@ -1,6 +1,7 @@
 //! The simulation: a seed always gives the same run, and bugs are found.
 
 mod bug;
+mod seeds;
 
 use std::collections::BTreeSet;
 use std::process::Command;
