@@ -35,6 +35,8 @@ pub(super) const BROKERS: i32 = 3;
 const SLACK: Duration = Duration::from_millis(10);
 /// The version of Produce from which on a refusal names the leader.
 const LEADER_NAMED_FROM: i16 = 10;
+/// The version of Metadata from which on clients rely on leaders' epochs.
+const EPOCHS_FROM: i16 = 9;
 /// The version of ListOffsets from which on a new leader says so if it does not know the log's end.
 const ENDS_KNOWN_FROM: i16 = 5;
 /// Longer than any run that makes progress.
@@ -139,6 +141,8 @@ pub(super) struct Stage {
     pub(super) options: Options,
     /// Whether a broker that does not lead may say who does.
     names_leaders: bool,
+    /// Whether clients learn leaders' epochs, so that a replica that has fallen behind refuses a reader of a later leader.
+    pub(super) tells_epochs: bool,
     repeats: Repeats,
     pub(super) mistaken: Mistaken,
     rules: Mutex<Vec<Rules>>,
@@ -153,6 +157,11 @@ impl Stage {
         if let Some(rules) = rules.get_mut(partition) {
             work(rules);
         }
+    }
+
+    /// Whether a replica of a partition is out of sync.
+    pub(super) fn is_short_of_replicas(&self, partition: usize) -> bool {
+        self.network.cluster.isr(TOPIC, partition as i32).is_ok_and(|isr| isr.len() < BROKERS as usize)
     }
 
     /// Who leads a partition.
@@ -259,6 +268,7 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
     let stage = Arc::new(Stage {
         network,
         options: Options::of_seed(*seed),
+        tells_epochs: speaks(ApiKey::METADATA, EPOCHS_FROM),
         names_leaders: speaks(ApiKey::PRODUCE, LEADER_NAMED_FROM),
         repeats: Repeats { fences, knows_ends: speaks(ApiKey::LIST_OFFSETS, ENDS_KNOWN_FROM) },
         mistaken: Mistaken::new(setup.mistake),
