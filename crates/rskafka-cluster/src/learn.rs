@@ -30,7 +30,7 @@ impl Learned {
     }
 
     /// Whether the request may have gone to the wrong broker.
-    pub(crate) fn is_stale(&self) -> bool {
+    pub fn is_stale(&self) -> bool {
         match self.failure {
             // The broker also answers UNKNOWN_LEADER_EPOCH when the topic was deleted and created again.
             Failure::Code { code, .. } => code.is_stale_metadata() || code == ErrorCode::UNKNOWN_LEADER_EPOCH,

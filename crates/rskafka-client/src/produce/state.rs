@@ -61,6 +61,8 @@ pub(crate) struct State {
     has_task: bool,
     /// When the next attempt to reach the leader may begin, if one has failed.
     not_before: Option<Instant>,
+    /// How many appends in a row have failed because their leader or its connection was gone.
+    misled: u32,
     /// The client's `close` waits for it while the line has appends.
     token: Option<TaskTrackerToken>,
     ended: Vec<(Append, Result<Produced>)>,
@@ -138,6 +140,7 @@ impl State {
             need: None,
             has_task: false,
             not_before: None,
+            misled: 0,
             token: None,
             ended: Vec::new(),
             warm_up: None,
@@ -423,14 +426,28 @@ impl State {
             request::judge(line.partition.index, max_timestamp, answered);
         sending.log_append_time = log_append_time;
         let is_sent_again = self.sequencer.attempt_ended(number, attempt);
-        let Some(learned) = learned else { return };
+        let Some(learned) = learned else {
+            self.misled = 0;
+            return;
+        };
+        let is_misled = learned.is_stale() && learned.leader.is_none();
         sending.failure = Some(learned.failure.clone());
         match line.learn(leader, learned, is_sent_again, &mut sending.attempts) {
             ControlFlow::Continue(moment) if is_oldest => self.not_before = Some(moment),
             ControlFlow::Continue(_) => {}
             ControlFlow::Break(_) if is_sent_again => self.sequencer.give_up(number),
+            ControlFlow::Break(_) if is_misled => self.not_before = self.pause_of_misled(line),
             ControlFlow::Break(_) => {}
         }
+    }
+
+    /// When the next append may be sent after one that had nobody to go to. The first look for another leader is made at once.
+    fn pause_of_misled(&mut self, line: &Line) -> Option<Instant> {
+        let before = self.misled;
+        self.misled = before.saturating_add(1);
+        let cluster = &line.partition.core.cluster;
+        let pause = || cluster.config().backoff.pause(before, cluster.env().random());
+        (before > 0).then(|| cluster.env().now() + pause())
     }
 
     pub(crate) fn first_unsent(&self) -> Option<u64> {

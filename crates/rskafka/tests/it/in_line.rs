@@ -14,7 +14,7 @@ use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::Instant;
 
 use super::common::{SLACK, read_all, record, values};
-use super::kit::{DELIVERY_TIMEOUT, TOPIC, assert_says, builder, fake, start};
+use super::kit::{DELIVERY_TIMEOUT, TOPIC, assert_says, builder, fake, start, start_plain};
 
 const MIB: usize = 1 << 20;
 
@@ -218,4 +218,19 @@ async fn timestamps_before_1970_are_refused_however_the_record_is_given() {
         assert!(format!("{error:?}").contains("before 1970"), "{error:?}");
     }
     assert!(read_all(&log).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn appends_that_fail_one_after_another_at_a_wrong_leader_go_out_after_growing_pauses() {
+    let (cluster, _client, log) = start_plain(1).await;
+    log.produce([record("first")]).await.unwrap();
+    cluster.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::PRODUCE).times(10));
+    let begun = Instant::now();
+    let calls: Vec<_> = (0..11).map(|number| log.produce([record(number.to_string())])).collect();
+    let mut results = Vec::new();
+    for call in calls {
+        results.push(call.await.is_ok());
+    }
+    assert_eq!(results.iter().filter(|is_written| !**is_written).count(), 10, "{results:?}");
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
 }
