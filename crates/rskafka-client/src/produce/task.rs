@@ -53,7 +53,7 @@ async fn serve(line: &Arc<Line>, need: Need) {
     let Some(errand) = line.drive(State::errand) else { return };
     let cluster = &line.partition.core.cluster;
     if let Some(moment) = errand.not_before {
-        cluster.pause_until(moment).await;
+        cluster.pause_until(moment.min(errand.deadline.instant())).await;
     }
     if errand.deadline.is_over(cluster.env().now()) {
         return line.drive(|state| state.give_up(errand, None));
