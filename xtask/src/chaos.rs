@@ -3,7 +3,7 @@
 //! Invariant: brokers are signalled and started here only, where their processes are known; the verifier asks for it by lines.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::Stdio;
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Result, ensure};
 
@@ -39,19 +39,26 @@ pub(crate) fn command(Flags { minutes, seed, version }: &Flags) -> Result<()> {
     verifier.args(["chaos", &format!("--seconds={seconds}"), &format!("--seed={seed}")]);
     verifier.arg(format!("--version={version}")).arg("--environment").arg(facts::file(kafka.folder()));
     verifier.arg("--folder").arg(workspace::target_dir().join("chaos"));
+    let (status, _) = obey(&mut verifier, &mut kafka)?;
+    ensure!(status.success(), "chaos failed ({status}); the brokers' logs: {}", kafka.folder().display());
+    Ok(())
+}
+
+/// Runs the verifier, does to the brokers what it asks for, and shows the other lines of its output, which it gives.
+pub(crate) fn obey(verifier: &mut Command, kafka: &mut Kafka) -> Result<(ExitStatus, String)> {
     let mut verifier = Owned::spawn(verifier.stdin(Stdio::piped()).stdout(Stdio::piped()), COMMAND_GRACE)?;
     let mut answers = verifier.stdin()?;
+    let mut output = String::new();
     for line in BufReader::new(verifier.stdout()?).lines() {
         let line = line?;
         let Some(order) = line.strip_prefix(ORDER) else {
             say!("{line}");
+            output.extend([&line, "\n"]);
             continue;
         };
         let answer = kafka.order(order).map_or_else(|error| format!("{error:#}"), |()| "done".to_owned());
         // If it is gone, its output ends too.
         let _ = writeln!(answers, "{}", answer.replace('\n', "; "));
     }
-    let status = verifier.wait()?;
-    ensure!(status.success(), "chaos failed ({status}); the brokers' logs: {}", kafka.folder().display());
-    Ok(())
+    Ok((verifier.wait()?, output))
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::chaos;
 use crate::children::{self, COMMAND_GRACE, Owned};
 use crate::env::cluster::Kafka;
 use crate::env::facts;
@@ -43,22 +44,25 @@ pub(crate) fn command(Flags { env, options }: &Flags) -> Result<()> {
     ensure!(is_known, "--env is fake, kafka or HOST:PORT, not {env:?}");
     match env.as_str() {
         "fake" => embedded(&Programs::RELEASE, options),
-        "kafka" => on_kafka(&Kafka::temporary("demo", &Version::default(), 3)?, &Programs::RELEASE, options),
-        addresses => run(&Programs::RELEASE, options, &["--bootstrap", addresses]),
+        "kafka" => {
+            on_kafka(&mut Kafka::temporary("demo", &Version::default(), 3)?, &Programs::RELEASE, options)
+        }
+        addresses => run(&Programs::RELEASE, options, &["--bootstrap", addresses], None),
     }
 }
 
 /// On the fake cluster that the verifier embeds.
 pub(crate) fn embedded(programs: &Programs, options: &Options) -> Result<()> {
-    run(programs, options, &[])
+    run(programs, options, &[], None)
 }
 
 /// On a Kafka of three brokers, read again by Java.
-pub(crate) fn on_kafka(kafka: &Kafka, programs: &Programs, options: &Options) -> Result<()> {
+pub(crate) fn on_kafka(kafka: &mut Kafka, programs: &Programs, options: &Options) -> Result<()> {
     let report = kafka.folder().join("demo.report");
     let file = report.to_str().context("the path of the target folder is not UTF-8")?;
     let connect = kafka.connect();
-    run(programs, options, &["--bootstrap", &connect, "--replication-factor", "3", "--report", file])?;
+    let args = ["--bootstrap", &connect, "--replication-factor", "3", "--report", file, "--faults"];
+    run(programs, options, &args, Some(kafka))?;
 
     let report = fs::read_to_string(&report).context("the demo wrote no report")?;
     let report: HashMap<&str, &str> = report.lines().filter_map(|line| line.split_once('=')).collect();
@@ -73,11 +77,15 @@ pub(crate) fn on_kafka(kafka: &Kafka, programs: &Programs, options: &Options) ->
     Ok(())
 }
 
-fn run(programs: &Programs, options: &Options, args: &[&str]) -> Result<()> {
+/// `kafka`, if it is given, is frozen and killed as the demo asks for it.
+fn run(programs: &Programs, options: &Options, args: &[&str], kafka: Option<&mut Kafka>) -> Result<()> {
     let mut demo = programs.built("rskafka-verifier")?;
     demo.arg("demo").args(args);
     demo.args(options.records.map(|records| format!("--records={records}")));
-    let (status, output) = children::run_shown(&mut demo)?;
+    let (status, output) = match kafka {
+        Some(kafka) => chaos::obey(&mut demo, kafka)?,
+        None => children::run_shown(&mut demo)?,
+    };
     ensure!(status.success(), "the demo failed ({status})");
     ensure!(all_verified(&output), "the demo ended without a line `verified: N records, 0 lost, ...`");
     Ok(())

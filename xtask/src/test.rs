@@ -212,7 +212,7 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
         let kafka = kafka.insert(Kafka::temporary("test", version, 3)?);
         broker_tests(kafka, &["--skip", RULES])
     });
-    if let Some(kafka) = &kafka {
+    if let Some(kafka) = &mut kafka {
         if has_profile(version) {
             levels.run("fake beside Kafka", || {
                 // A test of rskafka-fake's own, which has nothing to compare with unless it is told of a broker.

@@ -6,10 +6,10 @@
 //! Invariant: the plan follows from the seed alone. One broker at most is away, so that what was acknowledged by two of three replicas
 //! is never lost by the cluster.
 
-mod director;
+pub(crate) mod director;
 mod operator;
 mod plan;
-mod raw;
+pub(crate) mod raw;
 mod report;
 
 use std::convert::Infallible;

@@ -3,6 +3,8 @@
 //! Invariant: memory grows by less than 64 bytes for each record, which the rules keep; when the demo ends early, so do its
 //! tasks.
 
+mod faults;
+
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -13,7 +15,10 @@ use rskafka::protocol::ErrorCode;
 use rskafka_fake::FakeCluster;
 use sha2::Digest as _;
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 
+use self::faults::{Embedded, Faults};
+use crate::chaos::Parent;
 use crate::note;
 use crate::progress::Progress;
 use crate::report::{Rate, Report, percentiles};
@@ -45,6 +50,10 @@ pub struct Options {
     /// Writes topic, partition, number of records and digest of the values there, and keeps the topic.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Leaders are frozen, elected and killed meanwhile. Only the process that started the brokers can do that: it is asked by
+    /// lines on standard output, and answers on standard input. On the embedded cluster it always happens.
+    #[arg(long)]
+    pub faults: bool,
     /// Whether progress is shown on standard error.
     #[arg(skip = true)]
     pub show_progress: bool,
@@ -86,6 +95,7 @@ async fn unless_interrupted<T>(
 struct Log {
     client: Client,
     topic: String,
+    brokers: Vec<String>,
     /// Ends with this.
     embedded: Option<FakeCluster>,
 }
@@ -102,7 +112,7 @@ impl Log {
         };
         let place = if embedded.is_some() { "an embedded cluster at " } else { "" };
         let place = format!("{place}{}", bootstrap.join(", "));
-        let builder = Client::builder(bootstrap).client_id("rskafka-demo");
+        let builder = Client::builder(bootstrap.clone()).client_id("rskafka-demo");
         if embedded.is_none() {
             if options.show_progress {
                 note!("connecting to {place}, for at most {} s", CONNECT_TIMEOUT.as_secs());
@@ -118,14 +128,29 @@ impl Log {
             let s = if replicas == 1 { "" } else { "s" };
             note!("topic {topic} with {replicas} replica{s} on {place}");
         }
-        Ok(Self { client, topic, embedded })
+        Ok(Self { client, topic, brokers: bootstrap, embedded })
     }
 
     async fn append_and_tail(&self, options: &Options) -> Result<Report> {
         let load = Load::steady(options.records, DELIVERY_TIMEOUT);
         let stage = Stage::new(self.topic.clone(), 1, load);
         let progress = options.show_progress.then(|| Progress::start(options.records.into(), &stage));
-        let followed = stage.write_and_follow(&self.client, 0).await?;
+        let tell = |line: &str| progress.iter().for_each(|progress| progress.tell(line));
+        let (failed, has_failed) = oneshot::channel();
+        let following = async {
+            let followed = stage.write_and_follow(&self.client, 0).await?;
+            if followed.iter().any(|followed| followed.failure.is_some()) {
+                let _ = failed.send(());
+            }
+            Ok(followed)
+        };
+        let striking = async {
+            tokio::select! { biased;
+                Ok(()) = has_failed => Ok(0),
+                struck = self.strike(options, &stage, &tell) => struck,
+            }
+        };
+        let (followed, faults) = tokio::try_join!(following, striking)?;
         drop(progress);
         let Followed { digest, latencies, elapsed: [written, read], failure } =
             followed.into_iter().next().unwrap_or_default();
@@ -138,10 +163,26 @@ impl Log {
             appended: Rate::new(&stage.appended, written),
             read: Rate::new(&stage.read, read),
             latencies: percentiles(&latencies),
+            faults,
             failure: failure.map(|error| format!("{error:?}")),
             findings: kept,
             counts,
         })
+    }
+
+    /// Has faults strike where somebody can cause them. Gives how many did while records were appended.
+    async fn strike(&self, options: &Options, stage: &Stage, tell: &dyn Fn(&str)) -> Result<usize> {
+        let (topic, brokers, records) = (&*self.topic, &*self.brokers, options.records);
+        match &self.embedded {
+            Some(cluster) => {
+                let operator = Embedded { cluster, topic };
+                Faults { operator, stage, topic, brokers, records, tell }.strike().await
+            }
+            None if options.faults => {
+                Faults { operator: Parent, stage, topic, brokers, records, tell }.strike().await
+            }
+            _ => Ok(0),
+        }
     }
 
     /// Deletes the topic on a cluster that is not embedded, unless somebody may want to look at it.

@@ -40,6 +40,7 @@ impl Counter {
 /// The display; it goes away when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
+    display: MultiProgress,
     bars: [ProgressBar; 2],
     _task: AbortOnDropHandle<()>,
 }
@@ -52,8 +53,15 @@ impl Progress {
             let bar = ProgressBar::new(records).with_prefix(name);
             display.add(bar.with_style(style()))
         });
-        let task = tokio::spawn(show(display, bars.clone(), stage.clone()));
-        Self { bars, _task: AbortOnDropHandle::new(task) }
+        let task = tokio::spawn(show(display.clone(), bars.clone(), stage.clone()));
+        Self { display, bars, _task: AbortOnDropHandle::new(task) }
+    }
+}
+
+impl Progress {
+    /// Shows a line above the bars.
+    pub(crate) fn tell(&self, line: &str) {
+        self.display.suspend(|| note!("{line}"));
     }
 }
 

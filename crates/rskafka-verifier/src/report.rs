@@ -52,6 +52,8 @@ pub struct Report {
     pub read: Rate,
     /// What 50 and 99 of 100 produce calls took at most, from the call to the acknowledgement; waiting in line is part of it.
     pub latencies: [Duration; 2],
+    /// How many faults struck while records were appended.
+    pub faults: usize,
     /// The error of the first append that failed.
     pub failure: Option<String>,
     /// The first things of each kind that are wrong.
@@ -110,10 +112,13 @@ impl fmt::Display for Rate {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { records, appended, read, latencies, failure, findings, counts, .. } = self;
+        let Self { records, appended, read, latencies, faults, failure, findings, counts, .. } = self;
         let [p50, p99] = latencies.map(|latency| latency.as_secs_f64() * 1e3);
         writeln!(f, "append: {appended}; produce calls p50 {p50:.1} ms, p99 {p99:.1} ms")?;
         writeln!(f, "read:   {read}")?;
+        if *faults > 0 {
+            writeln!(f, "faults: {faults} struck while records were appended")?;
+        }
         if let Some(failure) = failure {
             writeln!(f, "append failed: {failure}")?;
         }
@@ -142,6 +147,7 @@ mod tests {
             appended: rate,
             read: rate,
             latencies: percentiles(&(1..=200).map(Duration::from_millis).collect::<Vec<_>>()),
+            faults: 3,
             failure: None,
             findings: Vec::new(),
             counts: BTreeMap::new(),

@@ -38,7 +38,7 @@ impl Operator for Fake {
         Ok(())
     }
 
-    async fn elect(&mut self, _: &Way, topic: &str) -> Result<()> {
+    async fn elect(&mut self, _: &[String], topic: &str, _: usize) -> Result<()> {
         for partition in 0..4 {
             let other = self.cluster.leader(topic, partition)?.map_or(1, |leader| leader % 3 + 1);
             self.cluster.move_leader(topic, partition, other)?;

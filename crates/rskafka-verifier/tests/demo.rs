@@ -46,6 +46,7 @@ async fn assert_found(bug: Bug, wrong: Wrong, first: &str) {
 async fn every_record_of_an_honest_cluster_is_verified() {
     let report = demo().await;
     assert!(report.is_verified(), "{report}");
+    assert_eq!(report.faults, 3, "{report}");
     assert_eq!((report.appended.records, report.read.records), (RECORDS.into(), RECORDS.into()));
     assert_eq!(report.appended.bytes, report.read.bytes);
     assert_eq!(report.digest.len(), 64);

@@ -11,7 +11,7 @@ use rskafka::protocol::ApiKey;
 use rskafka::protocol::messages::metadata::MetadataResponsePartition;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Event, Fault, Operator, Options, Order, PARTITIONS, Planned, REPLICAS, Way, of_seed, raw};
+use super::{Event, Fault, Operator, Options, Order, PARTITIONS, Planned, Way, of_seed, raw};
 use crate::proxy::{self, Action, Direction, Moment, Proxy};
 use crate::say;
 use crate::sim::live::Stage;
@@ -19,7 +19,7 @@ use crate::sim::live::Stage;
 /// How often the probe asks who leads.
 const POLL: Duration = Duration::from_millis(20);
 /// How long brokers have to recover; many times of what it takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Where connections break.
 const APIS: [ApiKey; 2] = [ApiKey::PRODUCE, ApiKey::FETCH];
 /// How long connections may come to these moments.
@@ -88,7 +88,7 @@ impl<O: Operator> Director<'_, O> {
                 }
             }
             Fault::Elect => {
-                self.operator.elect(self.way, self.topic).await?;
+                self.operator.elect(&self.way.brokers, self.topic, PARTITIONS).await?;
                 let elected = self.in_sync().await?;
                 let moved = known.iter().zip(elected).filter(|(old, new)| old.leader_id != new.leader_id);
                 whom = format!("{} of the leaders", moved.count());
@@ -164,23 +164,27 @@ impl<O: Operator> Director<'_, O> {
         self.way.proxies.iter().for_each(Proxy::thaw);
     }
 
-    /// Waits until every broker says that all replicas are in sync; gives what the last one says of the partitions.
     async fn in_sync(&self) -> Result<Vec<MetadataResponsePartition>> {
-        let mut known = Vec::new();
-        for broker in &self.way.brokers {
-            let is_whole = |known: &MetadataResponsePartition| known.isr_nodes.len() == REPLICAS as usize;
-            until("not all replicas are in sync again", PATIENCE, async || {
-                known = raw::partitions(broker, self.topic).await.unwrap_or_default();
-                !known.is_empty() && known.iter().all(is_whole)
-            })
-            .await?;
-        }
-        Ok(known)
+        in_sync(&self.way.brokers, self.topic).await
     }
 }
 
+/// Waits until every broker says that all replicas are in sync; gives what the last one says of the partitions.
+pub(crate) async fn in_sync(brokers: &[String], topic: &str) -> Result<Vec<MetadataResponsePartition>> {
+    let mut known = Vec::new();
+    for broker in brokers {
+        let is_whole = |known: &MetadataResponsePartition| known.isr_nodes.len() == known.replica_nodes.len();
+        until("not all replicas are in sync again", PATIENCE, async || {
+            known = raw::partitions(broker, topic).await.unwrap_or_default();
+            !known.is_empty() && known.iter().all(is_whole)
+        })
+        .await?;
+    }
+    Ok(known)
+}
+
 /// The longest time between two acknowledgements of which the later one came after `since`.
-fn longest_pause(acknowledgements: &[Instant], since: Instant) -> Duration {
+pub(crate) fn longest_pause(acknowledgements: &[Instant], since: Instant) -> Duration {
     let before = acknowledgements.partition_point(|time| *time <= since).saturating_sub(1);
     let pauses = acknowledgements[before..].windows(2).map(|pair| pair[1] - pair[0]);
     // Before the first one there is none to count from.
@@ -189,7 +193,11 @@ fn longest_pause(acknowledgements: &[Instant], since: Instant) -> Duration {
 }
 
 /// Waits until it is so.
-async fn until(otherwise: &str, patience: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Result<()> {
+pub(crate) async fn until(
+    otherwise: &str,
+    patience: Duration,
+    mut is_so: impl AsyncFnMut() -> bool,
+) -> Result<()> {
     let since = Instant::now();
     while !is_so().await {
         ensure!(since.elapsed() < patience, "{otherwise}");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{PARTITIONS, raw};
+use super::raw;
 use crate::proxy::Proxy;
 use crate::say;
 
@@ -30,10 +30,10 @@ pub trait Operator {
     async fn order(&mut self, order: Order, broker: i32) -> Result<()>;
 
     /// Has the first replica of each partition elected.
-    async fn elect(&mut self, way: &Way, topic: &str) -> Result<()> {
+    async fn elect(&mut self, brokers: &[String], topic: &str, partitions: usize) -> Result<()> {
         // Before KRaft only the controller does it.
-        for broker in &way.brokers {
-            raw::elect(broker, topic, PARTITIONS).await?;
+        for broker in brokers {
+            raw::elect(broker, topic, partitions).await?;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const WAIT_MS: [u8; 4] = 1_000_i32.to_be_bytes();
 
 /// The topic's partitions in their order, as a broker knows them.
-pub(super) async fn partitions(broker: &str, topic: &str) -> Result<Vec<MetadataResponsePartition>> {
+pub(crate) async fn partitions(broker: &str, topic: &str) -> Result<Vec<MetadataResponsePartition>> {
     let asked = MetadataRequestTopic { name: Some(topic.to_owned()), ..Default::default() };
     let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
     let answer = call(broker, 7, &request).await?;

@@ -147,6 +147,8 @@ pub(crate) struct Stage {
     load: Load,
     since: OffsetDateTime,
     has_ended: AtomicBool,
+    /// How many records each writer may have given to its client.
+    pub(crate) allowed: watch::Sender<u32>,
     rules: Vec<Mutex<Rules>>,
     acknowledgements: Vec<Mutex<Vec<Instant>>>,
     counts: Mutex<LiveOutcome>,
@@ -164,6 +166,7 @@ impl Stage {
             // Kafka keeps milliseconds.
             since: now.replace_nanosecond(0).unwrap_or(now),
             has_ended: AtomicBool::new(false),
+            allowed: watch::Sender::new(u32::MAX),
             rules: (0..partitions).map(|_| Mutex::default()).collect(),
             acknowledgements: (0..partitions).map(|_| Mutex::default()).collect(),
             counts: Mutex::default(),

@@ -72,10 +72,13 @@ impl Actor {
         let since = Instant::now();
         let mut followed = Followed::default();
         let (mut next, mut calls) = (0, JoinSet::new());
+        let mut allowed = stage.allowed.subscribe();
         while next < records
             && !stage.has_ended.load(Ordering::Relaxed)
             && (is_rough || followed.failure.is_none())
         {
+            // The stage, which has the other end, is there.
+            let _ = allowed.wait_for(|allowed| *allowed > next).await;
             let first = next;
             next = records.min(next.saturating_add(self.random.u32(per_call.clone())));
             self.call(batches.as_ref(), &mut calls, &mut followed.digest, first..next);
