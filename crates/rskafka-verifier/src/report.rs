@@ -160,6 +160,7 @@ mod tests {
             report().to_string(),
             "append: 1,000 records in 0.50 s, 2,000 records/s, 4.0 MB/s; produce calls p50 100.0 ms, p99 198.0 ms\n\
              read:   1,000 records in 0.50 s, 2,000 records/s, 4.0 MB/s\n\
+             faults: 3 struck while records were appended\n\
              verified: 1000 records, 0 lost, 0 duplicated, 0 reordered\n"
         );
     }
