@@ -103,7 +103,7 @@ fn found(plant: fn(&FakeCluster)) -> BTreeSet<Wrong> {
     let mut found = BTreeSet::new();
     for seed in 0..5 {
         let setup = setup(seed, Profile::readers());
-        let forgives = |kind| matches!(kind, Kind::DeleteRecords(_) | Kind::ForgetProducers);
+        let forgives = |kind| matches!(kind, Kind::DeleteRecords(_));
         let kept = setup.plan.faults().filter(|(_, fault)| !forgives(fault.kind));
         let plan = setup.plan.only(&kept.map(|(number, _)| number).collect());
         let outcome = run(&Setup { plan, bug: Some(plant), ..setup }).unwrap();
@@ -177,10 +177,13 @@ fn every_mistake_of_a_client_is_found() {
         let expected = match mistake {
             Mistake::LeaksMemory | Mistake::LeaksTask => Wrong::Leaked,
             Mistake::ReturnsLate | Mistake::NeverReturns => Wrong::Overdue,
+            Mistake::ReportsNotWritten => Wrong::NotWritten,
             Mistake::LeavesOut | Mistake::GivesTwice => Wrong::Skipped,
             Mistake::MixesUp => Wrong::TwoValues,
             Mistake::Withholds => Wrong::Withheld,
             Mistake::NamesLaterOffset => Wrong::WrongOffset,
+            Mistake::BreaksSilence => Wrong::NotSilent,
+            Mistake::DialsWithoutPause => Wrong::TooMany,
             Mistake::Panics => Wrong::Panicked,
         };
         assert!(first_found(mistake, expected).is_some(), "{mistake:?}");

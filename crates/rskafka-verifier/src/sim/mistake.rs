@@ -19,6 +19,8 @@ pub enum Mistake {
     ReturnsLate,
     /// A produce does not return.
     NeverReturns,
+    /// What was written is reported as not written.
+    ReportsNotWritten,
     /// A reader is not given a record.
     LeavesOut,
     /// A reader is given a record twice.
@@ -29,6 +31,10 @@ pub enum Mistake {
     Withholds,
     /// A later offset is named than the one asked for.
     NamesLaterOffset,
+    /// A request is sent shortly before the end of a silence.
+    BreaksSilence,
+    /// Connections are opened one after the other, without a pause.
+    DialsWithoutPause,
     /// A task panics.
     Panics,
 }

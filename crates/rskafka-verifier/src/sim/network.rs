@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::mistake::Mistake;
 use super::options::Options;
 use super::plan::{Moment, Stage, What};
 use super::rates::Rate;
@@ -52,6 +53,8 @@ pub(super) struct Fired {
 pub(super) struct Network {
     pub(super) cluster: FakeCluster,
     options: Options,
+    /// How much longer than asked the rules demand silence: see [`Mistake::BreaksSilence`].
+    pub(super) too_early: Duration,
     started: Instant,
     state: Mutex<State>,
     /// Has the director look at what has fired.
@@ -122,8 +125,10 @@ impl Network {
         };
         let state = Mutex::new(state);
         let options = Options::of_seed(seed);
+        let breaks_silence = setup.mistake == Some(Mistake::BreaksSilence);
+        let too_early = Duration::from_millis(u64::from(breaks_silence));
         let (started, has_fired) = (Instant::now(), Notify::new());
-        Arc::new(Self { cluster, options, started, state, has_fired })
+        Arc::new(Self { cluster, options, too_early, started, state, has_fired })
     }
 
     /// The environment of a client, in which time, random numbers and connections follow from the seed.
@@ -206,6 +211,17 @@ impl Network {
         let now = self.elapsed();
         let may = self.state().metadata.add(now);
         self.check_rate(may, "questions for metadata");
+    }
+
+    /// Connects without a pause until the rules notice: see [`Mistake::DialsWithoutPause`].
+    pub(super) async fn dial_without_pause(self: &Arc<Self>) {
+        for _ in 0..STORM {
+            if self.is_storm() {
+                return;
+            }
+            let dial = self.clone().connect("nowhere".to_owned(), 1);
+            drop(tokio::time::timeout(Duration::from_millis(1), dial).await);
+        }
     }
 
     fn check_rate(&self, may: bool, what: &str) {

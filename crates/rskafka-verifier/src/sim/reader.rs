@@ -80,7 +80,7 @@ impl Reader {
                     }
                 }
                 Some(Err(error)) => {
-                    self.stage.check_attempts(self.partition, &error, since.elapsed(), None);
+                    self.stage.check_attempts(self.partition, &error, since.elapsed(), 0);
                     match self.after(&error, place).await {
                         Some(place) => next = place,
                         None => return,
@@ -166,7 +166,7 @@ impl Reader {
             Ok(found) => found,
             Err(error) => {
                 stage.network.note(|| format!("{name} asks for {at:?}: {error:?}"));
-                stage.check_attempts(*partition, &error, since.elapsed(), None);
+                stage.check_attempts(*partition, &error, since.elapsed(), 0);
                 return stage.check_open(*partition, &error);
             }
         };

@@ -213,17 +213,15 @@ impl Stage {
         result
     }
 
-    /// Holds a call that failed against the pauses between its attempts.
-    /// Under a new leader they begin again with the first.
-    pub(super) fn check_attempts(
-        &self,
-        partition: usize,
-        error: &Error,
-        took: Duration,
-        since: Option<Term>,
-    ) {
+    /// How many leaders a partition has had since one led, that one too.
+    pub(super) fn leaders_since(&self, partition: usize, since: Option<Term>) -> u32 {
         let epoch = |term: Option<Term>| term.map_or(0, |term| term.epoch);
-        let leaders = 1 + (epoch(self.term(partition)) - epoch(since)).unsigned_abs();
+        1 + (epoch(self.term(partition)) - epoch(since)).unsigned_abs()
+    }
+
+    /// Holds a call that failed against the pauses between its attempts. An append's begin again with the first under each
+    /// of the `leaders` that it met.
+    pub(super) fn check_attempts(&self, partition: usize, error: &Error, took: Duration, leaders: u32) {
         let (attempts, most) =
             (error.attempts(), self.options.most_attempts(took, leaders, self.names_leaders));
         if attempts > most {

@@ -143,7 +143,7 @@ impl Tap {
         let silence = std::mem::take(&mut self.silence);
         if silence > Duration::ZERO {
             let Watch { network, wire, .. } = &mut self.watch;
-            wire.silence(network.elapsed(), silence);
+            wire.silence(network.elapsed(), silence + network.too_early);
         }
     }
 

@@ -186,7 +186,8 @@ impl Writer {
                 stage.network.note(|| format!("{}: {error:?}", call.ids[0]));
                 // Those of a batch may have begun before the call.
                 let took = if is_batched { limit } else { since.elapsed() };
-                stage.check_attempts(partition, error, took, term);
+                let leaders = stage.leaders_since(partition, term);
+                stage.check_attempts(partition, error, took, leaders);
             }
             if result.is_none() {
                 *stage.outcome().dropped.entry(PRODUCE_DROPPED).or_default() += 1;
@@ -195,7 +196,12 @@ impl Writer {
             stage.produce_is_over(matches!(result, Some(Ok(_))));
             // Who led all the time has acknowledged it.
             let term = term.filter(|_| stage.term(partition) == term);
-            let fates = fates(result.as_ref(), call.ids.len());
+            let fates = match &result {
+                Some(Ok(_)) if stage.mistaken.makes(Mistake::ReportsNotWritten) => {
+                    vec![Fate::NotWritten; call.ids.len()]
+                }
+                result => fates(result.as_ref(), call.ids.len()),
+            };
             stage.rules(partition, |rules| {
                 call.ids.iter().zip(fates).for_each(|(id, fate)| rules.settled_in(term, *id, fate));
             });
@@ -336,7 +342,10 @@ pub(super) fn fates(result: Option<&Result<Range<i64>, Error>>, records: usize) 
 
 /// Makes a produce's mistake, if the run has one.
 async fn err_on_purpose(stage: &Stage) {
-    let mistaken = &stage.mistaken;
+    let Stage { mistaken, network, .. } = stage;
+    if mistaken.makes(Mistake::DialsWithoutPause) {
+        network.dial_without_pause().await;
+    }
     if mistaken.makes(Mistake::LeaksMemory) {
         // Nothing else would use it, and the compiler would leave it out.
         std::hint::black_box(Box::leak(Box::new([0_u8; 2_048])));
