@@ -218,12 +218,7 @@ fn last_line(log: &Path) -> String {
     read.ok().and(last).unwrap_or("nothing printed yet").trim().to_owned()
 }
 
-/// Runs a command in the foreground, and returns its standard output.
-pub(crate) fn run_captured(command: &mut Command) -> Result<(ExitStatus, String)> {
-    run_piped(command, |_| Ok(()))
-}
-
-/// The same, and hands each part of its standard output to `part` as it comes.
+/// Runs a command in the foreground, hands each part of its standard output to `part` as it comes, and returns all of it.
 pub(crate) fn run_piped(
     command: &mut Command,
     mut part: impl FnMut(&[u8]) -> std::io::Result<()>,
@@ -245,7 +240,7 @@ pub(crate) fn run_piped(
 /// Runs a command, and returns its standard output, which is not for people: only standard error is shown, as by `run`.
 pub(crate) fn run_read(command: &mut Command) -> Result<(ExitStatus, String)> {
     if !KEEPS_OUTPUT.load(Ordering::Relaxed) {
-        return run_captured(command);
+        return run_piped(command, |_| Ok(()));
     }
     let (log, read) = (kept("log")?, kept("out")?);
     command.stdout(created(&read)?).stderr(created(&log)?);

@@ -59,9 +59,8 @@ impl Checks {
 }
 
 fn succeed(mut command: Command) -> Result<()> {
-    let status = children::run(&mut command)?;
-    ensure!(status.success(), "{} {status}", command.get_program().display());
-    Ok(())
+    let otherwise = format!("{} failed", command.get_program().display());
+    children::succeed(&mut command, &otherwise)
 }
 
 /// `fuzz/` is a workspace of its own, which the other checks do not see. So is `benches/rdkafka`, which is not compiled here

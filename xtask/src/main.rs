@@ -9,6 +9,7 @@
 mod say;
 
 mod bench;
+mod binaries;
 mod chaos;
 mod children;
 mod demo;

@@ -3,7 +3,6 @@
 //! Invariant: a run without a real broker says so, and fails if one was asked for.
 
 mod beside;
-mod binaries;
 mod levels;
 
 use std::process::Command;
@@ -13,9 +12,8 @@ use std::{iter, thread};
 use anyhow::{Result, bail, ensure};
 
 use self::beside::Job;
-use self::binaries::Binary;
 use self::levels::{Level, Levels};
-
+use crate::binaries::{self, Binary};
 use crate::env::cluster::Kafka;
 use crate::env::version::Version;
 use crate::env::{facts, java};

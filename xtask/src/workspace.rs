@@ -17,7 +17,7 @@ use crate::children;
 /// For cargo to build what `cargo xtask test` runs for long: with assertions, and optimised where the time goes.
 pub(crate) const CHECKED: &[&str] = &["--config", ".cargo/checked.toml"];
 
-/// How the verifier's programs are built.
+/// How programs of this workspace are built.
 pub(crate) struct Programs {
     build: &'static [&'static str],
     /// Below the target folder.
@@ -33,11 +33,14 @@ impl Programs {
     };
     pub(crate) const RELEASE: Self =
         Self { build: &["build", "--release", "--package", "rskafka-verifier"], folder: "release" };
+    /// What judges the benches.
+    pub(crate) const JUDGE: Self =
+        Self { build: &["build", "--package", "rskafka-benches-judge"], folder: "debug" };
 
     /// Builds the program and gives the command that runs it. To be run at once: another checkout that shares the target
     /// folder would put its own there.
     pub(crate) fn built(&self, name: &str) -> Result<Command> {
-        children::succeed(cargo().args(self.build), "the verifier does not build")?;
+        children::succeed(cargo().args(self.build), &format!("{name} does not build"))?;
         let mut program = Command::new(target_dir().join(self.folder).join(name));
         program.current_dir(root());
         Ok(program)

@@ -56,9 +56,7 @@ impl Progress {
         let task = tokio::spawn(show(display.clone(), bars.clone(), stage.clone()));
         Self { display, bars, _task: AbortOnDropHandle::new(task) }
     }
-}
 
-impl Progress {
     /// Shows a line above the bars.
     pub(crate) fn tell(&self, line: &str) {
         self.display.suspend(|| note!("{line}"));

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use rskafka::protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, SET,
+};
 use rskafka::protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponsePartition,
 };
@@ -17,6 +20,8 @@ use tokio::net::TcpStream;
 /// Far above any answer here.
 const MAX_FRAME: usize = 1 << 20;
 const ELECT_LEADERS: ApiKey = ApiKey(43);
+/// What a config belongs to.
+const TOPIC: i8 = 2;
 const ONE: [u8; 4] = [0, 0, 0, 1];
 /// How long an answer may take, and what brokers are told of that.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,16 +57,17 @@ pub(super) async fn append(broker: &str, topic: &str, partition: usize, record: 
     Ok(response.base_offset)
 }
 
-/// Sets a config of the topic, `name=value`, by version 0 of IncrementalAlterConfigs.
+/// Sets a config of the topic, `name=value`.
 pub(super) async fn configure(broker: &str, topic: &str, config: &str) -> Result<()> {
     let (name, value) = config.split_once('=').unwrap_or_default();
-    let [topic, name, value] = [topic, name, value].map(string);
-    // One topic and one config that is set; it is not only checked.
-    let body = [&ONE[..], &[2], &topic, &ONE, &name, &[0], &value, &[0]].concat();
-    let answer = exchange(broker, &unlisted(ApiKey::INCREMENTAL_ALTER_CONFIGS, &body)).await?;
-    // Behind the correlation id, the throttle time and the number of topics.
-    let code = answer.get(12..14).context("a short answer")?;
-    ensure!(code == [0, 0], "error {code:?}");
+    let config =
+        AlterableConfig { name: name.to_owned(), config_operation: SET, value: Some(value.to_owned()) };
+    let (resource_type, resource_name) = (TOPIC, topic.to_owned());
+    let resources = vec![AlterConfigsResource { resource_type, resource_name, configs: vec![config] }];
+    let request = IncrementalAlterConfigsRequest { resources, validate_only: false };
+    let responses = call(broker, 0, &request).await?.responses;
+    let code = responses.first().context("no topic")?.error_code;
+    ensure!(code == ErrorCode::NONE, "{code}");
     Ok(())
 }
 
@@ -69,18 +75,12 @@ pub(super) async fn configure(broker: &str, topic: &str, config: &str) -> Result
 /// of it.
 pub(super) async fn elect(broker: &str, topic: &str, partitions: usize) -> Result<()> {
     let indexes: Vec<u8> = (0..partitions as i32).flat_map(i32::to_be_bytes).collect();
-    let body = [&ONE[..], &string(topic), &(partitions as i32).to_be_bytes(), &indexes, &WAIT_MS].concat();
-    exchange(broker, &unlisted(ELECT_LEADERS, &body)).await.map(drop)
-}
-
-fn string(text: &str) -> Vec<u8> {
-    [&(text.len() as i16).to_be_bytes(), text.as_bytes()].concat()
-}
-
-/// A request of version 0, with a client id of null.
-fn unlisted(key: ApiKey, body: &[u8]) -> Vec<u8> {
+    let name = [&(topic.len() as i16).to_be_bytes(), topic.as_bytes()].concat();
+    let body = [&ONE[..], &name, &(partitions as i32).to_be_bytes(), &indexes, &WAIT_MS].concat();
     let length = (10 + body.len() as u32).to_be_bytes();
-    [&length[..], &key.0.to_be_bytes(), &[0, 0], &[0, 0, 0, 1], &[0xff, 0xff], body].concat()
+    // Version 0, and a client id of null.
+    let request = [&length[..], &ELECT_LEADERS.0.to_be_bytes(), &[0, 0], &ONE, &[0xff, 0xff], &body].concat();
+    exchange(broker, &request).await.map(drop)
 }
 
 async fn call<R: Request>(broker: &str, version: i16, request: &R) -> Result<R::Response> {

@@ -2,46 +2,42 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::{children, workspace};
+use crate::run;
 
 /// What a run has more than another is what its further passes took: start and end are in both.
 const PASSES: (u32, u32) = (1, 5);
 
 /// Whether there is a valgrind.
-pub(super) fn is_there() -> bool {
+pub(crate) fn is_there() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 /// The instructions of one pass: of the subject, and of the baseline.
-pub(super) fn count(binary: &Path, name: &str) -> Result<(f64, f64)> {
-    Ok((side(binary, name, "subject")?, side(binary, name, "baseline")?))
+pub(crate) fn count(binary: &Path, name: &str, folder: &Path) -> Result<(f64, f64)> {
+    let side = |side: &str| -> Result<f64> {
+        let passes = |passes| count_passes(binary, &["--passes", name, side], passes, folder);
+        let (few, many) = PASSES;
+        Ok(passes(many)?.saturating_sub(passes(few)?) as f64 / f64::from(many - few))
+    };
+    Ok((side("subject")?, side("baseline")?))
 }
 
-fn side(binary: &Path, name: &str, side: &str) -> Result<f64> {
-    let (few, many) = PASSES;
-    let more = run(binary, name, side, many)?.saturating_sub(run(binary, name, side, few)?);
-    Ok(more as f64 / f64::from(many - few))
-}
-
-fn run(binary: &Path, name: &str, side: &str, passes: u32) -> Result<u64> {
-    let folder = workspace::target_dir().join("bench");
-    fs::create_dir_all(&folder)?;
+fn count_passes(binary: &Path, args: &[&str], passes: u32, folder: &Path) -> Result<u64> {
     let log = folder.join("callgrind.log");
     let mut valgrind = Command::new("valgrind");
     valgrind
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(format!("--log-file={}", log.display()))
         .arg(binary)
-        .args(["--passes", name, side, &passes.to_string()])
+        .args(args)
+        .arg(passes.to_string())
         // `rep movsb` counts as an instruction for each byte that it copies.
-        .env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=1073741824")
-        .stdout(Stdio::null());
-    let status = children::run(&mut valgrind)?;
-    ensure!(status.success(), "valgrind failed ({status}): see {}", log.display());
+        .env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=1073741824");
+    run(&mut valgrind).with_context(|| format!("see {}", log.display()))?;
     collected(&fs::read_to_string(&log)?).with_context(|| format!("no count in {}", log.display()))
 }
 

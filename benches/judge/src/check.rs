@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// A line that a bench target prints.
 #[derive(Debug)]
-pub(super) enum Check {
+pub(crate) enum Check {
     Samples(Samples),
     Allocations(Allocations),
     Text(Text),
@@ -19,8 +19,8 @@ pub(super) enum Check {
 
 /// Pairs of a subject and its baseline, measured side by side.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Samples {
-    pub(super) name: String,
+pub(crate) struct Samples {
+    pub(crate) name: String,
     what: String,
     baseline_is: String,
     /// How many times the baseline the subject may take.
@@ -30,7 +30,7 @@ pub(super) struct Samples {
     /// In one pass.
     records: f64,
     /// Whether instructions can be counted instead: not where the kernel or other threads do the work.
-    pub(super) instructions_tell: bool,
+    pub(crate) instructions_tell: bool,
     /// The ns of one pass, of the subject and of the baseline.
     #[serde(rename = "pairs_ns")]
     pairs: Vec<(f64, f64)>,
@@ -38,30 +38,36 @@ pub(super) struct Samples {
 
 /// Allocations with few records and with many.
 #[derive(Debug, Deserialize)]
-pub(super) struct Allocations {
-    pub(super) name: String,
-    pub(super) what: String,
+pub(crate) struct Allocations {
+    pub(crate) name: String,
+    pub(crate) what: String,
     #[serde(rename = "allocations")]
-    pub(super) counts: (u64, u64),
+    pub(crate) counts: (u64, u64),
 }
 
 /// A part of the page, or a drawing beside it: then the name is the file's.
-#[derive(Debug, Deserialize)]
-pub(super) struct Text {
-    pub(super) section: String,
-    pub(super) text: String,
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Text {
+    pub(crate) section: String,
+    pub(crate) text: String,
+}
+
+impl Text {
+    pub(crate) fn new(section: &str, text: String) -> Self {
+        Self { section: section.to_owned(), text }
+    }
 }
 
 /// The quartiles of what a limit is on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Figure {
+pub(crate) struct Figure {
     lower: f64,
     median: f64,
     upper: f64,
 }
 
 impl Check {
-    pub(super) fn parse(line: &str) -> Result<Self> {
+    pub(crate) fn parse(line: &str) -> Result<Self> {
         let not_a_check = || format!("not a check: {line}");
         let value: Value = serde_json::from_str(line).with_context(not_a_check)?;
         if value.get("allocations").is_some() {
@@ -77,12 +83,12 @@ impl Check {
 }
 
 impl Samples {
-    pub(super) fn limit(&self) -> f64 {
+    pub(crate) fn limit(&self) -> f64 {
         self.per_record_ns.unwrap_or(self.times)
     }
 
     /// What the limit is on: the ratio, or the ns for each record beyond the part that goes by the baseline.
-    pub(super) fn figure(&self) -> Figure {
+    pub(crate) fn figure(&self) -> Figure {
         Figure::of(self.pairs.iter().map(|&(subject, baseline)| self.figure_of(subject, baseline, 1.0)))
     }
 
@@ -117,22 +123,22 @@ impl Figure {
     }
 
     /// Whether the noise is larger than the distance to the limit.
-    pub(super) fn is_in_doubt(&self, limit: f64) -> bool {
+    pub(crate) fn is_in_doubt(&self, limit: f64) -> bool {
         self.lower <= limit && limit <= self.upper
     }
 }
 
 /// What was measured for one limit, and whether it is held.
 #[derive(Debug)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) is_held: bool,
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) is_held: bool,
     /// Those of a table with the heads [`HEADS`].
-    pub(super) cells: [String; 8],
+    pub(crate) cells: [String; 8],
 }
 
 impl Row {
-    pub(super) fn of_samples(samples: &Samples, instructions: Option<(f64, f64)>) -> Self {
+    pub(crate) fn of_samples(samples: &Samples, instructions: Option<(f64, f64)>) -> Self {
         let (figure, limit) = (samples.figure(), samples.limit());
         let in_doubt = figure.is_in_doubt(limit);
         let mut spread = format!("{} to {}", samples.say(figure.lower), samples.say(figure.upper));
@@ -162,7 +168,7 @@ impl Row {
     }
 
     /// Of a count that must not grow with the records.
-    pub(super) fn of_counts(name: String, what: String, (few, many): (u64, u64)) -> Self {
+    pub(crate) fn of_counts(name: String, what: String, (few, many): (u64, u64)) -> Self {
         let none = String::new;
         let cells = [what, none(), none(), many.to_string(), few.to_string(), none(), none()];
         Self::new(name, many <= few, "count", cells)
@@ -177,11 +183,11 @@ impl Row {
 }
 
 /// What stands above the cells of a [`Row`].
-pub(super) const HEADS: [&str; 8] =
+pub(crate) const HEADS: [&str; 8] =
     ["what", "ns/record", "baseline", "measured", "limit", "of the limit", "quartiles", "verdict"];
 
 /// All rows, for a terminal.
-pub(super) fn table(rows: &[Row]) -> String {
+pub(crate) fn table(rows: &[Row]) -> String {
     let mut table = String::new();
     for row in rows {
         let [what, ns, baseline, measured, limit, share, spread, verdict] = &row.cells;

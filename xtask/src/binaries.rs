@@ -1,4 +1,4 @@
-//! Test binaries. Cargo builds them, and they run without it: side by side, and while it builds others.
+//! Binaries of tests and benches. Cargo builds them, and they run without it: side by side, and while it builds others.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use crate::children;
 
-/// What was built for one test target.
+/// What was built for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binary {
     /// The name of the target.
     pub(crate) target: String,
-    program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Of its package, in which cargo would run it.
     folder: PathBuf,
 }
@@ -27,15 +27,15 @@ impl Binary {
     }
 }
 
-/// Builds what this `cargo test` would run.
+/// Builds what this `cargo test` or `cargo bench` would run.
 pub(crate) fn built(cargo: &mut Command) -> Result<Vec<Binary>> {
     cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]);
     let (status, messages) = children::run_read(cargo)?;
-    ensure!(status.success(), "the tests do not build ({status})");
+    ensure!(status.success(), "tests or benches do not build ({status})");
     Ok(messages.lines().filter_map(binary).collect())
 }
 
-/// The test binary that a message of cargo's announces.
+/// The binary of a test or bench that a message of cargo's announces.
 fn binary(message: &str) -> Option<Binary> {
     #[derive(Deserialize)]
     struct Artifact {
