@@ -41,6 +41,7 @@ const NOT_APPLICABLE: &[(&str, &str)] = &[
     ("refusals_at_the_door::*", FROM_XTASK),
     ("rules::*", FROM_XTASK),
     ("sessions::*", FROM_XTASK),
+    ("unclean::*", FROM_XTASK),
 ];
 
 const MEANS_NOBODY: &str =

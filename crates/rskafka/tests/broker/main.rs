@@ -16,6 +16,7 @@ mod refusals_at_the_door;
 mod rules;
 mod sessions;
 mod transactions;
+mod unclean;
 
 use std::sync::{PoisonError, RwLock};
 
@@ -32,7 +33,7 @@ fn run<F: Future<Output = ()>>(name: &str, case: impl FnOnce(Brokers) -> F) {
     }
     block_on(async {
         match common::why_not(name, &brokers()).await {
-            Some(why) => common::skipped(name, why),
+            Some(why) => common::skipped("redpanda", name, why),
             None => case(brokers()).await,
         }
     });
@@ -58,7 +59,7 @@ fn is_skipped() -> bool {
     let name = thread.name().unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let why = runtime.block_on(common::why_not(name, &brokers()));
-    why.inspect(|why| common::skipped(name, why)).is_some()
+    why.inspect(|why| common::skipped("redpanda", name, why)).is_some()
 }
 
 /// Runs a test while no other one runs.

@@ -99,9 +99,9 @@ pub async fn why_not(test: &str, brokers: &Brokers) -> Option<&'static str> {
     redpanda::why_not(test).filter(|_| is_redpanda)
 }
 
-/// Says that a test shows nothing, past libtest's capture: `cargo xtask test` counts these lines.
-pub fn skipped(test: &str, why: &str) {
-    let line = format!("\nskipped under redpanda: {test}: {why}\n");
+/// Says that a test shows nothing on such brokers, past libtest's capture: `cargo xtask test` counts these lines.
+pub fn skipped(brokers: &str, test: &str, why: &str) {
+    let line = format!("\nskipped under {brokers}: {test}: {why}\n");
     std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
 }
 

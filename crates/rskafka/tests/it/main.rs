@@ -55,7 +55,7 @@ fn run<F: Future<Output = ()>>(name: &str, case: fn(Brokers) -> F) {
     };
     let fails = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case(brokers)))).is_err();
     assert!(fails, "{name} passes, though {why}");
-    common::skipped(name, why);
+    common::skipped("redpanda", name, why);
 }
 
 all_cases!(crate::run);

@@ -1,0 +1,129 @@
+//! Acknowledged records that are lost: a follower that stood still while they were appended is elected.
+//!
+//! This runs alone: others would wait for the brokers that stand still.
+
+use std::time::Duration;
+
+use rskafka::client::error::{ErrorKind, Outcome};
+use rskafka::protocol::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponsePartition,
+};
+use rskafka_transport::{Connection, Endpoint};
+use rskafka_verifier::proxy::BrokerProcess;
+use tokio::time::{sleep, timeout};
+
+use crate::common::{self, PATIENCE, new_topic, read_all, record, served, values};
+use crate::environment::Environment;
+use crate::raw::{call, connect};
+
+/// A leader, a follower, and one that is asked about both.
+const BROKERS: usize = 3;
+/// From this version on, the environments have a controller of their own.
+const WITH_KRAFT: [u32; 2] = [3, 5];
+/// How often it is asked.
+const POLL: Duration = Duration::from_millis(20);
+
+#[test]
+#[ignore = "needs an environment of `cargo xtask`"]
+fn a_writer_is_told_which_acknowledged_records_an_unclean_election_has_lost() {
+    crate::alone(|environment| async move {
+        if let Some((brokers, why)) = why_not(&environment) {
+            let test = "unclean::a_writer_is_told_which_acknowledged_records_an_unclean_election_has_lost";
+            return common::skipped(brokers, test, why);
+        }
+        let client = environment.client("PLAINTEXT").build().await.unwrap();
+        let topic = new_topic("unclean");
+        let created = client.create_topic(&topic, 1, 2).config("min.insync.replicas", "1");
+        created.config("unclean.leader.election.enable", "true").await.unwrap();
+        let log = served(&client, &topic, 0).await;
+        for value in ["kept 0", "kept 1"] {
+            log.produce([record(value)]).await.unwrap();
+        }
+        let partition = Partition::of(&environment, &topic).await;
+        let (leader, follower) = partition.replicas().await;
+
+        let follower_stands_still = process(&environment, follower).stop().await.unwrap();
+        // Before that, its last fetch may wait at the leader, and be answered with the records appended next.
+        partition.once("the follower leaves", |known| known.isr_nodes == [leader]).await;
+        for value in ["lost 2", "lost 3"] {
+            log.produce([record(value)]).await.unwrap();
+        }
+        let leader_stands_still = process(&environment, leader).stop().await.unwrap();
+        drop(follower_stands_still);
+        partition.once("the follower is elected", |known| known.leader_id == follower).await;
+        drop(leader_stands_still);
+        partition.once("the old leader follows", |known| known.isr_nodes.len() == 2).await;
+
+        let error = log.produce([record("late")]).await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::LogTruncated { first_lost: 2 }, "{error:?}");
+        // It is final for this writer, and for this one only.
+        let again = log.produce([record("again")]).await.unwrap_err();
+        assert_eq!((again.kind(), again.outcome()), (error.kind(), Outcome::NotWritten));
+        let other = served(&client, &topic, 0).await;
+        assert_eq!(other.produce([record("other")]).await.unwrap().base_offset, 2);
+        assert_eq!(values(&read_all(&other).await), ["kept 0", "kept 1", "other"]);
+        client.delete_topic(&topic).await.unwrap();
+    });
+}
+
+/// The brokers with which the test shows nothing, and why.
+fn why_not(environment: &Environment) -> Option<(&'static str, &'static str)> {
+    let version = environment.fact("version").split('.').map(|number| number.parse().unwrap());
+    if version.collect::<Vec<u32>>() < WITH_KRAFT.to_vec() {
+        return Some(("ZooKeeper", "the controller is a broker, which may be one of those that stand still"));
+    }
+    let count = environment.list("listener.PLAINTEXT").len();
+    (count < BROKERS).then_some(("fewer than three brokers", "nobody else can be elected"))
+}
+
+fn process(environment: &Environment, broker: i32) -> BrokerProcess {
+    let pid = environment.list("broker.pids")[broker as usize - 1].parse().unwrap();
+    BrokerProcess::with_pid(pid).unwrap()
+}
+
+/// A partition, as a broker without a replica of it knows it.
+struct Partition {
+    broker: Connection,
+    topic: String,
+}
+
+impl Partition {
+    async fn of(environment: &Environment, topic: &str) -> Self {
+        for (address, id) in environment.list("listener.PLAINTEXT").iter().zip(1..) {
+            let (host, port) = address.split_once(':').unwrap();
+            let broker = connect(Endpoint::new(host, port.parse().unwrap())).await;
+            let partition = Self { broker, topic: topic.to_owned() };
+            if !partition.once("it knows the topic", |_| true).await.replica_nodes.contains(&id) {
+                return partition;
+            }
+        }
+        panic!("every broker has a replica")
+    }
+
+    /// The leader, and the replica that follows it.
+    async fn replicas(&self) -> (i32, i32) {
+        let whole = self.once("both are in sync", |known| known.isr_nodes.len() == 2).await;
+        let follower = whole.replica_nodes.iter().find(|replica| **replica != whole.leader_id);
+        (whole.leader_id, *follower.unwrap())
+    }
+
+    /// What the broker knows once it is so.
+    async fn once(
+        &self,
+        what: &str,
+        is_so: impl Fn(&MetadataResponsePartition) -> bool,
+    ) -> MetadataResponsePartition {
+        let topic = MetadataRequestTopic { name: Some(self.topic.clone()), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+        let asking = async {
+            loop {
+                let known = call(&self.broker, &request).await.topics.remove(0).partitions;
+                if let Some(known) = known.into_iter().next().filter(&is_so) {
+                    return known;
+                }
+                sleep(POLL).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("it does not happen: {what}"))
+    }
+}
