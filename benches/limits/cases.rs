@@ -8,6 +8,8 @@ use crate::side::{BATCHES, Sample};
 pub(crate) enum Side {
     /// The raw client, with a batch that was encoded before.
     Raw,
+    /// The same with so many batches in flight.
+    RawInFlight(usize),
     /// The raw client, which encodes each batch.
     RawEncoding,
     /// The client, with so many batches in flight.
@@ -65,6 +67,7 @@ pub(crate) struct Limit {
 /// One record at a time.
 pub(crate) const ONE: Side = Side::Ours(Way::Records, 5);
 const TOGETHER: Side = Side::Ours(Way::BatchProducer, 5);
+const RAW_IN_FLIGHT: Side = Side::RawInFlight(5);
 const FETCH: Side = Side::Ours(Way::Records, 1);
 const BATCH_IN_FLIGHT: [Side; 2] = [Side::Ours(Way::Batch, 1), Side::Ours(Way::Batch, 5)];
 const RECORDS_IN_FLIGHT: [Side; 2] = [Side::Ours(Way::Records, 1), Side::Ours(Way::Records, 5)];
@@ -115,10 +118,14 @@ pub(crate) fn all() -> Vec<Case> {
 
 fn produce(mut case: Case, is_lz4: bool, by_batch: f64, by_records: Option<f64>) -> Case {
     case.is_lz4 = is_lz4;
-    case.sides = vec![Side::Raw, Side::RawEncoding];
-    case.sides.retain(|side| !is_lz4 || *side == Side::Raw);
+    case.sides = vec![Side::Raw, RAW_IN_FLIGHT, Side::RawEncoding];
+    case.sides.retain(|side| !is_lz4 || *side != Side::RawEncoding);
     case.sides.extend(BATCH_IN_FLIGHT.into_iter().chain(RECORDS_IN_FLIGHT).chain([Side::Rdkafka]));
-    let limit = |side| Limit::new(side, Measure::Cpu, by_batch, Side::Raw);
+    // Each beside the raw client with as many in flight: what lies in more memory of the kernel costs both more.
+    let limit = |side| {
+        let is_alone = matches!(side, Side::Ours(_, 1));
+        Limit::new(side, Measure::Cpu, by_batch, if is_alone { Side::Raw } else { RAW_IN_FLIGHT })
+    };
     case.limits.extend(BATCH_IN_FLIGHT.map(limit));
     case.limits.extend(RECORDS_IN_FLIGHT.map(|side| Limit { beyond: Some(ENCODING_NS), ..limit(side) }));
     let [records, _] = RECORDS_IN_FLIGHT;
@@ -252,6 +259,7 @@ impl Side {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Raw => "raw".to_owned(),
+            Self::RawInFlight(in_flight) => format!("raw, {in_flight}"),
             Self::RawEncoding => "raw, encoding".to_owned(),
             Self::Ours(Way::Records, in_flight) => format!("records, {in_flight}"),
             Self::Ours(Way::Batch, in_flight) => format!("batch, {in_flight}"),

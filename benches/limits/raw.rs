@@ -37,6 +37,10 @@ const BEFORE_RECORDS: usize = 4 + 4 + 4 + 2 + 4 + 4 + 2 + TOPIC.len() + 4 + 4 + 
 pub(crate) fn run(encodes: bool, work: &Work) {
     let mut client = RawClient::connect(work);
     serve(|calls| {
+        if work.in_flight > 1 {
+            client.produce_in_flight(encodes, calls as usize, work.in_flight);
+            return Vec::new();
+        }
         let mut times = Times::new(1);
         for _ in 0..calls {
             let since = times.begin();
@@ -86,6 +90,22 @@ impl RawClient {
 
     /// Appends all of them as one batch.
     pub(crate) fn produce(&mut self, encodes: bool) {
+        self.send(encodes);
+        self.read_produced();
+    }
+
+    /// The same many times, with so many in flight.
+    fn produce_in_flight(&mut self, encodes: bool, calls: usize, in_flight: usize) {
+        for call in 0..calls {
+            if call >= in_flight {
+                self.read_produced();
+            }
+            self.send(encodes);
+        }
+        (0..calls.min(in_flight)).for_each(|_| self.read_produced());
+    }
+
+    fn send(&mut self, encodes: bool) {
         let (request, start) = (&mut self.request, self.before_batch);
         request.truncate(start);
         match (encodes, self.is_lz4) {
@@ -104,6 +124,9 @@ impl RawClient {
         let frame = request.len() - 4;
         put(request, 0, frame);
         self.stream.write_all(request).expect("the broker reads");
+    }
+
+    fn read_produced(&mut self) {
         self.read();
         assert_eq!(self.answer[BEFORE_ERROR..BEFORE_ERROR + 2], [0, 0], "the broker refuses the batch");
     }

@@ -50,7 +50,10 @@ pub(crate) fn command(side: Side, work: &Work) -> Option<Command> {
 }
 
 pub(crate) fn work(case: &Case, side: Side, address: &str, through: &str) -> Work {
-    let in_flight = if let Side::Ours(_, in_flight) = side { in_flight } else { 1 };
+    let in_flight = match side {
+        Side::RawInFlight(in_flight) | Side::Ours(_, in_flight) => in_flight,
+        _ => 1,
+    };
     Work {
         call: case.call,
         records: case.records,
@@ -73,8 +76,8 @@ pub(crate) fn now() -> i64 {
 pub(crate) fn run(name: &str, work: &str) {
     let work: Work = serde_json::from_str(work).expect("it says what to work on");
     match name {
-        "raw" => raw::run(false, &work),
         "raw, encoding" => raw::run(true, &work),
+        _ if name.starts_with("raw") => raw::run(false, &work),
         "BatchProducer" => ours::run(Way::BatchProducer, &work),
         _ if name.starts_with("batch") => ours::run(Way::Batch, &work),
         _ => ours::run(Way::Records, &work),

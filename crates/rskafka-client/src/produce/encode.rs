@@ -63,13 +63,13 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
             // As if all were as large as the first: a batch that has to grow is copied each time.
             let expected = builder.size_with(&new).saturating_mul(count);
             builder = RecordBatchBuilder::with_buffer(spare.take(expected.min(spare::LARGEST)));
+            builder.set_compression(options.compression);
+            builder.set_compression_level(options.level);
         }
         builder
             .push(new)
             .map_err(|full| Error::invalid("the records do not fit into one batch").with_source(full))?;
     }
-    builder.set_compression(options.compression);
-    builder.set_compression_level(options.level);
     build(builder, options)
 }
 

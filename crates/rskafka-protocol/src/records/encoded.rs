@@ -28,12 +28,12 @@ impl RecordBatch {
     pub fn without_records(header: BatchHeader) -> Self {
         let mut buffer = BytesMut::with_capacity(HEADER_SIZE);
         buffer.put_bytes(0, HEADER_SIZE);
-        Self::seal(BatchHeader { record_count: 0, ..header }, buffer)
+        Self::seal(BatchHeader { record_count: 0, ..header }, buffer, crc::Known::default())
     }
 
-    /// Writes the header in front of the records, where `buffer` has room for it.
-    pub(super) fn seal(header: BatchHeader, mut buffer: BytesMut) -> Self {
-        let crc = crc::of(&header.covered(), records(&buffer));
+    /// Writes the header in front of the records, where `buffer` has room for it. The CRC of their first bytes is `known`.
+    pub(super) fn seal(header: BatchHeader, mut buffer: BytesMut, known: crc::Known) -> Self {
+        let crc = known.of(&header.covered(), records(&buffer));
         write_header(&mut buffer, header, crc);
         Self { header, crc, bytes: buffer.freeze() }
     }

@@ -252,6 +252,24 @@ proptest! {
     }
 
     #[test]
+    fn the_crc_of_a_large_batch_is_right_whenever_its_codec_is_set(
+        sizes in vec(prop_oneof![0usize..300, 20_000usize..30_000], 1..100),
+        codec_at in option::of(0usize..100),
+    ) {
+        let mut builder = RecordBatchBuilder::new();
+        for (at, &size) in sizes.iter().enumerate() {
+            if codec_at.is_some_and(|codec_at| at >= codec_at) {
+                // And taken back: the records stay uncompressed.
+                builder.set_compression(Compression::Lz4);
+                builder.set_compression(Compression::None);
+            }
+            builder.push(NewRecord::new(0, None, Some(&vec![at as u8; size]))).unwrap();
+        }
+        let batch = builder.build().unwrap();
+        prop_assert_eq!(batch.crc(), crc32c::crc32c(&batch.bytes()[header::CRC_END..]));
+    }
+
+    #[test]
     fn any_bytes_are_read_without_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = read_all(&bytes.into());
     }
@@ -292,7 +310,7 @@ proptest! {
 fn sealed(header: BatchHeader, payload: &[u8]) -> Bytes {
     let mut buffer = BytesMut::zeroed(header::HEADER_SIZE);
     buffer.extend_from_slice(payload);
-    RecordBatch::seal(header, buffer).into_bytes()
+    RecordBatch::seal(header, buffer, crc::Known::default()).into_bytes()
 }
 
 fn error_of(set: &Bytes) -> BatchErrorKind {
