@@ -1,6 +1,8 @@
 //! The handle to a cluster, and what all its users share.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rskafka_transport::{BrokerStats, Deadline, Endpoint, Env};
@@ -24,6 +26,8 @@ pub(crate) struct Inner {
     env: Env,
     config: Arc<ClusterConfig>,
     metadata: Mutex<Metadata>,
+    /// How often the metadata has changed. Who has looked at it need not look again until then, nor wait for its lock.
+    changes: AtomicU64,
     /// What is kept for each address in use.
     addresses: Mutex<BTreeMap<Endpoint, Arc<BrokerAddress>>>,
     /// A task for each connection that is open or being opened.
@@ -44,6 +48,7 @@ impl Cluster {
             env,
             config: Arc::new(config),
             metadata: Mutex::default(),
+            changes: AtomicU64::new(0),
             addresses: Mutex::default(),
             connections: TaskTracker::new(),
             closed: CancellationToken::new(),
@@ -73,7 +78,7 @@ impl Cluster {
     /// Asks for all topics that the client may see; leaves out topics that are just being created or deleted.
     pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Failed> {
         let topics = self.ask_with_retries(&refresh::request(None), false, deadline, Ok).await?;
-        Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok()).collect())
+        Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok().map(Arc::unwrap_or_clone)).collect())
     }
 
     /// Asks for one topic. `awaits` tells whether to ask again until the deadline while the topic is unknown.
@@ -108,12 +113,12 @@ impl Cluster {
 
     /// Makes the next lookup of a topic's leaders ask a broker.
     pub fn mark_stale(&self, topic: &str) {
-        self.metadata().mark_stale(topic);
+        self.change_metadata(|metadata| metadata.mark_stale(topic));
     }
 
     /// Forgets a topic that the client has deleted; the next lookup asks a broker.
     pub fn forget_topic(&self, topic: &str) {
-        self.metadata().forget_topic(topic);
+        self.change_metadata(|metadata| metadata.forget_topic(topic));
     }
 
     /// The location, with the broker that was last asked for metadata.
@@ -126,8 +131,20 @@ impl Cluster {
         Location { broker, endpoint: Some(endpoint), ..location }
     }
 
-    pub(crate) fn metadata(&self) -> MutexGuard<'_, Metadata> {
+    pub(crate) fn metadata(&self) -> impl Deref<Target = Metadata> {
         lock(&self.inner.metadata)
+    }
+
+    pub(crate) fn change_metadata<T>(&self, change: impl FnOnce(&mut Metadata) -> T) -> T {
+        let mut metadata = lock(&self.inner.metadata);
+        let changed = change(&mut metadata);
+        // Under the lock: who sees the count of before may have seen the change, but not the other way round.
+        self.inner.changes.fetch_add(1, Ordering::Release);
+        changed
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.inner.changes.load(Ordering::Acquire)
     }
 
     pub(crate) fn lock_addresses(&self) -> MutexGuard<'_, BTreeMap<Endpoint, Arc<BrokerAddress>>> {

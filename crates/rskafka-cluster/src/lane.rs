@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use self::replacement::Replacement;
 use crate::address::BrokerAddress;
 use crate::dial::Dial;
-use crate::{Cluster, Failure, lock};
+use crate::{Broker, Cluster, Failure, lock};
 
 /// A connection for requests of one kind, opened at first use and again after it was lost.
 #[derive(Debug, Default)]
@@ -61,24 +61,18 @@ impl Lane {
     }
 
     /// Whether this connection is the lane's, and open. If it needs a replacement, that is dialled meanwhile.
-    pub(crate) fn still_has(
-        &self,
-        cluster: &Cluster,
-        address: &BrokerAddress,
-        broker: i32,
-        connection: &Connection,
-    ) -> bool {
+    pub(crate) fn still_has(&self, cluster: &Cluster, broker: &Broker, connection: &Connection) -> bool {
+        // Before the lane is locked, which is locked itself while all addresses are.
+        let replaces = connection.needs_replacement().then(|| cluster.address(&broker.endpoint));
         let mut slot = lock(&self.slot);
         if !slot.current().is_some_and(|current| current.is_same(connection)) || cluster.is_closed() {
             return false;
         }
-        if connection.needs_replacement() {
-            let asked = slot.ask(&address.site.endpoint, cluster.env().now(), |number| {
-                Dial::begin(cluster, address, Some(broker), Arc::downgrade(&self.slot), number)
-            });
-            return asked.is_ok();
-        }
-        true
+        let Some(address) = replaces else { return true };
+        let asked = slot.ask(&broker.endpoint, cluster.env().now(), |number| {
+            Dial::begin(cluster, &address, Some(broker.id), Arc::downgrade(&self.slot), number)
+        });
+        asked.is_ok()
     }
 
     /// Whether a connection is open.

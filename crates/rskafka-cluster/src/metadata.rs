@@ -4,6 +4,7 @@
 //! for that partition; a topic with another id replaces the known one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rskafka_protocol::messages::metadata::{MetadataResponse, MetadataResponseBroker, MetadataResponseTopic};
 use rskafka_protocol::{ErrorCode, Uuid};
@@ -91,6 +92,9 @@ impl LeaderHint {
     }
 }
 
+/// The topics of an answer by name, each with its error code if the answer has one.
+pub(crate) type Topics = Vec<(String, Result<Arc<Topic>, ErrorCode>)>;
+
 /// The cluster, according to all answers so far.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
@@ -106,7 +110,7 @@ pub(crate) struct Metadata {
 
 #[derive(Debug)]
 struct Entry {
-    topic: Topic,
+    topic: Arc<Topic>,
     /// Whether the next lookup asks a broker.
     is_stale: bool,
 }
@@ -195,56 +199,41 @@ impl Metadata {
         *self = Self { cluster_id: self.cluster_id.take(), ..Self::default() };
     }
 
-    /// Takes in an answer; returns what it says of each topic. A list of all topics only updates known ones: the client
-    /// may use few of them, and never forgets one.
+    /// Takes in an answer, with what `topics_of` gives for it; returns what is known of each of its topics now. A list of
+    /// all topics only updates known ones: the client may use few of them, and never forgets one.
     pub(crate) fn apply(
         &mut self,
-        version: i16,
         response: &MetadataResponse,
+        mut topics: Topics,
         is_list_of_all: bool,
-    ) -> Vec<(String, Result<Topic, ErrorCode>)> {
+    ) -> Topics {
         // A broker that has just started may know no broker yet.
         if !response.brokers.is_empty() {
             self.brokers = response.brokers.iter().filter_map(broker_of).collect();
             self.controller = Some(response.controller_id).filter(|id| *id >= 0);
             self.brokers_are_stale = false;
         }
-        let topics = response.topics.iter();
-        topics.filter_map(|topic| self.apply_topic(version, topic, is_list_of_all)).collect()
+        for (name, answered) in &mut topics {
+            match answered {
+                Ok(topic) => self.apply_topic(topic, is_list_of_all),
+                Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
+                    self.topics.remove(name);
+                }
+                Err(_) => {}
+            }
+        }
+        topics
     }
 
-    fn apply_topic(
-        &mut self,
-        version: i16,
-        answer: &MetadataResponseTopic,
-        only_if_known: bool,
-    ) -> Option<(String, Result<Topic, ErrorCode>)> {
-        // Only a topic asked for by its id can lack a name.
-        let name = answer.name.clone()?;
-        // A new topic without any leader has LEADER_NOT_AVAILABLE here.
-        if let Err(code) = answer.error_code.ok() {
-            if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
-                self.topics.remove(&name);
-            }
-            return Some((name, Err(code)));
+    fn apply_topic(&mut self, topic: &mut Arc<Topic>, only_if_known: bool) {
+        let known = self.topics.get(&topic.name);
+        let is_wanted = !only_if_known || known.is_some();
+        if let Some(known) = known.filter(|known| known.topic.id == topic.id) {
+            Arc::make_mut(topic).keep_newer(&known.topic);
         }
-        let mut topic = topic_of(version, &name, answer);
-        if let Some(known) = self.topics.get(&name).filter(|known| known.topic.id == topic.id) {
-            for (index, partition) in &mut topic.partitions {
-                let known = known.topic.partitions.get(index);
-                // `None` is less than any epoch, but says nothing.
-                let is_newer = |known: &&Partition| {
-                    partition.leader_epoch.is_some() && known.leader_epoch > partition.leader_epoch
-                };
-                if let Some(newer) = known.filter(is_newer) {
-                    partition.clone_from(newer);
-                }
-            }
+        if is_wanted {
+            self.topics.insert(topic.name.clone(), Entry { topic: topic.clone(), is_stale: false });
         }
-        if !only_if_known || self.topics.contains_key(&name) {
-            self.topics.insert(name.clone(), Entry { topic: topic.clone(), is_stale: false });
-        }
-        Some((name, Ok(topic)))
     }
 
     /// Takes in a leader that a broker named instead of itself. Returns whether it is newer than the known one; if not,
@@ -270,7 +259,8 @@ impl Metadata {
     fn set_leader(&mut self, topic: &str, topic_id: Uuid, partition: i32, hint: &LeaderHint) -> bool {
         // Epochs of a topic that was deleted and created again cannot be compared.
         let entry = self.topics.get_mut(topic).filter(|entry| entry.topic.id == topic_id);
-        let Some(known) = entry.and_then(|entry| entry.topic.partitions.get_mut(&partition)) else {
+        let topic = entry.map(|entry| Arc::make_mut(&mut entry.topic));
+        let Some(known) = topic.and_then(|topic| topic.partitions.get_mut(&partition)) else {
             return false;
         };
         if known.leader_epoch.is_none_or(|epoch| epoch >= hint.leader_epoch) {
@@ -282,20 +272,50 @@ impl Metadata {
     }
 }
 
+impl Topic {
+    /// Takes over each partition of which more is known than this answer says.
+    fn keep_newer(&mut self, known: &Self) {
+        let mut known = known.partitions.iter().peekable();
+        for (index, partition) in &mut self.partitions {
+            while known.next_if(|(known, _)| *known < index).is_some() {}
+            // `None` is less than any epoch, but says nothing.
+            let is_newer = |known: &&Partition| {
+                partition.leader_epoch.is_some() && known.leader_epoch > partition.leader_epoch
+            };
+            let same = known.next_if(|(known, _)| *known == index).map(|(_, known)| known);
+            if let Some(newer) = same.filter(is_newer) {
+                partition.clone_from(newer);
+            }
+        }
+    }
+}
+
 fn broker_of(answer: &MetadataResponseBroker) -> Option<(i32, Broker)> {
     let endpoint = Endpoint { host: answer.host.clone(), port: u16::try_from(answer.port).ok()? };
     Some((answer.node_id, Broker { id: answer.node_id, endpoint, rack: answer.rack.clone() }))
 }
 
-fn topic_of(version: i16, name: &str, answer: &MetadataResponseTopic) -> Topic {
-    let partitions = answer.partitions.iter().map(|partition| {
+/// The topics of an answer, before they are compared with what is known. It may be a long list, so do this without a lock.
+pub(crate) fn topics_of(version: i16, topics: Vec<MetadataResponseTopic>) -> Topics {
+    let named = topics.into_iter().filter_map(|topic| {
+        // Only a topic asked for by its id can lack a name.
+        let name = topic.name.clone()?;
+        // A new topic without any leader has LEADER_NOT_AVAILABLE here.
+        let answered = topic.error_code.ok().map(|()| Arc::new(topic_of(version, &name, topic)));
+        Some((name, answered))
+    });
+    named.collect()
+}
+
+fn topic_of(version: i16, name: &str, answer: MetadataResponseTopic) -> Topic {
+    let partitions = answer.partitions.into_iter().map(|partition| {
         let has_epoch = partition.leader_epoch >= 0 && version >= RELIABLE_EPOCHS;
         let known = Partition {
             leader: Some(partition.leader_id).filter(|id| *id >= 0),
             leader_epoch: has_epoch.then_some(partition.leader_epoch),
             code: partition.error_code.ok().err().filter(|_| partition.leader_id < 0),
-            replicas: partition.replica_nodes.clone(),
-            isr: partition.isr_nodes.clone(),
+            replicas: partition.replica_nodes,
+            isr: partition.isr_nodes,
         };
         (partition.partition_index, known)
     });

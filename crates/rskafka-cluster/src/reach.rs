@@ -34,6 +34,8 @@ impl<'a> Via<'a> {
 #[derive(Debug, Clone)]
 pub struct Lease {
     connection: Connection,
+    /// The count of the metadata's changes at which the lease was found to be its leader's.
+    looked_at: Option<u64>,
 }
 
 impl Lease {
@@ -90,7 +92,7 @@ pub struct WeakLease {
 impl WeakLease {
     /// The lease, if something else keeps its connection open.
     pub fn upgrade(&self) -> Option<Lease> {
-        self.connection.upgrade().map(|connection| Lease { connection })
+        self.connection.upgrade().map(|connection| Lease { connection, looked_at: None })
     }
 }
 
@@ -144,16 +146,24 @@ impl Cluster {
         }
         let lane = via.lane(&address);
         let connection = lane.connection(self, &address, Some(broker.id), attempts.deadline).await;
-        connection.map(|connection| Lease { connection })
+        connection.map(|connection| Lease { connection, looked_at: None })
     }
 
     /// Whether requests to a partition's leader still go over this lease: no other leader is known, and the lane has no
     /// other connection. If the connection's session ends soon, this has a replacement dialled.
-    pub fn is_current(&self, target: LeaderOf<'_>, via: Via<'_>, leader: &Leader, lease: &Lease) -> bool {
-        let address = self.address(&leader.broker.endpoint);
-        // Not under the lock of the metadata, which is held long while a large answer is taken in.
-        let leads = self.metadata().leads(target.topic, target.partition, leader);
-        leads && via.lane(&address).still_has(self, &address, leader.broker.id, &lease.connection)
+    pub fn is_current(&self, target: LeaderOf<'_>, via: Via<'_>, leader: &Leader, lease: &mut Lease) -> bool {
+        let changes = Some(self.changes());
+        if lease.looked_at != changes {
+            if !self.metadata().leads(target.topic, target.partition, leader) {
+                return false;
+            }
+            lease.looked_at = changes;
+        }
+        let has = |lane: &Lane| lane.still_has(self, &leader.broker, &lease.connection);
+        match via {
+            Via::Own(lane) => has(lane),
+            shared => has(shared.lane(&self.address(&leader.broker.endpoint))),
+        }
     }
 
     /// Finds the broker that requests to `target` go to. Cancel safe.

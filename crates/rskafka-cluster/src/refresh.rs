@@ -13,6 +13,7 @@ use rskafka_transport::{CallOptions, Connection, Deadline, Endpoint, Reply};
 use tokio::time::timeout_at;
 
 use crate::address::BrokerAddress;
+use crate::metadata::{Metadata, Topics, topics_of};
 use crate::{Causes, Class, Cluster, Failed, Failure, Leader, LeaderOf, Node, Topic};
 
 /// How long to wait for one broker while there are others to ask: calls without a known leader wait that long too.
@@ -20,9 +21,6 @@ const MOST_FOR_ONE: Duration = Duration::from_secs(3);
 
 /// For so long others are not asked again who leads the partitions of a topic: many may want to know.
 const RECENT: Duration = Duration::from_millis(200);
-
-/// The topics of an answer by name, each with its error code if the answer has one.
-pub(crate) type Topics = Vec<(String, Result<Topic, ErrorCode>)>;
 
 /// Asks for the brokers, and for the topics with these names; for all topics without names.
 pub(crate) fn request(names: Option<&[&str]>) -> MetadataRequest {
@@ -34,7 +32,7 @@ pub(crate) fn request(names: Option<&[&str]>) -> MetadataRequest {
 /// What an answer says of one topic.
 pub(crate) fn find(topics: Topics, name: &str) -> Result<Topic, Failure> {
     match topics.into_iter().find(|(found, _)| found == name) {
-        Some((_, Ok(topic))) => Ok(topic),
+        Some((_, Ok(topic))) => Ok(Arc::unwrap_or_clone(topic)),
         Some((_, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))) | None => Err(Failure::UnknownTopic),
         Some((_, Err(code))) => Err(Failure::Metadata { code }),
     }
@@ -149,7 +147,7 @@ impl Cluster {
         address.site.is_silent.store(answered.is_err() && deadline.is_over(self.env().now()), Relaxed);
         let (answer, connection) = answered?;
         let topics = self.take_metadata(request, answer, &connection)?;
-        self.metadata().asked = Some(endpoint.clone());
+        self.change_metadata(|metadata| metadata.asked = Some(endpoint.clone()));
         Ok(topics)
     }
 
@@ -160,20 +158,22 @@ impl Cluster {
         answer: Reply<MetadataResponse>,
         connection: &Connection,
     ) -> Result<Topics, Failure> {
-        let Reply { version, response, .. } = answer;
+        let Reply { version, mut response, .. } = answer;
         if let Err(code) = response.error_code.ok() {
             if code == ErrorCode::REBOOTSTRAP_REQUIRED {
                 self.begin_again();
             }
             return Err(Failure::Metadata { code });
         }
+        let answered = topics_of(version, std::mem::take(&mut response.topics));
+        let taken_in = self.change_metadata(|metadata| {
+            metadata.check_cluster(response.cluster_id.as_deref())?;
+            let topics = metadata.apply(&response, answered, request.topics.is_none());
+            let brokers: Vec<_> = metadata.brokers().map(|broker| broker.endpoint.clone()).collect();
+            Ok((topics, brokers))
+        });
         // Not under the lock of the metadata: the end of a connection wakes its users.
-        let checked = self.metadata().check_cluster(response.cluster_id.as_deref());
-        checked.inspect_err(|_| connection.end())?;
-        let mut metadata = self.metadata();
-        let topics = metadata.apply(version, &response, request.topics.is_none());
-        let brokers: Vec<_> = metadata.brokers().map(|broker| broker.endpoint.clone()).collect();
-        drop(metadata);
+        let (topics, brokers) = taken_in.inspect_err(|_| connection.end())?;
         self.lock_addresses().retain(|endpoint, _| brokers.contains(endpoint));
         Ok(topics)
     }
@@ -181,7 +181,7 @@ impl Cluster {
     /// Forgets the brokers, so that the bootstrap brokers are asked next (KIP-1102). Addresses that cannot be connected
     /// to keep their pauses, so that they are not dialled more often when this is called often.
     pub(crate) fn begin_again(&self) {
-        self.metadata().forget();
+        self.change_metadata(Metadata::forget);
         let mut addresses = self.lock_addresses();
         addresses.retain(|_, address| {
             // A broker that answered REBOOTSTRAP_REQUIRED can be connected to.

@@ -4,6 +4,7 @@ use rskafka_protocol::{ErrorCode, Uuid};
 use rskafka_transport::Deadline;
 use tokio::time::timeout_at;
 
+use crate::metadata::Metadata;
 use crate::{Broker, Causes, Class, Cluster, Failure, Leader, Learned, Location, Retry, refresh};
 
 /// Which broker a request belongs to: [`LeaderOf`] a partition, or a [`Node`].
@@ -63,12 +64,13 @@ impl Target for LeaderOf<'_> {
     }
 
     fn learn(self, cluster: &Cluster, route: &Leader, learned: &Learned) -> bool {
-        let mut metadata = cluster.metadata();
         match &learned.leader {
-            Some(hint) => metadata.apply_hint(self.topic, route.topic_id, self.partition, hint),
+            Some(hint) => cluster.change_metadata(|metadata| {
+                metadata.apply_hint(self.topic, route.topic_id, self.partition, hint)
+            }),
             None => {
                 if learned.is_stale() {
-                    metadata.mark_stale(self.topic);
+                    cluster.mark_stale(self.topic);
                 }
                 false
             }
@@ -109,7 +111,7 @@ impl Target for Node {
     fn learn(self, cluster: &Cluster, _: &Broker, learned: &Learned) -> bool {
         // A controller whose quota is exceeded is still the controller.
         if learned.failure.code() != Some(ErrorCode::THROTTLING_QUOTA_EXCEEDED) {
-            cluster.metadata().mark_brokers_stale();
+            cluster.change_metadata(Metadata::mark_brokers_stale);
         }
         false
     }

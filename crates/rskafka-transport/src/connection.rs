@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka_protocol::{ApiKey, DecodeError, Message, Request, decode_response_with_surplus};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 use tracing::debug;
 
 use crate::address_memory::AddressMemory;
@@ -286,12 +288,27 @@ pub(crate) async fn exchange<R: Request>(
     link.call(request, version, timing, decoder::<R>(version)).await
 }
 
+/// From this size on, an answer without records takes milliseconds to decode.
+const MANY_PARTS: usize = 256 * 1024;
+
+/// Does work of the connection's task that takes long. A runtime of several threads has another one do meanwhile what this
+/// one would: otherwise all connections could wait, because one thread at a time looks at the sockets.
+fn beside_others<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(work),
+        _ => work(),
+    }
+}
+
 /// Decodes an answer of `version`.
 fn decoder<R: Request>(
     version: i16,
 ) -> impl FnOnce(Bytes) -> Result<(Reply<R::Response>, Traits), DecodeError> + Send + 'static {
     move |frame| {
-        let (_, response, surplus) = decode_response_with_surplus::<R::Response>(version, &frame)?;
+        let decode = || decode_response_with_surplus::<R::Response>(version, &frame);
+        // Records stay as they are; anything else that is large has very many parts.
+        let is_long = frame.len() > MANY_PARTS && R::API_KEY != ApiKey::FETCH;
+        let (_, response, surplus) = if is_long { beside_others(decode) } else { decode() }?;
         let throttle = Duration::from_millis(response.silence_ms(version).into());
         Ok((Reply { response, version, bytes: frame.len() }, Traits { throttle, surplus }))
     }

@@ -212,12 +212,12 @@ mod tests {
 
     /// Makes an attempt over a new lease, if the append is still to be sent. Returns its outcome once it has failed.
     fn attempt_again(sequencer: &mut Sequencer, ends: Attempt) -> Option<Outcome> {
-        assert_eq!(sequencer.poll(0), Some(Action::Lease));
+        assert_eq!(sequencer.poll(|| 0), Some(Action::Lease));
         sequencer.leased(0);
-        assert!(matches!(sequencer.poll(0), Some(Action::Send { .. })));
+        assert!(matches!(sequencer.poll(|| 0), Some(Action::Send { .. })));
         sequencer.attempt_ended(0, ends);
         sequencer.drain();
-        match sequencer.poll(0)? {
+        match sequencer.poll(|| 0)? {
             Action::Settle { settled: Settled::Failed { outcome, .. }, .. } => Some(outcome),
             action => {
                 assert_eq!(action, Action::Lease);

@@ -99,8 +99,8 @@ impl Sequencer {
         }
     }
 
-    /// What to do next; `None` until something happens. `now` is the wall clock's, in ms since 1970.
-    pub(crate) fn poll(&mut self, now: i64) -> Option<Action> {
+    /// What to do next; `None` until something happens. `now` gives the wall clock's time, in ms since 1970, where it counts.
+    pub(crate) fn poll(&mut self, now: impl Fn() -> i64) -> Option<Action> {
         loop {
             if let Some((number, settled)) = self.results.pop_front() {
                 return Some(Action::Settle { number, settled });
@@ -120,7 +120,7 @@ impl Sequencer {
                     continue;
                 }
             }
-            let number = self.next_to_send(oldest?, now)?;
+            let number = self.next_to_send(oldest?, &now)?;
             match self.send(number) {
                 Some(action) => return Some(action),
                 None => self.is_epoch_over = true,
@@ -264,7 +264,7 @@ impl Sequencer {
         self.options.idempotence != Idempotence::Off
     }
 
-    fn next_to_send(&self, oldest: u64, now: i64) -> Option<u64> {
+    fn next_to_send(&self, oldest: u64, now: impl Fn() -> i64) -> Option<u64> {
         if self.is_draining {
             return None;
         }
@@ -278,8 +278,8 @@ impl Sequencer {
             return None;
         }
         let is_alone = self.window.outstanding() == 0 && number == oldest;
-        let is_known = self.known_until.is_some_and(|known_until| now < known_until);
-        (is_alone || is_known).then_some(number)
+        let is_known = || self.known_until.is_some_and(|known_until| now() < known_until);
+        (is_alone || is_known()).then_some(number)
     }
 
     /// `None` if the epoch has not enough numbers left.

@@ -264,10 +264,11 @@ impl State {
     fn look_at_lease(&mut self, line: &Line) {
         let is_wanted = !self.queue.is_empty() || self.window.len() > self.in_flight.len();
         // At least one append is sent over each lease; otherwise metadata that keeps changing would stop all progress.
-        let Some(held) = self.lease.as_ref().filter(|held| is_wanted && !held.is_fresh) else { return };
+        let Some(held) = self.lease.as_mut().filter(|held| is_wanted && !held.is_fresh) else { return };
         let cluster = &line.partition.core.cluster;
         let (target, via) = (line.partition.target(), line.via());
-        if !held.lease.as_ref().is_some_and(|lease| cluster.is_current(target, via, &held.leader, lease)) {
+        let leader = &held.leader;
+        if !held.lease.as_mut().is_some_and(|lease| cluster.is_current(target, via, leader, lease)) {
             self.sequencer.drain();
         }
     }
@@ -300,7 +301,7 @@ impl State {
     /// Does what the sequencer wants. Returns whether it has settled an append.
     fn follow(&mut self, line: &Line) -> bool {
         let mut has_settled = false;
-        let now = to_millis(line.partition.core.cluster.env().wall_clock());
+        let now = || to_millis(line.partition.core.cluster.env().wall_clock());
         while let Some(action) = self.sequencer.poll(now) {
             match action {
                 Action::Send { number, numbers } => self.unsent.push_back((number, numbers)),

@@ -59,3 +59,29 @@ async fn an_attempt_at_a_broker_without_a_connection_tells_its_route_and_why() {
     let failure = lease.unwrap_err();
     assert!(matches!(failure, Failure::Call { .. } | Failure::Open { .. }), "{failure}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_current_until_another_leader_is_known_or_its_connection_has_ended() {
+    let (fake, cluster, _) = connected(fake(), 3).await;
+    let lane = Lane::new();
+    let (leader, lease) = cluster.reach(LEADER, Via::Own(&lane), &mut attempts(&cluster)).await.unwrap();
+    let mut lease = lease.unwrap();
+    let mut is_current = |leader: &Leader| cluster.is_current(LEADER, Via::Own(&lane), leader, &mut lease);
+    assert!(is_current(&leader) && is_current(&leader));
+    // What changes something else does not end it.
+    cluster.mark_stale(TOPIC);
+    assert!(is_current(&leader));
+    let other = leader.broker.id % 3 + 1;
+    fake.move_leader(TOPIC, 0, other).unwrap();
+    assert!(is_current(&leader));
+    let moved = cluster.route(LEADER, after(millis(5000))).await.unwrap();
+    assert_eq!(moved.broker.id, other);
+    assert!(!is_current(&leader) && !is_current(&leader));
+
+    let (leader, lease) = cluster.reach(LEADER, Via::Own(&lane), &mut attempts(&cluster)).await.unwrap();
+    let mut lease = lease.unwrap();
+    assert!(cluster.is_current(LEADER, Via::Own(&lane), &leader, &mut lease));
+    fake.cut_connections(other).unwrap();
+    sleep(millis(1)).await;
+    assert!(!cluster.is_current(LEADER, Via::Own(&lane), &leader, &mut lease));
+}

@@ -42,7 +42,7 @@ fn known() -> Sequencer {
 }
 
 fn polled(sequencer: &mut Sequencer) -> Vec<Action> {
-    std::iter::from_fn(|| sequencer.poll(NOW)).collect()
+    std::iter::from_fn(|| sequencer.poll(|| NOW)).collect()
 }
 
 fn admit(sequencer: &mut Sequencer, appends: usize) {
@@ -307,9 +307,9 @@ fn an_append_costs_no_allocation_once_there_is_memory_for_the_window() {
     let mut sequencer = known();
     let mut append = |number: u64| {
         admit(&mut sequencer, 1);
-        while sequencer.poll(NOW).is_some() {}
+        while sequencer.poll(|| NOW).is_some() {}
         sequencer.attempt_ended(number, at(10 + 2 * number as i64));
-        while sequencer.poll(NOW).is_some() {}
+        while sequencer.poll(|| NOW).is_some() {}
     };
     (1..10).for_each(&mut append);
     let counted = allocation_counter::measure(|| (10..100).for_each(&mut append));

@@ -504,7 +504,7 @@ impl<'a> World<'a> {
 
     fn pump(&mut self) -> Checked {
         loop {
-            let action = self.sequencer.poll(self.now);
+            let action = self.sequencer.poll(|| self.now);
             if let (true, Some(action)) = (self.is_traced, action) {
                 println!("step {}: {action:?}", self.steps);
             }
