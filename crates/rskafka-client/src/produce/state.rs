@@ -446,9 +446,7 @@ impl State {
     fn pause_of_misled(&mut self, line: &Line) -> Option<Instant> {
         let before = self.misled;
         self.misled = before.saturating_add(1);
-        let cluster = &line.partition.core.cluster;
-        let pause = || cluster.config().backoff.pause(before, cluster.env().random());
-        (before > 0).then(|| cluster.env().now() + pause())
+        (before > 0).then(|| after_pause(line, before))
     }
 
     pub(crate) fn first_unsent(&self) -> Option<u64> {
@@ -476,4 +474,10 @@ impl State {
         self.refuse_all(|| line.ended(Case::ClientClosed, ErrorKind::Closed));
         self.end_warm_up(|_| line.ended(Case::ClientClosed, ErrorKind::Closed));
     }
+}
+
+/// The end of the pause after so many failures in a row.
+fn after_pause(line: &Line, failures: u32) -> Instant {
+    let cluster = &line.partition.core.cluster;
+    cluster.env().now() + cluster.config().backoff.pause(failures, cluster.env().random())
 }

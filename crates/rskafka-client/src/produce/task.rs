@@ -56,7 +56,7 @@ async fn serve(line: &Arc<Line>, need: Need) {
         cluster.pause_until(moment.min(errand.deadline.instant())).await;
     }
     if errand.deadline.is_over(cluster.env().now()) {
-        return line.drive(|state| state.give_up(errand, None));
+        return line.drive(|state| state.give_up(line, errand, None));
     }
     let span = errand.attempts.span();
     match need {
@@ -72,7 +72,7 @@ async fn lease(line: &Arc<Line>, mut errand: Errand) {
     errand.attempts.api = ApiKey::PRODUCE;
     let leader = match cluster.locate(target, &mut errand.attempts).await {
         Ok(leader) => leader,
-        Err(failure) => return line.drive(|state| state.give_up(errand, Some(failure))),
+        Err(failure) => return line.drive(|state| state.give_up(line, errand, Some(failure))),
     };
     let leased = cluster.lease::<LeaderOf<'_>>(&leader, line.via(), &mut errand.attempts);
     // Often the leader is known to be away, and a dial has to wait for its turn.

@@ -132,7 +132,7 @@ impl Kind {
         let way = if random.bool() { Way::Request } else { Way::Answer };
         // The first bytes are a header's.
         let bytes = if random.bool() { random.u64(..20) } else { random.u64(..2_000) };
-        match random.u8(..if profile.loses { 51 } else { 45 }) {
+        match random.u8(..if profile.loses { 54 } else { 47 }) {
             0 | 1 => Self::MoveLeader,
             2 => Self::Crash(time),
             3 => Self::CrashLosingTail(time, random.usize(1..20)),
@@ -169,14 +169,14 @@ impl Kind {
             38 => Self::CloseOpened(time),
             // Few brokers know of it.
             39..42 => Self::Rebootstrap(time),
-            42..45 => match random_code(random, what) {
+            42..47 => match random_code(random, what) {
                 Self::Code(code, applied) if code.is_retriable() => Self::Flaky(code, applied, time),
                 other => other,
             },
             // A short loss is soon written over.
-            45 => Self::Truncate(random.u8(..=100)),
-            46 => Self::Truncate(random.u8(90..=100)),
-            47 | 48 => Self::ElectUnclean(time),
+            47 => Self::Truncate(random.u8(..=100)),
+            48 => Self::Truncate(random.u8(90..=100)),
+            49..52 => Self::ElectUnclean(time),
             _ => Self::RecreateTopic,
         }
     }

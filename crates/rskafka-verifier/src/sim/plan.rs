@@ -14,7 +14,7 @@ use super::kind::Kind;
 use super::profile::Profile;
 
 /// How many faults a plan has.
-const FAULTS: Range<usize> = 16..24;
+const FAULTS: Range<usize> = 17..25;
 
 /// A request, as moments tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +82,8 @@ impl Plan {
         let latest = profile.appends - profile.appends / 8;
         let fault = |_| {
             let (what, after) = match random.u8(..10) {
-                0..6 => (What::Produce, random.u64(..latest)),
+                // No partition knows its producer before the first append.
+                0..6 => (What::Produce, if random.u8(..16) == 0 { 0 } else { random.u64(..latest) }),
                 6..9 => (What::Fetch, random.u64(..latest)),
                 // Most of these are made at the start.
                 _ => (What::Other, if random.bool() { 0 } else { random.u64(..latest) }),

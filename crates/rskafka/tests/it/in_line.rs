@@ -234,3 +234,22 @@ async fn appends_that_fail_one_after_another_at_a_wrong_leader_go_out_after_grow
     assert_eq!(results.iter().filter(|is_written| !**is_written).count(), 10, "{results:?}");
     assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn appends_whose_time_ends_at_once_do_not_each_ask_all_brokers_again() {
+    let (cluster, _client, log) = start_plain(1).await;
+    log.produce([record("first")]).await.unwrap();
+    for api in [ApiKey::API_VERSIONS, ApiKey::METADATA] {
+        cluster.inject(Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(api).always());
+    }
+    cluster.cut_connections(1).unwrap();
+    tokio::time::sleep(SLACK).await;
+    cluster.clear_requests();
+    let calls: Vec<_> = (0..100).map(|number| log.produce([record(number.to_string())])).collect();
+    for call in calls {
+        let error = call.await.unwrap_err();
+        assert_eq!((error.outcome(), error.is_timeout()), (Outcome::NotWritten, true), "{error:?}");
+    }
+    let asked = cluster.requests().iter().filter(|asked| asked.api_key == ApiKey::API_VERSIONS).count();
+    assert!((10..100).contains(&asked), "{asked}");
+}

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::super::append::Sending;
 use super::super::line::Line;
 use super::super::sequencer::{Closed, Producer, Verified};
-use super::{Held, State};
+use super::{Held, State, after_pause};
 use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 
 /// On whose behalf the task waits: the oldest append's, or that of callers of `warm_up`.
@@ -123,12 +123,16 @@ impl State {
                 self.keep_attempts(errand);
                 self.not_done();
             }
-            ControlFlow::Break(failure) => self.give_up(errand, Some(failure)),
+            ControlFlow::Break(failure) => self.give_up(line, errand, Some(failure)),
         }
     }
 
     /// Gives up the append or the warm-up that waited. `failure` is `None` if its time is over.
-    pub(crate) fn give_up(&mut self, mut errand: Errand, failure: Option<Failure>) {
+    pub(crate) fn give_up(&mut self, line: &Line, mut errand: Errand, failure: Option<Failure>) {
+        if failure.is_some() && errand.attempts.out_of_time {
+            // Appends behind it may end soon as well: without a pause, each of them would ask all brokers at once.
+            self.not_before = Some(after_pause(line, 1));
+        }
         errand.attempts.out_of_time |= failure.is_none();
         let number = errand.number;
         self.not_done();
