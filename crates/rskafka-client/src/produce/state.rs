@@ -66,7 +66,8 @@ pub(crate) struct State {
     /// The client's `close` waits for it while the line has appends.
     token: Option<TaskTrackerToken>,
     ended: Vec<(Append, Result<Produced>)>,
-    warm_up: Option<WarmUp>,
+    /// Boxed: there may be thousands of lines, and few of them are warmed up at a time.
+    warm_up: Option<Box<WarmUp>>,
     warmed_up: Vec<(oneshot::Sender<Result<()>>, Result<()>)>,
 }
 

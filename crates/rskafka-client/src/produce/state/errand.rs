@@ -43,11 +43,8 @@ impl State {
         }
         let cluster = &line.partition.core.cluster;
         let attempts = || cluster.attempts(ApiKey::PRODUCE, line.partition.target(), deadline);
-        let warm_up = self.warm_up.get_or_insert_with(|| WarmUp {
-            attempts: attempts(),
-            deadline,
-            callers: Vec::new(),
-        });
+        let new = || Box::new(WarmUp { attempts: attempts(), deadline, callers: Vec::new() });
+        let warm_up = self.warm_up.get_or_insert_with(new);
         warm_up.callers.push(caller);
         self.take_lease_up();
         self.sequencer.warm_up();
@@ -58,7 +55,7 @@ impl State {
         let of_append =
             |oldest: &Sending| (Some(oldest.number), oldest.attempts.clone(), oldest.append.deadline);
         let of_warm_up = |warm_up: &WarmUp| (None, warm_up.attempts.clone(), warm_up.deadline);
-        let waiting = self.window.front().map(of_append).or_else(|| self.warm_up.as_ref().map(of_warm_up));
+        let waiting = self.window.front().map(of_append).or_else(|| self.warm_up.as_deref().map(of_warm_up));
         let Some((number, attempts, deadline)) = waiting else {
             self.sequencer.not_done();
             return None;
@@ -161,7 +158,8 @@ impl State {
     }
 
     pub(super) fn end_warm_up(&mut self, error: impl Fn(&Attempts) -> Error) {
-        let Some(WarmUp { attempts, callers, .. }) = self.warm_up.take() else { return };
+        let Some(warm_up) = self.warm_up.take() else { return };
+        let WarmUp { attempts, callers, .. } = *warm_up;
         self.warmed_up.extend(callers.into_iter().map(|caller| (caller, Err(error(&attempts)))));
     }
 
