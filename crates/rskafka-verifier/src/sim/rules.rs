@@ -278,7 +278,8 @@ impl Rules {
 
     /// The brokers have forgotten all producers.
     pub(super) fn forgotten(&mut self) {
-        for Writer { records, known_from, .. } in self.writers.values_mut() {
+        for Writer { records, known_from, losses, .. } in self.writers.values_mut() {
+            losses.forgotten();
             // A partition that does not know a producer takes any of its batches.
             *known_from = records.len() + REACH;
             for sent in records {

@@ -66,6 +66,11 @@ impl Losses {
         wrong.then(what)
     }
 
+    /// The brokers have forgotten the producer: its next record is taken as well.
+    pub(super) fn forgotten(&mut self) {
+        self.is_lost.iter_mut().for_each(|lost| lost.is_remembered = false);
+    }
+
     /// The log was cut at an offset. `records` are all of the writer, before the cut.
     pub(super) fn cut(&mut self, at: i64, term: Option<Term>, log_start: i64, records: &[Sent]) {
         let own = records.get(self.first..).unwrap_or_default();

@@ -58,6 +58,10 @@ fn who_is_acknowledged_by_another_leader_behind_a_loss_should_have_been_told() {
 fn who_is_acknowledged_although_the_sequence_has_a_gap_should_have_been_told() {
     assert_eq!(acknowledged(cut_in(term(6, 1), ALL), 9, term(7, 1)), [Wrong::Silent]);
     assert_eq!(acknowledged(cut_after(term(6, 1), ALL, Rules::forgotten), 9, term(7, 1)), []);
+    // The producer is forgotten after the cut.
+    let mut rules = cut_in(term(6, 1), ALL);
+    rules.forgotten();
+    assert_eq!(acknowledged(rules, 9, term(7, 1)), []);
 }
 
 #[test]
