@@ -402,6 +402,8 @@ impl Rules {
                         format!("offset {offset} has {id}, after {later} at offset {before}"),
                     );
                 }
+                // A copy before the acknowledged one says nothing of the order: the rest of its batch may be deleted.
+                _ if *may_be_copied && *fate != Fate::Acked(offset) => {}
                 _ if is_acknowledged => writer.last = Some((id.number, offset)),
                 _ => {}
             }

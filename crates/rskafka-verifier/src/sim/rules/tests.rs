@@ -204,3 +204,18 @@ fn an_offset_beyond_any_log_is_found() {
     let read = |rules: &mut Rules| rules.read("r", at(i64::MAX), i64::MAX, Value::Record(id(5)));
     assert_eq!(findings(&[0], read), [Wrong::Skipped]);
 }
+
+#[test]
+fn a_copy_before_the_acknowledged_one_says_nothing_of_the_order() {
+    let mut rules = Rules::default();
+    rules.writer(WRITER, false, false);
+    rules.sent(id(0));
+    rules.sent(id(1));
+    rules.forgotten();
+    rules.settled_in(None, id(0), Fate::Acked(2));
+    rules.settled_in(None, id(1), Fate::Acked(3));
+    for (offset, number) in [(1, 1), (2, 0), (3, 1)] {
+        rules.read("reader", Place { next: offset, ..Place::default() }, offset, Value::Record(id(number)));
+    }
+    assert_eq!(rules.finish(1).0.kept, []);
+}
