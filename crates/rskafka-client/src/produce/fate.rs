@@ -92,7 +92,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    fn of(code: ErrorCode) -> Self {
+    pub(crate) fn of(code: ErrorCode) -> Self {
         match code {
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID => Self::OutOfSequence,
             ErrorCode::INVALID_PRODUCER_EPOCH | ErrorCode::PRODUCER_FENCED => Self::EpochOver,

@@ -433,12 +433,21 @@ impl State {
             return;
         };
         let is_misled = learned.is_stale() && learned.leader.is_none();
-        sending.failure = Some(learned.failure.clone());
+        // An append that the partition refuses for want of those before it has not failed by itself.
+        if is_oldest || !is_sent_again || !attempt.is_out_of_sequence() {
+            sending.failure = Some(learned.failure.clone());
+        }
         match line.learn(leader, learned, is_sent_again, &mut sending.attempts) {
             ControlFlow::Continue(moment) if is_oldest => self.not_before = Some(moment),
             ControlFlow::Continue(_) => {}
+            // Its own pause would not end in time, but it goes out with the oldest, after that one's. If that takes too long,
+            // the watch ends it.
+            ControlFlow::Break(_) if is_sent_again && !is_oldest => sending.attempts.out_of_time = false,
             ControlFlow::Break(_) if is_sent_again => self.sequencer.give_up(number),
-            ControlFlow::Break(_) if is_misled => self.not_before = self.pause_of_misled(line),
+            // The oldest may have a longer pause.
+            ControlFlow::Break(_) if is_misled => {
+                self.not_before = self.not_before.max(self.pause_of_misled(line));
+            }
             ControlFlow::Break(_) => {}
         }
     }

@@ -14,7 +14,7 @@ use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::Instant;
 
 use super::common::{SLACK, read_all, record, values};
-use super::kit::{DELIVERY_TIMEOUT, TOPIC, assert_says, builder, fake, start, start_plain};
+use super::kit::{DELIVERY_TIMEOUT, TOPIC, assert_says, builder, failure, fake, speaks, start, start_plain};
 
 const MIB: usize = 1 << 20;
 
@@ -238,6 +238,10 @@ async fn appends_that_fail_one_after_another_at_a_wrong_leader_go_out_after_grow
 #[tokio::test(start_paused = true)]
 async fn appends_whose_time_ends_at_once_do_not_each_ask_all_brokers_again() {
     let (cluster, _client, log) = start_plain(1).await;
+    if !speaks(&cluster, ApiKey::METADATA, 13) {
+        // Older brokers cannot send a client back to the start.
+        return;
+    }
     log.produce([record("first")]).await.unwrap();
     for api in [ApiKey::API_VERSIONS, ApiKey::METADATA] {
         cluster.inject(Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(api).always());
@@ -252,4 +256,61 @@ async fn appends_whose_time_ends_at_once_do_not_each_ask_all_brokers_again() {
     }
     let asked = cluster.requests().iter().filter(|asked| asked.api_key == ApiKey::API_VERSIONS).count();
     assert!((10..100).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_again_behind_the_oldest_append_needs_no_time_for_a_pause_of_its_own() {
+    let (cluster, _, _) = start(3).await;
+    if !speaks(&cluster, ApiKey::PRODUCE, 10) {
+        // No broker names the leader, so that the oldest needs a pause as well.
+        return;
+    }
+    let client = builder(&cluster).backoff(2 * DELIVERY_TIMEOUT, 2 * DELIVERY_TIMEOUT).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    log.produce([record("first")]).await.unwrap();
+    let old = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    cluster.move_leader(TOPIC, 0, old % 3 + 1).unwrap();
+    let calls = ["a", "b", "c"].map(|value| log.produce([record(value)]));
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(values(&read_all(&log).await), ["first", "a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_that_waits_for_the_one_before_it_is_not_called_out_of_sequence() {
+    let (cluster, _client, log) = start(1).await;
+    log.produce([record("first")]).await.unwrap();
+    cluster.inject(Fault::answer(ErrorCode::NOT_ENOUGH_REPLICAS).on(ApiKey::PRODUCE));
+    let (struck, behind) = (log.produce([record("struck")]), log.produce([record("behind")]));
+    // The broker refuses both: what is behind does not follow the first.
+    cluster.requests_like(3, |request| request.api_key == ApiKey::PRODUCE).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    cluster.inject(Fault::swallow().on(ApiKey::PRODUCE).always());
+    let error = failure(DELIVERY_TIMEOUT, behind).await;
+    assert_eq!((error.kind(), error.outcome()), (&ErrorKind::TimedOut, Outcome::NotWritten), "{error:?}");
+    assert_eq!(struck.await.unwrap_err().outcome(), Outcome::Unknown);
+    assert_eq!(values(&read_all(&log).await), ["first"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_that_fails_behind_the_oldest_does_not_cut_its_pause_short() {
+    let (cluster, _, _) = start(1).await;
+    let pause = Duration::from_secs(1);
+    let client = builder(&cluster).backoff(pause, pause).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).stop_on_failure(true).await.unwrap();
+    log.produce([record("first")]).await.unwrap();
+    for code in
+        [ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::MESSAGE_TOO_LARGE, ErrorCode::NOT_LEADER_OR_FOLLOWER]
+    {
+        cluster.inject(Fault::answer(code).on(ApiKey::PRODUCE));
+    }
+    let begun = Instant::now();
+    let [oldest, refused, stopped] =
+        ["oldest", "refused", "stopped"].map(|value| log.produce([record(value)]));
+    oldest.await.unwrap();
+    assert!(begun.elapsed() >= pause * 4 / 5, "{:?}", begun.elapsed());
+    assert_eq!(refused.await.unwrap_err().code(), Some(ErrorCode::MESSAGE_TOO_LARGE));
+    assert_eq!(stopped.await.unwrap_err().kind(), &ErrorKind::Stopped);
+    assert_eq!(values(&read_all(&log).await), ["first", "oldest"]);
 }

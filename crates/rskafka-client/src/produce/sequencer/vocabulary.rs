@@ -6,7 +6,7 @@ use rskafka_cluster::Failure;
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::produce::PartitionProduceResponse;
 
-use super::super::fate;
+use super::super::fate::{self, Refusal};
 use crate::error::Outcome;
 
 /// How many batches of a producer a broker remembers, to recognise them when they are sent again.
@@ -139,6 +139,11 @@ impl Attempt {
             base_offset: Some(answer.base_offset).filter(|offset| *offset >= 0),
             timestamp: log_append_time.unwrap_or(max_timestamp),
         }
+    }
+
+    /// Whether the partition lacks what comes before it, as far as it knows.
+    pub(crate) fn is_out_of_sequence(self) -> bool {
+        matches!(self, Self::Refused(code) if Refusal::of(code) == Refusal::OutOfSequence)
     }
 
     /// An attempt that has no answer for the partition.
