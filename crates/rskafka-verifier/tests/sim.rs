@@ -82,6 +82,17 @@ fn a_sweep_says_what_it_tried_too_little() {
 }
 
 #[test]
+fn most_unclean_elections_that_are_planned_take_place() {
+    let (mut planned, mut struck) = (0, 0);
+    for setup in (0..10).map(|seed| setup(seed, Profile::truncators())) {
+        let is_election = |kind| matches!(kind, Kind::ElectUnclean(_));
+        planned += setup.plan.faults().filter(|(_, fault)| is_election(fault.kind)).count() as u64;
+        struck += clean(&setup).struck.get("ElectUnclean").copied().unwrap_or(0);
+    }
+    assert!(struck * 2 > planned, "{struck} of {planned}");
+}
+
+#[test]
 fn without_faults_every_call_but_dropped_ones_succeeds() {
     let setup = setup(1, Profile::readers());
     let outcome = clean(&Setup { plan: setup.plan.only(&BTreeSet::new()), ..setup });

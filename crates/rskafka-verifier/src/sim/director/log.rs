@@ -80,9 +80,12 @@ impl Director {
     fn elect_unclean(&mut self, partition: i32, leader: i32, time: Duration) -> Result<(), ControlError> {
         let cluster = self.cluster.clone();
         let [follower, _] = others(leader);
-        // The leader is refused here, and so not held.
+        if cluster.leader(TOPIC, partition)? != Some(follower) {
+            // One that follows would be in sync again at once.
+            cluster.hold_replica(TOPIC, partition, follower)?;
+        }
+        // The leader is refused here.
         cluster.shrink_isr(TOPIC, partition, follower)?;
-        cluster.hold_replica(TOPIC, partition, follower)?;
         let stage = self.stage.clone();
         self.heal_after(time, async move {
             let term = stage.term(partition as usize);
