@@ -82,6 +82,12 @@ fn a_sweep_says_what_it_tried_too_little() {
 }
 
 #[test]
+fn a_run_whose_brokers_do_not_know_many_of_its_faults_has_enough_others() {
+    let outcome = clean(&setup(4_895, Profile::readers()));
+    assert!(outcome.struck.values().sum::<u64>() >= 10, "{:?}", outcome.struck);
+}
+
+#[test]
 fn most_unclean_elections_that_are_planned_take_place() {
     let (mut planned, mut struck) = (0, 0);
     for setup in (0..10).map(|seed| setup(seed, Profile::truncators())) {

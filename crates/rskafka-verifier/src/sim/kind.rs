@@ -124,6 +124,14 @@ impl Kind {
         variant.map_or_else(|| kind.to_owned(), |variant| format!("{kind}, {variant}"))
     }
 
+    /// Whether it strikes when its moment comes, as long as there is a leader. The others need more bytes or requests, two
+    /// followers, or brokers that know of them.
+    pub(super) fn is_sure(&self) -> bool {
+        let needs_more =
+            matches!(self, Self::CutBytes(..) | Self::Stall(..) | Self::Trickle(..) | Self::Flaky(..));
+        !needs_more && !matches!(self, Self::TooFewReplicas(_) | Self::Rebootstrap(_))
+    }
+
     pub(super) fn random(random: &mut fastrand::Rng, what: What, profile: &Profile) -> Self {
         let applied = if random.bool() { Applied::Yes } else { Applied::No };
         // Most are over soon, some outlast every deadline of a call.

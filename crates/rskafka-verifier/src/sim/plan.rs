@@ -13,8 +13,10 @@ use super::director::request_fault;
 use super::kind::Kind;
 use super::profile::Profile;
 
-/// How many faults a plan has.
+/// How many faults a plan has, unless too few of them are sure to strike.
 const FAULTS: Range<usize> = 17..25;
+/// So many of them are sure, at least: one more than a sweep wants of each run.
+const SURE: usize = 11;
 
 /// A request, as moments tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,7 +82,7 @@ impl Plan {
         let count = random.usize(FAULTS);
         // Near the end of a run there may be no more requests.
         let latest = profile.appends - profile.appends / 8;
-        let fault = |_| {
+        let mut fault = || {
             let (what, after) = match random.u8(..10) {
                 // No partition knows its producer before the first append.
                 0..6 => (What::Produce, if random.u8(..16) == 0 { 0 } else { random.u64(..latest) }),
@@ -96,7 +98,11 @@ impl Plan {
             };
             PlannedFault { moment: Moment { after, what, stage }, kind }
         };
-        Self { faults: (0..count).map(fault).enumerate().collect() }
+        let mut faults: Vec<PlannedFault> = (0..count).map(|_| fault()).collect();
+        while faults.iter().filter(|fault| fault.kind.is_sure()).count() < SURE {
+            faults.push(fault());
+        }
+        Self { faults: faults.into_iter().enumerate().collect() }
     }
 
     /// Only the faults with these numbers.
@@ -151,6 +157,17 @@ mod tests {
         assert_eq!(kept.numbers(), some);
         assert!(kept.faults().all(|fault| plan.faults().any(|of_plan| of_plan == fault)));
         assert_eq!(kept.to_string().lines().count(), 2);
+    }
+
+    #[test]
+    fn every_plan_has_enough_faults_that_are_sure_to_strike() {
+        for profile in Profile::all() {
+            for seed in 0..2_000 {
+                let plan = Plan::of_seed(seed, &profile);
+                let sure = plan.faults().filter(|(_, fault)| fault.kind.is_sure()).count();
+                assert!(sure >= SURE && plan.numbers().len() >= FAULTS.start, "seed {seed}:\n{plan}");
+            }
+        }
     }
 
     #[test]
