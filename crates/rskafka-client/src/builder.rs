@@ -31,7 +31,7 @@ impl ClientBuilder {
         let mut cluster = ClusterConfig::new(Vec::new());
         // Java pauses for up to a second. An election takes seconds: a new leader would be found that much later.
         (cluster.backoff.initial, cluster.backoff.max) =
-            (Duration::from_millis(50), Duration::from_millis(250));
+            (Duration::from_millis(50), Duration::from_millis(200));
         Self {
             bootstrap_brokers: bootstrap_brokers.into_iter().map(Into::into).collect(),
             env: Env::system(),
@@ -100,7 +100,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The pause between attempts: from `initial`, doubling, to `max`. 50 to 250 ms by default.
+    /// The pause between attempts: from `initial`, doubling, to `max`. 50 to 200 ms by default.
     pub fn backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.cluster.backoff = Backoff { initial, max };
         self
@@ -122,7 +122,8 @@ impl ClientBuilder {
     /// Lets all partition clients share one connection per broker for their appends, instead of one each: for many writers
     /// that each write little.
     ///
-    /// A broker serves a connection one request at a time, so appends then wait for those of other partition clients.
+    /// A broker serves a connection one request at a time, so appends then wait for those of other partition clients. Their
+    /// producer ids come over one more connection, because a broker may need seconds for one.
     pub fn share_produce_connections(mut self) -> Self {
         self.limits.shares_produce_connections = true;
         self
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(timeouts, [10, 30, 120, 60, 540].map(Duration::from_secs));
         let pauses =
             [cluster.backoff, cluster.reconnect_backoff].map(|backoff| [backoff.initial, backoff.max]);
-        assert_eq!(pauses, [[50, 250], [50, 1_000]].map(|pauses| pauses.map(Duration::from_millis)));
+        assert_eq!(pauses, [[50, 200], [50, 1_000]].map(|pauses| pauses.map(Duration::from_millis)));
         let bytes = [connection.max_in_flight_bytes, limits.buffer_memory, connection.max_frame_bytes];
         assert_eq!(bytes, [32 * MIB, 256 * MIB, 100 * MIB]);
         assert!(!limits.shares_produce_connections);

@@ -37,6 +37,9 @@ impl Spare {
         {
             let mut kept = self.lock();
             if kept.len() < MOST {
+                // All at once: no later batch has to allocate for it.
+                let more = MOST - kept.len();
+                kept.reserve_exact(more);
                 kept.push(buffer);
             }
         }

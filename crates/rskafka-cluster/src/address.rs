@@ -17,6 +17,8 @@ pub(crate) struct BrokerAddress {
     pub(crate) control: Lane,
     /// The lane of appends by partition clients that share one.
     pub(crate) produce: Lane,
+    /// The lane of their requests for producer ids.
+    pub(crate) producer_ids: Lane,
     pub(crate) site: Arc<Site>,
 }
 
@@ -49,6 +51,7 @@ impl BrokerAddress {
     }
 
     pub(crate) fn without_connections(site: &Arc<Site>) -> Self {
-        Self { control: Lane::new(), produce: Lane::new(), site: site.clone() }
+        let [control, produce, producer_ids] = std::array::from_fn(|_| Lane::new());
+        Self { control, produce, producer_ids, site: site.clone() }
     }
 }

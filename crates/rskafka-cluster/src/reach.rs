@@ -16,6 +16,8 @@ pub enum Via<'a> {
     Own(&'a Lane),
     /// The one that all callers share for appends.
     SharedProduce,
+    /// The one for producer ids of those callers: a broker may need seconds for one.
+    ProducerIds,
     /// The one that all callers share for metadata and admin calls.
     Control,
 }
@@ -25,6 +27,7 @@ impl<'a> Via<'a> {
         match self {
             Self::Own(lane) => lane,
             Self::SharedProduce => &address.produce,
+            Self::ProducerIds => &address.producer_ids,
             Self::Control => &address.control,
         }
     }

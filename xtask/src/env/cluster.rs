@@ -26,6 +26,8 @@ use crate::say::counted;
 /// Ten times what three brokers take on two busy cores.
 const START_TIMEOUT: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(50);
+/// More than `zookeeper.session.timeout.ms`.
+const FORGOTTEN_BY_ZOOKEEPER: Duration = Duration::from_secs(4);
 /// Another process may take a port after it was found free and before the broker binds it.
 const PORT_ATTEMPTS: u32 = 3;
 
@@ -41,6 +43,8 @@ pub(crate) struct Kafka {
     nodes: Vec<Node>,
     state: State,
     owned: Vec<Owned>,
+    /// A killed broker must not start before: ZooKeeper still has it, and it would end at once.
+    may_start: Instant,
 }
 
 impl Kafka {
@@ -56,7 +60,8 @@ impl Kafka {
         end_abandoned()?;
         let owner = Process::with_pid(std::process::id());
         let (nodes, state, owned) = (Vec::new(), State::default(), Vec::new());
-        let mut kafka = Kafka { java, folder: state::folder(name), nodes, state, owned };
+        let folder = state::folder(name);
+        let mut kafka = Kafka { java, folder, nodes, state, owned, may_start: Instant::now() };
         let mut attempt = 1;
         loop {
             let nodes = config::nodes(version, brokers, ports::free_block()?)?;
@@ -109,9 +114,13 @@ impl Kafka {
                 let grace = if what == "Kill" { Duration::ZERO } else { SHUTDOWN_GRACE };
                 ensure!(process::end(&[process], grace).is_empty(), "broker {id} does not end");
                 self.owned.retain(|owned| owned.process != process);
+                if self.nodes.iter().any(|node| node.role == Role::ZooKeeper) {
+                    self.may_start = Instant::now() + FORGOTTEN_BY_ZOOKEEPER;
+                }
             }
             "Start" => {
                 ensure!(!process.is_running(), "broker {id} runs");
+                std::thread::sleep(self.may_start.saturating_duration_since(Instant::now()));
                 self.spawn(&node)?;
             }
             "Freeze" => process.signal(Signal::SIGSTOP)?,

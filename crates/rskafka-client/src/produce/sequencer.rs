@@ -139,6 +139,12 @@ impl Sequencer {
         self.is_verify_due |= is_new_leader && self.last_acknowledged.is_some();
     }
 
+    /// Frees the memory of appends that are settled.
+    pub(crate) fn free(&mut self) {
+        self.window.free();
+        self.results.shrink_to_fit();
+    }
+
     /// Nothing more is sent over the present lease: its connection ended or is to be replaced, or a later epoch of the
     /// leader became known.
     pub(crate) fn drain(&mut self) {

@@ -209,6 +209,7 @@ impl State {
     /// There may be thousands of idle lines: they hold no memory of appends.
     fn free(&mut self) {
         self.queue.free();
+        self.sequencer.free();
         self.window = VecDeque::new();
         self.in_flight = VecDeque::new();
         self.unsent = VecDeque::new();

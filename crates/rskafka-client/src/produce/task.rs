@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rskafka_cluster::transport::CallOptions;
-use rskafka_cluster::{Failure, LeaderOf, Learned};
+use rskafka_cluster::{Failure, LeaderOf, Learned, Via};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use tracing::Instrument;
@@ -97,7 +97,17 @@ async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
         producer_epoch: -1,
     };
     errand.attempts.api = ApiKey::INIT_PRODUCER_ID;
-    let answered = lease.call(&request, CallOptions::new(errand.deadline));
+    // The attempt has begun with the lease that the line holds: one more lease is none of its own.
+    let (deadline, mut attempts) = (errand.deadline, errand.attempts.clone());
+    let (cluster, via) = (&line.partition.core.cluster, line.via());
+    let answered = async {
+        // The broker may need seconds, in which nothing else on the connection is served.
+        let lease = match via {
+            Via::Own(_) => lease,
+            _ => cluster.lease::<LeaderOf<'_>>(&leader, Via::ProducerIds, &mut attempts).await?,
+        };
+        lease.call(&request, CallOptions::new(deadline)).await
+    };
     let patience = line.partition.core.limits.overdue_after;
     let answered = watch::unless_replaced(line, &leader, patience, answered).await;
     line.drive(|state| match answered {

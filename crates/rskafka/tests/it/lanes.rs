@@ -6,6 +6,7 @@ use std::time::Duration;
 use rskafka::client::OffsetAt;
 use rskafka::protocol::ApiKey;
 use rskafka_fake::Fault;
+use tokio::time::{Instant, sleep};
 
 use super::common::record;
 use super::kit::{TOPIC, builder, close_connections, fake, hang_ups, start};
@@ -222,6 +223,25 @@ async fn partition_clients_beyond_the_places_of_a_shared_connection_wait_for_one
     }
     assert_eq!(produce_connections(&cluster).len(), 1);
     assert_eq!(cluster.log(TOPIC, 0).unwrap().records().unwrap().len(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_id_that_takes_seconds_delays_no_others_appends_over_a_shared_connection() {
+    let (cluster, _, _) = start(1).await;
+    let client = builder(&cluster).share_produce_connections().build().await.unwrap();
+    let [first, second] = [client.partition_client(TOPIC, 0), client.partition_client(TOPIC, 0)];
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    first.produce([record("first")]).await.unwrap();
+    const TAKEN: Duration = Duration::from_millis(900);
+    cluster.inject(Fault::delay(TAKEN).on(ApiKey::INIT_PRODUCER_ID));
+    let since = Instant::now();
+    let slow = tokio::spawn(second.produce([record("slow")]));
+    // It has reached the broker.
+    sleep(Duration::from_millis(100)).await;
+    first.produce([record("second")]).await.unwrap();
+    assert!(since.elapsed() < TAKEN / 2, "{:?}", since.elapsed());
+    slow.await.unwrap().unwrap();
+    assert!(since.elapsed() >= TAKEN, "{:?}", since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,11 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// Frees the memory of appends that have left.
+    pub(super) fn free(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

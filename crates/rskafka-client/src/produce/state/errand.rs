@@ -98,7 +98,7 @@ impl State {
             tracing::warn!(
                 topic,
                 partition,
-                "whether acknowledged records are still in the log cannot be checked: their loss may go unnoticed;                  the client needs READ, and a broker with leader epochs and ListOffsets 5"
+                "whether acknowledged records are still in the log cannot be checked: their loss may go unnoticed; the client needs READ, and a broker with leader epochs and ListOffsets 5"
             );
         }
         self.sequencer.verified(verified);

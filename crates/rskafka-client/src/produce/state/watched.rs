@@ -79,6 +79,10 @@ impl State {
             self.watch.looked_at = None;
             if self.is_idle() {
                 self.free();
+                // The next append leases again, from what is known. Without an epoch, that would be taken for a new leader.
+                if self.lease.take_if(|held| held.leader.epoch.is_some()).is_some() {
+                    self.sequencer.drain();
+                }
             }
         }
         self.watch.next
