@@ -99,6 +99,12 @@ fn most_unclean_elections_that_are_planned_take_place() {
 }
 
 #[test]
+fn a_follower_that_still_has_what_was_deleted_and_compacted_is_not_elected() {
+    clean(&setup(43_729, Profile::truncators()));
+    clean(&setup(45_290, Profile::truncators()));
+}
+
+#[test]
 fn without_faults_every_call_but_dropped_ones_succeeds() {
     let setup = setup(1, Profile::readers());
     let outcome = clean(&Setup { plan: setup.plan.only(&BTreeSet::new()), ..setup });

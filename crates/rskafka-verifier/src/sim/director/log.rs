@@ -191,15 +191,15 @@ fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32, term: Option<Term>)
     stage.rules(partition as usize, |rules| rules.cut(at, term, log_start));
 }
 
-/// Whether a follower's log is the beginning of the partition's: otherwise what was cut off meanwhile
-/// would be back if it led.
+/// Whether a follower's log is the beginning of the partition's: otherwise what was cut off or deleted meanwhile would be back
+/// if it led. Of what was deleted a part may be missing, because the fake compacts all copies by the leader's records.
 fn has_only_lost(cluster: &FakeCluster, partition: i32, follower: i32) -> bool {
     let logs = (cluster.log_at(TOPIC, partition, follower), cluster.log(TOPIC, partition));
     let (Ok(short), Ok(long)) = logs else {
         return false;
     };
     let is_old = |last| long.batches.contains(last);
-    short.end_offset >= long.log_start_offset && short.batches.last().is_none_or(is_old)
+    short.log_start_offset >= long.log_start_offset && short.batches.last().is_none_or(is_old)
 }
 
 fn share(percent: u8, start: i64, end: i64) -> i64 {
