@@ -1,27 +1,31 @@
-//! `cargo xtask bench`: builds the bench targets called `limits`, and has `benches/judge` hold what they measure against their
-//! limits, beside a Kafka.
+//! `cargo xtask bench`: builds the bench targets called `limits`, holds what they measure against their limits, beside a Kafka, and
+//! writes it into `docs/benchmarks.md`.
 //!
-//! Invariant: a crate joins by having such a target, or one called `speed` for criterion; nothing here names one.
+//! Invariant: a crate joins by having such a target, or one called `speed` for criterion; nothing here names one. A limit that
+//! nothing was measured for has not been held.
 
-mod machine;
+mod check;
+mod criterion;
+mod limits;
+mod page;
+mod sections;
 
-use std::process::Command;
+use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use self::machine::Machine;
+use self::check::{Row, Text};
 use crate::binaries::{self, Binary};
 use crate::children;
 use crate::env::cluster::Kafka;
 use crate::env::java;
 use crate::env::version::Version;
 use crate::progress::Step;
-use crate::workspace::{self, Package, Programs};
+use crate::workspace::{self, Package};
 
 /// The bench targets that measure what has a limit, and those of criterion.
 const LIMITS: &str = "limits";
 const SPEED: &str = "speed";
-const JUDGE: &str = "rskafka-benches-judge";
 const RDKAFKA: &str = "benches/rdkafka/Cargo.toml";
 
 /// What to do beside measuring.
@@ -44,12 +48,11 @@ pub(crate) fn command(options: Options) -> Result<()> {
     let limits = built(LIMITS, &packages)?;
     let speed = if options.write_docs { built(SPEED, &packages)? } else { Vec::new() };
     let rdkafka = build_rdkafka();
-    let mut judge = judge(&options, LIMITS, &limits)?;
 
     // After the build, which is a load of its own.
-    let machine = Machine::now()?.to_string();
+    let machine = machine()?;
     say!("{machine}");
-    judge.args(["--machine", &machine]);
+    let mut texts = vec![Text::new("machine", format!("{machine}.\n"))];
     let version = Version::default();
     let kafka = match java::check(&version) {
         Ok(()) => Some(Kafka::temporary("bench", &version, 1)?),
@@ -58,30 +61,55 @@ pub(crate) fn command(options: Options) -> Result<()> {
             None
         }
     };
-    judge.envs(kafka.as_ref().map(|kafka| ("KAFKA_CONNECT", kafka.connect())));
-    let judged = children::succeed(&mut judge, "the limits are not held");
+    let folder = workspace::target_dir().join("bench");
+    fs::create_dir_all(&folder)?;
+    let mut rows = Vec::new();
+    for target in &limits {
+        let mut command = target.command();
+        command.envs(kafka.as_ref().map(|kafka| ("KAFKA_CONNECT", kafka.connect())));
+        let measured = limits::measure(target, &mut command, options, &folder, &mut texts)?;
+        ensure!(!measured.is_empty(), "{} measured nothing", target.program.display());
+        rows.extend(measured);
+    }
     let has_all = kafka.is_some() && rdkafka.is_ok();
     drop(kafka);
-    if !speed.is_empty() {
-        children::succeed(&mut self::judge(&options, SPEED, &speed)?, "criterion's benches failed")?;
+    say!("{}", check::table(&rows).trim_end());
+    texts.push(Text::new("limits", page::table(&rows)));
+    for target in &speed {
+        texts.extend(sections::of(&criterion::measure(target, &folder.join("criterion"))?));
     }
-    judged?;
+    if options.write_docs {
+        page::write(&workspace::root().join("docs"), &texts)?;
+    }
+    let is_held = say_verdict(&rows);
+    ensure!(is_held || !options.check, "limits are missed");
     ensure!(has_all || !options.check, "not all limits were measured: Kafka or librdkafka's side is missing");
     Ok(())
 }
 
-/// The program that runs these targets, and judges what they measure.
-fn judge(options: &Options, kind: &str, targets: &[Binary]) -> Result<Command> {
-    let mut judge = Programs::JUDGE.built(JUDGE)?;
-    judge.arg("--folder").arg(workspace::target_dir().join("bench"));
-    targets.iter().for_each(|target| {
-        judge.arg(format!("--{kind}")).arg(&target.program);
-    });
-    judge.args(options.check.then_some("--check")).args(options.instructions.then_some("--instructions"));
-    if options.write_docs {
-        judge.arg("--docs").arg(workspace::root().join("docs"));
+/// Says which limits are missed; gives whether none is.
+fn say_verdict(rows: &[Row]) -> bool {
+    let missed: Vec<&str> = rows.iter().filter(|row| !row.is_held).map(|row| row.name.as_str()).collect();
+    if missed.is_empty() {
+        say!("all {} limits are held", rows.len());
+    } else {
+        say!("{} of {} limits are missed: {}", missed.len(), rows.len(), missed.join(", "));
     }
-    Ok(judge)
+    missed.is_empty()
+}
+
+/// What the figures are measured on, and whether other work went on there.
+fn machine() -> Result<String> {
+    let info = fs::read_to_string("/proc/cpuinfo").context("benches need Linux")?;
+    let load = fs::read_to_string("/proc/loadavg")?;
+    // Processes that ran or wanted to, in the mean of the last minute.
+    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).context("no load average")?;
+    let values = |key: &'static str| info.lines().filter(move |line| line.starts_with(key));
+    let processor = values("model name").next().and_then(|line| line.split(": ").nth(1));
+    let (processor, cores) = (processor.unwrap_or(std::env::consts::ARCH), values("processor").count());
+    let is_loaded = load >= 0.5 * cores as f64;
+    let loaded = if is_loaded { ", so the machine was loaded by other work" } else { "" };
+    Ok(format!("{cores} cores of {processor}; load average {load:.1} before the start{loaded}"))
 }
 
 /// Builds the bench targets of this name, each with the features that its own package turns on.
@@ -96,6 +124,7 @@ fn built(bench: &str, packages: &[Package]) -> Result<Vec<Binary>> {
         built.extend(binaries);
         step.done();
     }
+    ensure!(!built.is_empty(), "there is no bench target {bench}");
     Ok(built)
 }
 
@@ -112,4 +141,23 @@ fn build_rdkafka() -> Result<()> {
         Err(error) => note!("NOTHING IS MEASURED BESIDE LIBRDKAFKA: {error:#}"),
     }
     built
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check::Check;
+    use super::*;
+
+    #[test]
+    fn one_missed_limit_is_a_miss() {
+        let row = |few: u64, many: u64| {
+            let line = format!(r#"{{"name":"n","what":"w","allocations":[{few},{many}]}}"#);
+            match Check::parse(&line).unwrap() {
+                Check::Allocations(counts) => Row::of_counts(counts),
+                _ => unreachable!("it has allocations"),
+            }
+        };
+        assert!(say_verdict(&[row(1, 1)]));
+        assert!(!say_verdict(&[row(1, 1), row(1, 2)]));
+    }
 }

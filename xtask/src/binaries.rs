@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
-use serde::Deserialize;
+use anyhow::Result;
+use serde_json::Value;
 
 use crate::children;
 
@@ -30,34 +30,17 @@ impl Binary {
 /// Builds what this `cargo test` or `cargo bench` would run.
 pub(crate) fn built(cargo: &mut Command) -> Result<Vec<Binary>> {
     cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]);
-    let (status, messages) = children::run_read(cargo)?;
-    ensure!(status.success(), "tests or benches do not build ({status})");
+    let messages = children::read(cargo, "tests or benches do not build")?;
     Ok(messages.lines().filter_map(binary).collect())
 }
 
 /// The binary of a test or bench that a message of cargo's announces.
 fn binary(message: &str) -> Option<Binary> {
-    #[derive(Deserialize)]
-    struct Artifact {
-        manifest_path: PathBuf,
-        target: Named,
-        profile: Profile,
-        executable: Option<PathBuf>,
-    }
-    #[derive(Deserialize)]
-    struct Named {
-        name: String,
-    }
-    #[derive(Deserialize)]
-    struct Profile {
-        test: bool,
-    }
-
     // Other messages have other fields.
-    let artifact: Artifact = serde_json::from_str(message).ok()?;
-    let program = artifact.executable.filter(|_| artifact.profile.test)?;
-    let folder = artifact.manifest_path.parent().unwrap_or(Path::new(".")).to_owned();
-    Some(Binary { target: artifact.target.name, program, folder })
+    let message: Value = serde_json::from_str(message).ok()?;
+    let program = message["executable"].as_str().filter(|_| message["profile"]["test"] == true)?.into();
+    let folder = Path::new(message["manifest_path"].as_str()?).parent()?.to_owned();
+    Some(Binary { target: message["target"]["name"].as_str()?.to_owned(), program, folder })
 }
 
 #[cfg(test)]

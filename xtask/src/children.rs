@@ -4,9 +4,8 @@
 //! own process group: a child of a child (cargo's test binary) ends with it, and the terminal's Ctrl-C does not reach a broker
 //! that outlives the command.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -41,7 +40,7 @@ const REDRAW: Duration = Duration::from_millis(200);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 /// So much of the end of a log has its last line in it.
 const TAIL: u64 = 2048;
-const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 static KEEPS_OUTPUT: AtomicBool = AtomicBool::new(false);
 
@@ -86,14 +85,12 @@ impl Owned {
         let mut owned = registry();
         // What cargo told xtask of its package is wrong below: ring's build script watches it, so that a cargo would build
         // ring and all that depends on it again.
-        let of_package = |name: &OsString| {
-            [b"CARGO_PKG_".as_slice(), b"CARGO_MANIFEST_"]
-                .iter()
-                .any(|of| name.as_encoded_bytes().starts_with(of))
-        };
-        std::env::vars_os().map(|(name, _)| name).filter(of_package).for_each(|name| {
-            command.env_remove(name);
-        });
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&name);
+            }
+        }
         let child = command
             .process_group(0)
             .spawn()
@@ -137,28 +134,27 @@ impl Drop for Owned {
     }
 }
 
-/// Has `run` and `run_shown` show what a command prints only if it fails.
+/// Has all that runs here, but not with a log of its own, show what it prints only if it fails.
 pub(crate) fn keep_output() {
     KEEPS_OUTPUT.store(true, Ordering::Relaxed);
 }
 
-/// Runs a command in the foreground.
-pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
-    if KEEPS_OUTPUT.load(Ordering::Relaxed) {
-        return Ok(run_kept(command)?.0);
-    }
-    Owned::spawn(command.stdin(Stdio::null()), COMMAND_GRACE)?.wait()
+pub(crate) fn keeps_output() -> bool {
+    KEEPS_OUTPUT.load(Ordering::Relaxed)
 }
 
 /// Runs a command in the foreground; the error is `otherwise`, and how it ended.
 pub(crate) fn succeed(command: &mut Command, otherwise: &str) -> Result<()> {
-    let status = run(command)?;
+    let status = match keeps_output() {
+        true => run_kept(command)?.0,
+        false => Owned::spawn(command.stdin(Stdio::null()), COMMAND_GRACE)?.wait()?,
+    };
     ensure!(status.success(), "{otherwise} ({status})");
     Ok(())
 }
 
-/// Runs a command with all its output in a file, for at most `limit`; gives what it wrote. That cargo waits for another
-/// cargo is shown at once.
+/// Runs a command with all its output in a file, for at most `limit`; gives what it wrote. Its last line is shown now and then, and
+/// at once that cargo waits for another cargo.
 pub(crate) fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> Result<(ExitStatus, String)> {
     let file = created(log)?;
     command.stdout(file.try_clone()?).stderr(file);
@@ -218,36 +214,36 @@ fn last_line(log: &Path) -> String {
     read.ok().and(last).unwrap_or("nothing printed yet").trim().to_owned()
 }
 
-/// Runs a command in the foreground, hands each part of its standard output to `part` as it comes, and returns all of it.
-pub(crate) fn run_piped(
-    command: &mut Command,
-    mut part: impl FnMut(&[u8]) -> std::io::Result<()>,
-) -> Result<(ExitStatus, String)> {
+/// Runs a command; gives its standard output, each line of which is shown as it comes if it is for people.
+fn run_piped(command: &mut Command, is_for_people: bool) -> Result<(ExitStatus, String)> {
     let mut owned = Owned::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()), COMMAND_GRACE)?;
-    let mut stdout = owned.stdout()?;
-    let (mut buffer, mut text) = (vec![0; 1 << 16], Vec::new());
-    loop {
-        match stdout.read(&mut buffer)? {
-            0 => return Ok((owned.wait()?, String::from_utf8_lossy(&text).into_owned())),
-            n => {
-                part(&buffer[..n])?;
-                text.extend_from_slice(&buffer[..n]);
-            }
+    let mut text = String::new();
+    for line in BufReader::new(owned.stdout()?).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        if is_for_people {
+            say!("{line}");
         }
+        text.extend([&line, "\n"]);
     }
+    Ok((owned.wait()?, text))
 }
 
-/// Runs a command, and returns its standard output, which is not for people: only standard error is shown, as by `run`.
-pub(crate) fn run_read(command: &mut Command) -> Result<(ExitStatus, String)> {
-    if !KEEPS_OUTPUT.load(Ordering::Relaxed) {
-        return run_piped(command, |_| Ok(()));
-    }
-    let (log, read) = (kept("log")?, kept("out")?);
-    command.stdout(created(&read)?).stderr(created(&log)?);
-    let (status, _) = shown_if_failed(watch(command, &log, NO_LIMIT), &log)?;
-    let text = String::from_utf8_lossy(&fs::read(&read)?).into_owned();
-    let _ = fs::remove_file(&read);
-    Ok((status, text))
+/// Runs a command; gives its standard output, which is not for people: only standard error is shown. The error is `otherwise`, and
+/// how it ended.
+pub(crate) fn read(command: &mut Command, otherwise: &str) -> Result<String> {
+    let (status, text) = match keeps_output() {
+        true => {
+            let (log, read) = (kept("log")?, kept("out")?);
+            command.stdout(created(&read)?).stderr(created(&log)?);
+            let (status, _) = shown_if_failed(watch(command, &log, NO_LIMIT), &log)?;
+            let text = String::from_utf8_lossy(&fs::read(&read)?).into_owned();
+            let _ = fs::remove_file(&read);
+            (status, text)
+        }
+        false => run_piped(command, false)?,
+    };
+    ensure!(status.success(), "{otherwise} ({status})");
+    Ok(text)
 }
 
 fn run_kept(command: &mut Command) -> Result<(ExitStatus, String)> {
@@ -275,14 +271,7 @@ fn shown_if_failed(outcome: Result<(ExitStatus, String)>, log: &Path) -> Result<
 
 /// Runs a command, shows its standard output as it comes, and returns it.
 pub(crate) fn run_shown(command: &mut Command) -> Result<(ExitStatus, String)> {
-    if KEEPS_OUTPUT.load(Ordering::Relaxed) {
-        return run_kept(command);
-    }
-    run_piped(command, |part| {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(part)?;
-        stdout.flush()
-    })
+    if keeps_output() { run_kept(command) } else { run_piped(command, true) }
 }
 
 #[cfg(test)]

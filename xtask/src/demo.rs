@@ -26,43 +26,36 @@ pub(crate) struct Flags {
     /// fake (embedded), kafka (3 temporary brokers) or `HOST:PORT[,HOST:PORT]`.
     #[arg(long, default_value = "fake")]
     env: String,
-    #[command(flatten)]
-    options: Options,
-}
-
-/// What the demo is to do.
-#[derive(Debug, Default, clap::Args)]
-pub(crate) struct Options {
     /// How many records, 1,000,000 if not given.
     #[arg(long)]
     records: Option<u32>,
 }
 
 /// The command.
-pub(crate) fn command(Flags { env, options }: &Flags) -> Result<()> {
+pub(crate) fn command(Flags { env, records }: &Flags) -> Result<()> {
     let is_known = matches!(env.as_str(), "fake" | "kafka") || env.contains(':');
     ensure!(is_known, "--env is fake, kafka or HOST:PORT, not {env:?}");
     match env.as_str() {
-        "fake" => embedded(&Programs::RELEASE, options),
+        "fake" => embedded(&Programs::RELEASE, *records),
         "kafka" => {
-            on_kafka(&mut Kafka::temporary("demo", &Version::default(), 3)?, &Programs::RELEASE, options)
+            on_kafka(&mut Kafka::temporary("demo", &Version::default(), 3)?, &Programs::RELEASE, *records)
         }
-        addresses => run(&Programs::RELEASE, options, &["--bootstrap", addresses], None),
+        addresses => run(&Programs::RELEASE, *records, &["--bootstrap", addresses], None),
     }
 }
 
 /// On the fake cluster that the verifier embeds.
-pub(crate) fn embedded(programs: &Programs, options: &Options) -> Result<()> {
-    run(programs, options, &[], None)
+pub(crate) fn embedded(programs: &Programs, records: Option<u32>) -> Result<()> {
+    run(programs, records, &[], None)
 }
 
 /// On a Kafka of three brokers, read again by Java.
-pub(crate) fn on_kafka(kafka: &mut Kafka, programs: &Programs, options: &Options) -> Result<()> {
+pub(crate) fn on_kafka(kafka: &mut Kafka, programs: &Programs, records: Option<u32>) -> Result<()> {
     let report = kafka.folder().join("demo.report");
     let file = report.to_str().context("the path of the target folder is not UTF-8")?;
     let connect = kafka.connect();
     let args = ["--bootstrap", &connect, "--replication-factor", "3", "--report", file, "--faults"];
-    run(programs, options, &args, Some(kafka))?;
+    run(programs, records, &args, Some(kafka))?;
 
     let report = fs::read_to_string(&report).context("the demo wrote no report")?;
     let report: HashMap<&str, &str> = report.lines().filter_map(|line| line.split_once('=')).collect();
@@ -78,10 +71,10 @@ pub(crate) fn on_kafka(kafka: &mut Kafka, programs: &Programs, options: &Options
 }
 
 /// `kafka`, if it is given, is frozen and killed as the demo asks for it.
-fn run(programs: &Programs, options: &Options, args: &[&str], kafka: Option<&mut Kafka>) -> Result<()> {
+fn run(programs: &Programs, records: Option<u32>, args: &[&str], kafka: Option<&mut Kafka>) -> Result<()> {
     let mut demo = programs.built("rskafka-verifier")?;
     demo.arg("demo").args(args);
-    demo.args(options.records.map(|records| format!("--records={records}")));
+    demo.args(records.map(|records| format!("--records={records}")));
     let (status, output) = match kafka {
         Some(kafka) => chaos::obey(&mut demo, kafka)?,
         None => children::run_shown(&mut demo)?,
@@ -92,13 +85,9 @@ fn run(programs: &Programs, options: &Options, args: &[&str], kafka: Option<&mut
 }
 
 fn all_verified(output: &str) -> bool {
-    output.lines().filter_map(|line| line.trim().strip_prefix("verified: ")).any(|line| {
-        let counts = line.split(", ").collect::<Vec<_>>();
-        let [records, rest @ ..] = &counts[..] else { return false };
-        let records =
-            records.strip_suffix(" records").and_then(|n| n.replace(['_', ','], "").parse::<u64>().ok());
-        records.is_some_and(|records| records > 0) && *rest == ["0 lost", "0 duplicated", "0 reordered"]
-    })
+    let verified = output.lines().filter_map(|line| line.strip_prefix("verified: "));
+    let counts = verified.filter_map(|line| line.strip_suffix(" records, 0 lost, 0 duplicated, 0 reordered"));
+    counts.filter_map(|records| records.parse::<u64>().ok()).any(|records| records > 0)
 }
 
 /// SHA-256 of the values, each followed by a line feed, in the order in which Java reads them.
@@ -106,12 +95,9 @@ fn digest_by_java(kafka: &Kafka, topic: &str, partition: &str) -> Result<String>
     let step = Step::start(format!("Java's console consumer reads {topic}"));
     let log = kafka.folder().join("console-consumer.log");
     let mut consumer = Command::new(facts::console_consumer(kafka.folder()));
-    consumer
-        .stdin(Stdio::null())
-        .args(["--bootstrap-server", &kafka.connect(), "--topic", topic, "--partition", partition])
-        .args(["--offset", "earliest", "--timeout-ms", CONSUMER_TIMEOUT_MS])
-        .stdout(Stdio::piped())
-        .stderr(File::create(&log)?);
+    consumer.args(["--bootstrap-server", &kafka.connect(), "--topic", topic, "--partition", partition]);
+    consumer.args(["--offset", "earliest", "--timeout-ms", CONSUMER_TIMEOUT_MS]);
+    consumer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
     let mut consumer = Owned::spawn(&mut consumer, COMMAND_GRACE)?;
     let mut digest = Command::new("sha256sum");
     digest.stdin(consumer.stdout()?).stdout(Stdio::piped());

@@ -11,7 +11,6 @@ pub(crate) mod facts;
 mod fake;
 pub(crate) mod java;
 mod listeners;
-mod lock;
 mod ports;
 mod probe;
 mod state;
@@ -25,8 +24,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::env::cluster::Kafka;
 use crate::env::docker::Containers;
-use crate::env::lock::lock;
-use crate::env::state::State;
+use crate::env::state::{State, lock};
 use crate::env::version::Version;
 use crate::say::counted;
 

@@ -23,28 +23,21 @@ const PYTHON: &str = "RSKAFKA_FOREIGN_PYTHON";
 /// A client written in Python alone: it needs no compiler.
 const PYTHON_CLIENT: &str = "kafka-python==3.0.12";
 
-/// What the search for the programs came to.
-pub(crate) struct Programs {
-    /// Each with the variable that tells the tests of it.
-    pub(crate) found: Vec<(&'static str, PathBuf)>,
-    /// A warning for each that is missing.
-    pub(crate) missing: Vec<String>,
-}
+/// The programs, each with the variable that tells the tests of it.
+pub(crate) type Found = Vec<(&'static str, PathBuf)>;
 
-/// Looks for the programs, and downloads what they need.
-pub(crate) fn programs() -> Programs {
-    let mut programs = Programs { found: Vec::new(), missing: Vec::new() };
+/// Looks for the programs, and downloads what they need; gives a warning for each that is missing, too.
+pub(crate) fn programs() -> (Found, Vec<String>) {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
     for (what, variable, program) in
         [("Kafka's own tools", JAVA, java()), ("the client in Python", PYTHON, python())]
     {
         match program {
-            Ok(program) => programs.found.push((variable, program)),
-            Err(error) => {
-                programs.missing.push(format!("NOT TESTED AGAINST THE FAKE: {what}: {error:#}"));
-            }
+            Ok(program) => found.push((variable, program)),
+            Err(error) => missing.push(format!("NOT TESTED AGAINST THE FAKE: {what}: {error:#}")),
         }
     }
-    programs
+    (found, missing)
 }
 
 /// A program that runs a main class of the newest Kafka.

@@ -5,7 +5,7 @@
 //! Invariant: a target that ran nothing has failed; so has a run in which an API, version and direction has no seed that
 //! decodes.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -27,25 +27,17 @@ pub(crate) struct Flags {
 /// The command.
 pub(crate) fn command(Flags { target, seconds }: &Flags) -> Result<()> {
     let all = targets()?;
-    let chosen = match target {
-        Some(target) => {
-            ensure!(all.contains(target), "the target is one of {}, not {target:?}", all.join(", "));
-            vec![target.clone()]
-        }
-        None => all,
-    };
-    run(&chosen, *seconds)
-}
-
-/// Runs `targets` one after the other, for `seconds` in all.
-fn run(targets: &[String], seconds: u64) -> Result<()> {
+    let is_known = target.as_ref().is_none_or(|target| all.contains(target));
+    let chosen = target.as_deref().unwrap_or_default();
+    ensure!(is_known, "the target is one of {}, not {chosen:?}", all.join(", "));
+    let targets = target.clone().map_or(all, |target| vec![target]);
     children::succeed(
         &mut cargo_fuzz("build")?,
         "the fuzz targets do not build: they need a C++ compiler, as libFuzzer is built from source",
     )?;
     write_seeds()?;
     let mut failed = Vec::new();
-    for target in targets {
+    for target in &targets {
         match fuzz(target, (seconds / targets.len() as u64).max(1)) {
             Ok(row) => say!("{row}"),
             Err(error) => {
@@ -108,9 +100,8 @@ fn fuzz(target: &str, seconds: u64) -> Result<String> {
     // The seeds are whole messages, so there is no need to begin with short inputs.
     cargo.arg("-len_control=0");
     // Leaks are looked for with ptrace, which containers forbid.
-    cargo.env("ASAN_OPTIONS", "detect_leaks=0").stderr(File::create(&log)?);
-    let status = children::run(&mut cargo)?;
-    let output = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    cargo.env("ASAN_OPTIONS", "detect_leaks=0");
+    let (status, output) = children::run_logged(&mut cargo, &log, children::NO_LIMIT)?;
     ensure!(status.success(), "{}\n  see {}", finding(&output, target), log.display());
     step.done();
     let done = done(&output).with_context(|| format!("nothing was run: see {}", log.display()))?;

@@ -1,78 +1,81 @@
 //! `cargo xtask lint`: every check that is not a test; the cheap ones first, and all of them even if one fails.
 
-mod deny;
 mod directions;
 mod lines;
 
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use xshell::{Shell, cmd};
+use anyhow::{Context, Result, ensure};
 
 use crate::workspace::{self, Package};
-use crate::{children, planted, schema};
+use crate::{children, planted, schema, tools};
 
 /// The command.
 pub(crate) fn command() -> Result<()> {
-    let sh = Shell::new()?;
-    sh.change_dir(workspace::root());
-    let packages = workspace::packages()?;
-    let mut checks = Checks::default();
-    checks.run("format", || succeed(cmd!(sh, "cargo fmt --all --check").into()));
-    checks.run("directions of crates and rooms", || directions::check(&workspace::root(), &packages));
-    checks.run("planted bugs", || planted::check(&workspace::root()));
-    checks.run("lines of code", || lines::check(&workspace::root(), &packages));
-    checks.run("licences, bans, sources", || deny::check(&sh));
-    checks.run("compose files", || succeed(cmd!(sh, "cargo test --bin xtask env::compose").into()));
-    checks
-        .run("clippy", || succeed(cmd!(sh, "cargo clippy --workspace --all-targets -- -D warnings").into()));
-    checks.run("fuzz targets", || check_fuzz(&sh));
-    checks.run("docs", || {
-        succeed(cmd!(sh, "cargo doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings").into())
-    });
-    checks.run("features", || check_features(&packages));
-    checks.run("schema", schema::command);
-
-    ensure!(checks.failed.is_empty(), "lint: {} failed", checks.failed.join(", "));
-    say!("lint: all is well");
-    Ok(())
-}
-
-#[derive(Default)]
-struct Checks {
-    failed: Vec<&'static str>,
-}
-
-impl Checks {
-    fn run(&mut self, name: &'static str, check: impl FnOnce() -> Result<()>) {
+    let (packages, root) = (workspace::packages()?, workspace::root());
+    let checks: [(&str, &dyn Fn() -> Result<()>); 11] = [
+        ("format", &|| succeed(&mut cargo("fmt --all --check"))),
+        ("directions of crates and rooms", &|| directions::check(&root, &packages)),
+        ("planted bugs", &|| planted::check(&root)),
+        ("lines of code", &|| lines::check(&packages)),
+        ("licences, bans, sources", &check_dependencies),
+        ("compose files", &|| succeed(&mut cargo("test --bin xtask env::compose"))),
+        ("clippy", &|| succeed(&mut cargo("clippy --workspace --all-targets -- -D warnings"))),
+        ("fuzz targets", &check_fuzz),
+        ("docs", &|| succeed(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))),
+        ("features", &|| check_features(&packages)),
+        ("schema", &schema::command),
+    ];
+    let mut failed = Vec::new();
+    for (name, check) in checks {
         say!("== {name}");
         let since = Instant::now();
         match check() {
             Ok(()) => say!("   {:.1} s", since.elapsed().as_secs_f64()),
             Err(error) => {
                 note!("{name}: {error:#}");
-                self.failed.push(name);
+                failed.push(name);
             }
         }
     }
+    ensure!(failed.is_empty(), "lint: {} failed", failed.join(", "));
+    say!("lint: all is well");
+    Ok(())
 }
 
-fn succeed(mut command: Command) -> Result<()> {
+fn cargo(args: &str) -> Command {
+    let mut cargo = workspace::cargo();
+    cargo.args(args.split(' '));
+    cargo
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
     let otherwise = format!("{} failed", command.get_program().display());
-    children::succeed(&mut command, &otherwise)
+    children::succeed(command, &otherwise)
+}
+
+/// Licences, banned crates and sources, by cargo-deny and `deny.toml`. Advisories are left out: their database needs a network,
+/// and a run must not change without a change of the project.
+fn check_dependencies() -> Result<()> {
+    let mut deny = tools::cargo("deny")?;
+    // cargo-deny checks the dependencies for every platform; a build here may not have downloaded all of them.
+    succeed(&mut cargo("fetch --quiet --locked")).context("cannot fetch the dependencies")?;
+    deny.args(["--offline", "--log-level", "warn", "check", "--hide-inclusion-graph"]);
+    deny.args(["licenses", "bans", "sources"]);
+    succeed(&mut deny)
 }
 
 /// `fuzz/` is a workspace of its own, which the other checks do not see. So is `benches/rdkafka`, which is not compiled here
 /// because that takes librdkafka.
-fn check_fuzz(sh: &Shell) -> Result<()> {
-    let _folder = sh.push_dir("fuzz");
-    succeed(cmd!(sh, "cargo fmt --check").into())?;
-    succeed(cmd!(sh, "cargo fmt --check --manifest-path ../benches/rdkafka/Cargo.toml").into())?;
+fn check_fuzz() -> Result<()> {
+    for folder in ["fuzz", "benches/rdkafka"] {
+        succeed(cargo("fmt --check --manifest-path").arg(format!("{folder}/Cargo.toml")))?;
+    }
+    let mut clippy = cargo("clippy --locked --all-targets --manifest-path fuzz/Cargo.toml --target-dir");
+    clippy.arg(workspace::target_dir()).args(["--", "-D", "warnings"]);
     // Where there is a library, libFuzzer is not built; nothing is linked here, so that any file will do.
-    let target = workspace::target_dir();
-    let clippy = cmd!(sh, "cargo clippy --locked --all-targets --target-dir {target} -- -D warnings");
-    succeed(clippy.env("CUSTOM_LIBFUZZER_PATH", "/dev/null").into())
+    succeed(clippy.env("CUSTOM_LIBFUZZER_PATH", "/dev/null"))
 }
 
 /// Every published crate compiles without a warning with no feature, each alone, and all.
@@ -89,9 +92,8 @@ fn check_features(packages: &[Package]) -> Result<()> {
         sets.push(vec!["--all-features"]);
         for set in sets {
             say!("   {} {}", package.name, set.join(" "));
-            let mut clippy = workspace::cargo();
-            clippy.args(["clippy", "--package", &package.name]).args(set).args(["--", "-D", "warnings"]);
-            succeed(clippy)?;
+            let mut clippy = cargo("clippy --package");
+            succeed(clippy.arg(&package.name).args(set).args(["--", "-D", "warnings"]))?;
         }
     }
     Ok(())

@@ -7,6 +7,8 @@
 #[macro_use]
 #[path = "../../crates/rskafka-verifier/src/say.rs"]
 mod say;
+#[path = "../../crates/rskafka-verifier/src/stat.rs"]
+mod stat;
 
 mod bench;
 mod binaries;
@@ -14,7 +16,6 @@ mod chaos;
 mod children;
 mod demo;
 mod env;
-mod flags;
 mod foreign;
 mod fuzz;
 mod libtest;
@@ -31,9 +32,40 @@ mod workspace;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-use crate::flags::{Command, Xtask};
+/// Environments, tests and checks of this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Xtask {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts, ends or describes a Kafka to test against.
+    #[command(subcommand)]
+    Env(env::Command),
+    /// Appends and tails a log, and verifies every record.
+    Demo(demo::Flags),
+    /// Writes and reads while brokers of a real Kafka are killed, frozen and restarted, and verifies every record.
+    Chaos(chaos::Flags),
+    /// Runs all tests.
+    Test(test::Flags),
+    /// Simulates the client against a fake cluster in virtual time, under random faults.
+    Sim(sim::Flags),
+    /// Fuzzes the decoders of the protocol crate, from seeds made of the golden vectors.
+    Fuzz(fuzz::Flags),
+    /// Measures against the limits of speed and memory that are set for each crate.
+    Bench(bench::Options),
+    /// Plants known bugs into a copy of the tree, one after the other; each must be caught by its test.
+    Planted(planted::Flags),
+    /// Compares the listing of messages with Kafka's own schemas.
+    Schema,
+    /// Checks all that is not a test: format, clippy, docs, licences, crate directions, features, schema.
+    Lint,
+}
 
 fn main() -> ExitCode {
     match run(Xtask::parse().command) {
@@ -58,5 +90,69 @@ fn run(command: Command) -> Result<()> {
         Command::Planted(flags) => planted::command(&flags),
         Command::Schema => schema::command(),
         Command::Lint => lint::command(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn refused(args: &[&str]) -> String {
+        Xtask::try_parse_from([&["xtask"], args].concat()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Xtask::command().debug_assert();
+    }
+
+    #[test]
+    fn a_typo_gets_a_suggestion_and_the_usage() {
+        let text = refused(&["tets"]);
+        assert!(text.contains("similar subcommand") && text.contains("'test'"), "{text}");
+        let text = refused(&["test", "--verion", "4.3.0"]);
+        assert!(text.contains("'--version'") && text.contains("Usage: cargo xtask test"), "{text}");
+        let text = refused(&["test", "--env", "fak"]);
+        assert!(text.contains("possible values: auto, fake, kafka"), "{text}");
+    }
+
+    #[test]
+    fn no_argument_prints_the_help() {
+        let error = Xtask::try_parse_from(["xtask"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+        assert!(error.to_string().contains("Runs all tests"), "{error}");
+    }
+
+    #[test]
+    fn every_command_has_a_help_of_its_own() {
+        for command in Xtask::command().get_subcommands() {
+            let help = Xtask::try_parse_from(["xtask", command.get_name(), "--help"]).unwrap_err();
+            assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp, "{}", command.get_name());
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn chaos_has_minutes_a_seed_and_a_version_and_a_default_for_each() {
+        let chaos = |args: &[&str]| match Xtask::try_parse_from([&["xtask", "chaos"], args].concat()) {
+            Ok(Xtask { command: Command::Chaos(flags) }) => Ok(format!("{flags:?}")),
+            other => Err(format!("{other:?}")),
+        };
+        let newest = crate::env::version::Version::default();
+        assert_eq!(chaos(&[]), Ok(format!("Flags {{ minutes: 2, seed: 0, version: {newest:?} }}")));
+        let all = chaos(&["--minutes", "10", "--seed", "7", "--version", "3.9.1"]).unwrap();
+        let version: crate::env::version::Version = "3.9.1".parse().unwrap();
+        assert_eq!(all, format!("Flags {{ minutes: 10, seed: 7, version: {version:?} }}"));
+        assert!(chaos(&["--minutes", "-1"]).is_err() && chaos(&["--seed", "x"]).is_err());
+    }
+
+    #[test]
+    fn the_simulation_knows_the_options_of_its_program() {
+        let parsed = Xtask::try_parse_from(["xtask", "sim", "--seed", "3", "--trace"]).unwrap();
+        assert!(matches!(parsed.command, Command::Sim(_)));
+        assert!(refused(&["sim", "--seeds", "5..5"]).contains("it is A..B, such as 0..2000"));
+        assert!(refused(&["sim", "--profile", "nobody"]).contains("readers, writers, resenders, truncators"));
     }
 }

@@ -9,6 +9,8 @@ use nix::sys::signal::killpg;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::stat::Stat;
+
 /// How often a process that should end is looked at.
 const POLL: Duration = Duration::from_millis(20);
 /// How long the kernel may take to remove a process after SIGKILL.
@@ -26,12 +28,12 @@ impl Process {
     /// The running process with this id.
     pub(crate) fn with_pid(pid: u32) -> Option<Process> {
         let pid = i32::try_from(pid).ok()?;
-        Some(Process { pid, start_time: Stat::of(pid)?.start_time })
+        Some(Process { pid, start_time: stat(pid)?.start_time })
     }
 
     /// Whether it still runs; one that ended and only waits for its parent (a zombie) does not.
     pub(crate) fn is_running(self) -> bool {
-        Stat::of(self.pid).is_some_and(|stat| stat.start_time == self.start_time && stat.runs())
+        stat(self.pid).is_some_and(|stat| stat.start_time == self.start_time && runs(&stat))
     }
 
     /// Sends a signal to its group.
@@ -43,10 +45,18 @@ impl Process {
     fn group(self) -> Vec<Process> {
         let Ok(entries) = std::fs::read_dir("/proc") else { return vec![self] };
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let stats = pids.filter_map(|pid| Some((pid, Stat::of(pid)?)));
-        let group = stats.filter(|(_, stat)| stat.group == self.pid && stat.runs());
+        let stats = pids.filter_map(|pid| Some((pid, stat(pid)?)));
+        let group = stats.filter(|(_, stat)| stat.group == self.pid && runs(stat));
         group.map(|(pid, stat)| Process { pid, start_time: stat.start_time }).collect()
     }
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    Stat::of(format!("/proc/{pid}/stat"))
+}
+
+fn runs(stat: &Stat) -> bool {
+    !matches!(stat.state, 'Z' | 'X')
 }
 
 /// Ends the processes and their groups: SIGTERM, at most `grace` of waiting, SIGKILL. Returns those still running.
@@ -82,49 +92,12 @@ fn wait_for_end(processes: &[Process], at_most: Duration) -> Vec<Process> {
     }
 }
 
-/// What /proc says of a process.
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    state: char,
-    group: i32,
-    start_time: u64,
-}
-
-impl Stat {
-    fn of(pid: i32) -> Option<Stat> {
-        Stat::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    /// proc(5): the command name (field 2) may hold blanks and brackets, so fields count from behind the last `)`:
-    /// state is field 3, pgrp field 5, starttime field 22.
-    fn parse(stat: &str) -> Option<Stat> {
-        let (_, fields) = stat.rsplit_once(')')?;
-        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3);
-        Some(Stat {
-            state: field(3)?.chars().next()?,
-            group: field(5)?.parse().ok()?,
-            start_time: field(22)?.parse().ok()?,
-        })
-    }
-
-    fn runs(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X')
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Read;
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
-
-    #[test]
-    fn stat_of_a_command_with_brackets_and_blanks_is_read() {
-        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 8192 1";
-        assert_eq!(Stat::parse(stat), Some(Stat { state: 'S', group: 7, start_time: 4711 }));
-    }
 
     #[test]
     fn a_process_with_another_start_time_is_not_signalled() {

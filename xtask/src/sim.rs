@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
+pub(crate) use self::flags::Flags;
 use crate::children;
 use crate::libtest::Summary;
 use crate::workspace::Programs;
@@ -12,29 +13,13 @@ const TESTED: [(&str, u64); 4] =
 
 const PROGRAM: &str = "simulate";
 
-/// As the program says it itself; here too, because the program has to be built first.
-const OPTIONS: &str = "\
-Options of simulate:
-      --seeds <A..B>       runs these seeds on all cores [default: 0..2000]
-      --seed <N>           Runs one seed, and shows its plan
-      --trace              Shows every frame of the one seed
-      --profile <NAME>     readers (if not given), writers, resenders or truncators
-      --shrink             Looks for fewer faults with which the seed, or the first that fails, fails too
-      --check              Fails if a core makes fewer than 200 runs in a second
-      --only <N[,N]>       only these faults of the one seed's plan";
+#[path = "../../crates/rskafka-verifier/src/bin/simulate/flags.rs"]
+mod flags;
 
-/// What is asked for.
-#[derive(Debug, clap::Args)]
-#[command(after_help = OPTIONS)]
-pub(crate) struct Flags {
-    /// Handed on to the program `simulate`, such as `--seed 7 --trace`.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) args: Vec<String>,
-}
-
-/// The command.
-pub(crate) fn command(Flags { args }: &Flags) -> Result<()> {
-    run(&Programs::RELEASE, args).map(drop)
+/// The command. Its arguments go to the program as they are.
+pub(crate) fn command(_: &Flags) -> Result<()> {
+    let args: Vec<String> = std::env::args().skip_while(|arg| arg != "sim").skip(1).collect();
+    run(&Programs::RELEASE, &args).map(drop)
 }
 
 /// The seeds that every test run tries; adds how many there were.
@@ -61,30 +46,6 @@ fn count(output: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_help_lists_the_options_that_the_program_has() {
-        let source = include_str!("../../crates/rskafka-verifier/src/bin/simulate.rs");
-        let (_, flags) = source.split_once("struct Flags {\n").unwrap();
-        let (flags, _) = flags.split_once("\n}\n").unwrap();
-        let lines = || flags.lines().map(str::trim);
-        let says =
-            lines().filter_map(|line| line.strip_prefix("/// ")).map(|says| says.trim_end_matches('.'));
-        // `A..B: runs these seeds`: what stands for the value is in brackets here.
-        let says: Vec<&str> = says.map(|says| says.split_once(": ").map_or(says, |(_, says)| says)).collect();
-        let names: Vec<&str> = lines()
-            .filter(|line| !line.starts_with(['/', '#']))
-            .filter_map(|line| Some(line.split_once(':')?.0))
-            .collect();
-        let listed: Vec<&str> = OPTIONS.lines().skip(1).collect();
-        assert_eq!((says.len(), names.len()), (listed.len(), listed.len()));
-        for ((name, says), listed) in names.iter().zip(says).zip(listed) {
-            assert!(
-                listed.trim().starts_with(&format!("--{name} ")) && listed.contains(says),
-                "{name}: {listed}"
-            );
-        }
-    }
 
     #[test]
     fn the_number_of_runs_is_read_from_the_output() {

@@ -5,21 +5,23 @@
 mod beside;
 mod levels;
 
+use std::ffi::OsStr;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{iter, thread};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use self::beside::Job;
-use self::levels::{Level, Levels};
+use self::levels::{Level, Levels, at_once};
 use crate::binaries::{self, Binary};
 use crate::env::cluster::Kafka;
 use crate::env::version::Version;
 use crate::env::{facts, java};
+use crate::foreign::{self, Found};
 use crate::libtest::Summary;
 use crate::workspace::{self, CHECKED, Package, Programs};
-use crate::{children, demo, foreign, sim};
+use crate::{children, demo, sim};
 
 /// Test targets with a level of their own, wherever they are.
 const GOLDEN: &str = "golden";
@@ -41,6 +43,8 @@ const BUILDING: &str = "pages";
 /// The brokers that the fake can be, as its `Profile` names them, and the variable that has its tests choose one.
 const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.4", "redpanda", "event-hubs"];
 const PROFILE: &str = "RSKAFKA_FAKE_PROFILE";
+/// For tests that are told nothing.
+const UNTOLD: &[(&str, &str)] = &[];
 
 /// Those of the broker tests that hold the cluster to the rules of the simulation.
 const RULES: &str = "rules::";
@@ -76,7 +80,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
             java::check(&version)?;
             None
         }
-        _ => Some(anyhow::anyhow!("--env fake")),
+        _ => Some(anyhow!("--env fake")),
     };
     let has_kafka = missing.is_none();
     let mut warnings: Vec<String> =
@@ -87,16 +91,17 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     if !flags.verbose {
         children::keep_output();
     }
-    let mut levels = Levels::new(flags.verbose);
+    let mut levels = Levels::new();
     // What they fetch takes long, and nearly no processor.
     let programs = thread::spawn(foreign::programs);
     let built = unit(&mut levels, &unit_args(&packages));
-    let foreign = foreign_clients(&built, programs.join());
-    warnings.extend(foreign.missing);
-    let mut beside: Vec<Level<'_>> = foreign.level.into_iter().collect();
+    let (found, missing) = searched(programs.join());
+    missing.iter().for_each(|warning| note!("{warning}"));
+    warnings.extend(missing);
+    let mut beside: Vec<Level<'_>> = foreign_clients(&built, found).into_iter().collect();
     beside.push(("docs".to_owned(), Box::new(|| counted(&mut tests(&[], &["--doc"])))));
-    beside.push(("golden".to_owned(), Box::new(|| built.run(GOLDEN, &["--nocapture"], None))));
-    beside.push(("fuzz, seeds and mutations".to_owned(), Box::new(|| built.run(FUZZ, &[], None))));
+    beside.push(("golden".to_owned(), Box::new(|| built.run(GOLDEN, &["--nocapture"], UNTOLD))));
+    beside.push(("fuzz, seeds and mutations".to_owned(), Box::new(|| built.run(FUZZ, &[], UNTOLD))));
     levels.run_beside(beside);
     // On their own, because they hold time limits, and those above never wait.
     let built = &built;
@@ -106,12 +111,9 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     levels.run_beside(PROFILES.map(behaviour).into());
     levels.run("simulation", || {
         // Its own tests run hundreds of seeds, too.
-        built.run(SIM, &[], None).and_then(sim::short)
+        built.run(SIM, &[], UNTOLD).and_then(sim::short)
     });
-    levels.run("demo, embedded", || {
-        demo::embedded(&Programs::CHECKED, &demo::Options::default())?;
-        Ok(Summary::passed(1))
-    });
+    levels.run("demo, embedded", || demo::embedded(&Programs::CHECKED, None).map(|()| Summary::passed(1)));
     if has_kafka {
         on_kafka(&mut levels, &version);
     }
@@ -133,26 +135,22 @@ struct Built {
 }
 
 impl Built {
-    /// Runs those of a target, with the fake as one of its profiles if that is said.
-    fn run(&self, target: &str, args: &[&str], profile: Option<&str>) -> Result<Summary> {
+    /// Runs those of a target, with these variables.
+    fn run<V: AsRef<OsStr>>(&self, target: &str, args: &[&str], told: &[(&str, V)]) -> Result<Summary> {
         let checked = match self.checked.get() {
             Some(Ok(checked)) => checked.as_slice(),
             Some(Err(error)) => bail!("{error:#}"),
             None => &[],
         };
-        let mut summary = Summary::default();
-        for binary in self.plain.iter().chain(checked).filter(|binary| binary.target == target) {
-            let mut command = binary.command();
-            summary += counted(alone(command.args(args)).envs(profile.map(|profile| (PROFILE, profile))))?;
-        }
-        Ok(summary)
+        let binaries = self.plain.iter().chain(checked).filter(|binary| binary.target == target);
+        let told = || told.iter().map(|(name, value)| (name, value));
+        binaries.map(|binary| counted(alone(binary.command().args(args)).envs(told()))).sum()
     }
 }
 
 /// The unit tests, and all that is built: what is optimised while the others run.
 fn unit(levels: &mut Levels, args: &[&str]) -> Built {
     let mut built = Built::default();
-    let at_once = levels.at_once();
     levels.run("unit, property", || {
         built.plain = binaries::built(tests(&[], &PLAIN_TESTS).args(args))?;
         let is_unit = |binary: &&Binary| !WITH_LEVEL.contains(&binary.target.as_str());
@@ -167,7 +165,7 @@ fn unit(levels: &mut Levels, args: &[&str]) -> Built {
             outcome
         });
         let others = others.into_iter().map(|binary| Box::new(move || run(binary)) as Job<'_, _>);
-        beside::run(iter::once(builds).chain(others).collect(), at_once).into_iter().sum()
+        beside::run(iter::once(builds).chain(others).collect(), at_once()).into_iter().sum()
     });
     built
 }
@@ -175,32 +173,23 @@ fn unit(levels: &mut Levels, args: &[&str]) -> Built {
 /// The behaviour tests with the fake as one of its profiles.
 fn behaviour(built: &Built, profile: &str) -> Result<Summary> {
     // Most of them wait most of the time.
-    let mut summary = built.run(BEHAVIOUR, &["--test-threads=4"], Some(profile))?;
-    summary += built.run(FAKE, &[], Some(profile))?;
-    Ok(summary)
+    let targets: [(&str, &[&str]); 2] = [(BEHAVIOUR, &["--test-threads=4"]), (FAKE, &[])];
+    targets.into_iter().map(|(target, args)| built.run(target, args, &[(PROFILE, profile)])).sum()
 }
 
-/// The level of the foreign clients that were found, and a warning for each that was not.
-struct Foreign<'a> {
-    level: Option<Level<'a>>,
-    missing: Vec<String>,
-}
-
-fn foreign_clients(built: &Built, programs: thread::Result<foreign::Programs>) -> Foreign<'_> {
-    const LEVEL: &str = "foreign clients";
-    let Ok(foreign::Programs { found, missing }) = programs else {
-        let run = Box::new(|| bail!("the search for them panicked"));
-        return Foreign { level: Some((LEVEL.to_owned(), run)), missing: Vec::new() };
-    };
-    missing.iter().for_each(|warning| note!("{warning}"));
-    if found.is_empty() {
-        return Foreign { level: None, missing };
+/// What the search for foreign clients came to, which should not have panicked.
+fn searched(programs: thread::Result<(Found, Vec<String>)>) -> (Result<Found>, Vec<String>) {
+    match programs {
+        Ok((found, missing)) => (Ok(found), missing),
+        Err(_) => (Err(anyhow!("the search for them panicked")), Vec::new()),
     }
-    let run = move || {
-        let binaries = built.plain.iter().filter(|binary| binary.target == foreign::TARGET);
-        binaries.map(|binary| counted(alone(&mut binary.command()).envs(found.clone()))).sum()
-    };
-    Foreign { level: Some((LEVEL.to_owned(), Box::new(run))), missing }
+}
+
+/// The level of the foreign clients, unless the search for them found none.
+fn foreign_clients(built: &Built, found: Result<Found>) -> Option<Level<'_>> {
+    let is_needed = found.as_ref().map_or(true, |found| !found.is_empty());
+    let run = move || built.run(foreign::TARGET, &[], &found?);
+    is_needed.then(|| ("foreign clients".to_owned(), Box::new(run) as Job<'_, _>))
 }
 
 fn on_kafka(levels: &mut Levels, version: &Version) {
@@ -220,7 +209,7 @@ fn on_kafka(levels: &mut Levels, version: &Version) {
             note!("THE FAKE IS NOT COMPARED: it has no profile of Kafka {version}, only {PROFILES:?}");
         }
         levels.run("demo, Kafka and Java", || {
-            demo::on_kafka(kafka, &Programs::CHECKED, &demo::Options::default()).map(|()| Summary::passed(2))
+            demo::on_kafka(kafka, &Programs::CHECKED, None).map(|()| Summary::passed(2))
         });
         // The last, because a broker stands still in it.
         levels.run("the simulation's rules, Kafka", || broker_tests(kafka, &[RULES]));
@@ -298,10 +287,10 @@ mod tests {
     #[test]
     fn a_search_for_foreign_clients_that_panics_fails_their_level() {
         let built = Built::default();
-        let foreign = foreign_clients(&built, Err(Box::new("panicked")));
-        assert!(foreign.missing.is_empty());
-        let mut levels = Levels::new(false);
-        levels.run_beside(foreign.level.into_iter().collect());
+        let (found, missing) = searched(Err(Box::new("panicked")));
+        assert!(missing.is_empty());
+        let mut levels = Levels::new();
+        levels.run_beside(foreign_clients(&built, found).into_iter().collect());
         assert_eq!(levels.failed(), ["foreign clients (the search for them panicked)"]);
     }
 

@@ -1,7 +1,7 @@
 //! Cargo's subcommands that do not come with it: one that is installed already is taken, else it is built below the
 //! target folder. Nothing is written into the user's cargo home but what every build writes there.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -10,10 +10,8 @@ use crate::{children, workspace};
 
 /// `cargo NAME`, installed if it is missing.
 pub(crate) fn cargo(name: &str) -> Result<Command> {
-    let mut installed = workspace::cargo();
-    let mut version = workspace::cargo();
-    version.args([name, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
-    if version.status().is_ok_and(|status| status.success()) {
+    if workspace::cargo().args([name, "--version"]).output().is_ok_and(|output| output.status.success()) {
+        let mut installed = workspace::cargo();
         installed.arg(name);
         return Ok(installed);
     }

@@ -4,13 +4,13 @@
 //! removes it and no other place of the machine is written.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use walkdir::WalkDir;
 
 use crate::children;
 
@@ -33,9 +33,6 @@ impl Programs {
     };
     pub(crate) const RELEASE: Self =
         Self { build: &["build", "--release", "--package", "rskafka-verifier"], folder: "release" };
-    /// What judges the benches.
-    pub(crate) const JUDGE: Self =
-        Self { build: &["build", "--package", "rskafka-benches-judge"], folder: "debug" };
 
     /// Builds the program and gives the command that runs it. To be run at once: another checkout that shares the target
     /// folder would put its own there.
@@ -74,23 +71,18 @@ pub(crate) fn cargo() -> Command {
 
 /// All files below a folder, by name.
 pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(files_below(&path)?);
-        } else {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+    let files = WalkDir::new(folder).sort_by_file_name().into_iter();
+    let files = files.filter(|entry| entry.as_ref().map_or(true, |entry| !entry.file_type().is_dir()));
+    files
+        .map(|entry| Ok(entry.with_context(|| format!("cannot read {}", folder.display()))?.into_path()))
+        .collect()
 }
 
 /// A package, as `cargo metadata` describes it.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) manifest_path: PathBuf,
     /// The registries that it may go to: `None` for any, and empty for `publish = false`.
     pub(crate) publish: Option<Vec<String>>,
     pub(crate) targets: Vec<Target>,

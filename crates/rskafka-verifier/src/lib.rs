@@ -13,3 +13,4 @@ pub mod proxy;
 pub mod report;
 mod say;
 pub mod sim;
+mod stat;

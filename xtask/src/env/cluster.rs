@@ -62,30 +62,21 @@ impl Kafka {
         let (nodes, state, owned) = (Vec::new(), State::default(), Vec::new());
         let folder = state::folder(name);
         let mut kafka = Kafka { java, folder, nodes, state, owned, may_start: Instant::now() };
-        let mut attempt = 1;
+        let mut attempts = 1..PORT_ATTEMPTS;
         loop {
             let nodes = config::nodes(version, brokers, ports::free_block()?)?;
-            kafka.state = State {
-                version: version.to_string(),
-                owner,
-                connect: nodes
-                    .iter()
-                    .filter(|node| node.role.is_broker())
-                    .filter_map(|node| node.address(PLAINTEXT))
-                    .collect(),
-                nodes: Vec::new(),
-            };
+            let brokers = nodes.iter().filter(|node| node.role.is_broker());
+            let connect = brokers.filter_map(|node| node.address(PLAINTEXT)).collect();
+            kafka.state = State { version: version.to_string(), owner, connect, nodes: Vec::new() };
             match kafka.try_start(version, &nodes) {
-                Ok(()) => {
-                    kafka.nodes = nodes;
-                    return Ok(kafka);
-                }
-                Err(error) if attempt < PORT_ATTEMPTS && kafka.lost_a_port(&nodes) => {
+                Err(error) if kafka.lost_a_port(&nodes) && attempts.next().is_some() => {
                     note!("a port was taken in the meantime, starting again: {error:#}");
                     kafka.owned.clear();
-                    attempt += 1;
                 }
-                Err(error) => return Err(error),
+                started => {
+                    kafka.nodes = nodes;
+                    return started.map(|()| kafka);
+                }
             }
         }
     }

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use anyhow::Result;
+
 use crate::env::certificates::Certificates;
 use crate::env::listeners::{CONTROLLER, INTERNAL, LISTENERS, Listener, ZOOKEEPER};
 use crate::env::version::Version;
@@ -56,10 +58,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    fn new<E>(
-        listener: &'static Listener,
-        free_port: &mut impl FnMut() -> Result<u16, E>,
-    ) -> Result<Endpoint, E> {
+    fn new(listener: &'static Listener, free_port: &mut impl FnMut() -> Result<u16>) -> Result<Endpoint> {
         let port = free_port()?;
         let advertised_port = if listener.is_proxied { free_port()? } else { port };
         Ok(Endpoint { listener, port, advertised_port })
@@ -94,11 +93,11 @@ impl Node {
 }
 
 /// The nodes of a cluster, with ports from `free_port`; in the order in which they are started.
-pub(crate) fn nodes<E>(
+pub(crate) fn nodes(
     version: &Version,
     brokers: u32,
-    mut free_port: impl FnMut() -> Result<u16, E>,
-) -> Result<Vec<Node>, E> {
+    mut free_port: impl FnMut() -> Result<u16>,
+) -> Result<Vec<Node>> {
     let mut roles: Vec<(u32, Role)> = (1..=brokers).map(|id| (id, Role::Broker)).collect();
     match brokers {
         _ if version.needs_zookeeper() => roles.insert(0, (0, Role::ZooKeeper)),
@@ -110,7 +109,7 @@ pub(crate) fn nodes<E>(
         let listeners = listeners.chain(Some(CONTROLLER).filter(|_| role.is_controller()));
         let listeners = listeners.chain(Some(ZOOKEEPER).filter(|_| role == Role::ZooKeeper));
         let endpoints = listeners.map(|listener| Endpoint::new(listener, &mut free_port));
-        Ok(Node { id, role, endpoints: endpoints.collect::<Result<_, E>>()? })
+        Ok(Node { id, role, endpoints: endpoints.collect::<Result<_>>()? })
     };
     roles.into_iter().map(node).collect()
 }
@@ -195,15 +194,14 @@ pub(crate) fn join(parts: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
     use std::collections::HashMap;
-    use std::convert::Infallible;
 
     fn cluster(version: &str, brokers: u32) -> Vec<Node> {
         let mut next = 9000;
-        let Ok(nodes) = nodes::<Infallible>(&version.parse().unwrap(), brokers, || {
+        let free_port = || {
             next += 1;
             Ok(next)
-        });
-        nodes
+        };
+        nodes(&version.parse().unwrap(), brokers, free_port).unwrap()
     }
 
     fn rendered(version: &str, nodes: &[Node], at: usize) -> HashMap<String, String> {

@@ -1,6 +1,6 @@
 //! Clusters in containers: Docker Compose on the files of `compose.rs`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,47 +31,41 @@ impl Compose {
 
     fn called(words: &[&str]) -> Option<Compose> {
         let compose = Compose { words: words.iter().map(PathBuf::from).collect() };
-        let mut version = compose.command();
-        version.arg("version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        version.status().is_ok_and(|status| status.success()).then_some(compose)
+        let answers = compose.command(&["version"]).output().is_ok_and(|output| output.status.success());
+        answers.then_some(compose)
     }
 
-    fn command(&self) -> Command {
+    /// In the root of the workspace, from which clusters name their files.
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]);
-        command
-    }
-
-    fn on(&self, file: &Path, args: &[&str]) -> Command {
-        let mut command = self.command();
-        command.arg("-f").arg(file).args(args);
+        command.args(&self.words[1..]).args(args).current_dir(workspace::root()).stdin(Stdio::null());
         command
     }
 
     /// Whether the file is one that Compose takes. No engine is needed.
     #[cfg(test)]
-    pub(crate) fn check(&self, file: &Path) -> Result<()> {
+    pub(crate) fn check(&self, file: &str) -> Result<()> {
         self.quiet(file, &["config", "-q"]).map(drop)
     }
 
     /// Runs a command without showing it; the error is the last line of what it says.
-    fn quiet(&self, file: &Path, args: &[&str]) -> Result<String> {
-        let output = self.on(file, args).stdin(Stdio::null()).output()?;
+    fn quiet(&self, file: &str, args: &[&str]) -> Result<String> {
+        let output = self.command(&["-f", file]).args(args).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
         ensure!(output.status.success(), "{}", last.trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    fn shown(&self, file: &Path, args: &[&str]) -> Result<()> {
-        children::succeed(&mut self.on(file, args), &format!("`compose {}` failed", args.join(" ")))
+    fn shown(&self, file: &str, args: &[&str]) -> Result<()> {
+        let failed = format!("`compose {}` failed", args.join(" "));
+        children::succeed(self.command(&["-f", file]).args(args), &failed)
     }
 }
 
 /// A cluster in containers, and what starts it.
 pub(crate) struct Containers {
     cluster: &'static Cluster,
-    file: PathBuf,
     compose: Compose,
 }
 
@@ -89,8 +83,7 @@ impl Containers {
                  `cargo xtask env up kafka` and `cargo xtask env up fake` need no Docker"
             )
         })?;
-        let file = workspace::root().join(cluster.file);
-        let containers = Containers { cluster, file, compose };
+        let containers = Containers { cluster, compose };
         let engine = containers.running().map(drop);
         engine.with_context(|| format!("{name} needs Docker's engine, which does not answer"))?;
         Ok(containers)
@@ -98,18 +91,15 @@ impl Containers {
 
     /// Ids of its containers that exist.
     fn running(&self) -> Result<usize> {
-        Ok(self.compose.quiet(&self.file, &["ps", "-q"])?.lines().count())
+        Ok(self.compose.quiet(self.cluster.file, &["ps", "-q"])?.lines().count())
     }
 
     /// Starts it and waits until it is usable; ends it if it does not become so.
     pub(crate) fn up(&self) -> Result<()> {
-        let name = self.cluster.name;
-        let started = self
-            .compose
-            .shown(&self.file, &["up", "-d"])
-            .and_then(|()| self.wait_until_usable(START_TIMEOUT));
-        if let Err(error) = started {
-            let _ = self.compose.shown(&self.file, &["down", "--volumes"]);
+        let Cluster { name, file, .. } = self.cluster;
+        let started = self.compose.shown(file, &["up", "-d"]);
+        if let Err(error) = started.and_then(|()| self.wait_until_usable(START_TIMEOUT)) {
+            let _ = self.compose.shown(file, &["down", "--volumes"]);
             return Err(error.context(format!("{name} does not start")));
         }
         say!("{name} is up; `cargo xtask env down {name}` ends it");
@@ -124,7 +114,7 @@ impl Containers {
             say!("{name} does not run");
             return Ok(());
         }
-        self.compose.shown(&self.file, &["down", "--volumes"])?;
+        self.compose.shown(self.cluster.file, &["down", "--volumes"])?;
         say!("{name} is down");
         Ok(())
     }
@@ -136,7 +126,7 @@ impl Containers {
             say!("{name} does not run; `cargo xtask env up {name}` starts it");
             return Ok(());
         }
-        self.compose.shown(&self.file, &["ps"])?;
+        self.compose.shown(self.cluster.file, &["ps"])?;
         self.print_connect();
         Ok(())
     }
@@ -167,6 +157,8 @@ impl Containers {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::env::compose::CLUSTERS;
 

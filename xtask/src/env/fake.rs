@@ -8,8 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::children::{COMMAND_GRACE, Owned};
 use crate::env::cluster;
-use crate::env::lock::lock;
-use crate::env::state::{self, State};
+use crate::env::state::{self, State, lock};
 use crate::process::Process;
 use crate::workspace::Programs;
 

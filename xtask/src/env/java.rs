@@ -46,15 +46,9 @@ impl Java {
     /// `java` with a main class of Kafka, or without one; its log goes to standard error.
     pub(crate) fn command(&self, heap_mib: u32, log_level: &str, main_class: Option<&str>) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .arg(format!("-Xmx{heap_mib}m"))
-            .args(JVM_FLAGS)
-            .arg(&self.logging)
-            .arg(format!("-Dlog.level={log_level}"))
-            .arg("-cp")
-            .arg(self.libs.join("*"))
-            .args(main_class)
-            .stdin(Stdio::null());
+        command.stdin(Stdio::null()).arg(format!("-Xmx{heap_mib}m")).args(JVM_FLAGS);
+        command.arg(&self.logging).arg(format!("-Dlog.level={log_level}"));
+        command.arg("-cp").arg(self.libs.join("*")).args(main_class);
         command
     }
 }
@@ -120,7 +114,7 @@ fn jars(version: &Version, folder: &Path) -> Result<PathBuf> {
     let partial = folder.join(format!("partial-{}", std::process::id()));
     fs::create_dir_all(&partial)?;
     fs::write(partial.join("pom.xml"), &pom)?;
-    fetch(version, &partial, &step).inspect_err(|_| {
+    fetch(version, &partial).inspect_err(|_| {
         let _ = fs::remove_dir_all(&partial);
     })?;
 
@@ -141,26 +135,13 @@ fn pom(version: &Version) -> String {
         .replace("@BINDING_VERSION@", binding)
 }
 
-fn fetch(version: &Version, partial: &Path, step: &Step) -> Result<()> {
-    let errors = partial.join("mvn.err");
+fn fetch(version: &Version, partial: &Path) -> Result<()> {
     let mut mvn = Command::new("mvn");
-    mvn.current_dir(partial)
-        .args(["--batch-mode", COPY_DEPENDENCIES, "-DoutputDirectory=libs", "-DincludeScope=runtime"])
-        .stderr(fs::File::create(&errors)?);
-    let (status, mut output) = children::run_piped(&mut mvn, |part| {
-        if let Some(jar) = last_downloaded(&String::from_utf8_lossy(part)) {
-            step.at(jar);
-        }
-        Ok(())
-    })?;
-    output.push_str(&fs::read_to_string(&errors)?);
+    mvn.current_dir(partial);
+    mvn.args(["--batch-mode", COPY_DEPENDENCIES, "-DoutputDirectory=libs", "-DincludeScope=runtime"]);
+    let (status, output) = children::run_logged(&mut mvn, &partial.join("mvn.log"), children::NO_LIMIT)?;
     ensure!(status.success(), "{}", why_not_fetched(version, &output));
     Ok(())
-}
-
-fn last_downloaded(output: &str) -> Option<&str> {
-    let line = output.lines().rfind(|line| line.contains("Downloaded from"))?;
-    line.split_ascii_whitespace().filter_map(|word| word.rsplit_once('/')).map(|(_, file)| file).next()
 }
 
 /// One line from what Maven printed.
@@ -218,11 +199,5 @@ mod tests {
             assert!(pom.contains(&format!("<version>{version}</version>")));
             assert_eq!(pom.matches('@').count(), 2, "only those of the comment are left: {pom}");
         }
-    }
-
-    #[test]
-    fn the_last_downloaded_file_is_shown_without_its_address() {
-        let output = "Downloaded from x: https://host/a/b-1.jar (1 kB at 2 MB/s)\nDownloading from x: https://host/c.jar\n";
-        assert_eq!(last_downloaded(output), Some("b-1.jar"));
     }
 }

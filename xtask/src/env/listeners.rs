@@ -123,11 +123,8 @@ impl Listener {
             _ => ("scram.ScramLoginModule", String::new()),
         };
         let (name, module) = (mechanism.to_lowercase(), format!("org.apache.kafka.common.security.{module}"));
-        let ends = if self.ends_sessions {
-            format!("\n{name}.connections.max.reauth.ms={SESSION_MS}")
-        } else {
-            String::new()
-        };
+        let ends = || format!("\n{name}.connections.max.reauth.ms={SESSION_MS}");
+        let ends = self.ends_sessions.then(ends).unwrap_or_default();
         format!("{name}.sasl.jaas.config={module} required{options};{ends}")
     }
 }

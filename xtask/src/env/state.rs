@@ -2,10 +2,11 @@
 //!
 //! Invariant: it is written after each start of a process, so that all running processes can be found and ended.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::process::Process;
@@ -47,6 +48,21 @@ impl State {
     pub(crate) fn running(&self) -> Vec<Process> {
         self.nodes.iter().map(|(_, process)| *process).filter(|process| process.is_running()).collect()
     }
+}
+
+/// Waits, and says so, until no other command starts or ends the environment of this name. The lock is held until the file is
+/// dropped; the kernel gives it back if the command is killed.
+pub(crate) fn lock(name: &str) -> Result<Flock<File>> {
+    // Not in the environment's own folder, which is removed and made again.
+    let folder = workspace::target_dir().join("env-locks");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(name);
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock).or_else(|(file, _)| {
+        note!("another command is starting or ending {name}: waiting for it");
+        Flock::lock(file, FlockArg::LockExclusive)
+    });
+    locked.map_err(|(_, error)| error).with_context(|| format!("cannot lock {}", path.display()))
 }
 
 /// The folder of the environment with this name.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail, ensure};
 
 /// The newest release that the environments were tried with.
 pub(crate) const NEWEST: &str = "4.4.0";
@@ -74,18 +74,13 @@ impl FromStr for Version {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Version> {
-        let numbers: Vec<u32> = text
-            .split('.')
-            .map(str::parse)
-            .collect::<Result<_, _>>()
-            .with_context(|| format!("{text:?} is not a version of Kafka such as {NEWEST}"))?;
-        let [major, minor, _] = numbers[..] else {
+        let numbers: Vec<Option<u32>> = text.split('.').map(|number| number.parse().ok()).collect();
+        let [Some(major), Some(minor), Some(_)] = numbers[..] else {
             bail!("{text:?} is not a version of Kafka such as {NEWEST}");
         };
         // Before 2.7 keys cannot be PEM.
-        if (major, minor) < (2, 7) {
-            bail!("Kafka {text} is too old for an environment: 2.7.0 is the oldest version");
-        }
+        let is_known = (major, minor) >= (2, 7);
+        ensure!(is_known, "Kafka {text} is too old for an environment: 2.7.0 is the oldest version");
         Ok(Version { text: text.to_owned(), major, minor })
     }
 }

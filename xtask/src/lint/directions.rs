@@ -28,7 +28,6 @@ const RULES: &[Rule] = &[
     ("rskafka", &[PROTOCOL, TRANSPORT, CLUSTER, "rskafka-client", FAKE], SOCKETS),
     (FAKE, &[PROTOCOL], &[]),
     ("rskafka-benches", &[], &[]),
-    ("rskafka-benches-judge", &[], &[]),
     ("rskafka-fuzz", &[PROTOCOL], &[]),
     ("rskafka-verifier", &["rskafka", FAKE], &[]),
     ("xtask", &[], &[]),

@@ -12,30 +12,26 @@ use crate::workspace::{self, Package};
 
 /// Published, but no part of a program that uses the client.
 const FAKE: &str = "rskafka-fake";
-const MOST_OF_THE_CLIENT: usize = 15_000;
-const MOST_OF_THE_FAKE: usize = 7_800;
-/// The programs, and their folders.
-const PROGRAMS: [(&str, &str); 2] = [("rskafka-verifier", "crates/rskafka-verifier"), ("xtask", "xtask")];
-const MOST_OF_THE_PROGRAMS: usize = 9_000;
+const PROGRAMS: [&str; 2] = ["rskafka-verifier", "xtask"];
 
-/// Prints the count of each published crate and of the programs, and fails above a limit.
-pub(crate) fn check(root: &Path, packages: &[Package]) -> Result<()> {
-    let (mut client, mut fake, mut programs) = (0, 0, 0);
-    for package in packages.iter().filter(|package| package.is_published()) {
-        let lines = lines_below(&root.join("crates").join(&package.name).join("src"))?;
-        say!("   {lines:>6} {}", package.name);
-        *if package.name == FAKE { &mut fake } else { &mut client } += lines;
-    }
-    for (name, folder) in PROGRAMS {
-        let lines = lines_below(&root.join(folder).join("src"))?;
-        say!("   {lines:>6} {name}");
-        programs += lines;
-    }
-    for (what, lines, most) in [
-        ("the client", client, MOST_OF_THE_CLIENT),
-        ("the fake cluster", fake, MOST_OF_THE_FAKE),
-        ("verifier and xtask", programs, MOST_OF_THE_PROGRAMS),
-    ] {
+/// Of what there may be so many lines, and which packages it has.
+type Limit = (&'static str, usize, fn(&Package) -> bool);
+
+const LIMITS: [Limit; 3] = [
+    ("the client", 15_000, |package| package.is_published() && package.name != FAKE),
+    ("the fake cluster", 7_800, |package| package.name == FAKE),
+    ("verifier and xtask", 9_000, |package| PROGRAMS.contains(&package.name.as_str())),
+];
+
+/// Prints the count of each package with a limit, and fails above one.
+pub(crate) fn check(packages: &[Package]) -> Result<()> {
+    for (what, most, has) in LIMITS {
+        let mut lines = 0;
+        for Package { name, manifest_path, .. } in packages.iter().filter(|package| has(package)) {
+            let of_package = lines_below(&manifest_path.with_file_name("src"))?;
+            say!("   {of_package:>6} {name}");
+            lines += of_package;
+        }
         say!("   {lines:>6} in {what}; at most {most}");
         ensure!(lines <= most, "{what}: {lines} lines of code, {most} are the most");
     }

@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The arguments of `cargo test`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Net(Vec<String>);
 
 impl Net {

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result};
 
 use super::beside::{self, Job};
+use crate::children;
 use crate::libtest::Summary;
 use crate::progress::Step;
 
 /// What has run so far.
 pub(crate) struct Levels {
     rows: Vec<Row>,
-    verbose: bool,
     since: Instant,
 }
 
@@ -32,9 +32,9 @@ struct Row {
 pub(crate) type Level<'a> = (String, Job<'a, Result<Summary>>);
 
 impl Levels {
-    /// None yet; `verbose` if the output of each is shown as it comes.
-    pub(crate) fn new(verbose: bool) -> Levels {
-        Levels { rows: Vec::new(), verbose, since: Instant::now() }
+    /// None yet.
+    pub(crate) fn new() -> Levels {
+        Levels { rows: Vec::new(), since: Instant::now() }
     }
 
     /// Runs one level, even if an earlier one failed, so that the table shows all failures.
@@ -45,8 +45,8 @@ impl Levels {
     /// Runs levels side by side.
     pub(crate) fn run_beside(&mut self, levels: Vec<Level<'_>>) {
         let names: Vec<&str> = levels.iter().map(|(name, _)| name.as_str()).collect();
-        let step = (!self.verbose).then(|| Step::quiet(names.join("; ")));
-        let verbose = self.verbose;
+        let verbose = !children::keeps_output();
+        let step = (!verbose).then(|| Step::quiet(names.join("; ")));
         let job = |(level, run)| -> Job<'_, Row> {
             Box::new(move || {
                 if verbose {
@@ -56,14 +56,8 @@ impl Levels {
             })
         };
         let jobs = levels.into_iter().map(job).collect();
-        self.rows.extend(beside::run(jobs, self.at_once()));
+        self.rows.extend(beside::run(jobs, at_once()));
         drop(step);
-    }
-
-    /// How many processes of tests run side by side: more than there are processors, and tests that hold a time limit would be
-    /// late. One where their output is shown as it comes.
-    pub(crate) fn at_once(&self) -> usize {
-        if self.verbose { 1 } else { thread::available_parallelism().map_or(1, NonZero::get) }
     }
 
     /// All that ran, with a total.
@@ -77,15 +71,13 @@ impl Levels {
         self.rows.iter().for_each(|row| table += &line(row, width));
         // Less than the sum: some ran side by side.
         let _ =
-            writeln!(table, "{:<width$}  {:>7}  {:>7.1}", "total", self.total().ran(), took.as_secs_f64());
+            writeln!(table, "{:<width$}  {:>7}  {:>7.1}", "total", self.total().passed, took.as_secs_f64());
         table
     }
 
     /// The sum of all levels.
     pub(crate) fn total(&self) -> Summary {
-        let mut total = Summary::default();
-        self.rows.iter().for_each(|row| total += row.summary);
-        total
+        self.rows.iter().map(|row| row.summary).sum()
     }
 
     /// What failed, and why.
@@ -98,16 +90,17 @@ impl Levels {
 impl Row {
     fn of(level: String, run: impl FnOnce() -> Result<Summary>) -> Row {
         let since = Instant::now();
-        let outcome = run().and_then(|summary| match summary.ran() + summary.failed {
-            0 => Err(Error::msg("no test ran")),
+        let outcome = run().and_then(|summary| match summary {
+            Summary { passed: 0, failed: 0, .. } => Err(Error::msg("no test ran")),
             _ => Ok(summary),
         });
+        let failed_at_all = Summary { failed: 1, ..Summary::default() };
         let (summary, failure) = match outcome {
-            Ok(summary @ Summary { passed, failed: 1.., .. }) => {
-                (summary, Some(format!("{} of {} failed", summary.failed, passed + summary.failed)))
+            Ok(summary @ Summary { failed: 0, .. }) => (summary, None),
+            Ok(summary @ Summary { passed, failed, .. }) => {
+                (summary, Some(format!("{failed} of {} failed", passed + failed)))
             }
-            Ok(summary) => (summary, None),
-            Err(error) => (Summary { failed: 1, ..Summary::default() }, Some(format!("{error:#}"))),
+            Err(error) => (failed_at_all, Some(format!("{error:#}"))),
         };
         let row = Row { level, summary, failure, took: since.elapsed() };
         say!("{}", line(&row, 0).trim_end());
@@ -118,8 +111,14 @@ impl Row {
     }
 }
 
+/// How many processes of tests run side by side: more than there are processors, and tests that hold a time limit would be late.
+/// One where their output is shown as it comes.
+pub(crate) fn at_once() -> usize {
+    if children::keeps_output() { thread::available_parallelism().map_or(1, NonZero::get) } else { 1 }
+}
+
 fn line(row: &Row, width: usize) -> String {
-    let tests = if row.failure.is_none() { row.summary.ran().to_string() } else { "FAILED".to_owned() };
+    let tests = if row.failure.is_none() { row.summary.passed.to_string() } else { "FAILED".to_owned() };
     format!("{:<width$}  {tests:>7}  {:>7.1}\n", row.level, row.took.as_secs_f64())
 }
 
@@ -129,10 +128,10 @@ mod tests {
 
     #[test]
     fn a_level_without_tests_has_failed() {
-        let mut levels = Levels::new(false);
+        let mut levels = Levels::new();
         levels.run("some", || Ok(Summary::passed(3)));
         levels.run("none", || Ok(Summary::default()));
-        levels.run("skipped", || Ok(Summary { passed: 1, skipped: 1, ..Summary::default() }));
+        levels.run("skipped", || Ok(Summary { skipped: 1, ..Summary::default() }));
         assert_eq!(levels.failed(), ["none (no test ran)", "skipped (no test ran)"]);
         // However busy the machine is.
         levels.rows.iter_mut().for_each(|row| row.took = Duration::ZERO);
@@ -149,7 +148,7 @@ total          3      0.0
 
     #[test]
     fn a_level_with_a_failed_test_has_failed_and_all_its_tests_count() {
-        let mut levels = Levels::new(false);
+        let mut levels = Levels::new();
         levels.run("some", || Ok(Summary { passed: 4, failed: 2, ..Summary::default() }));
         assert_eq!(levels.failed(), ["some (2 of 6 failed)"]);
         assert_eq!(levels.total().to_string(), "4 passed, 2 failed");

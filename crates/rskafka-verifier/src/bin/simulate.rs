@@ -4,52 +4,31 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::too_many_lines)]
 
-use std::ops::Range;
+#[path = "simulate/flags.rs"]
+mod flags;
+
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rskafka_verifier::sim::{self, Profile, Setup};
 use rskafka_verifier::{note, say};
 
+use self::flags::Flags;
+
 /// Runs the client against a fake cluster in virtual time, under random faults.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
-struct Flags {
-    /// A..B: runs these seeds on all cores.
-    #[arg(long, default_value = "0..2000", value_parser = seeds)]
-    seeds: Range<u64>,
-    /// Runs one seed, and shows its plan.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Shows every frame of the one seed.
-    #[arg(long)]
-    trace: bool,
-    /// readers (if not given), writers, resenders or truncators.
-    #[arg(long)]
-    profile: Option<Profile>,
-    /// Looks for fewer faults with which the seed, or the first that fails, fails too.
-    #[arg(long)]
-    shrink: bool,
-    /// Fails if a core makes fewer than 200 runs in a second.
-    #[arg(long)]
-    check: bool,
-    /// `N[,N]`: only these faults of the one seed's plan.
-    #[arg(long, value_delimiter = ',', requires = "seed")]
-    only: Vec<usize>,
-}
-
-/// `A..B` with A before B.
-fn seeds(text: &str) -> Result<Range<u64>, String> {
-    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
-    range.filter(|range| !range.is_empty()).ok_or_else(|| "it is A..B, such as 0..2000".to_owned())
+struct Simulate {
+    #[command(flatten)]
+    flags: Flags,
 }
 
 /// Runs per second of a core that `--check` asks for.
 const LEAST_RATE: f64 = 200.0;
 
 fn main() -> ExitCode {
-    match run(Flags::parse()) {
+    match run(Simulate::parse().flags) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -60,7 +39,8 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: Flags) -> Result<bool> {
-    let profile = flags.profile.unwrap_or_else(Profile::readers);
+    let known = Profile::all().into_iter().find(|profile| profile.name == flags.profile);
+    let profile = known.context("there is no such profile")?;
     if let Some(seed) = flags.seed {
         let mut setup = Setup { keeps_trace: flags.trace, ..Setup::of_seed(seed, &profile) };
         if !flags.only.is_empty() {

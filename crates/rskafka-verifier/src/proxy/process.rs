@@ -10,6 +10,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::stat::Stat;
+
 /// How often a process that should stand still is looked at, and for how long.
 const POLL: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +32,7 @@ impl BrokerProcess {
     pub fn with_pid(pid: u32) -> io::Result<Self> {
         let none = || io::Error::new(io::ErrorKind::NotFound, format!("/proc has no process {pid}"));
         let pid = i32::try_from(pid).map_err(|_| none())?;
-        let stat = Stat::of(&format!("/proc/{pid}/stat")).ok_or_else(none)?;
+        let stat = Stat::of(format!("/proc/{pid}/stat")).ok_or_else(none)?;
         Ok(Self { pid, start_time: stat.start_time })
     }
 
@@ -58,8 +60,8 @@ impl BrokerProcess {
             return false;
         };
         // A thread that has ended in the meantime is as still as can be.
-        let stats = threads.filter_map(|thread| Stat::of(thread.ok()?.path().join("stat").to_str()?));
-        stats.into_iter().all(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X'))
+        let mut stats = threads.filter_map(|thread| Stat::of(thread.ok()?.path().join("stat")));
+        stats.all(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X'))
     }
 
     fn signal(self, signal: Signal) -> io::Result<()> {
@@ -82,25 +84,6 @@ impl Drop for Stopped {
     fn drop(&mut self) {
         // It may have been killed in the meantime.
         let _ = self.process.signal(Signal::SIGCONT);
-    }
-}
-
-/// What `/proc` says of a process or thread.
-struct Stat {
-    state: char,
-    start_time: u64,
-}
-
-impl Stat {
-    fn of(path: &str) -> Option<Self> {
-        let text = fs::read_to_string(path).ok()?;
-        // The second field is the name in parentheses, which may itself have any character.
-        let (_, fields) = text.rsplit_once(") ")?;
-        let mut fields = fields.split(' ');
-        let state = fields.next()?.chars().next()?;
-        // The 22nd field, of which the first two and the state are gone.
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Self { state, start_time })
     }
 }
 

@@ -3,7 +3,6 @@
 //! Invariant: a finding is forgiven only where the profile says so.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use super::kind::Kind;
 use super::plan::What;
@@ -69,14 +68,5 @@ impl Profile {
     pub fn kinds(&self) -> BTreeSet<String> {
         let mut random = fastrand::Rng::with_seed(0);
         (0..5_000).map(|_| Kind::random(&mut random, What::Produce, self).name()).collect()
-    }
-}
-
-impl FromStr for Profile {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = Self::all().into_iter().find(|profile| profile.name == name);
-        known.ok_or_else(|| format!("{name:?} is none of readers, writers, resenders, truncators"))
     }
 }

@@ -1,63 +1,52 @@
 //! Runs a target of criterion's, and reads what it leaves: `GROUP/FUNCTION[/VALUE]/new/{benchmark,estimates}.json`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::SystemTime;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{run, step};
+use crate::binaries::Binary;
+use crate::progress::Step;
+use crate::{children, workspace};
 
 /// One of criterion's benches.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Bench {
+pub(super) struct Bench {
     /// Its group's name.
-    pub(crate) group: String,
+    pub(super) group: String,
     /// What is measured.
-    pub(crate) function: String,
+    pub(super) function: String,
     /// The parameter; empty if it has none.
-    pub(crate) value: String,
+    pub(super) value: String,
     /// The median of one iteration.
-    pub(crate) ns: f64,
+    pub(super) ns: f64,
     /// What one iteration works on.
-    pub(crate) bytes: Option<f64>,
+    pub(super) bytes: Option<f64>,
 }
 
 /// Runs all benches of a target, with their results below `home`.
-pub(crate) fn measure(binary: &Path, home: &Path) -> Result<Vec<Bench>> {
+pub(super) fn measure(target: &Binary, home: &Path) -> Result<Vec<Bench>> {
     if home.exists() {
         // Results of benches that are gone would be read too.
         fs::remove_dir_all(home)?;
     }
-    let mut benches = Command::new(binary);
+    let step = Step::start(format!("criterion's benches of {}", target.program.display()));
+    let mut benches = target.command();
     benches.args(["--bench", "--noplot"]).env("CRITERION_HOME", home);
     // All that is printed is in the results too.
-    step(&format!("criterion's benches of {}", binary.display()), || run(&mut benches))?;
+    children::read(&mut benches, "criterion's benches failed")?;
+    step.done();
     read(home)
 }
 
 /// The benches whose results are below `home`, in the order in which they ran.
 fn read(home: &Path) -> Result<Vec<Bench>> {
-    let mut results = Vec::new();
-    find(home, &mut results)?;
-    ensure!(!results.is_empty(), "criterion left nothing in {}", home.display());
-    results.sort();
-    results.iter().map(|(_, folder)| bench(folder)).collect()
-}
-
-/// Adds the folders with results, with the times at which these were written.
-fn find(folder: &Path, results: &mut Vec<(SystemTime, PathBuf)>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            find(&path, results)?;
-        } else if path.ends_with("new/estimates.json") {
-            results.push((path.metadata()?.modified()?, folder.to_owned()));
-        }
-    }
-    Ok(())
+    let mut files = workspace::files_below(home)?;
+    files.retain(|file| file.ends_with("new/estimates.json"));
+    ensure!(!files.is_empty(), "criterion left nothing in {}", home.display());
+    files.sort_by_cached_key(|file| file.metadata().and_then(|written| written.modified()).ok());
+    files.iter().filter_map(|file| file.parent()).map(bench).collect()
 }
 
 fn bench(folder: &Path) -> Result<Bench> {
@@ -77,13 +66,14 @@ fn bench(folder: &Path) -> Result<Bench> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::path::PathBuf;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
     /// A folder of this test alone.
     fn home(name: &str) -> PathBuf {
-        let home = std::env::temp_dir().join(format!("rskafka-benches-judge-{name}-{}", std::process::id()));
+        let home = std::env::temp_dir().join(format!("xtask-criterion-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&home);
         fs::create_dir_all(&home).unwrap();
         home

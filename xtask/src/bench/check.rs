@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use serde_json::Value;
 
 /// A line that a bench target prints.
-#[derive(Debug)]
-pub(crate) enum Check {
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Check {
     Samples(Samples),
     Allocations(Allocations),
     Text(Text),
@@ -19,8 +19,8 @@ pub(crate) enum Check {
 
 /// Pairs of a subject and its baseline, measured side by side.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Samples {
-    pub(crate) name: String,
+pub(super) struct Samples {
+    pub(super) name: String,
     what: String,
     baseline_is: String,
     /// How many times the baseline the subject may take.
@@ -30,7 +30,7 @@ pub(crate) struct Samples {
     /// In one pass.
     records: f64,
     /// Whether instructions can be counted instead: not where the kernel or other threads do the work.
-    pub(crate) instructions_tell: bool,
+    pub(super) instructions_tell: bool,
     /// The ns of one pass, of the subject and of the baseline.
     #[serde(rename = "pairs_ns")]
     pairs: Vec<(f64, f64)>,
@@ -38,57 +38,51 @@ pub(crate) struct Samples {
 
 /// Allocations with few records and with many.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Allocations {
-    pub(crate) name: String,
-    pub(crate) what: String,
+pub(super) struct Allocations {
+    name: String,
+    what: String,
     #[serde(rename = "allocations")]
-    pub(crate) counts: (u64, u64),
+    counts: (u64, u64),
 }
 
 /// A part of the page, or a drawing beside it: then the name is the file's.
 #[derive(Debug, PartialEq, Deserialize)]
-pub(crate) struct Text {
-    pub(crate) section: String,
-    pub(crate) text: String,
+pub(super) struct Text {
+    pub(super) section: String,
+    pub(super) text: String,
 }
 
 impl Text {
-    pub(crate) fn new(section: &str, text: String) -> Self {
+    pub(super) fn new(section: &str, text: String) -> Self {
         Self { section: section.to_owned(), text }
     }
 }
 
 /// The quartiles of what a limit is on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Figure {
+pub(super) struct Figure {
     lower: f64,
     median: f64,
     upper: f64,
 }
 
 impl Check {
-    pub(crate) fn parse(line: &str) -> Result<Self> {
-        let not_a_check = || format!("not a check: {line}");
-        let value: Value = serde_json::from_str(line).with_context(not_a_check)?;
-        if value.get("allocations").is_some() {
-            return serde_json::from_value(value).map(Self::Allocations).with_context(not_a_check);
+    pub(super) fn parse(line: &str) -> Result<Self> {
+        let check = serde_json::from_str(line).with_context(|| format!("not a check: {line}"))?;
+        if let Self::Samples(samples) = &check {
+            ensure!(samples.pairs.len() >= 21, "too few pairs");
         }
-        if value.get("section").is_some() {
-            return serde_json::from_value(value).map(Self::Text).with_context(not_a_check);
-        }
-        let samples: Samples = serde_json::from_value(value).with_context(not_a_check)?;
-        ensure!(samples.pairs.len() >= 21, "too few pairs");
-        Ok(Self::Samples(samples))
+        Ok(check)
     }
 }
 
 impl Samples {
-    pub(crate) fn limit(&self) -> f64 {
+    pub(super) fn limit(&self) -> f64 {
         self.per_record_ns.unwrap_or(self.times)
     }
 
     /// What the limit is on: the ratio, or the ns for each record beyond the part that goes by the baseline.
-    pub(crate) fn figure(&self) -> Figure {
+    pub(super) fn figure(&self) -> Figure {
         Figure::of(self.pairs.iter().map(|&(subject, baseline)| self.figure_of(subject, baseline, 1.0)))
     }
 
@@ -123,22 +117,22 @@ impl Figure {
     }
 
     /// Whether the noise is larger than the distance to the limit.
-    pub(crate) fn is_in_doubt(&self, limit: f64) -> bool {
+    pub(super) fn is_in_doubt(&self, limit: f64) -> bool {
         self.lower <= limit && limit <= self.upper
     }
 }
 
 /// What was measured for one limit, and whether it is held.
 #[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) is_held: bool,
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) is_held: bool,
     /// Those of a table with the heads [`HEADS`].
-    pub(crate) cells: [String; 8],
+    pub(super) cells: [String; 8],
 }
 
 impl Row {
-    pub(crate) fn of_samples(samples: &Samples, instructions: Option<(f64, f64)>) -> Self {
+    pub(super) fn of_samples(samples: &Samples, instructions: Option<(f64, f64)>) -> Self {
         let (figure, limit) = (samples.figure(), samples.limit());
         let in_doubt = figure.is_in_doubt(limit);
         let mut spread = format!("{} to {}", samples.say(figure.lower), samples.say(figure.upper));
@@ -163,31 +157,31 @@ impl Row {
         let share = decisive / limit;
         let [subject, baseline] = [median(|pair| pair.0), median(|pair| pair.1)].map(|ns| format!("{ns:.1}"));
         let (measured, limit) = (samples.say(figure.median), samples.say(limit));
-        let cells = [what, subject, baseline, measured, limit, format!("{share:.2}"), spread];
-        Self::new(samples.name.clone(), share <= 1.0, decided_by, cells)
+        let (is_held, share) = (share <= 1.0, format!("{share:.2}"));
+        let verdict = verdict(is_held, decided_by);
+        let cells = [what, subject, baseline, measured, limit, share, spread, verdict];
+        Self { name: samples.name.clone(), is_held, cells }
     }
 
     /// Of a count that must not grow with the records.
-    pub(crate) fn of_counts(name: String, what: String, (few, many): (u64, u64)) -> Self {
+    pub(super) fn of_counts(Allocations { name, what, counts: (few, many) }: Allocations) -> Self {
         let none = String::new;
-        let cells = [what, none(), none(), many.to_string(), few.to_string(), none(), none()];
-        Self::new(name, many <= few, "count", cells)
-    }
-
-    fn new(name: String, is_held: bool, decided_by: &'static str, cells: [String; 7]) -> Self {
-        let verdict = format!("{} ({decided_by})", if is_held { "held" } else { "MISSED" });
-        let [what, ns, baseline, measured, limit, share, spread] = cells;
-        let cells = [what, ns, baseline, measured, limit, share, spread, verdict];
+        let (is_held, measured, limit) = (many <= few, many.to_string(), few.to_string());
+        let cells = [what, none(), none(), measured, limit, none(), none(), verdict(is_held, "count")];
         Self { name, is_held, cells }
     }
 }
 
+fn verdict(is_held: bool, decided_by: &str) -> String {
+    format!("{} ({decided_by})", if is_held { "held" } else { "MISSED" })
+}
+
 /// What stands above the cells of a [`Row`].
-pub(crate) const HEADS: [&str; 8] =
+pub(super) const HEADS: [&str; 8] =
     ["what", "ns/record", "baseline", "measured", "limit", "of the limit", "quartiles", "verdict"];
 
 /// All rows, for a terminal.
-pub(crate) fn table(rows: &[Row]) -> String {
+pub(super) fn table(rows: &[Row]) -> String {
     let mut table = String::new();
     for row in rows {
         let [what, ns, baseline, measured, limit, share, spread, verdict] = &row.cells;
@@ -264,7 +258,8 @@ mod tests {
 
     #[test]
     fn an_allocation_for_each_record_is_found() {
-        let held = |counts| Row::of_counts(String::new(), String::new(), counts).is_held;
+        let held =
+            |counts| Row::of_counts(Allocations { name: String::new(), what: String::new(), counts }).is_held;
         assert!(held((1, 1)));
         assert!(!held((1, 1000)));
     }

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::check::{HEADS, Row, Text};
+use super::check::{HEADS, Row, Text};
 
 /// Writes the page in this folder, and the drawings beside it.
-pub(crate) fn write(docs: &Path, texts: &[Text]) -> Result<()> {
+pub(super) fn write(docs: &Path, texts: &[Text]) -> Result<()> {
     let path = docs.join("benchmarks.md");
     let mut page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     for Text { section, text } in texts {
@@ -21,7 +21,7 @@ pub(crate) fn write(docs: &Path, texts: &[Text]) -> Result<()> {
         }
     }
     fs::write(&path, page)?;
-    println!("wrote {}", path.display());
+    say!("wrote {}", path.display());
     Ok(())
 }
 
@@ -34,7 +34,7 @@ fn replace(text: &str, section: &str, content: &str) -> Result<String> {
 }
 
 /// In Markdown. All columns but the first stand to the right.
-pub(crate) fn table(rows: &[Row]) -> String {
+pub(super) fn table(rows: &[Row]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let rows: String = rows.iter().map(|row| line(&row.cells)).collect();
     format!("| {} |\n|---{}|\n{rows}", HEADS.join(" | "), "|--:".repeat(HEADS.len() - 1))
@@ -42,6 +42,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::check::Check;
     use super::*;
 
     #[test]
@@ -54,8 +55,12 @@ mod tests {
 
     #[test]
     fn a_row_of_the_table_has_a_cell_below_each_head() {
-        let row = Row::of_counts("n".to_owned(), "appends".to_owned(), (3, 4));
-        let table = table(&[row]);
+        let Check::Allocations(counts) =
+            Check::parse(r#"{"name":"n","what":"appends","allocations":[3,4]}"#).unwrap()
+        else {
+            unreachable!("it has allocations")
+        };
+        let table = table(&[Row::of_counts(counts)]);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(
             lines[0],

@@ -3,11 +3,11 @@
 
 use std::fmt::Write as _;
 
-use crate::check::Text;
-use crate::criterion::Bench;
+use super::check::Text;
+use super::criterion::Bench;
 
 /// All of them.
-pub(crate) fn of(benches: &[Bench]) -> [Text; 4] {
+pub(super) fn of(benches: &[Bench]) -> [Text; 4] {
     let of_group = |name| group(benches, name);
     let codecs = [of_group("compress"), of_group("decompress")].concat();
     let of_bench = |bench: &Bench| time(bench.ns);
