@@ -22,7 +22,7 @@ use rskafka::client::Client;
 pub use self::operator::{Operator, Order, Parent, Way};
 pub use self::plan::{EVERY, Fault, Planned, of_seed};
 pub use self::report::{Event, Report};
-use crate::demo::{DELIVERY_TIMEOUT, fresh_name};
+use crate::demo::{DELIVERY_TIMEOUT, fresh_name, new_topic};
 use crate::say;
 use crate::sim::Live;
 use crate::sim::live::Stage;
@@ -65,9 +65,7 @@ pub async fn run(options: Options, way: Way, operator: impl Operator) -> Result<
     let builder = builder.client_id("rskafka-chaos");
     let client = builder.clone().build().await.context("the cluster cannot be reached")?;
     let topic = fresh_name("chaos");
-    let created = client.create_topic(&topic, PARTITIONS as i32, REPLICAS).config("min.insync.replicas", "2");
-    // The rules rely on these; the cluster's defaults may differ.
-    let created = created.config("cleanup.policy", "delete").config("message.timestamp.type", "CreateTime");
+    let created = new_topic(&client, &topic, PARTITIONS as i32, REPLICAS).config("min.insync.replicas", "2");
     created.await.with_context(|| format!("topic {topic}"))?;
     client.close().await;
 

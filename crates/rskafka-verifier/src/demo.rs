@@ -10,7 +10,8 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rskafka::client::Client;
+use rskafka::client::error::Error;
+use rskafka::client::{Client, CreateTopic};
 use rskafka::protocol::ErrorCode;
 use rskafka_fake::FakeCluster;
 use sha2::Digest as _;
@@ -132,7 +133,7 @@ impl Log {
     }
 
     async fn append_and_tail(&self, options: &Options) -> Result<Report> {
-        let load = Load::steady(options.records, DELIVERY_TIMEOUT);
+        let load = Load { records: options.records, timeout: DELIVERY_TIMEOUT, is_rough: false };
         let stage = Stage::new(self.topic.clone(), 1, load);
         let progress = options.show_progress.then(|| Progress::start(options.records.into(), &stage));
         let tell = |line: &str| progress.iter().for_each(|progress| progress.tell(line));
@@ -173,15 +174,11 @@ impl Log {
     /// Has faults strike where somebody can cause them. Gives how many did while records were appended.
     async fn strike(&self, options: &Options, stage: &Stage, tell: &dyn Fn(&str)) -> Result<usize> {
         let (topic, brokers, records) = (&*self.topic, &*self.brokers, options.records);
+        let faults = Faults { stage, topic, brokers, records, tell };
         match &self.embedded {
-            Some(cluster) => {
-                let operator = Embedded { cluster, topic };
-                Faults { operator, stage, topic, brokers, records, tell }.strike().await
-            }
-            None if options.faults => {
-                Faults { operator: Parent, stage, topic, brokers, records, tell }.strike().await
-            }
-            _ => Ok(0),
+            Some(cluster) => faults.strike(Embedded { cluster, topic }).await,
+            None if options.faults => faults.strike(Parent).await,
+            None => Ok(0),
         }
     }
 
@@ -202,26 +199,20 @@ impl Log {
 
 /// Creates the topic; gives its replication factor.
 async fn create_topic(client: &Client, name: &str, wanted: Option<i16>) -> Result<i16> {
-    let mut replicas = wanted.unwrap_or(MOST_REPLICAS);
+    let (mut replicas, least) = (wanted.unwrap_or(MOST_REPLICAS), wanted.unwrap_or(1));
+    let are_too_many = |error: &Error| error.code() == Some(ErrorCode::INVALID_REPLICATION_FACTOR);
     loop {
-        // The digest and the rules rely on these; the cluster's defaults may differ.
-        let topic = client
-            .create_topic(name, PARTITION + 1, replicas)
-            .config("cleanup.policy", "delete")
-            .config("message.timestamp.type", "CreateTime");
-        match topic.await {
-            Ok(()) => return Ok(replicas),
-            Err(error)
-                if wanted.is_none()
-                    && replicas > 1
-                    && error.code() == Some(ErrorCode::INVALID_REPLICATION_FACTOR) =>
-            {
-                // There are fewer brokers than that.
-                replicas -= 1;
-            }
-            Err(error) => return Err(error).with_context(|| format!("topic {name}")),
+        match new_topic(client, name, PARTITION + 1, replicas).await {
+            Err(error) if replicas > least && are_too_many(&error) => replicas -= 1,
+            created => return created.map(|()| replicas).with_context(|| format!("topic {name}")),
         }
     }
+}
+
+/// A topic that the digest and the rules can rely on; the cluster's defaults may differ.
+pub(crate) fn new_topic(client: &Client, name: &str, partitions: i32, replicas: i16) -> CreateTopic {
+    let topic = client.create_topic(name, partitions, replicas).config("cleanup.policy", "delete");
+    topic.config("message.timestamp.type", "CreateTime")
 }
 
 /// A topic's name that no other run has.

@@ -1,17 +1,17 @@
 //! A TCP proxy that freezes, cuts or resets connections, or stops the broker behind it.
 //!
 //! It listens on a port of its own and passes bytes on to one target, unchanged; the target speaks Kafka or TLS, because
-//! up to 11 bytes are held back until it is known what they begin. [`Fault`]s say what happens and when: at a TLS
+//! up to 11 bytes are held back until it is known what they begin. [`Proxy::inject`] says what happens and when: at a TLS
 //! record, or where a request or an answer begins or ends. The module `stream` decides what the bytes are.
 //!
 //! ```no_run
 //! use rskafka::protocol::ApiKey;
-//! use rskafka_verifier::proxy::{Action, Direction, Fault, Moment, Proxy};
+//! use rskafka_verifier::proxy::{Action, Direction, Moment, Proxy};
 //!
 //! # async fn example() -> std::io::Result<()> {
 //! let proxy = Proxy::start("127.0.0.1:9092").await?;
 //! let answer = Moment::Answer(ApiKey::PRODUCE);
-//! let frozen = proxy.inject(Fault::at(answer, Action::Freeze(Direction::ToClient)));
+//! let frozen = proxy.inject(answer, Action::Freeze(Direction::ToClient));
 //! // A client that connects to `proxy.address()` gets no answer to its first append.
 //! assert_eq!(proxy.struck(frozen), 0);
 //! # Ok(())
@@ -35,7 +35,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::fault::Faults;
-pub use self::fault::{Action, Direction, Fault, FaultId, Moment};
+pub use self::fault::{Action, Direction, FaultId, Moment};
 pub use self::process::BrokerProcess;
 use self::process::Stopped;
 use self::stream::Streams;
@@ -100,9 +100,9 @@ impl Proxy {
         self.address
     }
 
-    /// Has something go wrong: see [`Fault`]. Moments that are over do not count.
-    pub fn inject(&self, fault: Fault) -> FaultId {
-        self.shared.with(|state| state.faults.inject(fault))
+    /// Has something go wrong with one connection: the first that comes to the moment from now on.
+    pub fn inject(&self, moment: Moment, action: Action) -> FaultId {
+        self.shared.with(|state| state.faults.inject(moment, action))
     }
 
     /// How often a fault of this proxy has struck, 0 or 1; 0 after it was taken back.

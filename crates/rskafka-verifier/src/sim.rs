@@ -7,6 +7,7 @@
 //! Invariant: a run depends on its [`Setup`] alone. [`Live`] applies the same rules to a real cluster, in real time.
 
 mod appending;
+mod book;
 mod director;
 mod drop;
 pub(crate) mod frames;
@@ -34,7 +35,7 @@ use time::{Duration, OffsetDateTime};
 pub use self::kind::{Applied, DROPPED, Kind, Way};
 pub use self::live::{Live, LiveOutcome};
 pub use self::mistake::Mistake;
-pub use self::plan::{Moment, Plan, PlannedFault, Stage, What};
+pub use self::plan::{Moment, Plan, PlannedFault, What};
 pub use self::profile::Profile;
 pub use self::rules::{Finding, Wrong};
 pub use self::run::{Outcome, Setup, run};

@@ -10,7 +10,7 @@ use rskafka::client::error::Outcome;
 use rskafka::protocol::ApiKey;
 use rskafka::record::Record;
 use rskafka_fake::FakeCluster;
-use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, Fault, Moment, Proxy};
+use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, Moment, Proxy};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -108,7 +108,7 @@ async fn a_frozen_direction_passes_what_was_before_and_goes_on_after_a_thaw() {
         (Direction::ToBroker, Moment::Request(ApiKey::PRODUCE)),
         (Direction::ToClient, Moment::Answer(ApiKey::PRODUCE)),
     ] {
-        let fault = proxy.inject(Fault::at(moment, Action::Freeze(direction)));
+        let fault = proxy.inject(moment, Action::Freeze(direction));
         let mut stream = connect(&proxy).await;
         let requests = [ApiKey::METADATA, ApiKey::PRODUCE].map(request);
         stream.write_all(&requests.concat()).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_frozen_direction_passes_what_was_before_and_goes_on_after_a_thaw() {
 async fn a_direction_may_be_frozen_by_what_goes_the_other_way() {
     let proxy = echo().await;
     let moment = Moment::EndOfRequest(ApiKey::PRODUCE);
-    let fault = proxy.inject(Fault::at(moment, Action::Freeze(Direction::ToClient)));
+    let fault = proxy.inject(moment, Action::Freeze(Direction::ToClient));
     let mut stream = connect(&proxy).await;
     stream.write_all(&request(ApiKey::PRODUCE)).await.unwrap();
     timeout(PATIENCE, proxy.has_struck(fault)).await.unwrap();
@@ -171,7 +171,7 @@ async fn any_bytes_are_passed_on_however_they_come() {
 async fn a_peer_that_is_frozen_stops_reading_until_the_buffers_are_full() {
     let proxy = echo().await;
     let moment = Moment::Request(ApiKey::PRODUCE);
-    proxy.inject(Fault::at(moment, Action::Freeze(Direction::ToBroker)));
+    proxy.inject(moment, Action::Freeze(Direction::ToBroker));
     let mut stream = connect(&proxy).await;
     stream.write_all(&request(ApiKey::PRODUCE)).await.unwrap();
     let full = timeout(Duration::from_secs(2), async {
@@ -187,7 +187,7 @@ async fn a_peer_that_is_frozen_stops_reading_until_the_buffers_are_full() {
 async fn a_cut_is_an_end_and_a_reset_an_error() {
     let proxy = echo().await;
     for (action, error) in [(Action::Cut, None), (Action::Reset, Some(io::ErrorKind::ConnectionReset))] {
-        let fault = proxy.inject(Fault::at(Moment::EndOfRequest(ApiKey::PRODUCE), action));
+        let fault = proxy.inject(Moment::EndOfRequest(ApiKey::PRODUCE), action);
         let mut stream = connect(&proxy).await;
         stream.write_all(&request(ApiKey::METADATA)).await.unwrap();
         read(&mut stream, 12).await;
@@ -203,7 +203,7 @@ async fn a_cut_is_an_end_and_a_reset_an_error() {
 async fn requests_and_answers_are_told_apart() {
     let proxy = echo().await;
     let on_answer = Moment::Answer(ApiKey::PRODUCE);
-    let frozen = proxy.inject(Fault::at(on_answer, Action::Freeze(Direction::ToClient)));
+    let frozen = proxy.inject(on_answer, Action::Freeze(Direction::ToClient));
     let mut stream = connect(&proxy).await;
     stream.write_all(&request(ApiKey::METADATA)).await.unwrap();
     read(&mut stream, 12).await;
@@ -240,7 +240,7 @@ async fn a_process_stands_still_from_a_moment_on_until_the_thaw() {
         stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
     };
     let proxy = echo().await;
-    proxy.inject(Fault::at(Moment::Request(ApiKey::PRODUCE), Action::Stop(process)));
+    proxy.inject(Moment::Request(ApiKey::PRODUCE), Action::Stop(process));
     let mut stream = connect(&proxy).await;
     stream.write_all(&request(ApiKey::METADATA)).await.unwrap();
     read(&mut stream, 12).await;
@@ -261,7 +261,7 @@ async fn what_a_client_asks_is_seen_and_its_append_is_cut_off() {
     let proxy = Proxy::start(cluster.bootstrap_servers().remove(0)).await.unwrap();
     let address = proxy.address();
     let env = Env::builder().connector(move |_, _| TcpStream::connect(address)).build();
-    let cut = proxy.inject(Fault::at(Moment::EndOfRequest(ApiKey::PRODUCE), Action::Cut));
+    let cut = proxy.inject(Moment::EndOfRequest(ApiKey::PRODUCE), Action::Cut);
     let client = Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();
     let log = client.partition_client("wal", 0).idempotence(false).await.unwrap();
     let record = || Record { key: (), value: "hello", headers: (), timestamp: OffsetDateTime::UNIX_EPOCH };

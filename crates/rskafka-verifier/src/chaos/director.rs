@@ -12,7 +12,7 @@ use rskafka::protocol::messages::metadata::MetadataResponsePartition;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Event, Fault, Operator, Options, Order, PARTITIONS, Planned, Way, of_seed, raw};
-use crate::proxy::{self, Action, Direction, Moment, Proxy};
+use crate::proxy::{Action, Direction, Moment, Proxy};
 use crate::say;
 use crate::sim::live::Stage;
 
@@ -156,7 +156,7 @@ impl<O: Operator> Director<'_, O> {
     async fn break_connections(&self, action: Action, time: Duration) {
         for (proxy, api) in self.way.proxies.iter().flat_map(|proxy| APIS.map(|api| (proxy, api))) {
             for moment in [Moment::Request(api), Moment::EndOfRequest(api), Moment::Answer(api)] {
-                proxy.inject(proxy::Fault::at(moment, action));
+                proxy.inject(moment, action);
             }
         }
         sleep(time).await;

@@ -47,8 +47,7 @@ impl Operator for Embedded<'_> {
 }
 
 /// To whom faults happen, and who is told of them.
-pub(super) struct Faults<'a, O> {
-    pub(super) operator: O,
+pub(super) struct Faults<'a> {
     pub(super) stage: &'a Stage,
     pub(super) topic: &'a str,
     pub(super) brokers: &'a [String],
@@ -56,27 +55,28 @@ pub(super) struct Faults<'a, O> {
     pub(super) tell: &'a dyn Fn(&str),
 }
 
-impl<O: Operator> Faults<'_, O> {
+/// The faults, and the orders that take a broker away and bring it back. After the freeze another one leads than the one that an
+/// election prefers.
+const FAULTS: [(&str, Option<(Order, Order)>); 3] = [
+    ("freeze", Some((Order::Freeze, Order::Thaw))),
+    ("elect", None),
+    ("kill", Some((Order::Kill, Order::Start))),
+];
+
+impl Faults<'_> {
     /// Has each fault strike when a further quarter of the records is appended. Gives how many struck.
-    pub(super) async fn strike(mut self) -> Result<usize> {
-        // After the freeze another broker leads than the one that an election prefers.
-        let faults = ["freeze", "elect", "kill"];
-        for (quarter, fault) in (1..).zip(faults) {
+    pub(super) async fn strike(self, mut operator: impl Operator) -> Result<usize> {
+        for (quarter, (fault, away)) in (1..).zip(FAULTS) {
             self.allow(quarter + 1);
             until("nothing is appended any more", PATIENCE, async || self.has_appended(quarter)).await?;
             let (leader, since) = (self.leader().await?, Instant::now());
-            let away = match fault {
-                "freeze" => Some((Order::Freeze, Order::Thaw)),
-                "kill" => Some((Order::Kill, Order::Start)),
-                _ => None,
-            };
             match away {
-                Some((gone, _)) => self.operator.order(gone, leader).await?,
-                None => self.operator.elect(self.brokers, self.topic, 1).await?,
+                Some((gone, _)) => operator.order(gone, leader).await?,
+                None => operator.elect(self.brokers, self.topic, 1).await?,
             }
             let went_on = self.goes_on(leader, quarter + 1).await;
             if let Some((_, back)) = away {
-                self.operator.order(back, leader).await?;
+                operator.order(back, leader).await?;
             }
             went_on?;
             in_sync(self.brokers, self.topic).await?;
@@ -86,7 +86,7 @@ impl<O: Operator> Faults<'_, O> {
             ));
         }
         self.stage.allowed.send_replace(u32::MAX);
-        Ok(faults.len())
+        Ok(FAULTS.len())
     }
 
     /// Waits until another broker leads, and has acknowledged something, or all that is allowed is appended.

@@ -40,32 +40,17 @@ pub enum Action {
     Stop(BrokerProcess),
 }
 
-/// Something that goes wrong with one connection, the first one that comes to the moment.
-#[derive(Debug, Clone, Copy)]
-#[must_use = "nothing happens until it is injected"]
-pub struct Fault {
-    moment: Moment,
-    action: Action,
-}
-
-impl Fault {
-    /// `action` happens at `moment`, the first time it comes.
-    pub fn at(moment: Moment, action: Action) -> Self {
-        Self { moment, action }
-    }
-}
-
 /// A fault that was injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FaultId(usize);
 
 /// The faults in the order in which they were injected, `None` for those taken back, and whether each has struck.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<(Option<Fault>, bool)>);
+pub(super) struct Faults(Vec<(Option<(Moment, Action)>, bool)>);
 
 impl Faults {
-    pub(super) fn inject(&mut self, fault: Fault) -> FaultId {
-        self.0.push((Some(fault), false));
+    pub(super) fn inject(&mut self, moment: Moment, action: Action) -> FaultId {
+        self.0.push((Some((moment, action)), false));
         FaultId(self.0.len() - 1)
     }
 
@@ -79,12 +64,13 @@ impl Faults {
 
     /// What happens at a moment.
     pub(super) fn strike(&mut self, moment: Moment) -> Vec<Action> {
-        let strikes = |(fault, has_struck): &mut (Option<Fault>, bool)| {
-            let fault = fault.filter(|fault| !*has_struck && fault.moment == moment)?;
-            *has_struck = true;
-            Some(fault.action)
-        };
-        self.0.iter_mut().filter_map(strikes).collect()
+        let mut actions = Vec::new();
+        for (fault, has_struck) in self.0.iter_mut().filter(|(_, has_struck)| !has_struck) {
+            let action = fault.and_then(|(planned, action)| (planned == moment).then_some(action));
+            *has_struck = action.is_some();
+            actions.extend(action);
+        }
+        actions
     }
 }
 
@@ -96,14 +82,14 @@ mod tests {
     fn a_fault_strikes_once_and_not_after_it_was_taken_back() {
         let moment = Moment::Request(ApiKey::PRODUCE);
         let mut faults = Faults::default();
-        let once = faults.inject(Fault::at(moment, Action::Cut));
+        let once = faults.inject(moment, Action::Cut);
         assert_eq!(faults.strike(Moment::EndOfRequest(ApiKey::PRODUCE)), []);
         assert!(!faults.has_struck(once));
-        let with_it = faults.inject(Fault::at(moment, Action::Freeze(Direction::ToClient)));
+        let with_it = faults.inject(moment, Action::Freeze(Direction::ToClient));
         assert_eq!(faults.strike(moment), [Action::Cut, Action::Freeze(Direction::ToClient)]);
         assert!(faults.has_struck(once) && faults.has_struck(with_it));
         assert_eq!(faults.strike(moment), []);
-        let cleared = faults.inject(Fault::at(moment, Action::Cut));
+        let cleared = faults.inject(moment, Action::Cut);
         faults.clear();
         assert_eq!(faults.strike(moment), []);
         assert!(!faults.has_struck(once) && !faults.has_struck(cleared));

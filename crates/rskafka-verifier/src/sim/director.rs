@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::{ByteFault, ControlError, FakeCluster, Fault, FaultId};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::kind::{Applied, Kind, Way};
 use super::network::{Fired, Trouble};
 use super::plan::{Plan, What};
-use super::rules::Rules;
 use super::run::{BROKERS, Setup, Stage, TOPIC};
 
 pub(super) use self::log::end_with_markers;
@@ -26,6 +25,7 @@ const REBOOTSTRAP_FROM: [(ApiKey, i16); 2] = [(ApiKey::METADATA, 13), (ApiKey::A
 pub(super) struct Director {
     cluster: FakeCluster,
     stage: Arc<Stage>,
+    fired: mpsc::Receiver<Fired>,
     plan: Plan,
     partitions: i32,
     /// How many producers with transactions there were.
@@ -37,72 +37,57 @@ pub(super) struct Director {
 }
 
 impl Director {
-    pub(super) fn new(cluster: FakeCluster, stage: Arc<Stage>, setup: &Setup) -> Self {
+    pub(super) fn new(stage: Arc<Stage>, fired: mpsc::Receiver<Fired>, setup: &Setup) -> Self {
         let (plan, partitions) = (setup.plan.clone(), setup.profile.partitions as i32);
-        let injected = Arc::default();
-        Self { cluster, stage, plan, partitions, transactions: 0, injected, healing: JoinSet::new() }
+        let (cluster, injected, healing) = (stage.network.cluster.clone(), Arc::default(), JoinSet::new());
+        Self { cluster, stage, fired, plan, partitions, transactions: 0, injected, healing }
     }
 
     /// Directs until the actors are done. A fault that has begun is carried out completely.
     pub(super) async fn run(mut self, mut is_over: oneshot::Receiver<()>) {
         loop {
-            let Fired { index, broker, what } = tokio::select! {
+            let fired = tokio::select! {
                 biased;
                 _ = &mut is_over => return,
-                fired = self.stage.network.fired() => fired,
+                Some(fired) = self.fired.recv() => fired,
             };
+            let Fired { index, broker, what, .. } = fired;
             let planned = self.plan.faults().find(|(number, _)| *number == index).map(|(_, fault)| *fault);
             if let Some(fault) = planned {
                 self.stage.network.note(|| format!("fault {index} at broker {broker}: {:?}", fault.kind));
                 self.strike(fault.kind, what, broker).await;
             }
-            self.stage.network.done(index);
+            drop(fired);
         }
     }
 
     async fn strike(&mut self, kind: Kind, what: What, broker: i32) {
+        let mut injected = Vec::new();
         if let Some(fault) = request_fault(kind) {
             let fault = match what {
                 What::Produce => fault.on(ApiKey::PRODUCE),
                 What::Fetch => fault.on(ApiKey::FETCH),
                 What::Other => fault,
             };
-            let id = self.cluster.inject(fault.at_broker(broker));
-            self.injected(id, kind);
-            if let Kind::Flaky(.., time) = kind {
-                self.remove_after(time, id, kind);
+            injected.push(self.cluster.inject(fault.at_broker(broker)));
+        } else if let Some(fault) = byte_fault(kind) {
+            injected.push(self.cluster.inject_bytes(fault.at_broker(broker)));
+        } else if let Kind::Rebootstrap(_) = kind {
+            let may = |(api, from): &(ApiKey, i16)| self.stage.speaks(*api, *from);
+            for (api, _) in REBOOTSTRAP_FROM.into_iter().filter(may) {
+                let fault = Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(api).always();
+                injected.push(self.cluster.inject(fault));
             }
-            return;
-        }
-        if let Some(fault) = byte_fault(kind) {
-            let id = self.cluster.inject_bytes(fault.at_broker(broker));
-            self.injected(id, kind);
-            if let Kind::Trickle(.., time) = kind {
-                self.remove_after(time, id, kind);
-            }
-            return;
-        }
-        if let Kind::Rebootstrap(time) = kind {
-            let advertised = self.cluster.advertised();
-            for (api, from) in REBOOTSTRAP_FROM {
-                let mut known = advertised.iter();
-                if known.any(|(known, versions)| *known == api && *versions.end() >= from) {
-                    let fault = Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(api).always();
-                    let id = self.cluster.inject(fault);
-                    self.injected(id, kind);
-                    self.remove_after(time, id, kind);
-                }
-            }
-            return;
-        }
         // The request of this moment waits, so it is in flight.
-        if self.happen(kind, broker).await.is_ok() {
+        } else if self.happen(kind, broker).await.is_ok() {
             self.stage.struck(kind.name(), 1);
         }
-    }
-
-    fn injected(&self, fault: FaultId, kind: Kind) {
-        self.injected.lock().unwrap_or_else(PoisonError::into_inner).push((fault, kind.name()));
+        for id in injected {
+            self.injected.lock().unwrap_or_else(PoisonError::into_inner).push((id, kind.name()));
+            if let Kind::Flaky(.., time) | Kind::Trickle(.., time) | Kind::Rebootstrap(time) = kind {
+                self.remove_after(time, id, kind);
+            }
+        }
     }
 
     /// Takes a fault back after a time.
@@ -132,7 +117,7 @@ impl Director {
                 self.heal_after(time, async move {
                     // Fails only for a broker that is not there.
                     let _ = cluster.start_broker(broker).await;
-                    (0..partitions).for_each(|partition| stage.rules(partition, Rules::restarted));
+                    (0..partitions).for_each(|partition| stage.book.rules(partition).restarted());
                 });
             }
             Kind::CutConnections => cluster.cut_connections(broker)?,
@@ -172,27 +157,24 @@ impl Director {
         Ok(())
     }
 
+    /// Ends a broker as the fault says.
+    async fn stop(&self, kind: Kind, broker: i32) -> Result<(), ControlError> {
+        if let Kind::CrashUnnoticed(_, unnoticed) = kind {
+            self.cluster.miss_crashes_after(unnoticed);
+        }
+        let stopped = match kind {
+            Kind::ShutDown(_) => self.cluster.shut_down_broker(broker).await,
+            _ => self.cluster.stop_broker(broker).await,
+        };
+        self.cluster.miss_crashes_after(Duration::ZERO);
+        stopped
+    }
+
     /// Disturbs the way to a broker for a time.
     fn trouble(&mut self, trouble: Trouble, broker: i32, time: Duration) {
         let network = self.stage.network.clone();
         network.set_trouble(trouble, broker, true);
         self.heal_after(time, async move { network.set_trouble(trouble, broker, false) });
-    }
-
-    /// Ends a broker as the fault says.
-    async fn stop(&self, kind: Kind, broker: i32) -> Result<(), ControlError> {
-        let cluster = &self.cluster;
-        match kind {
-            Kind::ShutDown(_) => cluster.shut_down_broker(broker).await?,
-            Kind::CrashUnnoticed(_, unnoticed) => {
-                cluster.miss_crashes_after(unnoticed);
-                let stopped = cluster.stop_broker(broker).await;
-                cluster.miss_crashes_after(Duration::ZERO);
-                stopped?;
-            }
-            _ => cluster.stop_broker(broker).await?,
-        }
-        Ok(())
     }
 
     fn heal_after(&mut self, time: Duration, heal: impl Future<Output = ()> + Send + 'static) {

@@ -9,28 +9,22 @@ const LENGTH: usize = 4;
 const KEPT: usize = 256;
 
 /// Takes a direction's bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Frames {
-    kept: [u8; KEPT],
+    kept: Vec<u8>,
     /// Bytes of the frame that were taken.
     taken: usize,
     hash: u32,
 }
 
 /// A frame, as far as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame {
-    kept: [u8; KEPT],
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'a> {
+    kept: &'a [u8],
     /// With its length prefix.
     pub(super) size: usize,
     /// CRC-32C of all its bytes.
     pub(super) hash: u32,
-}
-
-impl Default for Frames {
-    fn default() -> Self {
-        Self { kept: [0; KEPT], taken: 0, hash: 0 }
-    }
 }
 
 impl Frames {
@@ -40,22 +34,18 @@ impl Frames {
     }
 
     /// Takes bytes; gives each frame that they complete.
-    pub(super) fn take(&mut self, mut bytes: &[u8], mut complete: impl FnMut(Frame)) {
+    pub(super) fn take(&mut self, mut bytes: &[u8], mut complete: impl FnMut(Frame<'_>)) {
         while !bytes.is_empty() {
-            let wanted = match self.size() {
-                Some(size) => size - self.taken,
-                None => LENGTH - self.taken,
-            };
+            let wanted = self.size().unwrap_or(LENGTH) - self.taken;
             let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
-            if let Some(kept) = self.kept.get_mut(self.taken..) {
-                let count = kept.len().min(part.len());
-                kept[..count].copy_from_slice(&part[..count]);
-            }
+            let room = KEPT - self.kept.len();
+            self.kept.extend_from_slice(&part[..room.min(part.len())]);
             self.hash = crc32c::crc32c_append(self.hash, part);
             self.taken += part.len();
             bytes = rest;
             if self.size() == Some(self.taken) {
-                complete(Frame { kept: self.kept, size: self.taken, hash: self.hash });
+                complete(Frame { kept: &self.kept, size: self.taken, hash: self.hash });
+                self.kept.clear();
                 (self.taken, self.hash) = (0, 0);
             }
         }
@@ -66,14 +56,14 @@ impl Frames {
     }
 }
 
-impl Frame {
+impl Frame<'_> {
     pub(super) fn request(&self) -> Request {
-        Request::of(&self.kept)
+        Request::of(self.kept)
     }
 
     /// The correlation id, if the frame is an answer.
     pub(super) fn answers(&self) -> u32 {
-        u32_at(&self.kept, 4)
+        u32_at(self.kept, 4)
     }
 
     /// What stands behind the length, if all of it was kept.
@@ -90,7 +80,16 @@ impl Frame {
     /// tagged fields.
     pub(super) fn i32_behind_header(&self, is_flexible: bool) -> Option<i32> {
         let at = LENGTH + 4 + usize::from(is_flexible);
-        (self.size >= at + 4).then(|| u32_at(&self.kept, at).cast_signed())
+        (self.size >= at + 4).then(|| u32_at(self.kept, at).cast_signed())
+    }
+}
+
+#[cfg(test)]
+impl Frame<'static> {
+    /// One that came whole.
+    pub(super) fn whole(bytes: Vec<u8>) -> Self {
+        let bytes: &'static [u8] = bytes.leak();
+        Self { kept: &bytes[..bytes.len().min(KEPT)], size: bytes.len(), hash: 0 }
     }
 }
 

@@ -24,7 +24,8 @@ use tokio_util::task::AbortOnDropHandle;
 use self::actor::Actor;
 pub(crate) use self::actor::Followed;
 use self::actor::end_of;
-use super::rules::{Fate, Finding, Findings, Place, Rules, Wrong};
+use super::book::Book;
+use super::rules::{Fate, Finding, Findings, Place, Wrong};
 use super::value::{Id, Value, size};
 use super::writer::fates;
 use crate::progress::Counter;
@@ -126,18 +127,12 @@ impl Live {
 #[derive(Debug)]
 pub(crate) struct Load {
     /// Records for each partition, at most.
-    records: u32,
+    pub(crate) records: u32,
     /// The longest that a produce or any other call may take.
-    timeout: Duration,
-    /// Whether calls are dropped, fetches are of any size, and failures are what is expected.
-    is_rough: bool,
-}
-
-impl Load {
-    /// This many records in large calls; the first failure ends the writing.
-    pub(crate) fn steady(records: u32, timeout: Duration) -> Self {
-        Self { records, timeout, is_rough: false }
-    }
+    pub(crate) timeout: Duration,
+    /// Whether calls are dropped, fetches are of any size, and failures are what is expected. If not, calls are large, and the first
+    /// failure ends the writing.
+    pub(crate) is_rough: bool,
 }
 
 /// What writers and readers share.
@@ -149,7 +144,7 @@ pub(crate) struct Stage {
     has_ended: AtomicBool,
     /// How many records each writer may have given to its client.
     pub(crate) allowed: watch::Sender<u32>,
-    rules: Vec<Mutex<Rules>>,
+    book: Book,
     acknowledgements: Vec<Mutex<Vec<Instant>>>,
     counts: Mutex<LiveOutcome>,
     /// What was acknowledged.
@@ -167,7 +162,7 @@ impl Stage {
             since: now.replace_nanosecond(0).unwrap_or(now),
             has_ended: AtomicBool::new(false),
             allowed: watch::Sender::new(u32::MAX),
-            rules: (0..partitions).map(|_| Mutex::default()).collect(),
+            book: Book::new(partitions, SLACK),
             acknowledgements: (0..partitions).map(|_| Mutex::default()).collect(),
             counts: Mutex::default(),
             appended: Counter::default(),
@@ -183,8 +178,8 @@ impl Stage {
     ) -> Result<Vec<Followed>> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut partitions = Vec::new();
-        for partition in 0..self.rules.len() {
-            self.rules(partition).writer(u32::try_from(partition)?, false, false);
+        for partition in 0..self.book.partitions() {
+            self.book.rules(partition).writer(u32::try_from(partition)?, false, false);
             // Two partition clients: the reader shares nothing with the writer.
             let writer = self.actor(client, partition, random.fork()).await?;
             let reader = self.actor(client, partition, random.fork()).await?;
@@ -219,17 +214,16 @@ impl Stage {
         append: impl AsyncFnOnce(&Record) -> Result<i64>,
     ) -> bool {
         // Numbered behind the writers.
-        let id = Id { writer: (self.rules.len() + partition) as u32, number };
-        self.rules(partition).sent(id);
+        let id = Id { writer: (self.book.partitions() + partition) as u32, number };
+        self.book.rules(partition).sent(id);
         let offset = append(&id.record(self.since)).await.ok();
-        self.rules(partition).settled_in(None, id, offset.map_or(Fate::Unknown, Fate::Acked));
+        self.book.rules(partition).settled_in(None, id, offset.map_or(Fate::Unknown, Fate::Acked));
         offset.is_some()
     }
 
     /// What is wrong with each partition.
     pub(crate) fn finish(&self) -> impl Iterator<Item = Findings> {
-        let rules = self.rules.iter().map(|rules| rules.lock().unwrap_or_else(PoisonError::into_inner));
-        rules.map(|mut rules| std::mem::take(&mut *rules).finish(0).0)
+        self.book.close().map(|rules| rules.finish(0).0)
     }
 
     async fn actor(
@@ -242,10 +236,6 @@ impl Stage {
         Ok(Actor { log, partition, random, stage: self.clone() })
     }
 
-    fn rules(&self, partition: usize) -> MutexGuard<'_, Rules> {
-        self.rules[partition].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn counts(&self) -> MutexGuard<'_, LiveOutcome> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -253,7 +243,7 @@ impl Stage {
     /// Tells the rules what a reader was given; gives what comes next.
     fn take(&self, partition: usize, name: &str, mut next: i64, records: &[RecordAndOffset]) -> i64 {
         self.read.add(records.len(), records.iter().map(|read| size(&read.record)).sum());
-        let mut rules = self.rules(partition);
+        let mut rules = self.book.rules(partition);
         for RecordAndOffset { offset, record, .. } in records {
             let place = Place { next, ..Place::default() };
             rules.read(name, place, *offset, Value::of_record(record, self.since));
@@ -274,24 +264,7 @@ impl Stage {
         if let Some(Ok(_)) = result {
             self.acknowledgements(partition).push(Instant::now());
         }
-        let mut rules = self.rules(partition);
+        let mut rules = self.book.rules(partition);
         ids.iter().zip(fates(result, ids.len())).for_each(|(id, fate)| rules.settled_in(None, *id, fate));
-    }
-
-    /// Holds a call against its deadline.
-    async fn timed<T>(
-        &self,
-        partition: usize,
-        limit: Duration,
-        call: impl Future<Output = T>,
-    ) -> (T, Duration) {
-        let since = Instant::now();
-        let result = call.await;
-        let took = since.elapsed();
-        if took > limit + SLACK {
-            let what = format!("a call took {took:?}, its limit is {limit:?}");
-            self.rules(partition).add(Wrong::Overdue, what);
-        }
-        (result, took)
     }
 }

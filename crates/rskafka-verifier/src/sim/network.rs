@@ -13,12 +13,13 @@ use rskafka::client::env::Env;
 use rskafka::protocol::ApiKey;
 use rskafka_fake::FakeCluster;
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::kind::Way;
 use super::mistake::Mistake;
 use super::options::Options;
-use super::plan::{Moment, Stage, What};
+use super::plan::{Moment, What};
 use super::rates::Rate;
 use super::rules::{Finding, Wrong};
 use super::run::Setup;
@@ -37,8 +38,8 @@ const WINDOW: Duration = Duration::from_secs(2);
 /// right kind may itself be waiting.
 const OVERDUE: u64 = 20;
 
-/// A planned moment has come; the connection waits for [`Network::done`].
-#[derive(Debug, Clone, Copy)]
+/// A planned moment has come; the connection waits until this is dropped.
+#[derive(Debug)]
 pub(super) struct Fired {
     /// The fault's place in the plan.
     pub(super) index: usize,
@@ -46,7 +47,11 @@ pub(super) struct Fired {
     pub(super) broker: i32,
     /// The request.
     pub(super) what: What,
+    _waiting: oneshot::Sender<()>,
 }
+
+/// Opens, with an error, when a fault has happened.
+pub(super) type Gate = oneshot::Receiver<()>;
 
 /// Shared by the connections of a run.
 #[derive(Debug)]
@@ -57,8 +62,6 @@ pub(super) struct Network {
     pub(super) too_early: Duration,
     started: Instant,
     state: Mutex<State>,
-    /// Has the director look at what has fired.
-    pub(super) has_fired: Notify,
 }
 
 /// What may be wrong with the way to a broker for a time.
@@ -72,7 +75,7 @@ pub(super) enum Trouble {
     Closing,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) trace: Trace,
     random: fastrand::Rng,
@@ -80,11 +83,9 @@ pub(super) struct State {
     /// How many produce calls are over.
     over: u64,
     /// What is planned for each kind of requests: after how many produce calls, and which fault.
-    moments: BTreeMap<(What, Stage), VecDeque<(u64, usize)>>,
-    fired: VecDeque<Fired>,
-    done: BTreeSet<usize>,
-    /// Whether all faults are over.
-    is_healed: bool,
+    moments: BTreeMap<(What, Way), VecDeque<(u64, usize)>>,
+    /// To the director.
+    fired: Option<mpsc::Sender<Fired>>,
     troubles: BTreeSet<(Trouble, i32)>,
     dials: Rate,
     metadata: Rate,
@@ -94,7 +95,8 @@ pub(super) struct State {
 }
 
 impl Network {
-    pub(super) fn new(cluster: FakeCluster, setup: &Setup) -> Arc<Self> {
+    /// Also gives where the director hears of moments that have come.
+    pub(super) fn new(cluster: FakeCluster, setup: &Setup) -> (Arc<Self>, mpsc::Receiver<Fired>) {
         let Setup { seed, profile, plan, keeps_trace, .. } = setup;
         let seed = *seed;
         let most = MOST_OF_ACTOR * (profile.writers + profile.resenders + profile.readers);
@@ -104,31 +106,18 @@ impl Network {
         let mut moments: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
         let mut planned: Vec<_> = plan.faults().map(|(index, fault)| (fault.moment, index)).collect();
         planned.sort_unstable();
-        for (Moment { after, what, stage }, index) in planned {
-            moments.entry((what, stage)).or_default().push_back((after, index));
+        let (fired, moments_come) = mpsc::channel(planned.len().max(1));
+        for (Moment { after, what, way }, index) in planned {
+            moments.entry((what, way)).or_default().push_back((after, index));
         }
-        let state = State {
-            trace: Trace::new(*keeps_trace),
-            random,
-            latency,
-            over: 0,
-            moments,
-            fired: VecDeque::new(),
-            done: BTreeSet::new(),
-            is_healed: false,
-            troubles: BTreeSet::new(),
-            dials: Rate::new(most, WINDOW),
-            metadata: Rate::new(most, WINDOW),
-            findings: Vec::new(),
-            waiting: Vec::new(),
-            next_connection: 0,
-        };
+        let (dials, metadata) = (Rate::new(most, WINDOW), Rate::new(most, WINDOW));
+        let (trace, fired) = (Trace::new(*keeps_trace), Some(fired));
+        let state = State { trace, random, latency, moments, fired, dials, metadata, ..State::default() };
         let state = Mutex::new(state);
         let options = Options::of_seed(seed);
         let breaks_silence = setup.mistake == Some(Mistake::BreaksSilence);
         let too_early = Duration::from_millis(u64::from(breaks_silence));
-        let (started, has_fired) = (Instant::now(), Notify::new());
-        Arc::new(Self { cluster, options, too_early, started, state, has_fired })
+        (Arc::new(Self { cluster, options, too_early, started: Instant::now(), state }), moments_come)
     }
 
     /// The environment of a client, in which time, random numbers and connections follow from the seed.
@@ -148,25 +137,9 @@ impl Network {
         super::EPOCH + self.elapsed()
     }
 
-    /// The next moment that has come, as soon as there is one.
-    pub(super) async fn fired(&self) -> Fired {
-        loop {
-            if let Some(fired) = self.state().fired.pop_front() {
-                return fired;
-            }
-            self.has_fired.notified().await;
-        }
-    }
-
     /// A produce call is over.
     pub(super) fn produce_is_over(&self) {
         self.state().over += 1;
-    }
-
-    /// A fault has happened: releases what waited for it.
-    pub(super) fn done(&self, index: usize) {
-        self.state().done.insert(index);
-        self.wake();
     }
 
     /// Trouble with the way to a broker begins, or is over.
@@ -178,12 +151,11 @@ impl Network {
         self.wake();
     }
 
-    /// Makes all brokers reachable, and ends all waits for faults.
+    /// Makes all brokers reachable; no further moment comes.
     pub(super) fn heal(&self) {
         let mut state = self.state();
         state.troubles.clear();
         state.moments.clear();
-        state.is_healed = true;
         drop(state);
         self.wake();
     }
@@ -278,19 +250,9 @@ impl Network {
         Poll::Pending
     }
 
-    pub(super) fn poll_done(&self, index: usize, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.state();
-        if state.done.contains(&index) || state.is_healed {
-            return Poll::Ready(());
-        }
-        state.waiting.push(cx.waker().clone());
-        Poll::Pending
-    }
-
     /// A request is about to go out; gives the fault to wait for.
-    pub(super) fn announce(&self, broker: i32, api: ApiKey) -> Option<usize> {
-        let fired = self.state().fire(What::of(api), Stage::Request, broker);
-        fired.inspect(|_| self.has_fired.notify_one())
+    pub(super) fn announce(&self, broker: i32, api: ApiKey) -> Option<Gate> {
+        self.state().fire(What::of(api), Way::Request, broker)
     }
 
     /// How much time has gone by.
@@ -308,16 +270,18 @@ impl State {
     }
 
     /// The next fault whose moment a request is, if there is one.
-    pub(super) fn fire(&mut self, what: What, stage: Stage, broker: i32) -> Option<usize> {
+    pub(super) fn fire(&mut self, what: What, way: Way, broker: i32) -> Option<Gate> {
         let over = self.over;
         let due = self.moments.iter_mut().find_map(|((planned, at), faults)| {
             let grace = if *planned == what { 0 } else { OVERDUE };
-            let is_due = |(after, _): &&(u64, usize)| *at == stage && after + grace <= over;
+            let is_due = |(after, _): &&(u64, usize)| *at == way && after + grace <= over;
             faults.front().filter(is_due)?;
             faults.pop_front()
         });
         let (_, index) = due?;
-        self.fired.push_back(Fired { index, broker, what });
-        Some(index)
+        let (waiting, gate) = oneshot::channel();
+        // Nothing waits when the director is gone.
+        let _ = self.fired.as_ref()?.try_send(Fired { index, broker, what, _waiting: waiting });
+        Some(gate)
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use rskafka::protocol::ApiKey;
 
 use super::director::request_fault;
-use super::kind::Kind;
+use super::kind::{Kind, Way};
 use super::profile::Profile;
 
 /// How many faults a plan has, unless too few of them are sure to strike.
@@ -39,15 +39,6 @@ impl What {
     }
 }
 
-/// Where a request is when a fault strikes; it waits there until the fault has happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// No byte of it is with the broker.
-    Request,
-    /// No byte of its answer is with the client.
-    Answer,
-}
-
 /// When a fault strikes: at the next request of its kind after so many produce calls have ended. Calls always end, also by
 /// failing, so every moment comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,8 +47,9 @@ pub struct Moment {
     pub after: u64,
     /// Which requests count.
     pub what: What,
-    /// Where the request is.
-    pub stage: Stage,
+    /// Whether no byte of the request has arrived when the fault strikes, or none of its answer; it waits until the fault has
+    /// happened.
+    pub way: Way,
 }
 
 /// A fault of a plan.
@@ -91,12 +83,12 @@ impl Plan {
                 _ => (What::Other, if random.bool() { 0 } else { random.u64(..latest) }),
             };
             let kind = Kind::random(&mut random, what, profile);
-            let stage = match random.bool() {
+            let way = match random.bool() {
                 // The cluster strikes with such a fault when it takes the request.
-                true if request_fault(kind).is_none() => Stage::Answer,
-                _ => Stage::Request,
+                true if request_fault(kind).is_none() => Way::Answer,
+                _ => Way::Request,
             };
-            PlannedFault { moment: Moment { after, what, stage }, kind }
+            PlannedFault { moment: Moment { after, what, way }, kind }
         };
         let mut faults: Vec<PlannedFault> = (0..count).map(|_| fault()).collect();
         while faults.iter().filter(|fault| fault.kind.is_sure()).count() < SURE {
@@ -127,10 +119,10 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut faults = self.faults.clone();
         faults.sort_by_key(|(number, fault)| (fault.moment, *number));
-        for (number, PlannedFault { moment: Moment { after, what, stage }, kind }) in faults {
-            let place = match stage {
-                Stage::Request => "before",
-                Stage::Answer => "before the answer to",
+        for (number, PlannedFault { moment: Moment { after, what, way }, kind }) in faults {
+            let place = match way {
+                Way::Request => "before",
+                Way::Answer => "before the answer to",
             };
             writeln!(f, "  fault {number}: {after} appends over, {place} a {what:?}: {kind:?}")?;
         }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Counts what happens in a window of time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Rate {
     most: usize,
     window: Duration,

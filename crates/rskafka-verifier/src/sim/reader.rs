@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use rskafka::client::error::{Error, ErrorKind};
 use rskafka::client::{Client, OffsetAt, PartitionClient};
+use rskafka::protocol::ApiKey;
 use rskafka::record::RecordAndOffset;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ use super::value::Value;
 use super::wire::LONGEST_WAIT;
 
 const WHOLE: i32 = 1 << 20;
+/// The version of Metadata from which on clients rely on leaders' epochs.
+const EPOCHS_FROM: i16 = 9;
 /// One fetch in this many follows a call of `get_offset`.
 const ASKS_ONE_IN: u8 = 10;
 /// Most timestamps asked for are at most this far from now.
@@ -61,7 +64,7 @@ impl Reader {
             let since = Instant::now();
             let fetch = Box::pin(self.log.fetch_records(next, min_bytes..max_bytes.max(min_bytes), wait_ms));
             let fetch = unless_dropped(fetch, dropped_after(&mut self.random));
-            let fetched = self.stage.timed(self.partition, "fetch_records", limit, fetch).await;
+            let fetched = self.stage.book.timed(self.partition, "fetch_records", limit, fetch).await;
             match fetched {
                 None => *self.stage.outcome().dropped.entry(FETCH_DROPPED).or_default() += 1,
                 Some(Ok((mut records, _))) => {
@@ -122,7 +125,7 @@ impl Reader {
         };
         if let Some(wrong) = wrong {
             let what = format!("{} at offset {next}: {error:?}", self.name);
-            self.stage.rules(self.partition, |rules| rules.add(wrong, what));
+            self.stage.book.rules(self.partition).add(wrong, what);
             return None;
         }
         tokio::time::sleep(Duration::from_millis(self.random.u64(1..PAUSE_MS))).await;
@@ -136,13 +139,13 @@ impl Reader {
         if acknowledged.is_empty() || !has_records(&stage.network.cluster, *partition, acknowledged) {
             return;
         }
-        // Such a replica still answers what it has.
-        let lags = !stage.tells_epochs && stage.is_short_of_replicas(*partition);
-        stage.rules(*partition, |rules| {
-            if rules.cuts() == place.cuts && !lags {
-                rules.add(Wrong::Withheld, format!("{name} was given nothing: {place:?}"));
-            }
-        });
+        // A replica that has fallen behind still answers what it has, unless the client tells it the epoch of a later leader.
+        let tells_epochs = stage.speaks(ApiKey::METADATA, EPOCHS_FROM);
+        let lags = !tells_epochs && stage.is_short_of_replicas(*partition);
+        let mut rules = stage.book.rules(*partition);
+        if rules.cuts() == place.cuts && !lags {
+            rules.add(Wrong::Withheld, format!("{name} was given nothing: {place:?}"));
+        }
     }
 
     /// Asks for an offset, and checks the answer against the log.
@@ -162,7 +165,7 @@ impl Reader {
         let (cluster, since) = (&stage.network.cluster, Instant::now());
         let first = *extent(cluster, *partition).0.start();
         let limit = stage.options.api_timeout;
-        let mut found = match stage.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
+        let mut found = match stage.book.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
             Ok(found) => found,
             Err(error) => {
                 stage.network.note(|| format!("{name} asks for {at:?}: {error:?}"));
@@ -173,13 +176,13 @@ impl Reader {
         found.offset += i64::from(stage.mistaken.makes(Mistake::NamesLaterOffset));
         let (starts, end) = extent(cluster, *partition);
         let answered = Answered { at, found, place, starts: first..=*starts.end(), end };
-        stage.rules(*partition, |rules| rules.answered(name, answered));
+        stage.book.rules(*partition).answered(name, answered);
     }
 
     async fn is_at_end(&self, next: i64) -> bool {
         let Self { stage, partition, name, log, .. } = self;
         let call = log.get_offset(OffsetAt::Latest);
-        let end = stage.timed(*partition, "get_offset", stage.options.api_timeout, call).await;
+        let end = stage.book.timed(*partition, "get_offset", stage.options.api_timeout, call).await;
         if let Err(error) = &end {
             stage.network.note(|| format!("{name} asks for the end: {error:?}"));
         }
@@ -195,10 +198,10 @@ pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &
     while next < end {
         let place = stage.place(partition, behind);
         let call = log.fetch(next).max_wait(LONGEST_WAIT).into_future();
-        let fetched = stage.timed(partition, "the last fetch", LAST_LIMIT, call).await?;
+        let fetched = stage.book.timed(partition, "the last fetch", LAST_LIMIT, call).await?;
         if fetched.next_offset() <= next {
             let what = format!("the last reader got no further than {next}, and the end is {end}");
-            stage.rules(partition, |rules| rules.add(Wrong::Withheld, what));
+            stage.book.rules(partition).add(Wrong::Withheld, what);
             break;
         }
         next = fetched.next_offset();
@@ -207,33 +210,32 @@ pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &
     }
     // More than there is: it waits as long as it may, also where the log ends in offsets without records.
     let call = log.fetch_records(behind, WHOLE - 1..WHOLE, LONGEST_WAIT.as_millis() as i32);
-    stage.timed(partition, "the last fetch_records", LAST_LIMIT, call).await?;
+    stage.book.timed(partition, "the last fetch_records", LAST_LIMIT, call).await?;
     Ok(())
 }
 
 /// Tells the rules what a reader was given; gives what comes next.
 fn take(stage: &Stage, partition: usize, name: &str, mut place: Place, records: &[RecordAndOffset]) -> i64 {
     let (mistaken, cluster) = (&stage.mistaken, &stage.network.cluster);
-    stage.rules(partition, |rules| {
-        for (index, RecordAndOffset { offset, record, .. }) in records.iter().enumerate() {
-            if mistaken.makes(Mistake::LeavesOut) {
-                continue;
-            }
-            // It may skip offsets without records, and those that were cut off, of which nothing is known.
-            let is_over =
-                |skipped| rules.is_cut_since(place, offset - 1) || !has_records(cluster, partition, skipped);
-            if *offset > place.next && is_over(place.next..*offset) {
-                place.next = *offset;
-            }
-            let mixed_up = records.get(index + 1).filter(|_| mistaken.makes(Mistake::MixesUp));
-            let value = mixed_up.map_or(&record.value, |other| &other.record.value);
-            rules.read(name, place, *offset, Value::of(value.as_ref()));
-            rules.dated(place, *offset, record.timestamp);
-            place.next = offset + 1;
-            if mistaken.makes(Mistake::GivesTwice) {
-                rules.read(name, place, *offset, Value::of(value.as_ref()));
-            }
+    let mut rules = stage.book.rules(partition);
+    for (index, RecordAndOffset { offset, record, .. }) in records.iter().enumerate() {
+        if mistaken.makes(Mistake::LeavesOut) {
+            continue;
         }
-    });
+        // It may skip offsets without records, and those that were cut off, of which nothing is known.
+        let is_over =
+            |skipped| rules.is_cut_since(place, offset - 1) || !has_records(cluster, partition, skipped);
+        if *offset > place.next && is_over(place.next..*offset) {
+            place.next = *offset;
+        }
+        let mixed_up = records.get(index + 1).filter(|_| mistaken.makes(Mistake::MixesUp));
+        let value = mixed_up.map_or(&record.value, |other| &other.record.value);
+        rules.read(name, place, *offset, Value::of(value.as_ref()));
+        rules.dated(place, *offset, record.timestamp);
+        place.next = offset + 1;
+        if mistaken.makes(Mistake::GivesTwice) {
+            rules.read(name, place, *offset, Value::of(value.as_ref()));
+        }
+    }
     place.next
 }

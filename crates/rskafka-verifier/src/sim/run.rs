@@ -12,19 +12,19 @@ use rskafka::client::error::{Error, ErrorKind};
 use rskafka::client::{Client, OffsetAt, PartitionClient, PartitionClientBuilder};
 use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, Profile as BrokerProfile};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::EPOCH;
+use super::book::Book;
 use super::director::{Director, end_with_markers};
 use super::mistake::{Mistake, Mistaken};
-use super::network::Network;
+use super::network::{Fired, Network};
 use super::options::Options;
 use super::plan::Plan;
 use super::profile::Profile;
 use super::reader::{Reader, read_whole};
-use super::rules::{Finding, Place, Repeats, Rules, Term, Wrong};
+use super::rules::{Finding, Place, Repeats, Term, Wrong};
 use super::writer::{Habits, Writer};
 use crate::say::counted;
 
@@ -35,8 +35,6 @@ pub(super) const BROKERS: i32 = 3;
 const SLACK: Duration = Duration::from_millis(10);
 /// The version of Produce from which on a refusal names the leader.
 const LEADER_NAMED_FROM: i16 = 10;
-/// The version of Metadata from which on clients rely on leaders' epochs.
-const EPOCHS_FROM: i16 = 9;
 /// The version of ListOffsets from which on a new leader says so if it does not know the log's end.
 const ENDS_KNOWN_FROM: i16 = 5;
 /// Longer than any run that makes progress.
@@ -139,24 +137,16 @@ fn count_panics() {
 pub(super) struct Stage {
     pub(super) network: Arc<Network>,
     pub(super) options: Options,
-    /// Whether a broker that does not lead may say who does.
-    names_leaders: bool,
-    /// Whether clients learn leaders' epochs, so that a replica that has fallen behind refuses a reader of a later leader.
-    pub(super) tells_epochs: bool,
-    repeats: Repeats,
     pub(super) mistaken: Mistaken,
-    rules: Mutex<Vec<Rules>>,
+    pub(super) book: Book,
     /// Its counts are complete when the actors have ended.
     outcome: Mutex<Outcome>,
 }
 
 impl Stage {
-    /// The rules of a partition.
-    pub(super) fn rules(&self, partition: usize, work: impl FnOnce(&mut Rules)) {
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rules) = rules.get_mut(partition) {
-            work(rules);
-        }
+    /// Whether brokers know an API in a version.
+    pub(super) fn speaks(&self, api: ApiKey, version: i16) -> bool {
+        self.network.cluster.advertised().iter().any(|(known, to)| *known == api && *to.end() >= version)
     }
 
     /// Whether a replica of a partition is out of sync.
@@ -184,33 +174,13 @@ impl Stage {
     /// While actors act, their client is open.
     pub(super) fn check_open(&self, partition: usize, error: &Error) {
         if *error.kind() == ErrorKind::Closed {
-            self.rules(partition, |rules| rules.add(Wrong::Unfounded, format!("{error:?}")));
+            self.book.rules(partition).add(Wrong::Unfounded, format!("{error:?}"));
         }
     }
 
     /// The place of a reader that is about to ask for `next`.
     pub(super) fn place(&self, partition: usize, next: i64) -> Place {
-        let mut place = Place::default();
-        self.rules(partition, |rules| place = rules.place(next));
-        place
-    }
-
-    /// Holds a call against its deadline.
-    pub(super) async fn timed<T>(
-        &self,
-        partition: usize,
-        what: &str,
-        limit: Duration,
-        call: impl Future<Output = T>,
-    ) -> T {
-        let since = Instant::now();
-        let result = call.await;
-        let took = since.elapsed();
-        if took > limit + SLACK {
-            let what = format!("{what} took {took:?}, its limit is {limit:?}");
-            self.rules(partition, |rules| rules.add(Wrong::Overdue, what));
-        }
-        result
+        self.book.rules(partition).place(next)
     }
 
     /// How many leaders a partition has had since one led, that one too.
@@ -222,11 +192,12 @@ impl Stage {
     /// Holds a call that failed against the pauses between its attempts. An append's begin again with the first under each
     /// of the `leaders` that it met.
     pub(super) fn check_attempts(&self, partition: usize, error: &Error, took: Duration, leaders: u32) {
-        let (attempts, most) =
-            (error.attempts(), self.options.most_attempts(took, leaders, self.names_leaders));
+        // A broker that does not lead may say who does.
+        let names_leaders = self.speaks(ApiKey::PRODUCE, LEADER_NAMED_FROM);
+        let (attempts, most) = (error.attempts(), self.options.most_attempts(took, leaders, names_leaders));
         if attempts > most {
             let what = format!("{attempts} attempts in {took:?}, where {most} are the most: {error}");
-            self.rules(partition, |rules| rules.add(Wrong::TooMany, what));
+            self.book.rules(partition).add(Wrong::TooMany, what);
         }
     }
 
@@ -258,40 +229,32 @@ async fn start_cluster(setup: &Setup) -> Result<FakeCluster> {
 async fn run_all(setup: &Setup) -> Result<Outcome> {
     let Setup { seed, profile, .. } = setup;
     let cluster = start_cluster(setup).await?;
-    let network = Network::new(cluster.clone(), setup);
-    let rules = (0..profile.partitions).map(|_| Rules::default()).collect();
-    let advertised = cluster.advertised();
-    let speaks = |api, version| advertised.iter().any(|(known, to)| *known == api && *to.end() >= version);
-    let fences = speaks(ApiKey::DESCRIBE_CLUSTER, 0);
+    let (network, fired) = Network::new(cluster.clone(), setup);
     let stage = Arc::new(Stage {
         network,
         options: Options::of_seed(*seed),
-        tells_epochs: speaks(ApiKey::METADATA, EPOCHS_FROM),
-        names_leaders: speaks(ApiKey::PRODUCE, LEADER_NAMED_FROM),
-        repeats: Repeats { fences, knows_ends: speaks(ApiKey::LIST_OFFSETS, ENDS_KNOWN_FROM) },
         mistaken: Mistaken::new(setup.mistake),
-        rules: Mutex::new(rules),
+        book: Book::new(profile.partitions, SLACK),
         outcome: Mutex::default(),
     });
 
-    let acting = tokio::time::timeout(LONGEST_RUN, act(setup, &cluster, &stage)).await;
+    let acting = tokio::time::timeout(LONGEST_RUN, act(setup, &cluster, &stage, fired)).await;
     let log_starts = match acting {
         Ok(result) => result?,
         Err(_) => {
-            stage.rules(0, |rules| rules.add(Wrong::Overdue, format!("no end after {LONGEST_RUN:?}")));
+            stage.book.rules(0).add(Wrong::Overdue, format!("no end after {LONGEST_RUN:?}"));
             vec![i64::MAX; profile.partitions]
         }
     };
     cluster.shutdown().await;
     if stage.network.is_storm() {
-        stage.rules(0, |rules| rules.add(Wrong::Overdue, "a storm of requests".to_owned()));
+        stage.book.rules(0).add(Wrong::Overdue, "a storm of requests".to_owned());
     }
 
     let trace = std::mem::take(&mut stage.network.state().trace);
     let mut outcome = std::mem::take(&mut *stage.outcome());
     (outcome.frames, outcome.digest, outcome.trace) = (trace.frames, trace.digest, trace.lines);
-    let rules = std::mem::take(&mut *stage.rules.lock().unwrap_or_else(PoisonError::into_inner));
-    for (rules, log_start) in rules.into_iter().zip(log_starts) {
+    for (rules, log_start) in stage.book.close().zip(log_starts) {
         let (findings, resent) = rules.finish(log_start);
         outcome.findings.extend(findings.kept);
         outcome.resent += resent;
@@ -305,11 +268,16 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
 }
 
 /// Lets the actors act, then reads what they left. Gives where each partition's log begins.
-async fn act(setup: &Setup, cluster: &FakeCluster, stage: &Arc<Stage>) -> Result<Vec<i64>> {
+async fn act(
+    setup: &Setup,
+    cluster: &FakeCluster,
+    stage: &Arc<Stage>,
+    fired: mpsc::Receiver<Fired>,
+) -> Result<Vec<i64>> {
     let Setup { seed, profile, .. } = setup;
     let mut random = fastrand::Rng::with_seed(seed ^ 0x6163_746f_7273);
     let client = new_client(cluster, stage, random.u64(..)).await;
-    let director = Director::new(cluster.clone(), stage.clone(), setup);
+    let director = Director::new(stage.clone(), fired, setup);
     let (over, is_over) = oneshot::channel();
     let director = tokio::spawn(director.run(is_over));
 
@@ -383,12 +351,13 @@ async fn new_writer(
         stage: stage.clone(),
     };
     let is_forgiven = sends_again && profile.forgives_copies;
-    stage.rules(partition, |rules| {
-        rules.writer(number as u32, sends_again, is_forgiven);
-        if habits.is_idempotent {
-            rules.repeats(number as u32, stage.repeats);
-        }
-    });
+    let mut rules = stage.book.rules(partition);
+    rules.writer(number as u32, sends_again, is_forgiven);
+    if habits.is_idempotent {
+        let fences = stage.speaks(ApiKey::DESCRIBE_CLUSTER, 0);
+        let knows_ends = stage.speaks(ApiKey::LIST_OFFSETS, ENDS_KNOWN_FROM);
+        rules.repeats(number as u32, Repeats { fences, knows_ends });
+    }
     writer
 }
 
@@ -427,7 +396,8 @@ async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) -> Client {
     let is_sharing = seed.is_multiple_of(2);
     let builder = if is_sharing { builder.share_produce_connections() } else { builder };
     loop {
-        if let Ok(client) = stage.timed(0, "build", stage.options.api_timeout, builder.clone().build()).await
+        if let Ok(client) =
+            stage.book.timed(0, "build", stage.options.api_timeout, builder.clone().build()).await
         {
             return client;
         }
@@ -445,7 +415,9 @@ pub(super) async fn made(
 ) -> PartitionClient {
     loop {
         let call = builder().into_future();
-        if let Ok(log) = stage.timed(partition, "partition_client", stage.options.api_timeout, call).await {
+        if let Ok(log) =
+            stage.book.timed(partition, "partition_client", stage.options.api_timeout, call).await
+        {
             return log;
         }
     }

@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::{TimeVal, TimeValLike};
+use anyhow::{Result, anyhow};
+use nix::time::{ClockId, clock_gettime};
 
 use super::profile::Profile;
 use super::rules::{Finding, Wrong};
@@ -86,11 +86,7 @@ pub fn sweep(seeds: Range<u64>, profile: &Profile, measure: Measure) -> Result<S
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        let joined = workers.into_iter().map(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.collect::<Result<Vec<()>>>()
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })?;
     let mut sweep = all.into_inner().unwrap_or_else(PoisonError::into_inner);
     sweep.took = (since.elapsed(), cpu_time() - worked);
@@ -99,11 +95,7 @@ pub fn sweep(seeds: Range<u64>, profile: &Profile, measure: Measure) -> Result<S
 
 /// How long the cores have worked for this process.
 fn cpu_time() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
-        return Duration::ZERO;
-    };
-    let duration = |time: TimeVal| Duration::from_micros(time.num_microseconds().cast_unsigned());
-    duration(usage.user_time()) + duration(usage.system_time())
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Runs a closure and gives by how many bytes the memory in use has grown since.
@@ -117,17 +109,9 @@ pub type Measure = fn(&mut dyn FnMut()) -> i64;
 pub fn run_measured(setup: &Setup, measure: Measure) -> Result<Outcome> {
     // Made now, so that its memory is not taken for a leak.
     LazyLock::force(&NOISE);
-    let mut result = None;
-    let grown = measure(&mut || {
-        // What it gives is not left behind.
-        result = None;
-        let outcome = run(setup);
-        result = Some(outcome);
-    });
-    let mut outcome = match result {
-        Some(outcome) => outcome?,
-        None => anyhow::bail!("nothing ran"),
-    };
+    let mut result = Err(anyhow!("nothing ran"));
+    let grown = measure(&mut || result = run(setup));
+    let mut outcome = result?;
     let given = given_bytes(&outcome);
     if grown > given {
         let what = format!("{} bytes are left when all is closed", grown - given);

@@ -15,9 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::frames::{Frames, HEADER, Request};
-use super::network::Network;
+use super::kind::Way;
+use super::network::{Gate, Network};
 use super::options::Options;
-use super::plan::{Stage, What};
+use super::plan::What;
 use super::wire::{Asked, Wire, throttle};
 
 /// Holds a connection to its rules, from the attempt to make it to its end.
@@ -57,7 +58,7 @@ pub(super) struct Tap {
     /// Whether the request that is going out was announced.
     is_announced: bool,
     /// The fault that is waited for before more goes out.
-    gate: Option<usize>,
+    gate: Option<Gate>,
     arrived: Option<Arrived>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -66,7 +67,7 @@ pub(super) struct Tap {
 struct Arrived {
     bytes: Bytes,
     at: Instant,
-    gate: Option<usize>,
+    gate: Option<Gate>,
 }
 
 impl Tap {
@@ -88,7 +89,7 @@ impl Tap {
     }
 
     /// Takes bytes that came from the broker: when the client is to see them, and after which fault.
-    fn received(&mut self, bytes: &[u8]) -> (Duration, Option<usize>) {
+    fn received(&mut self, bytes: &[u8]) -> (Duration, Option<Gate>) {
         let Self { watch, id, broker, to_client, silence, .. } = self;
         let Watch { network, wire, asked } = watch;
         let (now, begins) = (network.elapsed(), to_client.is_between());
@@ -107,16 +108,13 @@ impl Tap {
             if let Some(request) = request
                 && gate.is_none()
             {
-                gate = state.fire(What::of(ApiKey(request.key)), Stage::Answer, *broker);
+                gate = state.fire(What::of(ApiKey(request.key)), Way::Answer, *broker);
             }
         });
         // What has begun to come goes on coming.
         let latency = if begins { state.latency() } else { Duration::ZERO };
         drop(state);
         found.into_iter().for_each(|found| network.found(found));
-        if gate.is_some() {
-            network.has_fired.notify_one();
-        }
         (latency, gate)
     }
 
@@ -164,14 +162,21 @@ impl Tap {
     }
 }
 
+fn poll_open(gate: &mut Option<Gate>, cx: &mut Context<'_>) -> Poll<()> {
+    if let Some(opening) = gate {
+        let _ = ready!(Pin::new(opening).poll(cx));
+        *gate = None;
+    }
+    Poll::Ready(())
+}
+
 impl AsyncRead for Tap {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            if let Some(Arrived { at, gate, .. }) = this.arrived {
-                if let Some(index) = gate {
-                    ready!(this.watch.network.poll_done(index, cx));
-                }
+            if let Some(Arrived { at, gate, .. }) = &mut this.arrived {
+                ready!(poll_open(gate, cx));
+                let at = *at;
                 ready!(this.poll_slept(at, cx));
                 ready!(this.watch.network.poll_reachable(this.broker, cx));
                 if let Some(Arrived { bytes, .. }) = &mut this.arrived {
@@ -190,18 +195,12 @@ impl AsyncRead for Tap {
             }
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.pipe).poll_read(cx, buf))?;
-            let bytes = &buf.filled()[before..];
+            let bytes = Bytes::copy_from_slice(&buf.filled()[before..]);
             if bytes.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let (latency, gate) = this.received(bytes);
-            let is_reachable = this.watch.network.poll_reachable(this.broker, cx).is_ready();
-            if latency.is_zero() && gate.is_none() && is_reachable {
-                this.is_seen();
-                return Poll::Ready(Ok(()));
-            }
-            let bytes = Bytes::copy_from_slice(bytes);
             buf.set_filled(before);
+            let (latency, gate) = this.received(&bytes);
             this.arrived = Some(Arrived { bytes, at: Instant::now() + latency, gate });
         }
     }
@@ -225,10 +224,7 @@ impl AsyncWrite for Tap {
             found.into_iter().for_each(|found| this.watch.network.found(found));
             this.gate = this.watch.network.announce(this.broker, ApiKey(Request::of(header).key));
         }
-        if let Some(index) = this.gate {
-            ready!(this.watch.network.poll_done(index, cx));
-            this.gate = None;
-        }
+        ready!(poll_open(&mut this.gate, cx));
         ready!(this.watch.network.poll_reachable(this.broker, cx));
         let written = ready!(Pin::new(&mut this.pipe).poll_write(cx, buf))?;
         this.sent(&buf[..written]);

@@ -38,7 +38,7 @@ impl Trace {
         (connection, broker): (u64, i32),
         is_answer: bool,
         request: Option<Request>,
-        frame: &Frame,
+        frame: &Frame<'_>,
     ) {
         let Frame { size, hash, .. } = *frame;
         let correlation_id = if is_answer { frame.answers() } else { frame.request().correlation_id };

@@ -31,7 +31,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(frame: &Frame, at: Duration) -> Self {
+    pub(super) fn new(frame: &Frame<'_>, at: Duration) -> Self {
         let request = frame.request();
         let names_broker = || {
             let (header, body) = RequestHeader::decode(&Bytes::copy_from_slice(frame.body()?)).ok()?;
@@ -66,7 +66,7 @@ impl Wire {
     }
 
     /// A request was answered.
-    pub(super) fn answered(&mut self, asked: Asked, answer: &Frame, now: Duration) -> Option<Finding> {
+    pub(super) fn answered(&mut self, asked: Asked, answer: &Frame<'_>, now: Duration) -> Option<Finding> {
         let opens = match ApiKey(asked.request.key) {
             ApiKey::METADATA => true,
             ApiKey::API_VERSIONS => asked.names_broker && answer.begins_with_ok(),
@@ -121,7 +121,7 @@ fn late(what: &str, took: Duration, limit: Duration, more: Duration) -> Option<F
 
 /// For how long an answer asks its client to be silent. Before the versions listed here, brokers were silent
 /// themselves.
-pub(super) fn throttle(request: Request, answer: &Frame) -> Duration {
+pub(super) fn throttle(request: Request, answer: &Frame<'_>) -> Duration {
     let millis = match (ApiKey(request.key), request.version) {
         (ApiKey::FETCH, version @ 8..) => answer.i32_behind_header(version >= 12),
         (ApiKey::LIST_OFFSETS, version @ 3..) => answer.i32_behind_header(version >= 6),
@@ -138,13 +138,11 @@ pub(super) fn throttle(request: Request, answer: &Frame) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use rskafka::protocol::Frame as Encoded;
     use rskafka::protocol::messages::api_versions::ApiVersionsResponse;
     use rskafka::protocol::messages::fetch::FetchResponse;
     use rskafka::protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
     use rskafka::protocol::{ErrorCode, encode_request, encode_response};
 
-    use super::super::frames::Frames;
     use super::*;
 
     const fn ms(millis: u64) -> Duration {
@@ -163,7 +161,7 @@ mod tests {
         Asked { request: request(api, 9), at: ms(at), names_broker: false }
     }
 
-    fn answer() -> Frame {
+    fn answer() -> Frame<'static> {
         framed(&ApiVersionsResponse::default(), 5)
     }
 
@@ -214,7 +212,10 @@ mod tests {
         let ask = |cluster_id: Option<&str>| {
             let request =
                 ApiVersionsRequest { cluster_id: cluster_id.map(str::to_owned), ..Default::default() };
-            Asked::new(&scan(&encode_request(&request, 5, 7, None).unwrap().to_bytes()), ms(100))
+            Asked::new(
+                &Frame::whole(encode_request(&request, 5, 7, None).unwrap().to_bytes().to_vec()),
+                ms(100),
+            )
         };
         let denied =
             ApiVersionsResponse { error_code: ErrorCode::REBOOTSTRAP_REQUIRED, ..Default::default() };
@@ -229,14 +230,8 @@ mod tests {
         }
     }
 
-    fn framed<M: Message>(message: &M, version: i16) -> Frame {
-        scan(&encode_response(message, version, 7).as_ref().map(Encoded::to_bytes).unwrap())
-    }
-
-    fn scan(bytes: &[u8]) -> Frame {
-        let mut found = Vec::new();
-        Frames::default().take(bytes, |frame| found.push(frame));
-        found[0]
+    fn framed<M: Message>(message: &M, version: i16) -> Frame<'static> {
+        Frame::whole(encode_response(message, version, 7).unwrap().to_bytes().to_vec())
     }
 
     #[test]

@@ -134,12 +134,11 @@ impl Writer {
             for error in burst.failures() {
                 self.stage.check_open(self.partition, error);
             }
-            self.stage.rules(self.partition, |rules| {
-                burst.check(said.as_ref(), self.dropped, rules);
-                if self.habits.stops_on_failure && self.batches.is_none() {
-                    burst.check_stopped(self.habits.max_in_flight, rules);
-                }
-            });
+            burst.check(said.as_ref(), self.dropped, &mut self.stage.book.rules(self.partition));
+            if self.habits.stops_on_failure && self.batches.is_none() {
+                let rules = &mut self.stage.book.rules(self.partition);
+                burst.check_stopped(self.habits.max_in_flight, rules);
+            }
             self.go_on(&burst, matches!(said, Some(Err(_)))).await;
             let has_failed = burst.failures().next().is_some();
             again = burst.0.into_iter().filter_map(|settled| self.made_again(settled)).collect();
@@ -162,7 +161,7 @@ impl Writer {
         self.stage.outcome().appends += 1;
         // Clocks of writers are not the same.
         let timestamp = self.stage.network.wall_clock() - Duration::from_millis(self.random.u64(..SKEW_MS));
-        self.stage.rules(self.partition, |rules| call.ids.iter().for_each(|id| rules.sent(*id)));
+        call.ids.iter().for_each(|id| self.stage.book.rules(self.partition).sent(*id));
         let records = call.ids.iter().map(|id| {
             // Some have the same key, for compaction.
             let key = (id.number / SAME_KEY).to_be_bytes().to_vec();
@@ -181,7 +180,7 @@ impl Writer {
             };
             let since = Instant::now();
             let limit = stage.options.delivery_timeout;
-            let result = stage.timed(partition, "produce", limit, call_over).await;
+            let result = stage.book.timed(partition, "produce", limit, call_over).await;
             if let Some(Err(error)) = &result {
                 stage.network.note(|| format!("{}: {error:?}", call.ids[0]));
                 // Those of a batch may have begun before the call.
@@ -202,9 +201,9 @@ impl Writer {
                 }
                 result => fates(result.as_ref(), call.ids.len()),
             };
-            stage.rules(partition, |rules| {
-                call.ids.iter().zip(fates).for_each(|(id, fate)| rules.settled_in(term, *id, fate));
-            });
+            let mut rules = stage.book.rules(partition);
+            call.ids.iter().zip(fates).for_each(|(id, fate)| rules.settled_in(term, *id, fate));
+            drop(rules);
             (call, result)
         });
     }
@@ -217,11 +216,11 @@ impl Writer {
         match self.random.u8(..16) {
             0..4 => {
                 let flush = unless_dropped(Box::pin(batches.flush()), dropped);
-                stage.timed(self.partition, "flush", limit, flush).await?.ok().map(Ok)
+                stage.book.timed(self.partition, "flush", limit, flush).await?.ok().map(Ok)
             }
             4 => {
                 let within = Duration::from_millis(self.random.u64(..CLOSE_MS));
-                let closed = stage.timed(self.partition, "close", within, batches.close(within)).await;
+                let closed = stage.book.timed(self.partition, "close", within, batches.close(within)).await;
                 Some(Err(closed))
             }
             _ => None,
@@ -236,7 +235,7 @@ impl Writer {
         if burst.failures().any(is_final) {
             self.log = self.habits.partition_client(&self.client, &self.stage, self.partition).await;
             self.batches = self.habits.batches(&self.log);
-            return self.stage.rules(self.partition, |rules| rules.begins_anew(self.writer));
+            return self.stage.book.rules(self.partition).begins_anew(self.writer);
         }
         let is_stopped = self.habits.stops_on_failure && burst.failures().next().is_some();
         if is_closed || (is_stopped && self.batches.is_none()) {
@@ -246,7 +245,7 @@ impl Writer {
             let Burst(results) = Burst::of(calls).await;
             if results.iter().any(|(_, result)| matches!(result, Some(Ok(_)))) {
                 let what = format!("{:?} was appended after it was closed or stopped", results[0].0.ids[0]);
-                self.stage.rules(self.partition, |rules| rules.add(Wrong::SentBehind, what));
+                self.stage.book.rules(self.partition).add(Wrong::SentBehind, what);
             }
         }
         self.log.resume();
@@ -270,11 +269,8 @@ struct Burst(Vec<Settled>);
 
 impl Burst {
     /// Waits until all calls have ended.
-    async fn of(mut calls: JoinSet<Settled>) -> Self {
-        let mut ended = Vec::new();
-        while let Some(Ok(settled)) = calls.join_next().await {
-            ended.push(settled);
-        }
+    async fn of(calls: JoinSet<Settled>) -> Self {
+        let mut ended = calls.join_all().await;
         ended.sort_by_key(|(call, _)| call.ids[0]);
         Self(ended)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rskafka::client::error::{Error, Outcome};
 use rskafka::client::{Client, ClientBuilder, OffsetAt, PartitionClient, Sasl, Tls};
 use rskafka::protocol::ApiKey;
-use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, Fault, FaultId, Moment, Proxy};
+use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, FaultId, Moment, Proxy};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
@@ -53,7 +53,7 @@ async fn build_frozen(
     secure: fn(&Environment, ClientBuilder) -> ClientBuilder,
 ) {
     let proxy = Proxy::start(listener(environment, listener_name).remove(0)).await.unwrap();
-    let fault = proxy.inject(Fault::at(moment, Action::Stop(process(environment, 0))));
+    let fault = proxy.inject(moment, Action::Stop(process(environment, 0)));
     overdue(secure(environment, builder(proxy.address())).build()).await;
     assert_eq!(proxy.struck(fault), 1, "{moment:?}");
     proxy.thaw();
@@ -94,11 +94,11 @@ impl Frozen {
         log.produce([record("first")]).await.unwrap();
         let mut faults = Vec::new();
         for (index, proxy) in proxies.iter().enumerate() {
-            let stop = Fault::at(moment, Action::Stop(process(environment, index)));
+            let stop = Action::Stop(process(environment, index));
             for &action in and {
-                proxy.inject(Fault::at(moment, action));
+                proxy.inject(moment, action);
             }
-            faults.push(proxy.inject(stop));
+            faults.push(proxy.inject(moment, stop));
         }
         Self { proxies, faults, log, _client: client }
     }
@@ -236,7 +236,7 @@ fn every_other_call_to_a_frozen_broker_ends_at_the_deadline() {
             for moment in [Moment::Request(key), Moment::EndOfRequest(key)] {
                 // Whichever is asked first, and those that are asked instead.
                 let stop = |(index, proxy): (usize, &Proxy)| {
-                    proxy.inject(Fault::at(moment, Action::Stop(process(&environment, index))));
+                    proxy.inject(moment, Action::Stop(process(&environment, index)));
                 };
                 proxies.iter().enumerate().for_each(stop);
                 let error = match api {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rskafka::client::{Client, OffsetAt};
 use rskafka::protocol::ApiKey;
-use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, Fault, FaultId, Moment, Proxy};
+use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, FaultId, Moment, Proxy};
 use rskafka_verifier::sim::Live;
 use tokio::time::{Instant, sleep};
 
@@ -46,7 +46,7 @@ impl Way {
     }
 
     fn inject(&mut self, index: usize, moment: Moment, action: Action) {
-        self.injected.push((index, self.proxies[index].inject(Fault::at(moment, action))));
+        self.injected.push((index, self.proxies[index].inject(moment, action)));
     }
 
     fn struck(&self) -> u64 {

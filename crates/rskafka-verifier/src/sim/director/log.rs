@@ -7,7 +7,7 @@ use std::time::Duration;
 use rskafka_fake::{ControlError, FakeCluster};
 
 use super::super::kind::Kind;
-use super::super::rules::{Fate, Rules, Term};
+use super::super::rules::{Fate, Term};
 use super::super::run::{BROKERS, Stage, TOPIC};
 use super::super::value::{Id, Value};
 use super::{Director, others};
@@ -28,12 +28,12 @@ impl Director {
                 let log = cluster.log(TOPIC, partition)?;
                 let before = share(percent, log.log_start_offset, log.high_watermark);
                 cluster.delete_records(TOPIC, partition, before)?;
-                self.stage.rules(partition as usize, Rules::trimmed);
+                self.stage.book.rules(partition as usize).trimmed();
             }
             Kind::ForgetProducers => {
                 let partition = self.partition(broker);
                 cluster.forget_producers(TOPIC, partition)?;
-                self.stage.rules(partition as usize, |rules| rules.forgotten());
+                self.stage.book.rules(partition as usize).forgotten();
             }
             Kind::ReplicaLags(time) => {
                 let partition = self.partition(broker);
@@ -138,13 +138,12 @@ fn append(
     let producer = (i64::from(writer), 0);
     let first = cluster.append_in_transaction(TOPIC, partition, producer, ids.clone().map(Id::value))?;
     let committed = cluster.log(TOPIC, partition)?.high_watermark;
-    stage.rules(partition as usize, |rules| {
-        rules.writer(writer, false, false);
-        for (id, offset) in ids.zip(first..) {
-            rules.sent(id);
-            rules.settled_in(None, id, if offset < committed { Fate::Acked(offset) } else { Fate::Unknown });
-        }
-    });
+    let mut rules = stage.book.rules(partition as usize);
+    rules.writer(writer, false, false);
+    for (id, offset) in ids.zip(first..) {
+        rules.sent(id);
+        rules.settled_in(None, id, if offset < committed { Fate::Acked(offset) } else { Fate::Unknown });
+    }
     Ok(())
 }
 
@@ -171,16 +170,15 @@ fn compact(cluster: &FakeCluster, stage: &Stage, partition: i32) -> Result<(), C
     // What is damaged stays where it is.
     let (before, after) = (before.records().unwrap_or_default(), after.records().unwrap_or_default());
     let mut left = after.iter().map(|record| record.offset).peekable();
-    stage.rules(partition as usize, |rules| {
-        for record in before {
-            if left.next_if_eq(&record.offset).is_some() {
-                continue;
-            }
-            let place = rules.place(record.offset);
-            rules.read("the log cleaner", place, record.offset, Value::of(record.value.as_ref()));
-            rules.compacted(record.offset);
+    let mut rules = stage.book.rules(partition as usize);
+    for record in before {
+        if left.next_if_eq(&record.offset).is_some() {
+            continue;
         }
-    });
+        let place = rules.place(record.offset);
+        rules.read("the log cleaner", place, record.offset, Value::of(record.value.as_ref()));
+        rules.compacted(record.offset);
+    }
     Ok(())
 }
 
@@ -188,7 +186,7 @@ fn compact(cluster: &FakeCluster, stage: &Stage, partition: i32) -> Result<(), C
 fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32, term: Option<Term>) {
     let ends = cluster.log(TOPIC, partition).map(|log| (log.end_offset, log.log_start_offset));
     let (at, log_start) = ends.unwrap_or_default();
-    stage.rules(partition as usize, |rules| rules.cut(at, term, log_start));
+    stage.book.rules(partition as usize).cut(at, term, log_start);
 }
 
 /// Whether a follower's log is the beginning of the partition's: otherwise what was cut off or deleted meanwhile would be back

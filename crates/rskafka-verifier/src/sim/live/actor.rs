@@ -115,10 +115,7 @@ impl Actor {
             digest.update(value);
             digest.update(b"\n");
         }
-        {
-            let mut rules = self.stage.rules(self.partition);
-            ids.iter().for_each(|id| rules.sent(*id));
-        }
+        ids.iter().for_each(|id| self.stage.book.rules(self.partition).sent(*id));
         self.stage.counts().sent += ids.len() as u64;
         let bytes = records.iter().map(size).sum();
         let produce = append(&self.log, batches, records);
@@ -126,7 +123,9 @@ impl Actor {
         let produce = unless_dropped(produce, dropped);
         let (stage, partition) = (self.stage.clone(), self.partition);
         calls.spawn(async move {
-            let (result, took) = stage.timed(partition, stage.load.timeout, produce).await;
+            let since = Instant::now();
+            let result = stage.book.timed(partition, "produce", stage.load.timeout, produce).await;
+            let took = since.elapsed();
             stage.settle(partition, &ids, result.as_ref());
             if let Some(Ok(_)) = &result {
                 stage.appended.add(ids.len(), bytes);
@@ -151,7 +150,7 @@ impl Actor {
             let fetch = unless_dropped(fetch, if is_rough { dropped_after(&mut self.random) } else { None });
             let limit = self.stage.load.timeout + Duration::from_millis(wait_ms);
             let mut failure = None;
-            match self.stage.timed(self.partition, limit, fetch).await.0 {
+            match self.stage.book.timed(self.partition, "fetch_records", limit, fetch).await {
                 None => {}
                 Some(Ok((records, _))) => {
                     if !records.is_empty() {
@@ -164,7 +163,7 @@ impl Actor {
                 Some(Err(error)) => {
                     if let Some(wrong) = wrong(&error) {
                         let what = format!("{name} at offset {next}: {error:?}");
-                        self.stage.rules(self.partition).add(wrong, what);
+                        self.stage.book.rules(self.partition).add(wrong, what);
                         return last - since;
                     }
                     failure = Some(error);
@@ -175,7 +174,7 @@ impl Actor {
                 None => is_alive = Instant::now(),
                 Some(end) if is_alive.max(last).elapsed() > PATIENCE => {
                     let what = format!("{name} came to offset {next} of {end} ({failure:?})");
-                    self.stage.rules(self.partition).add(Wrong::Overdue, what);
+                    self.stage.book.rules(self.partition).add(Wrong::Overdue, what);
                     return last - since;
                 }
                 Some(_) => {}
