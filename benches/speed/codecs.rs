@@ -30,7 +30,7 @@ pub(crate) fn benches(c: &mut Criterion) {
     for codec in &codecs {
         let set = builder(&values, *codec).build().expect("the codec is supported").into_bytes();
         eprintln!("{codec}: {size} bytes become {}", set.len());
-        let mut decompressor = Decompressor::new();
+        let mut decompressor = Decompressor::default();
         group.bench_function(codec.name(), |b| {
             b.iter(|| {
                 for batch in batches(black_box(&set)) {

@@ -57,7 +57,7 @@ fn check_stream(compression: Compression, stream: &[u8]) {
 /// The size of a batch's records.
 fn decompressed(batch: &Bytes, decompressor: &mut Decompressor) -> Result<usize, BatchErrorKind> {
     let batch = only(batch);
-    memory::at_most(MEMORY, || batch.decompress(decompressor)).map_err(|error| *error.kind())?;
+    memory::at_most(MEMORY, || batch.decompress(decompressor)).map_err(|error| error.kind)?;
     Ok(batch.decompressed_size().expect("it is decompressed"))
 }
 

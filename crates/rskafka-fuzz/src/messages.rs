@@ -130,8 +130,8 @@ fn decoded<T>(bytes: &Bytes, decode: impl FnOnce() -> Result<T, DecodeError>) ->
     match memory::bounded(bytes.len(), decode) {
         Ok(decoded) => Some(decoded),
         Err(error) => {
-            assert!(error.offset() <= bytes.len(), "the error is outside of the bytes: {error}");
-            assert!(!error.path().is_empty());
+            assert!(error.offset <= bytes.len(), "the error is outside of the bytes: {error}");
+            assert!(!error.path.is_empty());
             None
         }
     }

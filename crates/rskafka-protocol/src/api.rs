@@ -5,7 +5,8 @@
 use std::fmt;
 
 /// The number of an API. An API that this crate does not speak is kept as its number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, derive_more::Debug)]
+#[debug("{self}")]
 pub struct ApiKey(pub i16);
 
 impl fmt::Display for ApiKey {
@@ -17,10 +18,9 @@ impl fmt::Display for ApiKey {
     }
 }
 
-debug_as_display!(ApiKey);
-
 /// The versions from `min` to `max`, both included. Empty if `min` is above `max`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display)]
+#[display("{min}..={max}")]
 pub struct VersionRange {
     /// The lowest version.
     pub min: i16,
@@ -47,11 +47,5 @@ impl VersionRange {
     /// Each version, ascending.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = i16> {
         self.min..=self.max
-    }
-}
-
-impl fmt::Display for VersionRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..={}", self.min, self.max)
     }
 }

@@ -3,9 +3,8 @@
 //! Invariant: the bytes of a [`Frame`], in order, are one complete request or response with its length
 //! in front; a payload of [`LINK_FROM`] bytes or more is never copied.
 
-use std::fmt;
-
 use bytes::{BufMut, Bytes, BytesMut};
+use derive_more::Debug;
 
 use crate::error::EncodeError;
 
@@ -13,8 +12,9 @@ use crate::error::EncodeError;
 /// about as much as a copy of this many bytes.
 const LINK_FROM: usize = 4096;
 
-/// Gathers the fields of one message.
-#[derive(Default)]
+/// Gathers the fields of one message. `Debug` shows its length only: among the fields may be a password.
+#[derive(Default, Debug)]
+#[debug("Encoder({} bytes)", self.len())]
 pub struct Encoder {
     copied: BytesMut,
     /// Payloads, each with the position in `copied` at which it belongs, in ascending order.
@@ -109,8 +109,9 @@ impl Encoder {
 }
 
 /// One request or response ready for the socket: the length and what it counts, in chunks for a
-/// vectored write.
-#[derive(Clone)]
+/// vectored write. `Debug` shows its length only.
+#[derive(Clone, Debug)]
+#[debug("Frame({len} bytes)")]
 pub struct Frame {
     chunks: Vec<Bytes>,
     len: usize,
@@ -137,20 +138,6 @@ impl Frame {
         let mut whole = BytesMut::with_capacity(self.len);
         self.chunks.iter().for_each(|chunk| whole.put_slice(chunk));
         whole.freeze()
-    }
-}
-
-/// Shows the length only: among the fields may be a password.
-impl fmt::Debug for Encoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoder").field("len", &self.len()).finish_non_exhaustive()
-    }
-}
-
-/// Shows the length only: among the fields may be a password.
-impl fmt::Debug for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame").field("len", &self.len).finish_non_exhaustive()
     }
 }
 

@@ -3,19 +3,24 @@
 //! Invariant: every decode error names the message, its version, the field's path and the offset in the frame. No type
 //! of the parser library is public.
 
-use std::fmt;
-
+use derive_more::Display;
 use snafu::Snafu;
 
 /// Bytes that cannot be decoded as the message expected.
 #[derive(Debug, Clone, PartialEq, Eq, Snafu)]
 #[snafu(display("cannot decode {message} version {version} at {path} (byte {offset}): {kind}"))]
+#[non_exhaustive]
 pub struct DecodeError {
-    message: &'static str,
-    version: i16,
-    path: String,
-    offset: usize,
-    kind: DecodeErrorKind,
+    /// The message's name in Kafka's schema, e.g. `ProduceResponse`.
+    pub message: &'static str,
+    /// The version that was being decoded: of the message, or of the header.
+    pub version: i16,
+    /// The field at which decoding stopped, e.g. `responses[0].partition_responses[2].base_offset`.
+    pub path: String,
+    /// The offset in bytes, from the start of what was given to decode.
+    pub offset: usize,
+    /// What was wrong there.
+    pub kind: DecodeErrorKind,
 }
 
 impl DecodeError {
@@ -42,65 +47,33 @@ impl DecodeError {
     pub(crate) fn behind(self, bytes: usize) -> Self {
         Self { offset: self.offset.saturating_add(bytes), ..self }
     }
-
-    /// The message's name in Kafka's schema, e.g. `ProduceResponse`.
-    pub fn message(&self) -> &'static str {
-        self.message
-    }
-
-    /// The version that was being decoded: of the message, or of the header.
-    pub fn version(&self) -> i16 {
-        self.version
-    }
-
-    /// The field at which decoding stopped, e.g. `responses[0].partition_responses[2].base_offset`.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The offset in bytes, from the start of what was given to decode.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-
-    /// What was wrong there.
-    pub fn kind(&self) -> &DecodeErrorKind {
-        &self.kind
-    }
 }
 
 /// What was wrong with the bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
     /// The bytes end before the field does.
+    #[display("the bytes end before the field does")]
     Truncated,
     /// A length that is negative, or larger than what is left.
+    #[display("invalid length {_0}")]
     InvalidLength(i64),
     /// Null where the field may not be null in this version.
+    #[display("null where a value is required")]
     UnexpectedNull,
     /// A string that is not UTF-8.
+    #[display("a string is not UTF-8")]
     InvalidUtf8,
     /// A variable-length integer of more bytes than its type can have.
+    #[display("a variable-length integer is too long")]
     VarintOverflow,
     /// Bytes are left over after a tagged field's value, or after a record's last field.
+    #[display("{_0} bytes are left over")]
     TrailingBytes(usize),
     /// The version is outside of what this crate speaks.
+    #[display("the version is not supported")]
     UnsupportedVersion,
-}
-
-impl fmt::Display for DecodeErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Truncated => write!(f, "the bytes end before the field does"),
-            Self::InvalidLength(length) => write!(f, "invalid length {length}"),
-            Self::UnexpectedNull => write!(f, "null where a value is required"),
-            Self::InvalidUtf8 => write!(f, "a string is not UTF-8"),
-            Self::VarintOverflow => write!(f, "a variable-length integer is too long"),
-            Self::TrailingBytes(count) => write!(f, "{count} bytes are left over"),
-            Self::UnsupportedVersion => write!(f, "the version is not supported"),
-        }
-    }
 }
 
 /// A message that cannot be written in the version asked for.

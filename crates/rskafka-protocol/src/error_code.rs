@@ -5,18 +5,22 @@
 use std::fmt;
 
 /// The error code of an answer. Zero is success.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, derive_more::Debug)]
+#[debug("{self}")]
 pub struct ErrorCode(pub i16);
 
-struct Row {
-    code: ErrorCode,
-    name: &'static str,
-    retriable: bool,
-    stale_metadata: bool,
+/// What Kafka's own client does about an error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    None,
+    /// Tries again.
+    Retry,
+    /// Tries again with fresh metadata.
+    Refresh,
 }
 
 macro_rules! error_codes {
-    ($($name:ident = $code:literal $($flag:ident)*;)*) => {
+    ($($name:ident = $code:literal $($remedy:ident)?;)*) => {
         impl ErrorCode {
             $(
                 #[doc = concat!("Code ", $code, ".")]
@@ -25,24 +29,26 @@ macro_rules! error_codes {
 
             /// Every code that Kafka names, in ascending order.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
-        }
 
-        const ROWS: &[Row] = &[$(error_codes!(@ $name $($flag)*)),*];
-    };
-    (@ $name:ident) => { error_codes!(@ $name, false, false) };
-    (@ $name:ident retriable) => { error_codes!(@ $name, true, false) };
-    (@ $name:ident retriable stale_metadata) => { error_codes!(@ $name, true, true) };
-    (@ $name:ident, $retriable:literal, $stale:literal) => {
-        Row { code: ErrorCode::$name, name: stringify!($name), retriable: $retriable, stale_metadata: $stale }
+            /// Kafka's name of the code; `None` for a code that this crate does not know.
+            pub fn name(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$name => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+
+            fn remedy(self) -> Remedy {
+                match self {
+                    $($(Self::$name => Remedy::$remedy,)?)*
+                    _ => Remedy::None,
+                }
+            }
+        }
     };
 }
 
 impl ErrorCode {
-    fn row(self) -> Option<&'static Row> {
-        let index = ROWS.binary_search_by_key(&self, |row| row.code).ok()?;
-        ROWS.get(index)
-    }
-
     /// Whether this is [`ErrorCode::NONE`].
     pub fn is_ok(self) -> bool {
         self == Self::NONE
@@ -53,22 +59,17 @@ impl ErrorCode {
         if self.is_ok() { Ok(()) } else { Err(self) }
     }
 
-    /// Kafka's name of the code; `None` for a code that this crate does not know.
-    pub fn name(self) -> Option<&'static str> {
-        self.row().map(|row| row.name)
-    }
-
     /// Whether Kafka's own client treats the error as passing (Kafka class `RetriableException`).
     ///
     /// That says nothing about whether a produce was written.
     pub fn is_retriable(self) -> bool {
-        self.row().is_some_and(|row| row.retriable)
+        self.remedy() != Remedy::None
     }
 
     /// Whether the error says that the asker's metadata is out of date (Kafka class
     /// `InvalidMetadataException`).
     pub fn is_stale_metadata(self) -> bool {
-        self.row().is_some_and(|row| row.stale_metadata)
+        self.remedy() == Remedy::Refresh
     }
 }
 
@@ -81,31 +82,29 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-debug_as_display!(ErrorCode);
-
 error_codes! {
     UNKNOWN_SERVER_ERROR = -1;
     NONE = 0;
     OFFSET_OUT_OF_RANGE = 1;
-    CORRUPT_MESSAGE = 2 retriable;
-    UNKNOWN_TOPIC_OR_PARTITION = 3 retriable stale_metadata;
+    CORRUPT_MESSAGE = 2 Retry;
+    UNKNOWN_TOPIC_OR_PARTITION = 3 Refresh;
     INVALID_FETCH_SIZE = 4;
-    LEADER_NOT_AVAILABLE = 5 retriable stale_metadata;
-    NOT_LEADER_OR_FOLLOWER = 6 retriable stale_metadata;
-    REQUEST_TIMED_OUT = 7 retriable;
+    LEADER_NOT_AVAILABLE = 5 Refresh;
+    NOT_LEADER_OR_FOLLOWER = 6 Refresh;
+    REQUEST_TIMED_OUT = 7 Retry;
     BROKER_NOT_AVAILABLE = 8;
-    REPLICA_NOT_AVAILABLE = 9 retriable stale_metadata;
+    REPLICA_NOT_AVAILABLE = 9 Refresh;
     MESSAGE_TOO_LARGE = 10;
     STALE_CONTROLLER_EPOCH = 11;
     OFFSET_METADATA_TOO_LARGE = 12;
-    NETWORK_EXCEPTION = 13 retriable stale_metadata;
-    COORDINATOR_LOAD_IN_PROGRESS = 14 retriable;
-    COORDINATOR_NOT_AVAILABLE = 15 retriable;
-    NOT_COORDINATOR = 16 retriable;
+    NETWORK_EXCEPTION = 13 Refresh;
+    COORDINATOR_LOAD_IN_PROGRESS = 14 Retry;
+    COORDINATOR_NOT_AVAILABLE = 15 Retry;
+    NOT_COORDINATOR = 16 Retry;
     INVALID_TOPIC_EXCEPTION = 17;
     RECORD_LIST_TOO_LARGE = 18;
-    NOT_ENOUGH_REPLICAS = 19 retriable;
-    NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20 retriable;
+    NOT_ENOUGH_REPLICAS = 19 Retry;
+    NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20 Retry;
     INVALID_REQUIRED_ACKS = 21;
     ILLEGAL_GENERATION = 22;
     INCONSISTENT_GROUP_PROTOCOL = 23;
@@ -126,7 +125,7 @@ error_codes! {
     INVALID_REPLICATION_FACTOR = 38;
     INVALID_REPLICA_ASSIGNMENT = 39;
     INVALID_CONFIG = 40;
-    NOT_CONTROLLER = 41 retriable;
+    NOT_CONTROLLER = 41 Retry;
     INVALID_REQUEST = 42;
     UNSUPPORTED_FOR_MESSAGE_FORMAT = 43;
     POLICY_VIOLATION = 44;
@@ -136,12 +135,12 @@ error_codes! {
     INVALID_TXN_STATE = 48;
     INVALID_PRODUCER_ID_MAPPING = 49;
     INVALID_TRANSACTION_TIMEOUT = 50;
-    CONCURRENT_TRANSACTIONS = 51 retriable;
+    CONCURRENT_TRANSACTIONS = 51 Retry;
     TRANSACTION_COORDINATOR_FENCED = 52;
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53;
     SECURITY_DISABLED = 54;
     OPERATION_NOT_ATTEMPTED = 55;
-    KAFKA_STORAGE_ERROR = 56 retriable stale_metadata;
+    KAFKA_STORAGE_ERROR = 56 Refresh;
     LOG_DIR_NOT_FOUND = 57;
     SASL_AUTHENTICATION_FAILED = 58;
     UNKNOWN_PRODUCER_ID = 59;
@@ -155,26 +154,26 @@ error_codes! {
     INVALID_PRINCIPAL_TYPE = 67;
     NON_EMPTY_GROUP = 68;
     GROUP_ID_NOT_FOUND = 69;
-    FETCH_SESSION_ID_NOT_FOUND = 70 retriable;
-    INVALID_FETCH_SESSION_EPOCH = 71 retriable;
-    LISTENER_NOT_FOUND = 72 retriable stale_metadata;
+    FETCH_SESSION_ID_NOT_FOUND = 70 Retry;
+    INVALID_FETCH_SESSION_EPOCH = 71 Retry;
+    LISTENER_NOT_FOUND = 72 Refresh;
     TOPIC_DELETION_DISABLED = 73;
-    FENCED_LEADER_EPOCH = 74 retriable stale_metadata;
-    UNKNOWN_LEADER_EPOCH = 75 retriable;
+    FENCED_LEADER_EPOCH = 74 Refresh;
+    UNKNOWN_LEADER_EPOCH = 75 Retry;
     UNSUPPORTED_COMPRESSION_TYPE = 76;
     STALE_BROKER_EPOCH = 77;
-    OFFSET_NOT_AVAILABLE = 78 retriable;
+    OFFSET_NOT_AVAILABLE = 78 Retry;
     MEMBER_ID_REQUIRED = 79;
-    PREFERRED_LEADER_NOT_AVAILABLE = 80 retriable stale_metadata;
+    PREFERRED_LEADER_NOT_AVAILABLE = 80 Refresh;
     GROUP_MAX_SIZE_REACHED = 81;
     FENCED_INSTANCE_ID = 82;
-    ELIGIBLE_LEADERS_NOT_AVAILABLE = 83 retriable stale_metadata;
-    ELECTION_NOT_NEEDED = 84 retriable stale_metadata;
+    ELIGIBLE_LEADERS_NOT_AVAILABLE = 83 Refresh;
+    ELECTION_NOT_NEEDED = 84 Refresh;
     NO_REASSIGNMENT_IN_PROGRESS = 85;
     GROUP_SUBSCRIBED_TO_TOPIC = 86;
     INVALID_RECORD = 87;
-    UNSTABLE_OFFSET_COMMIT = 88 retriable;
-    THROTTLING_QUOTA_EXCEEDED = 89 retriable;
+    UNSTABLE_OFFSET_COMMIT = 88 Retry;
+    THROTTLING_QUOTA_EXCEEDED = 89 Retry;
     PRODUCER_FENCED = 90;
     RESOURCE_NOT_FOUND = 91;
     DUPLICATE_RESOURCE = 92;
@@ -185,13 +184,13 @@ error_codes! {
     PRINCIPAL_DESERIALIZATION_FAILURE = 97;
     SNAPSHOT_NOT_FOUND = 98;
     POSITION_OUT_OF_RANGE = 99;
-    UNKNOWN_TOPIC_ID = 100 retriable stale_metadata;
+    UNKNOWN_TOPIC_ID = 100 Refresh;
     DUPLICATE_BROKER_REGISTRATION = 101;
     BROKER_ID_NOT_REGISTERED = 102;
-    INCONSISTENT_TOPIC_ID = 103 retriable stale_metadata;
+    INCONSISTENT_TOPIC_ID = 103 Refresh;
     INCONSISTENT_CLUSTER_ID = 104;
     TRANSACTIONAL_ID_NOT_FOUND = 105;
-    FETCH_SESSION_TOPIC_ID_ERROR = 106 retriable;
+    FETCH_SESSION_TOPIC_ID_ERROR = 106 Retry;
     INELIGIBLE_REPLICA = 107;
     NEW_LEADER_ELECTED = 108;
     OFFSET_MOVED_TO_TIERED_STORAGE = 109;
@@ -207,8 +206,8 @@ error_codes! {
     INVALID_REGISTRATION = 119;
     TRANSACTION_ABORTABLE = 120;
     INVALID_RECORD_STATE = 121;
-    SHARE_SESSION_NOT_FOUND = 122 retriable;
-    INVALID_SHARE_SESSION_EPOCH = 123 retriable;
+    SHARE_SESSION_NOT_FOUND = 122 Retry;
+    INVALID_SHARE_SESSION_EPOCH = 123 Retry;
     FENCED_STATE_EPOCH = 124;
     INVALID_VOTER_KEY = 125;
     DUPLICATE_VOTER = 126;
@@ -218,7 +217,7 @@ error_codes! {
     STREAMS_INVALID_TOPOLOGY = 130;
     STREAMS_INVALID_TOPOLOGY_EPOCH = 131;
     STREAMS_TOPOLOGY_FENCED = 132;
-    SHARE_SESSION_LIMIT_REACHED = 133 retriable;
+    SHARE_SESSION_LIMIT_REACHED = 133 Retry;
     GROUP_DELETION_FAILED = 134;
     STREAMS_TOPOLOGY_DESCRIPTION_UPDATE_FAILED = 135;
     CONTROLLER_ID_NOT_REGISTERED = 136;
@@ -230,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_table_is_in_ascending_order_without_repeats() {
-        assert!(ROWS.windows(2).all(|pair| pair[0].code < pair[1].code));
+        assert!(ErrorCode::ALL.is_sorted_by(|code, next| code < next));
     }
 
     #[test]

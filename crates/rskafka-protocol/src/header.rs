@@ -5,36 +5,38 @@
 
 use bytes::Bytes;
 use nom::Parser;
-use nom::number::complete::{be_i16, be_i32};
+use nom::number::complete::be_i16;
 
 use crate::encoder::{Encoder, Frame};
-use crate::error::{DecodeError, EncodeError, Parsed, PathSegment, at, into_wire_error};
-use crate::schema::{Message, Request, TaggedFields, decode_tagged};
+use crate::error::{DecodeError, EncodeError, into_wire_error};
+use crate::schema::{Message, Request, TaggedFields, decode_tagged, schema};
 use crate::wire::{Cx, Layout, Wire};
 use crate::{ApiKey, messages};
 
-/// The header in front of a request's body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestHeader {
-    /// The API called.
-    pub api_key: ApiKey,
-    /// The version of the request's body, and of the response.
-    pub api_version: i16,
-    /// The number that the broker repeats in the response.
-    pub correlation_id: i32,
-    /// The client's name, for the broker's logs and quotas.
-    pub client_id: Option<String>,
+schema! {
+    /// The header in front of a request's body.
+    pub struct RequestHeader {
+        /// The API called.
+        api_key: ApiKey = ApiKey(-1),
+        /// The version of the request's body, and of the response.
+        api_version: i16,
+        /// The number that the broker repeats in the response.
+        correlation_id: i32,
+        /// The client's name, for the broker's logs and quotas.
+        client_id: Option<String>,
+    }
+
+    /// The header in front of a response's body.
+    pub struct ResponseHeader {
+        /// The number of the request that is answered.
+        correlation_id: i32,
+    }
 }
 
 impl RequestHeader {
     /// Appends the header: version 2 if the request's version is flexible, else version 1.
     pub fn encode(&self, flexible: bool, out: &mut Encoder) -> Result<(), EncodeError> {
-        out.put_slice(&self.api_key.0.to_be_bytes());
-        out.put_slice(&self.api_version.to_be_bytes());
-        out.put_slice(&self.correlation_id.to_be_bytes());
-        self.client_id.write(Self::layout(false), out)?;
-        TaggedFields::new(Self::layout(flexible)).encode(out);
-        Ok(())
+        encode(self, Self::layout(flexible), out)
     }
 
     /// Reads a header from the front of a frame (without its length) and gives it with the body.
@@ -45,19 +47,7 @@ impl RequestHeader {
             Ok((_, (api_key, api_version))) => messages::request_is_flexible(ApiKey(api_key), api_version),
             Err(_) => false,
         };
-        let cx = Cx { frame, layout: Self::layout(flexible) };
-        whole("RequestHeader", &cx, Self::parse(&cx, frame))
-    }
-
-    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
-        let (rest, api_key) = named("request_api_key", be_i16(input))?;
-        let (rest, api_version) = named("request_api_version", be_i16(rest))?;
-        let (rest, correlation_id) = named("correlation_id", be_i32(rest))?;
-        // The client id never has a compact length.
-        let plain = Cx { layout: Self::layout(false), ..*cx };
-        let (rest, client_id) = named("client_id", Wire::parse(&plain, rest))?;
-        let (rest, ()) = decode_tagged(cx, rest, &mut |_, _| Ok(()))?;
-        Ok((rest, Self { api_key: ApiKey(api_key), api_version, correlation_id, client_id }))
+        decode("RequestHeader", Self::layout(flexible), frame)
     }
 
     fn layout(flexible: bool) -> Layout {
@@ -65,31 +55,16 @@ impl RequestHeader {
     }
 }
 
-/// The header in front of a response's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ResponseHeader {
-    /// The number of the request that is answered.
-    pub correlation_id: i32,
-}
-
 impl ResponseHeader {
     /// Appends the header of a response of type `M`.
-    pub fn encode<M: Message>(&self, version: i16, out: &mut Encoder) {
-        out.put_slice(&self.correlation_id.to_be_bytes());
-        TaggedFields::new(Self::layout::<M>(version)).encode(out);
+    pub fn encode<M: Message>(&self, version: i16, out: &mut Encoder) -> Result<(), EncodeError> {
+        encode(self, Self::layout::<M>(version), out)
     }
 
     /// Reads the header of a response of type `M` from the front of a frame (without its length) and
     /// gives it with the body.
     pub fn decode<M: Message>(version: i16, frame: &Bytes) -> Result<(Self, Bytes), DecodeError> {
-        let cx = Cx { frame, layout: Self::layout::<M>(version) };
-        whole("ResponseHeader", &cx, Self::parse(&cx, frame))
-    }
-
-    fn parse<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Self> {
-        let (rest, correlation_id) = named("correlation_id", be_i32(input))?;
-        let (rest, ()) = decode_tagged(cx, rest, &mut |_, _| Ok(()))?;
-        Ok((rest, Self { correlation_id }))
+        decode("ResponseHeader", Self::layout::<M>(version), frame)
     }
 
     fn layout<M: Message>(version: i16) -> Layout {
@@ -105,6 +80,29 @@ impl ResponseHeader {
     /// Whether the header of a response of type `M` has tagged fields (header version 1).
     pub fn is_flexible<M: Message>(version: i16) -> bool {
         M::is_flexible(version) && M::API_KEY != ApiKey::API_VERSIONS
+    }
+}
+
+/// A header's fields: their lengths are never compact.
+fn plain(layout: Layout) -> Layout {
+    Layout { flexible: false, ..layout }
+}
+
+fn encode<T: Wire>(header: &T, layout: Layout, out: &mut Encoder) -> Result<(), EncodeError> {
+    header.write(plain(layout), out)?;
+    TaggedFields::new(layout).encode(out);
+    Ok(())
+}
+
+/// The header in front of a frame, and the body behind it.
+fn decode<T: Wire>(name: &'static str, layout: Layout, frame: &Bytes) -> Result<(T, Bytes), DecodeError> {
+    let parsed = T::parse(&Cx { frame, layout: plain(layout) }, frame).and_then(|(rest, header)| {
+        let (rest, ()) = decode_tagged(&Cx { frame, layout }, rest, &mut |_, _| Ok(()))?;
+        Ok((rest, header))
+    });
+    match parsed {
+        Ok((rest, header)) => Ok((header, frame.slice_ref(rest))),
+        Err(error) => Err(DecodeError::new(name, layout.version, frame, into_wire_error(error, frame))),
     }
 }
 
@@ -134,7 +132,7 @@ pub fn encode_response<M: Message>(
     correlation_id: i32,
 ) -> Result<Frame, EncodeError> {
     let mut out = Encoder::for_frame();
-    ResponseHeader { correlation_id }.encode::<M>(version, &mut out);
+    ResponseHeader { correlation_id }.encode::<M>(version, &mut out)?;
     response.encode(version, &mut out)?;
     out.into_frame()
 }
@@ -155,20 +153,6 @@ pub fn decode_response_with_surplus<M: Message>(
     Ok((header, message, surplus))
 }
 
-/// Adds a field's name to the error's path.
-fn named<'i, T>(name: &'static str, parsed: Parsed<'i, T>) -> Parsed<'i, T> {
-    parsed.map_err(|error| at(error, PathSegment::Field(name)))
-}
-
-/// The header that was parsed, and the body behind it.
-fn whole<T>(name: &'static str, cx: &Cx<'_>, parsed: Parsed<'_, T>) -> Result<(T, Bytes), DecodeError> {
-    let Cx { frame, layout } = cx;
-    match parsed {
-        Ok((rest, value)) => Ok((value, frame.slice_ref(rest))),
-        Err(error) => Err(DecodeError::new(name, layout.version, frame, into_wire_error(error, frame))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,19 +165,19 @@ mod tests {
         for (version, header_version) in [(8, 1), (9, 2)] {
             let frame = Bytes::from(vec![0, 3, 0, version, 0, 0, 0, 7, 0, 2, b'a']);
             let error = RequestHeader::decode(&frame).unwrap_err();
-            assert_eq!((error.message(), error.version()), ("RequestHeader", header_version));
-            assert_eq!((error.path(), error.offset()), ("client_id", 10));
-            assert_eq!(error.kind(), &DecodeErrorKind::Truncated);
+            assert_eq!((error.message, error.version), ("RequestHeader", header_version));
+            assert_eq!((error.path.as_str(), error.offset), ("client_id", 10));
+            assert_eq!(error.kind, DecodeErrorKind::Truncated);
         }
         let error = RequestHeader::decode(&Bytes::from_static(&[0, 3, 0])).unwrap_err();
-        assert_eq!((error.path(), error.offset()), ("request_api_version", 2));
+        assert_eq!((error.path.as_str(), error.offset), ("api_version", 2));
 
         let short = Bytes::from_static(&[0, 0, 0, 7]);
         assert_eq!(ResponseHeader::peek_correlation_id(&short), Some(7));
         assert_eq!(ResponseHeader::peek_correlation_id(&short[1..]), None);
         assert_eq!(ResponseHeader::decode::<MetadataResponse>(8, &short).unwrap().0.correlation_id, 7);
         let error = ResponseHeader::decode::<MetadataResponse>(9, &short).unwrap_err();
-        assert_eq!((error.message(), error.version()), ("ResponseHeader", 1));
-        assert_eq!((error.path(), error.offset()), ("tagged_fields", 4));
+        assert_eq!((error.message, error.version), ("ResponseHeader", 1));
+        assert_eq!((error.path.as_str(), error.offset), ("tagged_fields", 4));
     }
 }

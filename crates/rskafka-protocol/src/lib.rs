@@ -19,17 +19,6 @@
     )
 )]
 
-/// `Debug` of what a reader of `unwrap`'s output wants to see as its message.
-macro_rules! debug_as_display {
-    ($($type:ty),*) => {$(
-        impl std::fmt::Debug for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                std::fmt::Display::fmt(self, f)
-            }
-        }
-    )*};
-}
-
 mod api;
 mod encoder;
 mod error;

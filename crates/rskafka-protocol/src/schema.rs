@@ -31,21 +31,6 @@ pub struct StructSchema {
     pub fields: &'static [FieldSchema],
 }
 
-impl StructSchema {
-    /// The first version after which the client, not the broker, waits for the throttle time (Kafka method
-    /// `AbstractResponse.shouldClientThrottle`).
-    const fn client_waits_from(&self) -> Option<i16> {
-        let mut fields = self.fields;
-        while let [field, rest @ ..] = fields {
-            if field.client_waits_from.is_some() {
-                return field.client_waits_from;
-            }
-            fields = rest;
-        }
-        None
-    }
-}
-
 /// A field of the listing.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -62,8 +47,6 @@ pub struct FieldSchema {
     pub nullable_from: Option<i16>,
     /// Whether a set value may be dropped in versions without the field.
     pub ignorable: bool,
-    /// The first version in which the client, not the broker, waits for this throttle time (KIP-219).
-    pub client_waits_from: Option<i16>,
     /// Its tag, for a tagged field.
     pub tag: Option<u32>,
     /// The default as written in the listing, if it is not the type's own.
@@ -100,19 +83,13 @@ pub trait Message: Sized + Default + Clone + PartialEq + std::fmt::Debug + Send 
     #[cfg(feature = "json")]
     fn to_json(&self, version: i16) -> serde_json::Value;
 
-    /// The throttle time, in ms; `None` for messages without one.
-    fn throttle_time_ms(&self) -> Option<i32>;
-
-    /// The same, to be set by a broker.
+    /// The throttle time, in ms, to be set by a broker; `None` for messages without one.
     fn throttle_time_ms_mut(&mut self) -> Option<&mut i32>;
 
     /// How long the client must send no request on the connection after this answer (KIP-219), in ms. Zero in
-    /// versions in which the broker waits itself before it answers.
-    fn silence_ms(&self, version: i16) -> u32 {
-        let from = const { Self::SCHEMA.client_waits_from() };
-        let throttle = self.throttle_time_ms().filter(|_| from.is_some_and(|from| version >= from));
-        throttle.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(0)
-    }
+    /// versions in which the broker waits itself before it answers (Kafka method
+    /// `AbstractResponse.shouldClientThrottle`).
+    fn silence_ms(&self, version: i16) -> u32;
 
     /// Whether `version` has compact lengths and tagged fields.
     fn is_flexible(version: i16) -> bool {
@@ -229,12 +206,13 @@ macro_rules! schema {
                 1
             }
 
-            fn throttle(&self) -> Option<i32> {
-                None $(.or($crate::schema::throttle_time_ms!(self.$field, $field)))*
+            fn throttle_mut(&mut self) -> Option<&mut i32> {
+                None $(.or($crate::schema::throttle_time_ms!($field, Some(&mut self.$field), None)))*
             }
 
-            fn throttle_mut(&mut self) -> Option<&mut i32> {
-                None $(.or($crate::schema::throttle_time_ms!(&mut self.$field, $field)))*
+            fn silence_ms(&self, _version: i16) -> u32 {
+                0 $(+ $crate::schema::throttle_time_ms!(
+                    $field, $crate::schema::field_spec!($($($spec)*)?).silence_ms(self.$field, _version), 0))*
             }
 
             #[inline(never)]
@@ -347,12 +325,12 @@ macro_rules! message {
                 $crate::schema::decode_message(version, body)
             }
 
-            fn throttle_time_ms(&self) -> Option<i32> {
-                $crate::wire::Wire::throttle(self)
-            }
-
             fn throttle_time_ms_mut(&mut self) -> Option<&mut i32> {
                 $crate::wire::Wire::throttle_mut(self)
+            }
+
+            fn silence_ms(&self, version: i16) -> u32 {
+                $crate::wire::Wire::silence_ms(self, version)
             }
 
             #[cfg(feature = "json")]
@@ -363,12 +341,13 @@ macro_rules! message {
     };
 }
 
+/// The first value for the throttle time, the second for any other field.
 macro_rules! throttle_time_ms {
-    ($value:expr, throttle_time_ms) => {
-        Some($value)
+    (throttle_time_ms, $value:expr, $none:expr) => {
+        $value
     };
-    ($value:expr, $other:ident) => {
-        None
+    ($other:ident, $value:expr, $none:expr) => {
+        $none
     };
 }
 

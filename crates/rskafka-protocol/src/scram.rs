@@ -30,8 +30,9 @@ mod message;
 mod secret;
 mod server;
 
-use std::fmt;
 use std::ops::RangeInclusive;
+
+use derive_more::Display;
 
 pub use client::{ClientFinal, ClientFirst, Credentials};
 pub use error::ScramError;
@@ -42,7 +43,8 @@ pub use server::{ServerFinal, ServerFirst, ServerStart, StoredCredential};
 pub const ITERATIONS: RangeInclusive<u32> = 4096..=1_000_000;
 
 /// The hash function of an exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display)]
+#[display("{}", self.name())]
 pub enum Mechanism {
     /// SCRAM-SHA-256.
     Sha256,
@@ -65,12 +67,6 @@ impl Mechanism {
     /// The mechanism of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mechanism| mechanism.name() == name)
-    }
-}
-
-impl fmt::Display for Mechanism {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

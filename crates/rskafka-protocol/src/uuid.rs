@@ -1,12 +1,13 @@
 //! Kafka's UUID: sixteen bytes, written as URL-safe base64 without padding (Kafka class `Uuid`).
 
-use std::fmt;
-
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use derive_more::{Debug, Display};
 
 /// An identifier of a topic. The zero UUID means "none".
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug, Display)]
+#[display("{}", BASE64_URL_SAFE_NO_PAD.encode(_0))]
+#[debug("{self}")]
 pub struct Uuid(pub [u8; 16]);
 
 impl Uuid {
@@ -18,11 +19,3 @@ impl Uuid {
         *self == Self::ZERO
     }
 }
-
-impl fmt::Display for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0))
-    }
-}
-
-debug_as_display!(Uuid);

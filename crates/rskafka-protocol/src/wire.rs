@@ -90,12 +90,13 @@ pub(crate) trait Wire: Sized {
     }
 
     /// The throttle time, of a message that has one.
-    fn throttle(&self) -> Option<i32> {
+    fn throttle_mut(&mut self) -> Option<&mut i32> {
         None
     }
 
-    fn throttle_mut(&mut self) -> Option<&mut i32> {
-        None
+    /// How long the client must be silent after a message.
+    fn silence_ms(&self, _version: i16) -> u32 {
+        0
     }
 
     #[cfg(feature = "json")]

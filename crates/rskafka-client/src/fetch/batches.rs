@@ -81,7 +81,7 @@ fn owned(batch: &Batch, record: &RecordView<'_>, times: &mut FromMillis) -> Reco
 }
 
 fn corrupt(error: BatchError) -> Error {
-    let base_offset = Some(error.base_offset()).filter(|offset| *offset >= 0);
+    let base_offset = Some(error.base_offset).filter(|offset| *offset >= 0);
     Error::new(Case::CorruptBatch, ErrorKind::CorruptBatch { base_offset }).with_source(error)
 }
 

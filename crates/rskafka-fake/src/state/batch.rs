@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::records::{
-    Batch, BatchErrorKind, Compression, Corruption, RecordBatchBuilder, TimestampType, Unsupported, batches,
+    Batch, BatchErrorKind, BatchHeader, Compression, Corruption, RecordBatchBuilder, TimestampType,
+    Unsupported, batches,
 };
 
 use super::TopicSettings;
@@ -84,13 +85,13 @@ impl Received {
             None => return Err(ErrorCode::INVALID_RECORD.into()),
             // Beyond their length, the formats before magic 2 are not even looked at.
             Some(Ok(_)) if is_legacy => return Err(ErrorCode::INVALID_RECORD.into()),
-            Some(Err(error)) if is_legacy_error(error.kind()) => {
+            Some(Err(error)) if is_legacy_error(&error.kind) => {
                 return Err(ErrorCode::INVALID_RECORD.into());
             }
             Some(Ok(batch)) => batch,
             Some(Err(error)) => {
-                let refused = Err(refusal_of(*error.kind(), api_version)?);
-                return Ok(Self { size: records.len(), base_offset: error.base_offset(), checked: refused });
+                let refused = Err(refusal_of(error.kind, api_version)?);
+                return Ok(Self { size: records.len(), base_offset: error.base_offset, checked: refused });
             }
         };
         if set.next().is_some() {
@@ -109,7 +110,7 @@ impl Received {
     }
 
     pub(crate) fn is_transactional(&self) -> bool {
-        self.checked.as_ref().is_ok_and(|checked| checked.batch.is_transactional())
+        self.checked.as_ref().is_ok_and(|checked| checked.batch.header().attributes.is_transactional())
     }
 
     /// Checks the batch against its topic's configs, in Kafka's order: base offset, size, CRC, records.
@@ -145,7 +146,7 @@ impl Checked {
         let mut checked = Self { timestamps: None, has_keys: true, batch };
         let (mut earliest, mut latest) = (i64::MAX, i64::MIN);
         for record in checked.batch.records() {
-            let record = match record.map_err(|error| *error.kind()) {
+            let record = match record.map_err(|error| error.kind) {
                 Ok(record) => record,
                 // Kafka counts uncompressed records, but does not compare their offsets.
                 Err(BatchErrorKind::Corrupt(Corruption::RecordOffset { .. })) if !is_compressed => {
@@ -163,7 +164,7 @@ impl Checked {
             checked.has_keys &= record.key.is_some();
         }
         checked.timestamps = Some((earliest, latest));
-        let is_own = checked.batch.timestamp_type() == TimestampType::CreateTime;
+        let is_own = checked.batch.header().attributes.timestamp_type() == TimestampType::CreateTime;
         if is_own && checked.batch.header().max_timestamp != latest {
             checked.batch = encoded_again(&checked.batch).unwrap_or(checked.batch);
         }
@@ -179,7 +180,9 @@ impl Checked {
         if settings.log_append_time {
             return Ok(());
         }
-        if self.batch.timestamp_type() == TimestampType::LogAppendTime && !quirks.takes_log_append_time {
+        if self.batch.header().attributes.timestamp_type() == TimestampType::LogAppendTime
+            && !quirks.takes_log_append_time
+        {
             let why = "Invalid timestamp type: producers must not set LogAppendTime";
             let records = self.places(|_| true, why);
             return Err(Refusal::of_records(ErrorCode::INVALID_TIMESTAMP, records));
@@ -216,10 +219,13 @@ impl Checked {
     pub(crate) fn store(self, base_offset: i64, leader_epoch: i32, log_append_time: Option<i64>) -> Stored {
         let last_offset = base_offset + self.batch.last_offset();
         let origin = self.origin();
-        let (max_timestamp, bytes) = match log_append_time {
-            Some(time) => (time, self.batch.with_log_append_time(base_offset, leader_epoch, time)),
-            None => (self.batch.header().max_timestamp, with_offsets(self.batch, base_offset, leader_epoch)),
-        };
+        let mut header =
+            BatchHeader { base_offset, partition_leader_epoch: leader_epoch, ..*self.batch.header() };
+        if let Some(time) = log_append_time {
+            header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
+            header.max_timestamp = time;
+        }
+        let (max_timestamp, bytes) = (header.max_timestamp, self.batch.with_header(header));
         Stored { base_offset, last_offset, max_timestamp, leader_epoch, origin, bytes }
     }
 }
@@ -232,24 +238,6 @@ fn encoded_again(batch: &Batch) -> Option<Batch> {
         builder.push(record.ok()?.into()).ok()?;
     }
     batches(builder.build().ok()?.bytes()).next()?.ok()
-}
-
-/// The batch at its place in the log; in the memory in which it was received, if nothing else holds that.
-fn with_offsets(batch: Batch, base_offset: i64, leader_epoch: i32) -> Bytes {
-    let bytes = batch.bytes().clone();
-    drop(batch);
-    match bytes.try_into_mut() {
-        Ok(mut bytes) => {
-            // Base offset (8), batch length (4), leader epoch (4): the first fields of a batch.
-            bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
-            bytes[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
-            bytes.freeze()
-        }
-        Err(shared) => match batches(&shared).next() {
-            Some(Ok(batch)) => batch.with_offsets(base_offset, leader_epoch),
-            _ => shared,
-        },
-    }
 }
 
 /// What a batch that cannot be read is refused with: the request as such (`Err`), or the batch.

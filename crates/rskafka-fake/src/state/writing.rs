@@ -42,7 +42,7 @@ impl State {
             }
             builder.set_producer(producer_id, epoch, last.wrapping_add(1) & i32::MAX);
             let mut batch = builder.build().map_err(|_| ControlError::NoRecords)?;
-            batch.set_transactional(true);
+            batch.update_header(|header| header.attributes = header.attributes.with_transactional(true));
             Ok(append(partition, &batch, None))
         })
     }

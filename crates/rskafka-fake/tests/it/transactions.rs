@@ -6,7 +6,7 @@ use rskafka_protocol::messages::fetch::{FetchRequest, PartitionData};
 use rskafka_protocol::messages::list_offsets::{
     LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
-use rskafka_protocol::records::{ControlRecord, ControlType, NewRecord, RecordBatchBuilder, batches};
+use rskafka_protocol::records::{NewRecord, RecordBatchBuilder, batches};
 
 use crate::support::*;
 
@@ -74,19 +74,20 @@ async fn committed_reads_stop_where_a_transaction_is_undecided_in_every_profile(
 #[tokio::test]
 async fn markers_say_what_became_of_a_transaction_and_epochs_go_on() {
     let (cluster, topic, mut client) = with_topic(profile()).await;
-    for (committed, expected) in [(true, ControlType::Commit), (false, ControlType::Abort)] {
+    for (committed, expected) in [(true, 1), (false, 0)] {
         cluster.append_in_transaction("t", 0, (7, 3), ["value"]).unwrap();
         let marker = cluster.end_transaction("t", 0, (7, 3), committed).unwrap();
         let data = read(&mut client, &topic, marker, 1).await;
         let batch = batches(data.records.as_ref().unwrap()).next().unwrap().unwrap();
-        assert!(batch.is_control() && batch.is_transactional());
+        assert!(batch.is_control() && batch.header().attributes.is_transactional());
         assert_eq!(
             (batch.header().producer_id, batch.header().producer_epoch, batch.header().base_sequence),
             (7, 3, -1)
         );
         let record = batch.records().next().unwrap().unwrap();
-        let control = ControlRecord::parse(&record).unwrap();
-        assert_eq!((control.control_type, control.coordinator_epoch), (expected, Some(0)));
+        // Version and type (Kafka class `ControlRecordType`); version and coordinator's epoch.
+        let (key, value) = (&[0, 0, 0, expected][..], &[0; 6][..]);
+        assert_eq!((record.key, record.value), (Some(key), Some(value)));
     }
     assert_eq!(cluster.log("t", 0).unwrap().values().unwrap(), ["value", "value"]);
     assert!(matches!(cluster.append_in_transaction("t", 0, (7, 3), [""; 0]), Err(ControlError::NoRecords)));

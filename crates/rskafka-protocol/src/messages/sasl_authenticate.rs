@@ -2,8 +2,6 @@
 //!
 //! Invariant: what the exchange carries may be a password or a proof of one, so `Debug` does not show it.
 
-use std::fmt;
-
 use bytes::Bytes;
 
 use crate::encoder::Encoder;
@@ -33,20 +31,10 @@ schema! {
 }
 
 /// A message of a SASL mechanism; `Debug` shows its length only.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, derive_more::From, derive_more::Debug)]
+#[from(forward)]
+#[debug("[{} bytes, not shown]", _0.len())]
 pub struct AuthBytes(pub Bytes);
-
-impl<T: Into<Bytes>> From<T> for AuthBytes {
-    fn from(bytes: T) -> Self {
-        Self(bytes.into())
-    }
-}
-
-impl fmt::Debug for AuthBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{} bytes, not shown]", self.0.len())
-    }
-}
 
 impl Wire for AuthBytes {
     fn type_name() -> String {

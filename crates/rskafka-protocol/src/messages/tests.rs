@@ -121,7 +121,7 @@ fn null_is_refused_before_the_version_that_allows_it() {
     assert_eq!(error, crate::EncodeError::UnexpectedNull { field: "name", version: 9 });
     let bytes = encode(&request, 12);
     let error = metadata::MetadataRequest::decode(9, &bytes).unwrap_err();
-    assert!(error.path().starts_with("topics[0]"), "{error}");
+    assert!(error.path.starts_with("topics[0]"), "{error}");
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn errors_name_message_version_path_and_offset() {
     let mut claimed = bytes.to_vec();
     claimed[34] = 0x7f;
     let error = produce::ProduceResponse::decode(9, &claimed.into()).unwrap_err();
-    assert_eq!(error.path(), "responses[0].partition_responses[0].record_errors");
-    assert_eq!((error.message(), error.version(), error.offset()), ("ProduceResponse", 9, 34));
+    assert_eq!(error.path, "responses[0].partition_responses[0].record_errors");
+    assert_eq!((error.message, error.version, error.offset), ("ProduceResponse", 9, 34));
 }
 
 #[test]
@@ -155,12 +155,12 @@ fn the_offset_of_an_error_in_a_response_counts_its_header() {
     let body = encode(&response, 2);
     let cut = body.slice(..body.len() - 1);
     let error = delete_records::DeleteRecordsResponse::decode(2, &cut).unwrap_err();
-    assert_eq!((error.kind(), error.offset()), (&crate::DecodeErrorKind::Truncated, cut.len()));
+    assert_eq!((error.kind, error.offset), (crate::DecodeErrorKind::Truncated, cut.len()));
 
     let frame = crate::encode_response(&response, 2, 1).unwrap().to_bytes().slice(4..);
     let cut = frame.slice(..frame.len() - 1);
     let error = crate::decode_response::<delete_records::DeleteRecordsResponse>(2, &cut).unwrap_err();
-    assert_eq!(error.offset(), cut.len());
+    assert_eq!(error.offset, cut.len());
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn bytes_behind_a_response_are_counted_and_passed_over() {
     let frame = crate::encode_response(&response, 2, 1).unwrap().to_bytes().slice(4..);
     let longer = Bytes::from([&frame[..], &[7; 3]].concat());
     let header = crate::ResponseHeader { correlation_id: 1 };
-    assert_eq!(crate::decode_response(2, &longer), Ok((header, response.clone())));
+    assert_eq!(crate::decode_response(2, &longer), Ok((header.clone(), response.clone())));
     assert_eq!(crate::decode_response_with_surplus(2, &longer), Ok((header, response, 3)));
 }
 
@@ -192,8 +192,8 @@ fn a_string_that_kafka_does_not_read_is_neither_written_nor_read() {
     // One topic, its name with a compact length, no tagged fields, and what follows the topics.
     let body = [&[2, 0x81, 0x80, 2][..], &[b'x'; 0x8000], &[0; 5]].concat();
     let error = metadata::MetadataRequest::decode(9, &body.into()).unwrap_err();
-    assert_eq!(error.kind(), &crate::DecodeErrorKind::InvalidLength(0x8000));
-    assert_eq!(error.path(), "topics[0].name");
+    assert_eq!(error.kind, crate::DecodeErrorKind::InvalidLength(0x8000));
+    assert_eq!(error.path, "topics[0].name");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_tagged_field_is_as_long_as_it_says() {
     for (size, value) in [(9, [value, &[0]].concat()), (7, value[..7].to_vec())] {
         let changed = [&start[..start.len() - 1], &[size], &value].concat();
         let error = api_versions::ApiVersionsResponse::decode(3, &changed.into()).unwrap_err();
-        assert_eq!(error.path(), "tagged_fields.finalized_features_epoch", "{error}");
+        assert_eq!(error.path, "tagged_fields.finalized_features_epoch", "{error}");
     }
 }
 
@@ -225,7 +225,7 @@ fn a_length_below_that_of_null_is_refused() {
     for (length, kind) in
         [(-1i32, crate::DecodeErrorKind::UnexpectedNull), (-2, crate::DecodeErrorKind::InvalidLength(-2))]
     {
-        assert_eq!(list_offsets_topics(&length.to_be_bytes().to_vec().into()).kind(), &kind);
+        assert_eq!(list_offsets_topics(&length.to_be_bytes().to_vec().into()).kind, kind);
     }
 }
 
@@ -234,7 +234,7 @@ fn an_array_length_that_the_bytes_cannot_hold_is_refused_before_memory_is_asked_
     // Topics: 2^31 - 1 elements, then nothing.
     let bytes = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff]);
     let error = list_offsets_topics(&bytes);
-    assert_eq!(error.kind(), &crate::DecodeErrorKind::InvalidLength(i64::from(i32::MAX)));
+    assert_eq!(error.kind, crate::DecodeErrorKind::InvalidLength(i64::from(i32::MAX)));
 }
 
 fn list_offsets_topics(array: &Bytes) -> crate::DecodeError {
@@ -249,15 +249,14 @@ fn the_throttle_time_is_given_by_every_message_that_has_it() {
     impl Visitor for Fields {
         fn visit<M: Message>(&mut self, _: &'static str) {
             let listed = M::SCHEMA.fields.iter().any(|field| field.name == "throttle_time_ms");
-            assert_eq!(M::default().throttle_time_ms(), listed.then_some(0), "{}", M::NAME);
+            assert_eq!(M::default().throttle_time_ms_mut(), listed.then_some(&mut 0), "{}", M::NAME);
         }
     }
     visit_all(&mut Fields);
-    let response = produce::ProduceResponse { throttle_time_ms: 70, ..Default::default() };
-    assert_eq!(response.throttle_time_ms(), Some(70));
-    let mut response = response;
+    let mut response = produce::ProduceResponse { throttle_time_ms: 70, ..Default::default() };
+    assert_eq!(response.throttle_time_ms_mut(), Some(&mut 70));
     *response.throttle_time_ms_mut().unwrap() = 71;
-    assert_eq!(response.throttle_time_ms(), Some(71));
+    assert_eq!(response.throttle_time_ms, 71);
 }
 
 /// For each answer that has a throttle time, the first version after which the client waits.

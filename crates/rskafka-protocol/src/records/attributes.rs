@@ -22,6 +22,7 @@ pub enum TimestampType {
 
 /// The attributes of a batch, bit by bit as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[must_use]
 pub struct Attributes(pub i16);
 
 impl Attributes {
@@ -55,31 +56,26 @@ impl Attributes {
     }
 
     /// The same with another codec.
-    #[must_use]
     pub fn with_compression(self, compression: Compression) -> Self {
         Self(self.0 & !CODEC | compression.codec())
     }
 
     /// The same with another timestamp type.
-    #[must_use]
     pub fn with_timestamp_type(self, timestamp_type: TimestampType) -> Self {
         self.with(LOG_APPEND_TIME, timestamp_type == TimestampType::LogAppendTime)
     }
 
     /// The same, part of a transaction or not.
-    #[must_use]
     pub fn with_transactional(self, transactional: bool) -> Self {
         self.with(TRANSACTIONAL, transactional)
     }
 
     /// The same, of control records or not.
-    #[must_use]
     pub fn with_control(self, control: bool) -> Self {
         self.with(CONTROL, control)
     }
 
     /// The same, with the base timestamp being a delete horizon or not.
-    #[must_use]
     pub fn with_delete_horizon(self, delete_horizon: bool) -> Self {
         self.with(DELETE_HORIZON, delete_horizon)
     }

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use super::encoded::{into_mut, replace_header};
 use super::header::{CRC_END, HEADER_SIZE, MAGIC};
 use super::{
-    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, Decompressor, Records, TimestampType,
-    Unsupported,
+    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, Decompressor, Records, Unsupported,
 };
 
 /// A batch that was read: whole, and its CRC is right.
@@ -156,16 +155,6 @@ impl Batch {
         self.last_offset().saturating_add(1)
     }
 
-    /// Whose clock the timestamps are from.
-    pub fn timestamp_type(&self) -> TimestampType {
-        self.header.attributes.timestamp_type()
-    }
-
-    /// The time from which tombstones may be removed, in ms since the epoch (KIP-534).
-    pub fn delete_horizon(&self) -> Option<i64> {
-        self.header.attributes.has_delete_horizon().then_some(self.header.base_timestamp)
-    }
-
     /// The number of records.
     pub fn record_count(&self) -> usize {
         usize::try_from(self.header.record_count).unwrap_or_default()
@@ -176,48 +165,24 @@ impl Batch {
         self.header.attributes.is_control()
     }
 
-    /// Whether the batch is part of a transaction.
-    pub fn is_transactional(&self) -> bool {
-        self.header.attributes.is_transactional()
-    }
-
     /// How the records are compressed.
     pub fn compression(&self) -> Compression {
         self.compression
     }
 
-    /// The batch as a broker stores it, with its offset in the log and the leader's epoch.
+    /// The batch as a broker stores it: with another header and the CRC that belongs to it, in the same memory if nothing
+    /// else holds that.
     ///
-    /// The CRC covers neither, so nothing else changes. A message of an older format, which brokers no longer
-    /// store, stays as it is.
-    pub fn with_offsets(&self, base_offset: i64, partition_leader_epoch: i32) -> Bytes {
-        self.with_header(BatchHeader { base_offset, partition_leader_epoch, ..self.header })
-    }
-
-    /// The same for a topic of log append time: every record gets the time `timestamp`, in ms since the
-    /// epoch.
-    pub fn with_log_append_time(
-        &self,
-        base_offset: i64,
-        partition_leader_epoch: i32,
-        timestamp: i64,
-    ) -> Bytes {
-        self.with_header(BatchHeader {
-            base_offset,
-            partition_leader_epoch,
-            attributes: self.header.attributes.with_timestamp_type(TimestampType::LogAppendTime),
-            max_timestamp: timestamp,
-            ..self.header
-        })
-    }
-
-    /// A copy of the batch with another header and the CRC that belongs to it.
-    fn with_header(&self, header: BatchHeader) -> Bytes {
-        if self.magic != MAGIC {
-            return self.bytes.clone();
+    /// A message of an older format, which brokers no longer store, stays as it is.
+    pub fn with_header(self, header: BatchHeader) -> Bytes {
+        let Self { header: before, crc, magic, bytes, payload, .. } = self;
+        // It may share the memory.
+        drop(payload);
+        if magic != MAGIC {
+            return bytes;
         }
-        let mut buffer = into_mut(self.bytes.clone());
-        replace_header(&mut buffer, &self.header, self.crc, header);
+        let mut buffer = into_mut(bytes);
+        replace_header(&mut buffer, &before, crc, header);
         buffer.freeze()
     }
 

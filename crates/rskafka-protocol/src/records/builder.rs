@@ -3,9 +3,8 @@
 //! Invariant: up to `end` the buffer holds room for the header and whole records; `crc` is that of the records up to
 //! `summed`; `size_with` gives the size that `push` leads to.
 
-use std::fmt;
-
 use bytes::{BufMut, Bytes, BytesMut};
+use derive_more::Debug;
 use snafu::Snafu;
 
 use super::header::HEADER_SIZE;
@@ -13,8 +12,9 @@ use super::new_record::{Fields, Place, Room};
 use super::{BatchHeader, Compression, NewRecord, RecordBatch, Unsupported, codec, crc};
 
 /// The record does not fit into one batch: it would have more bytes or offsets than the format can say.
-#[derive(Clone, Copy, PartialEq, Eq, Snafu)]
+#[derive(Clone, Copy, PartialEq, Eq, Snafu, Debug)]
 #[snafu(display("the record does not fit into the batch"))]
+#[debug("{self}")]
 pub struct BatchFull;
 
 /// A batch that cannot be built.
@@ -49,7 +49,12 @@ pub enum BuildError {
     },
 }
 
-debug_as_display!(BatchFull, BuildError);
+impl std::fmt::Debug for BuildError {
+    /// The message: what `unwrap` and `main` show.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
 
 /// Encodes records into one batch.
 ///
@@ -67,10 +72,13 @@ debug_as_display!(BatchFull, BuildError);
 /// assert_eq!((record.offset, record.key), (0, Some(b"key".as_slice())));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
+///
+/// `Debug` shows no records, which may be confidential.
+#[derive(Clone, Debug)]
 pub struct RecordBatchBuilder {
     /// Empty before the first record. Then it has room for the header, the records so far, and spare bytes that the next
     /// records overwrite, which is much faster than appending.
+    #[debug(skip)]
     buffer: BytesMut,
     /// Where the records so far end.
     end: usize,
@@ -91,14 +99,6 @@ pub struct RecordBatchBuilder {
 impl Default for RecordBatchBuilder {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for RecordBatchBuilder {
-    /// Without the records, which may be confidential.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("RecordBatchBuilder");
-        shown.field("header", &self.header).field("size", &self.end).finish_non_exhaustive()
     }
 }
 

@@ -3,13 +3,15 @@
 //! Invariant: every codec of Kafka is a variant in every build; using one whose feature is off is an `Unsupported`
 //! error.
 
-use std::fmt;
 use std::ops::RangeInclusive;
+
+use derive_more::Display;
 
 use super::codec;
 
 /// How a batch's records are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display)]
+#[display("{}", self.name())]
 #[non_exhaustive]
 #[repr(i16)]
 pub enum Compression {
@@ -65,11 +67,5 @@ impl Compression {
 
     pub(super) fn codec(self) -> i16 {
         self as i16
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

@@ -32,6 +32,9 @@ impl Known {
 
 /// What `crc`, the CRC with the header `before`, becomes with the header `after` of the same length.
 pub(super) fn replace_header(crc: u32, before: &[u8], after: &[u8], records: &[u8]) -> u32 {
+    if before == after {
+        return crc;
+    }
     if records.len() < COMBINE_FROM {
         return of(after, records);
     }

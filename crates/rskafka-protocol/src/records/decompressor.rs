@@ -33,8 +33,9 @@ pub struct Decompressor {
 }
 
 impl Default for Decompressor {
+    /// One with the default limit.
     fn default() -> Self {
-        Self::new()
+        Self::with_limit(Self::DEFAULT_LIMIT)
     }
 }
 
@@ -42,11 +43,6 @@ impl Decompressor {
     /// The limit if none is given: 128 MiB, about a hundred times the largest uncompressed batch that a broker
     /// accepts by default (`message.max.bytes`).
     pub const DEFAULT_LIMIT: usize = 128 * 1024 * 1024;
-
-    /// One with the default limit.
-    pub fn new() -> Self {
-        Self::with_limit(Self::DEFAULT_LIMIT)
-    }
 
     /// One that refuses batches whose records are larger than `limit` bytes when decompressed.
     ///

@@ -2,9 +2,8 @@
 //!
 //! Invariant: bytes, header and CRC agree; records are never encoded or copied again.
 
-use std::fmt;
-
 use bytes::{BufMut, Bytes, BytesMut};
+use derive_more::Debug;
 
 use super::header::{HEADER_SIZE, LENGTH_END};
 use super::{BatchHeader, crc};
@@ -14,10 +13,13 @@ use super::{BatchHeader, crc};
 /// Its header can still be changed. That rewrites the 61 bytes of the header and its CRC, which for a large batch is
 /// computed without reading the records. If a clone of [`bytes`](Self::bytes) exists, the batch is copied first,
 /// so that bytes already sent do not change.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// `Debug` shows no records, which may be confidential.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordBatch {
     header: BatchHeader,
     crc: u32,
+    #[debug("{} bytes", bytes.len())]
     bytes: Bytes,
 }
 
@@ -73,11 +75,6 @@ impl RecordBatch {
         self.update_header(|header| header.set_producer(producer_id, producer_epoch, base_sequence));
     }
 
-    /// Makes the batch part of a transaction, or not.
-    pub fn set_transactional(&mut self, transactional: bool) {
-        self.update_header(|header| header.attributes = header.attributes.with_transactional(transactional));
-    }
-
     /// Changes the header in any way, for brokers and tools. The caller sees to it that the header still fits the
     /// records.
     pub fn update_header(&mut self, update: impl FnOnce(&mut BatchHeader)) {
@@ -87,14 +84,6 @@ impl RecordBatch {
         self.crc = replace_header(&mut buffer, &self.header, self.crc, header);
         self.header = header;
         self.bytes = buffer.freeze();
-    }
-}
-
-impl fmt::Debug for RecordBatch {
-    /// Without the records, which may be confidential.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("RecordBatch");
-        shown.field("header", &self.header).field("size", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 

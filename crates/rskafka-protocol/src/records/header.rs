@@ -115,7 +115,8 @@ impl BatchHeader {
         bytes
     }
 
-    pub(super) fn set_producer(&mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) {
+    /// Makes the batch an idempotent producer's, or nobody's if all are -1.
+    pub fn set_producer(&mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) {
         self.producer_id = producer_id;
         self.producer_epoch = producer_epoch;
         self.base_sequence = base_sequence;

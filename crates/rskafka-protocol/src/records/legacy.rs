@@ -58,7 +58,7 @@ fn unwrap(
     }
     let value = wrapper.value.ok_or(Corruption::Wrapper)?;
     let set = Decompressor::with_limit(limit).decompress(compression, wrapper.magic, value)?;
-    let messages = || Messages { rest: &set, index: 0 };
+    let messages = || messages(&set);
 
     // Magic 1 counts the messages' offsets from the first; the wrapper has the last one's.
     let last = messages().last().ok_or(Corruption::Wrapper)??;
@@ -166,28 +166,14 @@ fn sized<'i>(is_nullable: bool) -> impl Fn(&'i [u8]) -> Parsed<'i, Option<&'i [u
 }
 
 /// The messages of a decompressed set. An error is the last item.
-struct Messages<'a> {
-    rest: &'a [u8],
-    index: i32,
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = Result<Message<'a>, BatchErrorKind>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let message = Message::parse(self.rest, self.index).map(|(rest, message)| {
-            self.rest = rest;
-            message
-        });
-        if message.is_err() {
-            self.rest = &[];
-        }
-        self.index = self.index.saturating_add(1);
-        Some(message)
-    }
+fn messages(set: &[u8]) -> impl Iterator<Item = Result<Message<'_>, BatchErrorKind>> {
+    let (mut rest, mut index) = (set, 0i32);
+    std::iter::from_fn(move || {
+        let parsed = (!rest.is_empty()).then(|| Message::parse(rest, index))?;
+        rest = parsed.as_ref().map(|(behind, _)| *behind).unwrap_or_default();
+        index = index.saturating_add(1);
+        Some(parsed.map(|(_, message)| message))
+    })
 }
 
 #[cfg(test)]

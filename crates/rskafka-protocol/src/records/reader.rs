@@ -2,8 +2,6 @@
 //!
 //! Invariant: every batch returned is whole and has the right CRC; none is skipped; only the last may be cut off.
 
-use std::iter::FusedIterator;
-
 use bytes::Bytes;
 use nom::number::complete::be_i64;
 
@@ -79,8 +77,6 @@ impl Iterator for Batches {
         Some(item)
     }
 }
-
-impl FusedIterator for Batches {}
 
 /// Where the magic byte is: behind the leader's epoch, or the CRC of older formats.
 const MAGIC_AT: usize = 16;

@@ -2,8 +2,8 @@
 //!
 //! Invariant: no allocation per record; a record is given only if all of it, headers included, is right.
 
-use std::fmt;
-use std::iter::FusedIterator;
+use bytes::Bytes;
+use derive_more::Debug;
 
 use super::{Batch, BatchError, BatchErrorKind, Corruption, TimestampType};
 use crate::DecodeErrorKind;
@@ -11,15 +11,17 @@ use crate::error::{Failure, Parsed, WireError, fail, into_wire_error};
 use crate::wire::varint::{varint, varlong};
 
 /// A record, borrowed from its batch. [`Batch::slice`] makes its parts owned without a copy.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RecordView<'a> {
     /// The offset in the partition.
     pub offset: i64,
     /// The time in ms since the epoch: the producer's, or the broker's at the append.
     pub timestamp: i64,
     /// The key, or null.
+    #[debug("{:?}", key.map(Bytes::copy_from_slice))]
     pub key: Option<&'a [u8]>,
     /// The value, or null.
+    #[debug("{:?}", value.map(Bytes::copy_from_slice))]
     pub value: Option<&'a [u8]>,
     /// The headers.
     pub headers: HeadersView<'a>,
@@ -27,7 +29,10 @@ pub struct RecordView<'a> {
 
 /// The headers of a record, key and value, in order and with repeats. Keys are bytes: they should be
 /// UTF-8, but no broker checks that.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug)]
+#[debug("{:?}", Vec::from_iter(self.clone().map(|(key, value)| {
+    (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice))
+})))]
 pub struct HeadersView<'a> {
     rest: &'a [u8],
     count: usize,
@@ -60,35 +65,6 @@ impl<'a> HeadersView<'a> {
 
 impl ExactSizeIterator for HeadersView<'_> {}
 
-impl FusedIterator for HeadersView<'_> {}
-
-impl fmt::Debug for RecordView<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordView")
-            .field("offset", &self.offset)
-            .field("timestamp", &self.timestamp)
-            .field("key", &self.key.map(Text))
-            .field("value", &self.value.map(Text))
-            .field("headers", &self.headers)
-            .finish()
-    }
-}
-
-impl fmt::Debug for HeadersView<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.clone().map(|(key, value)| (Text(key), value.map(Text)))).finish()
-    }
-}
-
-/// Bytes that are text most of the time.
-struct Text<'a>(&'a [u8]);
-
-impl fmt::Debug for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "b\"{}\"", self.0.escape_ascii())
-    }
-}
-
 /// An iterator over the records of a batch: see [`Batch::records`].
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
@@ -105,7 +81,7 @@ pub struct Records<'a> {
 
 impl<'a> Records<'a> {
     pub(super) fn new(batch: &'a Batch) -> Self {
-        let log_append_time = match batch.timestamp_type() {
+        let log_append_time = match batch.header().attributes.timestamp_type() {
             TimestampType::CreateTime => None,
             TimestampType::LogAppendTime => Some(batch.header().max_timestamp),
         };
@@ -184,8 +160,6 @@ impl<'a> Iterator for Records<'a> {
         (0, Some(counted.min(self.rest.len() / MIN_RECORD_SIZE).saturating_add(1)))
     }
 }
-
-impl FusedIterator for Records<'_> {}
 
 /// The least size of a record: its length, its attributes, and five fields of one byte each.
 const MIN_RECORD_SIZE: usize = 7;

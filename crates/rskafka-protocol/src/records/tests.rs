@@ -191,7 +191,7 @@ proptest! {
         let sent = shared.then(|| late.clone());
         let before = late.bytes().to_vec();
         late.set_producer(header.producer_id, header.producer_epoch, header.base_sequence);
-        late.set_transactional(header.attributes.is_transactional());
+        late.update_header(|late| late.attributes = late.attributes.with_transactional(header.attributes.is_transactional()));
         late.update_header(|late| {
             late.attributes = late.attributes.with_control(header.attributes.is_control());
             late.base_offset = header.base_offset;
@@ -202,17 +202,22 @@ proptest! {
             prop_assert_eq!(sent.bytes(), &before);
         }
         let produced = build(BatchHeader { base_offset: 0, partition_leader_epoch: -1, ..*early.header() }, &records);
-        let stored = read_one(produced.bytes()).with_offsets(header.base_offset, header.partition_leader_epoch);
+        let stored = read_one(produced.bytes()).with_header(*early.header());
         prop_assert_eq!(&stored, early.bytes());
     }
 
     #[test]
     fn log_append_time_is_the_time_of_every_record(records in records(), timestamp in timestamps()) {
         let produced = build(BatchHeader::default(), &records);
-        let stored = read_one(produced.bytes()).with_log_append_time(77, 3, timestamp);
+        let produced = read_one(produced.bytes());
+        let attributes = Attributes::default().with_timestamp_type(TimestampType::LogAppendTime);
+        let (base_offset, partition_leader_epoch, max_timestamp) = (77, 3, timestamp);
+        let header = *produced.header();
+        let header = BatchHeader { attributes, base_offset, partition_leader_epoch, max_timestamp, ..header };
+        let stored = produced.with_header(header);
         let batch = read_one(&stored);
         prop_assert_eq!((batch.base_offset(), batch.header().partition_leader_epoch), (77, 3));
-        prop_assert_eq!((batch.header().max_timestamp, batch.timestamp_type()), (timestamp, TimestampType::LogAppendTime));
+        prop_assert_eq!((batch.header().max_timestamp, batch.header().attributes.timestamp_type()), (timestamp, TimestampType::LogAppendTime));
         prop_assert!(batch.records().all(|record| record.unwrap().timestamp == timestamp));
         prop_assert_eq!(batch.record_count(), records.len());
     }
@@ -248,7 +253,7 @@ proptest! {
         let at = header::CRC_END + at.index(bytes.len() - header::CRC_END);
         bytes[at] ^= 1u8 << bit;
         let error = batches(&bytes.into()).next().unwrap().unwrap_err();
-        prop_assert!(matches!(error.kind(), BatchErrorKind::Corrupt(Corruption::Crc { .. })), "{}", error);
+        prop_assert!(matches!(error.kind, BatchErrorKind::Corrupt(Corruption::Crc { .. })), "{}", error);
     }
 
     #[test]
@@ -314,7 +319,7 @@ fn sealed(header: BatchHeader, payload: &[u8]) -> Bytes {
 }
 
 fn error_of(set: &Bytes) -> BatchErrorKind {
-    *read_all(set).unwrap_err().kind()
+    read_all(set).unwrap_err().kind
 }
 
 fn one_record(records: &[Owned]) -> (BatchHeader, Vec<u8>) {
@@ -466,7 +471,7 @@ fn an_error_names_the_batch_and_ends_the_iteration() {
     let bad = sealed(BatchHeader { base_offset: 8, ..header }, &payload);
     let set = Bytes::from([good.bytes().as_ref(), &bad, good.bytes()].concat());
     let error = read_all(&set).unwrap_err();
-    assert_eq!((error.position(), error.base_offset()), (good.size_in_bytes(), 8));
+    assert_eq!((error.position, error.base_offset), (good.size_in_bytes(), 8));
     assert_eq!(
         error.to_string(),
         "record batch with base offset 8 (byte 69 of the set): corrupt: record 0: the bytes end before the field does"
@@ -476,7 +481,7 @@ fn an_error_names_the_batch_and_ends_the_iteration() {
     damaged[good.size_in_bytes() + 30] ^= 1;
     let mut read = batches(&damaged.into());
     assert!(read.next().unwrap().is_ok());
-    assert!(read.next().unwrap().unwrap_err().is_corrupt());
+    assert!(matches!(read.next().unwrap().unwrap_err().kind, BatchErrorKind::Corrupt(_)));
     assert!(read.next().is_none());
 }
 
@@ -490,21 +495,6 @@ fn a_record_is_shown_as_text() {
         format!("{record:?}"),
         r#"RecordView { offset: 0, timestamp: 5, key: None, value: Some(b"v"), headers: [(b"h", None), (b"", Some(b"\xff\""))] }"#
     );
-}
-
-#[test]
-fn control_records_are_told_apart() {
-    let control = |key: &[u8], value: Option<&[u8]>| {
-        let headers = HeadersView::default();
-        ControlRecord::parse(&RecordView { offset: 0, timestamp: 0, key: Some(key), value, headers })
-    };
-    let end = control(&[0, 0, 0, 1], Some(&[0, 0, 0, 0, 0, 9])).unwrap();
-    assert_eq!(end, ControlRecord { control_type: ControlType::Commit, coordinator_epoch: Some(9) });
-    let other = control(&[0, 5, 0, 99, 1], None).unwrap();
-    assert_eq!(other, ControlRecord { control_type: ControlType::Other(99), coordinator_epoch: None });
-    assert!(control(&[0, 0, 0, 0], Some(&[0, 0, 0])).is_err());
-    assert!(control(&[0xff, 0, 0, 0], Some(&[0; 6])).is_err());
-    assert!(control(&[], None).is_err());
 }
 
 #[test]

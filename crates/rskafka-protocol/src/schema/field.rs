@@ -26,6 +26,12 @@ impl FieldSpec {
     pub(crate) fn has(&self, version: i16) -> bool {
         (self.from..=self.to).contains(&version)
     }
+
+    /// How long the client must be silent for this throttle time.
+    pub(crate) fn silence_ms(&self, throttle_time_ms: i32, version: i16) -> u32 {
+        let waits = self.client_waits_from.is_some_and(|from| version >= from);
+        u32::try_from(throttle_time_ms).ok().filter(|_| waits).unwrap_or(0)
+    }
 }
 
 /// A field's name with its versions and flags.
@@ -101,7 +107,6 @@ pub(crate) const fn field_schema<T: Wire>(
         versions: (spec.from, spec.to),
         nullable_from: if T::NULLABLE { Some(spec.nullable_from) } else { None },
         ignorable: spec.ignorable,
-        client_waits_from: spec.client_waits_from,
         tag,
         default: if default.is_empty() { None } else { Some(default) },
     }

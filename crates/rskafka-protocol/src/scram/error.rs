@@ -4,11 +4,13 @@
 
 use std::borrow::Cow;
 
+use derive_more::Debug;
 use snafu::Snafu;
 
 /// An exchange that failed. It cannot be resumed. The message says why.
-#[derive(Clone, PartialEq, Eq, Snafu)]
+#[derive(Clone, PartialEq, Eq, Snafu, Debug)]
 #[snafu(display("{reason}"))]
+#[debug("{self}")]
 pub struct ScramError {
     reason: Cow<'static, str>,
 }
@@ -18,5 +20,3 @@ impl ScramError {
         Self { reason: reason.into() }
     }
 }
-
-debug_as_display!(ScramError);

@@ -1,12 +1,13 @@
 //! What must not be shown.
 
-use std::fmt;
 use std::ops::Deref;
 
+use derive_more::Debug;
 use zeroize::{Zeroize, Zeroizing};
 
 /// A value that `Debug` does not show, and that is wiped when dropped.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
+#[debug("..")]
 pub struct Secret<T: Zeroize>(Zeroizing<T>);
 
 impl<T: Zeroize> Secret<T> {
@@ -21,11 +22,5 @@ impl<T: Zeroize> Deref for Secret<T> {
 
     fn deref(&self) -> &T {
         &self.0
-    }
-}
-
-impl<T: Zeroize> fmt::Debug for Secret<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("..")
     }
 }

@@ -3,6 +3,8 @@
 //! Invariant: an array reserves memory for at most as many of its smallest elements as the remaining bytes can hold,
 //! and no array within it reserves for the same bytes again.
 
+use nom::number::complete::be_i32;
+
 use super::text::{length, put_length};
 use super::{Cx, Layout, Wire};
 use crate::encoder::Encoder;
@@ -25,7 +27,7 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Vec<T> {
     }
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
-        let (mut rest, length) = length(cx.layout, input)?;
+        let (mut rest, length) = length(cx.layout, input, be_i32)?;
         let Some(length) = length else {
             return Ok((rest, None));
         };

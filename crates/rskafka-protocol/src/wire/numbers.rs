@@ -1,4 +1,4 @@
-//! Fixed-width fields: booleans, integers, error codes, UUIDs.
+//! Fixed-width fields: booleans, integers, API keys, error codes, UUIDs.
 //!
 //! Invariant: big-endian, and any bit pattern of the right width is a value.
 
@@ -8,7 +8,7 @@ use nom::number::complete::{be_i8, be_i16, be_i32, be_i64};
 use super::{Cx, Layout, Wire};
 use crate::encoder::Encoder;
 use crate::error::{EncodeError, Parsed};
-use crate::{ErrorCode, Uuid};
+use crate::{ApiKey, ErrorCode, Uuid};
 
 macro_rules! fixed_width {
     ($($type:ty, $name:literal, $size:literal, $parser:expr, $to_bytes:expr, $to_json:expr, $from_choices:expr;)*) => {$(
@@ -54,6 +54,7 @@ fixed_width! {
     i64, "int64", 8, be_i64, |value| value.to_be_bytes(), |value| (*value).into(), |n, _| n as i64;
     ErrorCode, "int16", 2, be_i16.map(ErrorCode), |value| value.0.to_be_bytes(), |value| value.0.into(),
         |n, _| ErrorCode(n as i16);
+    ApiKey, "int16", 2, be_i16.map(ApiKey), |value| value.0.to_be_bytes(), |value| value.0.into(), |n, _| ApiKey(n as i16);
     Uuid, "uuid", 16, nom::bytes::complete::take(16usize).map(uuid), |value| value.0, |value| value.to_string().into(),
         |n, m| Uuid((u128::from(n) << 64 | u128::from(m)).to_be_bytes());
 }

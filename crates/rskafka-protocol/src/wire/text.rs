@@ -3,6 +3,7 @@
 //! Invariant: byte strings are slices of the frame, never copies; no string is longer than Kafka takes.
 
 use bytes::Bytes;
+use nom::Parser;
 use nom::bytes::complete::take;
 use nom::number::complete::{be_i16, be_i32};
 
@@ -14,49 +15,38 @@ use crate::error::{DecodeErrorKind, EncodeError, Parsed, fail};
 /// The longest string in bytes, even if its length is compact: Kafka closes the connection on a longer one.
 const MAX_STRING: usize = 0x7fff;
 
-/// Reads the length of bytes or of an array: four bytes, or compact. `None` is null.
-pub(super) fn length(layout: Layout, input: &[u8]) -> Parsed<'_, Option<usize>> {
+/// Reads a length: compact, or by `plain`. `None` is null: -1, or 0 if it is compact.
+pub(super) fn length<'i>(
+    layout: Layout,
+    input: &'i [u8],
+    plain: impl FnOnce(&'i [u8]) -> Parsed<'i, i32>,
+) -> Parsed<'i, Option<usize>> {
     if layout.flexible {
-        return compact_length(input);
+        let (rest, raw) = unsigned_varint(input)?;
+        return Ok((rest, raw.checked_sub(1).map(|length| length as usize)));
     }
-    let (rest, raw) = be_i32(input)?;
-    signed_length(input, rest, i64::from(raw))
+    let (rest, raw) = plain(input)?;
+    match usize::try_from(raw) {
+        Ok(length) => Ok((rest, Some(length))),
+        Err(_) if raw == -1 => Ok((rest, None)),
+        Err(_) => fail(input, DecodeErrorKind::InvalidLength(raw.into())),
+    }
 }
 
+/// Writes the length of bytes or of an array: four bytes, or compact. A compact length `n` is written as `n + 1`.
 pub(super) fn put_length(
     length: Option<usize>,
     layout: Layout,
     out: &mut Encoder,
 ) -> Result<(), EncodeError> {
     if layout.flexible {
-        put_compact_length(length, out);
+        put_unsigned(length.map_or(0, |length| length as u64 + 1), out);
         return Ok(());
     }
     let raw =
         length.map_or(Ok(-1), |length| i32::try_from(length).map_err(|_| EncodeError::TooLong { length }))?;
     out.put_slice(&raw.to_be_bytes());
     Ok(())
-}
-
-/// Reads a compact length: null is 0, and a length `n` is written as `n + 1`.
-fn compact_length(input: &[u8]) -> Parsed<'_, Option<usize>> {
-    let (rest, raw) = unsigned_varint(input)?;
-    Ok((rest, raw.checked_sub(1).map(|length| length as usize)))
-}
-
-fn put_compact_length(length: Option<usize>, out: &mut Encoder) {
-    put_unsigned(length.map_or(0, |length| length as u64 + 1), out);
-}
-
-/// Null is -1.
-fn signed_length<'i>(input: &'i [u8], rest: &'i [u8], raw: i64) -> Parsed<'i, Option<usize>> {
-    match raw {
-        -1 => Ok((rest, None)),
-        raw => match usize::try_from(raw) {
-            Ok(length) => Ok((rest, Some(length))),
-            Err(_) => fail(input, DecodeErrorKind::InvalidLength(raw)),
-        },
-    }
 }
 
 impl Wire for String {
@@ -74,7 +64,7 @@ impl Wire for String {
             return Err(EncodeError::TooLong { length });
         }
         if layout.flexible {
-            put_compact_length(length, out);
+            put_length(length, layout, out)?;
         } else {
             let length = length.map_or(-1, |length| i16::try_from(length).unwrap_or(i16::MAX));
             out.put_slice(&length.to_be_bytes());
@@ -84,12 +74,7 @@ impl Wire for String {
     }
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
-        let (rest, length) = if cx.layout.flexible {
-            compact_length(input)?
-        } else {
-            let (rest, raw) = be_i16(input)?;
-            signed_length(input, rest, i64::from(raw))?
-        };
+        let (rest, length) = length(cx.layout, input, |input| be_i16.map(i32::from).parse(input))?;
         let Some(length) = length else {
             return Ok((rest, None));
         };
@@ -133,7 +118,7 @@ impl Wire for Bytes {
     }
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
-        let (rest, length) = length(cx.layout, input)?;
+        let (rest, length) = length(cx.layout, input, be_i32)?;
         let Some(length) = length else {
             return Ok((rest, None));
         };

@@ -18,7 +18,7 @@ fn every_damaged_record_set_gives_the_class_of_error_named() {
         let bytes = Bytes::from(data::bytes(&vector["hex"]));
         let outcome = read(&bytes);
         let class = match &outcome {
-            Err(error) => match error.kind() {
+            Err(error) => match error.kind {
                 BatchErrorKind::Corrupt(_) => "corrupt",
                 BatchErrorKind::Unsupported(_) => "unsupported",
                 _ => "too large",

@@ -202,10 +202,7 @@ fn encode_request<M: Message>(vector: &Vector) -> Result<(), String> {
 
 fn encode_response<M: Message>(vector: &Vector) -> Result<(), String> {
     let header = ResponseHeader { correlation_id: correlation_id(vector) };
-    encode::<M>(vector, |out| {
-        header.encode::<M>(vector.version, out);
-        Ok(())
-    })
+    encode::<M>(vector, |out| header.encode::<M>(vector.version, out))
 }
 
 fn encode<M: Message>(

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use rskafka_protocol::records::{
-    Attributes, Batch, BatchHeader, Compression, ControlRecord, ControlType, NewRecord, RecordBatch,
-    RecordBatchBuilder, RecordView, TimestampType, batches,
+    Attributes, Batch, BatchHeader, Compression, NewRecord, RecordBatch, RecordBatchBuilder, RecordView,
+    TimestampType, batches,
 };
 use serde_json::{Value, json};
 
@@ -116,10 +116,11 @@ fn decode(set: &Value) -> Result<(), String> {
 }
 
 fn batch_json(batch: &Batch) -> Value {
+    let attributes = batch.header().attributes;
     let mut json = json!({
         "magic": batch.magic(),
         "codec": batch.compression().name(),
-        "timestamp_type": match batch.timestamp_type() {
+        "timestamp_type": match attributes.timestamp_type() {
             _ if batch.magic() == 0 => "none",
             TimestampType::CreateTime => "create_time",
             TimestampType::LogAppendTime => "log_append_time",
@@ -127,7 +128,7 @@ fn batch_json(batch: &Batch) -> Value {
         "producer_id": batch.header().producer_id,
         "producer_epoch": batch.header().producer_epoch,
         "base_sequence": batch.header().base_sequence,
-        "transactional": batch.is_transactional(),
+        "transactional": attributes.is_transactional(),
         "control": batch.is_control(),
         "partition_leader_epoch": batch.header().partition_leader_epoch,
         "base_offset": batch.base_offset(),
@@ -142,8 +143,8 @@ fn batch_json(batch: &Batch) -> Value {
         json["base_timestamp"] = batch.header().base_timestamp.into();
         json["last_sequence"] = batch.header().last_sequence().into();
     }
-    if let Some(delete_horizon) = batch.delete_horizon() {
-        json["delete_horizon_ms"] = delete_horizon.into();
+    if attributes.has_delete_horizon() {
+        json["delete_horizon_ms"] = batch.header().base_timestamp.into();
     }
     json
 }
@@ -166,17 +167,17 @@ fn record_json(batch: &Batch, record: &RecordView<'_>) -> Result<Value, String> 
         "headers": headers,
     });
     if batch.is_control() {
-        let control = ControlRecord::parse(record).map_err(|error| error.to_string())?;
-        json["control_type"] = match control.control_type {
-            ControlType::Abort => "ABORT",
-            ControlType::Commit => "COMMIT",
-            ControlType::LeaderChange => "LEADER_CHANGE",
+        // A version (2 bytes), then the type or the epoch of the transaction's coordinator.
+        let coordinator_epoch = record.value.and_then(|value| value.get(2..)?.first_chunk());
+        let coordinator_epoch = coordinator_epoch.map(|epoch| i32::from_be_bytes(*epoch));
+        json["control_type"] = match record.key {
+            Some([_, _, 0, control_type @ (0 | 1)]) => {
+                json["coordinator_epoch"] = coordinator_epoch.into();
+                ["ABORT", "COMMIT"][usize::from(*control_type)].into()
+            }
+            Some([_, _, 0, 2]) => "LEADER_CHANGE".into(),
             other => return Err(format!("{other:?} is not among golden's control types")),
-        }
-        .into();
-        if let Some(coordinator_epoch) = control.coordinator_epoch {
-            json["coordinator_epoch"] = coordinator_epoch.into();
-        }
+        };
     }
     Ok(json)
 }

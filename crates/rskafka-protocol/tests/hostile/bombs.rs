@@ -51,7 +51,7 @@ fn refused(set: &Bytes) -> (BatchErrorKind, u64) {
     let mut kind = None;
     let taken = peak(|| {
         let error = batch.decompress(&mut Decompressor::with_limit(LIMIT)).expect_err("it is refused");
-        kind = Some(*error.kind());
+        kind = Some(error.kind);
     });
     (kind.expect("an error"), taken)
 }
@@ -154,6 +154,6 @@ fn compressed_messages_take_no_more_than_their_copy_besides() {
     let mut error = None;
     let taken = peak(|| error = batches(&bomb).with_decompression_limit(LIMIT).next());
     let error = error.expect("a batch").expect_err("it is refused");
-    assert_eq!(error.kind(), &BatchErrorKind::TooLarge(LIMIT));
+    assert_eq!(error.kind, BatchErrorKind::TooLarge(LIMIT));
     assert!(taken <= decompressing(LIMIT), "{taken} bytes");
 }

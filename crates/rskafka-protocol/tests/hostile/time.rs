@@ -134,7 +134,7 @@ fn streams_take_time_by_their_size() {
         let decompress = |stream: &Vec<u8>| {
             let set = crate::bombs::batch_of(compression, stream);
             let batch = batches(&set).next().expect("a batch").expect("a right header");
-            batch.decompress(&mut Decompressor::new()).expect("a stream of nothing");
+            batch.decompress(&mut Decompressor::default()).expect("a stream of nothing");
             assert_eq!(batch.decompressed_size(), Some(0));
         };
         grows_with_its_input(&format!("{compression} {part:?}"), 64 * 1024, make, decompress);

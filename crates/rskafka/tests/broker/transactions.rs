@@ -109,7 +109,7 @@ impl Producer {
         builder.push(NewRecord::new(timestamp, None, Some(value.as_bytes()))).unwrap();
         let mut batch = builder.build().unwrap();
         batch.set_producer(self.id, self.epoch, self.next_sequence);
-        batch.set_transactional(true);
+        batch.update_header(|header| header.attributes = header.attributes.with_transactional(true));
         let data = PartitionProduceData { index: 0, records: Some(batch.into_bytes()) };
         let request = ProduceRequest {
             transactional_id: Some(self.transactional_id.clone()),

@@ -106,7 +106,7 @@ pub(crate) fn describe(base64: &str) -> Value {
             "records": batch.record_count(),
             "bytes": batch.size_in_bytes(),
             "leaderEpoch": batch.header().partition_leader_epoch,
-            "timestampType": format!("{:?}", batch.timestamp_type()),
+            "timestampType": format!("{:?}", batch.header().attributes.timestamp_type()),
             "attributes": batch.header().attributes.0,
             "duration": duration(&batch),
         }));
@@ -116,6 +116,6 @@ pub(crate) fn describe(base64: &str) -> Value {
 
 /// How far the header's timestamps are apart, unless the broker's clock made them.
 fn duration(batch: &Batch) -> Option<i64> {
-    let is_own = batch.timestamp_type() == TimestampType::CreateTime;
+    let is_own = batch.header().attributes.timestamp_type() == TimestampType::CreateTime;
     is_own.then(|| batch.header().max_timestamp - batch.header().base_timestamp)
 }

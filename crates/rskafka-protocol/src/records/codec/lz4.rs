@@ -46,7 +46,7 @@ fn decompress_frame<'i>(input: &'i [u8], magic: i8, out: &mut Output) -> Result<
         let (rest, block) = parsed(block(input, &frame))?;
         input = rest;
         match block {
-            Some(block) => append_block(&block, &frame, start, out)?,
+            Some(block) => append_block(block, &frame, start, out)?,
             None => break,
         }
     }
@@ -111,13 +111,8 @@ fn descriptor(input: &[u8], magic: i8) -> Parsed<'_, Descriptor> {
     Ok((rest, descriptor))
 }
 
-struct Block<'a> {
-    is_stored: bool,
-    bytes: &'a [u8],
-}
-
-/// The next block; `None` at the end of the frame.
-fn block<'i>(input: &'i [u8], frame: &Descriptor) -> Parsed<'i, Option<Block<'i>>> {
+/// The next block, and whether it is stored without compression; `None` at the end of the frame.
+fn block<'i>(input: &'i [u8], frame: &Descriptor) -> Parsed<'i, Option<(&'i [u8], bool)>> {
     let (rest, head) = le_u32(input)?;
     if head == END_MARK {
         return Ok((rest, None));
@@ -127,12 +122,16 @@ fn block<'i>(input: &'i [u8], frame: &Descriptor) -> Parsed<'i, Option<Block<'i>
     if checksum.is_some_and(|checksum| checksum != XxHash32::oneshot(0, bytes)) {
         return Err(nom::Err::Error(()));
     }
-    Ok((rest, Some(Block { is_stored: head & STORED != 0, bytes })))
+    Ok((rest, Some((bytes, head & STORED != 0))))
 }
 
 /// Appends a block of the frame whose content begins at `start` of the output.
-fn append_block(block: &Block<'_>, frame: &Descriptor, start: usize, out: &mut Output) -> Result {
-    let Block { is_stored, bytes } = *block;
+fn append_block(
+    (bytes, is_stored): (&[u8], bool),
+    frame: &Descriptor,
+    start: usize,
+    out: &mut Output,
+) -> Result {
     if bytes.len() > frame.max_block_size {
         return Err(Failure::Damaged);
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::codec;
 use super::super::{
-    BatchError, BatchErrorKind, Compression, Corruption, TimestampType, Unsupported, batches,
+    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, TimestampType, Unsupported, batches,
 };
 use crate::DecodeErrorKind;
 
@@ -89,13 +89,14 @@ fn decode(set: &Bytes) -> Result<Vec<Owned>, BatchError> {
         assert_eq!(batch.record_count(), read.len() - before);
         assert_eq!(batch.base_offset(), read[before].0);
         assert_eq!(batch.last_offset(), read.last().unwrap().0);
-        assert_eq!(batch.with_offsets(9, 9), batch.bytes());
+        let moved = BatchHeader { base_offset: 9, ..*batch.header() };
+        assert_eq!(batch.clone().with_header(moved), batch.bytes());
     }
     Ok(read)
 }
 
 fn kind_of(set: &[u8]) -> BatchErrorKind {
-    *decode(&Bytes::copy_from_slice(set)).unwrap_err().kind()
+    decode(&Bytes::copy_from_slice(set)).unwrap_err().kind
 }
 
 proptest! {
@@ -118,7 +119,7 @@ proptest! {
         prop_assert_eq!(decode(&set).unwrap(), expected);
         let first = batches(&set).next().unwrap().unwrap();
         prop_assert_eq!((first.magic(), first.compression()), (magic, codec));
-        let is_log_append_time = first.timestamp_type() == TimestampType::LogAppendTime;
+        let is_log_append_time = first.header().attributes.timestamp_type() == TimestampType::LogAppendTime;
         prop_assert_eq!(is_log_append_time, log_append_time && magic == 1);
         prop_assert_eq!((first.header().producer_id, first.header().partition_leader_epoch), (-1, -1));
     }
@@ -206,6 +207,6 @@ fn a_wrapper_is_held_to_the_limit() {
         let record = (0, 5, None, Some(vec![7; 10_000]));
         let set = encode(1, codec, &[record], false);
         let error = batches(&set).with_decompression_limit(9_999).next().unwrap().unwrap_err();
-        assert_eq!(error.kind(), &BatchErrorKind::TooLarge(9_999));
+        assert_eq!(error.kind, BatchErrorKind::TooLarge(9_999));
     }
 }
