@@ -4,8 +4,9 @@
 //! gets any before them.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use rskafka_cluster::transport::lock;
 
 /// Memory for waiters of type `W`.
 #[derive(Debug)]
@@ -46,7 +47,8 @@ pub(crate) trait Waiter: Send + Sync {
 type Waiters = Memory<Weak<dyn Waiter>>;
 
 /// The memory of one client.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("SharedMemory({} of {} bytes used)", self.lock().used, self.lock().limit)]
 pub(crate) struct SharedMemory(Arc<Mutex<Waiters>>);
 
 impl SharedMemory {
@@ -71,18 +73,13 @@ impl SharedMemory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for SharedMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Memory { limit, used, .. } = *self.lock();
-        f.debug_struct("SharedMemory").field("limit", &limit).field("used", &used).finish_non_exhaustive()
+        lock(&self.0)
     }
 }
 
 /// What one line has of it.
+#[derive(derive_more::Debug)]
+#[debug("Share({taken} bytes taken)")]
 pub(crate) struct Share {
     memory: SharedMemory,
     line: Weak<dyn Waiter>,
@@ -158,13 +155,6 @@ impl Share {
     }
 }
 
-impl fmt::Debug for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { taken, is_waiting, .. } = self;
-        f.debug_struct("Share").field("taken", taken).field("is_waiting", is_waiting).finish_non_exhaustive()
-    }
-}
-
 impl Drop for Share {
     fn drop(&mut self) {
         self.waits_no_more();
@@ -217,10 +207,6 @@ mod tests {
         fn granted(self: Arc<Self>, bytes: usize) {
             lock(&self.order).push((self.number, bytes));
         }
-    }
-
-    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     proptest! {

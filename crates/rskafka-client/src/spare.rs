@@ -2,10 +2,11 @@
 //!
 //! Invariant: a client keeps [`MOST`] buffers at most, none larger than [`LARGEST`], and none after it was closed.
 
-use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use bytes::BytesMut;
+use derive_more::Debug;
+use rskafka_cluster::transport::lock;
 use rskafka_protocol::records::RecordBatch;
 
 /// Below this size, allocating is cheaper than taking the lock.
@@ -14,7 +15,9 @@ pub(crate) const LARGEST: usize = 1 << 20;
 /// As many as one partition client has in flight.
 const MOST: usize = 5;
 
-#[derive(Default)]
+/// `Debug` shows no bytes, which are records of the user.
+#[derive(Default, Debug)]
+#[debug("Spare({} bytes)", lock(buffers).iter().map(BytesMut::capacity).sum::<usize>())]
 pub(crate) struct Spare {
     /// The last one is used next: it may still be in the processor's cache.
     buffers: Mutex<Vec<BytesMut>>,
@@ -23,7 +26,7 @@ pub(crate) struct Spare {
 impl Spare {
     /// A buffer with room for so many bytes.
     pub(crate) fn take(&self, bytes: usize) -> BytesMut {
-        let kept = if bytes >= SMALLEST { self.lock().pop() } else { None };
+        let kept = if bytes >= SMALLEST { lock(&self.buffers).pop() } else { None };
         let kept = kept.filter(|kept| kept.capacity() >= bytes);
         kept.unwrap_or_else(|| BytesMut::with_capacity(bytes))
     }
@@ -35,7 +38,7 @@ impl Spare {
             // A batch that grew may have room for far more than it holds.
             && buffer.capacity() <= LARGEST
         {
-            let mut kept = self.lock();
+            let mut kept = lock(&self.buffers);
             if kept.len() < MOST {
                 // All at once: no later batch has to allocate for it.
                 let more = MOST - kept.len();
@@ -47,19 +50,7 @@ impl Spare {
 
     /// Gives the memory back.
     pub(crate) fn free(&self) {
-        *self.lock() = Vec::new();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<BytesMut>> {
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Spare {
-    /// Without the bytes, which are records of the user.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes: usize = self.lock().iter().map(BytesMut::capacity).sum();
-        write!(f, "Spare({bytes} bytes)")
+        *lock(&self.buffers) = Vec::new();
     }
 }
 

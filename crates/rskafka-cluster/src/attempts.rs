@@ -51,7 +51,7 @@ impl Attempts {
 
     /// Takes in that no broker was found. Returns the failure of the call.
     pub(crate) fn unroutable(&mut self, failure: Failure, cluster: &Cluster) -> Failure {
-        self.out_of_time = failure.is_transient() || failure.is_timeout();
+        self.out_of_time = failure.is_transient();
         if self.location.endpoint.is_none() {
             self.location = cluster.asked(std::mem::take(&mut self.location));
         }

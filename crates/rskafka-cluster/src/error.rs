@@ -4,14 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use rskafka_protocol::ErrorCode;
-use rskafka_transport::{CallError, CallErrorKind, Endpoint, OpenError, Phase, WithCauses};
+use rskafka_transport::{CallError, Endpoint, Nature, OpenError, Phase, WithCauses};
 use snafu::Snafu;
 
 use crate::Attempts;
 
 /// Why one attempt failed.
 #[derive(Debug, Clone, Snafu)]
-#[snafu(visibility(pub(crate)))]
 #[non_exhaustive]
 pub enum Failure {
     /// No connection to the broker.
@@ -143,73 +142,31 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt may succeed.
-    pub fn is_transient(&self) -> bool {
+    /// What to do about it.
+    pub fn nature(&self) -> Nature {
         match self {
-            Self::Open { source } => source.is_transient(),
-            Self::Call { source } | Self::Identity { source, .. } => source.is_transient(),
+            Self::Open { source } => source.nature(),
+            Self::Call { source } | Self::Identity { source, .. } => source.nature(),
+            Self::NoReachableBroker { causes } => causes.nature(),
             // The next attempt asks the bootstrap brokers (KIP-1102).
-            Self::Code { code, .. } | Self::Metadata { code } => {
-                code.is_retriable() || *code == ErrorCode::REBOOTSTRAP_REQUIRED
-            }
-            // Repeating refused credentials could lock the account.
-            Self::NoReachableBroker { causes } => {
-                (causes.0.is_empty() || causes.0.iter().any(|(_, failure)| failure.is_transient()))
-                    && !self.is_authentication()
+            Self::Code { code, .. } | Self::Metadata { code }
+                if code.is_retriable() || *code == ErrorCode::REBOOTSTRAP_REQUIRED =>
+            {
+                Nature::Transient
             }
             // Wrong addresses are corrected by the next metadata, or when the name is.
             Self::OtherCluster { .. }
             | Self::OtherBroker { .. }
             | Self::NoLeader { .. }
-            | Self::UnknownBroker { .. }
-            | Self::StillConnecting { .. }
-            | Self::DeadlineBeforeSend => true,
-            _ => false,
+            | Self::UnknownBroker { .. } => Nature::Transient,
+            Self::StillConnecting { .. } | Self::DeadlineBeforeSend => Nature::TimedOut,
+            _ => Nature::Lasting,
         }
     }
 
-    /// Whether no connection could be opened because the peer's bytes are not valid answers: it is not a broker, or a broken
-    /// one.
-    pub fn is_invalid_peer(&self) -> bool {
-        match self {
-            Self::Open { source } => source.is_invalid_answer(),
-            Self::Identity { source, .. } => source.was_sent() && source.is_invalid_answer(),
-            _ => false,
-        }
-    }
-
-    /// Whether a broker refused the client's credentials, or the function that gives them failed.
-    pub fn is_authentication(&self) -> bool {
-        match self {
-            Self::Open { source } => source.is_authentication(),
-            Self::NoReachableBroker { causes } => {
-                causes.0.iter().any(|(_, failure)| failure.is_authentication())
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether the time ran out.
-    pub fn is_timeout(&self) -> bool {
-        match self {
-            Self::Open { source } => source.is_timeout(),
-            Self::Call { source } | Self::Identity { source, .. } => source.is_timeout(),
-            Self::StillConnecting { .. } | Self::DeadlineBeforeSend => true,
-            _ => false,
-        }
-    }
-
-    /// Whether the broker throttles the client until after the deadline.
-    pub fn is_throttled(&self) -> bool {
-        match self {
-            Self::Call { source } | Self::Identity { source, .. } => {
-                matches!(source.kind(), CallErrorKind::Throttled { .. })
-            }
-            Self::NoReachableBroker { causes } => {
-                !causes.0.is_empty() && causes.0.iter().all(|(_, failure)| failure.is_throttled())
-            }
-            _ => false,
-        }
+    /// Whether another attempt may succeed.
+    pub fn is_transient(&self) -> bool {
+        self.nature().is_transient()
     }
 
     /// The error code answered, if one was: the last one, if several brokers were asked.
@@ -230,6 +187,20 @@ impl Failure {
 /// Addresses, and what each failed with.
 #[derive(Debug, Clone, Default)]
 pub struct Causes(pub Vec<(Endpoint, Failure)>);
+
+impl Causes {
+    fn nature(&self) -> Nature {
+        let natures = || self.0.iter().map(|(_, failure)| failure.nature());
+        match natures().next() {
+            // Repeating refused credentials could lock the account.
+            _ if natures().any(|nature| nature == Nature::Authentication) => Nature::Authentication,
+            None => Nature::Transient,
+            _ if natures().any(Nature::is_transient) => Nature::Transient,
+            _ if natures().all(|nature| nature == Nature::Throttled) => Nature::Throttled,
+            _ => Nature::Lasting,
+        }
+    }
+}
 
 impl fmt::Display for Causes {
     /// With the causes of each, because an error with a list has no single source.

@@ -5,8 +5,6 @@
 
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 mod address;
 mod attempts;
 mod cluster;
@@ -30,16 +28,12 @@ pub use error::{Causes, Failed, Failure, Location};
 pub use lane::Lane;
 pub use learn::{Learned, Verdict};
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
-pub use reach::{Lease, Via, WeakLease};
+pub use reach::{Lease, Via};
 pub use retry::{Backoff, Class, Retry};
 pub use rskafka_transport as transport;
+pub(crate) use rskafka_transport::lock;
 pub use send::{Answer, Call};
 pub use target::{LeaderOf, Node, Target};
-
-/// Locks a mutex, also after a panic of another holder: what it guards is consistent between calls.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! themselves what is sent again, and over which connection.
 
 use rskafka_protocol::{ApiKey, Request};
-use rskafka_transport::{Answer, CallError, CallOptions, Connection, Deadline, Reserved, WeakConnection};
+use rskafka_transport::{CallOptions, Connection, Deadline};
 
 use crate::address::BrokerAddress;
 use crate::{Attempts, Cluster, Failed, Failure, Lane, Leader, LeaderOf, Retry, Target};
@@ -36,12 +36,18 @@ impl<'a> Via<'a> {
 /// One connection to a broker.
 #[derive(Debug, Clone)]
 pub struct Lease {
-    connection: Connection,
+    /// The connection. Each call on it, and each request submitted to it, is one attempt.
+    pub connection: Connection,
     /// The count of the metadata's changes at which the lease was found to be its leader's.
     looked_at: Option<u64>,
 }
 
 impl Lease {
+    /// A lease of this connection.
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, looked_at: None }
+    }
+
     /// Makes one attempt, and gives its answer.
     ///
     /// Cancel safe: what was sent when the future is dropped may take effect.
@@ -50,52 +56,9 @@ impl Lease {
         called.map(|reply| reply.response).map_err(|source| Failure::Call { source })
     }
 
-    /// Queues the request now, after those submitted before it, and gives a handle for its answer.
-    ///
-    /// Fails with `CallErrorKind::Full` where a call would wait for room on the connection.
-    pub fn submit<R: Request>(
-        &self,
-        request: &R,
-        options: CallOptions,
-    ) -> Result<Answer<R::Response>, CallError> {
-        self.connection.submit(request, options)
-    }
-
-    /// Waits for a place and for room on the connection, where `submit` found none, and holds them. Cancel safe.
-    pub async fn reserve<R: Request>(
-        &self,
-        request: &R,
-        options: CallOptions,
-    ) -> Result<Reserved<R>, CallError> {
-        self.connection.reserve(request, options).await
-    }
-
     /// Whether the broker has this version of the API, or a later one.
     pub fn has_version(&self, api: ApiKey, version: i16) -> bool {
         self.connection.versions().range(api).is_some_and(|range| range.max >= version)
-    }
-
-    /// Ends the connection for all that use it.
-    pub fn end(&self) {
-        self.connection.end();
-    }
-
-    /// A handle that does not keep the connection open.
-    pub fn downgrade(&self) -> WeakLease {
-        WeakLease { connection: self.connection.downgrade() }
-    }
-}
-
-/// A lease that does not keep its connection open.
-#[derive(Debug, Clone)]
-pub struct WeakLease {
-    connection: WeakConnection,
-}
-
-impl WeakLease {
-    /// The lease, if something else keeps its connection open.
-    pub fn upgrade(&self) -> Option<Lease> {
-        self.connection.upgrade().map(|connection| Lease { connection, looked_at: None })
     }
 }
 
@@ -149,7 +112,7 @@ impl Cluster {
         }
         let lane = via.lane(&address);
         let connection = lane.connection(self, &address, Some(broker.id), attempts.deadline).await;
-        connection.map(|connection| Lease { connection, looked_at: None })
+        connection.map(Lease::new)
     }
 
     /// Whether requests to a partition's leader still go over this lease: no other leader is known, and the lane has no

@@ -19,7 +19,7 @@ use rskafka_protocol::messages::list_offsets::{
     LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 use rskafka_protocol::{ApiKey, ErrorCode, Uuid};
-use rskafka_transport::{CallOptions, Deadline, Endpoint, Env};
+use rskafka_transport::{CallOptions, Deadline, Endpoint, Env, Nature};
 use tokio::time::Instant;
 
 use crate::*;

@@ -2,10 +2,11 @@
 //!
 //! Invariant: none is needed to open a connection. They only save attempts, and are dropped when an attempt fails.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::counters::Counters;
 use crate::endpoint::Endpoint;
+use crate::lock;
 
 /// What the connections to one address share: their counters, and a version of ApiVersions that the broker accepts.
 #[derive(Debug)]
@@ -35,20 +36,16 @@ impl AddressMemory {
 
     /// The version of ApiVersions to begin with, if one is known to be accepted.
     pub(crate) fn taken(&self) -> Option<Taken> {
-        *self.lock()
+        *lock(&self.taken)
     }
 
     /// Notes a version that the broker accepts at the start of a connection.
     pub(crate) fn learn(&self, taken: Taken) {
-        *self.lock() = Some(taken);
+        *lock(&self.taken) = Some(taken);
     }
 
     /// Start over: the next connection negotiates from the newest version, because another broker may listen there now.
     pub(crate) fn forget(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Taken>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.taken) = None;
     }
 }

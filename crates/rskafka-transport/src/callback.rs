@@ -1,21 +1,26 @@
 //! The caller's functions that are asked on each connect: for credentials, or for a certificate.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use crate::dial::BoxFuture;
 use crate::error::BoxError;
 
-pub(crate) type Callback<T> = Arc<dyn Fn() -> BoxFuture<'static, Result<T, BoxError>> + Send + Sync>;
+/// Gives credentials, a token or a certificate, anew on each connect.
+///
+/// Implemented for closures `Fn() -> impl Future<Output = Result<T, impl Into<BoxError>>>`.
+pub trait Provider<T>: Send + Sync + 'static {
+    /// What is to be used for the next connection.
+    fn provide(&self) -> BoxFuture<'static, Result<T, BoxError>>;
+}
 
-pub(crate) fn boxed<F, Fut, T, E>(callback: F) -> Callback<T>
+impl<T, E, F, Fut> Provider<T> for F
 where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send + 'static,
     E: Into<BoxError>,
 {
-    Arc::new(move || {
-        let given = callback();
+    fn provide(&self) -> BoxFuture<'static, Result<T, BoxError>> {
+        let given = self();
         Box::pin(async move { given.await.map_err(Into::into) })
-    })
+    }
 }

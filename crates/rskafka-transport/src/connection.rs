@@ -3,7 +3,6 @@
 //! Invariant: an answer that cannot be decoded ends the connection, because nothing after it can be
 //! trusted.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -11,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use derive_more::Debug;
 use rskafka_protocol::{ApiKey, DecodeError, Message, Request, decode_response_with_surplus};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
@@ -228,6 +228,8 @@ impl Connection {
 }
 
 /// A request that has its place in the queue of a connection, and is not submitted yet. Dropping it frees the place.
+#[derive(Debug)]
+#[debug("Reserved({version})")]
 #[must_use = "it holds a place in the connection's queue"]
 pub struct Reserved<R> {
     held: link::Reserved,
@@ -246,27 +248,17 @@ impl<R: Request> Reserved<R> {
     }
 }
 
-impl<R: Request> fmt::Debug for Reserved<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reserved").field("api", &R::API_KEY).finish_non_exhaustive()
-    }
-}
-
 /// The answer to a request that was submitted.
 ///
 /// Ends by the same deadlines as [`Connection::call`], and keeps the connection open until then. Dropping it takes the
 /// request back if none of its bytes was written; otherwise the answer is discarded when it comes.
+#[derive(Debug)]
+#[debug("Answer({api})")]
 #[must_use = "dropping it takes the request back if it has not begun"]
 pub struct Answer<T> {
     reply: link::Reply<Reply<T>>,
     api: ApiKey,
     connection: Connection,
-}
-
-impl<T> fmt::Debug for Answer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("api", &self.api).finish_non_exhaustive()
-    }
 }
 
 impl<T> Future for Answer<T> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use self::tcp::SystemResolver;
+pub(crate) use self::tcp::resolve;
 use crate::endpoint::Endpoint;
 use crate::error::{Failure, Nature, OpenProgress, Phase};
 

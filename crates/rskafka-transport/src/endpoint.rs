@@ -66,18 +66,12 @@ impl FromStr for Endpoint {
 }
 
 /// A text that is not a broker's address. The message says what is wrong with it.
-#[derive(Clone, PartialEq, Eq, Snafu)]
+#[derive(Clone, PartialEq, Eq, Snafu, derive_more::Debug)]
 #[snafu(display("{text:?} {problem}"))]
+#[debug("{self}")]
 pub struct ParseEndpointError {
     text: String,
     problem: &'static str,
-}
-
-impl fmt::Debug for ParseEndpointError {
-    /// The message: what `unwrap` and `main` show.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
 }
 
 #[cfg(test)]

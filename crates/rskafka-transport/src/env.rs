@@ -3,18 +3,20 @@
 //! Invariant: with a connector, a wall clock and a seed of its own, an [`Env`] behaves the same in each run
 //! on paused time.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use derive_more::Debug;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::dial::{Connector, Dialer, Resolver, SystemResolver};
+use crate::dial::{Connector, Dialer, Resolver, resolve};
+use crate::lock;
 
 type WallClock = Box<dyn Fn() -> OffsetDateTime + Send + Sync>;
 
 /// The source of all that differs from run to run. Clones are the same source.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
+#[debug("Env")]
 pub struct Env {
     inner: Arc<Inner>,
 }
@@ -37,7 +39,7 @@ impl Env {
     /// [`Env::system`], with parts to be replaced.
     pub fn builder() -> EnvBuilder {
         let inner = Inner {
-            dialer: Dialer::Tcp(Box::new(SystemResolver)),
+            dialer: Dialer::Tcp(Box::new(resolve)),
             wall_clock: Box::new(OffsetDateTime::now_utc),
             random: Mutex::new(fastrand::Rng::new()),
             #[cfg(feature = "sasl")]
@@ -58,7 +60,7 @@ impl Env {
 
     /// A random number, for spreading load and backoff; not for secrets.
     pub fn random(&self) -> u64 {
-        self.inner.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+        lock(&self.inner.random).u64(..)
     }
 
     /// A text that nobody can guess and that was never used before, unless the numbers are seeded.
@@ -76,27 +78,22 @@ impl Env {
     }
 }
 
-impl fmt::Debug for Env {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Env").finish_non_exhaustive()
-    }
-}
-
 /// Makes an [`Env`]; see [`Env::builder`].
+#[derive(Debug)]
+#[debug("EnvBuilder")]
+#[must_use = "there is no environment until this is built"]
 pub struct EnvBuilder {
     inner: Inner,
 }
 
 impl EnvBuilder {
     /// Makes the connections, instead of resolver and TCP.
-    #[must_use]
     pub fn connector(mut self, connector: impl Connector) -> Self {
         self.inner.dialer = Dialer::Custom(Box::new(connector));
         self
     }
 
     /// Finds the addresses of a name. Not used with a [`connector`](Self::connector), which gets the name.
-    #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
         if let Dialer::Tcp(current) = &mut self.inner.dialer {
             *current = Box::new(resolver);
@@ -105,14 +102,12 @@ impl EnvBuilder {
     }
 
     /// Tells the time of day.
-    #[must_use]
     pub fn wall_clock(mut self, clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static) -> Self {
         self.inner.wall_clock = Box::new(clock);
         self
     }
 
     /// Makes the random numbers a fixed sequence, the nonces of SCRAM among them: for tests only.
-    #[must_use]
     pub fn random_seed(mut self, seed: u64) -> Self {
         self.inner.random = Mutex::new(fastrand::Rng::with_seed(seed));
         #[cfg(feature = "sasl")]
@@ -125,12 +120,6 @@ impl EnvBuilder {
     /// The environment.
     pub fn build(self) -> Env {
         Env { inner: Arc::new(self.inner) }
-    }
-}
-
-impl fmt::Debug for EnvBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EnvBuilder").finish_non_exhaustive()
     }
 }
 

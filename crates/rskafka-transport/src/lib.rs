@@ -8,6 +8,8 @@
 
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 mod address_memory;
 mod alarm;
 #[cfg(any(feature = "sasl", feature = "tls"))]
@@ -40,6 +42,8 @@ mod versions;
 mod wire;
 
 pub use address_memory::AddressMemory;
+#[cfg(any(feature = "sasl", feature = "tls"))]
+pub use callback::Provider;
 pub use config::{CallOptions, ConnectionConfig};
 pub use connection::{Answer, Connection, Reply, Reserved, WeakConnection};
 pub use counters::{BrokerStats, Counters, LATENCY_BOUNDS, Latency};
@@ -48,8 +52,8 @@ pub use dial::{BoxFuture, BoxStream, Connector, Resolver, Stream};
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use env::{Env, EnvBuilder};
 pub use error::{
-    BoxError, CallError, CallErrorKind, CloseCause, MAX_SHOWN, OpenError, OpenProgress, Phase, WithCauses,
-    printable,
+    BoxError, CallError, CallErrorKind, CloseCause, MAX_SHOWN, Nature, OpenError, OpenProgress, Phase,
+    WithCauses, printable,
 };
 pub use identity::{BrokerIdentity, IdentityCheck};
 #[cfg(feature = "sasl")]
@@ -64,3 +68,8 @@ pub use socks5::Socks5;
 #[cfg(feature = "tls")]
 pub use tls::{ClientCertificate, Tls, TlsConfigError};
 pub use versions::{BrokerVersions, UnsupportedVersion};
+
+/// Locks a mutex, also after a panic of another holder: for what is consistent between calls.
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -3,9 +3,8 @@
 //! Invariant: each request that waits or is in flight holds a place and room for its bytes. Both are limited, so the
 //! queue cannot overflow.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use crate::dial::BoxStream;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause};
+use crate::lock;
 use crate::pipeline::Timing;
 use crate::task::Task;
 use crate::ticket::{Ticket, Traits, await_answer};
@@ -53,11 +53,13 @@ impl Shared {
 
     /// Release it before a ticket ends.
     pub(crate) fn wire(&self) -> MutexGuard<'_, Wire> {
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wire)
     }
 }
 
 /// The handle. The connection ends when it is dropped.
+#[derive(derive_more::Debug)]
+#[debug("Link({endpoint})")]
 pub(crate) struct Link {
     pub(crate) env: Env,
     pub(crate) endpoint: Endpoint,
@@ -275,12 +277,6 @@ impl Link {
             // An error means that the task is gone: then the socket is closed too.
             let _ = ended.wait_for(|ended| *ended).await;
         }
-    }
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 

@@ -140,7 +140,7 @@ async fn negotiate(
                     progress.enter(phase);
                     return Err(explained);
                 }
-                None if error.is_timeout() => return Err(failed(error)),
+                None if error.nature() == Nature::TimedOut => return Err(failed(error)),
                 None if negotiation.identity_check() == IdentityCheck::Denied => {
                     return Err(refused(ErrorCode::REBOOTSTRAP_REQUIRED));
                 }

@@ -5,29 +5,30 @@
 mod authenticate;
 mod exchange;
 
-use std::fmt;
-use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use derive_more::Debug;
 use rskafka_protocol::scram::{Credentials, Mechanism, Secret};
 use time::OffsetDateTime;
 
 pub(crate) use self::authenticate::authenticate;
 use self::exchange::{Action, Event, Exchange};
-use crate::callback::{Callback, boxed};
+use crate::callback::Provider;
 use crate::error::BoxError;
 
 /// How the client authenticates. Clones share the credentials.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
+#[debug("Sasl({})", self.mechanism())]
 pub struct Sasl {
     method: Method,
 }
 
 #[derive(Clone)]
 enum Method {
-    Plain(Callback<Credentials>),
-    Scram(Mechanism, Callback<Credentials>),
-    OauthBearer(Callback<OauthToken>),
+    Plain(Arc<dyn Provider<Credentials>>),
+    Scram(Mechanism, Arc<dyn Provider<Credentials>>),
+    OauthBearer(Arc<dyn Provider<OauthToken>>),
 }
 
 impl Sasl {
@@ -48,33 +49,18 @@ impl Sasl {
 
     /// PLAIN, with `credentials` called on each connect, so that they can change while the client runs. The call
     /// counts towards the connect timeout; a failure is not retried.
-    pub fn plain_from<F, Fut, E>(credentials: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Credentials, E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        Self { method: Method::Plain(boxed(credentials)) }
+    pub fn plain_from(credentials: impl Provider<Credentials>) -> Self {
+        Self { method: Method::Plain(Arc::new(credentials)) }
     }
 
     /// SCRAM-SHA-256, with `credentials` as in [`Sasl::plain_from`].
-    pub fn scram_sha_256_from<F, Fut, E>(credentials: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Credentials, E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        Self { method: Method::Scram(Mechanism::Sha256, boxed(credentials)) }
+    pub fn scram_sha_256_from(credentials: impl Provider<Credentials>) -> Self {
+        Self { method: Method::Scram(Mechanism::Sha256, Arc::new(credentials)) }
     }
 
     /// SCRAM-SHA-512, with `credentials` as in [`Sasl::plain_from`].
-    pub fn scram_sha_512_from<F, Fut, E>(credentials: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Credentials, E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        Self { method: Method::Scram(Mechanism::Sha512, boxed(credentials)) }
+    pub fn scram_sha_512_from(credentials: impl Provider<Credentials>) -> Self {
+        Self { method: Method::Scram(Mechanism::Sha512, Arc::new(credentials)) }
     }
 
     /// OAUTHBEARER (RFC 7628, KIP-255), with `token` called on each connect. OIDC providers and AWS MSK IAM plug in
@@ -89,13 +75,8 @@ impl Sasl {
     ///     Ok::<_, std::io::Error>(OauthToken::new(access_token).expires_in(Duration::from_secs(seconds)))
     /// });
     /// ```
-    pub fn oauth_bearer<F, Fut, E>(token: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<OauthToken, E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        Self { method: Method::OauthBearer(boxed(token)) }
+    pub fn oauth_bearer(token: impl Provider<OauthToken>) -> Self {
+        Self { method: Method::OauthBearer(Arc::new(token)) }
     }
 
     /// The mechanism's name, e.g. `SCRAM-SHA-512`.
@@ -108,23 +89,20 @@ impl Sasl {
     }
 }
 
-impl fmt::Debug for Sasl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sasl").field("mechanism", &self.mechanism()).finish_non_exhaustive()
-    }
-}
-
-fn always(user: impl Into<String>, password: impl Into<String>) -> Callback<Credentials> {
+fn always(user: impl Into<String>, password: impl Into<String>) -> Arc<dyn Provider<Credentials>> {
     let credentials = Credentials::new(user, password);
-    boxed(move || std::future::ready(Ok::<_, BoxError>(credentials.clone())))
+    Arc::new(move || std::future::ready(Ok::<_, BoxError>(credentials.clone())))
 }
 
-/// A token for OAUTHBEARER. `Debug` does not show it; it is wiped when dropped.
-#[derive(Clone)]
+/// A token for OAUTHBEARER. `Debug` shows neither it nor the extensions, which may hold what else proves who the client
+/// is; it is wiped when dropped.
+#[derive(Clone, Debug)]
+#[must_use]
 pub struct OauthToken {
     pub(crate) token: Secret<String>,
     pub(crate) expiry: Option<Expiry>,
     pub(crate) principal: Option<String>,
+    #[debug(skip)]
     pub(crate) extensions: Vec<(String, String)>,
 }
 
@@ -144,7 +122,6 @@ impl OauthToken {
 
     /// The token expires this long after it was given to the client: `expires_in` of an OAuth answer.
     /// Prefer it to [`OauthToken::expires_at`], because it does not depend on this machine's clock.
-    #[must_use]
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
         self.expiry = Some(Expiry::In(lifetime));
         self
@@ -152,34 +129,20 @@ impl OauthToken {
 
     /// The token expires at this time of day: `exp` of a JWT. The time left is computed once, when the
     /// token is given.
-    #[must_use]
     pub fn expires_at(mut self, time: OffsetDateTime) -> Self {
         self.expiry = Some(Expiry::At(time));
         self
     }
 
     /// The identity to act as, if it is not the one in the token.
-    #[must_use]
     pub fn principal(mut self, principal: impl Into<String>) -> Self {
         self.principal = Some(principal.into());
         self
     }
 
     /// Sends an extension with the token (KIP-342), e.g. `logicalCluster`.
-    #[must_use]
     pub fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extensions.push((name.into(), value.into()));
         self
-    }
-}
-
-impl fmt::Debug for OauthToken {
-    /// Without the token, and without the extensions, which may hold what else proves who the client is.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { expiry, principal, .. } = self;
-        f.debug_struct("OauthToken")
-            .field("expiry", expiry)
-            .field("principal", principal)
-            .finish_non_exhaustive()
     }
 }

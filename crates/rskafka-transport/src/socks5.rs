@@ -2,8 +2,7 @@
 //!
 //! Invariant: the broker's name goes to the proxy unresolved; the password is not in `Debug` or an error.
 
-use std::fmt;
-
+use derive_more::Debug;
 use tokio_socks::tcp::Socks5Stream;
 use zeroize::Zeroizing;
 
@@ -12,9 +11,10 @@ use crate::endpoint::{Endpoint, ParseEndpointError};
 use crate::error::{Failure, Nature};
 
 /// A SOCKS5 proxy through which all brokers are reached. It also resolves their names.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Socks5 {
     endpoint: Endpoint,
+    #[debug("{:?}", login.as_ref().map(|(user, _)| user))]
     login: Option<(String, Zeroizing<String>)>,
 }
 
@@ -53,37 +53,31 @@ impl Socks5 {
     }
 }
 
-impl fmt::Debug for Socks5 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let user = self.login.as_ref().map(|(user, _)| user);
-        f.debug_struct("Socks5").field("endpoint", &self.endpoint).field("user", &user).finish()
-    }
-}
-
 fn explain(error: tokio_socks::Error) -> Failure {
     use tokio_socks::Error;
     let refused =
         |reason| Failure::new(Nature::Transient, format!("the proxy cannot connect to the broker: {reason}"));
+    let lasting = |text: &'static str| Failure::lasting(text);
     match error {
         Error::Io(source) => {
             Failure::new(Nature::Transient, "the connection to the proxy ended").because(source)
         }
         Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
-            Failure::lasting("the proxy wants authentication that it was not given: set user and password")
+            lasting("the proxy wants authentication that it was not given: set user and password")
         }
-        Error::PasswordAuthFailure(_) => Failure::lasting("the proxy refuses user and password"),
+        Error::PasswordAuthFailure(_) => lasting("the proxy refuses user and password"),
         Error::InvalidAuthValues(_) => {
-            Failure::lasting("user and password for the proxy must each have 1 to 255 bytes")
+            lasting("user and password for the proxy must each have 1 to 255 bytes")
         }
         Error::InvalidTargetAddress(_) => {
-            Failure::lasting("the broker's name has more than 255 bytes, which SOCKS5 cannot carry")
+            lasting("the broker's name has more than 255 bytes, which SOCKS5 cannot carry")
         }
         Error::ConnectionNotAllowedByRuleset => {
-            Failure::lasting("the proxy's rules do not allow a connection to the broker")
+            lasting("the proxy's rules do not allow a connection to the broker")
         }
-        Error::CommandNotSupported => Failure::lasting("the proxy does not support the CONNECT command"),
+        Error::CommandNotSupported => lasting("the proxy does not support the CONNECT command"),
         Error::AddressTypeNotSupported => {
-            Failure::lasting("the proxy cannot do this: it does not take this kind of address")
+            lasting("the proxy cannot do this: it does not take this kind of address")
         }
         Error::GeneralSocksServerFailure => refused("it failed, without saying why"),
         Error::NetworkUnreachable => refused("it cannot reach the broker's network"),
@@ -91,6 +85,6 @@ fn explain(error: tokio_socks::Error) -> Failure {
         Error::ConnectionRefused => refused("nothing listens at the broker's port"),
         Error::TtlExpired => refused("the broker is too many hops away"),
         Error::UnknownAuthMethod => refused("its answer has a code that RFC 1928 does not have"),
-        _ => Failure::lasting("what listens there is not a SOCKS5 proxy: check its address"),
+        _ => lasting("what listens there is not a SOCKS5 proxy: check its address"),
     }
 }

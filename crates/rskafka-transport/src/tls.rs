@@ -7,10 +7,9 @@ mod certificate;
 mod handshake;
 mod pem;
 
-use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
+use derive_more::Debug;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use snafu::OptionExt;
@@ -18,17 +17,18 @@ use snafu::OptionExt;
 pub use self::certificate::ClientCertificate;
 pub(crate) use self::handshake::Watched;
 pub use self::pem::TlsConfigError;
-use crate::callback::{Callback, boxed};
-use crate::error::BoxError;
+use crate::callback::Provider;
 
 /// TLS for a client's connections: 1.2 and 1.3, with the broker's certificate always checked. Clones share
 /// the configuration.
 ///
 /// All constructors but [`Tls::from_config`] need a provider of cryptography: the feature `ring` or `aws-lc-rs`.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Tls {
+    #[debug(skip)]
     config: Arc<ClientConfig>,
-    certificate: Option<Callback<ClientCertificate>>,
+    #[debug(skip)]
+    certificate: Option<Arc<dyn Provider<ClientCertificate>>>,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -138,13 +138,8 @@ impl Tls {
     /// Calls `certificate` on each connect for the certificate to show, so that it can be replaced while the
     /// client runs. The call counts towards the connect timeout.
     #[must_use]
-    pub fn client_certificate_from<F, Fut, E>(mut self, certificate: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<ClientCertificate, E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        self.certificate = Some(boxed(certificate));
+    pub fn client_certificate_from(mut self, certificate: impl Provider<ClientCertificate>) -> Self {
+        self.certificate = Some(Arc::new(certificate));
         self
     }
 
@@ -157,11 +152,5 @@ impl Tls {
         let problem = || format!("{name:?} is neither a DNS name nor an address");
         self.server_name = Some(handshake::server_name(name).with_whatever_context(problem)?);
         Ok(self)
-    }
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
     }
 }

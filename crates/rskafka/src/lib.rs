@@ -91,6 +91,8 @@ pub mod client {
     #[doc(inline)]
     pub use rskafka_client::{error, producer, stats};
 
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs", feature = "sasl"))]
+    pub use rskafka_client::cluster::transport::Provider;
     #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
     pub use rskafka_client::cluster::transport::{ClientCertificate, Tls, TlsConfigError, rustls};
     #[cfg(feature = "sasl")]

@@ -1,7 +1,6 @@
 //! The kinds of failures, and the coarser answers that most callers need.
 
-use std::fmt;
-
+use derive_more::Display;
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 /// What a failed call did to the log.
@@ -29,12 +28,14 @@ pub enum ErrorClass {
 }
 
 /// The kinds of failures.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Display)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// An argument is invalid; no request was sent.
+    #[display("invalid argument: {_0}")]
     InvalidArgument(&'static str),
     /// A batch is larger than the partition client's `max_request_bytes`; no request was sent.
+    #[display("the batch has {size} bytes, and max_request_bytes is {limit}")]
     BatchTooLarge {
         /// The batch's size in bytes, encoded and compressed.
         size: usize,
@@ -42,24 +43,31 @@ pub enum ErrorKind {
         limit: usize,
     },
     /// No broker could be reached.
+    #[display("no reachable broker")]
     NoReachableBroker,
     /// The topic or the partition does not exist.
+    #[display("unknown topic or partition")]
     UnknownTopicOrPartition,
     /// The topic was deleted and created again: its offsets begin again at 0.
+    #[display("the topic was deleted and created again")]
     TopicRecreated,
     /// The partition has no leader at the moment.
+    #[display("the partition has no leader at the moment")]
     NoLeader,
     /// An append before this one failed, and the partition client has `stop_on_failure`: it appends nothing more until
     /// `resume` is called.
+    #[display("an append before it failed")]
     Stopped,
     /// Records that were acknowledged are no longer in the log, from `first_lost` on: a replica without them was elected.
     /// The partition client appends nothing more.
+    #[display("acknowledged records are lost from offset {first_lost} on")]
     LogTruncated {
         /// The first offset that is known to be lost. Records before it may be lost too.
         first_lost: i64,
     },
     /// The offset asked for is not in the log, which reaches from `log_start` up to, but not
     /// including, `log_end`.
+    #[display("offset {offset} is not in the log, which has offsets {log_start}..{log_end}")]
     OffsetOutOfRange {
         /// The offset asked for.
         offset: i64,
@@ -69,34 +77,47 @@ pub enum ErrorKind {
         log_end: i64,
     },
     /// A record batch in the log cannot be read.
+    #[display("{} cannot be read", base_offset.map_or("a record batch".into(), |offset| format!("the record batch at offset {offset}")))]
     CorruptBatch {
         /// The batch's first offset; `None` if not even that can be told.
         base_offset: Option<i64>,
     },
     /// The broker answered with an error code.
+    #[display("the broker answered {_0}")]
     Broker(ErrorCode),
     /// No connection to the broker could be opened, or it ended before the answer.
+    #[display("the connection failed")]
     Connection,
     /// The broker refused the client's credentials, or the function that gives them failed.
+    #[display("not authenticated")]
     Authentication,
     /// The broker's address belongs to another cluster than the client's.
+    #[display("another cluster answered")]
     OtherCluster,
     /// The broker does not support a version of the API that can carry the request.
+    #[display("the broker's versions cannot carry the request")]
     Unsupported,
     /// The broker's answer is not what was asked for.
+    #[display("the broker's answer cannot be used")]
     InvalidAnswer,
     /// The client exceeds a quota, and the broker throttles it until after the call's deadline.
+    #[display("throttled by the broker")]
     Throttled,
     /// The time ran out.
+    #[display("no time left")]
     TimedOut,
     /// The client was closed.
+    #[display("the client is closed")]
     Closed,
     /// The batch producer was closed.
+    #[display("the batch producer is closed")]
     ProducerClosed,
     /// The aggregator of a batch producer failed or panicked; the source says how. The batch was not sent.
+    #[display("the aggregator of the batch failed")]
     Aggregator,
     /// The batch was written at `base_offset`, but its aggregator failed or panicked when it was asked for the caller's
     /// output; the source says how.
+    #[display("the batch is written at offset {base_offset}, and its aggregator gave no output for it")]
     NoOutput {
         /// The offset of the batch's first record.
         base_offset: i64,
@@ -155,48 +176,5 @@ impl ErrorKind {
             Self::ProducerClosed => "build another batch producer",
             _ => return None,
         })
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidArgument(what) => write!(f, "invalid argument: {what}"),
-            Self::BatchTooLarge { size, limit } => {
-                write!(f, "the batch has {size} bytes, and max_request_bytes is {limit}")
-            }
-            Self::NoReachableBroker => write!(f, "no reachable broker"),
-            Self::UnknownTopicOrPartition => write!(f, "unknown topic or partition"),
-            Self::TopicRecreated => write!(f, "the topic was deleted and created again"),
-            Self::NoLeader => write!(f, "the partition has no leader at the moment"),
-            Self::Stopped => write!(f, "an append before it failed"),
-            Self::LogTruncated { first_lost } => {
-                write!(f, "acknowledged records are lost from offset {first_lost} on")
-            }
-            Self::OffsetOutOfRange { offset, log_start, log_end } => {
-                write!(f, "offset {offset} is not in the log, which has offsets {log_start}..{log_end}")
-            }
-            Self::CorruptBatch { base_offset: Some(offset) } => {
-                write!(f, "the record batch at offset {offset} cannot be read")
-            }
-            Self::CorruptBatch { base_offset: None } => write!(f, "a record batch cannot be read"),
-            Self::Broker(code) => write!(f, "the broker answered {code}"),
-            Self::Connection => write!(f, "the connection failed"),
-            Self::Authentication => write!(f, "not authenticated"),
-            Self::OtherCluster => write!(f, "another cluster answered"),
-            Self::Unsupported => write!(f, "the broker's versions cannot carry the request"),
-            Self::InvalidAnswer => write!(f, "the broker's answer cannot be used"),
-            Self::Throttled => write!(f, "throttled by the broker"),
-            Self::TimedOut => write!(f, "no time left"),
-            Self::Closed => write!(f, "the client is closed"),
-            Self::ProducerClosed => write!(f, "the batch producer is closed"),
-            Self::Aggregator => write!(f, "the aggregator of the batch failed"),
-            Self::NoOutput { base_offset } => {
-                write!(
-                    f,
-                    "the batch is written at offset {base_offset}, and its aggregator gave no output for it"
-                )
-            }
-        }
     }
 }

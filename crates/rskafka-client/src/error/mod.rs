@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use rskafka_cluster::transport::BoxError;
-use rskafka_cluster::transport::WithCauses;
+use rskafka_cluster::transport::{Nature, WithCauses};
 use rskafka_cluster::{Attempts, Broker, Failed, Failure, Location};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
@@ -25,7 +25,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// [`kind`](Self::kind) distinguishes what a caller may want to handle. The message names broker, API, topic and
 /// partition, and [`source`](std::error::Error::source) has the cause.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("{}", WithCauses(self))]
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -78,7 +79,7 @@ impl Error {
             inner.is_retriable = code.is_retriable();
         }
         inner.is_retriable |= out_of_time;
-        inner.is_timeout = out_of_time || failure.is_timeout();
+        inner.is_timeout = out_of_time || failure.nature() == Nature::TimedOut;
         (inner.api, inner.location, inner.attempts) =
             (Some(attempts.api), attempts.location.clone(), attempts.count);
         (inner.outcome, inner.failure) = (outcome, Some(failure));
@@ -215,13 +216,6 @@ impl fmt::Display for Error {
             Some(Failure::Open { .. } | Failure::Call { .. }) | None => Ok(()),
             Some(failure) => write!(f, ": {failure}"),
         }
-    }
-}
-
-impl fmt::Debug for Error {
-    /// The message with its causes: what `unwrap` shows.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", WithCauses(self))
     }
 }
 

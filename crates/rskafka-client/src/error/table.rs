@@ -4,7 +4,7 @@
 //! an append have a table of their own, `produce/fate.rs`. `docs/outcomes.md` is rendered from both.
 
 use rskafka_cluster::Failure;
-use rskafka_cluster::transport::{CallError, CallErrorKind, CloseCause};
+use rskafka_cluster::transport::{CallError, CloseCause, Nature};
 use rskafka_protocol::ErrorCode;
 
 use super::kind::{ErrorKind, Outcome};
@@ -78,19 +78,19 @@ impl Case {
             Failure::Code { code, .. } => (Self::Code, ErrorKind::Broker(*code)),
             // The request was not sent: there was no connection, or no metadata.
             failure => {
-                let case = match failure.is_transient() {
-                    _ if failure.is_throttled() => Self::Throttled,
-                    true => Self::Unreachable,
-                    false => Self::Refused,
+                let case = match failure.nature() {
+                    Nature::Throttled => Self::Throttled,
+                    nature if nature.is_transient() => Self::Unreachable,
+                    _ => Self::Refused,
                 };
-                let kind = match failure {
-                    Failure::Metadata { code } => ErrorKind::Broker(*code),
-                    Failure::OtherCluster { .. } => ErrorKind::OtherCluster,
-                    failure if failure.is_authentication() => ErrorKind::Authentication,
-                    Failure::NoReachableBroker { .. } => ErrorKind::NoReachableBroker,
-                    failure if failure.is_throttled() => ErrorKind::Throttled,
-                    failure if failure.is_invalid_peer() => ErrorKind::InvalidAnswer,
-                    failure if failure.is_timeout() => ErrorKind::TimedOut,
+                let kind = match (failure, failure.nature()) {
+                    (Failure::Metadata { code }, _) => ErrorKind::Broker(*code),
+                    (Failure::OtherCluster { .. }, _) => ErrorKind::OtherCluster,
+                    (_, Nature::Authentication) => ErrorKind::Authentication,
+                    (Failure::NoReachableBroker { .. }, _) => ErrorKind::NoReachableBroker,
+                    (_, Nature::Throttled) => ErrorKind::Throttled,
+                    (_, Nature::InvalidAnswer) => ErrorKind::InvalidAnswer,
+                    (_, Nature::TimedOut) => ErrorKind::TimedOut,
                     _ => ErrorKind::Connection,
                 };
                 (case, kind)
@@ -99,17 +99,15 @@ impl Case {
     }
 
     fn of_call(error: &CallError) -> (Self, ErrorKind) {
-        match (error.kind(), error.was_sent()) {
-            (CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. }, false) => {
-                (Self::Unsupported, ErrorKind::Unsupported)
-            }
-            (CallErrorKind::Throttled { .. }, false) => (Self::Throttled, ErrorKind::Throttled),
-            (CallErrorKind::TimedOut { .. }, false) => (Self::TimedOutUnsent, ErrorKind::TimedOut),
-            (CallErrorKind::TimedOut { .. }, true) => (Self::TimedOut, ErrorKind::TimedOut),
-            (CallErrorKind::Closed { source }, true) if matches!(**source, CloseCause::RuntimeGone) => {
-                (Self::RuntimeGone, ErrorKind::Closed)
-            }
-            (_, true) if error.is_invalid_answer() => (Self::InvalidAnswer, ErrorKind::InvalidAnswer),
+        let is_runtime_gone =
+            || error.close_cause().is_some_and(|cause| matches!(**cause, CloseCause::RuntimeGone));
+        match (error.nature(), error.was_sent()) {
+            (Nature::Lasting, false) => (Self::Unsupported, ErrorKind::Unsupported),
+            (Nature::Throttled, false) => (Self::Throttled, ErrorKind::Throttled),
+            (Nature::TimedOut, false) => (Self::TimedOutUnsent, ErrorKind::TimedOut),
+            (Nature::TimedOut, true) => (Self::TimedOut, ErrorKind::TimedOut),
+            (Nature::InvalidAnswer, true) => (Self::InvalidAnswer, ErrorKind::InvalidAnswer),
+            (_, true) if is_runtime_gone() => (Self::RuntimeGone, ErrorKind::Closed),
             (_, false) => (Self::EndedUnsent, ErrorKind::Connection),
             (_, true) => (Self::Ended, ErrorKind::Connection),
         }

@@ -92,18 +92,11 @@ pub(crate) fn build(builder: RecordBatchBuilder, options: &EncodeOptions) -> Res
     if header.last_offset_delta.checked_add(1) != Some(header.record_count) {
         return Err(Error::invalid("the batch leaves offsets without a record"));
     }
-    let BatchHeader { attributes, last_offset_delta, base_timestamp, max_timestamp, record_count, .. } =
-        header;
-    let of_records = BatchHeader {
-        attributes,
-        last_offset_delta,
-        base_timestamp,
-        max_timestamp,
-        record_count,
-        ..BatchHeader::default()
-    };
-    if header != of_records {
-        batch.update_header(|header| *header = of_records);
+    // What the broker and the line set.
+    let mut unset = BatchHeader { base_offset: 0, partition_leader_epoch: -1, ..header };
+    unset.set_producer(-1, -1, -1);
+    if header != unset {
+        batch.update_header(|header| *header = unset);
     }
     let (size, limit) = (batch.size_in_bytes(), options.max_request_bytes);
     if size > limit {

@@ -8,13 +8,12 @@
 //! hear of their results only after it was released, for they may make their next append at once.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Wake;
 use std::time::Duration;
 
-use rskafka_cluster::transport::Deadline;
+use rskafka_cluster::transport::{Deadline, lock};
 use rskafka_cluster::{Attempts, Failure, Lane, Leader, Learned, Verdict, Via};
 use rskafka_protocol::ApiKey;
 use tokio::sync::{Notify, oneshot};
@@ -61,6 +60,8 @@ impl LineOptions {
 }
 
 /// The appends to one partition by one partition client and its clones.
+#[derive(derive_more::Debug)]
+#[debug("Line {{ topic: {:?}, partition: {} }}", partition.topic, partition.index)]
 pub(crate) struct Line {
     pub(crate) partition: Arc<Partition>,
     pub(crate) options: LineOptions,
@@ -191,14 +192,7 @@ impl Line {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (topic, partition) = (&self.partition.topic, self.partition.index);
-        f.debug_struct("Line").field("topic", topic).field("partition", &partition).finish_non_exhaustive()
+        lock(&self.state)
     }
 }
 

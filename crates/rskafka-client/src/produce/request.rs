@@ -21,18 +21,9 @@ use crate::time::from_millis_if_any;
 pub enum Acks {
     /// All in-sync replicas: acknowledged records survive as long as one of these does.
     #[default]
-    All,
+    All = -1,
     /// The leader alone: acknowledged records are lost with the leader.
-    Leader,
-}
-
-impl Acks {
-    fn code(self) -> i16 {
-        match self {
-            Self::All => -1,
-            Self::Leader => 1,
-        }
-    }
+    Leader = 1,
 }
 
 /// What a produce appended.
@@ -68,7 +59,7 @@ pub(crate) fn produce(
     let topic = TopicProduceData { name: partition.topic.clone(), topic_id, partition_data: vec![data] };
     let request = ProduceRequest {
         transactional_id: None,
-        acks: acks.code(),
+        acks: acks as i16,
         timeout_ms: partition.core.broker_timeout_ms(append.deadline),
         topic_data: vec![topic],
     };

@@ -27,7 +27,7 @@ use crate::error::Outcome;
 /// The state machine of one partition client's appends.
 ///
 /// Report events with the other methods, then call `poll` until it returns `None`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sequencer {
     options: Options,
     window: Window,
@@ -65,25 +65,7 @@ impl Sequencer {
     pub(crate) fn new(options: Options) -> Self {
         let most = if options.idempotence == Idempotence::Off { 1 } else { MAX_IN_FLIGHT };
         let max_in_flight = options.max_in_flight.clamp(1, most);
-        Self {
-            options: Options { max_in_flight, ..options },
-            window: Window::default(),
-            results: VecDeque::new(),
-            producer: None,
-            next_sequence: 0,
-            is_epoch_over: false,
-            gap: None,
-            lease: None,
-            is_draining: false,
-            cursor: 0,
-            known_until: None,
-            last_acknowledged: None,
-            is_verify_due: false,
-            verified_under: None,
-            is_waiting: false,
-            is_warming_up: false,
-            closed: None,
-        }
+        Self { options: Options { max_in_flight, ..options }, ..Self::default() }
     }
 
     /// Whether another append would have a place in the window. More can be admitted, but each costs time in all calls.

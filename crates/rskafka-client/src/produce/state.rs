@@ -13,8 +13,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{mem, ops::ControlFlow};
 
-use rskafka_cluster::transport::{Answer, CallError, CallErrorKind, CallOptions, Reply, Reserved};
-use rskafka_cluster::{Failure, Leader, Lease, WeakLease};
+use rskafka_cluster::transport::{
+    Answer, CallError, CallErrorKind, CallOptions, Reply, Reserved, WeakConnection,
+};
+use rskafka_cluster::{Failure, Leader, Lease};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use tokio::sync::oneshot;
@@ -85,7 +87,7 @@ struct Held {
     leader: Arc<Leader>,
     /// `None` while the line is idle: it holds no memory of a connection that has ended.
     lease: Option<Lease>,
-    weak: WeakLease,
+    weak: WeakConnection,
     /// Nothing was sent over it yet.
     is_fresh: bool,
 }
@@ -158,7 +160,7 @@ impl State {
     /// After the line was idle.
     fn take_lease_up(&mut self) {
         let Some(held) = self.lease.as_mut().filter(|held| held.lease.is_none()) else { return };
-        held.lease = held.weak.upgrade();
+        held.lease = held.weak.upgrade().map(Lease::new);
         if held.lease.is_none() {
             self.sequencer.drain();
         }
@@ -340,9 +342,9 @@ impl State {
         while let Some(number) = self.first_unsent() {
             let submitted = match self.sequencer.is_held_back(number) {
                 true => None,
-                false => {
-                    self.first_request(line).map(|(lease, request, options)| lease.submit(&request, options))
-                }
+                false => self
+                    .first_request(line)
+                    .map(|(lease, request, options)| lease.connection.submit(&request, options)),
             };
             if let Some(Err(error)) = &submitted
                 && matches!(error.kind(), CallErrorKind::Full)

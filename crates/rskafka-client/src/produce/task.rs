@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use rskafka_cluster::transport::CallOptions;
-use rskafka_cluster::{Failure, LeaderOf, Learned, Via};
-use rskafka_protocol::ApiKey;
-use rskafka_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use rskafka_cluster::{Failure, Leader, LeaderOf, Learned, Via};
+use rskafka_protocol::messages::init_producer_id::InitProducerIdRequest;
+use rskafka_protocol::{ApiKey, ErrorCode};
 use tracing::Instrument;
 
 use super::line::Line;
@@ -77,14 +77,8 @@ async fn lease(line: &Arc<Line>, mut errand: Errand) {
     let leased = cluster.lease::<LeaderOf<'_>>(&leader, line.via(), &mut errand.attempts);
     // Often the leader is known to be away, and a dial has to wait for its turn.
     let leased = watch::unless_replaced(line, &leader, watch::PAUSE, leased).await;
-    line.drive(|state| match leased {
-        None => state.replaced(errand),
-        Some(Ok(lease)) => state.leased(line, errand, leader, lease),
-        Some(Err(failure)) => {
-            let may_repeat = failure.is_transient();
-            state.failed(line, errand, &leader, Learned::of_failure(failure), may_repeat);
-        }
-    });
+    let leased = leased.map(|leased| leased.map_err(not_had));
+    end(line, errand, &leader, leased, |state, errand, lease| state.leased(line, errand, &leader, lease));
 }
 
 /// Asks the leader for a producer id: any broker gives one.
@@ -104,34 +98,20 @@ async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
         // The broker may need seconds, in which nothing else on the connection is served.
         let lease = match via {
             Via::Own(_) => lease,
-            _ => cluster.lease::<LeaderOf<'_>>(&leader, Via::ProducerIds, &mut attempts).await?,
+            _ => {
+                let leased = cluster.lease::<LeaderOf<'_>>(&leader, Via::ProducerIds, &mut attempts);
+                leased.await.map_err(not_had)?
+            }
         };
-        lease.call(&request, CallOptions::new(deadline)).await
+        let answer = lease.call(&request, CallOptions::new(deadline)).await.map_err(not_had)?;
+        answer.error_code.ok().map_err(refused)?;
+        let producer = Producer { id: answer.producer_id, epoch: answer.producer_epoch };
+        let is_one = producer.id >= 0 && producer.epoch >= 0;
+        if is_one { Ok(producer) } else { Err(not_had(Failure::MissingInAnswer)) }
     };
     let patience = line.partition.core.limits.overdue_after;
     let answered = watch::unless_replaced(line, &leader, patience, answered).await;
-    line.drive(|state| match answered {
-        None => state.replaced(errand),
-        Some(Ok(InitProducerIdResponse { error_code, producer_id, producer_epoch, .. })) => {
-            match error_code.ok() {
-                Ok(()) if producer_id >= 0 && producer_epoch >= 0 => {
-                    state.obtained(Producer { id: producer_id, epoch: producer_epoch });
-                }
-                Ok(()) => {
-                    let learned = Learned::of_failure(Failure::MissingInAnswer);
-                    state.failed(line, errand, &leader, learned, false);
-                }
-                Err(code) => {
-                    let learned = Learned::of_code(code, None, None);
-                    state.failed(line, errand, &leader, learned, code.is_retriable());
-                }
-            }
-        }
-        Some(Err(failure)) => {
-            let may_repeat = failure.is_transient();
-            state.failed(line, errand, &leader, Learned::of_failure(failure), may_repeat);
-        }
-    });
+    end(line, errand, &leader, answered, |state, _, producer| state.obtained(producer));
 }
 
 /// Looks whether the last acknowledged batch is still in the log.
@@ -143,10 +123,33 @@ async fn verify(line: &Arc<Line>, mut errand: Errand, acknowledged: Acknowledged
     let asked = verify::Asked { partition, leader: &leader, lease: &lease, is_current, deadline };
     let (patience, looking) = (partition.core.limits.overdue_after, verify::look(asked, acknowledged));
     let looked = watch::unless_replaced(line, &leader, patience, looking).await;
-    line.drive(|state| match looked {
+    end(line, errand, &leader, looked, |state, _, verified| state.verified(line, verified));
+}
+
+/// Why the task has not what it waited for, and whether to try again.
+pub(crate) type NotHad = (Learned, bool);
+
+fn not_had(failure: Failure) -> NotHad {
+    let may_repeat = failure.is_transient();
+    (Learned::of_failure(failure), may_repeat)
+}
+
+pub(crate) fn refused(code: ErrorCode) -> NotHad {
+    (Learned::of_code(code, None, None), code.is_retriable())
+}
+
+/// Ends an errand at the leader. It has no result if another leads now.
+fn end<T>(
+    line: &Arc<Line>,
+    errand: Errand,
+    leader: &Leader,
+    result: Option<Result<T, NotHad>>,
+    had: impl FnOnce(&mut State, Errand, T),
+) {
+    line.drive(|state| match result {
         None => state.replaced(errand),
-        Some(Ok(verified)) => state.verified(line, verified),
-        Some(Err((learned, may_repeat))) => state.failed(line, errand, &leader, learned, may_repeat),
+        Some(Ok(result)) => had(state, errand, result),
+        Some(Err((learned, may_repeat))) => state.failed(line, errand, leader, learned, may_repeat),
     });
 }
 
@@ -158,7 +161,7 @@ async fn wait_for_room(line: &Arc<Line>) {
         number.zip(state.first_request(line))
     };
     let Some((number, (lease, request, options))) = first else { return line.drive(|_| ()) };
-    let reserved = lease.reserve(&request, options).await;
+    let reserved = lease.connection.reserve(&request, options).await;
     // Free room wakes others: it is not given back under the line's lock.
     let left = line.drive(|state| state.submit_reserved(line, number, reserved));
     drop(left);

@@ -12,10 +12,8 @@ use rskafka_protocol::records::{BatchHeader, batches};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 use super::sequencer::{Acknowledged, Numbers, Verified};
+use super::task::{NotHad, refused};
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
-
-/// Why it is not known, and whether to look again.
-type Undecided = (Learned, bool);
 
 /// Whom to ask, over which connection, and until when.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +26,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) deadline: Deadline,
 }
 
-pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, Undecided> {
+pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, NotHad> {
     let Asked { lease, is_current, .. } = asked;
     let verified = match end_of_log(asked).await {
         // Before version 5, a new leader gives an end before it knows what the replicas have (KIP-207).
@@ -49,7 +47,7 @@ pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result
 }
 
 /// The end of the log, as far as all in-sync replicas have it.
-async fn end_of_log(asked: Asked<'_>) -> Result<i64, Undecided> {
+async fn end_of_log(asked: Asked<'_>) -> Result<i64, NotHad> {
     let Asked { partition, leader, lease, deadline, .. } = asked;
     let wanted = ListOffsetsPartition {
         partition_index: partition.index,
@@ -62,12 +60,12 @@ async fn end_of_log(asked: Asked<'_>) -> Result<i64, Undecided> {
     let mut partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
     let found = partitions.find(|found| found.partition_index == partition.index);
     let found = found.ok_or_else(|| of_failure(Failure::MissingInAnswer))?;
-    found.error_code.ok().map_err(of_code)?;
-    Some(found.offset).filter(|offset| *offset >= 0).ok_or_else(|| of_code(ErrorCode::OFFSET_NOT_AVAILABLE))
+    found.error_code.ok().map_err(refused)?;
+    Some(found.offset).filter(|offset| *offset >= 0).ok_or_else(|| refused(ErrorCode::OFFSET_NOT_AVAILABLE))
 }
 
 /// Reads the batch at the offset of the acknowledged one.
-async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, Undecided> {
+async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, NotHad> {
     let Asked { partition, leader, lease, deadline, .. } = asked;
     let (topic_id, base_offset) = (leader.topic_id, acknowledged.base_offset);
     let wanted = FetchPartition {
@@ -83,14 +81,14 @@ async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, 
     let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
     let options = CallOptions { max_version, ..CallOptions::new(deadline) };
     let answer = lease.call(&request, options).await.map_err(of_failure)?;
-    answer.error_code.ok().map_err(of_code)?;
+    answer.error_code.ok().map_err(refused)?;
     let mut partitions = answer.responses.into_iter().flat_map(|topic| topic.partitions);
     let found = partitions.find(|found| found.partition_index == partition.index);
     let found = found.ok_or_else(|| of_failure(Failure::MissingInAnswer))?;
     match found.error_code.ok() {
         // The log begins behind it: retention, or DeleteRecords.
         Err(ErrorCode::OFFSET_OUT_OF_RANGE) => return Ok(Verified::Kept),
-        answered => answered.map_err(of_code)?,
+        answered => answered.map_err(refused)?,
     }
     let records = found.records.unwrap_or_default();
     for batch in batches(&records) {
@@ -103,7 +101,7 @@ async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, 
         }
     }
     // The leader does not know yet that it may be read.
-    Err(of_code(ErrorCode::OFFSET_NOT_AVAILABLE))
+    Err(refused(ErrorCode::OFFSET_NOT_AVAILABLE))
 }
 
 fn is_same(found: &BatchHeader, acknowledged: Acknowledged) -> bool {
@@ -112,11 +110,7 @@ fn is_same(found: &BatchHeader, acknowledged: Acknowledged) -> bool {
     (found.base_offset, found.producer_id, found.producer_epoch, found.base_sequence) == wanted
 }
 
-fn of_code(code: ErrorCode) -> Undecided {
-    (Learned::of_code(code, None, None), code.is_retriable())
-}
-
-fn of_failure(failure: Failure) -> Undecided {
+fn of_failure(failure: Failure) -> NotHad {
     let may_repeat = failure.is_transient() || failure.is_unanswered();
     (Learned::of_failure(failure), may_repeat)
 }

@@ -29,7 +29,7 @@ pub(crate) async fn watch(line: Weak<Line>) {
         {
             tracing::debug!(broker = leader.broker.id, "an answer is overdue, and another leads");
             // What is in flight fails, and is sent again to the new leader.
-            lease.end();
+            lease.connection.end();
         }
         // Gives up what is late.
         strong.drive(|_| ());

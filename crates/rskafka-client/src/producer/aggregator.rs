@@ -1,10 +1,10 @@
 //! How inputs become a batch, and how its result becomes each caller's output.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use derive_more::Debug;
 use rskafka_protocol::records::Compression;
 
 use crate::Produced;
@@ -125,11 +125,14 @@ pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, BoxError> {
 }
 
 /// Makes a batch of records, and gives each caller the offset of its record.
+#[derive(Debug)]
+#[must_use]
 pub struct RecordAggregator<K = Option<Bytes>, V = Option<Bytes>, H = Headers> {
     max_bytes: usize,
     max_records: usize,
     compression: Compression,
     batch: RecordBatchBuilder,
+    #[debug(skip)]
     record: Takes<Record<K, V, H>>,
 }
 
@@ -146,14 +149,12 @@ impl<K, V, H> RecordAggregator<K, V, H> {
     }
 
     /// At most so many records in a batch, at least 1. No limit by default.
-    #[must_use]
     pub fn max_records(mut self, max_records: usize) -> Self {
         self.max_records = max_records;
         self
     }
 
     /// How batches are compressed. Not at all by default.
-    #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
@@ -217,15 +218,5 @@ where
 impl<K, V, H> Clone for RecordAggregator<K, V, H> {
     fn clone(&self) -> Self {
         Self { batch: self.batch.clone(), record: PhantomData, ..*self }
-    }
-}
-
-impl<K, V, H> fmt::Debug for RecordAggregator<K, V, H> {
-    /// Without the records, which may be confidential.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { max_bytes, max_records, compression, batch, .. } = self;
-        let mut shown = f.debug_struct("RecordAggregator");
-        shown.field("max_bytes", max_bytes).field("max_records", max_records);
-        shown.field("compression", compression).field("batch", batch).finish_non_exhaustive()
     }
 }

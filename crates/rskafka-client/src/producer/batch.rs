@@ -6,9 +6,10 @@ use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
+use rskafka_cluster::transport::lock;
 use rskafka_protocol::ApiKey;
 
 use super::aggregator::{Aggregator, caught};
@@ -52,7 +53,7 @@ impl<A: Aggregator> Batch<A> {
     /// Sets the result, and wakes all that wait for it. Hold no lock: those who are woken may call the producer at once.
     pub(crate) fn settle(&self, result: Settled<A>) {
         let _ = self.result.set(result);
-        let wakers = mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        let wakers = mem::take(&mut *lock(&self.wakers));
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -61,7 +62,7 @@ impl<A: Aggregator> Batch<A> {
         if let Some(result) = self.result.get() {
             return Poll::Ready(result);
         }
-        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wakers = lock(&self.wakers);
         // `settle` takes the wakers after the result is set.
         if let Some(result) = self.result.get() {
             return Poll::Ready(result);

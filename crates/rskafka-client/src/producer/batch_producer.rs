@@ -1,6 +1,5 @@
 //! The handle of a batch producer.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +46,8 @@ use crate::error::Result;
 ///
 /// Inputs that were given are sent even if all handles and futures are dropped. Close the producer before the client: a
 /// closed client sends no batch.
+#[derive(Clone, derive_more::Debug)]
+#[debug("BatchProducer {{ log: {:?} }}", driver.log)]
 pub struct BatchProducer<A: Aggregator> {
     driver: Arc<Driver<A>>,
 }
@@ -121,18 +122,6 @@ impl<A: Aggregator> BatchProducer<A> {
         self.driver.lock().linger.close();
         let _ = timeout_at(deadline.instant(), self.flush()).await;
         self.driver.end()
-    }
-}
-
-impl<A: Aggregator> Clone for BatchProducer<A> {
-    fn clone(&self) -> Self {
-        Self { driver: self.driver.clone() }
-    }
-}
-
-impl<A: Aggregator> fmt::Debug for BatchProducer<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BatchProducer").field("log", &self.driver.log).finish_non_exhaustive()
     }
 }
 

@@ -9,10 +9,10 @@
 
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 
-use rskafka_cluster::transport::Deadline;
+use rskafka_cluster::transport::{Deadline, lock};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
@@ -41,7 +41,7 @@ impl<A: Aggregator> Driver<A> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<A>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -31,12 +31,6 @@ pub(crate) struct Admission {
     warned: Option<Instant>,
 }
 
-/// A dial that waits until it may begin.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ticket {
-    failed_before: u64,
-}
-
 /// What a waiting dial has to do.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -51,8 +45,9 @@ pub(crate) enum Step {
 }
 
 impl Admission {
-    pub(crate) fn ticket(&self) -> Ticket {
-        Ticket { failed_before: self.failed }
+    /// What a dial that begins to wait gives to [`Self::step`]: the number of those that have failed before.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.failed
     }
 
     /// What the last dial failed with; `None` after a success.
@@ -60,10 +55,10 @@ impl Admission {
         self.last.as_ref().map(|(failure, _)| failure)
     }
 
-    pub(crate) fn step(&mut self, ticket: Ticket, now: Instant) -> Step {
+    pub(crate) fn step(&mut self, ticket: u64, now: Instant) -> Step {
         let most = if self.last.is_some() { 1 } else { AT_ONCE };
         match &self.last {
-            Some((failure, _)) if self.failed != ticket.failed_before => Step::Fail(failure.clone()),
+            Some((failure, _)) if self.failed != ticket => Step::Fail(failure.clone()),
             _ if self.under_way >= most => Step::Wait,
             Some((_, not_before)) if now < *not_before => Step::WaitUntil(*not_before),
             _ => {
@@ -144,7 +139,7 @@ mod tests {
             events in prop::collection::vec(event(), 1..120),
         ) {
             let (mut admission, mut now) = (Admission::default(), begin());
-            let (mut waiting, mut under_way) = (Vec::<(Ticket, bool)>::new(), 0u32);
+            let (mut waiting, mut under_way) = (Vec::<(u64, bool)>::new(), 0u32);
             let mut fails_until: Option<Instant> = None;
             for event in events {
                 match event {

@@ -79,7 +79,7 @@ async fn a_patient_caller_gets_the_connection_that_a_hasty_one_before_it_had_no_
     let hasty = connecting(&cluster, &lane, 1, millis(200));
     sleep(millis(1)).await;
     let patient = connecting(&cluster, &lane, 1, millis(5000));
-    assert!(hasty.await.unwrap().unwrap_err().is_timeout());
+    assert!(hasty.await.unwrap().unwrap_err().nature() == Nature::TimedOut);
     sleep(millis(300)).await;
     fake.rejoin_broker(1).unwrap();
     patient.await.unwrap().unwrap();

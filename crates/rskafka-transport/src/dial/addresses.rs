@@ -2,21 +2,17 @@
 //!
 //! Invariant: each address comes once, and the resolver's first stays first.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 /// The addresses without repetition, alternating between IPv6 and IPv4, so that a dead network of one kind
 /// costs one attempt and not all of them.
 pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else { return addresses };
-    let mut unique = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        if !unique.contains(&address) {
-            unique.push(address);
-        }
-    }
-    let mut ordered = Vec::with_capacity(unique.len());
-    let (preferred, others): (Vec<_>, Vec<_>) =
-        unique.into_iter().partition(|address| address.is_ipv6() == first);
+    let mut ordered = Vec::with_capacity(addresses.len());
+    let mut seen = HashSet::new();
+    let unique = addresses.into_iter().filter(|address| seen.insert(*address));
+    let (preferred, others): (Vec<_>, Vec<_>) = unique.partition(|address| address.is_ipv6() == first);
     let (mut preferred, mut others) = (preferred.into_iter(), others.into_iter());
     loop {
         match (preferred.next(), others.next()) {

@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{BoxFuture, Progress, Resolver};
+use super::Progress;
 
 /// How long an address may stay silent before the next one is tried as well; RFC 8305 recommends this.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -23,12 +23,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The operating system's resolver.
-pub(crate) struct SystemResolver;
-
-impl Resolver for SystemResolver {
-    fn resolve(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
-    }
+pub(crate) async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(lookup_host((host, port)).await?.collect())
 }
 
 /// The first stream to any of the addresses; `None` once all have failed.

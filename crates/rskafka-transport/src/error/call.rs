@@ -2,24 +2,25 @@
 //!
 //! Invariant: the error says whether a byte of the request may have been sent; if in doubt, it says yes.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka_protocol::{ApiKey, DecodeError, EncodeError};
 use snafu::Snafu;
 
-use super::CloseCause;
+use super::{CloseCause, Nature};
 use crate::endpoint::Endpoint;
 use crate::versions::UnsupportedVersion;
 
 /// A request without a usable answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, derive_more::Display)]
+#[display("{inner}")]
 pub struct CallError {
     inner: Arc<CallFailure>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, derive_more::Display)]
+#[display("{api} request to broker {endpoint} failed: {kind}{}", if *sent { "" } else { " (not sent)" })]
 struct CallFailure {
     endpoint: Endpoint,
     api: ApiKey,
@@ -30,16 +31,6 @@ struct CallFailure {
 impl CallError {
     pub(crate) fn new(endpoint: Endpoint, api: ApiKey, sent: bool, kind: CallErrorKind) -> Self {
         Self { inner: Arc::new(CallFailure { endpoint, api, sent, kind }) }
-    }
-
-    /// The broker.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.inner.endpoint
-    }
-
-    /// The API called.
-    pub fn api(&self) -> ApiKey {
-        self.inner.api
     }
 
     /// What went wrong.
@@ -53,24 +44,20 @@ impl CallError {
         self.inner.sent
     }
 
-    /// Whether time ran out.
-    pub fn is_timeout(&self) -> bool {
-        matches!(self.inner.kind, CallErrorKind::TimedOut { .. })
-    }
-
-    /// Whether another attempt may succeed: over another connection, or a moment later.
-    pub fn is_transient(&self) -> bool {
+    /// What to do about it.
+    pub fn nature(&self) -> Nature {
         match self.inner.kind {
-            CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. } => false,
-            // Not before the deadline.
-            CallErrorKind::Throttled { .. } => false,
-            // The same request would get the same answer; an unsent one had no part in it.
-            _ => !(self.inner.sent && self.is_invalid_answer()),
+            CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. } => Nature::Lasting,
+            CallErrorKind::Throttled { .. } => Nature::Throttled,
+            CallErrorKind::TimedOut { .. } => Nature::TimedOut,
+            // An unsent request had no part in it.
+            _ if self.inner.sent && self.is_invalid_answer() => Nature::InvalidAnswer,
+            _ => Nature::Transient,
         }
     }
 
     /// Whether the peer sent bytes that are not a broker's answers, be it to this request or to an earlier one.
-    pub fn is_invalid_answer(&self) -> bool {
+    pub(crate) fn is_invalid_answer(&self) -> bool {
         match &self.inner.kind {
             CallErrorKind::Decode { .. } => true,
             CallErrorKind::Closed { source } => matches!(
@@ -103,14 +90,6 @@ impl CallError {
             CallErrorKind::Closed { source } => Some(source),
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CallFailure { endpoint, api, sent, kind } = &*self.inner;
-        let unsent = if *sent { "" } else { " (not sent)" };
-        write!(f, "{api} request to broker {endpoint} failed: {kind}{unsent}")
     }
 }
 

@@ -3,18 +3,22 @@
 //! Invariant: no password, token or key is in an error.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rskafka_protocol::ErrorCode;
 
-use super::{BoxError, CallError, WithCauses};
+use derive_more::{Debug, Display};
+
+use super::{BoxError, CallError, Nature, WithCauses};
 use crate::endpoint::Endpoint;
+use crate::lock;
 
 /// A connection that could not be opened. Clones share the cause.
 ///
 /// The message says what is wrong and, where the configuration is to blame, how to mend it.
-#[derive(Clone)]
+#[derive(Clone, Display, Debug)]
+#[display("cannot open a connection to broker {endpoint}: {}", failure.text)]
+#[debug("{}", WithCauses(self))]
 pub struct OpenError {
     endpoint: Endpoint,
     phase: Phase,
@@ -26,55 +30,19 @@ impl OpenError {
         Self { endpoint: endpoint.clone(), phase, failure: Arc::new(failure) }
     }
 
-    /// The broker.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     /// The step that failed.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// Whether time ran out.
-    pub fn is_timeout(&self) -> bool {
-        self.failure.nature == Nature::TimedOut
-    }
-
-    /// Whether another attempt may succeed without a change of configuration or credentials.
-    pub fn is_transient(&self) -> bool {
-        match self.failure.nature {
-            Nature::Transient | Nature::TimedOut => true,
-            Nature::Lasting | Nature::Authentication | Nature::InvalidAnswer => false,
-        }
-    }
-
-    /// Whether the client could not authenticate. Further attempts could lock its account.
-    pub fn is_authentication(&self) -> bool {
-        self.failure.nature == Nature::Authentication
-    }
-
-    /// Whether the peer's bytes are not a broker's answer.
-    pub fn is_invalid_answer(&self) -> bool {
-        self.failure.nature == Nature::InvalidAnswer
+    /// What to do about it.
+    pub fn nature(&self) -> Nature {
+        self.failure.nature
     }
 
     /// The code with which the broker refused to tell its versions, or refused the login, if it did.
     pub fn code(&self) -> Option<ErrorCode> {
         self.failure.code
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot open a connection to broker {}: {}", self.endpoint, self.failure.text)
-    }
-}
-
-impl fmt::Debug for OpenError {
-    /// The message with its causes: what `unwrap` and `main` show.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", WithCauses(self))
     }
 }
 
@@ -94,19 +62,6 @@ pub(crate) struct Failure {
     pub(crate) source: Option<BoxError>,
 }
 
-/// What the layers above do about a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Nature {
-    /// Another attempt may succeed.
-    Transient,
-    /// The configuration, or the peer, has to change first.
-    Lasting,
-    Authentication,
-    /// The peer's bytes are not a broker's answer.
-    InvalidAnswer,
-    TimedOut,
-}
-
 impl Failure {
     pub(crate) fn new(nature: Nature, text: impl Into<Cow<'static, str>>) -> Self {
         Self { nature, code: None, text: text.into(), source: None }
@@ -118,11 +73,7 @@ impl Failure {
 
     /// A request that was part of the opening failed. `lasting` is its nature if the same would happen again.
     pub(crate) fn call(text: &'static str, source: CallError, lasting: Nature) -> Self {
-        let nature = match () {
-            () if source.is_timeout() => Nature::TimedOut,
-            () if source.is_transient() => Nature::Transient,
-            () => lasting,
-        };
+        let nature = Some(source.nature()).filter(|nature| nature.is_transient()).unwrap_or(lasting);
         Self::new(nature, text).because(source)
     }
 
@@ -136,40 +87,33 @@ impl Failure {
 
     /// Says in front of the text what could not be done.
     #[cfg(any(feature = "sasl", feature = "socks5", feature = "tls"))]
-    pub(crate) fn within(self, what: impl fmt::Display) -> Self {
+    pub(crate) fn within(self, what: impl std::fmt::Display) -> Self {
         Self { text: format!("{what}: {}", self.text).into(), ..self }
     }
 }
 
 /// A step of opening a connection. Displays as what is being done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Display, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
     /// The name's addresses are looked up.
+    #[display("resolving the name")]
     Resolve,
     /// The addresses are tried, or the environment's connector is at work.
+    #[display("connecting")]
     Connect,
     /// The proxy is asked to connect to the broker.
+    #[display("connecting through the proxy")]
     Proxy,
     /// The TLS handshake, and before it the caller's function that gives the client certificate.
+    #[display("doing the TLS handshake")]
     Tls,
     /// The broker is asked for its versions.
+    #[display("negotiating versions")]
     Negotiate,
     /// The SASL exchange, and before it the caller's function that gives the credentials.
+    #[display("authenticating")]
     Sasl,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Resolve => "resolving the name",
-            Self::Connect => "connecting",
-            Self::Proxy => "connecting through the proxy",
-            Self::Tls => "doing the TLS handshake",
-            Self::Negotiate => "negotiating versions",
-            Self::Sasl => "authenticating",
-        })
-    }
 }
 
 /// Lets other tasks see which step of opening a connection is under way. Clones show the same.
@@ -181,10 +125,10 @@ pub struct OpenProgress {
 impl OpenProgress {
     /// The step under way; `None` before the first and after the last.
     pub fn phase(&self) -> Option<Phase> {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.phase)
     }
 
     pub(crate) fn enter(&self, phase: Option<Phase>) {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        *lock(&self.phase) = phase;
     }
 }

@@ -52,15 +52,17 @@ async fn begin(sasl: &Sasl, env: &Env) -> Result<(Exchange, Option<Session>), Fa
         denied("there are no credentials: the function that gives them failed").because(error)
     };
     match &sasl.method {
-        Method::Plain(credentials) => Ok((Exchange::plain(&credentials().await.map_err(failed)?)?, None)),
+        Method::Plain(credentials) => {
+            Ok((Exchange::plain(&credentials.provide().await.map_err(failed)?)?, None))
+        }
         Method::Scram(mechanism, credentials) => {
-            let credentials = credentials().await.map_err(failed)?;
+            let credentials = credentials.provide().await.map_err(failed)?;
             let no_nonce = Failure::lasting("there are no random numbers");
             let nonce = env.nonce().map_err(|error| no_nonce.because(error))?;
             Ok((Exchange::scram(*mechanism, &credentials, &nonce)?, None))
         }
         Method::OauthBearer(token) => {
-            let token = token().await.map_err(failed)?;
+            let token = token.provide().await.map_err(failed)?;
             Ok((Exchange::oauth_bearer(&token)?, session(&token, env)?))
         }
     }

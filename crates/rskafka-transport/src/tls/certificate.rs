@@ -1,9 +1,9 @@
 //! The client's own certificate and key.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use derive_more::Debug;
 use rustls::Error;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
@@ -14,6 +14,8 @@ use snafu::ResultExt;
 use super::pem::{self, TlsConfigError};
 
 /// A certificate, those that lead from it to its CA, and its private key. `Debug` does not show the key.
+#[derive(Debug)]
+#[debug("ClientCertificate({} in the chain)", chain.len())]
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -66,11 +68,5 @@ impl ClientCertificate {
             _ => format!("the private key in {key_name} cannot be used"),
         })?;
         Ok(Arc::new(SingleCertAndKey::from(certified)))
-    }
-}
-
-impl fmt::Debug for ClientCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientCertificate").field("chain", &self.chain.len()).finish_non_exhaustive()
     }
 }

@@ -38,7 +38,7 @@ impl Tls {
         if let Some(certificate) = &self.certificate {
             let unusable =
                 |error: BoxError| Failure::lasting("there is no usable client certificate").because(error);
-            let certificate = certificate().await.map_err(unusable)?;
+            let certificate = certificate.provide().await.map_err(unusable)?;
             let resolver = certificate.resolver(config.crypto_provider());
             config.client_auth_cert_resolver = resolver.map_err(|error| unusable(error.into()))?;
         }

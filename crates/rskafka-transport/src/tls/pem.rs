@@ -2,7 +2,6 @@
 //!
 //! Invariant: nothing of a file's content is in an error but the kinds of its sections.
 
-use std::fmt;
 use std::path::Path;
 
 use rustls::pki_types::pem::{self, PemObject};
@@ -12,19 +11,13 @@ use snafu::{ResultExt, Snafu, ensure_whatever, whatever};
 use crate::error::{BoxError, WithCauses};
 
 /// What is wrong with the certificates, keys or names that were given. The message names the file.
-#[derive(Snafu)]
+#[derive(Snafu, derive_more::Debug)]
 #[snafu(whatever, display("{message}"))]
+#[debug("{}", WithCauses(self))]
 pub struct TlsConfigError {
     message: String,
     #[snafu(source(from(BoxError, Some)))]
     source: Option<BoxError>,
-}
-
-impl fmt::Debug for TlsConfigError {
-    /// The message with its causes: what `unwrap` and `main` show.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", WithCauses(self))
-    }
 }
 
 /// A file's content, and how errors call it.

@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
 use rskafka_transport::{
-    AddressMemory, CloseCause, Connection, ConnectionConfig, Deadline, Env, OpenError, OpenProgress, Phase,
+    AddressMemory, CloseCause, Connection, ConnectionConfig, Deadline, Env, Nature, OpenError, OpenProgress,
+    Phase,
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::time::{Instant, sleep};
@@ -152,7 +153,7 @@ async fn a_peer_that_closes_on_every_version_is_left_after_three_connections() {
         let error = open(&broker.env(end), &AddressMemory::new(&endpoint())).await.unwrap_err();
         assert_eq!(broker.asked(), [5, 3, 0]);
         assert_eq!(error.phase(), Phase::Negotiate);
-        assert!(error.is_transient() && !error.is_timeout());
+        assert!(error.nature().is_transient() && error.nature() != Nature::TimedOut);
         match &**call_error(&error).close_cause().unwrap() {
             CloseCause::ByBroker { unanswered: 1, received_any: false } => {
                 assert_eq!(end, End::Close);
@@ -226,6 +227,6 @@ async fn all_tries_share_the_deadline_of_the_opening() {
     )
     .await;
     assert_on_time(deadline.instant());
-    assert!(error.is_timeout() && error.phase() == Phase::Negotiate, "{error:?}");
+    assert!(error.nature() == Nature::TimedOut && error.phase() == Phase::Negotiate, "{error:?}");
     assert_eq!(connections, 3);
 }

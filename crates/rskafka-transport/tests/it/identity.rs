@@ -87,7 +87,7 @@ async fn a_broker_that_is_another_and_closes_or_says_so_again_refuses_the_connec
         .await;
         let error = opened.unwrap_err();
         assert_eq!(error.code(), Some(ErrorCode::REBOOTSTRAP_REQUIRED));
-        assert!(error.is_transient());
+        assert!(error.nature().is_transient());
     }
 }
 

@@ -7,7 +7,7 @@ use rskafka_protocol::messages::list_offsets::ListOffsetsRequest;
 use rskafka_protocol::messages::metadata::MetadataRequest;
 use rskafka_protocol::{ApiKey, ErrorCode, Message, VersionRange};
 use rskafka_transport::{
-    CallErrorKind, CallOptions, CloseCause, Connection, ConnectionConfig, Deadline, Env, Phase,
+    CallErrorKind, CallOptions, CloseCause, Connection, ConnectionConfig, Deadline, Env, Nature, Phase,
 };
 use tokio::io::DuplexStream;
 use tokio::time::Instant;
@@ -84,7 +84,7 @@ async fn an_api_that_the_broker_lacks_is_refused_here_and_the_connection_stays()
     tokio::spawn(peer.echo_all());
     let error =
         connection.call(&ListOffsetsRequest::default(), CallOptions::new(no_hurry())).await.unwrap_err();
-    assert!(!error.was_sent() && !error.is_timeout());
+    assert!(!error.was_sent() && error.nature() != Nature::TimedOut);
     assert!(matches!(error.kind(), CallErrorKind::UnsupportedVersion { .. }));
     assert_eq!(
         chain(&error),
@@ -115,11 +115,11 @@ async fn answered_with(bytes: &[u8]) -> (String, &'static str) {
     .await;
     let error = result.unwrap_err();
     assert_eq!(error.phase(), Phase::Negotiate);
-    assert!(!error.is_timeout());
+    assert!(error.nature() != Nature::TimedOut);
     let source = call_error(&error);
     let is_tls = error.to_string().contains("the port expects TLS");
-    assert_eq!(error.is_transient(), !is_tls && source.is_transient());
-    assert_eq!(error.is_invalid_answer(), !is_tls && source.is_invalid_answer());
+    assert_eq!(error.nature().is_transient(), !is_tls && source.nature().is_transient());
+    assert_eq!(error.nature() == Nature::InvalidAnswer, !is_tls && source.nature() == Nature::InvalidAnswer);
     let name = match (source.kind(), source.close_cause().map(|cause| &**cause)) {
         (CallErrorKind::Decode { .. }, None) => "decode",
         _ if is_tls => "tls",
@@ -183,7 +183,7 @@ async fn a_server_of_another_protocol_that_greets_first_is_recognised() {
     .await;
     let error = result.unwrap_err();
     assert!(!call_error(&error).was_sent(), "the greeting comes before the request");
-    assert!(error.is_invalid_answer() && !error.is_transient(), "{error:?}");
+    assert!(error.nature() == Nature::InvalidAnswer && !error.nature().is_transient(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,7 +191,7 @@ async fn a_resolver_without_an_address_is_an_error_of_its_own() {
     let config = ConnectionConfig::default();
     let env = Env::builder().resolver(async |_: String, _: u16| Ok(Vec::new())).build();
     let error = Connection::open(&env, &endpoint(), &config, no_hurry()).await.unwrap_err();
-    assert!(chain(&error).ends_with("the name has no address") && error.is_transient(), "{error}");
+    assert!(chain(&error).ends_with("the name has no address") && error.nature().is_transient(), "{error}");
     assert_eq!(error.phase(), Phase::Resolve);
 
     let env = Env::builder()

@@ -114,7 +114,7 @@ async fn the_proxy_itself_is_dialled_and_the_broker_is_not() {
         .build();
     let config = with_proxy(proxy());
     let error = Connection::open(&env, &endpoint(), &config, no_hurry()).await.unwrap_err();
-    assert!(error.is_transient());
+    assert!(error.nature().is_transient());
     let said = chain(&error);
     assert!(
         said.contains(
@@ -145,7 +145,7 @@ async fn a_proxy_that_refuses_the_login_is_named() {
         assert!(negotiate(peer, 2).await.is_empty());
     })
     .await;
-    assert!(!error.is_transient());
+    assert!(!error.nature().is_transient());
     assert!(chain(&error).ends_with("refuses user and password"), "{error}");
 
     for method in [0xff, 2, 1] {
@@ -184,7 +184,7 @@ async fn each_refusal_of_a_proxy_is_a_sentence() {
             peer.send(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await;
         })
         .await;
-        assert_eq!(error.is_transient(), is_transient, "{code}");
+        assert_eq!(error.nature().is_transient(), is_transient, "{code}");
         assert!(chain(&error).contains(expected), "{code}: {}", chain(&error));
     }
 }
@@ -198,11 +198,11 @@ async fn a_peer_that_is_no_proxy_or_closes_is_recognised() {
         })
         .await;
         assert_says(&error, "what listens there is not a SOCKS5 proxy: check its address");
-        assert!(!error.is_transient());
+        assert!(!error.nature().is_transient());
     }
     let error = refused(&with_proxy(proxy()), async |_: &mut Peer| {}).await;
     assert_says(&error, "the connection to the proxy ended");
-    assert!(error.is_transient());
+    assert!(error.nature().is_transient());
 }
 
 #[tokio::test(start_paused = true)]

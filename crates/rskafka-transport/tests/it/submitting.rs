@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rskafka_protocol::messages::metadata::MetadataResponse;
 use rskafka_transport::{
-    Answer, CallError, CallErrorKind, CallOptions, CloseCause, Connection, ConnectionConfig,
+    Answer, CallError, CallErrorKind, CallOptions, CloseCause, Connection, ConnectionConfig, Nature,
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::time::Instant;
@@ -254,7 +254,7 @@ async fn a_submit_on_a_connection_at_rest_ends_by_its_own_deadline() {
     peer.request().await;
     let error = echoed(answer).await.unwrap_err();
     assert_on_time(started + seconds(3));
-    assert!(error.is_timeout() && error.was_sent());
+    assert!(error.nature() == Nature::TimedOut && error.was_sent());
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,7 +269,7 @@ async fn a_submit_without_a_place_or_room_says_so_at_once_and_after_an_answer_th
         let second = submit(&connection, &topics[1], options(seconds(5))).unwrap();
         let error = submit(&connection, &topics[2], options(seconds(5))).unwrap_err();
         assert!(matches!(error.kind(), CallErrorKind::Full), "{error:?}");
-        assert!(!error.was_sent() && error.is_transient() && !connection.is_closed());
+        assert!(!error.was_sent() && error.nature().is_transient() && !connection.is_closed());
         assert!(chain(&error).ends_with("the connection's queue is full (not sent)"), "{}", chain(&error));
         let request = peer.request().await;
         peer.echo(&request).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
 use rskafka_protocol::messages::metadata::MetadataResponse;
 use rskafka_protocol::{Message, RequestHeader};
-use rskafka_transport::{Connection, ConnectionConfig, Deadline, Endpoint, Env, Phase};
+use rskafka_transport::{Connection, ConnectionConfig, Deadline, Endpoint, Env, Nature, Phase};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -178,7 +178,7 @@ async fn when_time_runs_out_while_connecting_each_address_is_listed_too() {
     let error = open(&resolving_to(vec![silent, refused]), limit).await.unwrap_err();
     let took = started.elapsed();
     assert!(took >= limit && took <= limit + crate::support::GRACE, "{took:?}");
-    assert!(error.is_timeout());
+    assert!(error.nature() == Nature::TimedOut);
     assert_eq!(error.phase(), Phase::Connect);
     let text = error.to_string();
     assert!(text.contains(&format!("{refused}: Connection refused")), "{text}");
@@ -191,7 +191,7 @@ async fn an_address_that_answered_is_not_listed_when_time_runs_out_later() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addresses = vec![refusing().await, listener.local_addr().unwrap()];
     let error = open(&resolving_to(addresses), Duration::from_millis(400)).await.unwrap_err();
-    assert_eq!((error.phase(), error.is_timeout()), (Phase::Negotiate, true));
+    assert_eq!((error.phase(), error.nature() == Nature::TimedOut), (Phase::Negotiate, true));
     assert!(error.to_string().ends_with("while negotiating versions"), "{error}");
 }
 

@@ -13,7 +13,7 @@ use crate::error::Outcome;
 pub(crate) const MAX_IN_FLIGHT: usize = 5;
 
 /// What the user chooses.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
     /// From 1 to [`MAX_IN_FLIGHT`].
     pub(crate) max_in_flight: usize,
@@ -33,9 +33,10 @@ impl Options {
 }
 
 /// How brokers recognise a batch that is sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Idempotence {
     /// By sequence numbers, which begin again at 0 in the next epoch. It fences late copies of the one before.
+    #[default]
     Epochs,
     /// By sequence numbers, which begin again at 0 with a new producer id. It fences nothing: for brokers that do not
     /// compare epochs.

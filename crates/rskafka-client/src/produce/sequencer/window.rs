@@ -8,7 +8,7 @@ use super::super::fate::Fate;
 use crate::error::Outcome;
 
 /// An append.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Entry {
     pub(super) record_count: i32,
     /// Of its first record, since it was first sent in this epoch.
@@ -29,10 +29,13 @@ impl Entry {
 }
 
 /// How far an append has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Progress {
+    #[default]
     Unsettled,
-    Written { base_offset: i64 },
+    Written {
+        base_offset: i64,
+    },
     Failed,
 }
 
@@ -72,14 +75,7 @@ impl Window {
 
     /// Adds an append, and gives its number.
     pub(super) fn push(&mut self, record_count: i32) -> u64 {
-        self.entries.push_back(Entry {
-            record_count,
-            base_sequence: None,
-            is_outstanding: false,
-            fate: Fate::default(),
-            progress: Progress::Unsettled,
-            stopped_behind: None,
-        });
+        self.entries.push_back(Entry { record_count, ..Entry::default() });
         self.first + self.entries.len() as u64 - 1
     }
 

@@ -63,11 +63,11 @@ impl State {
         Some(Errand { number, attempts, deadline, not_before: self.not_before.take() })
     }
 
-    pub(crate) fn leased(&mut self, line: &Line, mut errand: Errand, leader: Leader, lease: Lease) {
-        if !self.is_latest(&leader) && leader.epoch.is_some() && !leader.topic_id.is_zero() {
+    pub(crate) fn leased(&mut self, line: &Line, mut errand: Errand, leader: &Leader, lease: Lease) {
+        if !self.is_latest(leader) && leader.epoch.is_some() && !leader.topic_id.is_zero() {
             // Metadata of a broker that lags behind: this leader may have lost what a later one has acknowledged.
             let learned = Learned::of_code(ErrorCode::FENCED_LEADER_EPOCH, None, None);
-            return self.failed(line, errand, &leader, learned, true);
+            return self.failed(line, errand, leader, learned, true);
         }
         if leader.epoch > self.latest_epoch {
             self.latest_epoch = leader.epoch;
@@ -79,7 +79,7 @@ impl State {
         // Kafka has this API from 2.8 on. What has not, may be a broker that does not compare epochs (Redpanda).
         self.sequencer.set_compares_epochs(lease.has_version(ApiKey::DESCRIBE_CLUSTER, 0));
         self.sequencer.leased(leader.epoch.unwrap_or(-1));
-        let (leader, weak) = (Arc::new(leader), lease.downgrade());
+        let (leader, weak) = (Arc::new(leader.clone()), lease.connection.downgrade());
         self.lease = Some(Held { leader, lease: Some(lease), weak, is_fresh: true });
     }
 
