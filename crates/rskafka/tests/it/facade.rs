@@ -65,6 +65,7 @@ fn every_name() {
         let _ = (named::<ClientCertificate>, named::<Tls>, named::<TlsConfigError>);
         let _ = (named::<rustls::ClientConfig>, named::<Credentials>, named::<OauthToken>, named::<Sasl>);
         let _ = (named::<Endpoint>, named::<ParseEndpointError>, named::<Socks5>);
+        let _ = named::<dyn Provider<Credentials>>;
     }
     {
         use rskafka::client::env::*;
