@@ -48,7 +48,7 @@ type Waiters = Memory<Weak<dyn Waiter>>;
 
 /// The memory of one client.
 #[derive(Clone, derive_more::Debug)]
-#[debug("SharedMemory({} of {} bytes used)", self.lock().used, self.lock().limit)]
+#[debug("SharedMemory({} bytes used)", self.lock().used)]
 pub(crate) struct SharedMemory(Arc<Mutex<Waiters>>);
 
 impl SharedMemory {
