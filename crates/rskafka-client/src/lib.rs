@@ -22,6 +22,7 @@ macro_rules! awaited {
 mod admin;
 mod builder;
 mod client;
+pub mod consumer;
 mod core;
 pub mod error;
 mod fetch;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: every record with the time asked for, or a later one, is at or after the offset found.
 
+use std::time::Duration;
+
 use rskafka_cluster::transport::{CallOptions, Deadline};
 use rskafka_cluster::{Answer, Call, Leader, LeaderOf, Verdict, Via};
 use rskafka_protocol::messages::list_offsets::{
@@ -65,17 +67,25 @@ pub(crate) async fn find(partition: &Partition, at: OffsetAt) -> Result<FoundOff
     })
 }
 
-/// ListOffsets names topics, not their ids: makes sure that the name still stands for the same topic.
-async fn check_topic(partition: &Partition, deadline: Deadline) -> Result<()> {
+/// For requests that name topics, not their ids: makes sure that the name still stands for the same topic.
+pub(crate) async fn check_topic(partition: &Partition, deadline: Deadline) -> Result<()> {
     if partition.topic_id.is_zero() {
         return Ok(());
     }
-    let topic = partition.core.cluster.topic(&partition.topic, false, deadline).await;
-    if topic.map_err(Error::of_read)?.id != partition.topic_id {
-        return Err(Error::new(Case::TopicRecreated, ErrorKind::TopicRecreated));
+    let cluster = &partition.core.cluster;
+    for _ in 0..LOOKS {
+        let topic = cluster.topic(&partition.topic, false, deadline).await.map_err(Error::of_read)?;
+        if topic.id == partition.topic_id {
+            return Ok(());
+        }
+        cluster.pause_until(cluster.env().now() + PAUSE).await;
     }
-    Ok(())
+    Err(Error::new(Case::TopicRecreated, ErrorKind::TopicRecreated))
 }
+
+/// How often another id is asked for again, and after which pause: a broker that lags behind may give the one of before.
+const LOOKS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks a partition's leader for an offset.
 pub(crate) async fn list(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rskafka_cluster::{Lane, LeaderOf};
+use rskafka_cluster::LeaderOf;
 use rskafka_protocol::{ApiKey, Uuid};
 
 use crate::core::Core;
@@ -16,18 +16,16 @@ pub(crate) const LAST_VERSION_BY_NAME: i16 = 12;
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) core: Arc<Core>,
-    pub(crate) topic: String,
+    pub(crate) topic: Arc<str>,
     /// Zero if the cluster's brokers have no topic ids.
     pub(crate) topic_id: Uuid,
     pub(crate) index: i32,
-    /// The connection for fetches, so that none delays an append.
-    pub(crate) fetch_lane: Lane,
 }
 
 impl Partition {
     /// The broker that leads the partition.
     pub(crate) fn target(&self) -> LeaderOf<'_> {
-        LeaderOf { topic: &self.topic, partition: self.index, topic_id: self.topic_id }
+        LeaderOf { topic: &self.topic, partition: self.index, topic_id: self.topic_id, replica: None }
     }
 
     pub(crate) fn located(&self, error: Error, api: ApiKey) -> Error {

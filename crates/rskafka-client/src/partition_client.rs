@@ -4,14 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rskafka_cluster::{Lane, LeaderOf};
+use rskafka_cluster::LeaderOf;
 use rskafka_protocol::{ApiKey, Uuid};
 
 use rskafka_protocol::records::Compression;
 
+use crate::consumer::{Ranges, ReadBuilder, StartAt};
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::fetch::{self, Fetch};
+use crate::fetch::{self, Fetch, FetchLane, Position};
 use crate::offsets::{self, FoundOffset, OffsetAt};
 use crate::partition::Partition;
 use crate::produce::{Acks, EncodeOptions, Line, LineOptions, Produce};
@@ -23,6 +24,8 @@ use crate::record::{Payload, Record, RecordAndOffset, RecordBatchBuilder, Record
 #[derive(Debug, Clone)]
 pub struct PartitionClient {
     line: Arc<Line>,
+    /// The connection for fetches, so that none delays an append.
+    fetch_lane: Arc<FetchLane>,
 }
 
 impl PartitionClient {
@@ -157,6 +160,7 @@ impl PartitionClient {
     ///     let fetched = log.fetch(next).max_bytes(4 << 20).await?;
     ///     next = fetched.next_offset();
     ///     for read in fetched.into_records() {
+    ///         let read = read?;
     ///         println!("{}: {:?}", read.offset, read.record.value);
     ///     }
     /// }
@@ -164,11 +168,60 @@ impl PartitionClient {
     /// # }
     /// ```
     ///
-    /// Records of aborted and of undecided transactions are returned like all others.
+    /// Records of aborted and of undecided transactions are returned like all others, unless
+    /// [`isolation`](Fetch::isolation) says otherwise.
     ///
     /// [`Fetched::next_offset`]: crate::Fetched::next_offset
     pub fn fetch(&self, offset: i64) -> Fetch {
-        Fetch::new(self.line.partition.clone(), offset)
+        self.fetch_at(Position::of(&self.line.partition, offset))
+    }
+
+    /// Reads from a [`Position`] on, as [`fetch`](Self::fetch) does. If the log was truncated below it since,
+    /// this fails with [`ErrorKind::LogTruncated`].
+    ///
+    /// [`ErrorKind::LogTruncated`]: crate::error::ErrorKind::LogTruncated
+    pub fn fetch_at(&self, position: Position) -> Fetch {
+        Fetch::new(self.line.partition.clone(), self.fetch_lane.clone(), position)
+    }
+
+    /// A stream of records from a start on, which reads ahead. Options chain before
+    /// [`build`](ReadBuilder::build).
+    ///
+    /// ```no_run
+    /// # async fn example(log: rskafka_client::PartitionClient) -> rskafka_client::error::Result<()> {
+    /// # use rskafka_client::consumer::StartAt;
+    /// use futures_util::TryStreamExt;
+    ///
+    /// let mut stream = log.stream(StartAt::Offset(17)).read_ahead_bytes(16 << 20).build();
+    /// while let Some(read) = stream.try_next().await? {
+    ///     println!("{}: {:?}", read.offset, read.record.value);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(&self, start: StartAt) -> ReadBuilder<StartAt> {
+        ReadBuilder::new(self.line.partition.clone(), start)
+    }
+
+    /// Reads closed ranges of offsets over several connections, in order, as fast as it can: what a recovery needs.
+    ///
+    /// A range must end at or before the log's end; [`get_offset`](Self::get_offset) gives that.
+    ///
+    /// ```no_run
+    /// # async fn example(log: rskafka_client::PartitionClient) -> rskafka_client::error::Result<()> {
+    /// # use rskafka_client::OffsetAt;
+    /// use futures_util::TryStreamExt;
+    ///
+    /// let end = log.get_offset(OffsetAt::Latest).await?.offset;
+    /// let mut replay = log.replay(0..end).connections(4).build();
+    /// while let Some(read) = replay.try_next().await? {
+    ///     println!("{}: {:?}", read.offset, read.record.value);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn replay(&self, ranges: impl Into<Ranges>) -> ReadBuilder<Ranges> {
+        ReadBuilder::new(self.line.partition.clone(), ranges.into())
     }
 
     /// Reads records from `offset` on, in order and without gaps. Returns them with the high watermark: the offset after the
@@ -194,7 +247,7 @@ impl PartitionClient {
         max_wait_ms: i32,
     ) -> Result<(Vec<RecordAndOffset>, i64)> {
         let partition = &self.line.partition;
-        let fetched = fetch::fetch_records(partition, offset, bytes, max_wait_ms).await;
+        let fetched = fetch::fetch_records(partition, &self.fetch_lane, offset, bytes, max_wait_ms).await;
         fetched.map_err(|error| partition.located(error, ApiKey::FETCH))
     }
 
@@ -332,10 +385,11 @@ impl PartitionClientBuilder {
         }
         // Another client may have deleted the known topic, and perhaps created it again.
         core.cluster.mark_stale(&topic);
-        let target = LeaderOf { topic: &topic, partition: index, topic_id: Uuid::ZERO };
+        let target = LeaderOf { topic: &topic, partition: index, topic_id: Uuid::ZERO, replica: None };
         let leader = core.cluster.find(target, core.api_deadline()).await.map_err(Error::of_read)?;
-        let partition = Partition { core, topic, topic_id: leader.topic_id, index, fetch_lane: Lane::new() };
-        Ok(PartitionClient { line: Line::new(Arc::new(partition), options) })
+        let partition = Partition { core, topic: topic.into(), topic_id: leader.topic_id, index };
+        let line = Line::new(Arc::new(partition), options);
+        Ok(PartitionClient { line, fetch_lane: Arc::new(FetchLane::new(None)) })
     }
 }
 

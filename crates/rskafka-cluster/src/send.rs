@@ -8,7 +8,7 @@ use rskafka_protocol::Request;
 use rskafka_transport::{CallOptions, Deadline};
 use tracing::Instrument;
 
-use crate::{Cluster, Failed, Learned, Target, Verdict, Via};
+use crate::{Cluster, Failed, Learned, Lease, Target, Verdict, Via};
 
 /// How to send a request.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,16 @@ impl Cluster {
         &self,
         call: Call<'_, T>,
         mut build: impl FnMut(&T::Route) -> (R, CallOptions),
+        judge: impl FnMut(Answer<'_, R::Response, T::Route>) -> Verdict<V>,
+    ) -> Result<V, Failed> {
+        self.send_over(call, |route, _| build(route), judge).await
+    }
+
+    /// The same for requests that depend on the versions that a broker has.
+    pub async fn send_over<R: Request, T: Target, V>(
+        &self,
+        call: Call<'_, T>,
+        mut build: impl FnMut(&T::Route, &Lease) -> (R, CallOptions),
         mut judge: impl FnMut(Answer<'_, R::Response, T::Route>) -> Verdict<V>,
     ) -> Result<V, Failed> {
         let Call { target, via, deadline } = call;
@@ -52,7 +62,7 @@ impl Cluster {
                 let (route, lease) = self.reach(target, via, &mut attempts).await?;
                 let answered = match lease {
                     Ok(lease) => {
-                        let (request, options) = build(&route);
+                        let (request, options) = build(&route, &lease);
                         lease.call(&request, options).await
                     }
                     Err(failure) => Err(failure),

@@ -1,5 +1,7 @@
 //! Which broker a request belongs to, and how that broker is found.
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use rskafka_protocol::{ErrorCode, Uuid};
 use rskafka_transport::Deadline;
 use tokio::time::timeout_at;
@@ -36,6 +38,8 @@ pub struct LeaderOf<'a> {
     pub partition: i32,
     /// The topic's id; zero to accept any topic of this name.
     pub topic_id: Uuid,
+    /// The replica to ask instead, by its broker's id (KIP-392); negative for the leader, as after each failure.
+    pub replica: Option<&'a AtomicI32>,
 }
 
 /// A broker, whatever partitions it leads.
@@ -57,13 +61,21 @@ impl Target for LeaderOf<'_> {
     }
 
     fn look_up(self, cluster: &Cluster, _: bool) -> Result<Option<Leader>, Failure> {
-        let found = cluster.metadata().leader(self.topic, self.partition)?;
+        let metadata = cluster.metadata();
+        let mut found = metadata.leader(self.topic, self.partition)?;
+        let replica = self.replica.and_then(|replica| metadata.broker(replica.load(Ordering::Relaxed)));
+        if let (Some(leader), Some(replica)) = (&mut found, replica) {
+            leader.broker = replica.clone();
+        }
         let id = found.as_ref().map_or(Uuid::ZERO, |leader| leader.topic_id);
         let is_other_topic = !self.topic_id.is_zero() && !id.is_zero() && id != self.topic_id;
         if is_other_topic { Err(Failure::TopicRecreated) } else { Ok(found) }
     }
 
     fn learn(self, cluster: &Cluster, route: &Leader, learned: &Learned) -> bool {
+        if let Some(replica) = self.replica {
+            replica.store(-1, Ordering::Relaxed);
+        }
         match &learned.leader {
             Some(hint) => cluster.change_metadata(|metadata| {
                 metadata.apply_hint(self.topic, route.topic_id, self.partition, hint)
@@ -123,7 +135,7 @@ impl Target for Node {
 
 impl Cluster {
     /// The broker that requests to `target` go to, asked for if it is not known. Waits while there is none; a topic
-    /// or partition that brokers do not know is waited for only for the configured patience. Cancel safe.
+    /// or partition that brokers do not know, or give another id, is waited for only for the configured patience. Cancel safe.
     pub(crate) async fn route<T: Target>(&self, target: T, deadline: Deadline) -> Result<T::Route, Failure> {
         let patience = Deadline::after(self.env().now(), self.config().unknown_topic_patience).min(deadline);
         let location = target.location();
@@ -137,7 +149,8 @@ impl Cluster {
                 Err(failure) => failure,
             };
             let until = match failure {
-                Failure::UnknownTopic | Failure::UnknownPartition => patience,
+                // Also another id: a broker that lags behind may give the one of before.
+                Failure::UnknownTopic | Failure::UnknownPartition | Failure::TopicRecreated => patience,
                 _ if failure.is_transient() => deadline,
                 _ => return Err(failure),
             };

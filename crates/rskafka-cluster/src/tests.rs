@@ -129,7 +129,7 @@ async fn ask_leader(
 }
 
 /// The leader of the topic's partition.
-const LEADER: LeaderOf<'_> = LeaderOf { topic: TOPIC, partition: 0, topic_id: Uuid::ZERO };
+const LEADER: LeaderOf<'_> = LeaderOf { topic: TOPIC, partition: 0, topic_id: Uuid::ZERO, replica: None };
 
 /// Asks for the end of the log.
 fn end_of_log() -> ListOffsetsRequest {

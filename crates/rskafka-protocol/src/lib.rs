@@ -44,7 +44,7 @@ pub use header::{
     encode_response,
 };
 pub use schema::{FieldSchema, Message, Request, StructSchema};
-pub use uuid::Uuid;
+pub use uuid::{ParseUuidError, Uuid};
 
 /// The golden vectors, for tests of what is not public.
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub use error::{BatchError, BatchErrorKind, Corruption, Unsupported};
 pub use header::BatchHeader;
 pub use new_record::NewRecord;
 pub use reader::{Batches, batches};
-pub use record::{HeadersView, RecordView, Records};
+pub use record::{HeadersView, RecordCursor, RecordView, Records};
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let fetched = log.fetch(offset).await?;
             offset = fetched.next_offset();
             for read in fetched.into_records() {
+                let read = read?;
                 println!("{}: {:?}", read.offset, read.record.value);
             }
         }

@@ -89,7 +89,7 @@ pub mod client {
         Partition, PartitionClient, PartitionClientBuilder, Produce, Produced, Topic,
     };
     #[doc(inline)]
-    pub use rskafka_client::{error, producer, stats};
+    pub use rskafka_client::{consumer, error, producer, stats};
 
     #[cfg(any(feature = "ring", feature = "aws-lc-rs", feature = "sasl"))]
     pub use rskafka_client::cluster::transport::Provider;

@@ -127,7 +127,7 @@ async fn wait_until_served(core: &Core, name: &str, deadline: Deadline) -> Resul
     // Fails at once without the right to describe the topic, which the right to create it does not include.
     let topic = core.cluster.topic(name, true, deadline).await.map_err(|error| admin_error(error, name))?;
     for partition in topic.partitions.keys() {
-        let target = LeaderOf { topic: name, partition: *partition, topic_id: topic.id };
+        let target = LeaderOf { topic: name, partition: *partition, topic_id: topic.id, replica: None };
         offsets::list(core, target, EARLIEST_TIMESTAMP, deadline).await?;
     }
     Ok(())

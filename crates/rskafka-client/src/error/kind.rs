@@ -58,13 +58,17 @@ pub enum ErrorKind {
     /// `resume` is called.
     #[display("an append before it failed")]
     Stopped,
-    /// Records that were acknowledged are no longer in the log, from `first_lost` on: a replica without them was elected.
-    /// The partition client appends nothing more.
-    #[display("acknowledged records are lost from offset {first_lost} on")]
+    /// Records that were acknowledged to this writer, or read before this position, are no longer in the log: a replica
+    /// without them was elected. The partition client appends nothing more.
+    #[display("the log was truncated: records are lost from offset {divergence_offset} on")]
     LogTruncated {
         /// The first offset that is known to be lost. Records before it may be lost too.
-        first_lost: i64,
+        divergence_offset: i64,
     },
+    /// A position is not one in this partition: it is of another topic or partition, or from before the topic was deleted and
+    /// created again.
+    #[display("the position is of another log")]
+    OtherTopic,
     /// The offset asked for is not in the log, which reaches from `log_start` up to, but not
     /// including, `log_end`.
     #[display("offset {offset} is not in the log, which has offsets {log_start}..{log_end}")]
@@ -149,7 +153,11 @@ impl ErrorKind {
             Self::TopicRecreated => "make another partition client: offsets begin again at 0",
             Self::NoLeader => "try again later, and check the brokers that hold its replicas",
             Self::Stopped => "deal with the append that failed, then call resume()",
+            Self::LogTruncated { .. } if api == Some(ApiKey::FETCH) => {
+                "undo what was read from there on, then read on from it"
+            }
             Self::LogTruncated { .. } => "read the log again, then make another partition client",
+            Self::OtherTopic => "read the log from its start, or use the partition that the position is of",
             Self::Broker(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
                 if api == Some(ApiKey::INIT_PRODUCER_ID) =>
             {

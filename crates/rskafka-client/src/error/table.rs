@@ -31,7 +31,7 @@ cases! {
     ClientClosed, NotWritten, false, "the client was closed before it was sent", [Closed];
     WaitedInLine, NotWritten, true, "it waited in line until the deadline", [TimedOut];
     Stopped, NotWritten, false, "an append before it failed, with `stop_on_failure`", [Stopped];
-    LogTruncated, NotWritten, false, "acknowledged records are lost", [LogTruncated];
+    LogTruncated, NotWritten, false, "records that were acknowledged or read are lost", [LogTruncated];
     UnknownTopic, NotWritten, false, "metadata has no such topic or partition", [UnknownTopicOrPartition];
     TopicRecreated, NotWritten, false, "the topic was deleted and created again", [TopicRecreated];
     NoLeader, NotWritten, true, "the partition has no leader", [NoLeader];
@@ -51,6 +51,7 @@ cases! {
     ProducerClosed, NotWritten, false, "the batch producer was closed before it was sent", [ProducerClosed];
     Aggregator, NotWritten, false, "the aggregator failed or panicked before its batch was sent", [Aggregator];
     NoOutput, Unknown, false, "the batch was written, and its aggregator failed to give the output", [NoOutput];
+    OtherTopic, NotWritten, false, "the position to read from is of another log", [OtherTopic];
     OffsetOutOfRange, NotWritten, false, "the offset to read from is not in the log", [OffsetOutOfRange];
     CorruptBatch, NotWritten, false, "a batch in the log cannot be read", [CorruptBatch];
 }
@@ -139,7 +140,8 @@ mod tests {
             ErrorKind::TopicRecreated,
             ErrorKind::NoLeader,
             ErrorKind::Stopped,
-            ErrorKind::LogTruncated { first_lost: 1 },
+            ErrorKind::LogTruncated { divergence_offset: 1 },
+            ErrorKind::OtherTopic,
             ErrorKind::OffsetOutOfRange { offset: 1, log_start: 2, log_end: 3 },
             ErrorKind::CorruptBatch { base_offset: None },
             ErrorKind::Broker(ErrorCode::NOT_CONTROLLER),

@@ -1,52 +1,78 @@
-//! Turns fetched batches into records.
+//! Batches as a reader gets them.
 //!
 //! Invariant: no record at or after the requested offset is left out, and none before it is returned. A batch that cannot
 //! be read is an error, never a gap.
 
-use bytes::Bytes;
-use rskafka_protocol::records::{Batch, BatchError, Compression, Decompressor, RecordView, batches};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use rskafka_protocol::ApiKey;
+use rskafka_protocol::messages::fetch::AbortedTransaction;
+use rskafka_protocol::records::{
+    Batch, BatchError, BatchHeader, Compression, Decompressor, RecordCursor, RecordView, batches,
+};
+
+use super::spec::FetchSpec;
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::record::{Record, RecordAndOffset};
 use crate::time::FromMillis;
 
-/// The records of one answer.
+/// The batches of one answer that a reader sees.
 #[derive(Debug)]
 pub(crate) struct Read {
-    pub(crate) records: Vec<RecordAndOffset>,
-    /// The offset after the last batch that was read; never less than the requested offset.
+    pub(crate) batches: Vec<Batch>,
+    /// The offset after the last batch that was read, seen or not; never less than the requested offset.
     pub(crate) next_offset: i64,
+    /// The leader epoch of that batch.
+    pub(crate) last_epoch: Option<i32>,
 }
 
-/// After how many decompressed bytes a fetch returns the records it has. A single batch has the same limit, so a fetch
-/// decompresses less than twice as much.
-pub(crate) const MAX_DECOMPRESSED: usize = Decompressor::DEFAULT_LIMIT;
-
-/// The records at or after `offset`; not all of them if they decompress to more than `max_decompressed`.
-pub(crate) fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<Read> {
-    let mut read = Read { records: Vec::new(), next_offset: offset };
-    let mut decompressed = 0;
-    let mut has_whole_batch = false;
-    for batch in batches(&set).with_decompression_limit(max_decompressed) {
+/// The batches with offsets at or after the one that was asked for; not all of them if they decompress to more than the
+/// decompressor's limit in all. `aborted` are the transactions to be left out.
+pub(crate) fn read(
+    set: &Bytes,
+    spec: &FetchSpec,
+    aborted: Vec<AbortedTransaction>,
+    decompressor: &mut Decompressor,
+) -> Result<Read> {
+    let mut read = Read { batches: Vec::new(), next_offset: spec.offset, last_epoch: spec.last_epoch };
+    let mut aborted = Aborted::new(aborted);
+    let (mut decompressed, mut has_whole_batch) = (0, false);
+    for batch in batches(set) {
         let batch = match batch {
             Ok(batch) => batch,
-            // Return the intact batches before it. The fetch that begins with this one fails.
-            Err(_) if !read.records.is_empty() => break,
-            Err(error) => return Err(corrupt(error)),
+            Err(error) => return read.or(spec, error),
         };
         has_whole_batch = true;
-        if !batch.is_control() && batch.next_offset() > offset {
-            let before = read.records.len();
-            if let Err(error) = take_records(&batch, offset, &mut read.records) {
-                read.records.truncate(before);
-                return if before > 0 { Ok(read) } else { Err(corrupt(error)) };
-            }
-            if batch.compression() != Compression::None {
-                decompressed += batch.decompressed_size().unwrap_or_default();
-            }
+        if batch.next_offset() <= spec.offset {
+            continue;
         }
-        read.next_offset = read.next_offset.max(batch.next_offset());
-        if decompressed >= max_decompressed && !read.records.is_empty() {
+        if batch.base_offset() >= spec.until {
+            // There is nothing before it.
+            read.next_offset = read.next_offset.max(spec.until);
+            break;
+        }
+        let is_seen = !aborted.leaves_out(&batch) && batch.record_count() > 0;
+        let is_compressed = batch.compression() != Compression::None;
+        if is_seen && is_compressed {
+            if let Err(error) = batch.decompress(decompressor) {
+                return read.or(spec, error);
+            }
+            decompressed += batch.decompressed_size().unwrap_or_default();
+        }
+        if is_seen
+            && batch.decompressed_size() == Some(0)
+            && let Some(Err(error)) = batch.records().next()
+        {
+            return read.or(spec, error);
+        }
+        read.next_offset = batch.next_offset();
+        read.last_epoch = Some(batch.header().partition_leader_epoch).filter(|epoch| *epoch >= 0);
+        if is_seen {
+            read.batches.push(batch);
+        }
+        if decompressed >= decompressor.limit() {
             break;
         }
     }
@@ -57,18 +83,148 @@ pub(crate) fn read(set: Bytes, offset: i64, max_decompressed: usize) -> Result<R
     Ok(read)
 }
 
-/// Adds a batch's records at or after `offset`. After an error, some may have been added.
-fn take_records(batch: &Batch, offset: i64, into: &mut Vec<RecordAndOffset>) -> Result<(), BatchError> {
-    let records = batch.records();
-    into.reserve(records.size_hint().1.unwrap_or_default());
-    let mut times = FromMillis::new();
-    for record in records {
-        let record = record?;
-        if record.offset >= offset {
-            into.push(owned(batch, &record, &mut times));
+impl Read {
+    /// What is before an error. The fetch that begins there fails.
+    fn or(self, spec: &FetchSpec, error: BatchError) -> Result<Self> {
+        if self.next_offset > spec.offset { Ok(self) } else { Err(corrupt(error)) }
+    }
+}
+
+/// Which batches of an answer belong to transactions that were aborted (Kafka class `CompletedFetch`).
+struct Aborted {
+    /// Those that begin later in the log, the first one at the end.
+    to_come: Vec<AbortedTransaction>,
+    /// The producers whose batches are left out, until the marker that ends their transaction.
+    producers: BTreeSet<i64>,
+}
+
+impl Aborted {
+    fn new(mut to_come: Vec<AbortedTransaction>) -> Self {
+        // Brokers give them in any order.
+        to_come.sort_by_key(|one| std::cmp::Reverse(one.first_offset));
+        Self { to_come, producers: BTreeSet::new() }
+    }
+
+    /// Whether a reader does not see the batch: it was aborted, or holds control records.
+    fn leaves_out(&mut self, batch: &Batch) -> bool {
+        while let Some(begun) = self.to_come.pop_if(|one| one.first_offset <= batch.last_offset()) {
+            self.producers.insert(begun.producer_id);
+        }
+        let producer = batch.header().producer_id;
+        if batch.is_control() {
+            // Only an abort marker is one of a producer in the set: a commit ends no aborted transaction.
+            self.producers.remove(&producer);
+            return true;
+        }
+        batch.header().attributes.is_transactional() && self.producers.contains(&producer)
+    }
+}
+
+/// A batch of records, with what the log says about it.
+///
+/// Records outside of what was asked for are left out, but the facts are those of the whole batch.
+#[derive(Debug, Clone)]
+pub struct FetchedBatch {
+    pub(crate) batch: Batch,
+    /// The offsets asked for: from, and up to but not including.
+    pub(crate) asked: (i64, i64),
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+}
+
+impl FetchedBatch {
+    /// The records, in the log's order, borrowed from the batch: no allocation and no copy.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::CorruptBatch`] as the last item, if a record cannot be read.
+    pub fn records(&self) -> impl Iterator<Item = Result<RecordView<'_>>> {
+        let mut cursor = RecordCursor::new();
+        std::iter::from_fn(move || self.advance(&mut cursor))
+    }
+
+    /// The records, each sharing the memory of the batch.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`records`](Self::records).
+    pub fn into_records(self) -> IntoRecords {
+        IntoRecords { batch: self, cursor: RecordCursor::new(), times: FromMillis::new() }
+    }
+
+    /// The header: offsets, producer id, epoch and sequence, leader epoch, timestamps, flags.
+    pub fn header(&self) -> &BatchHeader {
+        self.batch.header()
+    }
+
+    /// The epoch of the leader that wrote it; `None` in formats from before Kafka 0.11.
+    pub fn leader_epoch(&self) -> Option<i32> {
+        Some(self.header().partition_leader_epoch).filter(|epoch| *epoch >= 0)
+    }
+
+    /// The offset after the batch, with or without a record.
+    pub fn next_offset(&self) -> i64 {
+        self.batch.next_offset()
+    }
+
+    /// How the batch is compressed in the log.
+    pub fn compression(&self) -> Compression {
+        self.batch.compression()
+    }
+
+    /// The size of the batch in the log, in bytes, header included.
+    pub fn encoded_size(&self) -> usize {
+        self.batch.size_in_bytes()
+    }
+
+    /// The format of the batch: 2; 0 or 1 for a message set from before Kafka 0.11.
+    pub fn magic(&self) -> i8 {
+        self.batch.magic()
+    }
+
+    /// The bytes that the batch holds in memory.
+    pub(crate) fn memory(&self) -> usize {
+        let decompressed = match self.compression() {
+            Compression::None => 0,
+            _ => self.batch.decompressed_size().unwrap_or_default(),
+        };
+        self.encoded_size() + decompressed
+    }
+
+    fn located(&self, error: Error) -> Error {
+        error.located(Some(ApiKey::FETCH), &self.topic, Some(self.partition))
+    }
+
+    #[inline]
+    fn advance<'a>(&'a self, cursor: &mut RecordCursor) -> Option<Result<RecordView<'a>>> {
+        loop {
+            match cursor.next(&self.batch)? {
+                Ok(record) if record.offset < self.asked.0 => {}
+                Ok(record) if record.offset >= self.asked.1 => return None,
+                Ok(record) => return Some(Ok(record)),
+                Err(error) => return Some(Err(self.located(corrupt(error)))),
+            }
         }
     }
-    Ok(())
+}
+
+/// The records of a batch: see [`FetchedBatch::into_records`].
+#[derive(Debug)]
+pub struct IntoRecords {
+    pub(crate) batch: FetchedBatch,
+    cursor: RecordCursor,
+    times: FromMillis,
+}
+
+impl Iterator for IntoRecords {
+    type Item = Result<RecordAndOffset>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let Self { batch, cursor, times } = self;
+        let record = batch.advance(cursor)?;
+        Some(record.map(|record| owned(&batch.batch, &record, times)))
+    }
 }
 
 /// A record that shares the memory of the answer.
@@ -112,6 +268,18 @@ mod tests {
         batch.into_bytes()
     }
 
+    /// A record of a producer, or the marker that ends its transaction.
+    fn transactional(base_offset: i64, producer_id: i64, is_transactional: bool, is_end: bool) -> Bytes {
+        let mut builder = RecordBatchBuilder::new();
+        builder.push(NewRecord::new(0, None, Some(b"x"))).unwrap();
+        let mut batch = builder.build().unwrap();
+        batch.update_header(|header| {
+            (header.base_offset, header.producer_id) = (base_offset, producer_id);
+            header.attributes = header.attributes.with_transactional(is_transactional).with_control(is_end);
+        });
+        batch.into_bytes()
+    }
+
     /// What compaction leaves of a batch whose records are all gone.
     fn empty(base_offset: i64, count: i32) -> Bytes {
         let header = BatchHeader {
@@ -123,33 +291,55 @@ mod tests {
         RecordBatch::without_records(header).into_bytes()
     }
 
+    fn spec(offset: i64) -> FetchSpec {
+        FetchSpec::of_tests(offset)
+    }
+
     fn read(set: Bytes, offset: i64) -> Result<Read> {
-        super::read(set, offset, MAX_DECOMPRESSED)
+        super::read(&set, &spec(offset), Vec::new(), &mut Decompressor::new())
+    }
+
+    /// The records, and the error at their end.
+    fn records(read: Read, offset: i64) -> (Vec<RecordAndOffset>, Option<Error>) {
+        let (mut records, mut error) = (Vec::new(), None);
+        for batch in read.batches {
+            let batch =
+                FetchedBatch { batch, asked: (offset, i64::MAX), topic: "topic".into(), partition: 0 };
+            for record in batch.into_records() {
+                match record {
+                    Ok(record) => records.push(record),
+                    Err(failed) => error = Some(failed),
+                }
+            }
+        }
+        (records, error)
     }
 
     fn codecs() -> Vec<Compression> {
         Compression::ALL.into_iter().filter(|compression| compression.is_supported()).collect()
     }
 
-    fn offsets(read: &Read) -> Vec<i64> {
-        read.records.iter().map(|record| record.offset).collect()
+    fn offsets(read: Read, offset: i64) -> Vec<i64> {
+        let (records, error) = records(read, offset);
+        assert!(error.is_none(), "{error:?}");
+        records.iter().map(|record| record.offset).collect()
     }
 
     #[test]
     fn batches_without_records_move_the_next_offset() {
         for set in [batch(5, 1, true), empty(5, 1)] {
             let fetched = read(set, 5).unwrap();
-            assert_eq!((offsets(&fetched), fetched.next_offset), (vec![], 6));
+            assert_eq!((fetched.next_offset, offsets(fetched, 5)), (6, vec![]));
         }
         let set = [empty(5, 10), batch(15, 1, true), batch(16, 2, false)].concat();
         let fetched = read(set.into(), 7).unwrap();
-        assert_eq!((offsets(&fetched), fetched.next_offset), (vec![16, 17], 18));
+        assert_eq!((fetched.next_offset, offsets(fetched, 7)), (18, vec![16, 17]));
     }
 
     #[test]
     fn a_batch_before_the_offset_moves_no_reader_back() {
         let read = read(batch(0, 3, false), 7).unwrap();
-        assert_eq!((offsets(&read), read.next_offset), (vec![], 7));
+        assert_eq!((read.next_offset, offsets(read, 7)), (7, vec![]));
     }
 
     #[test]
@@ -158,7 +348,7 @@ mod tests {
         assert!(read(whole.slice(..whole.len() - 1), 0).is_err());
         let second = batch(2, 2, false);
         let set = [&whole[..], &second[..second.len() - 1]].concat();
-        assert_eq!(offsets(&read(set.into(), 0).unwrap()), [0, 1]);
+        assert_eq!(offsets(read(set.into(), 0).unwrap(), 0), [0, 1]);
     }
 
     #[test]
@@ -166,6 +356,13 @@ mod tests {
         let good = batch(0, 2, false);
         let mut damaged = batch(2, 2, false).to_vec();
         *damaged.last_mut().unwrap() ^= 1;
+        let found = read([&good[..], &damaged].concat().into(), 0).unwrap();
+        assert_eq!((found.next_offset, offsets(found, 0)), (2, vec![0, 1]));
+        assert!(read(damaged.into(), 2).is_err());
+    }
+
+    #[test]
+    fn records_that_cannot_be_read_are_an_error_behind_those_before_them() {
         // Its checksum is right, but it has fewer records than its header says.
         let mut builder = RecordBatchBuilder::new();
         builder.push(NewRecord::new(0, None, None)).unwrap();
@@ -173,10 +370,42 @@ mod tests {
         short.update_header(|header| {
             (header.base_offset, header.record_count, header.last_offset_delta) = (2, 2, 1);
         });
-        for bad in [Bytes::from(damaged), short.into_bytes()] {
-            let found = read([&good[..], &bad].concat().into(), 0).unwrap();
-            assert_eq!((offsets(&found), found.next_offset), (vec![0, 1], 2));
-            assert!(read(bad, 2).is_err());
+        let set = [&batch(0, 2, false)[..], &short.into_bytes()].concat();
+        let (records, error) = records(read(set.into(), 0).unwrap(), 0);
+        assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(error.unwrap().kind(), &ErrorKind::CorruptBatch { base_offset: Some(2) });
+    }
+
+    #[test]
+    fn a_batch_that_claims_records_and_holds_none_is_not_passed() {
+        let mut hollow =
+            RecordBatch::without_records(BatchHeader { base_offset: 2, ..BatchHeader::default() });
+        hollow.update_header(|header| (header.last_offset_delta, header.record_count) = (1, 2));
+        let hollow = hollow.into_bytes();
+        assert_eq!(read([&batch(0, 2, false)[..], &hollow].concat().into(), 0).unwrap().next_offset, 2);
+        let error = read(hollow, 2).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::CorruptBatch { base_offset: Some(2) });
+    }
+
+    #[test]
+    fn the_epoch_is_that_of_the_last_batch_and_not_of_the_last_record() {
+        let mut set = Vec::new();
+        for (base, is_control, epoch) in [(0, false, 3), (1, true, 5)] {
+            let batch = batch(base, 1, is_control);
+            let batch = batches(&batch).next().unwrap().unwrap();
+            set.extend(batch.with_offsets(base, epoch));
+        }
+        let fetched = read(set.into(), 0).unwrap();
+        assert_eq!((fetched.next_offset, fetched.last_epoch), (2, Some(5)));
+    }
+
+    #[test]
+    fn nothing_is_read_from_where_the_reader_ends() {
+        let set: Bytes = [batch(0, 2, false), batch(5, 2, false), batch(9, 2, false)].concat().into();
+        for (until, next) in [(4, 4), (5, 5), (6, 7), (7, 7), (8, 8), (20, 11)] {
+            let spec = FetchSpec { until, ..spec(0) };
+            let fetched = super::read(&set, &spec, Vec::new(), &mut Decompressor::new()).unwrap();
+            assert_eq!(fetched.next_offset, next, "until {until}");
         }
     }
 
@@ -185,11 +414,15 @@ mod tests {
         for compression in codecs().into_iter().filter(|compression| *compression != Compression::None) {
             let set: Bytes = [0, 10, 20].map(|base| compressed(base, 10, false, compression)).concat().into();
             let one = 10 * (8 + 7);
-            assert_eq!(super::read(set.clone(), 0, one).unwrap().records.len(), 10, "{compression}");
-            assert_eq!(super::read(set.clone(), 3, one + 1).unwrap().records.len(), 17, "{compression}");
-            assert_eq!(super::read(set.clone(), 10, one).unwrap().records.len(), 10, "{compression}");
+            let read = |offset, limit| {
+                let mut decompressor = Decompressor::with_limit(limit);
+                super::read(&set, &spec(offset), Vec::new(), &mut decompressor)
+            };
+            assert_eq!(offsets(read(0, one).unwrap(), 0).len(), 10, "{compression}");
+            assert_eq!(offsets(read(3, one + 1).unwrap(), 3).len(), 17, "{compression}");
+            assert_eq!(offsets(read(10, one).unwrap(), 10).len(), 10, "{compression}");
             // A batch that is too large alone can never be read, and says so.
-            assert!(super::read(set, 0, one - 1).is_err(), "{compression}");
+            assert!(read(0, one - 1).is_err(), "{compression}");
         }
     }
 
@@ -212,11 +445,54 @@ mod tests {
             let offset = (skip as i64).min(next - 1);
             let fetched = read(set.freeze(), offset).unwrap();
             records.retain(|record| *record >= offset);
-            prop_assert_eq!(offsets(&fetched), records);
             prop_assert_eq!(fetched.next_offset, next);
-            for record in &fetched.records {
+            let (found, _) = self::records(fetched, offset);
+            prop_assert_eq!(found.iter().map(|record| record.offset).collect::<Vec<_>>(), records);
+            for record in &found {
                 prop_assert_eq!(record.record.value.as_deref(), Some(&record.offset.to_be_bytes()[..]));
             }
+        }
+
+        #[test]
+        fn what_was_aborted_is_left_out_and_nothing_else(
+            steps in prop::collection::vec((0..3i64, 0..4u8), 1..40),
+            skip in 0usize..20,
+            seed: u64,
+        ) {
+            let (mut set, mut seen, mut aborted) = (BytesMut::new(), Vec::new(), Vec::new());
+            let mut open: [Vec<i64>; 3] = Default::default();
+            for (offset, (producer, step)) in steps.iter().enumerate() {
+                let (offset, transaction) = (offset as i64, &mut open[*producer as usize]);
+                let is_end = *step == 3 && !transaction.is_empty();
+                let is_transactional = *step > 0 || !transaction.is_empty();
+                set.extend_from_slice(&transactional(offset, *producer, is_transactional, is_end));
+                if is_end {
+                    let records = std::mem::take(transaction);
+                    match (offset + seed as i64) % 2 {
+                        0 => seen.extend(records),
+                        _ => aborted.push((*producer, records[0], offset)),
+                    }
+                } else if is_transactional {
+                    transaction.push(offset);
+                } else {
+                    seen.push(offset);
+                }
+            }
+            seen.extend(open.into_iter().flatten());
+            let offset = (skip as i64).min(steps.len() as i64 - 1);
+            // As a broker does: those that end behind the offset, in any order.
+            aborted.retain(|(.., end)| *end >= offset);
+            let mut list: Vec<_> = aborted.into_iter().map(|(producer_id, first_offset, _)| {
+                AbortedTransaction { producer_id, first_offset }
+            }).collect();
+            if seed % 3 == 0 {
+                list.reverse();
+            }
+            let fetched = super::read(&set.freeze(), &spec(offset), list, &mut Decompressor::new()).unwrap();
+            prop_assert_eq!(fetched.next_offset, steps.len() as i64);
+            seen.retain(|record| *record >= offset);
+            seen.sort_unstable();
+            prop_assert_eq!(offsets(fetched, offset), seen);
         }
     }
 }

@@ -3,20 +3,38 @@
 //! Invariant: a fetch always says where to read on, also in a region without records.
 
 mod batches;
+mod lane;
 mod position;
 mod request;
+mod spec;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rskafka_protocol::ApiKey;
+use rskafka_protocol::messages::fetch::PartitionData;
+use rskafka_protocol::records::Decompressor;
 
-use self::batches::MAX_DECOMPRESSED;
-use self::position::FetchSpec;
-use crate::error::{Error, Result};
+pub use self::batches::{FetchedBatch, IntoRecords};
+pub(crate) use self::lane::FetchLane;
+pub use self::position::{ParsePositionError, Position};
+pub(crate) use self::spec::{FetchSpec, ReadUnder};
+use crate::error::{Case, Error, ErrorKind, Result};
 use crate::partition::Partition;
 use crate::record::RecordAndOffset;
+
+/// Which records of transactions a reader is given (KIP-98).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IsolationLevel {
+    /// All records, also those of transactions that were aborted or are undecided.
+    #[default]
+    ReadUncommitted,
+    /// Only records before the last stable offset, and none of a transaction that was aborted.
+    ReadCommitted,
+}
 
 /// A fetch to be made: `.await` it, after any options.
 ///
@@ -26,6 +44,7 @@ use crate::record::RecordAndOffset;
 /// # Errors
 ///
 /// [`ErrorKind::OffsetOutOfRange`] with the log's bounds, [`ErrorKind::CorruptBatch`],
+/// [`ErrorKind::LogTruncated`] and [`ErrorKind::OtherTopic`] if it begins at a [`Position`],
 /// [`ErrorKind::InvalidArgument`] for a negative offset, for `max_bytes` 0, or for `min_bytes` above
 /// `max_bytes`; and whatever prevents a request to the leader.
 ///
@@ -33,6 +52,8 @@ use crate::record::RecordAndOffset;
 /// that the offset is within.
 ///
 /// [`ErrorKind::OffsetOutOfRange`]: crate::error::ErrorKind::OffsetOutOfRange
+/// [`ErrorKind::LogTruncated`]: crate::error::ErrorKind::LogTruncated
+/// [`ErrorKind::OtherTopic`]: crate::error::ErrorKind::OtherTopic
 /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
 /// [`ErrorKind::CorruptBatch`]: crate::error::ErrorKind::CorruptBatch
 /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
@@ -40,16 +61,24 @@ use crate::record::RecordAndOffset;
 #[must_use = "nothing is fetched until this is awaited"]
 pub struct Fetch {
     partition: Arc<Partition>,
-    offset: i64,
+    lane: Arc<FetchLane>,
+    start: Position,
     min_bytes: usize,
     max_bytes: usize,
     max_wait: Duration,
+    isolation: IsolationLevel,
 }
 
 impl Fetch {
-    pub(crate) fn new(partition: Arc<Partition>, offset: i64) -> Self {
-        let max_wait = Duration::from_millis(500);
-        Self { partition, offset, min_bytes: 1, max_bytes: 1024 * 1024, max_wait }
+    pub(crate) fn new(partition: Arc<Partition>, lane: Arc<FetchLane>, start: Position) -> Self {
+        let (max_wait, isolation) = (Duration::from_millis(500), IsolationLevel::default());
+        Self { partition, lane, start, min_bytes: 1, max_bytes: 1024 * 1024, max_wait, isolation }
+    }
+
+    /// Which records of transactions to read. All by default.
+    pub fn isolation(mut self, isolation: IsolationLevel) -> Self {
+        self.isolation = isolation;
+        self
     }
 
     /// How many bytes of batches to wait for. 1 by default; with 0 the broker answers at once.
@@ -72,11 +101,13 @@ impl Fetch {
     }
 
     async fn run(self) -> Result<Fetched> {
-        let Self { partition, offset, min_bytes, max_bytes, max_wait } = self;
+        let Self { partition, lane, start, min_bytes, max_bytes, max_wait, isolation } = self;
         let [min, max] = [min_bytes, max_bytes].map(|bytes| i32::try_from(bytes).unwrap_or(i32::MAX));
         let located = |error| partition.located(error, ApiKey::FETCH);
-        let spec = FetchSpec::new(&partition.core, offset, min..max, max_wait).map_err(located)?;
-        fetch_once(&partition, spec).await.map_err(located)
+        let spec = FetchSpec::new(&partition.core, start.offset, min..max, max_wait).map_err(located)?;
+        start.check(&partition).map_err(located)?;
+        let spec = FetchSpec { last_epoch: start.leader_epoch, isolation, ..spec };
+        fetch_once(&partition, &lane, &spec).await
     }
 }
 
@@ -85,27 +116,51 @@ awaited!(Fetch, run, Fetched);
 /// The result of a fetch.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    records: Vec<RecordAndOffset>,
-    next_offset: i64,
+    pub(crate) batches: Vec<FetchedBatch>,
+    pub(crate) next: Position,
+    pub(crate) read_under: ReadUnder,
     high_watermark: i64,
     last_stable_offset: Option<i64>,
     log_start_offset: Option<i64>,
+    encoded_size: usize,
 }
 
 impl Fetched {
-    /// The records, in the log's order.
-    ///
-    /// There may be none although [`next_offset`](Self::next_offset) is greater than the offset asked for: transaction
-    /// markers and compacted records take up offsets.
-    pub fn into_records(self) -> impl Iterator<Item = RecordAndOffset> {
-        self.records.into_iter()
+    /// The batches with records, in the log's order, each with its facts. Iterating over them and their records allocates
+    /// nothing.
+    pub fn batches(&self) -> &[FetchedBatch] {
+        &self.batches
     }
 
-    /// The offset to read on from: after the last offset that the answer covers, with or without a record.
+    /// The batches, owned.
+    pub fn into_batches(self) -> impl Iterator<Item = FetchedBatch> {
+        self.batches.into_iter()
+    }
+
+    /// The records, in the log's order. They share the memory of the answer.
     ///
-    /// It is the offset asked for if there was nothing to read.
+    /// There may be none although [`next`](Self::next) is after the offset asked for: transaction markers and compacted
+    /// records take up offsets.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::CorruptBatch`] as an item, if a record cannot be read, which names its batch.
+    ///
+    /// [`ErrorKind::CorruptBatch`]: crate::error::ErrorKind::CorruptBatch
+    pub fn into_records(self) -> impl Iterator<Item = Result<RecordAndOffset>> {
+        self.into_batches().flat_map(FetchedBatch::into_records)
+    }
+
+    /// Where to read on from: after the last offset that the answer covers, with or without a record.
+    ///
+    /// It is where this fetch began if there was nothing to read. Store it to continue after a restart.
+    pub fn next(&self) -> Position {
+        self.next
+    }
+
+    /// The offset of [`next`](Self::next).
     pub fn next_offset(&self) -> i64 {
-        self.next_offset
+        self.next.offset
     }
 
     /// The offset after the last record that all in-sync replicas hold, up to which one can read.
@@ -122,10 +177,16 @@ impl Fetched {
     pub fn log_start_offset(&self) -> Option<i64> {
         self.log_start_offset
     }
+
+    /// The size of the answer's batches in the log, in bytes: also of those that were left out.
+    pub fn encoded_size(&self) -> usize {
+        self.encoded_size
+    }
 }
 
 pub(crate) async fn fetch_records(
     partition: &Partition,
+    lane: &FetchLane,
     offset: i64,
     bytes: Range<i32>,
     max_wait_ms: i32,
@@ -135,26 +196,96 @@ pub(crate) async fn fetch_records(
     };
     let mut spec = FetchSpec::new(&partition.core, offset, bytes, Duration::from_millis(max_wait_ms))?;
     loop {
-        let fetched = fetch_once(partition, spec).await?;
-        let now = partition.core.cluster.env().now();
-        let next = spec.after(fetched.next_offset, now).filter(|_| fetched.records.is_empty());
-        let Some(next) = next else {
-            return Ok((fetched.records, fetched.high_watermark));
-        };
-        spec = next;
+        let fetched = fetch_once(partition, lane, &spec).await?;
+        let (next, high_watermark) = (fetched.next.offset, fetched.high_watermark);
+        let continued = spec.after(&fetched, partition.core.cluster.env().now());
+        let mut records = Vec::new();
+        for batch in fetched.batches {
+            records.reserve(batch.batch.record_count());
+            for record in batch.into_records() {
+                match record {
+                    Ok(record) => records.push(record),
+                    Err(error) if records.is_empty() => return Err(error),
+                    // The fetch that begins there fails.
+                    Err(_) => return Ok((records, high_watermark)),
+                }
+            }
+        }
+        if !records.is_empty() || next <= spec.offset {
+            return Ok((records, high_watermark));
+        }
+        spec = continued;
     }
 }
 
-async fn fetch_once(partition: &Partition, spec: FetchSpec) -> Result<Fetched> {
-    let (data, broker) = request::ask_leader(partition, spec).await?;
-    let set = data.records.unwrap_or_default();
-    let read = batches::read(set, spec.offset, MAX_DECOMPRESSED);
-    let read = read.map_err(|error| error.with_broker(&broker))?;
+/// One answer of the leader, or of the replica that is read from.
+pub(crate) async fn fetch_once(partition: &Partition, lane: &FetchLane, spec: &FetchSpec) -> Result<Fetched> {
+    let located = |error| partition.located(error, ApiKey::FETCH);
+    let (data, leader, knows_epoch) = request::ask(partition, lane, spec).await.map_err(located)?;
+    let set = data.records.clone().unwrap_or_default();
+    let read = decode(partition, lane, *spec, &set, &data).await;
+    let read = read.map_err(|error| located(error.with_broker(&leader.broker)))?;
+    let read_under = (leader.broker.id, leader.epoch);
+    let first_epoch = read.batches.first().map(|batch| batch.header().partition_leader_epoch);
+    // The log changes only with its leader. Where metadata has no epochs, batches of another one tell.
+    let has_moved = spec.checked_under != Some(read_under) || first_epoch > spec.last_epoch;
+    if !knows_epoch && has_moved {
+        request::check(partition, spec).await.map_err(located)?;
+    }
+    let whole = |batch| FetchedBatch {
+        batch,
+        asked: (spec.offset, spec.until),
+        topic: partition.topic.clone(),
+        partition: partition.index,
+    };
     Ok(Fetched {
-        records: read.records,
-        next_offset: read.next_offset,
+        batches: read.batches.into_iter().map(whole).collect(),
+        next: Position {
+            topic_id: partition.topic_id,
+            partition: partition.index,
+            offset: read.next_offset,
+            leader_epoch: read.last_epoch,
+        },
+        read_under,
         high_watermark: data.high_watermark,
         last_stable_offset: Some(data.last_stable_offset).filter(|offset| *offset >= 0),
         log_start_offset: Some(data.log_start_offset).filter(|offset| *offset >= 0),
+        encoded_size: set.len(),
     })
+}
+
+/// From this size on, compressed batches are decompressed on a thread that may block: it takes some 100 us or more.
+const LONG_TO_DECOMPRESS: usize = 128 * 1024;
+/// Where a batch of magic 2 says how it is compressed.
+const ATTRIBUTES_AT: usize = 22;
+
+async fn decode(
+    partition: &Partition,
+    lane: &FetchLane,
+    spec: FetchSpec,
+    set: &Bytes,
+    data: &PartitionData,
+) -> Result<batches::Read> {
+    let aborted =
+        data.aborted_transactions.clone().filter(|_| spec.isolation == IsolationLevel::ReadCommitted);
+    let (set, aborted) = (set.clone(), aborted.unwrap_or_default());
+    let shared = lane.decompressor.clone();
+    let read = move || match shared.try_lock() {
+        Ok(mut decompressor) => batches::read(&set, &spec, aborted, &mut decompressor),
+        // Another fetch is using it.
+        Err(_) => batches::read(&set, &spec, aborted, &mut Decompressor::default()),
+    };
+    let is_compressed =
+        data.records.as_ref().and_then(|set| set.get(ATTRIBUTES_AT)).is_some_and(|byte| byte & 7 != 0);
+    if !is_compressed || data.records.as_ref().is_none_or(|set| set.len() < LONG_TO_DECOMPRESS) {
+        return read();
+    }
+    let runtime = partition.core.cluster.runtime();
+    match runtime.spawn_blocking(read).await {
+        Ok(read) => read,
+        Err(_) => {
+            Err(Error::new(Case::RuntimeGone, ErrorKind::Closed)
+                .with_outcome(crate::error::Outcome::NotWritten))
+        }
+    }
 }

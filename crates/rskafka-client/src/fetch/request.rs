@@ -1,55 +1,124 @@
 //! The Fetch request for one partition, and what its answer says.
 
 use rskafka_cluster::transport::CallOptions;
-use rskafka_cluster::{Answer, Broker, Call, Leader, LeaderHint, Verdict, Via};
-use rskafka_protocol::ErrorCode;
+use rskafka_cluster::{Answer, Call, Leader, LeaderHint, LeaderOf, Learned, Lease, Verdict, Via};
 use rskafka_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
 use rskafka_protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
+use rskafka_protocol::messages::offset_for_leader_epoch::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+use rskafka_protocol::{ApiKey, ErrorCode};
 
-use super::position::FetchSpec;
+use super::lane::FetchLane;
+use super::spec::FetchSpec;
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::offsets;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 use crate::time::to_i32_millis;
 
-/// One answer of the partition's leader, with the broker that gave it.
-pub(crate) async fn ask_leader(partition: &Partition, spec: FetchSpec) -> Result<(PartitionData, Broker)> {
-    let call =
-        Call { target: partition.target(), via: Via::Own(&partition.fetch_lane), deadline: spec.deadline };
-    let build = |leader: &Leader| request(partition, leader, spec);
-    let judge = |answer: Answer<'_, FetchResponse, Leader>| judge(partition.index, answer);
-    let error = match partition.core.cluster.send(call, build, judge).await {
-        Ok(read) => return Ok(read),
-        Err(error) => Error::of_read(error),
-    };
-    let is_out_of_range = error.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE);
-    Err(if is_out_of_range { with_bounds(partition, spec, error).await } else { error })
+/// The version of Fetch from which on brokers compare the last epoch read with their log (KIP-595).
+const COMPARES_EPOCHS: i16 = 12;
+
+/// What the broker that was asked answered, and whether it has compared the last epoch with its log.
+pub(crate) async fn ask(
+    partition: &Partition,
+    lane: &FetchLane,
+    spec: &FetchSpec,
+) -> Result<(PartitionData, Leader, bool)> {
+    loop {
+        let (data, leader, knows) = ask_once(partition, lane, spec).await?;
+        let now = partition.core.cluster.env().now();
+        let diverging = &data.diverging_epoch;
+        if lane.answered(now) && knows.by_name || diverging.end_offset >= 0 {
+            offsets::check_topic(partition, spec.deadline).await?;
+        }
+        if diverging.end_offset >= 0 {
+            return Err(truncated(diverging.end_offset.min(spec.offset)));
+        }
+        match data.preferred_read_replica {
+            // Such an answer has no records.
+            replica if replica >= 0 && !lane.is_replica(replica) => lane.prefer(replica, now),
+            _ => return Ok((data, leader, knows.epoch)),
+        }
+    }
 }
 
-fn request(partition: &Partition, leader: &Leader, spec: FetchSpec) -> (FetchRequest, CallOptions) {
+/// What a request told the broker.
+#[derive(Clone, Copy)]
+struct Knows {
+    /// The last epoch, if there is one, so that the broker has compared it with its log.
+    epoch: bool,
+    /// The topic's name and not its id.
+    by_name: bool,
+}
+
+/// One answer.
+async fn ask_once(
+    partition: &Partition,
+    lane: &FetchLane,
+    spec: &FetchSpec,
+) -> Result<(PartitionData, Leader, Knows)> {
+    let target = LeaderOf { replica: Some(&lane.replica), ..partition.target() };
+    let call = Call { target, via: Via::Own(&lane.lane), deadline: spec.deadline };
+    let mut knows = Knows { epoch: true, by_name: false };
+    let build = |leader: &Leader, lease: &Lease| {
+        knows.epoch = spec.last_epoch.is_none() || lease.has_version(ApiKey::FETCH, COMPARES_EPOCHS);
+        knows.by_name = !lease.has_version(ApiKey::FETCH, LAST_VERSION_BY_NAME + 1);
+        let rack = lane.rack(partition.core.cluster.env().now());
+        request(partition, leader, spec, knows.epoch, rack)
+    };
+    let judge = |answer: Answer<'_, FetchResponse, Leader>| judge(partition.index, lane, answer);
+    let error = match partition.core.cluster.send_over(call, build, judge).await {
+        Ok((data, leader)) => return Ok((data, leader, knows)),
+        Err(error) => Error::of_read(error),
+    };
+    if error.code() != Some(ErrorCode::OFFSET_OUT_OF_RANGE) {
+        return Err(error);
+    }
+    offsets::check_topic(partition, spec.deadline).await?;
+    if !knows.epoch {
+        check(partition, spec).await?;
+    }
+    Err(with_bounds(partition, spec, error).await)
+}
+
+fn request(
+    partition: &Partition,
+    leader: &Leader,
+    spec: &FetchSpec,
+    knows_epoch: bool,
+    rack: &str,
+) -> (FetchRequest, CallOptions) {
     let topic_id = leader.topic_id;
     let data = FetchPartition {
         partition: partition.index,
         current_leader_epoch: leader.epoch.unwrap_or(-1),
         fetch_offset: spec.offset,
+        last_fetched_epoch: spec.last_epoch.filter(|_| knows_epoch).unwrap_or(-1),
         partition_max_bytes: spec.max_bytes,
         ..Default::default()
     };
-    let topic = FetchTopic { topic: partition.topic.clone(), topic_id, partitions: vec![data] };
+    let topic = FetchTopic { topic: partition.topic.to_string(), topic_id, partitions: vec![data] };
     let request = FetchRequest {
         max_wait_ms: to_i32_millis(spec.wait),
         min_bytes: spec.min_bytes,
         max_bytes: spec.max_bytes,
+        isolation_level: spec.isolation as i8,
         topics: vec![topic],
+        rack_id: rack.to_owned(),
         ..Default::default()
     };
     let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
     (request, CallOptions { deadline: spec.deadline, max_version, wait: spec.wait })
 }
 
-fn judge(index: i32, answer: Answer<'_, FetchResponse, Leader>) -> Verdict<(PartitionData, Broker)> {
+fn judge(
+    index: i32,
+    lane: &FetchLane,
+    answer: Answer<'_, FetchResponse, Leader>,
+) -> Verdict<(PartitionData, Leader)> {
     let Answer { response, route, .. } = answer;
     if let Err(code) = response.error_code.ok() {
         return Verdict::refused(code, None, None);
@@ -58,14 +127,55 @@ fn judge(index: i32, answer: Answer<'_, FetchResponse, Leader>) -> Verdict<(Part
     let Some(partition) = partitions.into_iter().find(|partition| partition.partition_index == index) else {
         return Verdict::missing();
     };
+    let code = partition.error_code;
+    if lane.is_replica(route.broker.id) && !code.is_ok() {
+        // Whatever it is, the leader knows better: a follower may lag behind, or be none any more.
+        return Verdict::Retry(Learned::of_code(code, None, None));
+    }
     let leader = &partition.current_leader;
     let nodes = response.node_endpoints.iter().map(|node| (node.node_id, node.host.as_str(), node.port));
     let hint = LeaderHint::of_answer(leader.leader_id, leader.leader_epoch, nodes);
-    Verdict::of_code(partition.error_code, None, hint, (partition, route.broker.clone()))
+    Verdict::of_code(code, None, hint, (partition, route.clone()))
+}
+
+fn truncated(divergence_offset: i64) -> Error {
+    Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset })
+}
+
+/// Compares the batch read before the offset with the leader's log, where Fetch does not (before Kafka 2.7; KIP-320).
+/// Nothing is known where brokers cannot be asked.
+pub(crate) async fn check(partition: &Partition, spec: &FetchSpec) -> Result<()> {
+    let Some(leader_epoch) = spec.last_epoch else { return Ok(()) };
+    let (index, offset) = (partition.index, spec.offset);
+    let build = |leader: &Leader| {
+        let current_leader_epoch = leader.epoch.unwrap_or(-1);
+        let wanted = OffsetForLeaderPartition { partition: index, current_leader_epoch, leader_epoch };
+        let topic = OffsetForLeaderTopic { topic: partition.topic.to_string(), partitions: vec![wanted] };
+        let request = OffsetForLeaderEpochRequest { replica_id: -1, topics: vec![topic] };
+        (request, CallOptions::new(spec.deadline))
+    };
+    let judge = |answer: Answer<'_, OffsetForLeaderEpochResponse, Leader>| {
+        let partitions = answer.response.topics.into_iter().flat_map(|topic| topic.partitions);
+        match partitions.into_iter().find(|found| found.partition == index) {
+            Some(found) => Verdict::of_code(found.error_code, None, None, found),
+            None => Verdict::missing(),
+        }
+    };
+    let call = Call { target: partition.target(), via: Via::Control, deadline: spec.deadline };
+    let found = match partition.core.cluster.send(call, build, judge).await {
+        Ok(found) => found,
+        Err(failed) => {
+            let error = Error::of_read(failed);
+            return if matches!(error.kind(), ErrorKind::Unsupported) { Ok(()) } else { Err(error) };
+        }
+    };
+    // Without an end, the log has no epochs that it could be compared by.
+    let is_parted = found.end_offset >= 0 && (found.leader_epoch < leader_epoch || found.end_offset < offset);
+    if is_parted { Err(truncated(found.end_offset.min(offset))) } else { Ok(()) }
 }
 
 /// Asks for the bounds of the log, which the answer OFFSET_OUT_OF_RANGE does not tell.
-async fn with_bounds(partition: &Partition, spec: FetchSpec, error: Error) -> Error {
+async fn with_bounds(partition: &Partition, spec: &FetchSpec, error: Error) -> Error {
     let target = partition.target();
     let core = &partition.core;
     let start = offsets::list(core, target, EARLIEST_TIMESTAMP, spec.deadline).await;

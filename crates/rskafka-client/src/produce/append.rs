@@ -73,7 +73,7 @@ impl Sending {
         let error = match (reason, self.failure.take()) {
             (Reason::Stopped { .. }, _) => Error::new(Case::Stopped, ErrorKind::Stopped),
             (Reason::Truncated { first_lost }, _) => {
-                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { first_lost })
+                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: first_lost })
             }
             (_, Some(failure)) => Error::of_cluster(failure, &self.attempts, outcome),
             (_, None) => Error::new(Case::WaitedInLine, ErrorKind::TimedOut),

@@ -146,7 +146,7 @@ impl Line {
         match closed {
             Closed::Stopped { .. } => self.ended(Case::Stopped, ErrorKind::Stopped),
             Closed::Truncated { first_lost } => {
-                self.ended(Case::LogTruncated, ErrorKind::LogTruncated { first_lost })
+                self.ended(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: first_lost })
             }
         }
     }

@@ -56,7 +56,7 @@ pub(crate) fn produce(
 ) -> (ProduceRequest, CallOptions) {
     let (topic_id, records) = (leader.topic_id, Some(append.batch.bytes().clone()));
     let data = PartitionProduceData { index: partition.index, records };
-    let topic = TopicProduceData { name: partition.topic.clone(), topic_id, partition_data: vec![data] };
+    let topic = TopicProduceData { name: partition.topic.to_string(), topic_id, partition_data: vec![data] };
     let request = ProduceRequest {
         transactional_id: None,
         acks: acks as i16,

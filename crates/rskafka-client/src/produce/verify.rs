@@ -54,7 +54,7 @@ async fn end_of_log(asked: Asked<'_>) -> Result<i64, NotHad> {
         current_leader_epoch: leader.epoch.unwrap_or(-1),
         timestamp: LATEST_TIMESTAMP,
     };
-    let topic = ListOffsetsTopic { name: partition.topic.clone(), partitions: vec![wanted] };
+    let topic = ListOffsetsTopic { name: partition.topic.to_string(), partitions: vec![wanted] };
     let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
     let answer = lease.call(&request, CallOptions::new(deadline)).await.map_err(of_failure)?;
     let mut partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
@@ -76,7 +76,7 @@ async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, 
         partition_max_bytes: 1,
         ..Default::default()
     };
-    let topic = FetchTopic { topic: partition.topic.clone(), topic_id, partitions: vec![wanted] };
+    let topic = FetchTopic { topic: partition.topic.to_string(), topic_id, partitions: vec![wanted] };
     let request = FetchRequest { max_bytes: 1, topics: vec![topic], ..Default::default() };
     let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
     let options = CallOptions { max_version, ..CallOptions::new(deadline) };

@@ -266,8 +266,8 @@ impl State {
             return Err(ControlError::BrokerRuns { broker });
         }
         self.change_replica(topic, partition, broker, |replica| {
-            let first_lost = replica.log.batches().rev().take(batches).last();
-            if let Some(offset) = first_lost.map(|batch| batch.base_offset) {
+            let divergence_offset = replica.log.batches().rev().take(batches).last();
+            if let Some(offset) = divergence_offset.map(|batch| batch.base_offset) {
                 replica.truncate(offset);
             }
             Ok(())

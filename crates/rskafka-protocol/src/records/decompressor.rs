@@ -9,8 +9,8 @@ use super::{BatchErrorKind, Compression, Corruption, Unsupported};
 
 /// Decompresses batches, one after the other: see [`Batch::decompress`](super::Batch::decompress).
 ///
-/// It keeps the memory of the last batch and reuses it once that batch and all
-/// [slices](super::Batch::slice) of it are dropped.
+/// It keeps the memory of the last batches, and reuses it once such a batch and all
+/// [slices](super::Batch::slice) of it are dropped: of at most two batches, none larger than 4 MiB.
 ///
 /// ```
 /// use rskafka_protocol::records::{Decompressor, batches};
@@ -29,8 +29,13 @@ use super::{BatchErrorKind, Compression, Corruption, Unsupported};
 #[derive(Debug)]
 pub struct Decompressor {
     limit: usize,
-    last: Bytes,
+    /// The memory of batches, the last one at the end.
+    kept: Vec<Bytes>,
 }
+
+/// One is read while another is still in use.
+const MOST_KEPT: usize = 2;
+const LARGEST_KEPT: usize = 4 * 1024 * 1024;
 
 impl Default for Decompressor {
     /// One with the default limit.
@@ -49,7 +54,12 @@ impl Decompressor {
     /// Decompressing takes at most that much memory, half as much again where the allocator cannot grow
     /// it in place, and 256 KiB for the codec.
     pub fn with_limit(limit: usize) -> Self {
-        Self { limit, last: Bytes::new() }
+        Self { limit, kept: Vec::new() }
+    }
+
+    /// The limit of a batch's records when they are decompressed, in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     pub(super) fn decompress(
@@ -59,14 +69,18 @@ impl Decompressor {
         bytes: &[u8],
     ) -> Result<Bytes, BatchErrorKind> {
         let codec = codec::of(compression).ok_or(Unsupported::Compression(compression))?;
-        let last = std::mem::take(&mut self.last);
-        let buffer = if last.is_unique() { last.into() } else { Vec::new() };
+        let unused = self.kept.iter().rposition(Bytes::is_unique);
+        let buffer = unused.map_or_else(Vec::new, |index| self.kept.swap_remove(index).into());
         let mut output = Output::new(buffer, bytes.len(), self.limit);
         (codec.decompress)(bytes, magic, &mut output).map_err(|failure| match failure {
             Failure::Damaged => Corruption::Stream(compression).into(),
             Failure::TooLarge => BatchErrorKind::TooLarge(self.limit),
         })?;
-        self.last = output.into_bytes().into();
-        Ok(self.last.clone())
+        let payload = Bytes::from(output.into_bytes());
+        if payload.len() <= LARGEST_KEPT {
+            self.kept.truncate(MOST_KEPT - 1);
+            self.kept.push(payload.clone());
+        }
+        Ok(payload)
     }
 }

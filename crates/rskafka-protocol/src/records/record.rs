@@ -69,57 +69,17 @@ impl ExactSizeIterator for HeadersView<'_> {}
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
     batch: &'a Batch,
-    rest: &'a [u8],
-    /// The position of the next record in the batch.
-    index: i32,
-    count: i32,
-    last_offset_delta: i32,
-    log_append_time: Option<i64>,
-    /// Why the records cannot be read, if they cannot.
-    failure: Option<BatchErrorKind>,
+    cursor: RecordCursor,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn new(batch: &'a Batch) -> Self {
-        let log_append_time = match batch.header().attributes.timestamp_type() {
-            TimestampType::CreateTime => None,
-            TimestampType::LogAppendTime => Some(batch.header().max_timestamp),
-        };
-        let count = batch.header().record_count;
-        let (rest, count, failure) = match batch.payload() {
-            Ok(payload) => (payload.as_ref(), count, None),
-            // The first `next` finds nothing to parse and reports the failure.
-            Err(failure) => (&[][..], count.max(1), Some(failure)),
-        };
-        Self { batch, rest, index: 0, count, last_offset_delta: -1, log_append_time, failure }
+        Self { batch, cursor: RecordCursor::new() }
     }
 
     /// The batch that the records are in.
     pub fn batch(&self) -> &'a Batch {
         self.batch
-    }
-
-    /// Ends the iteration with an error.
-    #[inline]
-    fn fail(&mut self, kind: impl Into<BatchErrorKind>) -> Option<Result<RecordView<'a>, BatchError>> {
-        self.index = self.count;
-        self.rest = &[];
-        Some(Err(BatchError::new(self.batch.position(), self.batch.base_offset(), kind)))
-    }
-
-    /// Why the next record cannot be read. It is parsed a second time for the details, which would slow down every
-    /// good record.
-    #[cold]
-    fn explain(&self) -> BatchErrorKind {
-        if let Some(failure) = self.failure {
-            return failure;
-        }
-        let kind = match record::<Box<WireError<'_>>>(self.rest) {
-            Err(error) => into_wire_error(error, self.rest).kind,
-            // Cannot happen: parsing does not depend on the type of the error.
-            Ok(_) => DecodeErrorKind::Truncated,
-        };
-        Corruption::Record { index: self.index, kind }.into()
     }
 }
 
@@ -128,37 +88,98 @@ impl<'a> Iterator for Records<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let index = self.index;
-        if index >= self.count {
-            return match self.rest.len() {
-                0 => None,
-                left => self.fail(Corruption::TrailingBytes(left)),
-            };
-        }
-        let Ok((rest, fields)) = record::<()>(self.rest) else {
-            return self.fail(self.explain());
-        };
-        let Fields { timestamp_delta, offset_delta, key, value, headers } = fields;
-        if offset_delta <= self.last_offset_delta || offset_delta > self.batch.header().last_offset_delta {
-            return self.fail(Corruption::RecordOffset { index, offset_delta });
-        }
-        self.rest = rest;
-        self.index = index.wrapping_add(1);
-        self.last_offset_delta = offset_delta;
-        let timestamp = match self.log_append_time {
-            Some(timestamp) => timestamp,
-            None => self.batch.header().base_timestamp.wrapping_add(timestamp_delta),
-        };
-        // Cannot overflow: the batch's last offset does not.
-        let offset = self.batch.base_offset().wrapping_add(i64::from(offset_delta));
-        Some(Ok(RecordView { offset, timestamp, key, value, headers }))
+        self.cursor.next(self.batch)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let counted = usize::try_from(self.count.saturating_sub(self.index)).unwrap_or_default();
+        let counted = self.batch.header().record_count.saturating_sub(self.cursor.index);
+        let counted = usize::try_from(counted).unwrap_or_default();
+        let size =
+            self.batch.payload().map_or(0, |payload| payload.len().saturating_sub(self.cursor.position));
         // One more for an error at the end.
-        (0, Some(counted.min(self.rest.len() / MIN_RECORD_SIZE).saturating_add(1)))
+        (0, Some(counted.min(size / MIN_RECORD_SIZE).saturating_add(1)))
     }
+}
+
+/// Where an iteration over the records of a batch is, for iterators that own the batch: see [`Records`].
+#[derive(Debug, Clone)]
+pub struct RecordCursor {
+    /// How many bytes of records were passed; [`Self::OVER`] after an error.
+    position: usize,
+    /// The next record's number in the batch.
+    index: i32,
+    last_offset_delta: i32,
+}
+
+impl RecordCursor {
+    const OVER: usize = usize::MAX;
+
+    /// The begin of a batch.
+    #[allow(clippy::new_without_default, reason = "a cursor is made for a batch")]
+    pub fn new() -> Self {
+        Self { position: 0, index: 0, last_offset_delta: -1 }
+    }
+
+    /// The next record of `batch`, which is always the same one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Batch::records`]. An error is the last item.
+    #[inline]
+    pub fn next<'a>(&mut self, batch: &'a Batch) -> Option<Result<RecordView<'a>, BatchError>> {
+        let payload = match batch.payload() {
+            Ok(payload) => payload,
+            Err(_) if self.position == Self::OVER => return None,
+            Err(kind) => return self.fail(batch, kind),
+        };
+        let rest = payload.get(self.position..)?;
+        let (index, header) = (self.index, batch.header());
+        if index >= header.record_count {
+            return match rest.len() {
+                0 => None,
+                left => self.fail(batch, Corruption::TrailingBytes(left)),
+            };
+        }
+        let Ok((after, fields)) = record::<()>(rest) else {
+            return self.fail(batch, explain(rest, index));
+        };
+        let Fields { timestamp_delta, offset_delta, key, value, headers } = fields;
+        if offset_delta <= self.last_offset_delta || offset_delta > header.last_offset_delta {
+            return self.fail(batch, Corruption::RecordOffset { index, offset_delta });
+        }
+        self.position = payload.len().wrapping_sub(after.len());
+        self.index = index.wrapping_add(1);
+        self.last_offset_delta = offset_delta;
+        let timestamp = match header.attributes.timestamp_type() {
+            TimestampType::CreateTime => header.base_timestamp.wrapping_add(timestamp_delta),
+            TimestampType::LogAppendTime => header.max_timestamp,
+        };
+        // Cannot overflow: the batch's last offset does not.
+        let offset = batch.base_offset().wrapping_add(i64::from(offset_delta));
+        Some(Ok(RecordView { offset, timestamp, key, value, headers }))
+    }
+
+    /// Ends the iteration with an error.
+    #[cold]
+    fn fail<'a>(
+        &mut self,
+        batch: &Batch,
+        kind: impl Into<BatchErrorKind>,
+    ) -> Option<Result<RecordView<'a>, BatchError>> {
+        self.position = Self::OVER;
+        Some(Err(BatchError::new(batch.position(), batch.base_offset(), kind)))
+    }
+}
+
+/// Why a record cannot be read. It is parsed a second time for the details, which would slow down every good record.
+#[cold]
+fn explain(rest: &[u8], index: i32) -> Corruption {
+    let kind = match record::<Box<WireError<'_>>>(rest) {
+        Err(error) => into_wire_error(error, rest).kind,
+        // Cannot happen: parsing does not depend on the type of the error.
+        Ok(_) => DecodeErrorKind::Truncated,
+    };
+    Corruption::Record { index, kind }
 }
 
 /// The least size of a record: its length, its attributes, and five fields of one byte each.

@@ -205,7 +205,7 @@ pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &
             break;
         }
         next = fetched.next_offset();
-        let records: Vec<_> = fetched.into_records().collect();
+        let records: Vec<_> = fetched.into_records().collect::<Result<_, Error>>()?;
         behind = take(stage, partition, "the last reader", place, &records);
     }
     // More than there is: it waits as long as it may, also where the log ends in offsets without records.

@@ -284,8 +284,8 @@ impl Burst {
         let Self(calls) = self;
         for (call, result) in calls {
             let Some(Err(error)) = result else { continue };
-            if let ErrorKind::LogTruncated { first_lost } = error.kind() {
-                rules.told_of_loss(call.ids[0].writer, *first_lost);
+            if let ErrorKind::LogTruncated { divergence_offset } = error.kind() {
+                rules.told_of_loss(call.ids[0].writer, *divergence_offset);
             }
             if error.code() == Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) {
                 rules.told_out_of_sequence(call.ids[0]);

@@ -25,7 +25,8 @@ impl Store {
             let fetched = store.log.fetch(next).await?;
             next = fetched.next_offset();
             for read in fetched.into_records() {
-                let (key, value) = (read.record.key.unwrap(), read.record.value.unwrap());
+                let record = read?.record;
+                let (key, value) = (record.key.unwrap(), record.value.unwrap());
                 store.values.insert(key.to_vec(), value.to_vec());
                 store.changes += 1;
             }

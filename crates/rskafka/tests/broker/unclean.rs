@@ -55,7 +55,7 @@ fn a_writer_is_told_which_acknowledged_records_an_unclean_election_has_lost() {
         partition.once("the old leader follows", |known| known.isr_nodes.len() == 2).await;
 
         let error = log.produce([record("late")]).await.unwrap_err();
-        assert_eq!(error.kind(), &ErrorKind::LogTruncated { first_lost: 2 }, "{error:?}");
+        assert_eq!(error.kind(), &ErrorKind::LogTruncated { divergence_offset: 2 }, "{error:?}");
         // It is final for this writer, and for this one only.
         let again = log.produce([record("again")]).await.unwrap_err();
         assert_eq!((again.kind(), again.outcome()), (error.kind(), Outcome::NotWritten));

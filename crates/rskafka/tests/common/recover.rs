@@ -9,7 +9,9 @@ pub async fn recover(log: &PartitionClient, mut apply: impl FnMut(RecordAndOffse
     while next < end {
         let fetched = log.fetch(next).await?;
         next = fetched.next_offset();
-        fetched.into_records().for_each(&mut apply);
+        for record in fetched.into_records() {
+            apply(record?);
+        }
     }
     Ok(next)
 }

@@ -105,7 +105,7 @@ pub async fn a_recreated_topic_is_reported(brokers: Brokers) {
         // acknowledged is gone, and a writer without idempotence does not.
         assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 0);
         let error = log.produce([record("of the first client")]).await.unwrap_err();
-        assert_eq!(error.kind(), &ErrorKind::LogTruncated { first_lost: 0 }, "{error}");
+        assert_eq!(error.kind(), &ErrorKind::LogTruncated { divergence_offset: 0 }, "{error}");
         let written = read_all(&second).await.len();
         let plain = client.partition_client(log.topic(), 0).idempotence(false).await.unwrap();
         assert_eq!(plain.produce([record("another")]).await.unwrap().base_offset, written as i64);

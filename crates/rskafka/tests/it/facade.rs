@@ -68,6 +68,14 @@ fn every_name() {
         let _ = named::<dyn Provider<Credentials>>;
     }
     {
+        use rskafka::client::consumer::*;
+        let _ = (named::<BatchStream>, named::<FetchedBatch>, named::<IntoRecords>, named::<IsolationLevel>);
+        let _ = (named::<OutOfRange>, named::<ParsePositionError>, named::<Position>, named::<Ranges>);
+        let _ =
+            (named::<ReadBuilder<StartAt>>, named::<RecordStream>, named::<Replay>, named::<ReplayProgress>);
+        let _ = named::<StartAt>;
+    }
+    {
         use rskafka::client::env::*;
         let _ = (named::<BoxFuture<'static, ()>>, named::<BoxStream>, named::<dyn Connector>, named::<Env>);
         let _ = (named::<EnvBuilder>, named::<dyn Resolver>, named::<dyn Stream>);
@@ -95,6 +103,10 @@ fn every_name() {
         let _ = (named_trait::<dyn Payload>, named_trait_too::<Headers>);
     }
     let _ = (named::<rskafka::protocol::Uuid>, named::<rskafka::protocol::ErrorCode>);
+    {
+        use rskafka::protocol::records::*;
+        let _ = (named::<BatchHeader>, named::<RecordView<'_>>);
+    }
     let _ = (named::<rskafka::protocol::ApiKey>, named::<Bytes>, named::<OffsetDateTime>);
 }
 

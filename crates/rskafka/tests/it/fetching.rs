@@ -101,7 +101,7 @@ async fn a_fetch_tells_the_bounds_of_the_log_and_where_to_go_on() {
     let fetched = log.fetch(3).max_bytes(1).await.unwrap();
     assert_eq!((fetched.next_offset(), fetched.high_watermark()), (4, 8));
     assert_eq!((fetched.last_stable_offset(), fetched.log_start_offset()), (Some(8), Some(2)));
-    let offsets: Vec<_> = fetched.into_records().map(|read| read.offset).collect();
+    let offsets: Vec<_> = fetched.into_records().map(|read| read.unwrap().offset).collect();
     assert_eq!(offsets, [3]);
     let fetched = log.fetch(2).max_bytes(1_000_000).await.unwrap();
     assert_eq!((fetched.next_offset(), fetched.into_records().count()), (8, 6));
@@ -131,7 +131,7 @@ async fn a_fetch_waits_as_long_as_it_is_told() {
         log.produce([record("new")]).await.unwrap();
         let fetched = poll.await.unwrap().unwrap();
         assert_eq!((fetched.next_offset(), started.elapsed().as_millis()), (end + 1, waits));
-        let read: Vec<_> = fetched.into_records().map(|read| read.record.value).collect();
+        let read: Vec<_> = fetched.into_records().map(|read| read.unwrap().record.value).collect();
         assert_eq!(read, [Some(Bytes::from("new"))]);
     }
 }

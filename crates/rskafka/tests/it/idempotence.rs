@@ -284,7 +284,7 @@ async fn acknowledged_records_that_are_lost_are_noticed_before_anything_is_appen
             client.partition_client(TOPIC, 0).await.unwrap();
         }
         let error = log.produce([record("late")]).await.unwrap_err();
-        assert_eq!(error.kind(), &ErrorKind::LogTruncated { first_lost: 2 }, "{error}");
+        assert_eq!(error.kind(), &ErrorKind::LogTruncated { divergence_offset: 2 }, "{error}");
         assert_says(&error, &["offset 2", "read the log again"]);
         // Before version 5, the end of the log that a broker tells cannot be relied on.
         let is_seen_before = knows_of_the_election && speaks(&cluster, ApiKey::LIST_OFFSETS, 5);
@@ -318,7 +318,7 @@ async fn acknowledged_records_that_were_overwritten_are_noticed() {
     }
     close_connections(&cluster, 1).await;
     let error = log.produce([record("late")]).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::LogTruncated { first_lost: 1 }, "{error}");
+    assert_eq!(error.kind(), &ErrorKind::LogTruncated { divergence_offset: 1 }, "{error}");
     assert_eq!(log_of(&cluster), ["first", "0", "1", "2"]);
 }
 

@@ -74,7 +74,7 @@ async fn a_warm_up_after_a_truncation_is_refused() {
     cluster.truncate(TOPIC, 0, 0).unwrap();
     log.produce([record("lost")]).await.unwrap_err();
     let error = log.warm_up().await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::LogTruncated { first_lost: 0 }), "{error:?}");
+    assert!(matches!(error.kind(), ErrorKind::LogTruncated { divergence_offset: 0 }), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,9 +34,11 @@ mod reconnecting;
 mod refusals_at_the_door;
 mod regions;
 mod relay;
+mod replaying;
 mod resending;
 mod sessions;
 mod socks5_server;
+mod streams;
 mod throttling;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -273,7 +273,7 @@ async fn provoke(what: &str) -> Ended {
             log.produce([record("first")]).await.unwrap_err();
             (cluster, the_one(&log).await)
         }
-        "acknowledged records are lost" => {
+        "records that were acknowledged or read are lost" => {
             let (cluster, client, _) = start_plain(1).await;
             let log = client.partition_client(TOPIC, 0).await.unwrap();
             log.produce([record("first")]).await.unwrap();
@@ -330,6 +330,13 @@ async fn provoke(what: &str) -> Ended {
             let error = log.fetch(5).await.unwrap_err();
             assert_eq!(error.code(), Some(ErrorCode::OFFSET_OUT_OF_RANGE));
             (cluster, Some(error))
+        }
+        "the position to read from is of another log" => {
+            let (cluster, client, log) = start_plain(1).await;
+            cluster.create_topic("other", 2, 1).unwrap();
+            let other = client.partition_client("other", 1).await.unwrap();
+            let position = other.fetch(0).await.unwrap().next();
+            (cluster, Some(log.fetch_at(position).await.unwrap_err()))
         }
         "a batch in the log cannot be read" => {
             let (cluster, _, log) = start_plain(1).await;

@@ -160,7 +160,7 @@ async fn a_record_is_made_without_naming_its_parts() {
 
     let text = |text: &'static str| Some(Bytes::from(text));
     let headers: Headers = [(Bytes::from("one"), text("1"))].into_iter().collect();
-    let read: Vec<_> = log.fetch(0).await.unwrap().into_records().map(|read| read.record).collect();
+    let read: Vec<_> = log.fetch(0).await.unwrap().into_records().map(|read| read.unwrap().record).collect();
     assert_eq!(read[0], Record::new(text("key"), text("value"), timestamp).with_headers(Headers::new()));
     assert_eq!(read[1], Record::new(text("key"), text("value"), timestamp).with_headers(headers));
     assert_eq!(read[2], Record::new(None, None, timestamp).with_headers(Headers::new()));

@@ -94,7 +94,7 @@ impl State {
 
     pub(crate) fn verified(&mut self, line: &Line, verified: Verified) {
         if verified == Verified::Unreadable && !mem::replace(&mut self.has_warned, true) {
-            let (topic, partition) = (&line.partition.topic, line.partition.index);
+            let (topic, partition) = (&*line.partition.topic, line.partition.index);
             tracing::warn!(
                 topic,
                 partition,

@@ -19,8 +19,10 @@ impl Output {
     pub(in crate::records) fn new(mut buffer: Vec<u8>, input: usize, limit: usize) -> Self {
         buffer.clear();
         let mut output = Self { bytes: buffer, limit };
-        // Records compress to about a quarter; unused room is given back.
-        output.reserve(input.saturating_mul(4));
+        if output.bytes.capacity() == 0 {
+            // Records compress to about a quarter; unused room is given back.
+            output.reserve(input.saturating_mul(4));
+        }
         output
     }
 

@@ -1,0 +1,168 @@
+//! A stream of batches, which reads ahead.
+//!
+//! Invariant: at most one fetch is under way, and it lives inside the stream: dropping the stream ends it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use rskafka_protocol::ApiKey;
+use tokio::time::Instant;
+
+use super::StartAt;
+use super::builder::ReadOptions;
+use super::read_ahead::{Given, ReadAhead};
+use crate::error::Result;
+use crate::fetch::{FetchLane, FetchSpec, Fetched, FetchedBatch, Position, fetch_once};
+use crate::offsets::{self, OffsetAt};
+use crate::partition::Partition;
+
+/// A stream of the batches of a partition's log, in order: see
+/// [`ReadBuilder::build_batches`](super::ReadBuilder::build_batches).
+///
+/// It fails, continues and ends as [`RecordStream`] does.
+#[must_use = "streams do nothing unless polled"]
+pub struct BatchStream {
+    partition: Arc<Partition>,
+    pub(super) lane: Arc<FetchLane>,
+    start: StartAt,
+    options: ReadOptions,
+    pub(super) ahead: ReadAhead,
+    fetch: Option<UnderWay>,
+    /// When the fetch under way was last looked at.
+    polled: Option<Instant>,
+}
+
+/// A stream that is not polled for this long is idle.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A fetch under way: where it began, when it was asked for, and what came.
+type UnderWay = Pin<Box<dyn Future<Output = Result<(Position, Instant, Fetched)>> + Send>>;
+
+impl BatchStream {
+    pub(super) fn new(
+        partition: Arc<Partition>,
+        lane: Arc<FetchLane>,
+        start: StartAt,
+        options: ReadOptions,
+    ) -> Self {
+        // Below one byte there would never be a fetch.
+        let room = options.read_ahead_bytes.max(1);
+        let mut ahead = ReadAhead::new(room, options.on_out_of_range, options.isolation);
+        match start {
+            StartAt::Offset(offset) => ahead.restart(Position::of(&partition, offset)),
+            StartAt::Position(position) => ahead.restart(position),
+            _ => {}
+        }
+        Self { partition, lane, start, options, ahead, fetch: None, polled: None }
+    }
+
+    /// After the batches that were given out: where to continue after a restart. `None` until the start is known.
+    pub fn position(&self) -> Option<Position> {
+        self.ahead.position()
+    }
+
+    /// Continues at this offset, whatever lies between. For what cannot be read: a damaged batch, or offsets that are gone.
+    pub fn skip_to(&mut self, offset: i64) {
+        self.restart(Position::of(&self.partition, offset));
+    }
+
+    pub(super) fn restart(&mut self, position: Position) {
+        self.fetch = None;
+        self.ahead.restart(position);
+    }
+
+    /// Takes in what was fetched, and fetches more if there is room.
+    pub(super) fn fill(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let Some(fetch) = &mut self.fetch else {
+                if !self.ahead.wants_more() {
+                    return;
+                }
+                (self.fetch, self.polled) = (Some(self.begin()), None);
+                continue;
+            };
+            let now = self.partition.core.cluster.env().now();
+            let was_idle = self.polled.replace(now).is_some_and(|polled| now - polled > IDLE);
+            let Poll::Ready(fetched) = fetch.as_mut().poll(cx) else { return };
+            self.fetch = None;
+            match fetched {
+                // Its time ran out because the caller did something else meanwhile.
+                Err(error) if was_idle && error.is_timeout() => {}
+                Ok((from, asked, fetched)) => self.ahead.fetched(from, fetched, asked),
+                Err(error) => self.ahead.failed(error),
+            }
+        }
+    }
+
+    fn begin(&self) -> UnderWay {
+        let (partition, lane, options) = (self.partition.clone(), self.lane.clone(), self.options.clone());
+        let (next, start, until) = (self.ahead.next(), self.start, self.ahead.until());
+        let (pause, checked_under) = (self.ahead.pause_until(), self.ahead.read_under);
+        Box::pin(async move {
+            let cluster = &partition.core.cluster;
+            let located = |error| partition.located(error, ApiKey::FETCH);
+            if let Some(moment) = pause {
+                cluster.pause_until(moment).await;
+            }
+            let from = match next {
+                Some(next) => next.check(&partition).map(|()| next).map_err(located)?,
+                None => find_start(&partition, start).await?,
+            };
+            let asked = cluster.env().now();
+            let max_bytes = i32::try_from(options.max_bytes).unwrap_or(i32::MAX);
+            let spec = FetchSpec::new(&partition.core, from.offset, 1..max_bytes, options.max_wait);
+            let spec = FetchSpec {
+                last_epoch: from.leader_epoch,
+                checked_under,
+                until,
+                isolation: options.isolation,
+                ..spec.map_err(located)?
+            };
+            Ok((from, asked, fetch_once(&partition, &lane, &spec).await?))
+        })
+    }
+}
+
+async fn find_start(partition: &Partition, start: StartAt) -> Result<Position> {
+    let at = match start {
+        StartAt::Offset(offset) => return Ok(Position::of(partition, offset)),
+        StartAt::Position(position) => return Ok(position),
+        StartAt::Earliest => OffsetAt::Earliest,
+        StartAt::Latest => OffsetAt::Latest,
+        StartAt::Timestamp(time) => OffsetAt::Timestamp(time),
+    };
+    let found = offsets::find(partition, at).await;
+    let found = found.map_err(|error| partition.located(error, ApiKey::LIST_OFFSETS))?;
+    Ok(Position::of(partition, found.offset))
+}
+
+impl Stream for BatchStream {
+    type Item = Result<FetchedBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            self.fill(cx);
+            return match self.ahead.take() {
+                Given::Batch(batch) => Poll::Ready(Some(Ok(*batch))),
+                Given::Error(error) => Poll::Ready(Some(Err(error))),
+                Given::End => Poll::Ready(None),
+                Given::Wait if self.fetch.is_some() => Poll::Pending,
+                // The end of what was read ahead was taken, so there is room.
+                Given::Wait => continue,
+            };
+        }
+    }
+}
+
+impl fmt::Debug for BatchStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchStream")
+            .field("start", &self.start)
+            .field("position", &self.position())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,124 @@
+//! Sets up the readers of a log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BatchStream, IsolationLevel, OutOfRange, Ranges, RecordStream, Replay, StartAt};
+use crate::fetch::FetchLane;
+use crate::partition::Partition;
+
+/// Sets up a reader of what `T` says: a stream from a [`StartAt`] on, see
+/// [`PartitionClient::stream`](crate::PartitionClient::stream), or a replay of [`Ranges`], see
+/// [`PartitionClient::replay`](crate::PartitionClient::replay).
+#[derive(Debug, Clone)]
+#[must_use = "nothing is read until it is built"]
+pub struct ReadBuilder<T> {
+    pub(super) partition: Arc<Partition>,
+    pub(super) what: T,
+    pub(super) options: ReadOptions,
+    pub(super) connections: usize,
+    until: i64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ReadOptions {
+    pub(super) max_bytes: usize,
+    pub(super) max_wait: Duration,
+    pub(super) read_ahead_bytes: usize,
+    pub(super) isolation: IsolationLevel,
+    pub(super) on_out_of_range: OutOfRange,
+    pub(super) rack: Option<String>,
+}
+
+impl<T> ReadBuilder<T> {
+    pub(crate) fn new(partition: Arc<Partition>, what: T) -> Self {
+        let options = ReadOptions {
+            max_bytes: 1024 * 1024,
+            max_wait: Duration::from_millis(500),
+            read_ahead_bytes: 16 * 1024 * 1024,
+            isolation: IsolationLevel::default(),
+            on_out_of_range: OutOfRange::default(),
+            rack: None,
+        };
+        Self { partition, what, options, connections: 4, until: i64::MAX }
+    }
+
+    /// About how many bytes of batches one fetch reads. 1 MiB by default. At least one whole batch is read, also if it is
+    /// larger.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_bytes = bytes;
+        self
+    }
+
+    /// How long a fetch waits at the log's end for records. 500 ms by default.
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.options.max_wait = wait;
+        self
+    }
+
+    /// How many bytes of batches, encoded and decompressed, to hold that the caller has not taken yet: below it, the next
+    /// fetch is sent. So a stream holds at most that and one fetch, and a replay that and one fetch for each connection.
+    /// 16 MiB by default; with 0, a fetch is sent only when nothing is left.
+    pub fn read_ahead_bytes(mut self, bytes: usize) -> Self {
+        self.options.read_ahead_bytes = bytes;
+        self
+    }
+
+    /// Which records of transactions to read. All by default.
+    pub fn isolation(mut self, isolation: IsolationLevel) -> Self {
+        self.options.isolation = isolation;
+        self
+    }
+
+    /// Reads from a replica in this rack if the brokers name one (KIP-392; `replica.selector.class`). From the leader by
+    /// default.
+    pub fn rack(mut self, rack: impl Into<String>) -> Self {
+        self.options.rack = Some(rack.into());
+        self
+    }
+
+    pub(super) fn lane(&self) -> Arc<FetchLane> {
+        Arc::new(FetchLane::new(self.options.rack.clone()))
+    }
+}
+
+impl ReadBuilder<StartAt> {
+    /// Ends the stream before this offset: after all records below it, also if the last offsets have no record. Without
+    /// this the stream waits at the log's end for what is appended.
+    pub fn until(mut self, offset: i64) -> Self {
+        self.until = offset;
+        self
+    }
+
+    /// What to do where the log does not have the next offset. An error by default.
+    pub fn on_out_of_range(mut self, policy: OutOfRange) -> Self {
+        self.options.on_out_of_range = policy;
+        self
+    }
+
+    /// The stream of records.
+    pub fn build(self) -> RecordStream {
+        RecordStream::new(self.build_batches())
+    }
+
+    /// The stream of batches, with what the log says about each.
+    pub fn build_batches(self) -> BatchStream {
+        let lane = self.lane();
+        let mut stream = BatchStream::new(self.partition, lane, self.what, self.options);
+        stream.ahead.end_at(self.until);
+        stream
+    }
+}
+
+impl ReadBuilder<Ranges> {
+    /// How many fetches to have under way, each over a connection of its own. 4 by default, 64 at most.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections.clamp(1, 64);
+        self
+    }
+
+    /// The replay.
+    pub fn build(self) -> Replay {
+        Replay::new(self)
+    }
+}

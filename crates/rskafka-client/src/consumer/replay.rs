@@ -1,0 +1,195 @@
+//! Reads ranges of a log over several connections, in order.
+//!
+//! Invariant: records are given out in the order of their offsets, and all as the log was under one leader: what was read
+//! under another one is read again, with the epoch of what comes before it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use rskafka_protocol::ApiKey;
+
+use super::builder::{ReadBuilder, ReadOptions};
+use super::{BatchStream, Ranges, RecordStream, StartAt};
+use crate::error::{Error, Result};
+use crate::fetch::FetchLane;
+use crate::partition::Partition;
+use crate::record::RecordAndOffset;
+
+/// A gap between ranges is read, and its records dropped, if it has about as many bytes at most: to skip it costs a fetch.
+const CHEAP_GAP: usize = 128 * 1024;
+
+/// How far a replay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayProgress {
+    /// How many of the wanted offsets were passed, with or without a record.
+    pub offsets_read: u64,
+    /// How many there are in all.
+    pub offsets_total: u64,
+    /// How many bytes of batches were fetched, as they are in the log.
+    pub bytes_read: u64,
+}
+
+/// A stream of the records of one or more ranges, in order: see [`PartitionClient::replay`](crate::PartitionClient::replay).
+///
+/// Each connection reads a piece of the log, and the records are given out in order. It ends after the last wanted offset,
+/// also if that has no record. It moves only while it is polled.
+///
+/// # Errors
+///
+/// Those of [`RecordStream`](super::RecordStream). An error comes after all records before it, and the replay continues where
+/// it failed when it is polled again.
+#[must_use = "streams do nothing unless polled"]
+pub struct Replay {
+    partition: Arc<Partition>,
+    options: ReadOptions,
+    /// What no piece has yet.
+    left: Ranges,
+    /// What was not given out yet.
+    wanted: Ranges,
+    total: u64,
+    /// The connections that no piece uses.
+    lanes: Vec<Arc<FetchLane>>,
+    pieces: VecDeque<Piece>,
+    /// What pieces that have ended have read: bytes, and offsets.
+    read: (u64, u64),
+    error: Option<Error>,
+}
+
+/// A part of the log that one connection reads.
+struct Piece {
+    start: i64,
+    stream: RecordStream,
+}
+
+impl Replay {
+    pub(super) fn new(builder: ReadBuilder<Ranges>) -> Self {
+        let lanes = (0..builder.connections).map(|_| builder.lane()).collect();
+        let ReadBuilder { partition, what: ranges, connections, mut options, .. } = builder;
+        options.read_ahead_bytes = (options.read_ahead_bytes / connections).max(1);
+        let refused = ranges.check().err();
+        let error = refused.map(|what| partition.located(Error::invalid(what), ApiKey::FETCH));
+        let total = ranges.remaining();
+        let (wanted, left) = (ranges.clone(), ranges);
+        Self { partition, options, left, wanted, total, lanes, pieces: VecDeque::new(), read: (0, 0), error }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> ReplayProgress {
+        let (bytes_read, _) = self.all_read();
+        let offsets_read = self.total - self.wanted.remaining();
+        ReplayProgress { offsets_read, offsets_total: self.total, bytes_read }
+    }
+
+    fn all_read(&self) -> (u64, u64) {
+        let read = self.pieces.iter().map(|piece| piece.stream.batches.ahead.read);
+        read.fold(self.read, |sum, (bytes, offsets)| (sum.0 + bytes, sum.1 + offsets))
+    }
+
+    /// How many offsets are about so many bytes; `None` before the first answer.
+    fn offsets_of(&self, bytes: usize) -> Option<i64> {
+        let (read, offsets) = self.all_read();
+        let offsets = (bytes as u64).saturating_mul(offsets).checked_div(read)?;
+        Some(i64::try_from(offsets).unwrap_or(i64::MAX).max(1))
+    }
+
+    /// Has each connection read a piece, and moves them all.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        self.pieces.iter_mut().for_each(|piece| piece.stream.batches.fill(cx));
+        match self.offsets_of(self.options.read_ahead_bytes) {
+            Some(most) => {
+                self.cut_first(most);
+                let cheap_gap = self.offsets_of(CHEAP_GAP).unwrap_or_default();
+                while self.begin(most, cheap_gap, cx) {}
+            }
+            // The first answer shows how large a piece may be.
+            None if self.pieces.is_empty() => {
+                self.begin(i64::MAX, 0, cx);
+            }
+            None => {}
+        }
+    }
+
+    /// Has a free connection read the next piece.
+    fn begin(&mut self, most: i64, cheap_gap: i64, cx: &mut Context<'_>) -> bool {
+        if self.lanes.is_empty() {
+            return false;
+        }
+        let (Some(range), Some(lane)) = (self.left.take(most, cheap_gap), self.lanes.pop()) else {
+            return false;
+        };
+        let start = StartAt::Offset(range.start);
+        let mut batches = BatchStream::new(self.partition.clone(), lane, start, self.options.clone());
+        batches.ahead.end_at(range.end);
+        batches.fill(cx);
+        self.pieces.push_back(Piece { start: range.start, stream: RecordStream::new(batches) });
+        true
+    }
+
+    /// Makes the first piece, which has a whole range, as large as the others.
+    fn cut_first(&mut self, most: i64) {
+        let [Piece { stream, .. }] = self.pieces.make_contiguous() else { return };
+        let ahead = &mut stream.batches.ahead;
+        let Some(next) = ahead.next() else { return };
+        let (cut, until) = (next.offset().saturating_add(most), ahead.until());
+        if cut < until {
+            ahead.end_at(cut);
+            self.left.give_back(cut..until);
+        }
+    }
+
+    /// Ends the first piece, and has the next one continue it.
+    fn advance(&mut self) {
+        let Some(Piece { stream: RecordStream { batches: ended, .. }, .. }) = self.pieces.pop_front() else {
+            return;
+        };
+        self.wanted.skip_to(ended.ahead.until());
+        self.read = (self.read.0 + ended.ahead.read.0, self.read.1 + ended.ahead.read.1);
+        if let (Some(next), Some(mut position)) = (self.pieces.front_mut(), ended.position()) {
+            let batches = &mut next.stream.batches;
+            if !batches.ahead.continues(&ended.ahead) {
+                // The last batch may reach into the next piece.
+                position.offset = position.offset.min(next.start);
+                batches.restart(position);
+            }
+        }
+        self.lanes.push(ended.lane);
+    }
+}
+
+impl Stream for Replay {
+    type Item = Result<RecordAndOffset>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if let Some(error) = this.error.take() {
+            this.left = Ranges::from(Vec::new());
+            return Poll::Ready(Some(Err(error)));
+        }
+        loop {
+            let record = match this.pieces.front_mut().and_then(|piece| piece.stream.next_record()) {
+                Some(record) => Some(record),
+                None => {
+                    this.drive(cx);
+                    let Some(first) = this.pieces.front_mut() else { return Poll::Ready(None) };
+                    std::task::ready!(Pin::new(&mut first.stream).poll_next(cx))
+                }
+            };
+            match record {
+                Some(Ok(record)) if !this.wanted.pass(record.offset) => {}
+                Some(record) => return Poll::Ready(Some(record)),
+                None => this.advance(),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay").field("progress", &self.progress()).finish_non_exhaustive()
+    }
+}

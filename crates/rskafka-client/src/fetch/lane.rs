@@ -1,0 +1,82 @@
+//! What fetches of one reader share: a connection, the replica that is read from, and memory.
+//!
+//! Invariant: a replica that failed, or that does not have the offset, is not read from again until metadata would be too old.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rskafka_cluster::Lane;
+use rskafka_protocol::records::Decompressor;
+use tokio::time::Instant;
+
+/// How long an answer of the leader about the nearest replica holds (Java: `metadata.max.age.ms`).
+const MAX_AGE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The connection of one reader, and what it remembers from one fetch to the next.
+#[derive(Debug)]
+pub(crate) struct FetchLane {
+    pub(crate) lane: Lane,
+    rack: String,
+    /// The replica that the leader named as the nearest one (KIP-392); negative if there is none.
+    pub(crate) replica: AtomicI32,
+    moments: Mutex<Moments>,
+    pub(crate) decompressor: Arc<Mutex<Decompressor>>,
+}
+
+#[derive(Debug, Default)]
+struct Moments {
+    /// When the leader is asked for the nearest replica again, if it named one.
+    asked_again: Option<Instant>,
+    /// The last answer.
+    answered: Option<Instant>,
+}
+
+impl FetchLane {
+    /// With a rack, brokers may name a replica there to be read from.
+    pub(crate) fn new(rack: Option<String>) -> Self {
+        Self {
+            lane: Lane::new(),
+            rack: rack.unwrap_or_default(),
+            replica: AtomicI32::new(-1),
+            moments: Mutex::default(),
+            decompressor: Arc::default(),
+        }
+    }
+
+    /// The rack to name in a request to this broker: none while another need not be asked for.
+    pub(crate) fn rack(&self, now: Instant) -> &str {
+        let mut moments = self.lock();
+        match moments.asked_again {
+            Some(moment) if now < moment => "",
+            _ => {
+                moments.asked_again = None;
+                self.replica.store(-1, Ordering::Relaxed);
+                &self.rack
+            }
+        }
+    }
+
+    /// Takes in that the leader named a replica. It is read from next, unless that was tried before.
+    pub(crate) fn prefer(&self, replica: i32, now: Instant) {
+        self.lock().asked_again = Some(now + MAX_AGE);
+        self.replica.store(replica, Ordering::Relaxed);
+    }
+
+    /// Whether an answer came from the replica that was named, not from the leader.
+    pub(crate) fn is_replica(&self, broker: i32) -> bool {
+        self.replica.load(Ordering::Relaxed) == broker
+    }
+
+    /// Takes in an answer. Whether there was none for so long that the topic may have been created anew meanwhile: with a
+    /// fetch under way, its deletion would have been noticed.
+    pub(crate) fn answered(&self, now: Instant) -> bool {
+        let last = self.lock().answered.replace(now);
+        last.is_none_or(|last| now.saturating_duration_since(last) > IDLE)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Moments> {
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
