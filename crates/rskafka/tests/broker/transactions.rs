@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
+use rskafka::client::consumer::{IsolationLevel, StartAt};
 use rskafka::client::{Client, OffsetAt};
 use rskafka::protocol::messages::find_coordinator::{FindCoordinatorRequest, TRANSACTION};
 use rskafka::protocol::messages::init_producer_id::InitProducerIdRequest;
@@ -38,6 +40,12 @@ fn recovery_ends_where_the_log_ends_in_markers() {
         };
         tokio::time::timeout(PATIENCE, markers_written).await.expect("no marker is written");
         common::recovers_up_to_the_markers_at_the_end(&log).await;
+        let values = async |isolation| {
+            let stream = log.stream(StartAt::Earliest).until(4).isolation(isolation).build();
+            common::values(&stream.try_collect::<Vec<_>>().await.unwrap())
+        };
+        assert_eq!(values(IsolationLevel::ReadUncommitted).await, ["committed", "aborted"]);
+        assert_eq!(values(IsolationLevel::ReadCommitted).await, ["committed"]);
         client.delete_topic(&topic).await.unwrap();
     });
 }

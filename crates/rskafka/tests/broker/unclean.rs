@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
+use rskafka::client::consumer::{OutOfRange, Position, StartAt};
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponsePartition,
@@ -48,6 +50,11 @@ fn a_writer_is_told_which_acknowledged_records_an_unclean_election_has_lost() {
         for value in ["lost 2", "lost 3"] {
             log.produce([record(value)]).await.unwrap();
         }
+        let mut reader = log.stream(StartAt::Earliest).build();
+        for offset in 0..4 {
+            assert_eq!(reader.try_next().await.unwrap().unwrap().offset, offset);
+        }
+        let stored = reader.position().unwrap().to_bytes();
         let leader_stands_still = process(&environment, leader).stop().await.unwrap();
         drop(follower_stands_still);
         partition.once("the follower is elected", |known| known.leader_id == follower).await;
@@ -62,6 +69,17 @@ fn a_writer_is_told_which_acknowledged_records_an_unclean_election_has_lost() {
         let other = served(&client, &topic, 0).await;
         assert_eq!(other.produce([record("other")]).await.unwrap().base_offset, 2);
         assert_eq!(values(&read_all(&other).await), ["kept 0", "kept 1", "other"]);
+        // What was read is gone: the reader that read it finds out, and so does one that begins at its position.
+        let lost = ErrorKind::LogTruncated { divergence_offset: 2 };
+        assert_eq!(reader.try_next().await.unwrap_err().kind(), &lost);
+        let restarted = environment.client("PLAINTEXT").build().await.unwrap();
+        let log = served(&restarted, &topic, 0).await;
+        let start = StartAt::Position(Position::from_bytes(&stored).unwrap());
+        assert_eq!(log.stream(start).build().try_next().await.unwrap_err().kind(), &lost);
+        let mut reader = log.stream(start).on_out_of_range(OutOfRange::Continue).build();
+        assert_eq!(reader.try_next().await.unwrap_err().kind(), &lost);
+        let next = reader.try_next().await.unwrap().unwrap();
+        assert_eq!((next.offset, next.record.value.as_deref()), (2, Some(&b"other"[..])));
         client.delete_topic(&topic).await.unwrap();
     });
 }

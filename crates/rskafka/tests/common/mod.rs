@@ -8,6 +8,7 @@ pub mod closing;
 pub mod dropped;
 pub mod offsets;
 pub mod raw;
+pub mod reading;
 pub mod readme;
 pub mod recover;
 #[path = "../../../rskafka-fake/tests/it/redpanda.rs"]
@@ -187,6 +188,13 @@ macro_rules! all_cases {
                 offsets_by_end_and_by_time,
                 fetch_beyond_the_log_reports_its_bounds,
                 fetch_from_the_middle_of_a_batch_begins_at_the_offset,
+            };
+            reading::{
+                a_stream_reads_what_is_there_and_what_comes,
+                a_replay_reads_ranges_over_several_connections,
+                a_stream_tells_what_was_deleted,
+                a_position_of_a_recreated_topic_is_refused,
+                every_codec_is_read,
             };
             readme::{the_example_of_the_readme_runs};
             refusals::{

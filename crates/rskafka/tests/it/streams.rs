@@ -297,6 +297,46 @@ async fn a_damaged_batch_is_an_item_and_passed_only_on_request() {
     assert_eq!(take(&mut stream, 1).await, [2]);
 }
 
+/// A request whose answer has the only record of a batch, with this value, out of the offsets of its batch; the checksum is
+/// right.
+fn misnumbered(body: &Bytes, value: &'static [u8]) -> Rewritten {
+    const VALUE_AT: usize = 61 + 6;
+    let damage = move |answer: Option<Bytes>| {
+        let mut answer = answer?.to_vec();
+        if let Some(at) = answer.windows(value.len()).position(|window| window == value) {
+            let batch = &mut answer[at - VALUE_AT..];
+            let size = 12 + u32::from_be_bytes(batch[8..12].try_into().unwrap()) as usize;
+            batch[61 + 3] = 2;
+            let crc = crc32c::crc32c(&batch[21..size]);
+            batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        }
+        Some(answer.into())
+    };
+    Rewritten { bodies: vec![body.clone()], answer: Box::new(damage) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_cannot_be_read_are_not_passed() {
+    let (cluster, _, log) = start(1).await;
+    for value in ["sound", "needle", "sound"] {
+        log.produce([record(value)]).await.unwrap();
+    }
+    cluster.inject(Fault::rewrite(|_, body| misnumbered(body, b"needle")).on(ApiKey::FETCH).always());
+    let mut stream = log.stream(StartAt::Earliest).build();
+    let mut replay = log.replay(0..3).build();
+    assert_eq!(take(&mut stream, 1).await, [0]);
+    assert_eq!(replay.next().await.unwrap().unwrap().offset, 0);
+    for _ in 0..2 {
+        for error in [stream.next().await.unwrap(), replay.next().await.unwrap()].map(Result::unwrap_err) {
+            assert_eq!(error.kind(), &ErrorKind::CorruptBatch { base_offset: Some(1) });
+            assert_eq!((error.topic(), error.partition()), (Some(TOPIC), Some(0)));
+        }
+        assert_eq!(stream.position().unwrap().offset(), 1);
+    }
+    stream.skip_to(2);
+    assert_eq!(take(&mut stream, 1).await, [2]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_leads_no_further_is_not_asked_for_in_a_loop() {
     let (cluster, _, log) = start(1).await;
