@@ -35,6 +35,7 @@ pub(crate) enum Measure {
     Wall,
     P50,
     P99,
+    Faults,
 }
 
 pub(crate) struct Case {
@@ -68,7 +69,11 @@ pub(crate) struct Limit {
 pub(crate) const ONE: Side = Side::Ours(Way::Records, 5);
 const TOGETHER: Side = Side::Ours(Way::BatchProducer, 5);
 const RAW_IN_FLIGHT: Side = Side::RawInFlight(5);
-const FETCH: Side = Side::Ours(Way::Records, 1);
+const FETCH_OWNED: Side = Side::Ours(Way::Records, 1);
+const FETCH_BORROWED: Side = Side::Ours(Way::Batch, 1);
+/// Reads whole passes over twelve batches, which Kafka gives from its disk's cache.
+const STREAM: Side = Side::Ours(Way::Stream, 1);
+const LOOP: Side = Side::Ours(Way::Loop, 1);
 const BATCH_IN_FLIGHT: [Side; 2] = [Side::Ours(Way::Batch, 1), Side::Ours(Way::Batch, 5)];
 const RECORDS_IN_FLIGHT: [Side; 2] = [Side::Ours(Way::Records, 1), Side::Ours(Way::Records, 5)];
 
@@ -82,8 +87,18 @@ const PRODUCE: [(&str, usize, bool, f64, Option<f64>); 4] = [
 ];
 /// What each record may cost above that if the client encodes it.
 const ENCODING_NS: f64 = 60.0;
-const FETCH_TIMES: [(&str, usize, Option<f64>); 3] =
-    [("fetch-100B", 100, None), ("fetch-1KiB", 1024, Some(1.4)), ("fetch-10KiB", 10_240, Some(1.2))];
+/// Name, size of a value, whether by lz4; how many times the raw client's CPU a fetch may take whose records are borrowed, and
+/// owned. Where they are small, each may cost so many ns instead.
+const FETCH: [(&str, usize, bool, f64, Result<f64, f64>); 4] = [
+    ("fetch-100B", 100, false, 1.6, Err(60.0)),
+    ("fetch-1KiB", 1024, false, 1.15, Ok(1.3)),
+    ("fetch-10KiB", 10_240, false, 1.1, Ok(1.12)),
+    ("fetch-1KiB-lz4", 1024, true, 0.75, Ok(0.8)),
+];
+/// Minor page faults for each MiB of values read.
+const FAULTS: f64 = 12.0;
+/// The rate of a stream by that of single fetches.
+const STREAM_TIMES: f64 = 1.3;
 /// One 100 B record at a time: CPU by the raw client's, and what the median may take above its.
 const ONE_TIMES: f64 = 1.25;
 const ONE_BEYOND_NS: f64 = 5_000.0;
@@ -103,11 +118,8 @@ pub(crate) fn all() -> Vec<Case> {
         cases.extend(PRODUCE.map(|(name, size, is_lz4, by_batch, by_records)| {
             produce(Case::of_batches(on, Produce, name, size), is_lz4, by_batch, by_records)
         }));
-        cases.extend(FETCH_TIMES.map(|(name, size, times)| {
-            let mut case = Case::of_batches(on, Fetch, name, size);
-            case.sides = vec![Side::Raw, FETCH, Side::Rdkafka];
-            case.limits.extend(times.map(|times| Limit::new(FETCH, Measure::Cpu, times, Side::Raw)));
-            case
+        cases.extend(FETCH.map(|(name, size, is_lz4, borrowed, owned)| {
+            fetch(Case::of_batches(on, Fetch, name, size), is_lz4, borrowed, owned)
         }));
         cases.push(one(on));
         cases.extend(TOGETHER_TIMES.map(|(callers, times)| together(on, callers, times)));
@@ -131,6 +143,24 @@ fn produce(mut case: Case, is_lz4: bool, by_batch: f64, by_records: Option<f64>)
     let [records, _] = RECORDS_IN_FLIGHT;
     let encoding = by_records.map(|times| Limit::new(records, Measure::Cpu, times, Side::RawEncoding));
     case.limits.extend(encoding);
+    case
+}
+
+fn fetch(mut case: Case, is_lz4: bool, borrowed: f64, owned: Result<f64, f64>) -> Case {
+    case.is_lz4 = is_lz4;
+    let ours = [FETCH_BORROWED, FETCH_OWNED, STREAM];
+    case.sides = [Side::Raw].into_iter().chain(ours).chain([LOOP, Side::Rdkafka]).collect();
+    case.limits.push(Limit::new(FETCH_BORROWED, Measure::Cpu, borrowed, Side::Raw));
+    case.limits.push(match owned {
+        Ok(times) => Limit::new(FETCH_OWNED, Measure::Cpu, times, Side::Raw),
+        Err(ns) => Limit { beyond: Some(ns), ..Limit::new(FETCH_OWNED, Measure::Cpu, 0.0, Side::Raw) },
+    });
+    let faults = FAULTS * case.size as f64 / f64::from(1 << 20);
+    let few = |side| Limit { beyond: Some(faults), ..Limit::new(side, Measure::Faults, 0.0, Side::Raw) };
+    case.limits.extend(ours.map(few));
+    if case.on == On::Kafka {
+        case.limits.push(Limit::new(STREAM, Measure::Wall, 1.0 / STREAM_TIMES, LOOP));
+    }
     case
 }
 
@@ -225,7 +255,13 @@ impl Measure {
             Self::Wall => sample.wall,
             Self::P50 => sample.p50,
             Self::P99 => sample.p99,
+            Self::Faults => sample.faults,
         }
+    }
+
+    /// Whether it is one of all calls, and not of single ones.
+    pub(crate) fn is_of_all(self) -> bool {
+        matches!(self, Self::Cpu | Self::Wall | Self::Faults)
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -234,6 +270,7 @@ impl Measure {
             Self::Wall => "time",
             Self::P50 => "p50",
             Self::P99 => "p99",
+            Self::Faults => "page faults",
         }
     }
 }
@@ -264,6 +301,8 @@ impl Side {
             Self::Ours(Way::Records, in_flight) => format!("records, {in_flight}"),
             Self::Ours(Way::Batch, in_flight) => format!("batch, {in_flight}"),
             Self::Ours(Way::BatchProducer, _) => "BatchProducer".to_owned(),
+            Self::Ours(Way::Stream, _) => "stream".to_owned(),
+            Self::Ours(Way::Loop, _) => "single fetches".to_owned(),
             Self::Spread => format!("records, 1, {PARTITIONS} partitions"),
             Self::Rdkafka => "rdkafka".to_owned(),
         }

@@ -51,7 +51,7 @@ pub(crate) fn svg(cases: &[Measurement]) -> String {
                     continue;
                 }
                 let name = match measure {
-                    Measure::Cpu | Measure::Wall => case.case.name.clone(),
+                    Measure::Cpu | Measure::Wall | Measure::Faults => case.case.name.clone(),
                     _ => format!("{}, {}", case.case.name, measure.name()),
                 };
                 top = group(&mut body, (left, top), &name, &bars, (text, is_more));

@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::broker::Broker;
-use crate::cases::{Case, Limit, Measure, On, Side};
+use crate::cases::{Case, Limit, On, Side};
 use crate::report::Report;
 use crate::side::Sample;
 use crate::sides::{Measured, rdkafka};
@@ -89,7 +89,6 @@ fn row(case: &Case, limit: &Limit, measured: &[Measured]) {
     let ns = |sample: &Sample| measure.of(sample);
     let pairs: Vec<(f64, f64)> =
         subject.samples.iter().zip(&baseline.samples).map(|(one, other)| (ns(one), ns(other))).collect();
-    let is_of_all = matches!(measure, Measure::Cpu | Measure::Wall);
     let what = format!("{} of {}, {}, {}", measure.name(), case.what, side.name(), case.on.name());
     let name = format!("{}/{}/{}/{}", case.name, side.name(), measure.name(), than.name());
     let line = json!({
@@ -99,7 +98,7 @@ fn row(case: &Case, limit: &Limit, measured: &[Measured]) {
         "times": times,
         "per_record_ns": beyond,
         "instructions_tell": false,
-        "records": if is_of_all { case.records_of_sample() } else { 1.0 },
+        "records": if measure.is_of_all() { case.records_of_sample() } else { 1.0 },
         "pairs_ns": pairs,
     });
     println!("{line}");

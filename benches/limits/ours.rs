@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use rskafka::bytes::Bytes;
+use rskafka::client::consumer::StartAt;
 use rskafka::client::env::Env;
+use rskafka::client::error::Error;
 use rskafka::client::producer::{BatchProducer, RecordAggregator};
 use rskafka::client::{Client, Compression, PartitionClient, Produce};
+use rskafka::protocol::records::RecordView;
 use rskafka::record::{NewRecord, Record, RecordBatchBuilder};
 use rskafka::time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -19,10 +23,14 @@ use crate::{BATCH_BYTES, FETCH_BYTES, READ};
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// `PartitionClient::produce`, or `fetch`.
+    /// `PartitionClient::produce`, or `fetch` and its records, owned.
     Records,
-    /// `PartitionClient::produce_batch`, with a batch that is filled before.
+    /// `PartitionClient::produce_batch`, with a batch that is filled before, or `fetch` and its batches, borrowed.
     Batch,
+    /// `PartitionClient::stream`.
+    Stream,
+    /// What a stream reads, by one `fetch` after the other.
+    Loop,
     /// `BatchProducer::produce`.
     BatchProducer,
 }
@@ -46,7 +54,8 @@ pub(crate) async fn new_topic(address: &str, work: &Work) {
         .await
         .expect("a topic");
     for (partition, count) in [(READ, 1), (READ_ON, BATCHES)] {
-        let log = client.partition_client(TOPIC, partition).await.expect("a partition");
+        let log = client.partition_client(TOPIC, partition).compression(compression(work));
+        let log = log.await.expect("a partition");
         for _ in 0..count {
             log.produce_batch(batch(&log, &values(work), work)).await.expect("an append");
         }
@@ -56,7 +65,7 @@ pub(crate) async fn new_topic(address: &str, work: &Work) {
 /// The whole of a side, until standard input ends.
 pub(crate) fn run(way: Way, work: &Work) {
     let runtime = runtime();
-    let (client, logs) = runtime.block_on(open(work));
+    let (client, logs) = runtime.block_on(open(way, work));
     let values = values(work);
     serve(|calls| {
         let (logs, values, work) = (logs.clone(), values.clone(), work.clone());
@@ -65,7 +74,7 @@ pub(crate) fn run(way: Way, work: &Work) {
             let log = &logs[0];
             match (work.call, way) {
                 (Call::Produce, way) => produce(&logs, way, &values, &work, calls).await,
-                (Call::Fetch, _) => fetch(log, &work, calls).await,
+                (Call::Fetch, way) => fetch(log, way, &work, calls).await,
                 (Call::Append, Way::BatchProducer) => {
                     return append_together(log, &values, &work, calls).await;
                 }
@@ -79,7 +88,7 @@ pub(crate) fn run(way: Way, work: &Work) {
 }
 
 /// Gives those that are written to, or the one that is read.
-pub(crate) async fn open(work: &Work) -> (Client, Vec<PartitionClient>) {
+pub(crate) async fn open(way: Way, work: &Work) -> (Client, Vec<PartitionClient>) {
     let mut client = Client::builder([&work.address]);
     if !work.through.is_empty() {
         let through = work.through.clone();
@@ -90,7 +99,11 @@ pub(crate) async fn open(work: &Work) -> (Client, Vec<PartitionClient>) {
         client = client.env(Env::builder().connector(connector).build());
     }
     let client = client.build().await.expect("a client");
-    let first = if work.call == Call::Fetch { READ } else { WRITTEN };
+    let first = match (work.call, way) {
+        (Call::Fetch, Way::Stream | Way::Loop) => READ_ON,
+        (Call::Fetch, _) => READ,
+        _ => WRITTEN,
+    };
     let mut logs = Vec::new();
     for partition in [first].into_iter().chain(READ_ON + 1..READ_ON + work.partitions) {
         let log = client.partition_client(TOPIC, partition).max_in_flight(work.in_flight);
@@ -145,10 +158,56 @@ async fn produce(logs: &[PartitionClient], way: Way, values: &Values, work: &Wor
     }
 }
 
-async fn fetch(log: &PartitionClient, work: &Work, calls: u32) {
+async fn fetch(log: &PartitionClient, way: Way, work: &Work, calls: u32) {
+    match way {
+        Way::Stream => return follow(log, work, calls).await,
+        Way::Loop => return walk(log, work, calls).await,
+        _ => {}
+    }
     for _ in 0..calls {
         let fetched = log.fetch(0).max_bytes(FETCH_BYTES).await.expect("a fetch");
-        assert_eq!(fetched.into_records().count(), work.records);
+        let read = match way {
+            Way::Batch => fetched.batches().iter().map(|batch| batch.records().map(seen).count()).sum(),
+            _ => fetched.into_records().inspect(|record| assert!(record.is_ok())).count(),
+        };
+        assert_eq!(read, work.records);
+    }
+}
+
+fn seen(record: Result<RecordView<'_>, Error>) {
+    let RecordView { key, value, .. } = record.expect("a record");
+    std::hint::black_box((key, value));
+}
+
+/// Whole passes over the partition with many batches.
+async fn walk(log: &PartitionClient, work: &Work, calls: u32) {
+    let end = i64::from(BATCHES) * work.records as i64;
+    for _ in 0..calls / BATCHES {
+        let (mut next, mut read) = (0, 0);
+        while next < end {
+            let fetched = log.fetch(next).max_bytes(FETCH_BYTES).await.expect("a fetch");
+            next = fetched.next_offset();
+            for record in fetched.into_records() {
+                std::hint::black_box(record.expect("a record"));
+                read += 1;
+            }
+        }
+        assert_eq!(read, end);
+    }
+}
+
+/// The same as a stream, over one connection.
+async fn follow(log: &PartitionClient, work: &Work, calls: u32) {
+    let end = i64::from(BATCHES) * work.records as i64;
+    let mut stream = log.stream(StartAt::Offset(0)).max_bytes(FETCH_BYTES).until(end).build();
+    for _ in 0..calls / BATCHES {
+        stream.skip_to(0);
+        let mut read = 0;
+        while let Some(record) = stream.next().await {
+            std::hint::black_box(record.expect("a record"));
+            read += 1;
+        }
+        assert_eq!(read, end);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
+use lz4_flex::frame::{BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 use rskafka_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use rskafka_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rskafka_protocol::{Request, encode_request};
@@ -66,6 +66,8 @@ pub(crate) struct RawClient {
     before_batch: usize,
     fetch: Vec<u8>,
     answer: Vec<u8>,
+    /// Those of a batch that was compressed.
+    records: Vec<u8>,
 }
 
 impl RawClient {
@@ -85,6 +87,7 @@ impl RawClient {
             request,
             fetch: fetch_request(),
             answer: Vec::new(),
+            records: Vec::new(),
         }
     }
 
@@ -142,7 +145,15 @@ impl RawClient {
             let length = BATCH_LENGTH + 4 + be(rest, BATCH_LENGTH) as usize;
             let Some((batch, after)) = rest.split_at_checked(length) else { break };
             assert_eq!(crc32c::crc32c(&batch[BATCH_CRC + 4..]), be(batch, BATCH_CRC), "the CRC is right");
-            records += walk(&batch[BATCH_HEADER..]);
+            records += match batch[BATCH_CODEC] {
+                LZ4 => {
+                    self.records.clear();
+                    let mut decoder = FrameDecoder::new(&batch[BATCH_HEADER..]);
+                    decoder.read_to_end(&mut self.records).expect("it is lz4");
+                    walk(&self.records)
+                }
+                _ => walk(&batch[BATCH_HEADER..]),
+            };
             rest = after;
         }
         records

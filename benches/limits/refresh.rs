@@ -71,7 +71,7 @@ fn raw_appends(work: &Work, is_over: &AtomicBool) -> Times {
 
 /// The times of the lists and of the client's appends.
 async fn appends(work: Work) -> (Times, Times) {
-    let (client, logs) = ours::open(&work).await;
+    let (client, logs) = ours::open(ours::Way::Records, &work).await;
     for topic in 0..TOPICS {
         client.create_topic(format!("many-{topic}"), PARTITIONS, 1).await.expect("a topic");
     }

@@ -73,7 +73,7 @@ impl Report {
 impl Measurement {
     /// The median of a side's samples, in ns; of CPU and time, for each record. Latency is that of calls with one record.
     pub(crate) fn median(&self, side: Side, measure: Measure) -> Option<f64> {
-        let is_of_all = matches!(measure, Measure::Cpu | Measure::Wall);
+        let is_of_all = measure.is_of_all();
         let has_it =
             |measured: &&Measured| measured.side == side && (is_of_all || self.case.call == Call::Append);
         let side = self.sides.iter().find(has_it)?;

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,8 @@ pub(crate) struct Sample {
     /// Of single calls from start to end; zero for batches.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    /// How often the kernel gave fresh memory (minor page faults).
+    pub(crate) faults: f64,
 }
 
 impl Work {
@@ -95,12 +98,12 @@ impl Work {
 pub(crate) fn serve(mut side: impl FnMut(u32) -> Vec<Duration>) {
     for line in io::stdin().lock().lines() {
         let calls = line.ok().and_then(|line| line.parse().ok()).expect("a number of calls");
-        let (since, cpu) = (Instant::now(), processor_time());
+        let (since, cpu, faults) = (Instant::now(), processor_time(), page_faults());
         let mut times = side(calls);
-        let (cpu, wall) = (processor_time() - cpu, since.elapsed());
+        let (cpu, wall, faults) = (processor_time() - cpu, since.elapsed(), page_faults() - faults);
         times.sort_unstable();
         let at = |percent: usize| ns(times.get(times.len() * percent / 100).copied().unwrap_or_default());
-        let sample = Sample { cpu: ns(cpu), wall: ns(wall), p50: at(50), p99: at(99) };
+        let sample = Sample { cpu: ns(cpu), wall: ns(wall), p50: at(50), p99: at(99), faults };
         println!("{}", serde_json::to_string(&sample).expect("it is JSON"));
     }
 }
@@ -111,6 +114,11 @@ fn ns(time: Duration) -> f64 {
 
 fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("the kernel counts this time").into()
+}
+
+fn page_faults() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the kernel counts them");
+    usage.minor_page_faults() as f64
 }
 
 /// The times of a task's single calls: of each if nothing else runs, else of some, as a look at the clock has its price.

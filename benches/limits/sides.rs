@@ -79,6 +79,8 @@ pub(crate) fn run(name: &str, work: &str) {
         "raw, encoding" => raw::run(true, &work),
         _ if name.starts_with("raw") => raw::run(false, &work),
         "BatchProducer" => ours::run(Way::BatchProducer, &work),
+        "stream" => ours::run(Way::Stream, &work),
+        "single fetches" => ours::run(Way::Loop, &work),
         _ if name.starts_with("batch") => ours::run(Way::Batch, &work),
         _ => ours::run(Way::Records, &work),
     }

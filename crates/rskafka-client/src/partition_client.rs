@@ -200,7 +200,7 @@ impl PartitionClient {
     /// # }
     /// ```
     pub fn stream(&self, start: StartAt) -> ReadBuilder<StartAt> {
-        ReadBuilder::new(self.line.partition.clone(), start)
+        ReadBuilder::stream(self.line.partition.clone(), start)
     }
 
     /// Reads closed ranges of offsets over several connections, in order, as fast as it can: what a recovery needs.
@@ -221,7 +221,7 @@ impl PartitionClient {
     /// # }
     /// ```
     pub fn replay(&self, ranges: impl Into<Ranges>) -> ReadBuilder<Ranges> {
-        ReadBuilder::new(self.line.partition.clone(), ranges.into())
+        ReadBuilder::replay(self.line.partition.clone(), ranges.into())
     }
 
     /// Reads records from `offset` on, in order and without gaps. Returns them with the high watermark: the offset after the
@@ -389,7 +389,7 @@ impl PartitionClientBuilder {
         let leader = core.cluster.find(target, core.api_deadline()).await.map_err(Error::of_read)?;
         let partition = Partition { core, topic: topic.into(), topic_id: leader.topic_id, index };
         let line = Line::new(Arc::new(partition), options);
-        Ok(PartitionClient { line, fetch_lane: Arc::new(FetchLane::new(None)) })
+        Ok(PartitionClient { line, fetch_lane: Arc::new(FetchLane::new()) })
     }
 }
 

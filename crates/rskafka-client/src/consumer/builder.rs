@@ -31,11 +31,12 @@ pub(super) struct ReadOptions {
 }
 
 impl<T> ReadBuilder<T> {
-    pub(crate) fn new(partition: Arc<Partition>, what: T) -> Self {
+    fn with(partition: Arc<Partition>, what: T) -> Self {
         let options = ReadOptions {
             max_bytes: 1024 * 1024,
             max_wait: Duration::from_millis(500),
-            read_ahead_bytes: 16 * 1024 * 1024,
+            // A few fetches, which may still be in the processor's cache when they are read.
+            read_ahead_bytes: 4 * 1024 * 1024,
             isolation: IsolationLevel::default(),
             on_out_of_range: OutOfRange::default(),
             rack: None,
@@ -58,7 +59,7 @@ impl<T> ReadBuilder<T> {
 
     /// How many bytes of batches, encoded and decompressed, to hold that the caller has not taken yet: below it, the next
     /// fetch is sent. So a stream holds at most that and one fetch, and a replay that and one fetch for each connection.
-    /// 16 MiB by default; with 0, a fetch is sent only when nothing is left.
+    /// 4 MiB by default, and 16 MiB for a replay; with 0, a fetch is sent only when nothing is left.
     pub fn read_ahead_bytes(mut self, bytes: usize) -> Self {
         self.options.read_ahead_bytes = bytes;
         self
@@ -77,12 +78,18 @@ impl<T> ReadBuilder<T> {
         self
     }
 
-    pub(super) fn lane(&self) -> Arc<FetchLane> {
-        Arc::new(FetchLane::new(self.options.rack.clone()))
+    /// One of so many connections.
+    pub(super) fn lane(&self, of: usize) -> Arc<FetchLane> {
+        let ReadOptions { rack, read_ahead_bytes, .. } = &self.options;
+        Arc::new(FetchLane::reading_ahead(rack.clone(), read_ahead_bytes / of))
     }
 }
 
 impl ReadBuilder<StartAt> {
+    pub(crate) fn stream(partition: Arc<Partition>, start: StartAt) -> Self {
+        Self::with(partition, start)
+    }
+
     /// Ends the stream before this offset: after all records below it, also if the last offsets have no record. Without
     /// this the stream waits at the log's end for what is appended.
     pub fn until(mut self, offset: i64) -> Self {
@@ -103,7 +110,7 @@ impl ReadBuilder<StartAt> {
 
     /// The stream of batches, with what the log says about each.
     pub fn build_batches(self) -> BatchStream {
-        let lane = self.lane();
+        let lane = self.lane(1);
         let mut stream = BatchStream::new(self.partition, lane, self.what, self.options);
         stream.ahead.end_at(self.until);
         stream
@@ -111,6 +118,10 @@ impl ReadBuilder<StartAt> {
 }
 
 impl ReadBuilder<Ranges> {
+    pub(crate) fn replay(partition: Arc<Partition>, ranges: Ranges) -> Self {
+        Self::with(partition, ranges).read_ahead_bytes(16 * 1024 * 1024)
+    }
+
     /// How many fetches to have under way, each over a connection of its own. 4 by default, 64 at most.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections.clamp(1, 64);

@@ -68,7 +68,7 @@ struct Piece {
 
 impl Replay {
     pub(super) fn new(builder: ReadBuilder<Ranges>) -> Self {
-        let lanes = (0..builder.connections).map(|_| builder.lane()).collect();
+        let lanes = (0..builder.connections).map(|_| builder.lane(builder.connections)).collect();
         let ReadBuilder { partition, what: ranges, connections, mut options, .. } = builder;
         options.read_ahead_bytes = (options.read_ahead_bytes / connections).max(1);
         let refused = ranges.check().err();

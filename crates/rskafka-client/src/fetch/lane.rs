@@ -10,6 +10,8 @@ use rskafka_cluster::Lane;
 use rskafka_protocol::records::Decompressor;
 use tokio::time::Instant;
 
+/// About what a fetch holds when it is decompressed.
+const FETCH_BYTES: usize = 2 * 1024 * 1024;
 /// How long an answer of the leader about the nearest replica holds (Java: `metadata.max.age.ms`).
 const MAX_AGE: Duration = Duration::from_secs(300);
 const IDLE: Duration = Duration::from_secs(1);
@@ -34,14 +36,19 @@ struct Moments {
 }
 
 impl FetchLane {
-    /// With a rack, brokers may name a replica there to be read from.
-    pub(crate) fn new(rack: Option<String>) -> Self {
+    pub(crate) fn new() -> Self {
+        Self::reading_ahead(None, 0)
+    }
+
+    /// The same for a reader that holds so many bytes at once. With a rack, brokers may name a replica there to be read
+    /// from.
+    pub(crate) fn reading_ahead(rack: Option<String>, bytes: usize) -> Self {
         Self {
             lane: Lane::new(),
             rack: rack.unwrap_or_default(),
             replica: AtomicI32::new(-1),
             moments: Mutex::default(),
-            decompressor: Arc::default(),
+            decompressor: Arc::new(Mutex::new(Decompressor::new().keeping(bytes + FETCH_BYTES))),
         }
     }
 

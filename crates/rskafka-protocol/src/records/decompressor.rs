@@ -10,7 +10,7 @@ use super::{BatchErrorKind, Compression, Corruption, Unsupported};
 /// Decompresses batches, one after the other: see [`Batch::decompress`](super::Batch::decompress).
 ///
 /// It keeps the memory of the last batches, and reuses it once such a batch and all
-/// [slices](super::Batch::slice) of it are dropped: of at most two batches, none larger than 4 MiB.
+/// [slices](super::Batch::slice) of it are dropped: 2 MiB of it, or as much as [`keeping`](Decompressor::keeping) says.
 ///
 /// ```
 /// use rskafka_protocol::records::{Decompressor, batches};
@@ -29,13 +29,11 @@ use super::{BatchErrorKind, Compression, Corruption, Unsupported};
 #[derive(Debug)]
 pub struct Decompressor {
     limit: usize,
-    /// The memory of batches, the last one at the end.
+    /// The memory of batches, the newest first.
     kept: Vec<Bytes>,
+    /// How many bytes to keep.
+    most_kept: usize,
 }
-
-/// One is read while another is still in use.
-const MOST_KEPT: usize = 2;
-const LARGEST_KEPT: usize = 4 * 1024 * 1024;
 
 impl Default for Decompressor {
     /// One with the default limit.
@@ -54,7 +52,12 @@ impl Decompressor {
     /// Decompressing takes at most that much memory, half as much again where the allocator cannot grow
     /// it in place, and 256 KiB for the codec.
     pub fn with_limit(limit: usize) -> Self {
-        Self { limit, kept: Vec::new() }
+        Self { limit, kept: Vec::new(), most_kept: 2 * 1024 * 1024 }
+    }
+
+    /// The same with so many bytes of memory kept for batches to come, also of several that are in use at once.
+    pub fn keeping(self, bytes: usize) -> Self {
+        Self { most_kept: bytes, ..self }
     }
 
     /// The limit of a batch's records when they are decompressed, in bytes.
@@ -69,17 +72,23 @@ impl Decompressor {
         bytes: &[u8],
     ) -> Result<Bytes, BatchErrorKind> {
         let codec = codec::of(compression).ok_or(Unsupported::Compression(compression))?;
-        let unused = self.kept.iter().rposition(Bytes::is_unique);
-        let buffer = unused.map_or_else(Vec::new, |index| self.kept.swap_remove(index).into());
+        let unused = self.kept.iter().position(Bytes::is_unique);
+        let buffer = unused.map_or_else(Vec::new, |index| self.kept.remove(index).into());
         let mut output = Output::new(buffer, bytes.len(), self.limit);
         (codec.decompress)(bytes, magic, &mut output).map_err(|failure| match failure {
             Failure::Damaged => Corruption::Stream(compression).into(),
             Failure::TooLarge => BatchErrorKind::TooLarge(self.limit),
         })?;
         let payload = Bytes::from(output.into_bytes());
-        if payload.len() <= LARGEST_KEPT {
-            self.kept.truncate(MOST_KEPT - 1);
-            self.kept.push(payload.clone());
+        let mut room = self.most_kept.saturating_sub(payload.len());
+        // The newest ones, which may still be in the processor's cache.
+        self.kept.retain(|kept| {
+            let fits = kept.len() <= room;
+            room = room.saturating_sub(kept.len());
+            fits
+        });
+        if payload.len() <= self.most_kept {
+            self.kept.insert(0, payload.clone());
         }
         Ok(payload)
     }
