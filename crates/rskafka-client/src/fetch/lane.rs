@@ -48,7 +48,7 @@ impl FetchLane {
             rack: rack.unwrap_or_default(),
             replica: AtomicI32::new(-1),
             moments: Mutex::default(),
-            decompressor: Arc::new(Mutex::new(Decompressor::new().keeping(bytes + FETCH_BYTES))),
+            decompressor: Arc::new(Mutex::new(Decompressor::default().keeping(bytes + FETCH_BYTES))),
         }
     }
 
