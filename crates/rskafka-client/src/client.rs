@@ -1,7 +1,12 @@
 //! The handle to one cluster, its topics and its partitions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rskafka_cluster::Node;
+
+use crate::admin::configs::{self, ConfigEntry};
+use crate::admin::durability::{self, DurabilityFinding};
 use crate::admin::topics::{self, CreateTopic, Topic};
 use crate::builder::ClientBuilder;
 use crate::core::Core;
@@ -99,8 +104,111 @@ impl Client {
     ///
     /// [`ErrorKind::NoReachableBroker`]: crate::error::ErrorKind::NoReachableBroker
     pub async fn list_topics(&self) -> Result<Vec<Topic>> {
-        self.core.check_open()?;
-        self.core.cluster.topics(self.core.api_deadline()).await.map_err(Error::of_read)
+        self.core.cluster.topics(self.core.begin()?).await.map_err(Error::of_read)
+    }
+
+    /// A topic with its id, and each partition's leader, leader epoch, replicas and in-sync replicas, as one broker knows them
+    /// now. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownTopicOrPartition`] if brokers do not know it for a second, and those of
+    /// [`list_topics`](Self::list_topics).
+    ///
+    /// [`ErrorKind::UnknownTopicOrPartition`]: crate::error::ErrorKind::UnknownTopicOrPartition
+    pub async fn describe_topic(&self, name: impl AsRef<str>) -> Result<Topic> {
+        topics::describe(&self.core, name.as_ref(), self.core.begin()?).await
+    }
+
+    /// Adds partitions to a topic, so that it has `count` in all. When that returns, each partition has a leader that serves
+    /// it. Records stay in the partitions where they are. Ends by the api timeout.
+    ///
+    /// Cancel safe: a dropped future may still add them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] unless `count` is positive, [`ErrorKind::UnknownTopicOrPartition`], and
+    /// [`ErrorKind::Broker`] with `INVALID_PARTITIONS` unless the topic is to have more partitions than now, and others.
+    /// After a lost answer that code is a success: the topic then has at least `count` partitions. [`Error::outcome`] tells
+    /// whether they may have been added.
+    ///
+    /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
+    /// [`ErrorKind::UnknownTopicOrPartition`]: crate::error::ErrorKind::UnknownTopicOrPartition
+    /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
+    pub async fn create_partitions(&self, topic: impl AsRef<str>, count: i32) -> Result<()> {
+        topics::create_partitions(&self.core, topic.as_ref(), count).await
+    }
+
+    /// The configs of a topic by name: its own values, and those of the broker that is asked where it has none. Ends by the
+    /// api timeout. Cancel safe.
+    ///
+    /// ```no_run
+    /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
+    /// let configs = client.describe_configs("wal").await?;
+    /// println!("{:?}", configs["retention.ms"].value);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownTopicOrPartition`]; [`ErrorKind::Broker`] with `TOPIC_AUTHORIZATION_FAILED` without the right
+    /// DESCRIBE_CONFIGS; and whatever prevents a request to a broker.
+    ///
+    /// [`ErrorKind::UnknownTopicOrPartition`]: crate::error::ErrorKind::UnknownTopicOrPartition
+    /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
+    pub async fn describe_configs(&self, topic: impl AsRef<str>) -> Result<BTreeMap<String, ConfigEntry>> {
+        configs::describe(&self.core, Node::Any, topic.as_ref(), self.core.begin()?).await
+    }
+
+    /// Sets configs of a topic, or with `None` takes the topic's own value back. All changes are made, or none; other configs
+    /// stay as they are. Ends by the api timeout.
+    ///
+    /// Cancel safe: a dropped future may still make them. Source: IncrementalAlterConfigs (KIP-339).
+    ///
+    /// ```no_run
+    /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
+    /// client.alter_configs("wal", &[("retention.ms", Some("-1")), ("segment.bytes", None)]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] without a change, [`ErrorKind::UnknownTopicOrPartition`], [`ErrorKind::Unsupported`]
+    /// before Kafka 2.3; [`ErrorKind::Broker`] with `INVALID_CONFIG` for a name or value that cannot be (with ZooKeeper
+    /// `INVALID_REQUEST` for a value), and others. [`Error::outcome`] tells whether they may have been made.
+    ///
+    /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
+    /// [`ErrorKind::UnknownTopicOrPartition`]: crate::error::ErrorKind::UnknownTopicOrPartition
+    /// [`ErrorKind::Unsupported`]: crate::error::ErrorKind::Unsupported
+    /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
+    pub async fn alter_configs(&self, topic: impl AsRef<str>, values: &[(&str, Option<&str>)]) -> Result<()> {
+        configs::alter(&self.core, topic.as_ref(), values).await
+    }
+
+    /// Compares a topic with what a write-ahead log needs: how many brokers hold it, and each config that
+    /// [`for_log`](CreateTopic::for_log) sets, as each of these brokers sees it. Gives what is wrong, the worst first; nothing
+    /// for a topic that loses no record while one broker is down.
+    ///
+    /// A config that a broker does not tell is a finding, and so is a broker that does not answer. Each broker gets a share of
+    /// the api timeout, by which the call ends. What stands in the files of controllers is not looked at: set
+    /// `unclean.leader.election.enable` for the topic. Cancel safe.
+    ///
+    /// ```no_run
+    /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
+    /// for finding in client.check_durability("wal").await? {
+    ///     eprintln!("{finding}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`describe_topic`](Self::describe_topic).
+    pub async fn check_durability(&self, topic: impl AsRef<str>) -> Result<Vec<DurabilityFinding>> {
+        durability::check(&self.core, topic.as_ref()).await
     }
 
     /// What the client has done so far, by broker: requests, bytes, latencies, retries, throttling, connections.

@@ -56,10 +56,21 @@ impl Core {
         Deadline::after(self.cluster.env().now(), self.limits.api_timeout)
     }
 
+    /// The deadline of a call that begins now. Fails once the client is closed.
+    pub(crate) fn begin(&self) -> Result<Deadline> {
+        self.check_open()?;
+        Ok(self.api_deadline())
+    }
+
     /// How long a broker may take for a request, in milliseconds: until the deadline, at most for one attempt.
     pub(crate) fn broker_timeout_ms(&self, deadline: Deadline) -> i32 {
         let left = deadline.remaining(self.cluster.env().now());
         to_i32_millis(left.min(self.cluster.config().connection.request_timeout))
+    }
+
+    /// Until when a topic that brokers do not know is asked for again: it may be new.
+    pub(crate) fn patience(&self) -> Deadline {
+        Deadline::after(self.cluster.env().now(), self.cluster.config().unknown_topic_patience)
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

@@ -20,6 +20,7 @@ macro_rules! awaited {
 }
 
 mod admin;
+mod ask;
 mod builder;
 mod client;
 pub mod consumer;
@@ -37,6 +38,8 @@ mod spare;
 pub mod stats;
 mod time;
 
+pub use admin::configs::ConfigEntry;
+pub use admin::durability::{DurabilityFinding, DurabilityKind, Severity};
 pub use admin::topics::{CreateTopic, Partition, Topic};
 pub use builder::ClientBuilder;
 pub use client::Client;

@@ -4,14 +4,16 @@
 
 use std::time::Duration;
 
-use rskafka_cluster::transport::{CallOptions, Deadline};
-use rskafka_cluster::{Answer, Call, Leader, LeaderOf, Verdict, Via};
+use rskafka_cluster::transport::Deadline;
+use rskafka_cluster::{Leader, LeaderOf};
+use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::list_offsets::{
     EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
-    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic, MAX_TIMESTAMP,
 };
 use time::OffsetDateTime;
 
+use crate::ask::Ask;
 use crate::core::Core;
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::partition::Partition;
@@ -27,6 +29,9 @@ pub enum OffsetAt {
     Latest,
     /// The first offset whose record has this timestamp or a later one; the log's end if there is no such record.
     Timestamp(OffsetDateTime),
+    /// The offset of the record with the latest timestamp, of several the first; the end of a log without records. From
+    /// ListOffsets 7 on (Kafka 3.0, KIP-734).
+    MaxTimestamp,
 }
 
 /// An offset, with what the broker knows of the record there.
@@ -42,22 +47,21 @@ pub struct FoundOffset {
 }
 
 pub(crate) async fn find(partition: &Partition, at: OffsetAt) -> Result<FoundOffset> {
-    partition.core.check_open()?;
-    let deadline = partition.core.api_deadline();
+    let deadline = partition.core.begin()?;
     let list = |timestamp| list(&partition.core, partition.target(), timestamp, deadline);
+    let first = async |timestamp| {
+        // The end is asked for first, so that no record appended in between lies before it.
+        let end = list(LATEST_TIMESTAMP).await?;
+        let first = list(timestamp).await?;
+        Ok::<_, Error>(if first.offset < 0 { end } else { first })
+    };
     let found = match at {
         OffsetAt::Earliest => list(EARLIEST_TIMESTAMP).await?,
         OffsetAt::Latest => list(LATEST_TIMESTAMP).await?,
-        OffsetAt::Timestamp(time) => match to_millis(time) {
-            // Negative timestamps mean other things to the broker. The first offset is never too late.
-            ..0 => list(EARLIEST_TIMESTAMP).await?,
-            time => {
-                // The end is asked for first, so that no record appended in between lies before it.
-                let end = list(LATEST_TIMESTAMP).await?;
-                let first = list(time).await?;
-                if first.offset < 0 { end } else { first }
-            }
-        },
+        // Negative timestamps mean other things to the broker. The first offset is never too late.
+        OffsetAt::Timestamp(time) if to_millis(time) < 0 => list(EARLIEST_TIMESTAMP).await?,
+        OffsetAt::Timestamp(time) => first(to_millis(time)).await?,
+        OffsetAt::MaxTimestamp => first(MAX_TIMESTAMP).await?,
     };
     check_topic(partition, deadline).await?;
     Ok(FoundOffset {
@@ -74,7 +78,10 @@ pub(crate) async fn check_topic(partition: &Partition, deadline: Deadline) -> Re
     }
     let cluster = &partition.core.cluster;
     for _ in 0..LOOKS {
-        let topic = cluster.topic(&partition.topic, false, deadline).await.map_err(Error::of_read)?;
+        let topic = cluster
+            .topic(&partition.topic, partition.core.patience(), deadline)
+            .await
+            .map_err(Error::of_read)?;
         if topic.id == partition.topic_id {
             return Ok(());
         }
@@ -94,24 +101,37 @@ pub(crate) async fn list(
     timestamp: i64,
     deadline: Deadline,
 ) -> Result<ListOffsetsPartitionResponse> {
-    let LeaderOf { topic, partition: index, .. } = target;
-    let build = |leader: &Leader| {
-        let partition = ListOffsetsPartition {
-            partition_index: index,
-            current_leader_epoch: leader.epoch.unwrap_or(-1),
-            timestamp,
-        };
-        let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
-        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-        (request, CallOptions::new(deadline))
+    let LeaderOf { topic: name, partition: partition_index, .. } = target;
+    let build = |leader: &Leader, timeout_ms| {
+        let current_leader_epoch = leader.epoch.unwrap_or(-1);
+        let partitions = vec![ListOffsetsPartition { partition_index, current_leader_epoch, timestamp }];
+        let topics = vec![ListOffsetsTopic { name: name.to_owned(), partitions }];
+        ListOffsetsRequest { replica_id: -1, topics, timeout_ms, ..Default::default() }
     };
-    let judge = |answer: Answer<'_, ListOffsetsResponse, Leader>| {
-        let partitions = answer.response.topics.into_iter().flat_map(|topic| topic.partitions);
-        match partitions.into_iter().find(|partition| partition.partition_index == index) {
-            Some(partition) => Verdict::of_code(partition.error_code, None, None, partition),
-            None => Verdict::missing(),
+    let find = |response: ListOffsetsResponse| {
+        let mut partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
+        let found = partitions.find(|found| found.partition_index == partition_index)?;
+        Some((found.error_code, None, found))
+    };
+    // Before version 7, a broker takes the number for a time.
+    let min_version = if timestamp == MAX_TIMESTAMP { 7 } else { 0 };
+    let ask = Ask { writes: false, min_version, ..Ask::new(core, target, name, deadline) };
+    ask.send(build, find).await
+}
+
+/// Adds the log's bounds to OFFSET_OUT_OF_RANGE, which does not tell them. Other errors stay as they are.
+pub(crate) async fn with_bounds(log: &Partition, offset: i64, deadline: Deadline, error: Error) -> Error {
+    if error.code() != Some(ErrorCode::OFFSET_OUT_OF_RANGE) {
+        return error;
+    }
+    let list = |timestamp| list(&log.core, log.target(), timestamp, deadline);
+    match (list(EARLIEST_TIMESTAMP).await, list(LATEST_TIMESTAMP).await) {
+        // Within its bounds, the log has changed meanwhile: they would contradict the error.
+        (Ok(start), Ok(end)) if !(start.offset..=end.offset).contains(&offset) => {
+            let kind = ErrorKind::OffsetOutOfRange { offset, log_start: start.offset, log_end: end.offset };
+            let outcome = error.outcome();
+            error.with_case(Case::OffsetOutOfRange, kind).with_outcome(outcome)
         }
-    };
-    let call = Call { target, via: Via::Control, deadline };
-    core.cluster.send(call, build, judge).await.map_err(Error::of_read)
+        _ => error,
+    }
 }

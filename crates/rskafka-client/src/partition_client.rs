@@ -9,6 +9,7 @@ use rskafka_protocol::{ApiKey, Uuid};
 
 use rskafka_protocol::records::Compression;
 
+use crate::admin::delete_records;
 use crate::consumer::{Ranges, ReadBuilder, StartAt};
 use crate::core::Core;
 use crate::error::{Error, Result};
@@ -265,6 +266,35 @@ impl PartitionClient {
         let partition = &self.line.partition;
         let found = offsets::find(partition, at).await;
         found.map_err(|error| partition.located(error, ApiKey::LIST_OFFSETS))
+    }
+
+    /// Deletes the records before an offset, or with `None` before the high watermark: all that can be read. Returns the low
+    /// watermark: the first offset that some replica still has.
+    ///
+    /// The leader waits until all replicas that run have deleted. Brokers free the disk in whole segments, later. An offset
+    /// before the log's first one deletes nothing. With `None`, records may be deleted that are appended during the call. Ends by
+    /// the api timeout. Cancel safe: a dropped future may still delete. Source: KIP-107.
+    ///
+    /// ```no_run
+    /// # async fn example(log: rskafka_client::PartitionClient, snapshot: i64) -> rskafka_client::error::Result<()> {
+    /// let low_watermark = log.delete_records(snapshot).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] for a negative offset; [`ErrorKind::OffsetOutOfRange`] beyond the high watermark;
+    /// [`ErrorKind::Broker`] with `POLICY_VIOLATION` for a topic that is only compacted, and without the right DELETE; those
+    /// of [`get_offset`](Self::get_offset). After a timeout, [`Error::outcome`] tells whether records may be deleted.
+    ///
+    /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
+    /// [`ErrorKind::OffsetOutOfRange`]: crate::error::ErrorKind::OffsetOutOfRange
+    /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
+    pub async fn delete_records(&self, before_offset: impl Into<Option<i64>>) -> Result<i64> {
+        let partition = &self.line.partition;
+        let deleted = delete_records::delete(partition, before_offset.into()).await;
+        deleted.map_err(|error| partition.located(error, ApiKey::DELETE_RECORDS))
     }
 }
 

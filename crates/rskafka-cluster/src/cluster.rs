@@ -56,7 +56,7 @@ impl Cluster {
             runtime: Handle::current(),
         };
         let cluster = Self { inner: Arc::new(inner) };
-        cluster.ask_with_retries(&refresh::request(Some(&[])), false, deadline, Ok).await?;
+        cluster.ask_with_retries(&refresh::request(Some(&[])), deadline, deadline, Ok).await?;
         Ok(cluster)
     }
 
@@ -77,14 +77,14 @@ impl Cluster {
 
     /// Asks for all topics that the client may see; leaves out topics that are just being created or deleted.
     pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Failed> {
-        let topics = self.ask_with_retries(&refresh::request(None), false, deadline, Ok).await?;
+        let topics = self.ask_with_retries(&refresh::request(None), deadline, deadline, Ok).await?;
         Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok().map(Arc::unwrap_or_clone)).collect())
     }
 
-    /// Asks for one topic. `awaits` tells whether to ask again until the deadline while the topic is unknown.
-    pub async fn topic(&self, name: &str, awaits: bool, deadline: Deadline) -> Result<Topic, Failed> {
+    /// Asks for one topic. Until `patience` is over, a topic that is unknown is asked for again.
+    pub async fn topic(&self, name: &str, patience: Deadline, deadline: Deadline) -> Result<Topic, Failed> {
         let request = refresh::request(Some(&[name]));
-        self.ask_with_retries(&request, awaits, deadline, |topics| refresh::find(topics, name)).await
+        self.ask_with_retries(&request, patience, deadline, |topics| refresh::find(topics, name)).await
     }
 
     /// Ends all connections, also those in use, and waits for their end. No connection is opened afterwards; calls under

@@ -138,6 +138,10 @@ impl Failure {
     pub fn may_be_applied(&self) -> bool {
         match self {
             Self::Code { code: ErrorCode::REQUEST_TIMED_OUT | ErrorCode::UNKNOWN_SERVER_ERROR, .. } => true,
+            // A leader may have applied it before it lost the partition, or its disk.
+            Self::Code {
+                code: ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::KAFKA_STORAGE_ERROR, ..
+            } => true,
             failure => failure.is_unanswered(),
         }
     }

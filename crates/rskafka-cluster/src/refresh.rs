@@ -43,12 +43,12 @@ fn first_topic(request: &MetadataRequest) -> Option<&str> {
 }
 
 impl Cluster {
-    /// Asks until `find` accepts an answer or fails for good, or time runs out. `awaits` tells whether to ask again while a
-    /// topic is unknown.
+    /// Asks until `find` accepts an answer or fails for good, or time runs out. Until `patience` is over, a topic that is
+    /// unknown is asked for again.
     pub(crate) async fn ask_with_retries<T>(
         &self,
         request: &MetadataRequest,
-        awaits: bool,
+        patience: Deadline,
         deadline: Deadline,
         find: impl Fn(Topics) -> Result<T, Failure>,
     ) -> Result<T, Failed> {
@@ -59,7 +59,8 @@ impl Cluster {
                 Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
-            let may_pass = failure.is_transient() || awaits && matches!(failure, Failure::UnknownTopic);
+            let is_new = matches!(failure, Failure::UnknownTopic) && !patience.is_over(self.env().now());
+            let may_pass = failure.is_transient() || is_new;
             let class = if may_pass { Class::Passing } else { Class::Lasting };
             match attempts.failed(failure, class, self.env().now(), self.env().random()) {
                 Ok(moment) => self.pause_until(moment).await,

@@ -54,6 +54,8 @@ impl Default for ConnectionConfig {
 pub struct CallOptions {
     /// The moment by which the call ends.
     pub deadline: Deadline,
+    /// The lowest version to use: an older broker would take the request for another one.
+    pub min_version: i16,
     /// The highest version to use, if it is to be lower than the highest common one.
     pub max_version: Option<i16>,
     /// How long the broker may hold back its answer, e.g. a fetch's maximum wait. It is added to
@@ -64,6 +66,6 @@ pub struct CallOptions {
 impl CallOptions {
     /// A call that ends by `deadline`, in the highest common version.
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, max_version: None, wait: Duration::ZERO }
+        Self { deadline, min_version: 0, max_version: None, wait: Duration::ZERO }
     }
 }

@@ -181,7 +181,7 @@ impl Connection {
         let timing =
             Timing { attempt: request_timeout.saturating_add(options.wait), limit: options.deadline };
         let version = versions
-            .version_of::<R>(options.max_version)
+            .version_of::<R>(options.min_version, options.max_version)
             .map_err(|source| link.error(R::API_KEY, false, CallErrorKind::UnsupportedVersion { source }))?;
         Ok((version, timing))
     }

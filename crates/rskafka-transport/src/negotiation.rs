@@ -64,7 +64,7 @@ impl Negotiation {
 
     /// The version with which the next connection to the address should begin.
     pub(crate) fn to_begin_with(&self, versions: &BrokerVersions) -> Taken {
-        let newest = versions.version_of::<ApiVersionsRequest>(None).unwrap_or(self.version);
+        let newest = versions.version_of::<ApiVersionsRequest>(0, None).unwrap_or(self.version);
         // It closed the connection on this version, so its claim to support it is not trusted.
         let version = if self.was_closed { self.version } else { newest };
         Taken { version, closes_above: self.was_closed }

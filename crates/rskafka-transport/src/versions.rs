@@ -25,9 +25,10 @@ impl BrokerVersions {
         self.ranges.iter().map(|(api, range)| (*api, *range))
     }
 
-    /// The highest version of `R` that both sides speak and that is not above `max`.
-    pub fn version_of<R: Request>(&self, max: Option<i16>) -> Result<i16, UnsupportedVersion> {
-        self.common(R::API_KEY, R::VERSIONS, max)
+    /// The highest version of `R` that both sides speak and that is neither below `min` nor above `max`.
+    pub fn version_of<R: Request>(&self, min: i16, max: Option<i16>) -> Result<i16, UnsupportedVersion> {
+        let ours = VersionRange { min: R::VERSIONS.min.max(min), ..R::VERSIONS };
+        self.common(R::API_KEY, ours, max)
     }
 
     fn common(&self, api: ApiKey, ours: VersionRange, max: Option<i16>) -> Result<i16, UnsupportedVersion> {

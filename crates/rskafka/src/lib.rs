@@ -53,6 +53,18 @@
 //! # }
 //! ```
 //!
+//! [`check_durability`](client::Client::check_durability) looks at a topic that is there, as each of its brokers sees it, and
+//! says what it lacks, in lines that an operator can act on:
+//!
+//! ```no_run
+//! # async fn example(client: rskafka::client::Client) -> rskafka::client::error::Result<()> {
+//! for finding in client.check_durability("orders").await? {
+//!     eprintln!("{finding}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Many writers in one process
 //!
 //! A [`BatchProducer`](client::producer::BatchProducer) collects the records of many tasks into batches. Each task awaits its
@@ -85,8 +97,9 @@
 /// The client of a cluster, and the clients of its partitions.
 pub mod client {
     pub use rskafka_client::{
-        Acks, Client, ClientBuilder, Compression, CreateTopic, Fetch, Fetched, FoundOffset, OffsetAt,
-        Partition, PartitionClient, PartitionClientBuilder, Produce, Produced, Topic,
+        Acks, Client, ClientBuilder, Compression, ConfigEntry, CreateTopic, DurabilityFinding,
+        DurabilityKind, Fetch, Fetched, FoundOffset, OffsetAt, Partition, PartitionClient,
+        PartitionClientBuilder, Produce, Produced, Severity, Topic,
     };
     #[doc(inline)]
     pub use rskafka_client::{consumer, error, producer, stats};

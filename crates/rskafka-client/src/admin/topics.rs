@@ -1,17 +1,22 @@
-//! Creates and deletes topics. When a creation returns, the topic can be written and read.
+//! Creates, describes and deletes topics, and adds partitions. When a creation returns, each partition can be written and
+//! read.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rskafka_cluster::transport::{CallOptions, Deadline};
-use rskafka_cluster::{Answer, Broker, Call, Failed, LeaderOf, Learned, Node, Verdict, Via};
-use rskafka_protocol::ErrorCode;
+use rskafka_cluster::transport::Deadline;
+use rskafka_cluster::{LeaderOf, Node};
+use rskafka_protocol::messages::create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
+};
 use rskafka_protocol::messages::create_topics::{
-    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+    CreateTopicsResponse,
 };
 use rskafka_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use rskafka_protocol::messages::list_offsets::EARLIEST_TIMESTAMP;
+use rskafka_protocol::{ErrorCode, Uuid};
 
+use crate::ask::Ask;
 use crate::core::Core;
 use crate::error::{Error, Outcome, Result};
 use crate::offsets;
@@ -28,10 +33,11 @@ const DELETE_BY_NAME: i16 = 5;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Broker`] with `TOPIC_ALREADY_EXISTS`, unless [`if_missing`](Self::if_missing) is set, and
-/// others. If the time runs out, or the client may not describe the topic, [`Error::outcome`] tells whether it
-/// may have been created.
+/// [`ErrorKind::InvalidArgument`] for numbers that cannot be, or that an assignment does not have. [`ErrorKind::Broker`] with
+/// `TOPIC_ALREADY_EXISTS`, unless [`if_missing`](Self::if_missing) is set, and others. If the time runs out, or the client
+/// may not describe the topic, [`Error::outcome`] tells whether it may have been created.
 ///
+/// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
 /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
 #[derive(Debug)]
 #[must_use = "nothing is created until this is awaited"]
@@ -39,6 +45,7 @@ pub struct CreateTopic {
     core: Arc<Core>,
     topic: CreatableTopic,
     if_missing: bool,
+    validate_only: bool,
 }
 
 /// With this many replicas, appends can require two copies and continue while a broker is down.
@@ -48,7 +55,7 @@ impl CreateTopic {
     pub(crate) fn new(core: Arc<Core>, name: String, partitions: i32, replication_factor: i16) -> Self {
         let topic =
             CreatableTopic { name, num_partitions: partitions, replication_factor, ..Default::default() };
-        Self { core, topic, if_missing: false }
+        Self { core, topic, if_missing: false, validate_only: false }
     }
 
     /// Sets a config of the topic, e.g. `max.message.bytes` to `10485760`. Of several values for one config
@@ -93,80 +100,124 @@ impl CreateTopic {
         self
     }
 
+    /// Says which brokers hold each partition, the preferred leader first. The controller chooses by default.
+    ///
+    /// The numbers given to [`Client::create_topic`](crate::Client::create_topic) must be those of the assignment, or -1.
+    ///
+    /// ```no_run
+    /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
+    /// client.create_topic("wal", 2, 3).replica_assignment([[1, 2, 3], [2, 3, 1]]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn replica_assignment(mut self, brokers: impl IntoIterator<Item = impl Into<Vec<i32>>>) -> Self {
+        let assignment =
+            |(index, ids)| CreatableReplicaAssignment { partition_index: index, broker_ids: Into::into(ids) };
+        self.topic.assignments = (0..).zip(brokers).map(assignment).collect();
+        self
+    }
+
+    /// Has the controller check the request, and creates nothing.
+    pub fn validate_only(mut self) -> Self {
+        self.validate_only = true;
+        self
+    }
+
+    /// Whether the numbers can be, and the assignment has them.
+    fn is_valid(&self) -> bool {
+        let CreatableTopic { num_partitions, replication_factor, assignments, .. } = &self.topic;
+        let fits = |number: i32, count: usize| number == -1 || usize::try_from(number) == Ok(count);
+        // Whether they are different brokers is the controller's to say.
+        let is_assigned = |one: &CreatableReplicaAssignment| {
+            !one.broker_ids.is_empty() && fits((*replication_factor).into(), one.broker_ids.len())
+        };
+        let has_all = assignments.is_empty() || fits(*num_partitions, assignments.len());
+        let are_numbers = matches!((num_partitions, replication_factor), (-1 | 1.., -1 | 1..));
+        are_numbers && has_all && assignments.iter().all(is_assigned)
+    }
+
     async fn create(self) -> Result<()> {
-        let Self { core, topic, if_missing } = self;
-        core.check_open()?;
-        let name = topic.name.clone();
-        let deadline = core.api_deadline();
-        let build = |_: &_| {
+        if !self.is_valid() {
+            let what = "partitions and replicas are positive or -1, and an assignment has as many";
+            return Err(Error::invalid(what).located(None, &self.topic.name, None));
+        }
+        let Self { core, mut topic, if_missing, validate_only } = self;
+        if !topic.assignments.is_empty() {
+            (topic.num_partitions, topic.replication_factor) = (-1, -1);
+        }
+        let (name, deadline) = (&topic.name, core.begin()?);
+        let ask = Ask::new(&core, Node::Controller, name, deadline);
+        let ask = Ask { writes: !validate_only, already: ErrorCode::TOPIC_ALREADY_EXISTS, ..ask };
+        let build = |_: &_, timeout_ms| {
             let topics = vec![topic.clone()];
-            let request = |timeout_ms| CreateTopicsRequest { topics, timeout_ms, ..Default::default() };
-            prepare(&core, deadline, request)
+            CreateTopicsRequest { topics, timeout_ms, validate_only }
         };
-        let judge = |answer: Answer<'_, CreateTopicsResponse, Broker>| {
-            let found = answer.response.topics.iter().find(|topic| topic.name == name);
-            let Some(topic) = found else { return Verdict::missing() };
-            // An earlier attempt may have created it, whose answer was lost.
-            if topic.error_code == ErrorCode::TOPIC_ALREADY_EXISTS && (if_missing || answer.may_be_applied) {
-                return Verdict::Done(());
-            }
-            Verdict::of_code(topic.error_code, topic.error_message.as_deref(), None, ())
+        let find = |response: CreateTopicsResponse| {
+            let found = response.topics.into_iter().find(|found| found.name == *name)?;
+            let is_there = if_missing && found.error_code == ErrorCode::TOPIC_ALREADY_EXISTS;
+            Some((if is_there { ErrorCode::NONE } else { found.error_code }, found.error_message, ()))
         };
-        let call = Call { target: Node::Controller, via: Via::Control, deadline };
-        let created = core.cluster.send(call, build, judge).await;
-        created.map_err(|error| admin_error(error, &name))?;
-        let served = wait_until_served(&core, &name, deadline).await;
-        served.map_err(|error| error.with_outcome(Outcome::Unknown))
+        ask.send(build, find).await?;
+        if validate_only {
+            return Ok(());
+        }
+        let served = async {
+            // Fails at once without the right to describe the topic, which the right to create it does not include.
+            let topic = core.cluster.topic(name, deadline, deadline).await.map_err(Error::of_read)?;
+            wait_until_served(&core, name, topic.partitions.into_keys().collect(), deadline).await
+        };
+        served.await.map_err(|error| error.located(None, name, None).with_outcome(Outcome::Unknown))
     }
 }
 
 awaited!(CreateTopic, create, ());
 
-/// Waits until each partition's leader answers: the controller knows of a topic before the leaders do.
-async fn wait_until_served(core: &Core, name: &str, deadline: Deadline) -> Result<()> {
-    // Fails at once without the right to describe the topic, which the right to create it does not include.
-    let topic = core.cluster.topic(name, true, deadline).await.map_err(|error| admin_error(error, name))?;
-    for partition in topic.partitions.keys() {
-        let target = LeaderOf { topic: name, partition: *partition, topic_id: topic.id, replica: None };
+/// Waits until each partition's leader answers: the controller knows of a partition before its leader does.
+async fn wait_until_served(core: &Core, topic: &str, partitions: Vec<i32>, deadline: Deadline) -> Result<()> {
+    for partition in partitions {
+        let target = LeaderOf { topic, partition, topic_id: Uuid::ZERO, replica: None };
         offsets::list(core, target, EARLIEST_TIMESTAMP, deadline).await?;
     }
     Ok(())
 }
 
+pub(crate) async fn describe(core: &Core, name: &str, deadline: Deadline) -> Result<Topic> {
+    let found = core.cluster.topic(name, core.patience(), deadline).await;
+    found.map_err(|failed| Error::of_read(failed).located(None, name, None))
+}
+
 pub(crate) async fn delete(core: &Core, name: &str) -> Result<()> {
-    core.check_open()?;
-    let deadline = core.api_deadline();
-    let build = |_: &_| {
+    let ask = Ask::new(core, Node::Controller, name, core.begin()?);
+    let already = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    let build = |_: &_, timeout_ms| {
         let topic_names = vec![name.to_owned()];
-        let request = |timeout_ms| DeleteTopicsRequest { topic_names, timeout_ms, ..Default::default() };
-        let (request, options) = prepare(core, deadline, request);
-        (request, CallOptions { max_version: Some(DELETE_BY_NAME), ..options })
+        DeleteTopicsRequest { topic_names, timeout_ms, ..Default::default() }
     };
-    let judge = |answer: Answer<'_, DeleteTopicsResponse, Broker>| {
-        let found = answer.response.responses.iter().find(|topic| topic.name.as_deref() == Some(name));
-        let Some(topic) = found else { return Verdict::missing() };
-        let (code, message) = (topic.error_code, topic.error_message.as_deref());
-        match code {
-            // An earlier attempt has deleted it, whose answer was lost.
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION if answer.may_be_applied => Verdict::Done(()),
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Verdict::Fail(Learned::of_code(code, message, None)),
-            code => Verdict::of_code(code, message, None, ()),
-        }
+    let find = |response: DeleteTopicsResponse| {
+        let found = response.responses.into_iter().find(|found| found.name.as_deref() == Some(name))?;
+        Some((found.error_code, found.error_message, ()))
     };
-    let call = Call { target: Node::Controller, via: Via::Control, deadline };
-    let deleted = core.cluster.send(call, build, judge).await;
+    let deleted = Ask { already, max_version: Some(DELETE_BY_NAME), ..ask }.send(build, find).await;
     core.cluster.forget_topic(name);
-    deleted.map_err(|error| admin_error(error, name))
+    deleted
 }
 
-fn admin_error(Failed { failure, attempts }: Failed, topic: &str) -> Error {
-    let outcome = if attempts.may_be_applied { Outcome::Unknown } else { Outcome::NotWritten };
-    Error::of_cluster(failure, &attempts, outcome).located(None, topic, None)
-}
-
-/// A request that gives the controller as long as the client waits for its answer.
-fn prepare<R>(core: &Core, deadline: Deadline, request: impl FnOnce(i32) -> R) -> (R, CallOptions) {
-    let timeout_ms = core.broker_timeout_ms(deadline);
-    let wait = Duration::from_millis(timeout_ms.unsigned_abs().into());
-    (request(timeout_ms), CallOptions { wait, ..CallOptions::new(deadline) })
+pub(crate) async fn create_partitions(core: &Core, name: &str, count: i32) -> Result<()> {
+    if count < 1 {
+        return Err(Error::invalid("the number of partitions is not positive").located(None, name, None));
+    }
+    let deadline = core.begin()?;
+    let build = |_: &_, timeout_ms| {
+        let topics = vec![CreatePartitionsTopic { name: name.to_owned(), count, assignments: None }];
+        CreatePartitionsRequest { topics, timeout_ms, validate_only: false }
+    };
+    let find = |response: CreatePartitionsResponse| {
+        let found = response.results.into_iter().find(|found| found.name == name)?;
+        Some((found.error_code, found.error_message, ()))
+    };
+    let ask = Ask::new(core, Node::Controller, name, deadline);
+    Ask { already: ErrorCode::INVALID_PARTITIONS, ..ask }.send(build, find).await?;
+    core.cluster.mark_stale(name);
+    let served = wait_until_served(core, name, (0..count).collect(), deadline).await;
+    served.map_err(|error| error.with_outcome(Outcome::Unknown))
 }

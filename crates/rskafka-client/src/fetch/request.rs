@@ -5,7 +5,6 @@ use rskafka_cluster::{Answer, Call, Leader, LeaderHint, LeaderOf, Learned, Lease
 use rskafka_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
-use rskafka_protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use rskafka_protocol::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -13,6 +12,7 @@ use rskafka_protocol::{ApiKey, ErrorCode};
 
 use super::lane::FetchLane;
 use super::spec::FetchSpec;
+use crate::ask::Ask;
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::offsets;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
@@ -81,7 +81,7 @@ async fn ask_once(
     if !knows.epoch {
         check(partition, spec).await?;
     }
-    Err(with_bounds(partition, spec, error).await)
+    Err(offsets::with_bounds(partition, spec.offset, spec.deadline, error).await)
 }
 
 fn request(
@@ -111,7 +111,7 @@ fn request(
         ..Default::default()
     };
     let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
-    (request, CallOptions { deadline: spec.deadline, max_version, wait: spec.wait })
+    (request, CallOptions { max_version, wait: spec.wait, ..CallOptions::new(spec.deadline) })
 }
 
 fn judge(
@@ -147,44 +147,23 @@ fn truncated(divergence_offset: i64) -> Error {
 pub(crate) async fn check(partition: &Partition, spec: &FetchSpec) -> Result<()> {
     let Some(leader_epoch) = spec.last_epoch else { return Ok(()) };
     let (index, offset) = (partition.index, spec.offset);
-    let build = |leader: &Leader| {
+    let build = |leader: &Leader, _| {
         let current_leader_epoch = leader.epoch.unwrap_or(-1);
         let wanted = OffsetForLeaderPartition { partition: index, current_leader_epoch, leader_epoch };
         let topic = OffsetForLeaderTopic { topic: partition.topic.to_string(), partitions: vec![wanted] };
-        let request = OffsetForLeaderEpochRequest { replica_id: -1, topics: vec![topic] };
-        (request, CallOptions::new(spec.deadline))
+        OffsetForLeaderEpochRequest { replica_id: -1, topics: vec![topic] }
     };
-    let judge = |answer: Answer<'_, OffsetForLeaderEpochResponse, Leader>| {
-        let partitions = answer.response.topics.into_iter().flat_map(|topic| topic.partitions);
-        match partitions.into_iter().find(|found| found.partition == index) {
-            Some(found) => Verdict::of_code(found.error_code, None, None, found),
-            None => Verdict::missing(),
-        }
+    let find = |response: OffsetForLeaderEpochResponse| {
+        let mut partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
+        let found = partitions.find(|found| found.partition == index)?;
+        Some((found.error_code, None, found))
     };
-    let call = Call { target: partition.target(), via: Via::Control, deadline: spec.deadline };
-    let found = match partition.core.cluster.send(call, build, judge).await {
-        Ok(found) => found,
-        Err(failed) => {
-            let error = Error::of_read(failed);
-            return if matches!(error.kind(), ErrorKind::Unsupported) { Ok(()) } else { Err(error) };
-        }
+    let ask = Ask::new(&partition.core, partition.target(), &partition.topic, spec.deadline);
+    let found = match (Ask { writes: false, ..ask }).send(build, find).await {
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported) => return Ok(()),
+        found => found?,
     };
     // Without an end, the log has no epochs that it could be compared by.
     let is_parted = found.end_offset >= 0 && (found.leader_epoch < leader_epoch || found.end_offset < offset);
     if is_parted { Err(truncated(found.end_offset.min(offset))) } else { Ok(()) }
-}
-
-/// Asks for the bounds of the log, which the answer OFFSET_OUT_OF_RANGE does not tell.
-async fn with_bounds(partition: &Partition, spec: &FetchSpec, error: Error) -> Error {
-    let target = partition.target();
-    let core = &partition.core;
-    let start = offsets::list(core, target, EARLIEST_TIMESTAMP, spec.deadline).await;
-    let end = offsets::list(core, target, LATEST_TIMESTAMP, spec.deadline).await;
-    let (Ok(start), Ok(end)) = (start, end) else { return error };
-    let (offset, log_start, log_end) = (spec.offset, start.offset, end.offset);
-    if (log_start..=log_end).contains(&offset) {
-        // The log has changed meanwhile: the bounds would contradict the error.
-        return error;
-    }
-    error.with_case(Case::OffsetOutOfRange, ErrorKind::OffsetOutOfRange { offset, log_start, log_end })
 }

@@ -50,7 +50,7 @@ async fn looks_at_a_partition_without_a_leader_come_after_growing_pauses() {
 async fn rounds_of_questions_for_metadata_come_after_growing_pauses() {
     let (fake, cluster, _) = connected(fake(), 1).await;
     fake.inject(Fault::answer(ErrorCode::LEADER_NOT_AVAILABLE).on(ApiKey::METADATA).times(200));
-    let error = cluster.topic(TOPIC, false, after(LONG)).await.unwrap_err();
+    let error = cluster.topic(TOPIC, after(millis(0)), after(LONG)).await.unwrap_err();
     assert!(error.attempts.out_of_time);
     assert_backs_off(&arrivals(&fake, ApiKey::METADATA));
 }

@@ -36,7 +36,7 @@ async fn nothing_that_another_cluster_says_is_kept() {
     net.lead("broker-1", &other, "broker-1");
     ours.cut_connections(1).unwrap();
     sleep(millis(1)).await;
-    let error = cluster.topic(TOPIC, false, after(millis(3000))).await.unwrap_err();
+    let error = cluster.topic(TOPIC, after(millis(0)), after(millis(3000))).await.unwrap_err();
     assert!(is_of_another_cluster(&error.failure), "{error:?}");
     let error = ask_leader(&cluster, &Lane::new(), after(millis(3000))).await.unwrap_err();
     assert!(is_of_another_cluster(&error.failure), "{error:?}");
@@ -66,7 +66,7 @@ async fn a_client_that_is_sent_back_to_the_start_does_not_join_another_cluster()
     let sent_back = ours.inject(Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(ApiKey::METADATA).times(1));
     other.clear_requests();
     for _ in 0..3 {
-        let error = cluster.topic(TOPIC, false, after(millis(3000))).await.unwrap_err();
+        let error = cluster.topic(TOPIC, after(millis(0)), after(millis(3000))).await.unwrap_err();
         let Failure::NoReachableBroker { causes } = &error.failure else { panic!("{error:?}") };
         assert!(is_of_another_cluster(&causes.0.last().unwrap().1), "{error:?}");
     }
@@ -119,7 +119,7 @@ async fn a_cluster_that_only_sends_back_to_the_start_is_asked_less_and_less_ofte
     let (fake, cluster, net) = connected(fake(), 3).await;
     let sent_back = Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(ApiKey::METADATA).times(1000);
     let sent_back = fake.inject(sent_back);
-    let error = cluster.topic(TOPIC, false, after(millis(8000))).await.unwrap_err();
+    let error = cluster.topic(TOPIC, after(millis(0)), after(millis(8000))).await.unwrap_err();
     assert!(error.attempts.out_of_time && (9..=13).contains(&error.attempts.count), "{error:?}");
     assert!(fake.struck(sent_back) <= 4 * 13, "{} times", fake.struck(sent_back));
     assert!(net.dialled().len() <= 4 * 13);

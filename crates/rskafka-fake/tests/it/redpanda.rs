@@ -20,6 +20,8 @@ const NOT_APPLICABLE: &[(&str, &str)] = &[
     ("sasl::while_a_client_logs_in_which_broker_it_means_is_not_looked_at", MEANS_NOBODY),
     ("topics::a_topic_is_deleted_by_its_id", "topics have no ids"),
     // Cases of the client.
+    ("admin::a_topic_for_a_log_lacks_nothing", NO_UNCLEAN),
+    ("admin::a_topic_that_loses_records_is_told_what_to_change", NO_UNCLEAN),
     (
         "refusals::a_record_that_is_too_old_is_not_written",
         "topics have no bounds of timestamps; what is out of the broker's raises an alert only",
@@ -44,6 +46,8 @@ const NOT_APPLICABLE: &[(&str, &str)] = &[
     ("unclean::*", FROM_XTASK),
 ];
 
+const NO_UNCLEAN: &str =
+    "unclean.leader.election.enable is not told, which is a finding: Raft needs no such config";
 const MEANS_NOBODY: &str =
     "ApiVersions ends at version 3, in which a client cannot say which broker it means";
 const FROM_XTASK: &str = "it needs the listeners and processes of an environment that only Apache Kafka has";

@@ -105,7 +105,7 @@ async fn ask<R: Request>(
     body: &R,
     deadline: Deadline,
 ) -> Result<R::Response, Failure> {
-    let version = versions.version_of::<R>(None).map_err(|error| {
+    let version = versions.version_of::<R>(0, None).map_err(|error| {
         denied("the broker is too old for SASL as this client speaks it (Kafka 1.0)").because(error)
     })?;
     let timing = Timing { attempt: Duration::MAX, limit: deadline };

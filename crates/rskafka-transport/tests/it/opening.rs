@@ -32,8 +32,8 @@ async fn the_first_request_asks_for_versions_and_names_the_client() {
     assert_eq!(body.client_software_version, env!("CARGO_PKG_VERSION"));
 
     assert_eq!(connection.endpoint(), &endpoint());
-    assert_eq!(connection.versions().version_of::<MetadataRequest>(None), Ok(9));
-    assert_eq!(connection.versions().version_of::<MetadataRequest>(Some(4)), Ok(4));
+    assert_eq!(connection.versions().version_of::<MetadataRequest>(0, None), Ok(9));
+    assert_eq!(connection.versions().version_of::<MetadataRequest>(0, Some(4)), Ok(4));
     assert_eq!(connection.versions().range(ApiKey(1)), None, "an empty range is no range");
     assert_eq!(connection.versions().range(ApiKey(12_345)), Some(VersionRange { min: 0, max: 1 }));
     assert!(!connection.is_closed());
@@ -52,7 +52,7 @@ async fn a_broker_that_refuses_our_version_is_asked_again_on_the_same_connection
             peer.answer(&request.header, &versions(&[(3, 0, 5)])).await;
         })
         .await;
-        assert_eq!(connection.unwrap().versions().version_of::<MetadataRequest>(None), Ok(5));
+        assert_eq!(connection.unwrap().versions().version_of::<MetadataRequest>(0, None), Ok(5));
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each case makes its own topics, so that any number can run at once on a cluster that is in use.
 
+pub mod admin;
 pub mod append;
 pub mod batched;
 pub mod closing;
@@ -166,6 +167,18 @@ macro_rules! cases {
 macro_rules! all_cases {
     ($run:path) => {
         $crate::cases! { $run;
+            admin::{
+                a_topic_is_described_with_its_id_and_its_replicas,
+                a_topic_that_is_only_validated_is_not_created,
+                partitions_lie_at_the_brokers_that_they_are_assigned_to,
+                partitions_that_were_added_can_be_written,
+                configs_are_described_and_altered,
+                records_before_an_offset_are_deleted,
+                records_of_a_compacted_topic_are_not_deleted,
+                a_topic_that_loses_records_is_told_what_to_change,
+                a_topic_for_a_log_lacks_nothing,
+                the_record_with_the_latest_timestamp_is_found,
+            };
             append::{
                 appended_records_come_back_as_they_were,
                 calls_are_appended_in_the_order_in_which_they_were_made,

@@ -137,6 +137,22 @@ async fn a_deletion_and_a_listing_dropped_at_every_poll_hurt_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn admin_calls_dropped_at_every_poll_hurt_nothing() {
+    drop_at_every_poll(
+        "create_partitions",
+        |client, _| async move { client.create_partitions(TOPIC, 2).await },
+    )
+    .await;
+    drop_at_every_poll("alter_configs", |client, _| async move {
+        client.alter_configs(TOPIC, &[("retention.ms", Some("-1"))]).await
+    })
+    .await;
+    drop_at_every_poll("check_durability", |client, _| async move { client.check_durability(TOPIC).await })
+        .await;
+    drop_at_every_poll("delete_records", |_, log| async move { log.delete_records(None).await }).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_client_dropped_at_every_poll_hurts_nothing() {
     drop_at_every_poll(
         "partition_client",

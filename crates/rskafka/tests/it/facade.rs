@@ -59,9 +59,10 @@ fn every_name() {
             named::<Compression>,
             named::<CreateTopic>,
         );
+        let _ = (named::<ConfigEntry>, named::<DurabilityFinding>, named::<DurabilityKind>);
         let _ = (named::<Fetch>, named::<Fetched>, named::<FoundOffset>, named::<OffsetAt>);
         let _ = (named::<Partition>, named::<PartitionClient>, named::<PartitionClientBuilder>);
-        let _ = (named::<Produce>, named::<Produced>, named::<Topic>);
+        let _ = (named::<Produce>, named::<Produced>, named::<Severity>, named::<Topic>);
         let _ = (named::<ClientCertificate>, named::<Tls>, named::<TlsConfigError>);
         let _ = (named::<rustls::ClientConfig>, named::<Credentials>, named::<OauthToken>, named::<Sasl>);
         let _ = (named::<Endpoint>, named::<ParseEndpointError>, named::<Socks5>);

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod admin_calls;
 mod appending;
 mod asked;
 mod bad_input;
@@ -13,6 +14,7 @@ mod batching;
 mod broken_peers;
 mod creating;
 mod dropping;
+mod durability;
 mod endings;
 mod event_hubs;
 mod facade;

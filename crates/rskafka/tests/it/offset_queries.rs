@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::sleep;
 
 use super::common::{now, record};
-use super::kit::{TIMEOUT, TOPIC, failure, has_topic_ids, start};
+use super::kit::{TIMEOUT, TOPIC, assert_says, builder, failure, fake, has_topic_ids, start};
 
 fn all() -> [OffsetAt; 4] {
     let before_1970 = OffsetDateTime::UNIX_EPOCH - Duration::from_millis(1);
@@ -111,4 +111,15 @@ async fn a_log_whose_bounds_cannot_be_asked_for_holds_no_fetch_beyond_its_deadli
     cluster.inject(Fault::swallow().on(ApiKey::LIST_OFFSETS).always());
     let error = failure(TIMEOUT, log.fetch_records(7, 1..1_000_000, 0)).await;
     assert_eq!(error.kind(), &ErrorKind::Broker(ErrorCode::OFFSET_OUT_OF_RANGE), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_would_take_the_latest_timestamp_for_a_time_is_not_asked_for_it() {
+    let cluster = fake().advertise(ApiKey::LIST_OFFSETS, 1..=6).in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let log = builder(&cluster).build().await.unwrap().partition_client(TOPIC, 0).await.unwrap();
+    let error = log.get_offset(OffsetAt::MaxTimestamp).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Unsupported, "{error:?}");
+    assert_says(&error, &["ListOffsets on topic wal partition 0 at broker 1 (", "the broker speaks 1..=6"]);
+    assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 0);
 }
