@@ -13,6 +13,8 @@ use super::common::raw;
 use super::kit::{TIMEOUT, TOPIC, builder, fake, profile};
 use super::relay::{Asked, change, env_meddling};
 
+type Configs = &'static [(&'static str, &'static str)];
+
 /// The configs of a topic that lacks nothing.
 const GOOD: [(&str, &str); 6] = [
     ("cleanup.policy", "delete"),
@@ -52,7 +54,7 @@ async fn check(cluster: &FakeCluster) -> Vec<DurabilityFinding> {
 async fn each_setting_is_looked_at_by_itself() {
     use Severity::{AcknowledgedRecords, Appends, OldRecords};
     assert_eq!(check(&cluster(3, []).await).await, []);
-    let cases: [(&[(&str, &str)], Kind, Severity); 9] = [
+    let cases: [(Configs, Kind, Severity); 9] = [
         (&[("min.insync.replicas", "1")], Kind::MinInsyncTooLow, AcknowledgedRecords),
         (&[("min.insync.replicas", "3")], Kind::MinInsyncTooHigh, Appends),
         (&[("unclean.leader.election.enable", "true")], Kind::UncleanElection, AcknowledgedRecords),
