@@ -10,7 +10,7 @@ use rskafka_protocol::{ApiKey, Uuid};
 use rskafka_protocol::records::Compression;
 
 use crate::admin::delete_records;
-use crate::consumer::{Ranges, ReadBuilder, StartAt};
+use crate::consumer::{Ranges, ReadBuilder, Resolution, StartAt, resolve};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::fetch::{self, Fetch, FetchLane, Position};
@@ -145,6 +145,23 @@ impl PartitionClient {
     /// [`ErrorKind::LogTruncated`]: crate::error::ErrorKind::LogTruncated
     pub fn resume(&self) {
         self.line.resume();
+    }
+
+    /// Looks in the log for an append of this partition client, or of another one of the same partition, whose outcome is
+    /// unknown: `error` is what it failed with. Reads from the last append that was acknowledged before it to the log's end;
+    /// if there was none, the whole log. Cancel safe.
+    ///
+    /// [`Resolution::Open`] can change: to be sure that nothing is written any more, append something by the same partition
+    /// client, which does so under a later epoch, and ask again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] if the error is not of an idempotent append to this partition; and those of
+    /// [`stream`](Self::stream) and [`get_offset`](Self::get_offset).
+    ///
+    /// [`ErrorKind::InvalidArgument`]: crate::error::ErrorKind::InvalidArgument
+    pub async fn resolve(&self, error: &Error) -> Result<Resolution> {
+        resolve(&self.line.partition, error).await
     }
 
     /// Reads from `offset` on, and says where to continue. Options chain before `.await`.

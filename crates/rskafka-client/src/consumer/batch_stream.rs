@@ -2,7 +2,6 @@
 //!
 //! Invariant: at most one fetch is under way, and it lives inside the stream: dropping the stream ends it.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,6 +24,8 @@ use crate::partition::Partition;
 ///
 /// It fails, continues and ends as [`RecordStream`] does.
 #[must_use = "streams do nothing unless polled"]
+#[derive(derive_more::Debug)]
+#[debug("BatchStream {{ start: {start:?}, position: {:?} }}", ahead.position())]
 pub struct BatchStream {
     partition: Arc<Partition>,
     pub(super) lane: Arc<FetchLane>,
@@ -155,14 +156,5 @@ impl Stream for BatchStream {
                 Given::Wait => continue,
             };
         }
-    }
-}
-
-impl fmt::Debug for BatchStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BatchStream")
-            .field("start", &self.start)
-            .field("position", &self.position())
-            .finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ mod ranges;
 mod read_ahead;
 mod record_stream;
 mod replay;
+mod resolve;
 
 use time::OffsetDateTime;
 
@@ -16,6 +17,8 @@ pub use self::builder::ReadBuilder;
 pub use self::ranges::Ranges;
 pub use self::record_stream::RecordStream;
 pub use self::replay::{Replay, ReplayProgress};
+pub use self::resolve::Resolution;
+pub(crate) use self::resolve::resolve;
 pub use crate::fetch::{FetchedBatch, IntoRecords, IsolationLevel, ParsePositionError, Position};
 
 /// Where a stream begins.

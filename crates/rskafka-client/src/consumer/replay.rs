@@ -4,7 +4,6 @@
 //! under another one is read again, with the epoch of what comes before it.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -44,6 +43,8 @@ pub struct ReplayProgress {
 /// Those of [`RecordStream`](super::RecordStream). An error comes after all records before it, and the replay continues where
 /// it failed when it is polled again.
 #[must_use = "streams do nothing unless polled"]
+#[derive(derive_more::Debug)]
+#[debug("Replay {{ wanted: {wanted:?} }}")]
 pub struct Replay {
     partition: Arc<Partition>,
     options: ReadOptions,
@@ -185,11 +186,5 @@ impl Stream for Replay {
                 None => this.advance(),
             }
         }
-    }
-}
-
-impl fmt::Debug for Replay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replay").field("progress", &self.progress()).finish_non_exhaustive()
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use rskafka_cluster::transport::BoxError;
 use rskafka_cluster::transport::{Nature, WithCauses};
 use rskafka_cluster::{Attempts, Broker, Failed, Failure, Location};
+use rskafka_protocol::records::BatchHeader;
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 pub use self::kind::{ErrorClass, ErrorKind, Outcome};
@@ -43,6 +44,27 @@ struct Inner {
     /// The last attempt's failure. Its text is part of this error's, so its source is this error's source.
     failure: Option<Failure>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    in_doubt: Option<InDoubt>,
+}
+
+/// By what an append that may be written can be found in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InDoubt {
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i16,
+    pub(crate) base_sequence: i32,
+    pub(crate) record_count: i32,
+    /// It lies behind this offset.
+    pub(crate) after: i64,
+    /// Whether brokers refuse a batch of an earlier epoch.
+    pub(crate) compares_epochs: bool,
+}
+
+impl InDoubt {
+    pub(crate) fn of(header: &BatchHeader) -> Self {
+        let BatchHeader { producer_id, producer_epoch, base_sequence, record_count, .. } = *header;
+        Self { producer_id, producer_epoch, base_sequence, record_count, after: 0, compares_epochs: false }
+    }
 }
 
 impl Error {
@@ -59,6 +81,7 @@ impl Error {
             attempts: 0,
             failure: None,
             source: None,
+            in_doubt: None,
         };
         Self { inner: Box::new(inner) }
     }
@@ -115,6 +138,15 @@ impl Error {
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.inner.outcome = outcome;
         self
+    }
+
+    pub(crate) fn with_doubt(mut self, doubt: InDoubt) -> Self {
+        self.inner.in_doubt = Some(doubt);
+        self
+    }
+
+    pub(crate) fn in_doubt(&self) -> Option<InDoubt> {
+        self.inner.in_doubt
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {

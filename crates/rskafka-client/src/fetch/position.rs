@@ -3,9 +3,9 @@
 //! Invariant: its leader epoch is that of the last batch that was read, with or without records. By it a broker can tell
 //! whether its log still has what was read (KIP-320).
 
-use std::fmt;
 use std::str::FromStr;
 
+use derive_more::Display;
 use rskafka_protocol::Uuid;
 
 use crate::error::{Case, Error, ErrorKind, Result};
@@ -24,7 +24,8 @@ use crate::partition::Partition;
 /// assert_eq!(Position::from_bytes(&position.to_bytes())?, position);
 /// # Ok::<(), rskafka_client::consumer::ParsePositionError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display)]
+#[display("{topic_id}:{partition}:{offset}:{}", leader_epoch.unwrap_or(-1))]
 pub struct Position {
     pub(crate) topic_id: Uuid,
     pub(crate) partition: i32,
@@ -114,13 +115,6 @@ fn field<const N: usize>(bytes: &[u8; Position::BYTES], at: usize) -> [u8; N] {
     std::array::from_fn(|index| bytes[at + index])
 }
 
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { topic_id, partition, offset, leader_epoch } = self;
-        write!(f, "{topic_id}:{partition}:{offset}:{}", leader_epoch.unwrap_or(-1))
-    }
-}
-
 impl FromStr for Position {
     type Err = ParsePositionError;
 
@@ -142,14 +136,9 @@ impl FromStr for Position {
 }
 
 /// A text or bytes that are no [`Position`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Display)]
+#[display("no position: {_0}")]
 pub struct ParsePositionError(&'static str);
-
-impl fmt::Display for ParsePositionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no position: {}", self.0)
-    }
-}
 
 impl std::error::Error for ParsePositionError {}
 

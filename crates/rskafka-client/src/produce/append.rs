@@ -10,7 +10,7 @@ use tracing::Span;
 
 use super::request::Produced;
 use super::sequencer::{Numbers, Reason, Settled};
-use crate::error::{Case, Error, ErrorKind, Result};
+use crate::error::{Case, Error, ErrorKind, InDoubt, Result};
 use crate::partition::Partition;
 
 /// An append in the queue.
@@ -34,16 +34,32 @@ pub(crate) struct Sending {
     pub(crate) log_append_time: Option<OffsetDateTime>,
     /// Of its last attempt.
     pub(crate) failure: Option<Failure>,
+    /// How to find it in the log, once it was sent with numbers.
+    doubt: Option<InDoubt>,
 }
 
 impl Sending {
     pub(crate) fn new(number: u64, append: Append, attempts: Attempts) -> Self {
         let span = attempts.span();
-        Self { number, append, attempts, span, has_begun: false, log_append_time: None, failure: None }
+        Self {
+            number,
+            append,
+            attempts,
+            span,
+            has_begun: false,
+            log_append_time: None,
+            failure: None,
+            doubt: None,
+        }
     }
 
-    /// Begins an attempt at the leader, under these numbers.
-    pub(crate) fn begin(&mut self, leader: &Leader, numbers: Option<Numbers>) {
+    /// Begins an attempt at the leader, under these numbers. What was acknowledged so far lies before the offset `after`.
+    pub(crate) fn begin(
+        &mut self,
+        leader: &Leader,
+        numbers: Option<Numbers>,
+        (after, compares_epochs): (i64, bool),
+    ) {
         if !std::mem::replace(&mut self.has_begun, true) {
             self.attempts.begin(&leader.broker);
         }
@@ -53,6 +69,8 @@ impl Sending {
         let present = (header.producer_id, header.producer_epoch, header.base_sequence);
         if present != (producer.id, producer.epoch, base_sequence) {
             self.append.batch.set_producer(producer.id, producer.epoch, base_sequence);
+            let of_batch = InDoubt::of(self.append.batch.header());
+            self.doubt = Some(InDoubt { after, compares_epochs, ..of_batch });
         }
     }
 
@@ -78,6 +96,7 @@ impl Sending {
             (_, Some(failure)) => Error::of_cluster(failure, &self.attempts, outcome),
             (_, None) => Error::new(Case::WaitedInLine, ErrorKind::TimedOut),
         };
-        Err(partition.located(error.with_outcome(outcome), ApiKey::PRODUCE))
+        let error = partition.located(error.with_outcome(outcome), ApiKey::PRODUCE);
+        Err(self.doubt.iter().fold(error, |error, doubt| error.with_doubt(*doubt)))
     }
 }

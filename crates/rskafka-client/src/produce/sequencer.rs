@@ -216,6 +216,12 @@ impl Sequencer {
         self.window.oldest_unsettled() == Some(number)
     }
 
+    /// The offset behind which appends that were not sent yet come to lie, and whether brokers compare epochs.
+    pub(crate) fn floor(&self) -> (i64, bool) {
+        let acknowledged = self.last_acknowledged.map_or(0, |acknowledged| acknowledged.base_offset);
+        (acknowledged, self.options.idempotence == Idempotence::Epochs)
+    }
+
     /// Why no append is admitted.
     pub(crate) fn closed(&self) -> Option<Closed> {
         self.closed

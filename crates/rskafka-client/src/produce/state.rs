@@ -362,7 +362,7 @@ impl State {
         let (number, numbers) = *self.unsent.front()?;
         let (leader, lease) = self.held()?;
         let sending = self.window.iter_mut().find(|sending| sending.number == number)?;
-        sending.begin(&leader, numbers);
+        sending.begin(&leader, numbers, self.sequencer.floor());
         let (request, options) =
             request::produce(&line.partition, line.options.acks, &leader, &sending.append);
         Some((lease, request, options))

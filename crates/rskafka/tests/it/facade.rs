@@ -74,7 +74,7 @@ fn every_name() {
         let _ = (named::<OutOfRange>, named::<ParsePositionError>, named::<Position>, named::<Ranges>);
         let _ =
             (named::<ReadBuilder<StartAt>>, named::<RecordStream>, named::<Replay>, named::<ReplayProgress>);
-        let _ = named::<StartAt>;
+        let _ = (named::<Resolution>, named::<StartAt>);
     }
     {
         use rskafka::client::env::*;

@@ -38,6 +38,7 @@ mod regions;
 mod relay;
 mod replaying;
 mod resending;
+mod resolving;
 mod sessions;
 mod socks5_server;
 mod streams;
