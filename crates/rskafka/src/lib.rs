@@ -31,14 +31,13 @@
 //!
 //! # Promises
 //!
-//! - **Order**: calls on one [`PartitionClient`](client::PartitionClient) are appended in the order in
-//!   which they were made.
+//! - **Exactly once, in order**: calls on one [`PartitionClient`](client::PartitionClient) are appended in the order in
+//!   which they were made. A batch whose answer is lost is sent again, and written once.
 //! - **Honest failures**: [`Error::outcome`](client::error::Error::outcome) says `NotWritten` only where
-//!   the records surely are not in the log; otherwise it says `Unknown`. A produce whose outcome is unknown is
-//!   not sent again.
+//!   the records surely are not in the log; otherwise it says `Unknown`.
 //! - **One deadline** covers a whole operation: waiting in line, connecting, every attempt and every pause.
 //! - **Dropping a future is always safe**: no half request is sent, and no other call is affected.
-//! - **Reads never skip silently**: what cannot be read is an error that names the offset.
+//! - **Reads never skip silently**: what cannot be read, was deleted or was truncated is an error that names the offset.
 //!
 //! # A topic for a log
 //!
@@ -90,6 +89,10 @@
 //! [`fetch_records`](client::PartitionClient::fetch_records) is no replacement for
 //! [`fetch`](client::PartitionClient::fetch) here: a log may end with offsets that have no record, such as a
 //! transaction's marker, and only `fetch` says that it has read past them.
+//!
+//! A [replay](client::PartitionClient::replay) reads a range over several connections, and a
+//! [stream](client::PartitionClient::stream) follows the log. Both are streams of the `futures` crate, and
+//! [`consumer::Position`](client::consumer::Position) is what to store of them.
 
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
