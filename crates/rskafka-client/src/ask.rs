@@ -42,7 +42,7 @@ impl<'a, T: Target> Ask<'a, T> {
     ) -> Result<V> {
         let Self { core, target, topic, deadline, writes, already, min_version, max_version } = self;
         let patience = if target.location().partition.is_some() { deadline } else { core.patience() };
-        let build = |route: &T::Route| {
+        let build = |route: &T::Route, _: &_| {
             let timeout_ms = core.broker_timeout_ms(deadline);
             let wait = Duration::from_millis(if writes { timeout_ms.unsigned_abs().into() } else { 0 });
             (build(route, timeout_ms), CallOptions { deadline, min_version, max_version, wait })

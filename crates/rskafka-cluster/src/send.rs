@@ -36,19 +36,9 @@ impl Cluster {
     /// Sends a request until `judge` accepts an answer or gives up, or time runs out. An attempt without a usable
     /// answer is repeated if its failure may pass.
     ///
-    /// `build` makes the request for each route, and says how it is sent. Cancel safe: a dropped future sends nothing more; what was sent
-    /// may take effect.
+    /// `build` makes the request for each route and lease, which knows the broker's versions, and says how it is sent. Cancel
+    /// safe: a dropped future sends nothing more; what was sent may take effect.
     pub async fn send<R: Request, T: Target, V>(
-        &self,
-        call: Call<'_, T>,
-        mut build: impl FnMut(&T::Route) -> (R, CallOptions),
-        judge: impl FnMut(Answer<'_, R::Response, T::Route>) -> Verdict<V>,
-    ) -> Result<V, Failed> {
-        self.send_over(call, |route, _| build(route), judge).await
-    }
-
-    /// The same for requests that depend on the versions that a broker has.
-    pub async fn send_over<R: Request, T: Target, V>(
         &self,
         call: Call<'_, T>,
         mut build: impl FnMut(&T::Route, &Lease) -> (R, CallOptions),

@@ -125,7 +125,7 @@ async fn ask_leader(
     deadline: Deadline,
 ) -> Result<ListOffsetsResponse, Failed> {
     let call = Call { target: LEADER, via: Via::Own(lane), deadline };
-    cluster.send(call, |_| (end_of_log(), CallOptions::new(deadline)), judge).await
+    cluster.send(call, |_, _| (end_of_log(), CallOptions::new(deadline)), judge).await
 }
 
 /// The leader of the topic's partition.

@@ -70,7 +70,7 @@ async fn ask_once(
         request(partition, leader, spec, knows.epoch, rack)
     };
     let judge = |answer: Answer<'_, FetchResponse, Leader>| judge(partition.index, lane, answer);
-    let error = match partition.core.cluster.send_over(call, build, judge).await {
+    let error = match partition.core.cluster.send(call, build, judge).await {
         Ok((data, leader)) => return Ok((data, leader, knows)),
         Err(error) => Error::of_read(error),
     };

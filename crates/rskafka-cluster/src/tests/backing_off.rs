@@ -149,7 +149,7 @@ async fn brokers_that_go_on_naming_another_leader_are_not_asked_in_a_hot_loop() 
         }
     };
     let call = Call { target: LEADER, via: Via::Own(&lane), deadline };
-    let build = |_: &Leader| {
+    let build = |_: &Leader, _: &_| {
         (ListOffsetsRequest { replica_id: -1, ..Default::default() }, CallOptions::new(deadline))
     };
     let error = cluster.send(call, build, judge).await.unwrap_err();

@@ -92,7 +92,7 @@ async fn ask_controller(cluster: &Cluster, refusals: u32) {
         left = left.saturating_sub(1);
         Verdict::of_code(if is_refused { ErrorCode::NOT_CONTROLLER } else { ErrorCode::NONE }, None, None, ())
     };
-    cluster.send(call, |_| (request.clone(), CallOptions::new(call.deadline)), judge).await.unwrap();
+    cluster.send(call, |_, _| (request.clone(), CallOptions::new(call.deadline)), judge).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ async fn asked(cluster: &Cluster, node: Node, time: u64) -> Result<i32, Failed> 
     let deadline = after(millis(time));
     let call = Call { target: node, via: Via::Control, deadline };
     let judge = |answer: Answer<'_, CreatePartitionsResponse, Broker>| Verdict::Done(answer.route.id);
-    cluster.send(call, |_| (CreatePartitionsRequest::default(), CallOptions::new(deadline)), judge).await
+    cluster.send(call, |_, _| (CreatePartitionsRequest::default(), CallOptions::new(deadline)), judge).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,6 +81,15 @@ async fn a_controller_gets_no_more_time_than_the_call_has() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_is_told_how_long_it_may_look_for_an_offset() {
+    let (cluster, _client, log, requests) = start::<ListOffsetsRequest>().await;
+    log.get_offset(OffsetAt::Earliest).await.unwrap();
+    // Before version 10 there is no such field.
+    let told = if speaks(&cluster, ApiKey::LIST_OFFSETS, 10) { millis(REQUEST_TIMEOUT) } else { 0 };
+    assert_eq!(requests.lock().unwrap().last().unwrap().timeout_ms, told);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_append_says_who_must_hold_it() {
     let (_, client, log, requests) = start::<ProduceRequest>().await;
     log.produce([record("all, by default")]).await.unwrap();
