@@ -1,5 +1,6 @@
 //! The command as it is called: what it prints, how it ends, and in which tree it works.
 
+mod bench;
 mod levels;
 mod mistakes;
 mod planted;
