@@ -3,7 +3,7 @@
 //! Invariant: a record that was read either is exactly one that was sent, or is damaged. A value has no line feed, so
 //! that a consumer's printed output is the values in the order of their offsets.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -83,7 +83,10 @@ impl Id {
     }
 
     fn value_by(self, random: &mut fastrand::Rng) -> String {
-        format!("{} {} {}", self.writer, self.number, letters(random))
+        let letters = letters(random);
+        let mut value = String::with_capacity(letters.len() + 2 * "4294967295 ".len());
+        let _ = write!(value, "{} {} {letters}", self.writer, self.number);
+        value
     }
 }
 

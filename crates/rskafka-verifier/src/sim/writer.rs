@@ -175,7 +175,8 @@ impl Writer {
         calls.spawn(async move {
             let call_over = async {
                 let result = unless_dropped(appending, dropped).await;
-                err_on_purpose(&stage).await;
+                // Large, and nothing in a run without a mistake.
+                Box::pin(err_on_purpose(&stage)).await;
                 result
             };
             let since = Instant::now();
