@@ -31,6 +31,11 @@ impl Programs {
         build: &["test", "--config", ".cargo/checked.toml", "--no-run", "--test", "sim"],
         folder: "debug",
     };
+    /// For what is held to a speed.
+    pub(crate) const FAST: Self = Self {
+        build: &["build", "--profile", "fast", "--package", "rskafka-verifier", "--bin", "simulate"],
+        folder: "fast",
+    };
     pub(crate) const RELEASE: Self =
         Self { build: &["build", "--release", "--package", "rskafka-verifier"], folder: "release" };
 
