@@ -22,7 +22,7 @@ use crate::partition::Partition;
 /// A stream of the batches of a partition's log, in order: see
 /// [`ReadBuilder::build_batches`](super::ReadBuilder::build_batches).
 ///
-/// It fails, continues and ends as [`RecordStream`] does.
+/// It fails, continues and ends as [`RecordStream`](super::RecordStream) does.
 #[must_use = "streams do nothing unless polled"]
 #[derive(derive_more::Debug)]
 #[debug("BatchStream {{ start: {start:?}, position: {:?} }}", ahead.position())]
