@@ -77,7 +77,8 @@ impl CreateTopic {
     /// | `unclean.leader.election.enable` | `false` | a replica without the last acknowledged records may not become leader |
     /// | `min.insync.replicas` | `2`, with 3 replicas or more | [`Acks::All`] then means at least two copies, also while a broker is down |
     ///
-    /// With fewer replicas, or with -1 for the brokers' default number, `min.insync.replicas` is the brokers' default.
+    /// With fewer replicas, or with -1 for the brokers' default number or that of an assignment, `min.insync.replicas` is the
+    /// brokers' default.
     ///
     /// [`Acks::All`]: crate::Acks::All
     pub fn for_log(self) -> Self {
