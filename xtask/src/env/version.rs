@@ -1,9 +1,9 @@
 //! Versions of Apache Kafka, and what each needs.
 
-use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Result, bail, ensure};
+use derive_more::Display;
 
 /// The newest release that the environments were tried with.
 pub(crate) const NEWEST: &str = "4.4.0";
@@ -11,7 +11,8 @@ pub(crate) const NEWEST: &str = "4.4.0";
 pub(crate) const TRIED: [&str; 5] = [NEWEST, "4.3.0", "4.1.0", "3.9.1", "2.8.2"];
 
 /// A release such as 4.4.0; it names folders and Maven artifacts, so it holds nothing but numbers and dots.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Display)]
+#[display("{text}")]
 pub(crate) struct Version {
     text: String,
     major: u32,
@@ -82,12 +83,6 @@ impl FromStr for Version {
         let is_known = (major, minor) >= (2, 7);
         ensure!(is_known, "Kafka {text} is too old for an environment: 2.7.0 is the oldest version");
         Ok(Version { text: text.to_owned(), major, minor })
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is to catch a bug: a test.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use derive_more::Display;
 
 use super::tree::Tree;
 use crate::children;
@@ -14,7 +14,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The arguments of `cargo test`.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Display)]
+#[display("{}", _0.join(" "))]
 pub(crate) struct Net(Vec<String>);
 
 impl Net {
@@ -48,12 +49,6 @@ impl Net {
         let is_told = status.success() == (summary.failed == 0);
         ensure!(is_told, "it ended with {status}, but not by a test: see {}", log.display());
         Ok((summary, since.elapsed()))
-    }
-}
-
-impl fmt::Display for Net {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(" "))
     }
 }
 

@@ -10,7 +10,8 @@ mod losses;
 mod offsets;
 
 use std::collections::BTreeMap;
-use std::fmt;
+
+use derive_more::Display;
 
 use self::losses::Losses;
 pub(super) use self::losses::Term;
@@ -87,18 +88,13 @@ pub enum Wrong {
 }
 
 /// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Display)]
+#[display("{wrong:?}: {what}")]
 pub struct Finding {
     /// What kind.
     pub wrong: Wrong,
     /// What happened.
     pub what: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.wrong, self.what)
-    }
 }
 
 /// All that is wrong: every finding is counted, the first few of each kind are kept.

@@ -3,10 +3,11 @@
 //! Invariant: a record that was read either is exactly one that was sent, or is damaged. A value has no line feed, so
 //! that a consumer's printed output is the values in the order of their offsets.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use derive_more::Display;
 use rskafka::record::{Headers, Record};
 use time::{Duration, OffsetDateTime};
 
@@ -21,34 +22,21 @@ pub(super) static NOISE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// A record of a writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display)]
+#[display("record {number} of writer {writer}")]
 pub(super) struct Id {
     pub(super) writer: u32,
     /// The place in the order of the writer's records, from 0.
     pub(super) number: u32,
 }
 
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "record {} of writer {}", self.number, self.writer)
-    }
-}
-
 /// What a record that was read is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Display)]
 pub(super) enum Value {
     Record(Id),
     /// A box, because a million of these are kept.
+    #[display("something damaged ({_0})")]
     Damaged(Box<str>),
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Record(id) => id.fmt(f),
-            Self::Damaged(what) => write!(f, "something damaged ({what})"),
-        }
-    }
 }
 
 impl Id {
