@@ -27,7 +27,7 @@ async fn demo_of(bug: Bug) -> Report {
         run(Options { bootstrap, records: RECORDS, ..Options::default() }, pending()).await.unwrap().unwrap();
     cluster.shutdown().await;
     // The writer may notice by itself that something is lost.
-    let is_loss = |failure: &String| failure.contains("acknowledged records are lost");
+    let is_loss = |failure: &String| failure.contains("the log was truncated: records are lost");
     assert!(!report.is_verified() && report.failure.as_ref().is_none_or(is_loss), "{report}");
     let text = report.to_string();
     assert!(text.lines().last().unwrap().starts_with("FAILED: 20000 records, "), "{text}");
