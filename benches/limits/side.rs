@@ -112,7 +112,7 @@ fn ns(time: Duration) -> f64 {
     time.as_secs_f64() * 1e9
 }
 
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("the kernel counts this time").into()
 }
 

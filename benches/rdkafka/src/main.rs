@@ -100,8 +100,10 @@ fn send(producer: &BaseProducer<MustBeWritten>, value: &[u8], timestamp: i64) {
     }
 }
 
-/// A call is a batch of a partition with [`BATCHES`] of them, which is read again and again.
+/// A call is a batch of a partition with [`BATCHES`] of them, or as many as the environment says, which is read again and
+/// again.
 fn fetch(work: &Work) {
+    let batches = std::env::var("BATCHES").map_or(BATCHES, |batches| batches.parse().expect("a number"));
     let mut config = config(work);
     config
         .set("group.id", "bench")
@@ -116,15 +118,15 @@ fn fetch(work: &Work) {
     partition.add_partition_offset(TOPIC, READ_ON, Offset::Beginning).expect("a partition");
     consumer.assign(&partition).expect("it is assigned");
     let pass = || {
-        for _ in 0..work.records * BATCHES as usize {
+        for _ in 0..work.records * batches as usize {
             let record = consumer.poll(TIMEOUT).expect("a record").expect("a record");
             assert_eq!(record.payload().map(<[u8]>::len), Some(work.size));
         }
         consumer.seek(TOPIC, READ_ON, Offset::Beginning, TIMEOUT).expect("it seeks");
     };
     serve(|calls| {
-        assert!(calls.is_multiple_of(BATCHES), "calls are whole passes");
-        (0..calls / BATCHES).for_each(|_| pass());
+        assert!(calls.is_multiple_of(batches), "calls are whole passes");
+        (0..calls / batches).for_each(|_| pass());
         Vec::new()
     });
 }

@@ -31,10 +31,12 @@ pub trait Operator {
 
     /// Has the first replica of each partition elected.
     async fn elect(&mut self, brokers: &[String], topic: &str, partitions: usize) -> Result<()> {
-        // Before KRaft only the controller does it.
+        // Before KRaft only the controller does it, and may need longer than anybody waits after other faults.
+        let mut failure = None;
         for broker in brokers {
-            raw::elect(broker, topic, partitions).await?;
+            failure = raw::elect(broker, topic, partitions).await.err().or(failure);
         }
+        failure.iter().for_each(|failure| say!("an election is not known to have taken place: {failure:#}"));
         Ok(())
     }
 }
