@@ -101,7 +101,8 @@ impl Replay {
     /// Has each connection read a piece, and moves them all.
     fn drive(&mut self, cx: &mut Context<'_>) {
         self.pieces.iter_mut().for_each(|piece| piece.stream.batches.fill(cx));
-        match self.offsets_of(self.options.read_ahead_bytes) {
+        // Less than a connection may hold, so that it has read a whole piece before its turn comes.
+        match self.offsets_of(self.options.read_ahead_bytes / 4 * 3) {
             Some(most) => {
                 self.cut_first(most);
                 let cheap_gap = self.offsets_of(CHEAP_GAP).unwrap_or_default();

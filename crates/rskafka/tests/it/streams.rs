@@ -254,8 +254,8 @@ async fn a_broker_that_lags_behind_makes_no_topic_created_anew() {
     if !has_topic_ids() {
         return;
     }
-    // One broker gives the id of before, once.
-    cluster.hold_metadata_for(1, 1).unwrap();
+    // One broker gives the id of before, for a moment.
+    cluster.hold_metadata_for(1, 2).unwrap();
     cluster.recreate_topic(TOPIC).unwrap();
     let client =
         Client::builder([cluster.bootstrap_servers().remove(1)]).env(env(&cluster)).build().await.unwrap();
