@@ -262,6 +262,8 @@ async fn a_broker_that_lags_behind_makes_no_topic_created_anew() {
     let log = client.partition_client(TOPIC, 0).await.unwrap();
     append(&log, 0..1).await;
     cluster.stop_broker(2).await.unwrap();
+    // It has to be asked who leads.
+    cluster.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::FETCH));
     assert_eq!(log.fetch(0).await.unwrap().into_records().count(), 1);
     assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 1);
 }
