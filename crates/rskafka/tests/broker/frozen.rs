@@ -105,7 +105,8 @@ impl Frozen {
 
     /// Appends `value` to the broker that freezes; then, on the thawed one, another. Gives what is read.
     async fn append(self, value: String) -> Vec<String> {
-        let error = overdue(self.log.produce([record(value)])).await;
+        // What it takes to encode a large value counts too.
+        let error = overdue(async { self.log.produce([record(value)]).await }).await;
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
         let struck = self.proxies.iter().zip(&self.faults).map(|(proxy, fault)| proxy.struck(*fault));
         assert_eq!(struck.sum::<u64>(), 1);

@@ -7,6 +7,9 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use rskafka::client::consumer::{OutOfRange, Position, StartAt};
 use rskafka::client::error::{ErrorKind, Outcome};
+use rskafka::protocol::messages::list_offsets::{
+    LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use rskafka::protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponsePartition,
 };
@@ -58,6 +61,8 @@ fn a_writer_is_told_which_acknowledged_records_an_unclean_election_has_lost() {
         let leader_stands_still = process(&environment, leader).stop().await.unwrap();
         drop(follower_stands_still);
         partition.once("the follower is elected", |known| known.leader_id == follower).await;
+        // Before it knows, it may still ask the old leader for what it lacks.
+        leads(&environment, &topic, follower).await;
         drop(leader_stands_still);
         partition.once("the old leader follows", |known| known.isr_nodes.len() == 2).await;
 
@@ -92,6 +97,21 @@ fn why_not(environment: &Environment) -> Option<(&'static str, &'static str)> {
     }
     let count = environment.list("listener.PLAINTEXT").len();
     (count < BROKERS).then_some(("fewer than three brokers", "nobody else can be elected"))
+}
+
+/// Waits until a broker leads the topic's partition as far as it knows itself.
+async fn leads(environment: &Environment, topic: &str, broker: i32) {
+    let address: Endpoint = environment.list("listener.PLAINTEXT")[broker as usize - 1].parse().unwrap();
+    let connection = connect(address).await;
+    let partition = ListOffsetsPartition { timestamp: LATEST_TIMESTAMP, ..Default::default() };
+    let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let asking = async {
+        while !call(&connection, &request).await.topics[0].partitions[0].error_code.is_ok() {
+            sleep(POLL).await;
+        }
+    };
+    timeout(PATIENCE, asking).await.expect("it does not lead");
 }
 
 fn process(environment: &Environment, broker: i32) -> BrokerProcess {
