@@ -144,6 +144,8 @@ impl Kafka {
         }
         let java = self.java.command(TOOL_HEAP_MIB, "WARN", Some(version.console_consumer()));
         facts::write_program(&facts::console_consumer(&self.folder), &java)?;
+        let java = self.java.command(TOOL_HEAP_MIB, "WARN", Some(version.console_producer()));
+        facts::write_program(&facts::console_producer(&self.folder), &java)?;
 
         let others = match nodes.split_first() {
             Some((zookeeper, others)) if zookeeper.role == Role::ZooKeeper => {

@@ -53,6 +53,7 @@ pub(crate) fn write(
         ("sasl.session.ms", SESSION_MS.to_string()),
         ("certificates", certificates(folder).display().to_string()),
         ("console.consumer", console_consumer(folder).display().to_string()),
+        ("console.producer", console_producer(folder).display().to_string()),
         ("broker.pids", join(pids)),
         ("broker.logs", join(logs)),
     ];
@@ -73,6 +74,11 @@ pub(crate) fn certificates(folder: &Path) -> PathBuf {
 /// The program that is Kafka's `kafka-console-consumer.sh`.
 pub(crate) fn console_consumer(folder: &Path) -> PathBuf {
     folder.join("console-consumer")
+}
+
+/// The program that is Kafka's `kafka-console-producer.sh`.
+pub(crate) fn console_producer(folder: &Path) -> PathBuf {
+    folder.join("console-producer")
 }
 
 /// Makes a command a program of its own, which hands on its arguments: a command with arguments would have to be taken apart.

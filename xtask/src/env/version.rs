@@ -53,6 +53,11 @@ impl Version {
         }
     }
 
+    /// The same of the console producer, which moved in 4.0.
+    pub(crate) fn console_producer(&self) -> &'static str {
+        if self.major >= 4 { "org.apache.kafka.tools.ConsoleProducer" } else { "kafka.tools.ConsoleProducer" }
+    }
+
     /// Before 3.7 a topic with fewer replicas than `min.insync.replicas` takes no append with acks=all.
     pub(crate) fn bounds_min_insync_by_replicas(&self) -> bool {
         (self.major, self.minor) >= (3, 7)

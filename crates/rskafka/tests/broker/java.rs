@@ -1,15 +1,20 @@
-//! What this library writes is read by Kafka's own consumer.
+//! What this library writes is read by Kafka's own consumer, and what Kafka's own producer writes is read here.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt as _;
+use rskafka::client::consumer::{FetchedBatch, StartAt};
 use rskafka::client::{Client, OffsetAt};
 use rskafka::protocol::ErrorCode;
 use rskafka::protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponseTopic};
 use rskafka::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rskafka::protocol::records::{Compression, NewRecord, RecordBatch, RecordBatchBuilder};
+use rskafka::record::Record;
 use rskafka_transport::{Connection, Endpoint};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::common::{Brokers, new_topic, now};
@@ -66,6 +71,64 @@ fn java_reads_what_is_compressed_here_with_every_codec() {
         println!("Java has read {} records in {} batches: {sizes:?}", written.len(), sizes.len());
         client.delete_topic(&topic).await.unwrap();
     });
+}
+
+#[test]
+#[ignore = "needs an environment of `cargo xtask`"]
+fn what_java_writes_with_every_codec_is_read_here() {
+    environment::run(|environment, brokers| async move {
+        let topic = new_topic("java-writes");
+        let client = Client::new_plain(brokers.clone()).await.unwrap();
+        client.create_topic(&topic, 1, 1).await.unwrap();
+        // Some larger than what Java's codecs compress at once.
+        let mut lines: Vec<String> = (0..500).map(|number| format!("key {number}|value {number}")).collect();
+        lines.push(format!("large|{}", "lorem ipsum ".repeat(30_000)));
+        lines.push("empty|".to_owned());
+        for codec in Compression::ALL {
+            write_with_java(&environment, &brokers, &topic, codec, &lines).await;
+        }
+        let log = client.partition_client(&topic, 0).await.unwrap();
+        let end = (Compression::ALL.len() * lines.len()) as i64;
+        assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, end);
+        let batches = log.stream(StartAt::Earliest).until(end).build_batches();
+        let batches: Vec<_> = batches.try_collect().await.unwrap();
+        let used: BTreeSet<_> = batches.iter().map(|batch| batch.compression().to_string()).collect();
+        assert_eq!(used, Compression::ALL.iter().map(ToString::to_string).collect());
+        let read = batches.into_iter().flat_map(FetchedBatch::into_records).map(|record| {
+            let Record { key, value, .. } = record.unwrap().record;
+            [&key.unwrap()[..], b"|", &value.unwrap()].concat()
+        });
+        let written =
+            Compression::ALL.iter().flat_map(|_| lines.iter().map(|line| line.clone().into_bytes()));
+        assert!(read.eq(written));
+        client.delete_topic(&topic).await.unwrap();
+    });
+}
+
+/// Has Java append lines of `key|value`.
+async fn write_with_java(
+    environment: &Environment,
+    brokers: &Brokers,
+    topic: &str,
+    codec: Compression,
+    lines: &[String],
+) {
+    let mut java = Command::new(environment.fact("console.producer"));
+    java.args(["--bootstrap-server", &brokers.join(","), "--topic", topic])
+        .arg(format!("--compression-codec={codec}"))
+        .args(["--property", "parse.key=true", "--property", "key.separator=|"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut java = java.spawn().unwrap();
+    let mut input = java.stdin.take().unwrap();
+    input.write_all((lines.join("\n") + "\n").as_bytes()).await.unwrap();
+    drop(input);
+    let output =
+        tokio::time::timeout(JAVA_TIMEOUT, java.wait_with_output()).await.expect("Java does not end");
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Every codec, with its default level, its ends and some between.
