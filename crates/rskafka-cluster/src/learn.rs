@@ -1,7 +1,5 @@
 //! What an attempt says of the cluster, and what that means for the next one.
 
-use std::ops::ControlFlow;
-
 use rskafka_protocol::ErrorCode;
 use rskafka_transport::{MAX_SHOWN, printable};
 use tokio::time::Instant;
@@ -27,6 +25,12 @@ impl Learned {
     /// From an attempt without a usable answer.
     pub fn of_failure(failure: Failure) -> Self {
         Self { failure, leader: None }
+    }
+
+    /// The same, and whether another attempt may succeed.
+    pub fn of_attempt(failure: Failure) -> (Self, bool) {
+        let may_repeat = failure.is_transient();
+        (Self::of_failure(failure), may_repeat)
     }
 
     /// Whether the request may have gone to the wrong broker.
@@ -70,21 +74,15 @@ impl<T> Verdict<T> {
 }
 
 impl Cluster {
-    /// Ends an attempt: takes in what it says of the cluster, and decides whether there is another.
-    ///
-    /// `Continue` gives the moment at which the next attempt may begin, `Break` the result of the whole call.
-    pub fn learn<T: Target, V>(
+    /// Ends an attempt that failed: takes in what it says of the cluster. Returns when the next one may begin, or the
+    /// failure of the whole call. `may_repeat` says whether the request may be sent again.
+    pub fn learn<T: Target>(
         &self,
         target: T,
         route: &T::Route,
-        verdict: Verdict<V>,
+        (learned, may_repeat): (Learned, bool),
         attempts: &mut Attempts,
-    ) -> ControlFlow<Result<V, Failure>, Instant> {
-        let (learned, may_repeat) = match verdict {
-            Verdict::Done(value) => return ControlFlow::Break(Ok(value)),
-            Verdict::Retry(learned) => (learned, true),
-            Verdict::Fail(learned) => (learned, false),
-        };
+    ) -> Result<Instant, Failure> {
         let is_unsent = may_repeat && learned.failure.is_unsent_close();
         // A connection that ended while it was idle says nothing about the broker.
         let says_nothing = is_unsent && attempts.retry.is_at_once(Class::Unsent);
@@ -97,14 +95,10 @@ impl Cluster {
         };
         let failure = learned.failure;
         tracing::debug!(attempts = attempts.count, %failure, ?class, "an attempt has failed");
-        match attempts.failed(failure, class, self.env().now(), self.env().random()) {
-            Ok(moment) => {
-                // Nothing was sent to a broker, so this was no attempt.
-                attempts.count = attempts.count.saturating_sub(u32::from(says_nothing));
-                ControlFlow::Continue(moment)
-            }
-            Err(failure) => ControlFlow::Break(Err(failure)),
-        }
+        let moment = attempts.failed(failure, class, self.env().now(), self.env().random())?;
+        // If nothing was sent to a broker, this was no attempt.
+        attempts.count = attempts.count.saturating_sub(u32::from(says_nothing));
+        Ok(moment)
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! For calls that may be made twice and in any order. Ordered callers use `reach` and `learn` themselves.
 
-use std::ops::ControlFlow;
-
 use rskafka_protocol::Request;
 use rskafka_transport::{CallOptions, Deadline};
 use tracing::Instrument;
@@ -58,15 +56,16 @@ impl Cluster {
                     Err(failure) => Err(failure),
                 };
                 let may_be_applied = attempts.may_be_applied;
-                let verdict = match answered {
-                    Ok(response) => judge(Answer { response, route: &route, may_be_applied }),
-                    Err(failure) if failure.is_transient() => Verdict::Retry(Learned::of_failure(failure)),
-                    Err(failure) => Verdict::Fail(Learned::of_failure(failure)),
+                let judged =
+                    answered.map(|response| judge(Answer { response, route: &route, may_be_applied }));
+                let learned = match judged {
+                    Ok(Verdict::Done(value)) => return Ok(value),
+                    Ok(Verdict::Retry(learned)) => (learned, true),
+                    Ok(Verdict::Fail(learned)) => (learned, false),
+                    Err(failure) => Learned::of_attempt(failure),
                 };
-                match self.learn(target, &route, verdict, &mut attempts) {
-                    ControlFlow::Break(result) => return result,
-                    ControlFlow::Continue(moment) => self.pause_until(moment).await,
-                }
+                let moment = self.learn(target, &route, learned, &mut attempts)?;
+                self.pause_until(moment).await;
             }
         };
         until_done.instrument(span).await.map_err(|failure| attempts.ended(failure))

@@ -37,13 +37,8 @@ impl Encoder {
     }
 
     /// The bytes written so far.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.copied.len() + self.linked_len
-    }
-
-    /// Whether nothing was written.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Appends a copy of `bytes`.
@@ -86,7 +81,7 @@ impl Encoder {
         if let Some(room) = self.copied.get_mut(..4) {
             room.copy_from_slice(&prefix.to_be_bytes());
         }
-        Ok(Frame { len: self.len(), chunks: self.into_chunks() })
+        Ok(Frame { size: self.len(), chunks: self.into_chunks() })
     }
 
     fn into_chunks(self) -> Vec<Bytes> {
@@ -111,21 +106,16 @@ impl Encoder {
 /// One request or response ready for the socket: the length and what it counts, in chunks for a
 /// vectored write. `Debug` shows its length only.
 #[derive(Clone, Debug)]
-#[debug("Frame({len} bytes)")]
+#[debug("Frame({size} bytes)")]
 pub struct Frame {
     chunks: Vec<Bytes>,
-    len: usize,
+    size: usize,
 }
 
 impl Frame {
     /// The bytes on the wire, the length prefix included.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Always false: a frame has at least its length prefix.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn size_in_bytes(&self) -> usize {
+        self.size
     }
 
     /// The chunks, in order.
@@ -135,7 +125,7 @@ impl Frame {
 
     /// The frame in one piece, by copy.
     pub fn to_bytes(&self) -> Bytes {
-        let mut whole = BytesMut::with_capacity(self.len);
+        let mut whole = BytesMut::with_capacity(self.size);
         self.chunks.iter().for_each(|chunk| whole.put_slice(chunk));
         whole.freeze()
     }

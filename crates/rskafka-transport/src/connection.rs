@@ -35,13 +35,13 @@ use crate::versions::BrokerVersions;
 /// Requests are pipelined: they go out in the order of the calls without waiting for answers.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    inner: Arc<Inner>,
+    inner: Arc<Opened>,
 }
 
 /// A handle that does not keep the connection open.
 #[derive(Debug, Clone)]
 pub struct WeakConnection {
-    inner: Weak<Inner>,
+    inner: Weak<Opened>,
 }
 
 impl WeakConnection {
@@ -49,12 +49,6 @@ impl WeakConnection {
     pub fn upgrade(&self) -> Option<Connection> {
         self.inner.upgrade().map(|inner| Connection { inner })
     }
-}
-
-#[derive(Debug)]
-struct Inner {
-    opened: Opened,
-    request_timeout: Duration,
 }
 
 /// An answer.
@@ -103,22 +97,22 @@ impl Connection {
         let opened = opened.inspect_err(|error| {
             debug!(broker = %endpoint, error = error as &(dyn std::error::Error + 'static), "connection not opened");
         })?;
-        Ok(Self { inner: Arc::new(Inner { opened, request_timeout: config.request_timeout }) })
+        Ok(Self { inner: Arc::new(opened) })
     }
 
     /// The broker's address, as it was asked for.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.inner.opened.link.endpoint
+        &self.inner.link.shared.endpoint
     }
 
     /// Whether the broker confirmed that the connection was meant for it.
     pub fn identity_check(&self) -> IdentityCheck {
-        self.inner.opened.identity_check
+        self.inner.identity_check
     }
 
     /// What the broker speaks.
     pub fn versions(&self) -> &BrokerVersions {
-        &self.inner.opened.versions
+        &self.inner.versions
     }
 
     /// One request, one answer.
@@ -138,7 +132,7 @@ impl Connection {
         options: CallOptions,
     ) -> Result<Reply<R::Response>, CallError> {
         let (version, timing) = self.prepare::<R>(options)?;
-        exchange(&self.inner.opened.link, request, version, timing).await
+        exchange(&self.inner.link, request, version, timing).await
     }
 
     /// [`call`](Self::call) in two parts: queues the request now, and gives its answer as a future.
@@ -154,7 +148,7 @@ impl Connection {
         options: CallOptions,
     ) -> Result<Answer<R::Response>, CallError> {
         let (version, timing) = self.prepare::<R>(options)?;
-        let link = &self.inner.opened.link;
+        let link = &self.inner.link;
         let reply = link.submit(request, version, timing, decoder::<R>(version))?;
         Ok(Answer { reply, api: R::API_KEY, connection: self.clone() })
     }
@@ -167,7 +161,7 @@ impl Connection {
         options: CallOptions,
     ) -> Result<Reserved<R>, CallError> {
         let (version, timing) = self.prepare::<R>(options)?;
-        let held = self.inner.opened.link.reserve(request, version, timing).await?;
+        let held = self.inner.link.reserve(request, version, timing).await?;
         Ok(Reserved { held, version, connection: self.clone(), request: PhantomData })
     }
 
@@ -177,7 +171,7 @@ impl Connection {
     }
 
     fn prepare<R: Request>(&self, options: CallOptions) -> Result<(i16, Timing), CallError> {
-        let Inner { opened: Opened { link, versions, .. }, request_timeout } = &*self.inner;
+        let Opened { link, versions, request_timeout, .. } = &*self.inner;
         let timing =
             Timing { attempt: request_timeout.saturating_add(options.wait), limit: options.deadline };
         let version = versions
@@ -189,8 +183,8 @@ impl Connection {
     /// Whether another connection should take this one's place, because its SASL session ends soon: it has
     /// used 80 to 90 % of its lifetime. Calls still work until [`CloseCause::SessionExpired`].
     pub fn needs_replacement(&self) -> bool {
-        let Opened { link, session, .. } = &self.inner.opened;
-        session.is_some_and(|session| session.replace.is_over(link.env.now()))
+        let Opened { link, session, .. } = &*self.inner;
+        session.is_some_and(|session| session.replace.is_over(link.shared.env.now()))
     }
 
     /// Whether the connection has ended or is about to: every further call fails.
@@ -200,12 +194,12 @@ impl Connection {
 
     /// Why the connection ended.
     pub fn close_cause(&self) -> Option<Arc<CloseCause>> {
-        self.inner.opened.link.close_cause().cloned()
+        self.inner.link.close_cause().cloned()
     }
 
     /// Waits until the socket is closed. The future does not keep the connection open.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.inner.opened.link.ended()
+        self.inner.link.ended()
     }
 
     /// A handle that does not keep the connection open.
@@ -217,7 +211,7 @@ impl Connection {
     ///
     /// A request that is partly written is given one second to be written to its end.
     pub fn end(&self) {
-        self.inner.opened.link.end(CloseCause::ByClient);
+        self.inner.link.end(CloseCause::ByClient);
     }
 
     /// [`end`](Self::end), and waits until the socket is closed. Dropping the future does not stop the end.
@@ -242,8 +236,8 @@ impl<R: Request> Reserved<R> {
     /// Queues the request now, as [`Connection::submit`] does.
     pub fn submit(self) -> Result<Answer<R::Response>, CallError> {
         let Self { held, version, connection, .. } = self;
-        let link = &connection.inner.opened.link;
-        let reply = link.enqueue(held, link.env.now(), decoder::<R>(version))?;
+        let link = &connection.inner.link;
+        let reply = link.enqueue(held, link.shared.env.now(), decoder::<R>(version))?;
         Ok(Answer { reply, api: R::API_KEY, connection })
     }
 }
@@ -266,7 +260,7 @@ impl<T> Future for Answer<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let reply = ready!(Pin::new(&mut self.reply.answer).poll(cx));
-        Poll::Ready(reply.unwrap_or_else(|_| Err(self.connection.inner.opened.link.closed(self.api, true))))
+        Poll::Ready(reply.unwrap_or_else(|_| Err(self.connection.inner.link.closed(self.api, true))))
     }
 }
 

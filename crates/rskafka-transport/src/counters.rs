@@ -61,7 +61,7 @@ macro_rules! counters {
         /// `rskafka_` and the fields' names of [`BrokerStats`], with the label `broker` for the address.
         #[derive(Debug)]
         pub struct Counters {
-            $(pub(crate) $name: Counter,)*
+            $($(#[$doc])* pub $name: Counter,)*
             in_flight: AtomicU64,
             #[cfg(feature = "metrics")]
             in_flight_metric: metrics::Gauge,
@@ -115,18 +115,6 @@ counters! {
     failed_connects;
 }
 
-impl Counters {
-    /// Counts an attempt that follows a failed one.
-    pub fn retried(&self) {
-        self.retries.add(1);
-    }
-
-    /// Counts a connection that replaces an earlier one, beside its opening.
-    pub fn reconnected(&self) {
-        self.reconnects.add(1);
-    }
-}
-
 /// A request that has not ended.
 #[derive(Debug)]
 pub(crate) struct InFlight(Arc<Counters>);
@@ -157,8 +145,9 @@ impl Drop for InFlight {
     }
 }
 
+/// A number that only grows.
 #[derive(Debug)]
-pub(crate) struct Counter {
+pub struct Counter {
     value: AtomicU64,
     #[cfg(feature = "metrics")]
     metric: metrics::Counter,
@@ -173,7 +162,8 @@ impl Counter {
         }
     }
 
-    pub(crate) fn add(&self, count: u64) {
+    /// Adds to it, and to its metric.
+    pub fn add(&self, count: u64) {
         if count > 0 {
             self.value.fetch_add(count, Ordering::Relaxed);
             #[cfg(feature = "metrics")]
@@ -291,7 +281,7 @@ mod tests {
         counters.bytes_out.add(70);
         counters.requests.add(2);
         counters.bytes_in.add(30);
-        counters.retried();
+        counters.retries.add(1);
         let in_flight = InFlight::new(&counters);
         in_flight.answered(Duration::from_millis(1), Duration::from_secs(2));
         let value = |name: &str| {

@@ -46,7 +46,7 @@ pub use address_memory::AddressMemory;
 pub use callback::Provider;
 pub use config::{CallOptions, ConnectionConfig};
 pub use connection::{Answer, Connection, Reply, Reserved, WeakConnection};
-pub use counters::{BrokerStats, Counters, LATENCY_BOUNDS, Latency};
+pub use counters::{BrokerStats, Counter, Counters, LATENCY_BOUNDS, Latency};
 pub use deadline::Deadline;
 pub use dial::{BoxFuture, BoxStream, Connector, Resolver, Stream};
 pub use endpoint::{Endpoint, ParseEndpointError};

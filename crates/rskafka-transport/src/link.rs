@@ -28,6 +28,9 @@ use crate::wire::{Admitted, Wire};
 
 /// What the handles and the task of a connection share.
 pub(crate) struct Shared {
+    pub(crate) env: Env,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) counters: Arc<Counters>,
     /// Why the connection ended or is about to; the first cause stays.
     cause: OnceLock<Arc<CloseCause>>,
     wire: Mutex<Wire>,
@@ -59,13 +62,10 @@ impl Shared {
 
 /// The handle. The connection ends when it is dropped.
 #[derive(derive_more::Debug)]
-#[debug("Link({endpoint})")]
+#[debug("Link({})", shared.endpoint)]
 pub(crate) struct Link {
-    pub(crate) env: Env,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) client_id: String,
-    shared: Arc<Shared>,
-    counters: Arc<Counters>,
+    pub(crate) shared: Arc<Shared>,
+    client_id: String,
     /// The most room that one request takes, so that a large one fits when it is alone.
     room: u32,
     next_correlation_id: AtomicI32,
@@ -86,6 +86,9 @@ impl Link {
         let room = u32::try_from(config.max_in_flight_bytes.max(1)).unwrap_or(u32::MAX);
         let (read, write) = tokio::io::split(stream);
         let shared = Arc::new(Shared {
+            env: env.clone(),
+            endpoint: endpoint.clone(),
+            counters: Arc::clone(counters),
             cause: OnceLock::new(),
             wire: Mutex::new(Wire::new(config, Arc::clone(counters), write)),
             told: Notify::new(),
@@ -95,17 +98,9 @@ impl Link {
             room: Arc::new(Semaphore::new(room as usize)),
             ended: watch::Sender::new(false),
         });
-        let task = Task::new(env, endpoint, config, &shared, counters);
-        tokio::spawn(task.run(read));
-        Self {
-            env: env.clone(),
-            endpoint: endpoint.clone(),
-            client_id: config.client_id.clone(),
-            shared,
-            counters: Arc::clone(counters),
-            room,
-            next_correlation_id: AtomicI32::new(0),
-        }
+        tokio::spawn(Task::new(&shared, config.max_frame_bytes).run(read));
+        let (client_id, next_correlation_id) = (config.client_id.clone(), AtomicI32::new(0));
+        Self { shared, client_id, room, next_correlation_id }
     }
 
     /// One request, one answer. Waits for a place and for room. `decode` is called by the connection's task, so
@@ -119,7 +114,7 @@ impl Link {
     ) -> Result<T, CallError> {
         let reserved = self.reserve(request, version, timing).await?;
         let api = reserved.entry.api;
-        let mut reply = self.enqueue(reserved, self.env.now(), decode)?;
+        let mut reply = self.enqueue(reserved, self.shared.env.now(), decode)?;
         (&mut reply.answer).await.unwrap_or_else(|_| Err(self.closed(api, true)))
     }
 
@@ -153,7 +148,7 @@ impl Link {
     }
 
     fn begin(&self, api: ApiKey, timing: Timing) -> Result<Entry, CallError> {
-        let started = self.env.now();
+        let started = self.shared.env.now();
         let entry = Entry { api, started, timing };
         if timing.from(started).is_over(started) {
             return Err(self.timed_out(entry));
@@ -170,7 +165,7 @@ impl Link {
     }
 
     fn room_for(&self, frame: &Frame) -> u32 {
-        u32::try_from(frame.len()).unwrap_or(u32::MAX).min(self.room)
+        u32::try_from(frame.size_in_bytes()).unwrap_or(u32::MAX).min(self.room)
     }
 
     /// Hands a request that has its place to the wire.
@@ -183,7 +178,7 @@ impl Link {
         let Reserved { entry: Entry { api, started, timing }, correlation_id, frame, held } = reserved;
         let (waiter, answer) = await_answer(decode);
         let reply = Reply { answer, shared: Arc::clone(&self.shared) };
-        let in_flight = InFlight::new(&self.counters);
+        let in_flight = InFlight::new(&self.shared.counters);
         let ticket = Ticket { api, started, waiter, in_flight, _held: held };
         let request = Admitted { correlation_id, frame, timing, ticket };
         let is_read_due = self.shared.read_due.load(Ordering::Relaxed);
@@ -239,11 +234,11 @@ impl Link {
     }
 
     pub(crate) fn error(&self, api: ApiKey, sent: bool, kind: CallErrorKind) -> CallError {
-        CallError::new(self.endpoint.clone(), api, sent, kind)
+        CallError::new(self.shared.endpoint.clone(), api, sent, kind)
     }
 
     fn timed_out(&self, entry: Entry) -> CallError {
-        self.error(entry.api, false, CallErrorKind::TimedOut { after: self.env.now() - entry.started })
+        self.error(entry.api, false, CallErrorKind::TimedOut { after: self.shared.env.now() - entry.started })
     }
 
     /// The error of a request on a connection that has ended.

@@ -43,6 +43,7 @@ pub(crate) struct Opened {
     /// The SASL session, if it ends.
     pub(crate) session: Option<Session>,
     pub(crate) identity_check: IdentityCheck,
+    pub(crate) request_timeout: Duration,
 }
 
 impl Opening<'_> {
@@ -87,7 +88,8 @@ impl Opening<'_> {
         let session = authenticate(&link, &versions, config, deadline).await?;
         link.opened(session.map(|session| session.ends));
         debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");
-        Ok(Opened { link, versions, session, identity_check: negotiation.identity_check() })
+        let (identity_check, request_timeout) = (negotiation.identity_check(), config.request_timeout);
+        Ok(Opened { link, versions, session, identity_check, request_timeout })
     }
 }
 
@@ -151,7 +153,7 @@ async fn negotiate(
         match negotiation.answered(&frame) {
             Ok(Step::Done(versions, surplus)) => {
                 if surplus > 0 {
-                    log_surplus(&link.endpoint, ApiKey::API_VERSIONS, surplus);
+                    log_surplus(&link.shared.endpoint, ApiKey::API_VERSIONS, surplus);
                 }
                 return Ok(Some(versions));
             }

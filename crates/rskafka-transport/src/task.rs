@@ -17,12 +17,9 @@ use tokio::time::{sleep_until, timeout};
 use tracing::debug;
 
 use crate::alarm::ReadAlarm;
-use crate::config::ConnectionConfig;
-use crate::counters::Counters;
 use crate::deadline::Deadline;
 use crate::dial::BoxStream;
 use crate::endpoint::Endpoint;
-use crate::env::Env;
 use crate::error::{CallErrorKind, CloseCause};
 use crate::lifetime::Ending;
 use crate::link::Shared;
@@ -35,31 +32,16 @@ use crate::wire::Next;
 const LINGER: Duration = Duration::from_secs(1);
 
 pub(crate) struct Task {
-    env: Env,
-    endpoint: Endpoint,
     shared: Arc<Shared>,
-    counters: Arc<Counters>,
     reader: FrameReader,
     /// The APIs for which surplus bytes in an answer were logged; once for each.
     surplus_seen: BTreeSet<ApiKey>,
 }
 
 impl Task {
-    pub(crate) fn new(
-        env: &Env,
-        endpoint: &Endpoint,
-        config: &ConnectionConfig,
-        shared: &Arc<Shared>,
-        counters: &Arc<Counters>,
-    ) -> Self {
-        Self {
-            env: env.clone(),
-            endpoint: endpoint.clone(),
-            shared: Arc::clone(shared),
-            counters: Arc::clone(counters),
-            reader: FrameReader::new(config.max_frame_bytes),
-            surplus_seen: BTreeSet::new(),
-        }
+    pub(crate) fn new(shared: &Arc<Shared>, max_frame_bytes: usize) -> Self {
+        let reader = FrameReader::new(max_frame_bytes);
+        Self { shared: Arc::clone(shared), reader, surplus_seen: BTreeSet::new() }
     }
 
     pub(crate) async fn run(self, read: ReadHalf<BoxStream>) {
@@ -68,7 +50,7 @@ impl Task {
         let mut read = read;
         let cause = task.0.serve(&mut read).await;
         let (cause, unfinished, write) = task.0.end(cause);
-        debug!(broker = %task.0.endpoint, error = &*cause as &(dyn std::error::Error + 'static), "connection ended");
+        debug!(broker = %task.0.shared.endpoint, error = &*cause as &(dyn std::error::Error + 'static), "connection ended");
 
         if let Some(mut write) = write
             && matches!(*cause, CloseCause::ByClient | CloseCause::Idle | CloseCause::SessionExpired)
@@ -83,7 +65,7 @@ impl Task {
         let shared = Arc::clone(&self.shared);
         let alarm = ReadAlarm::new(Arc::clone(&shared.read_due));
         let mut told = pin!(shared.told.notified());
-        let mut timer = pin!(sleep_until(self.env.now()));
+        let mut timer = pin!(sleep_until(self.shared.env.now()));
         loop {
             let next = match self.next() {
                 Ok(next) => next,
@@ -113,7 +95,7 @@ impl Task {
 
     /// What to wait for next; fails if the connection ends.
     fn next(&self) -> Result<Next, CloseCause> {
-        let now = self.env.now();
+        let now = self.shared.env.now();
         let mut wire = self.shared.wire();
         let ending = wire.ending(now);
         // Under the lock, so that no request begins after it.
@@ -127,7 +109,7 @@ impl Task {
         drop(wire);
 
         for (ticket, cause) in unsent.into_iter().zip(cause.into_iter().cycle()) {
-            ticket.fail(false, CallErrorKind::Closed { source: Arc::clone(cause) }, &self.endpoint);
+            ticket.fail(false, CallErrorKind::Closed { source: Arc::clone(cause) }, &self.shared.endpoint);
         }
         match ending {
             _ if must_end => Err(CloseCause::ByClient),
@@ -140,7 +122,7 @@ impl Task {
 
     /// The timer has fired.
     fn expire(&self) -> Result<(), CloseCause> {
-        let now = self.env.now();
+        let now = self.shared.env.now();
         let mut wire = self.shared.wire();
         let unsent = wire.expire(now);
         let stuck = wire.pipeline.stuck(now).map(|ticket| ticket.api);
@@ -150,7 +132,7 @@ impl Task {
         }
         drop(wire);
         for ticket in unsent {
-            ticket.time_out(false, &self.endpoint, now);
+            ticket.time_out(false, &self.shared.endpoint, now);
         }
         stuck.map_or(Ok(()), |api| Err(CloseCause::Unanswered { api }))
     }
@@ -158,7 +140,7 @@ impl Task {
     /// Takes what a read gave.
     fn received(&mut self, result: io::Result<usize>) -> Result<(), CloseCause> {
         let count = result.map_err(|source| CloseCause::Read { source })?;
-        self.counters.bytes_in.add(count as u64);
+        self.shared.counters.bytes_in.add(count as u64);
         if count == 0 {
             return Err(match self.reader.pending() {
                 0 => CloseCause::ByBroker {
@@ -181,7 +163,7 @@ impl Task {
 
     /// Gives an answer to its caller. Until it is decoded no request begins: it may ask for silence.
     fn answered(&mut self, frame: Bytes) -> Result<(), CloseCause> {
-        let now = self.env.now();
+        let now = self.shared.env.now();
         // `take_frame` gives no frame without one.
         let received = ResponseHeader::peek_correlation_id(&frame).unwrap_or(-1);
         let answered = self.shared.wire().pipeline.answered(received);
@@ -193,18 +175,18 @@ impl Task {
             Err(source) => {
                 // Before the request ends, as in `expire`.
                 self.shared.end(CloseCause::Undecodable { api, source: source.clone() });
-                ticket.fail(true, CallErrorKind::Decode { source: source.clone() }, &self.endpoint);
+                ticket.fail(true, CallErrorKind::Decode { source: source.clone() }, &self.shared.endpoint);
                 return Err(CloseCause::Undecodable { api, source });
             }
         };
         if surplus > 0 && self.surplus_seen.insert(api) {
-            log_surplus(&self.endpoint, api, surplus);
+            log_surplus(&self.shared.endpoint, api, surplus);
         }
         let until = (throttle > Duration::ZERO).then(|| Deadline::after(now, throttle).instant());
         let refused = self.shared.wire().pipeline.judged(until);
         ticket.answer(throttle, now);
         for ticket in refused {
-            ticket.fail(false, CallErrorKind::Throttled { left: throttle }, &self.endpoint);
+            ticket.fail(false, CallErrorKind::Throttled { left: throttle }, &self.shared.endpoint);
         }
         Ok(())
     }
@@ -213,13 +195,17 @@ impl Task {
     /// the stream for it.
     fn end(&self, cause: CloseCause) -> (Arc<CloseCause>, VecDeque<Bytes>, Option<WriteHalf<BoxStream>>) {
         let cause = Arc::clone(self.shared.end(cause));
-        let now = self.env.now();
+        let now = self.shared.env.now();
         let (ended, unfinished, write) = self.shared.wire().end(now);
         for Ended { ticket, sent, deadline_is_over } in ended {
             if deadline_is_over {
-                ticket.time_out(sent, &self.endpoint, now);
+                ticket.time_out(sent, &self.shared.endpoint, now);
             } else {
-                ticket.fail(sent, CallErrorKind::Closed { source: Arc::clone(&cause) }, &self.endpoint);
+                ticket.fail(
+                    sent,
+                    CallErrorKind::Closed { source: Arc::clone(&cause) },
+                    &self.shared.endpoint,
+                );
             }
         }
         self.shared.places.close();

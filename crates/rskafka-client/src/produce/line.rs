@@ -7,14 +7,12 @@
 //! Invariant: requests are submitted, and answers taken in, under the line's lock, so no two appends can swap. Callers
 //! hear of their results only after it was released, for they may make their next append at once.
 
-use std::convert::Infallible;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Wake;
 use std::time::Duration;
 
 use rskafka_cluster::transport::{Deadline, lock};
-use rskafka_cluster::{Attempts, Failure, Lane, Leader, Learned, Verdict, Via};
+use rskafka_cluster::{Attempts, Failure, Lane, Leader, Learned, Via};
 use rskafka_protocol::ApiKey;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -129,16 +127,10 @@ impl Line {
     pub(crate) fn learn(
         &self,
         leader: &Leader,
-        learned: Learned,
-        may_repeat: bool,
+        learned: (Learned, bool),
         attempts: &mut Attempts,
-    ) -> ControlFlow<Failure, Instant> {
-        let verdict = if may_repeat { Verdict::Retry(learned) } else { Verdict::<Infallible>::Fail(learned) };
-        match self.partition.core.cluster.learn(self.partition.target(), leader, verdict, attempts) {
-            ControlFlow::Continue(moment) => ControlFlow::Continue(moment),
-            ControlFlow::Break(Err(failure)) => ControlFlow::Break(failure),
-            ControlFlow::Break(Ok(never)) => match never {},
-        }
+    ) -> Result<Instant, Failure> {
+        self.partition.core.cluster.learn(self.partition.target(), leader, learned, attempts)
     }
 
     /// The error of an append that the sequencer does not admit.

@@ -7,11 +7,11 @@ mod errand;
 mod watched;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use std::{mem, ops::ControlFlow};
 
 use rskafka_cluster::transport::{
     Answer, CallError, CallErrorKind, CallOptions, Reply, Reserved, WeakConnection,
@@ -440,18 +440,18 @@ impl State {
         if is_oldest || !is_sent_again || !attempt.is_out_of_sequence() {
             sending.failure = Some(learned.failure.clone());
         }
-        match line.learn(leader, learned, is_sent_again, &mut sending.attempts) {
-            ControlFlow::Continue(moment) if is_oldest => self.not_before = Some(moment),
-            ControlFlow::Continue(_) => {}
+        match line.learn(leader, (learned, is_sent_again), &mut sending.attempts) {
+            Ok(moment) if is_oldest => self.not_before = Some(moment),
+            Ok(_) => {}
             // Its own pause would not end in time, but it goes out with the oldest, after that one's. If that takes too long,
             // the watch ends it.
-            ControlFlow::Break(_) if is_sent_again && !is_oldest => sending.attempts.out_of_time = false,
-            ControlFlow::Break(_) if is_sent_again => self.sequencer.give_up(number),
+            Err(_) if is_sent_again && !is_oldest => sending.attempts.out_of_time = false,
+            Err(_) if is_sent_again => self.sequencer.give_up(number),
             // The oldest may have a longer pause.
-            ControlFlow::Break(_) if is_misled => {
+            Err(_) if is_misled => {
                 self.not_before = self.not_before.max(self.pause_of_misled(line));
             }
-            ControlFlow::Break(_) => {}
+            Err(_) => {}
         }
     }
 

@@ -77,7 +77,7 @@ async fn lease(line: &Arc<Line>, mut errand: Errand) {
     let leased = cluster.lease::<LeaderOf<'_>>(&leader, line.via(), &mut errand.attempts);
     // Often the leader is known to be away, and a dial has to wait for its turn.
     let leased = watch::unless_replaced(line, &leader, watch::PAUSE, leased).await;
-    let leased = leased.map(|leased| leased.map_err(not_had));
+    let leased = leased.map(|leased| leased.map_err(Learned::of_attempt));
     end(line, errand, &leader, leased, |state, errand, lease| state.leased(line, errand, &leader, lease));
 }
 
@@ -100,14 +100,14 @@ async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
             Via::Own(_) => lease,
             _ => {
                 let leased = cluster.lease::<LeaderOf<'_>>(&leader, Via::ProducerIds, &mut attempts);
-                leased.await.map_err(not_had)?
+                leased.await.map_err(Learned::of_attempt)?
             }
         };
-        let answer = lease.call(&request, CallOptions::new(deadline)).await.map_err(not_had)?;
+        let answer = lease.call(&request, CallOptions::new(deadline)).await.map_err(Learned::of_attempt)?;
         answer.error_code.ok().map_err(refused)?;
         let producer = Producer { id: answer.producer_id, epoch: answer.producer_epoch };
         let is_one = producer.id >= 0 && producer.epoch >= 0;
-        if is_one { Ok(producer) } else { Err(not_had(Failure::MissingInAnswer)) }
+        if is_one { Ok(producer) } else { Err(Learned::of_attempt(Failure::MissingInAnswer)) }
     };
     let patience = line.partition.core.limits.overdue_after;
     let answered = watch::unless_replaced(line, &leader, patience, answered).await;
@@ -129,11 +129,6 @@ async fn verify(line: &Arc<Line>, mut errand: Errand, acknowledged: Acknowledged
 /// Why the task has not what it waited for, and whether to try again.
 pub(crate) type NotHad = (Learned, bool);
 
-fn not_had(failure: Failure) -> NotHad {
-    let may_repeat = failure.is_transient();
-    (Learned::of_failure(failure), may_repeat)
-}
-
 pub(crate) fn refused(code: ErrorCode) -> NotHad {
     (Learned::of_code(code, None, None), code.is_retriable())
 }
@@ -149,7 +144,7 @@ fn end<T>(
     line.drive(|state| match result {
         None => state.replaced(errand),
         Some(Ok(result)) => had(state, errand, result),
-        Some(Err((learned, may_repeat))) => state.failed(line, errand, leader, learned, may_repeat),
+        Some(Err(not_had)) => state.failed(line, errand, leader, not_had),
     });
 }
 

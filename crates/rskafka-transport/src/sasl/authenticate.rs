@@ -25,20 +25,21 @@ pub(crate) async fn authenticate(
     versions: &BrokerVersions,
     deadline: Deadline,
 ) -> Result<Option<Session>, Failure> {
-    let (mut exchange, token_session) = begin(sasl, &link.env).await?;
+    let (mut exchange, token_session) = begin(sasl, &link.shared.env).await?;
     let agreed = ask(link, versions, &exchange.request(), deadline).await?;
     let mut action = exchange.on(Event::Handshake(agreed))?;
     // The broker starts to count the session's time after this.
-    let mut sent_at = link.env.now();
+    let mut sent_at = link.shared.env.now();
     loop {
         let event = match action {
             Action::Authenticate(auth_bytes) => {
-                sent_at = link.env.now();
+                sent_at = link.shared.env.now();
                 let request = SaslAuthenticateRequest { auth_bytes };
                 Event::Authenticate(ask(link, versions, &request, deadline).await?)
             }
             Action::Done(lifetime) => {
-                let session = lifetime.map(|lifetime| Session::new(sent_at, lifetime, link.env.random()));
+                let session =
+                    lifetime.map(|lifetime| Session::new(sent_at, lifetime, link.shared.env.random()));
                 return Ok(session.into_iter().chain(token_session).min());
             }
         };

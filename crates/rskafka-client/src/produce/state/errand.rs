@@ -4,7 +4,6 @@
 //! `lease_ended`. A warm-up ends by its own deadline, whatever becomes of the appends beside it.
 
 use std::mem;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rskafka_cluster::transport::Deadline;
@@ -67,7 +66,7 @@ impl State {
         if !self.is_latest(leader) && leader.epoch.is_some() && !leader.topic_id.is_zero() {
             // Metadata of a broker that lags behind: this leader may have lost what a later one has acknowledged.
             let learned = Learned::of_code(ErrorCode::FENCED_LEADER_EPOCH, None, None);
-            return self.failed(line, errand, leader, learned, true);
+            return self.failed(line, errand, leader, (learned, true));
         }
         if leader.epoch > self.latest_epoch {
             self.latest_epoch = leader.epoch;
@@ -110,17 +109,16 @@ impl State {
         line: &Line,
         mut errand: Errand,
         leader: &Leader,
-        learned: Learned,
-        may_repeat: bool,
+        learned: (Learned, bool),
     ) {
         self.sequencer.drain();
-        match line.learn(leader, learned, may_repeat, &mut errand.attempts) {
-            ControlFlow::Continue(moment) => {
+        match line.learn(leader, learned, &mut errand.attempts) {
+            Ok(moment) => {
                 self.not_before = Some(moment);
                 self.keep_attempts(errand);
                 self.not_done();
             }
-            ControlFlow::Break(failure) => self.give_up(line, errand, Some(failure)),
+            Err(failure) => self.give_up(line, errand, Some(failure)),
         }
     }
 
