@@ -170,7 +170,7 @@ impl Task {
         let mut ticket = answered
             .map_err(|unexpected| CloseCause::UnexpectedAnswer { received, expected: unexpected.expected })?;
         let api = ticket.api;
-        let Traits { throttle, surplus } = match ticket.decode(frame) {
+        let Traits { throttle, surplus } = match ticket.waiter.decode(frame) {
             Ok(traits) => traits,
             Err(source) => {
                 // Before the request ends, as in `expire`.

@@ -24,11 +24,6 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Decodes the answer and keeps it for [`Self::answer`].
-    pub(crate) fn decode(&mut self, frame: Bytes) -> Result<Traits, DecodeError> {
-        self.waiter.decode(frame)
-    }
-
     /// Gives the answer to the caller, or discards it if the caller is gone.
     pub(crate) fn answer(self, throttle: Duration, now: Instant) {
         self.in_flight.answered(now - self.started, throttle);

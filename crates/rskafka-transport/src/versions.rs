@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use rskafka_protocol::messages::api_versions::ApiVersionsResponse;
+use rskafka_protocol::messages::api_versions::{ApiVersion, ApiVersionsResponse};
 use rskafka_protocol::{ApiKey, Request, VersionRange};
 use snafu::Snafu;
 
@@ -41,20 +41,12 @@ impl BrokerVersions {
     }
 }
 
+/// Empty ranges are left out. Of an API named twice, the last range counts.
 impl From<&ApiVersionsResponse> for BrokerVersions {
     fn from(response: &ApiVersionsResponse) -> Self {
-        response
-            .api_keys
-            .iter()
-            .map(|api| (ApiKey(api.api_key), VersionRange { min: api.min_version, max: api.max_version }))
-            .collect()
-    }
-}
-
-/// Empty ranges are left out. Of an API named twice, the last range counts.
-impl FromIterator<(ApiKey, VersionRange)> for BrokerVersions {
-    fn from_iter<I: IntoIterator<Item = (ApiKey, VersionRange)>>(ranges: I) -> Self {
-        Self { ranges: ranges.into_iter().filter(|(_, range)| !range.is_empty()).collect() }
+        let range = |api: &ApiVersion| VersionRange { min: api.min_version, max: api.max_version };
+        let ranges = response.api_keys.iter().map(|api| (ApiKey(api.api_key), range(api)));
+        Self { ranges: ranges.filter(|(_, range)| !range.is_empty()).collect() }
     }
 }
 
@@ -82,6 +74,15 @@ mod tests {
         VersionRange { min, max }
     }
 
+    fn versions<const N: usize>(ranges: [(ApiKey, VersionRange); N]) -> BrokerVersions {
+        let api_keys = ranges.map(|(api, VersionRange { min, max })| {
+            let mut version = ApiVersion::default();
+            (version.api_key, version.min_version, version.max_version) = (api.0, min, max);
+            version
+        });
+        BrokerVersions::from(&ApiVersionsResponse { api_keys: api_keys.into(), ..Default::default() })
+    }
+
     proptest! {
         #[test]
         fn the_highest_common_version_is_taken_for_every_pair_of_ranges(
@@ -90,7 +91,7 @@ mod tests {
             max in prop::option::of(-1i16..9),
         ) {
             let (broker, ours) = (range(broker.0, broker.1), range(ours.0, ours.1));
-            let versions = BrokerVersions::from_iter([(API, broker), (ApiKey(999), range(0, 3))]);
+            let versions = versions([(API, broker), (ApiKey(999), range(0, 3))]);
             let expected = ours
                 .iter()
                 .filter(|version| broker.contains(*version))
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_api_without_a_common_version_says_both_ranges() {
-        let versions = BrokerVersions::from_iter([(API, range(0, 3)), (ApiKey(1), range(5, 4))]);
+        let versions = versions([(API, range(0, 3)), (ApiKey(1), range(5, 4))]);
         let said = |api, ours, max| versions.common(api, ours, max).unwrap_err().to_string();
         assert_eq!(
             said(API, range(4, 12), None),
