@@ -194,7 +194,7 @@ impl Connection {
 
     /// Why the connection ended.
     pub fn close_cause(&self) -> Option<Arc<CloseCause>> {
-        self.inner.link.close_cause().cloned()
+        self.inner.link.shared.cause().cloned()
     }
 
     /// Waits until the socket is closed. The future does not keep the connection open.

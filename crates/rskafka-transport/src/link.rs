@@ -247,10 +247,6 @@ impl Link {
         self.error(api, sent, CallErrorKind::Closed { source })
     }
 
-    pub(crate) fn close_cause(&self) -> Option<&Arc<CloseCause>> {
-        self.shared.cause()
-    }
-
     /// Tells the task to end. Calls fail from now on.
     pub(crate) fn end(&self, cause: CloseCause) {
         self.shared.end(cause);

@@ -97,7 +97,7 @@ impl Line {
 
     /// Takes back an append that waits for room in the memory.
     pub(crate) fn leave(self: &Arc<Self>, id: u64) -> Option<Append> {
-        let left = self.lock().leave(id);
+        let left = self.lock().queue.leave(id);
         if left.is_some() {
             // Those behind it may be smaller.
             self.drive(|_| ());
@@ -120,7 +120,7 @@ impl Line {
 
     /// Admits appends again after one failed.
     pub(crate) fn resume(self: &Arc<Self>) {
-        self.drive(State::resume);
+        self.drive(|state| state.sequencer.resume());
     }
 
     /// Takes in what an attempt says of the cluster. Gives when the next one may begin, or the failure if there is none.
@@ -165,7 +165,7 @@ impl Line {
         state.advance(self);
         let starts_task = state.starts_task();
         let watch = state.wants_watch(self.partition.core.limits.overdue_after);
-        let (ended, has_given_back) = (state.take_ended(), state.has_given_back());
+        let (ended, has_given_back) = (state.take_ended(), state.queue.has_given_back());
         drop(state);
         ended.give(&self.partition.core.spare);
         match watch {
@@ -191,7 +191,7 @@ impl Line {
 impl Waiter for Line {
     fn granted(self: Arc<Self>, bytes: usize) {
         // What this line gives back is handed out by the caller.
-        let _ = self.drive_alone(|state| state.granted(bytes));
+        let _ = self.drive_alone(|state| state.queue.granted(bytes));
     }
 }
 

@@ -46,8 +46,8 @@ const KNOWN_FOR: Duration = Duration::from_secs(12 * 60 * 60);
 
 #[derive(Debug)]
 pub(crate) struct State {
-    queue: Queue<Append>,
-    sequencer: Sequencer,
+    pub(crate) queue: Queue<Append>,
+    pub(crate) sequencer: Sequencer,
     /// The appends that the sequencer has taken in and not settled, in their order.
     window: VecDeque<Sending>,
     unsent: VecDeque<(u64, Option<Numbers>)>,
@@ -164,24 +164,6 @@ impl State {
         if held.lease.is_none() {
             self.sequencer.drain();
         }
-    }
-
-    pub(crate) fn leave(&mut self, id: u64) -> Option<Append> {
-        self.queue.leave(id)
-    }
-
-    /// The client has memory for the append that waited for it.
-    pub(crate) fn granted(&mut self, bytes: usize) {
-        self.queue.granted(bytes);
-    }
-
-    /// Whether other lines may get memory since this was asked last.
-    pub(crate) fn has_given_back(&mut self) -> bool {
-        self.queue.has_given_back()
-    }
-
-    pub(crate) fn resume(&mut self) {
-        self.sequencer.resume();
     }
 
     /// Does all that can be done without waiting.

@@ -111,7 +111,7 @@ async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
     };
     let patience = line.partition.core.limits.overdue_after;
     let answered = watch::unless_replaced(line, &leader, patience, answered).await;
-    end(line, errand, &leader, answered, |state, _, producer| state.obtained(producer));
+    end(line, errand, &leader, answered, |state, _, producer| state.sequencer.obtained(producer));
 }
 
 /// Looks whether the last acknowledged batch is still in the log.

@@ -18,7 +18,7 @@ use super::{BatchHeader, crc};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordBatch {
     header: BatchHeader,
-    crc: u32,
+    pub(super) crc: u32,
     #[debug("{} bytes", bytes.len())]
     bytes: Bytes,
 }
@@ -63,11 +63,6 @@ impl RecordBatch {
     /// The number of records.
     pub fn record_count(&self) -> usize {
         usize::try_from(self.header.record_count).unwrap_or_default()
-    }
-
-    /// The CRC-32C.
-    pub fn crc(&self) -> u32 {
-        self.crc
     }
 
     /// Makes the batch an idempotent producer's: its id, its epoch, the sequence number of the first record.

@@ -146,7 +146,7 @@ proptest! {
         prop_assert_eq!(Some(read.header().max_timestamp), records.iter().map(|record| record.timestamp).max());
         prop_assert_eq!(owned(&read), records);
         prop_assert_eq!(read.header(), batch.header());
-        prop_assert_eq!(read.crc(), batch.crc());
+        prop_assert_eq!(read.crc(), batch.crc);
         let header = BatchHeader {
             last_offset_delta: read.header().last_offset_delta,
             base_timestamp: read.header().base_timestamp,

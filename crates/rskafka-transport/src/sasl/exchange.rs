@@ -50,7 +50,7 @@ enum State {
 
 /// The client's first message.
 enum Message {
-    Whole(Zeroizing<Vec<u8>>),
+    Whole(Zeroizing<String>),
     Scram(ClientFirst),
 }
 
@@ -77,7 +77,7 @@ impl Exchange {
         if user.contains('\0') || password.contains('\0') {
             return Err(invalid(PLAIN, "user or password has a NUL"));
         }
-        let message = Zeroizing::new([b"\0", user.as_bytes(), b"\0", password.as_bytes()].concat());
+        let message = Zeroizing::new(format!("\0{user}\0{password}"));
         Ok(Self::new(PLAIN, password, Message::Whole(message)))
     }
 
@@ -102,29 +102,23 @@ impl Exchange {
                 "the token is empty or contains characters other than visible ASCII",
             ));
         }
-        let mut message = Zeroizing::new(String::from("n,"));
-        if let Some(principal) = principal {
-            if principal.is_empty() || principal.contains(['\0', '\x01']) {
+        let identity = match principal {
+            None => String::new(),
+            Some(principal) if principal.is_empty() || principal.contains(['\0', '\x01']) => {
                 return Err(invalid(OAUTHBEARER, "the principal is empty or has control characters"));
             }
-            *message += "a=";
-            *message += &principal.replace('=', "=3D").replace(',', "=2C");
-        }
-        *message += ",\x01auth=Bearer ";
-        *message += token;
+            Some(principal) => format!("a={}", principal.replace('=', "=3D").replace(',', "=2C")),
+        };
+        let mut message = Zeroizing::new(format!("n,{identity},\x01auth=Bearer {}", **token));
         for (name, value) in extensions {
             let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic());
             let is_value = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
             if !is_name || name == "auth" || !is_value || value.is_empty() {
                 return Err(invalid(OAUTHBEARER, "an extension is not letters = visible ASCII"));
             }
-            *message += "\x01";
-            *message += name;
-            *message += "=";
-            *message += value;
+            message.extend(["\x01", name, "=", value]);
         }
         *message += "\x01\x01";
-        let message = Zeroizing::new(message.as_bytes().to_vec());
         Ok(Self::new(OAUTHBEARER, token, Message::Whole(message)))
     }
 
@@ -151,7 +145,7 @@ impl Exchange {
             (State::Handshake(message), Event::Handshake(response)) => {
                 self.agreed(response)?;
                 let (bytes, next) = match message {
-                    Message::Whole(message) => (Bytes::copy_from_slice(&message), State::Sent),
+                    Message::Whole(message) => (Bytes::copy_from_slice(message.as_bytes()), State::Sent),
                     Message::Scram(first) => {
                         (Bytes::copy_from_slice(first.message()), State::ScramFirst(first))
                     }

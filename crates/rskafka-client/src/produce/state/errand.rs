@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::super::append::Sending;
 use super::super::line::Line;
-use super::super::sequencer::{Closed, Producer, Verified};
+use super::super::sequencer::{Closed, Verified};
 use super::{Held, State, after_pause};
 use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 
@@ -80,10 +80,6 @@ impl State {
         self.sequencer.leased(leader.epoch.unwrap_or(-1));
         let (leader, weak) = (Arc::new(leader.clone()), lease.connection.downgrade());
         self.lease = Some(Held { leader, lease: Some(lease), weak, is_fresh: true });
-    }
-
-    pub(crate) fn obtained(&mut self, producer: Producer) {
-        self.sequencer.obtained(producer);
     }
 
     /// Whether no later leader is known to have been leased than this.
