@@ -271,7 +271,7 @@ proptest! {
             builder.push(NewRecord::new(0, None, Some(&vec![at as u8; size]))).unwrap();
         }
         let batch = builder.build().unwrap();
-        prop_assert_eq!(batch.crc(), crc32c::crc32c(&batch.bytes()[header::CRC_END..]));
+        prop_assert_eq!(batch.crc, crc32c::crc32c(&batch.bytes()[header::CRC_END..]));
     }
 
     #[test]
