@@ -5,8 +5,7 @@
 
 use bytes::Bytes;
 use rskafka_protocol::records::{
-    Batch, BatchHeader, Compression, NewRecord, RecordBatch, RecordBatchBuilder, RecordView, TimestampType,
-    batches,
+    Batch, BatchHeader, Compression, Flag, NewRecord, RecordBatch, RecordBatchBuilder, RecordView, batches,
 };
 
 use crate::decompress::{LIMIT, MEMORY, only};
@@ -163,7 +162,7 @@ fn check_patched(batch: &Batch) {
     assert_eq!((moved.base_offset(), moved.header().partition_leader_epoch), (5, 7));
     assert_eq!(moved.crc(), batch.crc());
 
-    let attributes = batch.header().attributes.with_timestamp_type(TimestampType::LogAppendTime);
+    let attributes = batch.header().attributes.with(Flag::LogAppendTime, true);
     let header = BatchHeader { attributes, max_timestamp: 1234, ..*batch.header() };
     let stamped = only(&batch.clone().with_header(header));
     assert!(stamped.records().all(|record| record.is_ok_and(|record| record.timestamp == 1234)));

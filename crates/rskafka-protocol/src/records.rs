@@ -21,7 +21,7 @@ mod new_record;
 mod reader;
 mod record;
 
-pub use attributes::{Attributes, TimestampType};
+pub use attributes::{Attributes, Flag};
 pub use batch::Batch;
 pub use builder::{BatchFull, BuildError, RecordBatchBuilder};
 pub use compression::Compression;

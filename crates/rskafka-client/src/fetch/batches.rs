@@ -245,7 +245,9 @@ fn corrupt(error: BatchError) -> Error {
 mod tests {
     use bytes::BytesMut;
     use proptest::prelude::*;
-    use rskafka_protocol::records::{Attributes, BatchHeader, NewRecord, RecordBatch, RecordBatchBuilder};
+    use rskafka_protocol::records::{
+        Attributes, BatchHeader, Flag, NewRecord, RecordBatch, RecordBatchBuilder,
+    };
 
     use super::*;
 
@@ -263,7 +265,7 @@ mod tests {
         let mut batch = builder.build().unwrap();
         batch.update_header(|header| {
             header.base_offset = base_offset;
-            header.attributes = header.attributes.with_control(is_control);
+            header.attributes = header.attributes.with(Flag::Control, is_control);
         });
         batch.into_bytes()
     }

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::records::{
-    Batch, BatchErrorKind, BatchHeader, Compression, Corruption, RecordBatchBuilder, TimestampType,
-    Unsupported, batches,
+    Batch, BatchErrorKind, BatchHeader, Compression, Corruption, Flag, RecordBatchBuilder, Unsupported,
+    batches,
 };
 
 use super::TopicSettings;
@@ -110,7 +110,7 @@ impl Received {
     }
 
     pub(crate) fn is_transactional(&self) -> bool {
-        self.checked.as_ref().is_ok_and(|checked| checked.batch.header().attributes.is_transactional())
+        self.checked.as_ref().is_ok_and(|checked| checked.batch.header().attributes.has(Flag::Transactional))
     }
 
     /// Checks the batch against its topic's configs, in Kafka's order: base offset, size, CRC, records.
@@ -164,7 +164,7 @@ impl Checked {
             checked.has_keys &= record.key.is_some();
         }
         checked.timestamps = Some((earliest, latest));
-        let is_own = checked.batch.header().attributes.timestamp_type() == TimestampType::CreateTime;
+        let is_own = !checked.batch.header().attributes.has(Flag::LogAppendTime);
         if is_own && checked.batch.header().max_timestamp != latest {
             checked.batch = encoded_again(&checked.batch).unwrap_or(checked.batch);
         }
@@ -180,9 +180,7 @@ impl Checked {
         if settings.log_append_time {
             return Ok(());
         }
-        if self.batch.header().attributes.timestamp_type() == TimestampType::LogAppendTime
-            && !quirks.takes_log_append_time
-        {
+        if self.batch.header().attributes.has(Flag::LogAppendTime) && !quirks.takes_log_append_time {
             let why = "Invalid timestamp type: producers must not set LogAppendTime";
             let records = self.places(|_| true, why);
             return Err(Refusal::of_records(ErrorCode::INVALID_TIMESTAMP, records));
@@ -222,7 +220,7 @@ impl Checked {
         let mut header =
             BatchHeader { base_offset, partition_leader_epoch: leader_epoch, ..*self.batch.header() };
         if let Some(time) = log_append_time {
-            header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
+            header.attributes = header.attributes.with(Flag::LogAppendTime, true);
             header.max_timestamp = time;
         }
         let (max_timestamp, bytes) = (header.max_timestamp, self.batch.with_header(header));

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use rskafka_protocol::ErrorCode;
-use rskafka_protocol::records::BatchHeader;
+use rskafka_protocol::records::{BatchHeader, Flag};
 
 /// How many batches are remembered of a producer.
 const BATCHES: usize = 5;
@@ -32,7 +32,7 @@ impl Origin {
             epoch: header.producer_epoch,
             first_sequence: header.base_sequence,
             last_sequence: header.last_sequence(),
-            transactional: header.attributes.is_transactional(),
+            transactional: header.attributes.has(Flag::Transactional),
             marker: None,
         })
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rskafka_protocol::records::{
-    Attributes, Batch, BatchHeader, NewRecord, RecordBatch, RecordBatchBuilder, batches,
+    Attributes, Batch, BatchHeader, Flag, NewRecord, RecordBatch, RecordBatchBuilder, batches,
 };
 
 use super::control::ControlError;
@@ -42,7 +42,9 @@ impl State {
             }
             builder.set_producer(producer_id, epoch, last.wrapping_add(1) & i32::MAX);
             let mut batch = builder.build().map_err(|_| ControlError::NoRecords)?;
-            batch.update_header(|header| header.attributes = header.attributes.with_transactional(true));
+            batch.update_header(|header| {
+                header.attributes = header.attributes.with(Flag::Transactional, true)
+            });
             Ok(append(partition, &batch, None))
         })
     }
@@ -64,7 +66,7 @@ impl State {
             let key = [[0, 0], control_type.to_be_bytes()].concat();
             let value = [0; 6];
             let mut builder = RecordBatchBuilder::new();
-            let attributes = Attributes::default().with_transactional(true).with_control(true);
+            let attributes = Attributes::default().with(Flag::Transactional, true).with(Flag::Control, true);
             let _ = builder.set_header(BatchHeader { attributes, ..Default::default() });
             let _ = builder.push(NewRecord::new(now.wall_ms, Some(&key), Some(&value)));
             builder.set_producer(producer_id, epoch, -1);

@@ -6,7 +6,7 @@ use rskafka_protocol::messages::fetch::{FetchRequest, PartitionData};
 use rskafka_protocol::messages::list_offsets::{
     LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
-use rskafka_protocol::records::{NewRecord, RecordBatchBuilder, batches};
+use rskafka_protocol::records::{Flag, NewRecord, RecordBatchBuilder, batches};
 
 use crate::support::*;
 
@@ -79,7 +79,7 @@ async fn markers_say_what_became_of_a_transaction_and_epochs_go_on() {
         let marker = cluster.end_transaction("t", 0, (7, 3), committed).unwrap();
         let data = read(&mut client, &topic, marker, 1).await;
         let batch = batches(data.records.as_ref().unwrap()).next().unwrap().unwrap();
-        assert!(batch.is_control() && batch.header().attributes.is_transactional());
+        assert!(batch.is_control() && batch.header().attributes.has(Flag::Transactional));
         assert_eq!(
             (batch.header().producer_id, batch.header().producer_epoch, batch.header().base_sequence),
             (7, 3, -1)

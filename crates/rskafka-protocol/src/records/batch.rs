@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::encoded::{into_mut, replace_header};
 use super::header::{CRC_END, HEADER_SIZE, MAGIC};
 use super::{
-    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, Decompressor, Records, Unsupported,
+    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, Decompressor, Flag, Records,
+    Unsupported,
 };
 
 /// A batch that was read: whole, and its CRC is right.
@@ -162,7 +163,7 @@ impl Batch {
 
     /// Whether the batch holds control records, which are not for users.
     pub fn is_control(&self) -> bool {
-        self.header.attributes.is_control()
+        self.header.attributes.has(Flag::Control)
     }
 
     /// How the records are compressed.

@@ -9,7 +9,7 @@ use snafu::Snafu;
 
 use super::header::HEADER_SIZE;
 use super::new_record::{Fields, Place, Room};
-use super::{BatchHeader, Compression, NewRecord, RecordBatch, Unsupported, codec, crc};
+use super::{BatchHeader, Compression, Flag, NewRecord, RecordBatch, Unsupported, codec, crc};
 
 /// The record does not fit into one batch: it would have more bytes or offsets than the format can say.
 #[derive(Clone, Copy, PartialEq, Eq, Snafu, Debug)]
@@ -291,7 +291,7 @@ impl RecordBatchBuilder {
     /// What the timestamps are relative to, if a record of time `timestamp` comes next.
     #[inline]
     fn base_timestamp(&self, timestamp: i64) -> i64 {
-        if self.is_empty() && !self.header.attributes.has_delete_horizon() {
+        if self.is_empty() && !self.header.attributes.has(Flag::DeleteHorizon) {
             return timestamp;
         }
         self.header.base_timestamp

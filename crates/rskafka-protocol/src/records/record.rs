@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use derive_more::Debug;
 
-use super::{Batch, BatchError, BatchErrorKind, Corruption, TimestampType};
+use super::{Batch, BatchError, BatchErrorKind, Corruption, Flag};
 use crate::DecodeErrorKind;
 use crate::error::{Failure, Parsed, WireError, fail, into_wire_error};
 use crate::wire::varint::{varint, varlong};
@@ -150,9 +150,9 @@ impl RecordCursor {
         self.position = payload.len().wrapping_sub(after.len());
         self.index = index.wrapping_add(1);
         self.last_offset_delta = offset_delta;
-        let timestamp = match header.attributes.timestamp_type() {
-            TimestampType::CreateTime => header.base_timestamp.wrapping_add(timestamp_delta),
-            TimestampType::LogAppendTime => header.max_timestamp,
+        let timestamp = match header.attributes.has(Flag::LogAppendTime) {
+            false => header.base_timestamp.wrapping_add(timestamp_delta),
+            true => header.max_timestamp,
         };
         // Cannot overflow: the batch's last offset does not.
         let offset = batch.base_offset().wrapping_add(i64::from(offset_delta));

@@ -65,9 +65,9 @@ fn headers() -> impl Strategy<Value = BatchHeader> {
             base_offset: place.0,
             partition_leader_epoch: place.1,
             attributes: Attributes::default()
-                .with_transactional(transactional)
-                .with_control(control)
-                .with_delete_horizon(horizon.is_some()),
+                .with(Flag::Transactional, transactional)
+                .with(Flag::Control, control)
+                .with(Flag::DeleteHorizon, horizon.is_some()),
             base_timestamp: horizon.unwrap_or(-1),
             producer_id: producer.0,
             producer_epoch: producer.1,
@@ -185,15 +185,15 @@ proptest! {
         let mut records = records;
         // Large enough for the CRC to be had by arithmetic.
         records[0].value = large.then(|| vec![7; 20_000]).or(records[0].value.take());
-        let no_horizon = header.attributes.with_delete_horizon(false);
+        let no_horizon = header.attributes.with(Flag::DeleteHorizon, false);
         let early = build(BatchHeader { attributes: no_horizon, ..header }, &records);
         let mut late = build(BatchHeader::default(), &records);
         let sent = shared.then(|| late.clone());
         let before = late.bytes().to_vec();
         late.set_producer(header.producer_id, header.producer_epoch, header.base_sequence);
-        late.update_header(|late| late.attributes = late.attributes.with_transactional(header.attributes.is_transactional()));
+        late.update_header(|late| late.attributes = late.attributes.with(Flag::Transactional, header.attributes.has(Flag::Transactional)));
         late.update_header(|late| {
-            late.attributes = late.attributes.with_control(header.attributes.is_control());
+            late.attributes = late.attributes.with(Flag::Control, header.attributes.has(Flag::Control));
             late.base_offset = header.base_offset;
             late.partition_leader_epoch = header.partition_leader_epoch;
         });
@@ -210,14 +210,15 @@ proptest! {
     fn log_append_time_is_the_time_of_every_record(records in records(), timestamp in timestamps()) {
         let produced = build(BatchHeader::default(), &records);
         let produced = read_one(produced.bytes());
-        let attributes = Attributes::default().with_timestamp_type(TimestampType::LogAppendTime);
+        let attributes = Attributes::default().with(Flag::LogAppendTime, true);
         let (base_offset, partition_leader_epoch, max_timestamp) = (77, 3, timestamp);
         let header = *produced.header();
         let header = BatchHeader { attributes, base_offset, partition_leader_epoch, max_timestamp, ..header };
         let stored = produced.with_header(header);
         let batch = read_one(&stored);
         prop_assert_eq!((batch.base_offset(), batch.header().partition_leader_epoch), (77, 3));
-        prop_assert_eq!((batch.header().max_timestamp, batch.header().attributes.timestamp_type()), (timestamp, TimestampType::LogAppendTime));
+        prop_assert!(batch.header().attributes.has(Flag::LogAppendTime));
+        prop_assert_eq!(batch.header().max_timestamp, timestamp);
         prop_assert!(batch.records().all(|record| record.unwrap().timestamp == timestamp));
         prop_assert_eq!(batch.record_count(), records.len());
     }

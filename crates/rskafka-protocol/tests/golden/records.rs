@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use rskafka_protocol::records::{
-    Attributes, Batch, BatchHeader, Compression, NewRecord, RecordBatch, RecordBatchBuilder, RecordView,
-    TimestampType, batches,
+    Attributes, Batch, BatchHeader, Compression, Flag, NewRecord, RecordBatch, RecordBatchBuilder,
+    RecordView, batches,
 };
 use serde_json::{Value, json};
 
@@ -120,15 +120,15 @@ fn batch_json(batch: &Batch) -> Value {
     let mut json = json!({
         "magic": batch.magic(),
         "codec": batch.compression().name(),
-        "timestamp_type": match attributes.timestamp_type() {
+        "timestamp_type": match attributes.has(Flag::LogAppendTime) {
             _ if batch.magic() == 0 => "none",
-            TimestampType::CreateTime => "create_time",
-            TimestampType::LogAppendTime => "log_append_time",
+            false => "create_time",
+            true => "log_append_time",
         },
         "producer_id": batch.header().producer_id,
         "producer_epoch": batch.header().producer_epoch,
         "base_sequence": batch.header().base_sequence,
-        "transactional": attributes.is_transactional(),
+        "transactional": attributes.has(Flag::Transactional),
         "control": batch.is_control(),
         "partition_leader_epoch": batch.header().partition_leader_epoch,
         "base_offset": batch.base_offset(),
@@ -143,7 +143,7 @@ fn batch_json(batch: &Batch) -> Value {
         json["base_timestamp"] = batch.header().base_timestamp.into();
         json["last_sequence"] = batch.header().last_sequence().into();
     }
-    if attributes.has_delete_horizon() {
+    if attributes.has(Flag::DeleteHorizon) {
         json["delete_horizon_ms"] = batch.header().base_timestamp.into();
     }
     json
@@ -259,9 +259,9 @@ fn header(batch: &Value) -> BatchHeader {
         partition_leader_epoch: int32("partition_leader_epoch"),
         attributes: Attributes::default()
             .with_compression(compression(batch).expect("a codec"))
-            .with_transactional(flag("transactional"))
-            .with_control(flag("control"))
-            .with_delete_horizon(delete_horizon),
+            .with(Flag::Transactional, flag("transactional"))
+            .with(Flag::Control, flag("control"))
+            .with(Flag::DeleteHorizon, delete_horizon),
         last_offset_delta: i32::try_from(integer(batch, "last_offset") - base_offset).expect("an int32"),
         base_timestamp: integer(batch, if delete_horizon { "delete_horizon_ms" } else { "base_timestamp" }),
         max_timestamp: integer(batch, "max_timestamp"),

@@ -9,7 +9,7 @@ use rskafka::protocol::messages::find_coordinator::{FindCoordinatorRequest, TRAN
 use rskafka::protocol::messages::init_producer_id::InitProducerIdRequest;
 use rskafka::protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use rskafka::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use rskafka::protocol::records::{NewRecord, RecordBatchBuilder};
+use rskafka::protocol::records::{Flag, NewRecord, RecordBatchBuilder};
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_transport::{Connection, Endpoint};
 
@@ -117,7 +117,7 @@ impl Producer {
         builder.push(NewRecord::new(timestamp, None, Some(value.as_bytes()))).unwrap();
         let mut batch = builder.build().unwrap();
         batch.set_producer(self.id, self.epoch, self.next_sequence);
-        batch.update_header(|header| header.attributes = header.attributes.with_transactional(true));
+        batch.update_header(|header| header.attributes = header.attributes.with(Flag::Transactional, true));
         let data = PartitionProduceData { index: 0, records: Some(batch.into_bytes()) };
         let request = ProduceRequest {
             transactional_id: Some(self.transactional_id.clone()),

@@ -11,7 +11,7 @@ use rskafka::client::env::Env;
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{PartitionClient, Produce};
 use rskafka::protocol::ApiKey;
-use rskafka::protocol::records::{Attributes, BatchHeader, Compression, TimestampType};
+use rskafka::protocol::records::{Attributes, BatchHeader, Compression, Flag};
 use rskafka::record::{NewRecord, RecordBatchBuilder};
 use rskafka_fake::Fault;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -187,10 +187,10 @@ async fn what_is_not_the_callers_to_set_in_a_batch_is_refused_before_it_is_sent(
     too_hard.set_compression_level(Some(99));
     let refused = [
         (RecordBatchBuilder::new(), "no records"),
-        (of(plain.with_control(true)), "only brokers and transactions set"),
-        (of(plain.with_transactional(true)), "only brokers and transactions set"),
-        (of(plain.with_delete_horizon(true)), "only brokers and transactions set"),
-        (of(plain.with_timestamp_type(TimestampType::LogAppendTime)), "only brokers and transactions set"),
+        (of(plain.with(Flag::Control, true)), "only brokers and transactions set"),
+        (of(plain.with(Flag::Transactional, true)), "only brokers and transactions set"),
+        (of(plain.with(Flag::DeleteHorizon, true)), "only brokers and transactions set"),
+        (of(plain.with(Flag::LogAppendTime, true)), "only brokers and transactions set"),
         (of(Attributes(1 << 9)), "only brokers and transactions set"),
         (of(Attributes(7)), "codec"),
         (with_gap, "offsets without a record"),

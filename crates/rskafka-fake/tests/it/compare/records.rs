@@ -3,7 +3,7 @@
 use base64::Engine;
 use bytes::{Bytes, BytesMut};
 use rskafka_protocol::records::{
-    Batch, BatchHeader, Compression, NewRecord, RecordBatch, RecordBatchBuilder, TimestampType, batches,
+    Batch, BatchHeader, Compression, Flag, NewRecord, RecordBatch, RecordBatchBuilder, batches,
 };
 use serde_json::{Value, json};
 
@@ -106,7 +106,7 @@ pub(crate) fn describe(base64: &str) -> Value {
             "records": batch.record_count(),
             "bytes": batch.size_in_bytes(),
             "leaderEpoch": batch.header().partition_leader_epoch,
-            "timestampType": format!("{:?}", batch.header().attributes.timestamp_type()),
+            "isLogAppendTime": batch.header().attributes.has(Flag::LogAppendTime),
             "attributes": batch.header().attributes.0,
             "duration": duration(&batch),
         }));
@@ -116,6 +116,6 @@ pub(crate) fn describe(base64: &str) -> Value {
 
 /// How far the header's timestamps are apart, unless the broker's clock made them.
 fn duration(batch: &Batch) -> Option<i64> {
-    let is_own = batch.header().attributes.timestamp_type() == TimestampType::CreateTime;
+    let is_own = !batch.header().attributes.has(Flag::LogAppendTime);
     is_own.then(|| batch.header().max_timestamp - batch.header().base_timestamp)
 }

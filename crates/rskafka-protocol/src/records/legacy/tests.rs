@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::codec;
 use super::super::{
-    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, TimestampType, Unsupported, batches,
+    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, Flag, Unsupported, batches,
 };
 use crate::DecodeErrorKind;
 
@@ -119,7 +119,7 @@ proptest! {
         prop_assert_eq!(decode(&set).unwrap(), expected);
         let first = batches(&set).next().unwrap().unwrap();
         prop_assert_eq!((first.magic(), first.compression()), (magic, codec));
-        let is_log_append_time = first.header().attributes.timestamp_type() == TimestampType::LogAppendTime;
+        let is_log_append_time = first.header().attributes.has(Flag::LogAppendTime);
         prop_assert_eq!(is_log_append_time, log_append_time && magic == 1);
         prop_assert_eq!((first.header().producer_id, first.header().partition_leader_epoch), (-1, -1));
     }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use rskafka_protocol::Uuid;
 use rskafka_protocol::messages::produce::ProduceRequest;
-use rskafka_protocol::records::{Attributes, Compression, TimestampType};
+use rskafka_protocol::records::{Attributes, Compression, Flag};
 
 use super::super::records::*;
 use super::Target;
@@ -117,11 +117,14 @@ fn wrong_batches() -> Vec<(&'static str, Option<Bytes>)> {
         ("gap", Some(with_gap())),
         ("hidden gap", Some(with_hidden_gap())),
         ("broken record", Some(with_broken_record())),
-        ("control", Some(with_header(|header| header.attributes = header.attributes.with_control(true)))),
+        (
+            "control",
+            Some(with_header(|header| header.attributes = header.attributes.with(Flag::Control, true))),
+        ),
         (
             "says log append time",
             Some(with_header(|header| {
-                header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
+                header.attributes = header.attributes.with(Flag::LogAppendTime, true);
             })),
         ),
         ("max timestamp wrong", Some(with_header(|header| header.max_timestamp += 1000))),

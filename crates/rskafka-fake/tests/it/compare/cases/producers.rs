@@ -140,7 +140,9 @@ pub(crate) async fn duplicates(target: &mut Target) {
     let id = new_id(target).await;
     let mut transactional = built(&[(now_ms(), Some("k"))]);
     transactional.set_producer(id, 0, 0);
-    transactional.update_header(|header| header.attributes = header.attributes.with_transactional(true));
+    transactional.update_header(|header| {
+        header.attributes = header.attributes.with(rskafka_protocol::records::Flag::Transactional, true)
+    });
     append(target, "of a transaction that nobody began", &topic, transactional.into_bytes()).await;
 }
 
