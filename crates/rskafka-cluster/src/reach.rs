@@ -78,26 +78,13 @@ impl Cluster {
         }
     }
 
-    /// Begins an attempt: finds the broker, and leases a connection to it, or says why there is none. Fails only if no broker
-    /// is found by the deadline of `attempts`. Cancel safe.
-    pub async fn reach<T: Target>(
-        &self,
-        target: T,
-        via: Via<'_>,
-        attempts: &mut Attempts,
-    ) -> Result<(T::Route, Result<Lease, Failure>), Failure> {
-        let route = self.locate(target, attempts).await?;
-        let lease = self.lease::<T>(&route, via, attempts).await;
-        Ok((route, lease))
-    }
-
-    /// The first half of `reach`: finds the broker. Cancel safe.
+    /// Finds the broker. Fails only if none is found by the deadline of `attempts`. Cancel safe.
     pub async fn locate<T: Target>(&self, target: T, attempts: &mut Attempts) -> Result<T::Route, Failure> {
         let route = self.route(target, attempts.deadline).await;
         route.map_err(|failure| attempts.unroutable(failure, self))
     }
 
-    /// The second half of `reach`: begins an attempt, and leases a connection to the broker. Cancel safe.
+    /// Begins an attempt at the broker that was found: leases a connection to it. Cancel safe.
     pub async fn lease<T: Target>(
         &self,
         route: &T::Route,

@@ -1,6 +1,6 @@
 //! Sends one request to the broker that it belongs to, and again while the caller's verdict allows it.
 //!
-//! For calls that may be made twice and in any order. Ordered callers use `reach` and `learn` themselves.
+//! For calls that may be made twice and in any order. Ordered callers use `locate`, `lease` and `learn` themselves.
 
 use rskafka_protocol::Request;
 use rskafka_transport::{CallOptions, Deadline};
@@ -47,8 +47,8 @@ impl Cluster {
         let span = attempts.span();
         let until_done = async {
             loop {
-                let (route, lease) = self.reach(target, via, &mut attempts).await?;
-                let answered = match lease {
+                let route = self.locate(target, &mut attempts).await?;
+                let answered = match self.lease::<T>(&route, via, &mut attempts).await {
                     Ok(lease) => {
                         let (request, options) = build(&route, &lease);
                         lease.call(&request, options).await

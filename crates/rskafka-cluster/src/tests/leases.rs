@@ -9,8 +9,15 @@ fn attempts(cluster: &Cluster) -> Attempts {
     cluster.attempts(ApiKey::LIST_OFFSETS, LEADER, after(millis(5000)))
 }
 
+/// The leader, and a lease of a connection to it.
+async fn reach(cluster: &Cluster, via: Via<'_>, attempts: &mut Attempts) -> (Leader, Result<Lease, Failure>) {
+    let leader = cluster.locate(LEADER, attempts).await.unwrap();
+    let lease = cluster.lease::<LeaderOf<'_>>(&leader, via, attempts).await;
+    (leader, lease)
+}
+
 async fn lease(cluster: &Cluster, lane: &Lane) -> Lease {
-    cluster.reach(LEADER, Via::Own(lane), &mut attempts(cluster)).await.unwrap().1.unwrap()
+    reach(cluster, Via::Own(lane), &mut attempts(cluster)).await.1.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +61,7 @@ async fn an_attempt_at_a_broker_without_a_connection_tells_its_route_and_why() {
     cluster.route(LEADER, after(millis(1000))).await.unwrap();
     fake.stop_broker(1).await.unwrap();
     let mut attempts = attempts(&cluster);
-    let (route, lease) = cluster.reach(LEADER, Via::Control, &mut attempts).await.unwrap();
+    let (route, lease) = reach(&cluster, Via::Control, &mut attempts).await;
     assert_eq!((route.broker.id, attempts.count), (1, 1));
     let failure = lease.unwrap_err();
     assert!(matches!(failure, Failure::Call { .. } | Failure::Open { .. }), "{failure}");
@@ -64,7 +71,7 @@ async fn an_attempt_at_a_broker_without_a_connection_tells_its_route_and_why() {
 async fn a_lease_is_current_until_another_leader_is_known_or_its_connection_has_ended() {
     let (fake, cluster, _) = connected(fake(), 3).await;
     let lane = Lane::new();
-    let (leader, lease) = cluster.reach(LEADER, Via::Own(&lane), &mut attempts(&cluster)).await.unwrap();
+    let (leader, lease) = reach(&cluster, Via::Own(&lane), &mut attempts(&cluster)).await;
     let mut lease = lease.unwrap();
     let mut is_current = |leader: &Leader| cluster.is_current(LEADER, Via::Own(&lane), leader, &mut lease);
     assert!(is_current(&leader) && is_current(&leader));
@@ -78,7 +85,7 @@ async fn a_lease_is_current_until_another_leader_is_known_or_its_connection_has_
     assert_eq!(moved.broker.id, other);
     assert!(!is_current(&leader) && !is_current(&leader));
 
-    let (leader, lease) = cluster.reach(LEADER, Via::Own(&lane), &mut attempts(&cluster)).await.unwrap();
+    let (leader, lease) = reach(&cluster, Via::Own(&lane), &mut attempts(&cluster)).await;
     let mut lease = lease.unwrap();
     assert!(cluster.is_current(LEADER, Via::Own(&lane), &leader, &mut lease));
     fake.cut_connections(other).unwrap();
