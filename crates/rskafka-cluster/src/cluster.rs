@@ -167,7 +167,7 @@ impl Cluster {
         let stats = addresses.into_iter().map(|address| {
             let Site { endpoint, memory, .. } = &*address.site;
             let id = metadata.broker_at(endpoint).map(|broker| broker.id);
-            StatsOfBroker { id, address: endpoint.to_string(), stats: memory.counters().snapshot() }
+            StatsOfBroker { id, address: endpoint.to_string(), stats: memory.counters.snapshot() }
         });
         stats.collect()
     }

@@ -151,7 +151,7 @@ impl Dialling {
             Ok(connection) => {
                 watch_end(&cluster, connection, slot.clone());
                 if lane.is_some_and(|mut lane| lane.opened(number, connection.clone())) {
-                    self.site.memory.counters().reconnects.add(1);
+                    self.site.memory.counters.reconnects.add(1);
                 }
             }
             Err(_) => {

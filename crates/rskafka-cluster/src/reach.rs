@@ -95,7 +95,7 @@ impl Cluster {
         let address = self.address(&broker.endpoint);
         attempts.begin(broker);
         if attempts.count > 1 {
-            address.site.memory.counters().retries.add(1);
+            address.site.memory.counters.retries.add(1);
         }
         let lane = via.lane(&address);
         let connection = lane.connection(self, &address, Some(broker.id), attempts.deadline).await;

@@ -11,7 +11,8 @@ use crate::lock;
 /// What the connections to one address share: their counters, and a version of ApiVersions that the broker accepts.
 #[derive(Debug)]
 pub struct AddressMemory {
-    counters: Arc<Counters>,
+    /// What the connections have done.
+    pub counters: Arc<Counters>,
     taken: Mutex<Option<Taken>>,
 }
 
@@ -27,11 +28,6 @@ impl AddressMemory {
     /// No connection to `endpoint` was opened yet.
     pub fn new(endpoint: &Endpoint) -> Self {
         Self { counters: Arc::new(Counters::new(endpoint)), taken: Mutex::default() }
-    }
-
-    /// What the connections have done.
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
     }
 
     /// The version of ApiVersions to begin with, if one is known to be accepted.

@@ -92,7 +92,7 @@ impl Connection {
         let deadline = deadline.min(Deadline::after(env.now(), config.connect_timeout));
         let opening = Opening { env, endpoint, config, memory, deadline, shown };
         let opened = opening.run(expected).await;
-        let Counters { connects, failed_connects, .. } = &**memory.counters();
+        let Counters { connects, failed_connects, .. } = &*memory.counters;
         if opened.is_ok() { connects } else { failed_connects }.add(1);
         let opened = opened.inspect_err(|error| {
             debug!(broker = %endpoint, error = error as &(dyn std::error::Error + 'static), "connection not opened");

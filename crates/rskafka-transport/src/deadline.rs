@@ -24,12 +24,6 @@ impl Deadline {
         Self(now.checked_add(duration.min(NEVER)).unwrap_or(now))
     }
 
-    /// The earlier of both.
-    #[must_use]
-    pub fn min(self, other: Self) -> Self {
-        Ord::min(self, other)
-    }
-
     /// The moment itself.
     pub fn instant(self) -> Instant {
         self.0

@@ -73,7 +73,7 @@ impl Opening<'_> {
         let (link, versions) = loop {
             *progress = Progress::new(shown);
             let (stream, evidence) = config.security.dial(env, endpoint, progress).await?;
-            let link = Link::start(env, endpoint, config, memory.counters(), stream);
+            let link = Link::start(env, endpoint, config, &memory.counters, stream);
             progress.enter(Phase::Negotiate);
             let negotiated = negotiate(&link, &evidence, &mut negotiation, deadline, progress).await;
             match negotiated.inspect_err(|_| memory.forget())? {

@@ -1,12 +1,11 @@
 //! What must not be shown.
 
-use std::ops::Deref;
-
-use derive_more::Debug;
+use derive_more::{Debug, Deref};
 use zeroize::{Zeroize, Zeroizing};
 
 /// A value that `Debug` does not show, and that is wiped when dropped.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deref)]
+#[deref(forward)]
 #[debug("..")]
 pub struct Secret<T: Zeroize>(Zeroizing<T>);
 
@@ -14,13 +13,5 @@ impl<T: Zeroize> Secret<T> {
     /// Keeps `value` from being shown.
     pub fn new(value: impl Into<T>) -> Self {
         Self(Zeroizing::new(value.into()))
-    }
-}
-
-impl<T: Zeroize> Deref for Secret<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
     }
 }

@@ -142,7 +142,7 @@ async fn later_connections_to_the_address_begin_with_the_version_that_was_taken(
     assert_eq!(broker.asked(), [5, 3, 0], "what did not serve any more is forgotten");
     open(&env, &memory).await.unwrap();
     assert_eq!(broker.asked(), [0]);
-    let stats = memory.counters().snapshot();
+    let stats = memory.counters.snapshot();
     assert_eq!((stats.connects, stats.failed_connects), (4, 1));
 }
 
