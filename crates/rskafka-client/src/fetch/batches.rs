@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::fetch::AbortedTransaction;
 use rskafka_protocol::records::{
-    Batch, BatchError, BatchHeader, Compression, Decompressor, RecordCursor, RecordView, batches,
+    Batch, BatchError, BatchHeader, Compression, Decompressor, Flag, RecordCursor, RecordView, batches,
 };
 
 use super::spec::FetchSpec;
@@ -116,7 +116,7 @@ impl Aborted {
             self.producers.remove(&producer);
             return true;
         }
-        batch.header().attributes.is_transactional() && self.producers.contains(&producer)
+        batch.header().attributes.has(Flag::Transactional) && self.producers.contains(&producer)
     }
 }
 
@@ -245,9 +245,7 @@ fn corrupt(error: BatchError) -> Error {
 mod tests {
     use bytes::BytesMut;
     use proptest::prelude::*;
-    use rskafka_protocol::records::{
-        Attributes, BatchHeader, Flag, NewRecord, RecordBatch, RecordBatchBuilder,
-    };
+    use rskafka_protocol::records::{Attributes, BatchHeader, NewRecord, RecordBatch, RecordBatchBuilder};
 
     use super::*;
 
@@ -277,7 +275,8 @@ mod tests {
         let mut batch = builder.build().unwrap();
         batch.update_header(|header| {
             (header.base_offset, header.producer_id) = (base_offset, producer_id);
-            header.attributes = header.attributes.with_transactional(is_transactional).with_control(is_end);
+            header.attributes =
+                header.attributes.with(Flag::Transactional, is_transactional).with(Flag::Control, is_end);
         });
         batch.into_bytes()
     }
