@@ -7,6 +7,7 @@ use std::fmt;
 /// The number of an API. An API that this crate does not speak is kept as its number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, derive_more::Debug)]
 #[debug("{self}")]
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 pub struct ApiKey(pub i16);
 
 impl fmt::Display for ApiKey {

@@ -7,6 +7,7 @@ use std::fmt;
 /// The error code of an answer. Zero is success.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, derive_more::Debug)]
 #[debug("{self}")]
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 pub struct ErrorCode(pub i16);
 
 /// What Kafka's own client does about an error.

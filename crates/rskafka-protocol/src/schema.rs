@@ -79,9 +79,9 @@ pub trait Message: Sized + Default + Clone + PartialEq + std::fmt::Debug + Send 
     /// The same, with the number of bytes behind the last field.
     fn decode_with_surplus(version: i16, body: &Bytes) -> Result<(Self, usize), DecodeError>;
 
-    /// The message in the form of Kafka's `JsonConverter`; a records field is given as base64.
+    /// All fields, whichever version has them.
     #[cfg(feature = "json")]
-    fn to_json(&self, version: i16) -> serde_json::Value;
+    fn to_json(&self) -> serde_json::Value;
 
     /// The throttle time, in ms, to be set by a broker; `None` for messages without one.
     fn throttle_time_ms_mut(&mut self) -> Option<&mut i32>;
@@ -151,6 +151,7 @@ macro_rules! schema {
     )*) => {$(
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq)]
+        #[cfg_attr(feature = "json", derive(serde::Serialize))]
         pub struct $name {
             $(
                 $(#[$field_meta])*
@@ -263,22 +264,6 @@ macro_rules! schema {
                 Ok((input, Self { $($field,)* $($($tag_field,)*)? }))
             }
 
-            #[cfg(feature = "json")]
-            fn json(&self, layout: $crate::wire::Layout) -> serde_json::Value {
-                #[allow(unused_mut, reason = "some messages have no fields")]
-                let mut object = serde_json::Map::new();
-                $($crate::schema::json_field(
-                    &mut object, &self.$field, &$crate::schema::field_of!($field $($($spec)*)?), layout);)*
-                $($(
-                    let default: $tag_type = $crate::schema::field_default!($($tag_default)?);
-                    if self.$tag_field != default {
-                        $crate::schema::json_field(
-                            &mut object, &self.$tag_field, &$crate::schema::field_of!($tag_field $($($tag_spec)*)?), layout);
-                    }
-                )*)?
-                serde_json::Value::Object(object)
-            }
-
             #[cfg(test)]
             #[allow(unused_variables, unused_mut, reason = "some messages have no fields")]
             fn arbitrary(layout: $crate::wire::Layout, choices: &mut $crate::wire::Choices) -> Self {
@@ -334,8 +319,8 @@ macro_rules! message {
             }
 
             #[cfg(feature = "json")]
-            fn to_json(&self, version: i16) -> serde_json::Value {
-                $crate::wire::Wire::json(self, $crate::schema::layout_of::<Self>(version))
+            fn to_json(&self) -> serde_json::Value {
+                serde_json::to_value(self).unwrap_or_default()
             }
         }
     };

@@ -10,6 +10,7 @@ use derive_more::{Debug, Display};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug, Display)]
 #[display("{}", BASE64_URL_SAFE_NO_PAD.encode(_0))]
 #[debug("{self}")]
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 pub struct Uuid(pub [u8; 16]);
 
 impl Uuid {

@@ -99,9 +99,6 @@ pub(crate) trait Wire: Sized {
         0
     }
 
-    #[cfg(feature = "json")]
-    fn json(&self, layout: Layout) -> serde_json::Value;
-
     /// Values that version `layout.version` can carry.
     #[cfg(test)]
     fn arbitrary(layout: Layout, choices: &mut Choices) -> Self;
@@ -129,11 +126,6 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Option<T> {
 
     fn is_null(&self) -> bool {
         self.is_none()
-    }
-
-    #[cfg(feature = "json")]
-    fn json(&self, layout: Layout) -> serde_json::Value {
-        self.as_ref().map_or(serde_json::Value::Null, |value| value.json(layout))
     }
 
     #[cfg(test)]

@@ -8,6 +8,8 @@
 mod cases;
 mod control;
 mod differences;
+#[path = "../../../rskafka-protocol/tests/golden/json.rs"]
+mod json;
 mod records;
 mod target;
 

@@ -112,25 +112,6 @@ pub(crate) const fn field_schema<T: Wire>(
     }
 }
 
-#[cfg(feature = "json")]
-pub(crate) fn json_field<T: Wire>(
-    object: &mut serde_json::Map<String, serde_json::Value>,
-    value: &T,
-    field: &Field,
-    layout: Layout,
-) {
-    if field.spec.has(layout.version) {
-        let mut words = field.name.split('_');
-        let mut name = words.next().unwrap_or_default().to_owned();
-        for word in words {
-            let (first, rest) = word.split_at(1);
-            name.push_str(&first.to_ascii_uppercase());
-            name.push_str(rest);
-        }
-        object.insert(name, value.json(layout));
-    }
-}
-
 /// Sets a field to what its version can carry.
 #[cfg(test)]
 pub(crate) fn set_arbitrary<T: Wire>(

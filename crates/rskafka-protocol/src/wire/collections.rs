@@ -47,11 +47,6 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Vec<T> {
         Ok((rest, Some(elements)))
     }
 
-    #[cfg(feature = "json")]
-    fn json(&self, layout: Layout) -> serde_json::Value {
-        self.iter().map(|element| element.json(layout)).collect()
-    }
-
     #[cfg(test)]
     fn arbitrary(layout: Layout, choices: &mut super::Choices) -> Self {
         let length = choices.below(3);

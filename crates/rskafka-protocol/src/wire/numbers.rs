@@ -11,7 +11,7 @@ use crate::error::{EncodeError, Parsed};
 use crate::{ApiKey, ErrorCode, Uuid};
 
 macro_rules! fixed_width {
-    ($($type:ty, $name:literal, $size:literal, $parser:expr, $to_bytes:expr, $to_json:expr, $from_choices:expr;)*) => {$(
+    ($($type:ty, $name:literal, $size:literal, $parser:expr, $to_bytes:expr, $from_choices:expr;)*) => {$(
         impl Wire for $type {
             fn type_name() -> String {
                 $name.to_owned()
@@ -31,12 +31,6 @@ macro_rules! fixed_width {
                 $parser.parse(input)
             }
 
-            #[cfg(feature = "json")]
-            fn json(&self, _: Layout) -> serde_json::Value {
-                let to_json: fn(&Self) -> serde_json::Value = $to_json;
-                to_json(self)
-            }
-
             #[cfg(test)]
             fn arbitrary(_: Layout, choices: &mut super::Choices) -> Self {
                 let from: fn(u64, u64) -> Self = $from_choices;
@@ -47,15 +41,14 @@ macro_rules! fixed_width {
 }
 
 fixed_width! {
-    bool, "bool", 1, be_i8.map(|byte| byte != 0), |value| [u8::from(*value)], |value| (*value).into(), |n, _| n & 1 == 1;
-    i8, "int8", 1, be_i8, |value| value.to_be_bytes(), |value| (*value).into(), |n, _| n as i8;
-    i16, "int16", 2, be_i16, |value| value.to_be_bytes(), |value| (*value).into(), |n, _| n as i16;
-    i32, "int32", 4, be_i32, |value| value.to_be_bytes(), |value| (*value).into(), |n, _| n as i32;
-    i64, "int64", 8, be_i64, |value| value.to_be_bytes(), |value| (*value).into(), |n, _| n as i64;
-    ErrorCode, "int16", 2, be_i16.map(ErrorCode), |value| value.0.to_be_bytes(), |value| value.0.into(),
-        |n, _| ErrorCode(n as i16);
-    ApiKey, "int16", 2, be_i16.map(ApiKey), |value| value.0.to_be_bytes(), |value| value.0.into(), |n, _| ApiKey(n as i16);
-    Uuid, "uuid", 16, nom::bytes::complete::take(16usize).map(uuid), |value| value.0, |value| value.to_string().into(),
+    bool, "bool", 1, be_i8.map(|byte| byte != 0), |value| [u8::from(*value)], |n, _| n & 1 == 1;
+    i8, "int8", 1, be_i8, |value| value.to_be_bytes(), |n, _| n as i8;
+    i16, "int16", 2, be_i16, |value| value.to_be_bytes(), |n, _| n as i16;
+    i32, "int32", 4, be_i32, |value| value.to_be_bytes(), |n, _| n as i32;
+    i64, "int64", 8, be_i64, |value| value.to_be_bytes(), |n, _| n as i64;
+    ErrorCode, "int16", 2, be_i16.map(ErrorCode), |value| value.0.to_be_bytes(), |n, _| ErrorCode(n as i16);
+    ApiKey, "int16", 2, be_i16.map(ApiKey), |value| value.0.to_be_bytes(), |n, _| ApiKey(n as i16);
+    Uuid, "uuid", 16, nom::bytes::complete::take(16usize).map(uuid), |value| value.0,
         |n, m| Uuid((u128::from(n) << 64 | u128::from(m)).to_be_bytes());
 }
 

@@ -88,11 +88,6 @@ impl Wire for String {
         }
     }
 
-    #[cfg(feature = "json")]
-    fn json(&self, _: Layout) -> serde_json::Value {
-        self.as_str().into()
-    }
-
     #[cfg(test)]
     fn arbitrary(_: Layout, choices: &mut super::Choices) -> Self {
         let length = choices.below(13);
@@ -125,12 +120,6 @@ impl Wire for Bytes {
         let (rest, bytes) = take(length)(rest)?;
         // `bytes` is part of the frame: every input handed to a decoder is a slice of it.
         Ok((rest, Some(cx.frame.slice_ref(bytes))))
-    }
-
-    #[cfg(feature = "json")]
-    fn json(&self, _: Layout) -> serde_json::Value {
-        use base64::Engine;
-        base64::engine::general_purpose::STANDARD.encode(self).into()
     }
 
     #[cfg(test)]

@@ -6,6 +6,7 @@
 mod data;
 mod errors;
 mod invalid;
+mod json;
 mod messages;
 mod records;
 mod scram;

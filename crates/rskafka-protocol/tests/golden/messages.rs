@@ -161,7 +161,7 @@ fn decode_body<M: Message>(vector: &Vector, body: &Bytes) -> Result<(), String> 
     same("flexible", M::is_flexible(vector.version), vector.flexible)?;
     same("body bytes", body.as_ref(), vector.body.as_slice())?;
     let message = M::decode(vector.version, body).map_err(|error| error.to_string())?;
-    let mut json = message.to_json(vector.version);
+    let mut json = crate::json::of(&message, vector.version);
     let mut records = Vec::new();
     take_records(&mut json, &mut records);
     same("body", json, vector.body_json.clone())?;

@@ -226,7 +226,7 @@ impl Target {
         let (header, response) =
             decode_response::<R::Response>(version, frame).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(header.correlation_id, id, "{case}");
-        let mut json = response.to_json(version);
+        let mut json = super::json::of(&response, version);
         sort_producers(&mut json);
         self.number_producers(&mut json);
         drop_incomparable(&case, &mut json);
@@ -237,7 +237,7 @@ impl Target {
 
     /// Keeps an answer that was asked for outside of [`Target::ask`].
     pub(crate) fn keep_answer<M: Message>(&mut self, case: &str, version: i16, answer: &M) {
-        let mut json = answer.to_json(version);
+        let mut json = super::json::of(answer, version);
         self.number_producers(&mut json);
         self.normalize(&mut json, false);
         self.answers.push((case.to_owned(), json));
