@@ -132,7 +132,7 @@ impl Connection {
         options: CallOptions,
     ) -> Result<Reply<R::Response>, CallError> {
         let (version, timing) = self.prepare::<R>(options)?;
-        exchange(&self.inner.link, request, version, timing).await
+        self.inner.link.call(request, version, timing, decoder::<R>(version)).await
     }
 
     /// [`call`](Self::call) in two parts: queues the request now, and gives its answer as a future.
@@ -264,16 +264,6 @@ impl<T> Future for Answer<T> {
     }
 }
 
-/// One request in a version that was agreed on, one answer.
-pub(crate) async fn exchange<R: Request>(
-    link: &Link,
-    request: &R,
-    version: i16,
-    timing: Timing,
-) -> Result<Reply<R::Response>, CallError> {
-    link.call(request, version, timing, decoder::<R>(version)).await
-}
-
 /// From this size on, an answer without records takes milliseconds to decode.
 const MANY_PARTS: usize = 256 * 1024;
 
@@ -287,7 +277,7 @@ fn beside_others<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Decodes an answer of `version`.
-fn decoder<R: Request>(
+pub(crate) fn decoder<R: Request>(
     version: i16,
 ) -> impl FnOnce(Bytes) -> Result<(Reply<R::Response>, Traits), DecodeError> + Send + 'static {
     move |frame| {

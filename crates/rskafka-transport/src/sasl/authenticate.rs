@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::exchange::denied;
 use super::{Action, Event, Exchange, Expiry, Method, OauthToken, Sasl};
-use crate::connection::exchange as call;
+use crate::connection::decoder;
 use crate::deadline::Deadline;
 use crate::env::Env;
 use crate::error::{BoxError, Failure, Nature};
@@ -110,7 +110,7 @@ async fn ask<R: Request>(
         denied("the broker is too old for SASL as this client speaks it (Kafka 1.0)").because(error)
     })?;
     let timing = Timing { attempt: Duration::MAX, limit: deadline };
-    let reply = call(link, body, version, timing).await;
+    let reply = link.call(body, version, timing, decoder::<R>(version)).await;
     let failed = |error| Failure::call("the exchange broke off", error, Nature::Authentication);
     Ok(reply.map_err(failed)?.response)
 }
