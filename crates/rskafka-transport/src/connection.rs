@@ -24,7 +24,7 @@ use crate::endpoint::Endpoint;
 use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause, OpenError, OpenProgress};
 use crate::identity::{BrokerIdentity, IdentityCheck};
-use crate::link::{self, Link};
+use crate::link;
 use crate::opening::{Opened, Opening};
 use crate::pipeline::Timing;
 use crate::ticket::Traits;

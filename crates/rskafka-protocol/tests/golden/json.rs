@@ -58,7 +58,7 @@ fn default_of(field: &FieldSchema) -> Value {
             let fields = schema.fields.iter().map(|field| (field.name.to_owned(), default_of(field)));
             Value::Object(fields.collect())
         }
-        (None, "uuid") => json!([0; 16]),
+        (None, "uuid") => vec![0; 16].into(),
         (None, "bool") => false.into(),
         (None, "string") => "".into(),
         (None, _) => 0.into(),
