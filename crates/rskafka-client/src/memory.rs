@@ -4,75 +4,50 @@
 //! gets any before them.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use rskafka_cluster::transport::lock;
 
-/// Memory for waiters of type `W`.
-#[derive(Debug)]
-struct Memory<W> {
+struct Memory {
     limit: usize,
     used: usize,
-    /// Each with the bytes that it needs next.
-    waiting: VecDeque<(W, usize)>,
-}
-
-impl<W> Memory<W> {
-    fn fits(&self, bytes: usize) -> bool {
-        // What is larger than the limit gets all of it.
-        self.used == 0 || bytes <= self.limit.saturating_sub(self.used)
-    }
-
-    /// Takes memory, unless there is none or others wait for it.
-    fn take(&mut self, bytes: usize) -> bool {
-        let is_free = self.waiting.is_empty() && self.fits(bytes);
-        self.used += if is_free { bytes } else { 0 };
-        is_free
-    }
-
-    /// Takes memory for the first that waits.
-    fn grant(&mut self) -> Option<(W, usize)> {
-        let (_, bytes) = self.waiting.front().filter(|(_, bytes)| self.fits(*bytes))?;
-        self.used += bytes;
-        self.waiting.pop_front()
-    }
+    /// The lines that need more than there is.
+    waiting: VecDeque<Weak<dyn Waiter>>,
 }
 
 /// A line that may wait for memory.
 pub(crate) trait Waiter: Send + Sync {
-    /// The memory that it waited for was taken for it.
-    fn granted(self: Arc<Self>, bytes: usize);
+    /// There may be memory for it now.
+    fn admit(self: Arc<Self>);
 }
-
-type Waiters = Memory<Weak<dyn Waiter>>;
 
 /// The memory of one client.
 #[derive(Clone, derive_more::Debug)]
 #[debug("SharedMemory({} bytes used)", self.lock().used)]
-pub(crate) struct SharedMemory(Arc<Mutex<Waiters>>);
+pub(crate) struct SharedMemory(Arc<Mutex<Memory>>);
 
 impl SharedMemory {
     pub(crate) fn new(limit: usize) -> Self {
         Self(Arc::new(Mutex::new(Memory { limit, used: 0, waiting: VecDeque::new() })))
     }
 
-    /// Gives lines that wait what there is. Not under a line's lock.
+    /// Lets lines that wait take what there is. Not under a line's lock.
     pub(crate) fn hand_out(&self) {
         loop {
-            let granted = self.lock().grant();
-            let Some((waiter, bytes)) = granted else { return };
-            match waiter.upgrade() {
-                Some(waiter) => waiter.granted(bytes),
-                None => self.give_back(bytes),
+            let Some(first) = self.lock().waiting.front().cloned() else { return };
+            match first.upgrade() {
+                Some(line) => line.admit(),
+                None => self.lock().waiting.retain(|line| !line.ptr_eq(&first)),
+            }
+            let still_waits = self.lock().waiting.front().is_some_and(|line| line.ptr_eq(&first));
+            if still_waits {
+                return;
             }
         }
     }
 
-    fn give_back(&self, bytes: usize) {
-        self.lock().used -= bytes;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiters> {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
         lock(&self.0)
     }
 }
@@ -84,8 +59,6 @@ pub(crate) struct Share {
     memory: SharedMemory,
     line: Weak<dyn Waiter>,
     taken: usize,
-    /// Taken for the entry that waited first.
-    granted: usize,
     is_waiting: bool,
     /// Others may get memory now.
     has_given_back: bool,
@@ -93,65 +66,52 @@ pub(crate) struct Share {
 
 impl Share {
     pub(crate) fn new(memory: SharedMemory, line: Weak<dyn Waiter>) -> Self {
-        Self { memory, line, taken: 0, granted: 0, is_waiting: false, has_given_back: false }
+        Self { memory, line, taken: 0, is_waiting: false, has_given_back: false }
     }
 
-    /// The memory that this line waited for is there.
-    pub(crate) fn granted(&mut self, bytes: usize) {
-        self.is_waiting = false;
-        self.granted += bytes;
-        self.taken += bytes;
-    }
-
-    /// Takes memory for the line's next entry. If there is none, the line waits for it.
+    /// Takes memory for the line's next entry. If there is none, or others wait for it, the line waits.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
-        if self.granted == bytes {
-            self.granted = 0;
-            return true;
-        }
-        self.give_granted_back();
         let mut memory = self.memory.lock();
-        if !self.is_waiting && memory.take(bytes) {
-            self.taken += bytes;
-            return true;
+        let is_next = match memory.waiting.front() {
+            Some(first) => first.ptr_eq(&self.line),
+            None => true,
+        };
+        // What is larger than the limit gets all of it.
+        let fits = memory.used == 0 || bytes <= memory.limit.saturating_sub(memory.used);
+        if !is_next || !fits {
+            if !mem::replace(&mut self.is_waiting, true) {
+                memory.waiting.push_back(self.line.clone());
+            }
+            return false;
         }
-        if self.is_waiting {
-            let here = memory.waiting.iter_mut().find(|(line, _)| line.ptr_eq(&self.line));
-            here.into_iter().for_each(|(_, needed)| *needed = bytes);
-            // It may need less than the entry before it.
+        memory.used += bytes;
+        self.taken += bytes;
+        if mem::take(&mut self.is_waiting) {
+            memory.waiting.pop_front();
             self.has_given_back = true;
-        } else {
-            memory.waiting.push_back((self.line.clone(), bytes));
-            self.is_waiting = true;
         }
-        false
+        true
     }
 
     pub(crate) fn give_back(&mut self, bytes: usize) {
         if bytes > 0 {
             self.taken -= bytes;
-            self.memory.give_back(bytes);
+            self.memory.lock().used -= bytes;
             self.has_given_back = true;
         }
     }
 
     /// The line has no entry that waits.
     pub(crate) fn waits_no_more(&mut self) {
-        self.give_granted_back();
-        if std::mem::take(&mut self.is_waiting) {
-            self.memory.lock().waiting.retain(|(line, _)| !line.ptr_eq(&self.line));
+        if mem::take(&mut self.is_waiting) {
+            self.memory.lock().waiting.retain(|line| !line.ptr_eq(&self.line));
             self.has_given_back = true;
         }
     }
 
     /// Whether others may get memory since this was asked last.
     pub(crate) fn has_given_back(&mut self) -> bool {
-        std::mem::take(&mut self.has_given_back)
-    }
-
-    fn give_granted_back(&mut self) {
-        let granted = std::mem::take(&mut self.granted);
-        self.give_back(granted);
+        mem::take(&mut self.has_given_back)
     }
 }
 
@@ -196,17 +156,48 @@ mod tests {
 
     const LINES: usize = 4;
 
-    /// What a line was granted and has not taken in.
-    #[derive(Default)]
-    struct Granted {
+    /// A line with at most one entry that waits.
+    struct Line {
         number: usize,
-        order: Arc<Mutex<Vec<(usize, usize)>>>,
+        state: Mutex<State>,
+        /// The lines that got memory by `admit`, in order.
+        order: Arc<Mutex<Vec<usize>>>,
     }
 
-    impl Waiter for Granted {
-        fn granted(self: Arc<Self>, bytes: usize) {
-            lock(&self.order).push((self.number, bytes));
+    struct State {
+        share: Share,
+        needed: Option<usize>,
+        taken: Vec<usize>,
+    }
+
+    impl State {
+        /// Takes what is needed, if it may.
+        fn take(&mut self) -> bool {
+            let is_taken = self.needed.is_some_and(|bytes| self.share.take(bytes));
+            if is_taken {
+                self.taken.extend(self.needed.take());
+            }
+            if self.needed.is_none() {
+                self.share.waits_no_more();
+            }
+            is_taken
         }
+    }
+
+    impl Waiter for Line {
+        fn admit(self: Arc<Self>) {
+            if lock(&self.state).take() {
+                lock(&self.order).push(self.number);
+            }
+        }
+    }
+
+    fn line(number: usize, memory: &SharedMemory, order: &Arc<Mutex<Vec<usize>>>) -> Arc<Line> {
+        Arc::new_cyclic(|line: &Weak<Line>| {
+            let share = Share::new(memory.clone(), line.clone());
+            let state = Mutex::new(State { share, needed: None, taken: Vec::new() });
+            Line { number, state, order: order.clone() }
+        })
     }
 
     proptest! {
@@ -216,54 +207,45 @@ mod tests {
         ) {
             let memory = SharedMemory::new(LIMIT);
             let order = Arc::new(Mutex::new(Vec::new()));
-            let lines: Vec<_> =
-                (0..LINES).map(|number| Arc::new(Granted { number, order: order.clone() })).collect();
-            let share = |line: &Arc<Granted>| Share::new(memory.clone(), Arc::<Granted>::downgrade(line));
-            let mut shares: Vec<_> = lines.iter().map(share).collect();
-            // What each line needs next and has taken, and who waits, in order.
-            let mut needed = [None; LINES];
-            let mut taken: [Vec<usize>; LINES] = Default::default();
+            let lines: Vec<_> = (0..LINES).map(|number| line(number, &memory, &order)).collect();
+            let state = |line: usize| lock(&lines[line].state);
             let mut waiting: VecDeque<usize> = VecDeque::new();
             for event in events {
                 match event {
                     Event::Take { line, bytes } => {
-                        if shares[line].take(bytes) {
-                            prop_assert!(waiting.is_empty(), "it came later than {waiting:?}");
-                            taken[line].push(bytes);
-                        } else {
-                            needed[line] = Some(bytes);
-                            if !waiting.contains(&line) {
-                                waiting.push_back(line);
-                            }
+                        state(line).needed = Some(bytes);
+                        let is_taken = state(line).take();
+                        if is_taken {
+                            let first = waiting.pop_front();
+                            prop_assert!(first.is_none_or(|first| first == line), "it came later than {first:?}");
+                        } else if !waiting.contains(&line) {
+                            waiting.push_back(line);
                         }
                     }
                     Event::GiveBack { line } => {
-                        if let Some(bytes) = taken[line].pop() {
-                            shares[line].give_back(bytes);
+                        let mut state = state(line);
+                        if let Some(bytes) = state.taken.pop() {
+                            state.share.give_back(bytes);
                         }
                     }
                     Event::StopWaiting { line } => {
-                        shares[line].waits_no_more();
-                        needed[line] = None;
+                        state(line).needed = None;
+                        state(line).share.waits_no_more();
                         waiting.retain(|other| *other != line);
                     }
                 }
                 memory.hand_out();
-                for (line, bytes) in lock(&order).drain(..) {
+                for line in lock(&order).drain(..) {
                     prop_assert_eq!(Some(line), waiting.pop_front());
-                    prop_assert_eq!(Some(bytes), needed[line].take());
-                    shares[line].granted(bytes);
-                    prop_assert!(shares[line].take(bytes));
-                    taken[line].push(bytes);
                 }
-                let used: usize = taken.iter().flatten().sum();
-                let is_alone = taken.iter().flatten().count() == 1;
-                prop_assert!(used <= LIMIT || is_alone, "{taken:?}");
+                let taken: Vec<usize> = (0..LINES).flat_map(|line| state(line).taken.clone()).collect();
+                let used: usize = taken.iter().sum();
+                prop_assert!(used <= LIMIT || taken.len() == 1, "{taken:?}");
                 prop_assert_eq!(memory.lock().used, used);
-                let first = waiting.front().and_then(|line| needed[*line]);
+                let first = waiting.front().and_then(|line| state(*line).needed);
                 prop_assert!(first.is_none_or(|bytes| used > 0 && used + bytes > LIMIT), "there is room for the first");
             }
-            drop(shares);
+            drop(lines);
             prop_assert_eq!(memory.lock().used, 0);
             prop_assert!(memory.lock().waiting.is_empty());
         }

@@ -189,9 +189,9 @@ impl Line {
 }
 
 impl Waiter for Line {
-    fn granted(self: Arc<Self>, bytes: usize) {
+    fn admit(self: Arc<Self>) {
         // What this line gives back is handed out by the caller.
-        let _ = self.drive_alone(|state| state.queue.granted(bytes));
+        let _ = self.drive_alone(|state| state.queue.admit());
     }
 }
 

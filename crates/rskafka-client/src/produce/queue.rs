@@ -85,18 +85,13 @@ impl<T> Queue<T> {
         self.admit();
     }
 
-    /// The client has memory for the entry that waited for it.
-    pub(crate) fn granted(&mut self, bytes: usize) {
-        self.share.granted(bytes);
-        self.admit();
-    }
-
     /// Whether other lines may get memory since this was asked last.
     pub(crate) fn has_given_back(&mut self) -> bool {
         self.share.has_given_back()
     }
 
-    fn admit(&mut self) {
+    /// Admits what there is memory for.
+    pub(crate) fn admit(&mut self) {
         let first = self.entries.partition_point(|entry| entry.is_admitted);
         for entry in self.entries.range_mut(first..) {
             // An entry that is larger than the limit is admitted alone.
@@ -126,7 +121,7 @@ mod tests {
     struct Alone;
 
     impl Waiter for Alone {
-        fn granted(self: Arc<Self>, _: usize) {}
+        fn admit(self: Arc<Self>) {}
     }
 
     fn queue<T>(limit: usize) -> Queue<T> {
