@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 use rskafka_protocol::ApiKey;
-use rskafka_protocol::records::TimestampType;
+use rskafka_protocol::records::Flag;
 
 use super::{OutOfRange, ReadBuilder, StartAt};
 use crate::error::{Error, ErrorKind, InDoubt, Outcome, Result};
@@ -54,7 +54,7 @@ pub(crate) async fn resolve(partition: &Arc<Partition>, error: &Error) -> Result
         let found =
             InDoubt { after: doubt.after, compares_epochs: doubt.compares_epochs, ..InDoubt::of(header) };
         if found == doubt {
-            let is_of_broker = header.attributes.timestamp_type() == TimestampType::LogAppendTime;
+            let is_of_broker = header.attributes.has(Flag::LogAppendTime);
             return Ok(Resolution::Written(Produced {
                 base_offset: header.base_offset,
                 record_count: doubt.record_count as usize,
