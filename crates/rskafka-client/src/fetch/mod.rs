@@ -255,7 +255,7 @@ pub(crate) async fn fetch_once(partition: &Partition, lane: &FetchLane, spec: &F
 }
 
 /// From this size on, compressed batches are decompressed on a thread that may block: lz4 needs some 70 us for as much, and the
-/// other codecs several times that, while another thread costs about 15 us.
+/// other codecs several times that, while another thread costs 17 us.
 const LONG_TO_DECOMPRESS: usize = 128 * 1024;
 /// Where a batch of magic 2 says how it is compressed.
 const ATTRIBUTES_AT: usize = 22;
