@@ -53,7 +53,10 @@ pub enum CloseCause {
         source: io::Error,
     },
     /// The peer's bytes cannot be an answer.
-    #[snafu(display("the peer's bytes are not a Kafka answer"))]
+    #[snafu(display("{}", match source {
+        FrameError::TooLarge { .. } => "the answer is larger than max_frame_bytes, or the peer is no broker",
+        _ => "the peer's bytes are not a Kafka answer",
+    }))]
     Frame {
         /// The length that they claim.
         source: FrameError,

@@ -197,6 +197,7 @@ pub async fn an_answer_larger_than_the_limit_is_refused_unread(brokers: Brokers)
     let text = format!("{error:?}");
     let place = format!("Fetch on topic {} partition 0 at broker ", log.topic());
     assert!(text.contains(&place) && text.contains("larger than the limit of 2000"), "{text}");
+    assert!(text.contains("larger than max_frame_bytes"), "{text}");
     // Only that connection has ended.
     log.produce([record("next")]).await.unwrap();
     client.close().await;
