@@ -82,7 +82,7 @@ pub(crate) async fn check_topic(partition: &Partition, deadline: Deadline) -> Re
             .topic(&partition.topic, partition.core.patience(), deadline)
             .await
             .map_err(Error::of_read)?;
-        if topic.id == partition.topic_id {
+        if topic.id.is_zero() || topic.id == partition.topic_id {
             return Ok(());
         }
         cluster.pause_until(cluster.env().now() + PAUSE).await;
@@ -127,7 +127,9 @@ pub(crate) async fn with_bounds(log: &Partition, offset: i64, deadline: Deadline
     let list = |timestamp| list(&log.core, log.target(), timestamp, deadline);
     match (list(EARLIEST_TIMESTAMP).await, list(LATEST_TIMESTAMP).await) {
         // Within its bounds, the log has changed meanwhile: they would contradict the error.
-        (Ok(start), Ok(end)) if !(start.offset..=end.offset).contains(&offset) => {
+        (Ok(start), Ok(end))
+            if (0..=end.offset).contains(&start.offset) && !(start.offset..=end.offset).contains(&offset) =>
+        {
             let kind = ErrorKind::OffsetOutOfRange { offset, log_start: start.offset, log_end: end.offset };
             let outcome = error.outcome();
             error.with_case(Case::OffsetOutOfRange, kind).with_outcome(outcome)

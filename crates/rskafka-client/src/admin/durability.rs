@@ -68,7 +68,8 @@ pub enum DurabilityKind {
     WritersTimes,
     /// A partition has two replicas: when a broker is down, either appends stop or records are in one copy.
     TwoReplicas,
-    /// `min.insync.replicas` is not less than the replication factor: appends stop when a broker is down.
+    /// `min.insync.replicas` is not less than the replication factor: appends stop when a broker is down. With fewer than
+    /// three replicas that is a finding anyway.
     MinInsyncTooHigh,
     /// A batch can be refused for its decompressed size, though not for the size it has on the wire
     /// (`max.decompressed.message.bytes`, since Kafka 4.4).
@@ -85,7 +86,9 @@ impl DurabilityKind {
             Self::OneReplica => ("replication factor", Acknowledged, "give it three replicas"),
             Self::MinInsyncTooLow => ("min.insync.replicas", Acknowledged, "set it to 2"),
             Self::UncleanElection => ("unclean.leader.election.enable", Acknowledged, "set it to false"),
-            Self::NotTold => ("any config", NotChecked, "have it told to DESCRIBE_CONFIGS, and check again"),
+            Self::NotTold => {
+                ("any config", NotChecked, "grant DESCRIBE_CONFIGS, or check again when the broker answers")
+            }
             Self::Compaction => ("cleanup.policy", OldRecords, "set it to delete"),
             Self::RetentionMs => ("retention.ms", OldRecords, "set it to -1"),
             Self::RetentionBytes => ("retention.bytes", OldRecords, "set it to -1"),

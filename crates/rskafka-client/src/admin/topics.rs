@@ -18,7 +18,7 @@ use rskafka_protocol::{ErrorCode, Uuid};
 
 use crate::ask::Ask;
 use crate::core::Core;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::offsets;
 
 pub use rskafka_cluster::{Partition, Topic};
@@ -177,7 +177,14 @@ awaited!(CreateTopic, create, ());
 async fn wait_until_served(core: &Core, topic: &str, partitions: Vec<i32>, deadline: Deadline) -> Result<()> {
     for partition in partitions {
         let target = LeaderOf { topic, partition, topic_id: Uuid::ZERO, replica: None };
-        offsets::list(core, target, EARLIEST_TIMESTAMP, deadline).await?;
+        let is_late = || deadline.is_over(core.cluster.env().now());
+        loop {
+            match offsets::list(core, target, EARLIEST_TIMESTAMP, deadline).await {
+                // Brokers do not know it yet.
+                Err(error) if *error.kind() == ErrorKind::UnknownTopicOrPartition && !is_late() => {}
+                listed => break listed.map(drop)?,
+            }
+        }
     }
     Ok(())
 }

@@ -35,13 +35,23 @@ pub struct BatchStream {
     fetch: Option<UnderWay>,
     /// When the fetch under way was last looked at.
     polled: Option<Instant>,
+    /// A position before its start. The log must still have what was read up to there.
+    pub(super) follows: Option<Position>,
 }
 
 /// A stream that is not polled for this long is idle.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A fetch under way: where it began, when it was asked for, and what came.
-type UnderWay = Pin<Box<dyn Future<Output = Result<(Position, Instant, Fetched)>> + Send>>;
+/// What is under way.
+type UnderWay = Pin<Box<dyn Future<Output = Result<Come>> + Send>>;
+
+/// What has come.
+enum Come {
+    /// Where the stream begins.
+    Start(Position),
+    /// An answer, with where its fetch began and when it was asked for.
+    Answer(Position, Instant, Box<Fetched>),
+}
 
 impl BatchStream {
     pub(super) fn new(
@@ -58,7 +68,7 @@ impl BatchStream {
             StartAt::Position(position) => ahead.restart(position),
             _ => {}
         }
-        Self { partition, lane, start, options, ahead, fetch: None, polled: None }
+        Self { partition, lane, start, options, ahead, fetch: None, polled: None, follows: None }
     }
 
     /// After the batches that were given out: where to continue after a restart. `None` until the start is known.
@@ -93,7 +103,8 @@ impl BatchStream {
             match fetched {
                 // Its time ran out because the caller did something else meanwhile.
                 Err(error) if was_idle && error.is_timeout() => {}
-                Ok((from, asked, fetched)) => self.ahead.fetched(from, fetched, asked),
+                Ok(Come::Start(position)) => self.ahead.restart(position),
+                Ok(Come::Answer(from, asked, fetched)) => self.ahead.fetched(from, *fetched, asked),
                 Err(error) => self.ahead.failed(error),
             }
         }
@@ -103,27 +114,41 @@ impl BatchStream {
         let (partition, lane, options) = (self.partition.clone(), self.lane.clone(), self.options.clone());
         let (next, start, until) = (self.ahead.next(), self.start, self.ahead.until());
         let (pause, checked_under) = (self.ahead.pause_until(), self.ahead.read_under);
+        let follows = self.follows.filter(|_| !self.ahead.has_begun());
         Box::pin(async move {
             let cluster = &partition.core.cluster;
             let located = |error| partition.located(error, ApiKey::FETCH);
             if let Some(moment) = pause {
                 cluster.pause_until(moment).await;
             }
-            let from = match next {
-                Some(next) => next.check(&partition).map(|()| next).map_err(located)?,
-                None => find_start(&partition, start).await?,
-            };
-            let asked = cluster.env().now();
+            let Some(from) = next else { return find_start(&partition, start).await.map(Come::Start) };
+            from.check(&partition).map_err(located)?;
             let max_bytes = i32::try_from(options.max_bytes).unwrap_or(i32::MAX);
-            let spec = FetchSpec::new(&partition.core, from.offset, 1..max_bytes, options.max_wait);
-            let spec = FetchSpec {
-                last_epoch: from.leader_epoch,
-                checked_under,
-                until,
-                isolation: options.isolation,
-                ..spec.map_err(located)?
-            };
-            Ok((from, asked, fetch_once(&partition, &lane, &spec).await?))
+            loop {
+                let asked = cluster.env().now();
+                let spec = FetchSpec::new(&partition.core, from.offset, 1..max_bytes, options.max_wait);
+                let spec = FetchSpec {
+                    last_epoch: from.leader_epoch,
+                    checked_under,
+                    until,
+                    isolation: options.isolation,
+                    ..spec.map_err(located)?
+                };
+                let compared = match follows {
+                    Some(before) => {
+                        let (offset, last_epoch) = (before.offset, before.leader_epoch);
+                        let look =
+                            FetchSpec { offset, last_epoch, max_bytes: 1, wait: Duration::ZERO, ..spec };
+                        Some(fetch_once(&partition, &lane, &look).await?.read_under)
+                    }
+                    None => None,
+                };
+                let fetched = fetch_once(&partition, &lane, &spec).await?;
+                // Else another leader was elected in between.
+                if compared.is_none_or(|read_under| read_under == fetched.read_under) {
+                    return Ok(Come::Answer(from, asked, Box::new(fetched)));
+                }
+            }
         })
     }
 }

@@ -45,7 +45,7 @@ impl<T> ReadBuilder<T> {
     }
 
     /// About how many bytes of batches one fetch reads. 1 MiB by default. At least one whole batch is read, also if it is
-    /// larger.
+    /// larger. 0 is an invalid argument.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.options.max_bytes = bytes;
         self

@@ -39,13 +39,15 @@ impl Ranges {
 
     /// How many offsets are left.
     pub(super) fn remaining(&self) -> u64 {
-        self.0.iter().map(|range| range.end.abs_diff(range.start)).sum()
+        self.0.iter().fold(0, |sum, range| sum.saturating_add(range.end.abs_diff(range.start)))
     }
 
     /// Takes out the next piece, of about `most` offsets. It goes on over gaps of up to `cheap_gap` offsets, as if they
     /// were wanted.
     pub(super) fn take(&mut self, most: i64, cheap_gap: i64) -> Option<Range<i64>> {
-        self.0.retain(|range| !range.is_empty());
+        while self.0.front().is_some_and(Range::is_empty) {
+            self.0.pop_front();
+        }
         let start = self.0.front()?.start;
         let limit = start.saturating_add(most.max(1));
         let mut end = start;

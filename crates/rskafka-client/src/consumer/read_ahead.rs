@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use rskafka_protocol::ErrorCode;
 use tokio::time::Instant;
 
 use super::OutOfRange;
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::fetch::{Fetched, FetchedBatch, IsolationLevel, Position, ReadUnder};
 
-/// The pause after an answer that did not come further although it was no long wait.
+/// How long after an answer without progress the next fetch begins at the earliest: usually the broker waits that long itself.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -29,8 +30,8 @@ pub(super) struct ReadAhead {
     begun_under: Option<(ReadUnder, Option<i32>)>,
     buffered: VecDeque<Part>,
     held: usize,
-    /// The log's end according to the last answer, as far as this reader may read.
-    end: Option<i64>,
+    /// According to the last answer: up to where this reader may read, and the high watermark.
+    ends: Option<(i64, i64)>,
     /// What all answers had: bytes, and offsets that they covered.
     pub(super) read: (u64, u64),
     pause_until: Option<Instant>,
@@ -69,7 +70,7 @@ impl ReadAhead {
             begun_under: None,
             buffered: VecDeque::new(),
             held: 0,
-            end: None,
+            ends: None,
             read: (0, 0),
             pause_until: None,
             error: None,
@@ -106,8 +107,7 @@ impl ReadAhead {
 
     /// Whether to fetch now, if no fetch is under way.
     pub(super) fn wants_more(&self) -> bool {
-        let is_done = self.next.is_some_and(|next| next.offset >= self.until);
-        !is_done && !self.has_ended && self.error.is_none() && self.held < self.room
+        !self.is_done() && !self.has_ended && self.error.is_none() && self.held < self.room
     }
 
     /// Takes in an answer to a fetch that began at `from`, at the moment `asked`.
@@ -115,18 +115,16 @@ impl ReadAhead {
         let next = fetched.next();
         let is_further = next.offset > from.offset;
         self.pause_until = (!is_further).then(|| asked + PAUSE);
-        self.end = Some(match self.isolation {
-            IsolationLevel::ReadUncommitted => fetched.high_watermark(),
-            IsolationLevel::ReadCommitted => fetched.last_stable_offset().unwrap_or(fetched.high_watermark()),
-        });
+        let high_watermark = fetched.high_watermark();
+        let stable = fetched.last_stable_offset().filter(|_| self.isolation == IsolationLevel::ReadCommitted);
+        self.ends = Some((stable.unwrap_or(high_watermark), high_watermark));
         self.position.get_or_insert(from);
         self.next = Some(next);
         self.read_under = Some(fetched.read_under);
-        let first_epoch = fetched.batches().first().and_then(FetchedBatch::leader_epoch);
-        self.begun_under.get_or_insert((fetched.read_under, first_epoch));
-        self.read.0 += fetched.encoded_size() as u64;
+        self.begun_under.get_or_insert((fetched.read_under, fetched.first_epoch));
+        self.read.0 += fetched.passed_bytes as u64;
         self.read.1 += next.offset.abs_diff(from.offset);
-        let memory = fetched.batches().iter().map(FetchedBatch::memory).sum();
+        let memory = fetched.memory();
         self.held += memory;
         self.buffered.extend(fetched.into_batches().map(Part::Batch));
         self.buffered.push_back(Part::End(next, memory));
@@ -136,9 +134,11 @@ impl ReadAhead {
     pub(super) fn failed(&mut self, error: Error) {
         let nearest = match *error.kind() {
             ErrorKind::OffsetOutOfRange { offset, log_start, log_end } => {
-                Some(offset.clamp(log_start, log_end))
+                Some(offset.min(log_end).max(log_start))
             }
             ErrorKind::LogTruncated { divergence_offset } => Some(divergence_offset),
+            // The offset is in the log, and the broker cannot place the epoch.
+            ErrorKind::Broker(ErrorCode::OFFSET_OUT_OF_RANGE) => self.next.map(|next| next.offset),
             _ => None,
         };
         if let (Some(offset), Some(next), OutOfRange::Continue) =
@@ -157,12 +157,11 @@ impl ReadAhead {
         }
     }
 
-    /// Whether this continues what `before` has read, under the same leader.
-    pub(super) fn continues(&self, before: &Self) -> bool {
-        let last_epoch = before.position.and_then(|position| position.leader_epoch);
+    /// Whether it continues what was read up to a position, under the same leader.
+    pub(super) fn continues(&self, (before, read_under): &(Position, Option<ReadUnder>)) -> bool {
         self.begun_under.is_some_and(|(begun_under, first_epoch)| {
-            let is_known = begun_under.1.is_some() || first_epoch == last_epoch;
-            before.read_under == Some(begun_under) && is_known
+            let is_known = begun_under.1.is_some() || first_epoch == before.leader_epoch;
+            *read_under == Some(begun_under) && is_known
         })
     }
 
@@ -171,16 +170,16 @@ impl ReadAhead {
         while let Some(part) = self.buffered.pop_front() {
             match part {
                 Part::Batch(batch) => {
-                    let position = self.position.as_mut();
-                    if let Some(position) = position {
-                        (position.offset, position.leader_epoch) =
-                            (batch.next_offset(), batch.leader_epoch());
+                    if let Some(position) = &mut self.position {
+                        // What the last batch has beyond the end is not given out.
+                        position.offset = batch.next_offset().min(self.until);
+                        position.leader_epoch = batch.leader_epoch();
                     }
                     return Given::Batch(Box::new(batch));
                 }
                 Part::End(position, memory) => {
                     self.held -= memory;
-                    self.position = Some(position);
+                    self.position = Some(Position { offset: position.offset.min(self.until), ..position });
                 }
             }
         }
@@ -188,16 +187,44 @@ impl ReadAhead {
             self.position = self.next.or(self.position);
             return Given::Error(error);
         }
-        let is_done = self.next.is_some_and(|next| next.offset >= self.until);
-        if is_done || self.has_ended { Given::End } else { Given::Wait }
+        if self.is_done() || self.has_ended { Given::End } else { Given::Wait }
     }
 
     pub(super) fn position(&self) -> Option<Position> {
         self.position
     }
 
-    /// The log's end, as far as it is known and may be read.
-    pub(super) fn end(&self) -> Option<i64> {
-        self.end
+    /// According to the last answer: up to where this reader may read, and the high watermark.
+    pub(super) fn ends(&self) -> Option<(i64, i64)> {
+        self.ends
+    }
+
+    /// Whether there is an error to give out, or it has ended by one.
+    pub(super) fn has_failed(&self) -> bool {
+        self.error.is_some() || self.has_ended
+    }
+
+    /// Whether the first answer has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun_under.is_some()
+    }
+
+    /// Whether everything before its end was read.
+    pub(super) fn is_done(&self) -> bool {
+        self.next.is_some_and(|next| next.offset >= self.until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Case;
+
+    #[test]
+    fn bounds_that_contradict_each_other_do_no_harm() {
+        let mut ahead = ReadAhead::new(1, OutOfRange::Continue, IsolationLevel::default());
+        let kind = ErrorKind::OffsetOutOfRange { offset: 1, log_start: 5, log_end: 3 };
+        ahead.failed(Error::new(Case::OffsetOutOfRange, kind));
+        assert!(matches!(ahead.take(), Given::Error(_)));
     }
 }

@@ -56,16 +56,20 @@ impl RecordStream {
         }
     }
 
-    /// How many offsets there are between the position and the log's end, as the last answer gave it: the high watermark,
-    /// or the last stable offset for [`ReadCommitted`](super::IsolationLevel::ReadCommitted). `None` before the first
-    /// answer.
+    /// How many offsets there are between the position and the high watermark that the last answer gave. `None` before the
+    /// first answer.
+    ///
+    /// If it grows while [`is_caught_up`](Self::is_caught_up) stays true, a transaction that nobody ends holds up a reader with
+    /// [`ReadCommitted`](super::IsolationLevel::ReadCommitted).
     pub fn lag(&self) -> Option<i64> {
-        Some(self.batches.ahead.end()?.saturating_sub(self.position()?.offset()).max(0))
+        let (_, high_watermark) = self.batches.ahead.ends()?;
+        Some(high_watermark.saturating_sub(self.position()?.offset()).max(0))
     }
 
-    /// Whether all records are given out that were in the log at the last answer.
+    /// Whether all records are given out that could be read at the last answer.
     pub fn is_caught_up(&self) -> bool {
-        self.lag() == Some(0)
+        let ends = self.batches.ahead.ends().zip(self.position());
+        ends.is_some_and(|((end, _), position)| position.offset() >= end)
     }
 
     /// Continues at this offset, whatever lies between. For what cannot be read: a damaged batch, or offsets that are gone.
@@ -105,10 +109,10 @@ impl Stream for RecordStream {
             if let Some(record) = self.next_record() {
                 return Poll::Ready(Some(record));
             }
+            // Until its first record, the position is that before the batch.
             let before = self.batches.position();
             match std::task::ready!(Pin::new(&mut self.batches).poll_next(cx)) {
                 Some(Ok(batch)) => {
-                    // Until its first record, the position is that before the batch.
                     let position = before.or(self.batches.position());
                     self.current = position.map(|position| (batch.into_records(), position));
                 }

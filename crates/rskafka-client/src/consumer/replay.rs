@@ -1,7 +1,7 @@
 //! Reads ranges of a log over several connections, in order.
 //!
-//! Invariant: records are given out in the order of their offsets, and all as the log was under one leader: what was read
-//! under another one is read again, with the epoch of what comes before it.
+//! Invariant: records are given out in the order of their offsets. Where two pieces were read under different leaders, the
+//! second is read again, after the log was compared with what was read before it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use rskafka_protocol::ApiKey;
 use super::builder::{ReadBuilder, ReadOptions};
 use super::{BatchStream, Ranges, RecordStream, StartAt};
 use crate::error::{Error, Result};
-use crate::fetch::FetchLane;
+use crate::fetch::{FetchLane, Position, ReadUnder};
 use crate::partition::Partition;
 use crate::record::RecordAndOffset;
 
@@ -58,6 +58,8 @@ pub struct Replay {
     pieces: VecDeque<Piece>,
     /// What pieces that have ended have read: bytes, and offsets.
     read: (u64, u64),
+    /// Where the piece before the first one has ended, and under which leader, until both are compared.
+    before: Option<(Position, Option<ReadUnder>)>,
     error: Option<Error>,
 }
 
@@ -76,7 +78,18 @@ impl Replay {
         let error = refused.map(|what| partition.located(Error::invalid(what), ApiKey::FETCH));
         let total = ranges.remaining();
         let (wanted, left) = (ranges.clone(), ranges);
-        Self { partition, options, left, wanted, total, lanes, pieces: VecDeque::new(), read: (0, 0), error }
+        Self {
+            partition,
+            options,
+            left,
+            wanted,
+            total,
+            lanes,
+            pieces: VecDeque::new(),
+            read: (0, 0),
+            before: None,
+            error,
+        }
     }
 
     /// How far it is.
@@ -151,15 +164,32 @@ impl Replay {
         };
         self.wanted.skip_to(ended.ahead.until());
         self.read = (self.read.0 + ended.ahead.read.0, self.read.1 + ended.ahead.read.1);
-        if let (Some(next), Some(mut position)) = (self.pieces.front_mut(), ended.position()) {
-            let batches = &mut next.stream.batches;
-            if !batches.ahead.continues(&ended.ahead) {
-                // The last batch may reach into the next piece.
-                position.offset = position.offset.min(next.start);
-                batches.restart(position);
-            }
+        if !ended.ahead.is_done() {
+            // It cannot be read on, and nothing is given out behind a gap.
+            self.pieces.clear();
+            self.left = Ranges::from(Vec::new());
         }
+        self.before = ended.position().map(|position| (position, ended.ahead.read_under));
         self.lanes.push(ended.lane);
+    }
+
+    /// Makes sure that the first piece continues what was read before it. Returns whether that is known.
+    fn joins(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some(before), Some(first)) = (&self.before, self.pieces.front_mut()) else { return true };
+        let batches = &mut first.stream.batches;
+        if !batches.ahead.has_begun() {
+            return batches.ahead.has_failed();
+        }
+        if !batches.ahead.continues(before) {
+            // The piece before may have ended within a batch that reaches into this one, or before a gap.
+            batches.follows = Some(before.0);
+            batches.restart(Position::of(&self.partition, first.start));
+            self.before = None;
+            batches.fill(cx);
+            return true;
+        }
+        self.before = None;
+        true
     }
 }
 
@@ -177,6 +207,9 @@ impl Stream for Replay {
                 Some(record) => Some(record),
                 None => {
                     this.drive(cx);
+                    if !this.joins(cx) {
+                        return Poll::Pending;
+                    }
                     let Some(first) = this.pieces.front_mut() else { return Poll::Ready(None) };
                     std::task::ready!(Pin::new(&mut first.stream).poll_next(cx))
                 }

@@ -43,11 +43,15 @@ pub(crate) async fn resolve(partition: &Arc<Partition>, error: &Error) -> Result
     let start = StartAt::Offset(doubt.after.min(end));
     let stream = ReadBuilder::stream(partition.clone(), start).until(end);
     let mut batches = stream.on_out_of_range(OutOfRange::Continue).build_batches();
+    let mut is_whole = true;
     while let Some(batch) = poll_fn(|cx| Pin::new(&mut batches).poll_next(cx)).await {
         let batch = match batch {
             Ok(batch) => batch,
-            // What is before that offset was deleted.
-            Err(error) if matches!(error.kind(), ErrorKind::OffsetOutOfRange { .. }) => continue,
+            // It may have been in what was deleted.
+            Err(error) if matches!(error.kind(), ErrorKind::OffsetOutOfRange { .. }) => {
+                is_whole = false;
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let header = batch.header();
@@ -63,7 +67,7 @@ pub(crate) async fn resolve(partition: &Arc<Partition>, error: &Error) -> Result
             }));
         }
         let is_later = found.producer_id == doubt.producer_id && found.producer_epoch > doubt.producer_epoch;
-        if is_later && doubt.compares_epochs {
+        if is_later && doubt.compares_epochs && is_whole {
             return Ok(Resolution::NotWritten);
         }
     }

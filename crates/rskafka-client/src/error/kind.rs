@@ -59,7 +59,7 @@ pub enum ErrorKind {
     #[display("an append before it failed")]
     Stopped,
     /// Records that were acknowledged to this writer, or read before this position, are no longer in the log: a replica
-    /// without them was elected. The partition client appends nothing more.
+    /// without them was elected. A partition client whose records are lost appends nothing more.
     #[display("the log was truncated: records are lost from offset {divergence_offset} on")]
     LogTruncated {
         /// The first offset that is known to be lost. Records before it may be lost too.

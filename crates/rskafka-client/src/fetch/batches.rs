@@ -26,6 +26,10 @@ pub(crate) struct Read {
     pub(crate) next_offset: i64,
     /// The leader epoch of that batch.
     pub(crate) last_epoch: Option<i32>,
+    /// The same of the first batch that was read.
+    pub(crate) first_epoch: Option<Option<i32>>,
+    /// The size of all that were read.
+    pub(crate) passed_bytes: usize,
 }
 
 /// The batches with offsets at or after the one that was asked for; not all of them if they decompress to more than the
@@ -36,7 +40,13 @@ pub(crate) fn read(
     aborted: Vec<AbortedTransaction>,
     decompressor: &mut Decompressor,
 ) -> Result<Read> {
-    let mut read = Read { batches: Vec::new(), next_offset: spec.offset, last_epoch: spec.last_epoch };
+    let mut read = Read {
+        batches: Vec::new(),
+        next_offset: spec.offset,
+        last_epoch: spec.last_epoch,
+        first_epoch: None,
+        passed_bytes: 0,
+    };
     let mut aborted = Aborted::new(aborted);
     let (mut decompressed, mut has_whole_batch) = (0, false);
     for batch in batches(set) {
@@ -49,8 +59,10 @@ pub(crate) fn read(
             continue;
         }
         if batch.base_offset() >= spec.until {
-            // There is nothing before it.
-            read.next_offset = read.next_offset.max(spec.until);
+            // Up to the end there is no record, and no epoch is known of that offset.
+            if spec.until > read.next_offset {
+                (read.next_offset, read.last_epoch) = (spec.until, None);
+            }
             break;
         }
         let is_seen = !aborted.leaves_out(&batch) && batch.record_count() > 0;
@@ -69,6 +81,8 @@ pub(crate) fn read(
         }
         read.next_offset = batch.next_offset();
         read.last_epoch = Some(batch.header().partition_leader_epoch).filter(|epoch| *epoch >= 0);
+        read.first_epoch.get_or_insert(read.last_epoch);
+        read.passed_bytes += batch.size_in_bytes();
         if is_seen {
             read.batches.push(batch);
         }
@@ -112,7 +126,7 @@ impl Aborted {
         }
         let producer = batch.header().producer_id;
         if batch.is_control() {
-            // Only an abort marker is one of a producer in the set: a commit ends no aborted transaction.
+            // Producers in the set have aborted, so this is their abort marker.
             self.producers.remove(&producer);
             return true;
         }
@@ -182,13 +196,12 @@ impl FetchedBatch {
         self.batch.magic()
     }
 
-    /// The bytes that the batch holds in memory.
-    pub(crate) fn memory(&self) -> usize {
-        let decompressed = match self.compression() {
+    /// The bytes that the batch holds in memory beside the answer that it came in.
+    pub(crate) fn decompressed(&self) -> usize {
+        match self.compression() {
             Compression::None => 0,
             _ => self.batch.decompressed_size().unwrap_or_default(),
-        };
-        self.encoded_size() + decompressed
+        }
     }
 
     fn located(&self, error: Error) -> Error {

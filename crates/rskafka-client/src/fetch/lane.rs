@@ -1,6 +1,6 @@
 //! What fetches of one reader share: a connection, the replica that is read from, and memory.
 //!
-//! Invariant: a replica that failed, or that does not have the offset, is not read from again until metadata would be too old.
+//! Invariant: after a replica has failed, or did not have the offset, the leader is read from for as long as metadata may be old.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,8 +29,10 @@ pub(crate) struct FetchLane {
 
 #[derive(Debug, Default)]
 struct Moments {
-    /// When the leader is asked for the nearest replica again, if it named one.
-    asked_again: Option<Instant>,
+    /// When the leader named the replica.
+    named: Option<Instant>,
+    /// When a replica was found to have failed.
+    left: Option<Instant>,
     /// The last answer.
     answered: Option<Instant>,
 }
@@ -48,27 +50,36 @@ impl FetchLane {
             rack: rack.unwrap_or_default(),
             replica: AtomicI32::new(-1),
             moments: Mutex::default(),
-            decompressor: Arc::new(Mutex::new(Decompressor::default().keeping(bytes + FETCH_BYTES))),
+            decompressor: Arc::new(Mutex::new(
+                Decompressor::default().keeping(bytes.saturating_add(FETCH_BYTES)),
+            )),
         }
     }
 
-    /// The rack to name in a request to this broker: none while another need not be asked for.
-    pub(crate) fn rack(&self, now: Instant) -> &str {
+    /// Before a request: a replica that was named long ago is named anew, and one that has failed since is left alone.
+    pub(crate) fn look_at_age(&self, now: Instant) {
         let mut moments = self.lock();
-        match moments.asked_again {
-            Some(moment) if now < moment => "",
-            _ => {
-                moments.asked_again = None;
-                self.replica.store(-1, Ordering::Relaxed);
-                &self.rack
-            }
+        let has_failed = self.replica.load(Ordering::Relaxed) < 0;
+        if has_failed && moments.named.take().is_some() {
+            moments.left = Some(now);
         }
+        let is_old = |moment: &mut Instant| now.saturating_duration_since(*moment) >= MAX_AGE;
+        if moments.named.take_if(is_old).is_some() {
+            self.replica.store(-1, Ordering::Relaxed);
+        }
+        moments.left.take_if(is_old);
     }
 
-    /// Takes in that the leader named a replica. It is read from next, unless that was tried before.
-    pub(crate) fn prefer(&self, replica: i32, now: Instant) {
-        self.lock().asked_again = Some(now + MAX_AGE);
-        self.replica.store(replica, Ordering::Relaxed);
+    /// The rack to name in a request: none while another replica than the leader need not be asked for.
+    pub(crate) fn rack(&self) -> &str {
+        let moments = self.lock();
+        if moments.named.is_some() || moments.left.is_some() { "" } else { &self.rack }
+    }
+
+    /// Takes in that the leader named a replica. Returns whether it is read from next: it is not if it was asked.
+    pub(crate) fn prefer(&self, replica: i32, now: Instant) -> bool {
+        self.lock().named = Some(now);
+        self.replica.swap(replica, Ordering::Relaxed) < 0
     }
 
     /// Whether an answer came from the replica that was named, not from the leader.

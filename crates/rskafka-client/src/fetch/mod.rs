@@ -38,13 +38,14 @@ pub enum IsolationLevel {
 
 /// A fetch to be made: `.await` it, after any options.
 ///
-/// It makes one request to the partition's leader, and repeats it while that fails for a reason that may pass. It ends by the
+/// It makes one request to the partition's leader, and repeats it while that fails for a reason that may pass. Where requests
+/// name the topic and not its id (before Kafka 3.1), metadata is asked for too after a second without a fetch. It ends by the
 /// api timeout plus [`max_wait`](Self::max_wait). Cancel safe.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::OffsetOutOfRange`] with the log's bounds, [`ErrorKind::CorruptBatch`],
-/// [`ErrorKind::LogTruncated`] and [`ErrorKind::OtherTopic`] if it begins at a [`Position`],
+/// [`ErrorKind::TopicRecreated`], [`ErrorKind::LogTruncated`] and [`ErrorKind::OtherTopic`] if it begins at a [`Position`],
 /// [`ErrorKind::InvalidArgument`] for a negative offset, for `max_bytes` 0, or for `min_bytes` above
 /// `max_bytes`; and whatever prevents a request to the leader.
 ///
@@ -52,6 +53,7 @@ pub enum IsolationLevel {
 /// that the offset is within.
 ///
 /// [`ErrorKind::OffsetOutOfRange`]: crate::error::ErrorKind::OffsetOutOfRange
+/// [`ErrorKind::TopicRecreated`]: crate::error::ErrorKind::TopicRecreated
 /// [`ErrorKind::LogTruncated`]: crate::error::ErrorKind::LogTruncated
 /// [`ErrorKind::OtherTopic`]: crate::error::ErrorKind::OtherTopic
 /// [`ErrorKind::Broker`]: crate::error::ErrorKind::Broker
@@ -119,6 +121,10 @@ pub struct Fetched {
     pub(crate) batches: Vec<FetchedBatch>,
     pub(crate) next: Position,
     pub(crate) read_under: ReadUnder,
+    /// The leader epoch of the first batch that was read, seen or not.
+    pub(crate) first_epoch: Option<i32>,
+    /// The size of the batches up to `next`.
+    pub(crate) passed_bytes: usize,
     high_watermark: i64,
     last_stable_offset: Option<i64>,
     log_start_offset: Option<i64>,
@@ -178,6 +184,12 @@ impl Fetched {
         self.log_start_offset
     }
 
+    /// What it holds: each batch keeps the whole answer in memory.
+    pub(crate) fn memory(&self) -> usize {
+        let answer = if self.batches.is_empty() { 0 } else { self.encoded_size };
+        self.batches.iter().fold(answer, |sum, batch| sum.saturating_add(batch.decompressed()))
+    }
+
     /// The size of the answer's batches in the log, in bytes: also of those that were left out.
     pub fn encoded_size(&self) -> usize {
         self.encoded_size
@@ -201,7 +213,7 @@ pub(crate) async fn fetch_records(
         let continued = spec.after(&fetched, partition.core.cluster.env().now());
         let mut records = Vec::new();
         for batch in fetched.batches {
-            records.reserve(batch.batch.record_count());
+            records.reserve(batch.batch.records().size_hint().1.unwrap_or_default());
             for record in batch.into_records() {
                 match record {
                     Ok(record) => records.push(record),
@@ -226,7 +238,7 @@ pub(crate) async fn fetch_once(partition: &Partition, lane: &FetchLane, spec: &F
     let read = decode(partition, lane, *spec, &set, &data).await;
     let read = read.map_err(|error| located(error.with_broker(&leader.broker)))?;
     let read_under = (leader.broker.id, leader.epoch);
-    let first_epoch = read.batches.first().map(|batch| batch.header().partition_leader_epoch);
+    let first_epoch = read.first_epoch.flatten();
     // The log changes only with its leader. Where metadata has no epochs, batches of another one tell.
     let has_moved = spec.checked_under != Some(read_under) || first_epoch > spec.last_epoch;
     if !knows_epoch && has_moved {
@@ -247,6 +259,8 @@ pub(crate) async fn fetch_once(partition: &Partition, lane: &FetchLane, spec: &F
             leader_epoch: read.last_epoch,
         },
         read_under,
+        first_epoch,
+        passed_bytes: read.passed_bytes,
         high_watermark: data.high_watermark,
         last_stable_offset: Some(data.last_stable_offset).filter(|offset| *offset >= 0),
         log_start_offset: Some(data.log_start_offset).filter(|offset| *offset >= 0),

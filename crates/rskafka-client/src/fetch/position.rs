@@ -91,7 +91,7 @@ impl Position {
     /// The bytes have another length or version, or are damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParsePositionError> {
         let bytes: &[u8; Self::BYTES] =
-            bytes.try_into().map_err(|_| ParsePositionError("it has not 37 bytes"))?;
+            bytes.try_into().map_err(|_| ParsePositionError("it is not 37 bytes long"))?;
         if bytes[0] != Self::VERSION {
             return Err(ParsePositionError("its version is unknown"));
         }
@@ -121,12 +121,12 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self, ParsePositionError> {
         let parts: Vec<&str> = text.split(':').collect();
         let [topic_id, partition, offset, leader_epoch] = parts[..] else {
-            return Err(ParsePositionError("it has not four parts between colons"));
+            return Err(ParsePositionError("it does not have four parts between colons"));
         };
-        let not_a_number = |_| ParsePositionError("partition, offset or epoch is no number");
+        let not_a_number = |_| ParsePositionError("partition, offset or epoch is not a number");
         let leader_epoch: i32 = leader_epoch.parse().map_err(not_a_number)?;
         let position = Self {
-            topic_id: topic_id.parse().map_err(|_| ParsePositionError("its topic id is none"))?,
+            topic_id: topic_id.parse().map_err(|_| ParsePositionError("its topic id is invalid"))?,
             partition: partition.parse().map_err(not_a_number)?,
             offset: offset.parse().map_err(not_a_number)?,
             leader_epoch: Some(leader_epoch).filter(|epoch| *epoch >= 0),
@@ -135,9 +135,9 @@ impl FromStr for Position {
     }
 }
 
-/// A text or bytes that are no [`Position`].
+/// Why a text or bytes are not a [`Position`].
 #[derive(Debug, Clone, PartialEq, Eq, Display)]
-#[display("no position: {_0}")]
+#[display("invalid position: {_0}")]
 pub struct ParsePositionError(&'static str);
 
 impl std::error::Error for ParsePositionError {}

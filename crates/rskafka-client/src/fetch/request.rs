@@ -39,7 +39,7 @@ pub(crate) async fn ask(
         }
         match data.preferred_read_replica {
             // Such an answer has no records.
-            replica if replica >= 0 && !lane.is_replica(replica) => lane.prefer(replica, now),
+            replica if replica >= 0 && lane.prefer(replica, now) => {}
             _ => return Ok((data, leader, knows.epoch)),
         }
     }
@@ -60,14 +60,14 @@ async fn ask_once(
     lane: &FetchLane,
     spec: &FetchSpec,
 ) -> Result<(PartitionData, Leader, Knows)> {
+    lane.look_at_age(partition.core.cluster.env().now());
     let target = LeaderOf { replica: Some(&lane.replica), ..partition.target() };
     let call = Call { target, via: Via::Own(&lane.lane), deadline: spec.deadline };
     let mut knows = Knows { epoch: true, by_name: false };
     let build = |leader: &Leader, lease: &Lease| {
         knows.epoch = spec.last_epoch.is_none() || lease.has_version(ApiKey::FETCH, COMPARES_EPOCHS);
         knows.by_name = !lease.has_version(ApiKey::FETCH, LAST_VERSION_BY_NAME + 1);
-        let rack = lane.rack(partition.core.cluster.env().now());
-        request(partition, leader, spec, knows.epoch, rack)
+        request(partition, leader, spec, knows.epoch, lane.rack())
     };
     let judge = |answer: Answer<'_, FetchResponse, Leader>| judge(partition.index, lane, answer);
     let error = match partition.core.cluster.send(call, build, judge).await {
@@ -128,8 +128,10 @@ fn judge(
         return Verdict::missing();
     };
     let code = partition.error_code;
-    if lane.is_replica(route.broker.id) && !code.is_ok() {
+    let is_parted = partition.diverging_epoch.end_offset >= 0;
+    if lane.is_replica(route.broker.id) && (!code.is_ok() || is_parted) {
         // Whatever it is, the leader knows better: a follower may lag behind, or be none any more.
+        let code = if code.is_ok() { ErrorCode::OFFSET_OUT_OF_RANGE } else { code };
         return Verdict::Retry(Learned::of_code(code, None, None));
     }
     let leader = &partition.current_leader;

@@ -183,3 +183,49 @@ async fn what_is_not_in_the_log_is_an_error_behind_what_comes_before_it() {
     assert!(matches!(replay.next().await.unwrap().unwrap_err().kind(), ErrorKind::InvalidArgument(_)));
     assert!(replay.next().await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_between_ranges_is_not_read() {
+    let (_, log) = filled(1).await;
+    for connections in [1, 2, 4] {
+        let replay = log.replay(vec![0..3, 200..203, 397..400]).connections(connections);
+        let mut replay = replay.max_bytes(500).read_ahead_bytes(4_000).build();
+        let mut read = Vec::new();
+        while let Some(record) = replay.try_next().await.unwrap() {
+            read.push(record.offset);
+        }
+        assert_eq!(read, [0, 1, 2, 200, 201, 202, 397, 398, 399]);
+        // Each range has up to three batches in it.
+        let most = 3 * 3 * 600;
+        assert!(replay.progress().bytes_read < most, "{connections}: {:?}", replay.progress());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_comes_behind_an_error_that_ends_a_replay() {
+    let (_, client, log) = {
+        let (cluster, log) = filled(1).await;
+        let client = builder(&cluster).build().await.unwrap();
+        let other = client.partition_client(TOPIC, 0).await.unwrap();
+        drop(log);
+        (cluster, client, other)
+    };
+    let mut replay = log.replay(0..RECORDS).max_bytes(500).read_ahead_bytes(4_000).build();
+    for offset in 0..20 {
+        assert_eq!(replay.try_next().await.unwrap().unwrap().offset, offset);
+    }
+    client.close().await;
+    let mut last = 19;
+    let error = loop {
+        match replay.next().await.unwrap() {
+            Ok(record) => {
+                assert_eq!(record.offset, last + 1);
+                last = record.offset;
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), &ErrorKind::Closed);
+    assert!(replay.next().await.is_none());
+    assert!(replay.next().await.is_none());
+}

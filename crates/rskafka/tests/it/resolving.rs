@@ -72,3 +72,13 @@ async fn what_cannot_be_found_is_told() {
     assert_eq!(log.resolve(&error).await.unwrap_err().kind(), &refused);
     assert_eq!(other.resolve(&error).await.unwrap(), Resolution::Open);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_deleted_is_open() {
+    let (cluster, _, log) = start(1).await;
+    log.produce([record("before")]).await.unwrap();
+    let error = unanswered(&cluster, &log, Fault::swallow().after_applying()).await;
+    log.produce([record("behind, in a later epoch")]).await.unwrap();
+    cluster.delete_records(super::kit::TOPIC, 0, 3).unwrap();
+    assert_eq!(log.resolve(&error).await.unwrap(), Resolution::Open);
+}

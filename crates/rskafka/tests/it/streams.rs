@@ -122,8 +122,14 @@ async fn a_bounded_stream_ends_behind_offsets_without_records() {
     }
     // Within a batch, and where nothing is.
     log.produce([record("a"), record("b"), record("c")]).await.unwrap();
-    let read: Vec<_> = log.stream(StartAt::Offset(5)).until(6).build().try_collect().await.unwrap();
-    assert_eq!(read.iter().map(|read| read.offset).collect::<Vec<_>>(), [5]);
+    let mut stream = log.stream(StartAt::Offset(5)).until(6).build();
+    assert_eq!(take(&mut stream, 1).await, [5]);
+    assert!(stream.next().await.is_none());
+    // It continues within the batch.
+    let position = stream.position().unwrap();
+    assert_eq!((position.offset(), position.leader_epoch().is_some()), (6, true));
+    let rest: Vec<_> = log.stream(StartAt::Position(position)).until(7).build().try_collect().await.unwrap();
+    assert_eq!(rest.iter().map(|read| read.offset).collect::<Vec<_>>(), [6]);
     assert!(log.stream(StartAt::Offset(5)).until(5).build().next().await.is_none());
 }
 
@@ -137,6 +143,7 @@ async fn undecided_transactions_are_waited_for() {
     assert_eq!(take(&mut stream, 1).await, [0]);
     assert!(timeout(Duration::from_secs(3), stream.next()).await.is_err());
     assert!(stream.is_caught_up(), "up to the last stable offset");
+    assert_eq!(stream.lag(), Some(2), "and something holds it up");
     cluster.end_transaction(TOPIC, 0, PRODUCER, true).unwrap();
     assert_eq!(take(&mut stream, 2).await, [1, 2]);
 }
@@ -425,4 +432,50 @@ async fn a_stream_that_was_not_polled_for_long_continues() {
     }
     append(&log, 3..4).await;
     assert_eq!(take(&mut stream, 1).await, [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_found_does_not_move() {
+    let (cluster, _, log) = start(1).await;
+    append(&log, 0..2).await;
+    let mut stream = log.stream(StartAt::Latest).build();
+    cluster.inject(Fault::answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED).on(ApiKey::FETCH));
+    assert!(stream.next().await.unwrap().is_err());
+    append(&log, 2..4).await;
+    assert_eq!(take(&mut stream, 2).await, [2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_record_that_cannot_be_read_is_not_passed_either() {
+    let (cluster, _, log) = start(1).await;
+    log.produce([record("needle")]).await.unwrap();
+    cluster.inject(Fault::rewrite(|_, body| misnumbered(body, b"needle")).on(ApiKey::FETCH).always());
+    for start in [StartAt::Earliest, StartAt::Offset(0)] {
+        let mut stream = log.stream(start).build();
+        for _ in 0..2 {
+            let error = stream.next().await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::CorruptBatch { base_offset: Some(0) });
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_ahead_counts_whole_answers() {
+    let (cluster, _, log) = start(1).await;
+    for _ in 0..20 {
+        log.produce([record("seen")]).await.unwrap();
+        cluster.append_in_transaction(TOPIC, 0, PRODUCER, ["x".repeat(1_000)]).unwrap();
+        cluster.end_transaction(TOPIC, 0, PRODUCER, false).unwrap();
+    }
+    let stream = log.stream(StartAt::Earliest).isolation(IsolationLevel::ReadCommitted);
+    let mut stream = stream.max_bytes(1_300).read_ahead_bytes(2_000).build();
+    cluster.clear_requests();
+    assert!(stream.next().await.unwrap().is_ok());
+    for _ in 0..20 {
+        assert!(stream.lag() > Some(0));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(stream.next().await.unwrap().is_ok());
+    let fetches = cluster.requests().iter().filter(|request| request.api_key == ApiKey::FETCH).count();
+    assert!(fetches <= 4, "{fetches}");
 }
