@@ -123,6 +123,10 @@ impl Director {
             Kind::CutConnections => cluster.cut_connections(broker)?,
             Kind::SwapAddresses => {
                 let [other, _] = others(broker);
+                for moved in [broker, other] {
+                    // It has started anew, and knows its own address.
+                    cluster.release_metadata(moved)?;
+                }
                 cluster.swap_addresses(broker, other).await?;
             }
             Kind::StaleMetadata(time) => {

@@ -12,6 +12,7 @@ mod asked;
 mod bad_input;
 mod batching;
 mod broken_peers;
+mod changing_logs;
 mod creating;
 mod dropping;
 mod durability;
