@@ -17,8 +17,12 @@ const PROGRAMS: [&str; 2] = ["rskafka-verifier", "xtask"];
 /// Of what there may be so many lines, and which packages it has.
 type Limit = (&'static str, usize, fn(&Package) -> bool);
 
+/// What the client is to come back to. Streams, replays and admin calls took it above: until it is below, its limit may only
+/// sink.
+const AIM_OF_THE_CLIENT: usize = 15_000;
+
 const LIMITS: [Limit; 3] = [
-    ("the client", 15_000, |package| package.is_published() && package.name != FAKE),
+    ("the client", AIM_OF_THE_CLIENT + 850, |package| package.is_published() && package.name != FAKE),
     ("the fake cluster", 7_800, |package| package.name == FAKE),
     ("verifier and xtask", 9_000, |package| PROGRAMS.contains(&package.name.as_str())),
 ];
@@ -34,6 +38,9 @@ pub(crate) fn check(packages: &[Package]) -> Result<()> {
             lines += of_package;
         }
         say!("   {lines:>6} in {what}; at most {most}");
+        if (AIM_OF_THE_CLIENT + 1..=most).contains(&lines) {
+            say!("          which is {} above the aim of {AIM_OF_THE_CLIENT}", lines - AIM_OF_THE_CLIENT);
+        }
         if lines > most {
             over.push(format!("{what}: {lines} lines of code, {most} are the most"));
         }
