@@ -85,7 +85,7 @@ pub(crate) async fn check_topic(partition: &Partition, deadline: Deadline) -> Re
         if topic.id.is_zero() || topic.id == partition.topic_id {
             return Ok(());
         }
-        cluster.pause_until(cluster.env().now() + PAUSE).await;
+        cluster.pause_until((cluster.env().now() + PAUSE).min(deadline.instant())).await;
     }
     Err(Error::new(Case::TopicRecreated, ErrorKind::TopicRecreated))
 }
