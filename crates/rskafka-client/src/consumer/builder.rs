@@ -59,7 +59,7 @@ impl<T> ReadBuilder<T> {
 
     /// How many bytes of batches, encoded and decompressed, to hold that the caller has not taken yet: below it, the next
     /// fetch is sent. So a stream holds at most that and one fetch, and a replay that and one fetch for each connection.
-    /// 4 MiB by default, and 16 MiB for a replay; with 0, a fetch is sent only when nothing is left.
+    /// 4 MiB by default, and 64 MiB for a replay, whose pieces should have many batches; with 0, a fetch is sent only when nothing is left.
     pub fn read_ahead_bytes(mut self, bytes: usize) -> Self {
         self.options.read_ahead_bytes = bytes;
         self
@@ -119,7 +119,7 @@ impl ReadBuilder<StartAt> {
 
 impl ReadBuilder<Ranges> {
     pub(crate) fn replay(partition: Arc<Partition>, ranges: Ranges) -> Self {
-        Self::with(partition, ranges).read_ahead_bytes(16 * 1024 * 1024)
+        Self::with(partition, ranges).read_ahead_bytes(64 * 1024 * 1024)
     }
 
     /// How many fetches to have under way, each over a connection of its own. 4 by default, 64 at most.
