@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::dial::BoxFuture;
 use crate::error::BoxError;
 
-/// Gives credentials, a token or a certificate, anew on each connect.
+/// Gives credentials, a token or a certificate. It is called for each connection.
 ///
 /// Implemented for closures `Fn() -> impl Future<Output = Result<T, impl Into<BoxError>>>`.
 pub trait Provider<T>: Send + Sync + 'static {

@@ -22,7 +22,8 @@ use crate::partition::Partition;
 /// A stream of the batches of a partition's log, in order: see
 /// [`ReadBuilder::build_batches`](super::ReadBuilder::build_batches).
 ///
-/// It fails, continues and ends as [`RecordStream`](super::RecordStream) does.
+/// It fails, continues and ends as [`RecordStream`](super::RecordStream) does, except for a record that cannot be read: only
+/// the iteration over its batch shows it, and the stream has passed that batch then.
 #[must_use = "streams do nothing unless polled"]
 #[derive(derive_more::Debug)]
 #[debug("BatchStream {{ start: {start:?}, position: {:?} }}", ahead.position())]

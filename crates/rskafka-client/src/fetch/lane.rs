@@ -14,6 +14,7 @@ use tokio::time::Instant;
 const FETCH_BYTES: usize = 2 * 1024 * 1024;
 /// How long an answer of the leader about the nearest replica holds (Java: `metadata.max.age.ms`).
 const MAX_AGE: Duration = Duration::from_secs(300);
+/// After as long without a fetch, nothing is known of the topic.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The connection of one reader, and what it remembers from one fetch to the next.
@@ -56,7 +57,8 @@ impl FetchLane {
         }
     }
 
-    /// Before a request: a replica that was named long ago is named anew, and one that has failed since is left alone.
+    /// Call it before each request. Has the leader name a replica again if it did so long ago, and notes it if the replica has
+    /// failed since.
     pub(crate) fn look_at_age(&self, now: Instant) {
         let mut moments = self.lock();
         let has_failed = self.replica.load(Ordering::Relaxed) < 0;
@@ -87,8 +89,8 @@ impl FetchLane {
         self.replica.load(Ordering::Relaxed) == broker
     }
 
-    /// Takes in an answer. Whether there was none for so long that the topic may have been created anew meanwhile: with a
-    /// fetch under way, its deletion would have been noticed.
+    /// Notes that an answer came. Returns whether the one before it is so long ago that the topic may have been deleted and created
+    /// again meanwhile: a fetch under way would have failed.
     pub(crate) fn answered(&self, now: Instant) -> bool {
         let last = self.lock().answered.replace(now);
         last.is_none_or(|last| now.saturating_duration_since(last) > IDLE)

@@ -124,7 +124,7 @@ impl Director {
             Kind::SwapAddresses => {
                 let [other, _] = others(broker);
                 for moved in [broker, other] {
-                    // It has started anew, and knows its own address.
+                    // It was restarted there, so it knows its own address.
                     cluster.release_metadata(moved)?;
                 }
                 cluster.swap_addresses(broker, other).await?;

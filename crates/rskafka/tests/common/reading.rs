@@ -110,8 +110,8 @@ pub async fn a_position_of_a_recreated_topic_is_refused(brokers: Brokers) {
     tokio::time::timeout(super::PATIENCE, created).await.expect("the topic is not created again");
     let error = log.fetch_at(position).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error:?}");
-    let anew = served(&client, &topic, 0).await;
-    assert_eq!(anew.fetch_at(position).await.unwrap_err().kind(), &ErrorKind::OtherTopic);
+    let recreated = served(&client, &topic, 0).await;
+    assert_eq!(recreated.fetch_at(position).await.unwrap_err().kind(), &ErrorKind::OtherTopic);
 }
 
 /// Batches of every codec, some larger than the size from which on another thread decompresses them.

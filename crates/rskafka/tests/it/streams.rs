@@ -22,6 +22,13 @@ async fn append(log: &PartitionClient, values: std::ops::Range<usize>) {
     }
 }
 
+/// A record of this value, between two others.
+async fn append_around(log: &PartitionClient, value: &str) {
+    for value in ["before", value, "behind"] {
+        log.produce([record(value)]).await.unwrap();
+    }
+}
+
 async fn take(stream: &mut RecordStream, count: usize) -> Vec<i64> {
     let mut offsets = Vec::new();
     for _ in 0..count {
@@ -233,7 +240,7 @@ async fn a_truncation_is_found_by_a_stream_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_created_anew_ends_a_stream() {
+async fn a_recreated_topic_ends_a_stream() {
     let (cluster, client, log) = start(1).await;
     if !has_topic_ids() {
         return;
@@ -247,16 +254,16 @@ async fn a_topic_created_anew_ends_a_stream() {
     let error = stream.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::TopicRecreated, "{error:?}");
     assert!(stream.next().await.is_none());
-    let anew = client.partition_client(TOPIC, 0).await.unwrap();
-    let error = anew.fetch_at(position).await.unwrap_err();
+    let recreated = client.partition_client(TOPIC, 0).await.unwrap();
+    let error = recreated.fetch_at(position).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::OtherTopic);
-    let mut stream = anew.stream(StartAt::Position(position)).build();
+    let mut stream = recreated.stream(StartAt::Position(position)).build();
     assert_eq!(stream.next().await.unwrap().unwrap_err().kind(), &ErrorKind::OtherTopic);
     assert!(stream.next().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_lags_behind_makes_no_topic_created_anew() {
+async fn a_broker_that_lags_behind_makes_no_recreated_topic() {
     let (cluster, _, _) = start(2).await;
     if !has_topic_ids() {
         return;
@@ -291,9 +298,7 @@ async fn a_closed_client_ends_a_stream_without_an_end_and_fails_one_with_an_end(
 #[tokio::test(start_paused = true)]
 async fn a_damaged_batch_is_an_item_and_passed_only_on_request() {
     let (cluster, _, log) = start(1).await;
-    for value in ["sound", "needle", "sound"] {
-        log.produce([record(value)]).await.unwrap();
-    }
+    append_around(&log, "needle").await;
     cluster.inject(Fault::rewrite(|_, body| damaged(body, b"needle")).on(ApiKey::FETCH).always());
     let mut stream = log.stream(StartAt::Earliest).build();
     assert_eq!(take(&mut stream, 1).await, [0]);
@@ -327,9 +332,7 @@ fn misnumbered(body: &Bytes, value: &'static [u8]) -> Rewritten {
 #[tokio::test(start_paused = true)]
 async fn records_that_cannot_be_read_are_not_passed() {
     let (cluster, _, log) = start(1).await;
-    for value in ["sound", "needle", "sound"] {
-        log.produce([record(value)]).await.unwrap();
-    }
+    append_around(&log, "needle").await;
     cluster.inject(Fault::rewrite(|_, body| misnumbered(body, b"needle")).on(ApiKey::FETCH).always());
     let mut stream = log.stream(StartAt::Earliest).build();
     let mut replay = log.replay(0..3).build();
