@@ -37,6 +37,7 @@ pub mod record;
 mod spare;
 pub mod stats;
 mod time;
+pub mod wal;
 
 pub use admin::configs::ConfigEntry;
 pub use admin::durability::{DurabilityFinding, DurabilityKind, Severity};
