@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::partition_client::PartitionClientBuilder;
 use crate::stats::Stats;
+use crate::wal::Wal;
 
 /// A client of one Kafka cluster. Clones are the same client.
 ///
@@ -58,6 +59,20 @@ impl Client {
     /// # }
     /// ```
     pub fn partition_client(&self, topic: impl Into<String>, partition: i32) -> PartitionClientBuilder {
+        PartitionClientBuilder::new(self.core.clone(), topic.into(), partition)
+    }
+
+    /// A partition as an exclusive log, with one writer at a time. Options chain before `.await`, those of a partition client and
+    /// [`accept_risk`](PartitionClientBuilder::accept_risk):
+    ///
+    /// ```no_run
+    /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
+    /// # use rskafka_client::Compression;
+    /// let wal = client.wal("orders", 0).compression(Compression::Lz4).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wal(&self, topic: impl Into<String>, partition: i32) -> PartitionClientBuilder<Wal> {
         PartitionClientBuilder::new(self.core.clone(), topic.into(), partition)
     }
 

@@ -1,5 +1,6 @@
 //! The handle to the log of one partition.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rskafka_protocol::{ApiKey, Uuid};
 use rskafka_protocol::records::Compression;
 
 use crate::admin::delete_records;
+use crate::admin::durability::DurabilityKind;
 use crate::consumer::{Ranges, ReadBuilder, Resolution, StartAt, resolve};
 use crate::core::Core;
 use crate::error::{Error, Result};
@@ -18,6 +20,7 @@ use crate::offsets::{self, FoundOffset, OffsetAt};
 use crate::partition::Partition;
 use crate::produce::{Acks, EncodeOptions, Line, LineOptions, Produce};
 use crate::record::{Payload, Record, RecordAndOffset, RecordBatchBuilder, RecordHeaders};
+use crate::wal::Wal;
 
 /// A client of one partition. Clones are the same writer: their calls share one line.
 ///
@@ -328,32 +331,19 @@ impl PartitionClient {
 /// [`ErrorKind::NoLeader`]: crate::error::ErrorKind::NoLeader
 #[derive(Debug)]
 #[must_use = "there is no partition client until this is awaited"]
-pub struct PartitionClientBuilder {
+pub struct PartitionClientBuilder<T = PartitionClient> {
     core: Arc<Core>,
     topic: String,
     index: i32,
     options: LineOptions,
+    accepted: Vec<DurabilityKind>,
+    makes: PhantomData<fn() -> T>,
 }
 
-impl PartitionClientBuilder {
+impl<T> PartitionClientBuilder<T> {
     pub(crate) fn new(core: Arc<Core>, topic: String, index: i32) -> Self {
         let options = LineOptions::new(&core.limits);
-        Self { core, topic, index, options }
-    }
-
-    /// Who must hold a batch before it is acknowledged. [`Acks::All`] by default; [`Acks::Leader`] needs
-    /// [`idempotence(false)`](Self::idempotence).
-    pub fn acks(mut self, acks: Acks) -> Self {
-        self.options.acks = acks;
-        self
-    }
-
-    /// Whether each batch is written exactly once although it is sent again when its answer is lost. On by default; it needs
-    /// InitProducerId (Kafka 0.11) and the right to write. Without it one batch is in flight at a time, and none is sent again
-    /// that may be written: then its outcome is unknown.
-    pub fn idempotence(mut self, is_idempotent: bool) -> Self {
-        self.options.is_idempotent = is_idempotent;
-        self
+        Self { core, topic, index, options, accepted: Vec::new(), makes: PhantomData }
     }
 
     /// How many batches may be in flight at once, counted from the oldest whose outcome is open. 1 to 5, which is the
@@ -363,13 +353,6 @@ impl PartitionClientBuilder {
     /// batch whose timestamps are older than 12 hours: brokers forget a producer by the timestamps of its last batch.
     pub fn max_in_flight(mut self, batches: usize) -> Self {
         self.options.max_in_flight = batches;
-        self
-    }
-
-    /// Whether nothing is sent behind an append that failed, until [`PartitionClient::resume`] is called. What was sent
-    /// before the failure was known keeps its own outcome. Off by default.
-    pub fn stop_on_failure(mut self, stops: bool) -> Self {
-        self.options.stop_on_failure = stops;
         self
     }
 
@@ -413,8 +396,8 @@ impl PartitionClientBuilder {
         self
     }
 
-    async fn connect(self) -> Result<PartitionClient> {
-        let Self { core, topic, index, options } = self;
+    async fn locate(self) -> Result<(Arc<Partition>, LineOptions)> {
+        let Self { core, topic, index, options, .. } = self;
         core.check_open()?;
         let is_invalid = match options {
             _ if index < 0 => Some("the partition's index is negative"),
@@ -435,8 +418,52 @@ impl PartitionClientBuilder {
         let target = LeaderOf { topic: &topic, partition: index, topic_id: Uuid::ZERO, replica: None };
         let leader = core.cluster.find(target, core.api_deadline()).await.map_err(Error::of_read)?;
         let partition = Partition { core, topic: topic.into(), topic_id: leader.topic_id, index };
-        let line = Line::new(Arc::new(partition), options);
+        Ok((Arc::new(partition), options))
+    }
+}
+
+impl PartitionClientBuilder {
+    /// Who must hold a batch before it is acknowledged. [`Acks::All`] by default; [`Acks::Leader`] needs
+    /// [`idempotence(false)`](Self::idempotence).
+    pub fn acks(mut self, acks: Acks) -> Self {
+        self.options.acks = acks;
+        self
+    }
+
+    /// Whether each batch is written exactly once although it is sent again when its answer is lost. On by default; it needs
+    /// InitProducerId (Kafka 0.11) and the right to write. Without it one batch is in flight at a time, and none is sent again
+    /// that may be written: then its outcome is unknown.
+    pub fn idempotence(mut self, is_idempotent: bool) -> Self {
+        self.options.is_idempotent = is_idempotent;
+        self
+    }
+
+    /// Whether nothing is sent behind an append that failed, until [`PartitionClient::resume`] is called. What was sent
+    /// before the failure was known keeps its own outcome. Off by default.
+    pub fn stop_on_failure(mut self, stops: bool) -> Self {
+        self.options.stop_on_failure = stops;
+        self
+    }
+
+    async fn connect(self) -> Result<PartitionClient> {
+        let (partition, options) = self.locate().await?;
+        let line = Line::new(partition, options);
         Ok(PartitionClient { line, fetch_lane: Arc::new(FetchLane::new()) })
+    }
+}
+
+impl PartitionClientBuilder<Wal> {
+    /// Claims the log although [`check_durability`](crate::Client::check_durability) finds this. Only findings by which records
+    /// can be lost are refused: those that cost availability ([`Severity::Appends`](crate::Severity::Appends)) are not.
+    pub fn accept_risk(mut self, kind: DurabilityKind) -> Self {
+        self.accepted.push(kind);
+        self
+    }
+
+    async fn open(mut self) -> Result<Wal> {
+        let accepted = std::mem::take(&mut self.accepted);
+        let (partition, options) = self.locate().await?;
+        Ok(Wal::new(partition, options, accepted))
     }
 }
 
@@ -447,3 +474,4 @@ fn is_topic_name(name: &str) -> bool {
 }
 
 awaited!(PartitionClientBuilder, connect, PartitionClient);
+awaited!(PartitionClientBuilder<Wal>, open, Wal);

@@ -87,6 +87,10 @@ impl Headers {
         self.0.iter().rev().find(|(found, _)| found == key).map(|(_, value)| value.as_ref())
     }
 
+    pub(crate) fn remove_first(&mut self) {
+        self.0.remove(0);
+    }
+
     /// The headers in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, Option<&Bytes>)> {
         self.0.iter().map(|(key, value)| (key, value.as_ref()))

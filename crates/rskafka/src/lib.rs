@@ -130,7 +130,7 @@ pub mod client {
 mod security {}
 
 #[doc(inline)]
-pub use rskafka_client::record;
+pub use rskafka_client::{record, wal};
 
 #[cfg(feature = "fake")]
 pub mod fake;

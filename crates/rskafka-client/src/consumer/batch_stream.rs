@@ -77,6 +77,11 @@ impl BatchStream {
         self.ahead.position()
     }
 
+    /// The high watermark that the last answer gave. `None` before the first answer.
+    pub(crate) fn high_watermark(&self) -> Option<i64> {
+        self.ahead.ends().map(|(_, high_watermark)| high_watermark)
+    }
+
     /// Continues at this offset, whatever lies between. For what cannot be read: a damaged batch, or offsets that are gone.
     pub fn skip_to(&mut self, offset: i64) {
         self.restart(Position::of(&self.partition, offset));
@@ -133,6 +138,7 @@ impl BatchStream {
                     checked_under,
                     until,
                     isolation: options.isolation,
+                    every_batch: options.every_batch,
                     ..spec.map_err(located)?
                 };
                 let compared = match follows {

@@ -13,25 +13,27 @@ use crate::partition::Partition;
 #[derive(Debug, Clone)]
 #[must_use = "nothing is read until it is built"]
 pub struct ReadBuilder<T> {
-    pub(super) partition: Arc<Partition>,
-    pub(super) what: T,
-    pub(super) options: ReadOptions,
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) what: T,
+    pub(crate) options: ReadOptions,
     pub(super) connections: usize,
-    until: i64,
+    pub(crate) until: i64,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct ReadOptions {
+pub(crate) struct ReadOptions {
     pub(super) max_bytes: usize,
     pub(super) max_wait: Duration,
     pub(super) read_ahead_bytes: usize,
     pub(super) isolation: IsolationLevel,
     pub(super) on_out_of_range: OutOfRange,
     pub(super) rack: Option<String>,
+    /// Also those with no record that a user gets.
+    pub(super) every_batch: bool,
 }
 
 impl<T> ReadBuilder<T> {
-    fn with(partition: Arc<Partition>, what: T) -> Self {
+    pub(crate) fn with(partition: Arc<Partition>, what: T) -> Self {
         let options = ReadOptions {
             max_bytes: 1024 * 1024,
             max_wait: Duration::from_millis(500),
@@ -40,6 +42,7 @@ impl<T> ReadBuilder<T> {
             isolation: IsolationLevel::default(),
             on_out_of_range: OutOfRange::default(),
             rack: None,
+            every_batch: false,
         };
         Self { partition, what, options, connections: 4, until: i64::MAX }
     }
@@ -100,6 +103,16 @@ impl ReadBuilder<StartAt> {
     /// What to do where the log does not have the next offset. An error by default.
     pub fn on_out_of_range(mut self, policy: OutOfRange) -> Self {
         self.options.on_out_of_range = policy;
+        self
+    }
+
+    pub(crate) fn with_options(self, options: ReadOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Also gives the batches with no record that a user gets: control records, and what compaction left.
+    pub(crate) fn every_batch(mut self) -> Self {
+        self.options.every_batch = true;
         self
     }
 

@@ -1,5 +1,6 @@
 //! The kinds of failures, and the coarser answers that most callers need.
 
+use bytes::Bytes;
 use derive_more::Display;
 use rskafka_protocol::{ApiKey, ErrorCode};
 
@@ -65,6 +66,43 @@ pub enum ErrorKind {
         /// The first offset that is known to be lost. Records before it may be lost too.
         divergence_offset: i64,
     },
+    /// Another writer has claimed the exclusive log: nothing that this writer appends counts any more.
+    #[display(
+        "another writer has claimed the log, in term {term} at offset {offset}: {:?}",
+        String::from_utf8_lossy(note)
+    )]
+    Fenced {
+        /// The term of the other writer.
+        term: u64,
+        /// The offset of its claim.
+        offset: i64,
+        /// What the other writer said of itself.
+        note: Bytes,
+    },
+    /// Another writer's claim to the exclusive log came first.
+    #[display(
+        "another claim came first, in term {term} at offset {offset}: {:?}",
+        String::from_utf8_lossy(note)
+    )]
+    ClaimLost {
+        /// The term of the other writer.
+        term: u64,
+        /// The offset of its claim.
+        offset: i64,
+        /// What the other writer said of itself.
+        note: Bytes,
+    },
+    /// A batch of an exclusive log cannot be in a whole log, or is of a format that this version does not know.
+    #[display("the batch at offset {offset} cannot be judged: {what}")]
+    LogDamaged {
+        /// The batch's first offset.
+        offset: i64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The topic's settings cannot keep what an exclusive log promises; the source lists what is wrong.
+    #[display("the topic is no safe place for an exclusive log")]
+    NotDurable,
     /// A position is not one in this partition: it is of another topic or partition, or from before the topic was deleted and
     /// created again.
     #[display("the position is of another log")]
@@ -135,6 +173,8 @@ impl ErrorKind {
             self,
             Self::TopicRecreated
                 | Self::LogTruncated { .. }
+                | Self::Fenced { .. }
+                | Self::LogDamaged { .. }
                 | Self::Authentication
                 | Self::Closed
                 | Self::ProducerClosed
@@ -157,6 +197,12 @@ impl ErrorKind {
                 "undo what was read from there on, then read on from it"
             }
             Self::LogTruncated { .. } => "read the log again, then make another partition client",
+            Self::Fenced { .. } => "claim the log again, or let the other writer have it",
+            Self::ClaimLost { .. } => "read on and claim again, or let the other writer have it",
+            Self::LogDamaged { .. } => {
+                "use a later version of the client if its format is newer, else restore the log from a backup"
+            }
+            Self::NotDurable => "change the settings, or accept the risks by name with accept_risk()",
             Self::OtherTopic => "read the log from its start, or use the partition that the position is of",
             Self::Broker(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
                 if api == Some(ApiKey::INIT_PRODUCER_ID) =>

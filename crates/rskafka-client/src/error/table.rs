@@ -51,6 +51,9 @@ cases! {
     ProducerClosed, NotWritten, false, "the batch producer was closed before it was sent", [ProducerClosed];
     Aggregator, NotWritten, false, "the aggregator failed or panicked before its batch was sent", [Aggregator];
     NoOutput, Unknown, false, "the batch was written, and its aggregator failed to give the output", [NoOutput];
+    Fenced, NotWritten, false, "another writer has claimed the exclusive log", [Fenced, ClaimLost];
+    LogDamaged, NotWritten, false, "a batch of an exclusive log cannot be judged", [LogDamaged];
+    NotDurable, NotWritten, false, "the topic's settings cannot keep what an exclusive log promises", [NotDurable];
     OtherTopic, NotWritten, false, "the position to read from is of another log", [OtherTopic];
     OffsetOutOfRange, NotWritten, false, "the offset to read from is not in the log", [OffsetOutOfRange];
     CorruptBatch, NotWritten, false, "a batch in the log cannot be read", [CorruptBatch];

@@ -65,8 +65,8 @@ pub(crate) fn read(
             }
             break;
         }
-        let is_seen = !aborted.leaves_out(&batch) && batch.record_count() > 0;
-        let is_compressed = batch.compression() != Compression::None;
+        let is_seen = spec.every_batch || (!aborted.leaves_out(&batch) && batch.record_count() > 0);
+        let is_compressed = batch.compression() != Compression::None && batch.record_count() > 0;
         if is_seen && is_compressed {
             if let Err(error) = batch.decompress(decompressor) {
                 return read.or(spec, error);

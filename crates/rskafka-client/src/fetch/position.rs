@@ -44,6 +44,11 @@ impl Position {
         Self { topic_id: partition.topic_id, partition: partition.index, offset, leader_epoch: None }
     }
 
+    /// An offset of a log that is not said yet.
+    pub(crate) const fn of_any(offset: i64) -> Self {
+        Self { topic_id: Uuid::ZERO, partition: -1, offset, leader_epoch: None }
+    }
+
     /// Refuses the position of another log.
     pub(crate) fn check(&self, partition: &Partition) -> Result<()> {
         let ids = [self.topic_id, partition.topic_id];
@@ -106,7 +111,7 @@ impl Position {
     }
 
     fn checked(self) -> Result<Self, ParsePositionError> {
-        let is_possible = self.partition >= 0 && self.offset >= 0;
+        let is_possible = (self.partition >= 0 || self == Self::of_any(self.offset)) && self.offset >= 0;
         is_possible.then_some(self).ok_or(ParsePositionError("partition or offset is negative"))
     }
 }
@@ -138,7 +143,7 @@ impl FromStr for Position {
 /// Why a text or bytes are not a [`Position`].
 #[derive(Debug, Clone, PartialEq, Eq, Display)]
 #[display("invalid position: {_0}")]
-pub struct ParsePositionError(&'static str);
+pub struct ParsePositionError(pub(crate) &'static str);
 
 impl std::error::Error for ParsePositionError {}
 

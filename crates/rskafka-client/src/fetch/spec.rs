@@ -30,6 +30,8 @@ pub(crate) struct FetchSpec {
     pub(crate) min_bytes: i32,
     pub(crate) max_bytes: i32,
     pub(crate) isolation: IsolationLevel,
+    /// Batches with no record that a user gets are not left out.
+    pub(crate) every_batch: bool,
     /// How long the broker may wait for `min_bytes`.
     pub(crate) wait: Duration,
     /// When the waits of this fetch, and of those that continue it, are over.
@@ -60,6 +62,7 @@ impl FetchSpec {
             min_bytes: bytes.start.min(max_bytes),
             max_bytes,
             isolation: IsolationLevel::ReadUncommitted,
+            every_batch: false,
             wait,
             wait_until: Deadline::after(now, wait),
             deadline: Deadline::after(now, core.limits.api_timeout.saturating_add(wait)),
@@ -84,6 +87,7 @@ impl FetchSpec {
             min_bytes: 1,
             max_bytes: 1 << 20,
             isolation: IsolationLevel::ReadUncommitted,
+            every_batch: false,
             wait: Duration::ZERO,
             wait_until: Deadline::after(now, Duration::ZERO),
             deadline: Deadline::after(now, Duration::ZERO),

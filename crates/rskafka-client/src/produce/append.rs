@@ -18,8 +18,13 @@ use crate::partition::Partition;
 pub(crate) struct Append {
     pub(crate) batch: RecordBatch,
     pub(crate) deadline: Deadline,
-    pub(crate) result: oneshot::Sender<Result<Produced>>,
+    pub(crate) result: oneshot::Sender<Ended>,
+    /// Its caller gets the batch back, to send it again.
+    pub(crate) returns_batch: bool,
 }
+
+/// How an append ended, and its batch if the caller wants it back.
+pub(crate) type Ended = (Result<Produced>, Option<RecordBatch>);
 
 /// An append that the sequencer has taken in.
 #[derive(Debug)]

@@ -43,12 +43,18 @@ impl EncodeOptions {
     }
 }
 
+/// A header: key and value.
+pub(crate) type Header<'a> = (&'a [u8], &'a [u8]);
+
+/// With a mark, that is the first header of the first record, and no record may have another one with its key.
 pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
     records: impl IntoIterator<Item = Record<K, V, H>>,
     options: &EncodeOptions,
     spare: &Spare,
+    mut mark: Option<Header<'_>>,
 ) -> Result<RecordBatch> {
     let records = records.into_iter();
+    let reserved = mark.map(|(key, _)| key);
     let count = records.size_hint().0;
     let mut builder = RecordBatchBuilder::new();
     for record in records {
@@ -58,6 +64,9 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
             return Err(Error::invalid(BEFORE_1970));
         }
         let new = NewRecord::new(timestamp, key.payload(), value.payload());
+        if reserved.is_some_and(|reserved| headers.pairs().any(|(key, _)| key == reserved)) {
+            return Err(Error::invalid("a record has a header with the key of an exclusive log's own"));
+        }
         let new = new.headers(headers.pairs());
         if builder.is_empty() {
             // As if all were as large as the first: a batch that has to grow is copied each time.
@@ -66,9 +75,13 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
             builder.set_compression(options.compression);
             builder.set_compression_level(options.level);
         }
-        builder
-            .push(new)
-            .map_err(|full| Error::invalid("the records do not fit into one batch").with_source(full))?;
+        let pushed = match mark.take() {
+            Some((key, value)) => {
+                builder.push(new.headers(std::iter::once((key, Some(value))).chain(headers.pairs())))
+            }
+            None => builder.push(new),
+        };
+        pushed.map_err(|full| Error::invalid("the records do not fit into one batch").with_source(full))?;
     }
     build(builder, options)
 }

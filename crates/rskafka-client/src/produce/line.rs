@@ -38,6 +38,8 @@ pub(crate) struct LineOptions {
     pub(crate) is_idempotent: bool,
     pub(crate) max_in_flight: usize,
     pub(crate) stop_on_failure: bool,
+    /// Where an epoch ends, a new producer id is taken, on any broker.
+    pub(crate) takes_new_ids: bool,
     pub(crate) delivery_timeout: Duration,
     pub(crate) buffer_memory: usize,
     pub(crate) encode: EncodeOptions,
@@ -50,6 +52,7 @@ impl LineOptions {
             is_idempotent: true,
             max_in_flight: MAX_IN_FLIGHT,
             stop_on_failure: false,
+            takes_new_ids: false,
             delivery_timeout: limits.delivery_timeout,
             buffer_memory: BUFFER_MEMORY,
             encode: EncodeOptions::default(),

@@ -24,11 +24,11 @@ use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::{RecordBatch, RecordBatchBuilder};
 use tokio::sync::oneshot;
 
-pub(crate) use self::encode::{BEFORE_1970, EncodeOptions};
+pub(crate) use self::encode::{BEFORE_1970, EncodeOptions, encode};
 pub(crate) use self::line::{Line, LineOptions};
 pub use self::request::{Acks, Produced};
 
-use self::append::Append;
+use self::append::{Append, Ended};
 use crate::error::{Case, ErrorKind, Result};
 use crate::record::{Payload, Record, RecordHeaders};
 
@@ -48,7 +48,7 @@ pub struct Produce {
     /// Its number in the line; `None` if it was refused before it joined, or has its result.
     id: Option<u64>,
     line: Arc<Line>,
-    result: oneshot::Receiver<Result<Produced>>,
+    result: oneshot::Receiver<Ended>,
 }
 
 impl Produce {
@@ -57,7 +57,7 @@ impl Produce {
         records: impl IntoIterator<Item = Record<K, V, H>>,
     ) -> Self {
         Self::new(line, line.delivery_deadline(), || {
-            encode::encode(records, &line.options.encode, &line.partition.core.spare)
+            encode(records, &line.options.encode, &line.partition.core.spare, None)
         })
     }
 
@@ -66,16 +66,34 @@ impl Produce {
     }
 
     fn new(line: &Arc<Line>, deadline: Deadline, encode: impl FnOnce() -> Result<RecordBatch>) -> Self {
-        let (sender, result) = oneshot::channel();
         let core = &line.partition.core;
-        let id = match core.check_open().and_then(|()| encode()) {
-            Ok(batch) => Some(line.join(Append { batch, deadline, result: sender })),
+        match core.check_open().and_then(|()| encode()) {
+            Ok(batch) => Self::join(line, deadline, batch, false),
             Err(error) => {
-                let _ = sender.send(Err(line.partition.located(error, ApiKey::PRODUCE)));
-                None
+                let (sender, result) = oneshot::channel();
+                let _ = sender.send((Err(line.partition.located(error, ApiKey::PRODUCE)), None));
+                Self { id: None, line: line.clone(), result }
             }
-        };
-        Self { id, line: line.clone(), result }
+        }
+    }
+
+    /// Appends a batch that is given back by [`poll_ended`](Self::poll_ended).
+    pub(crate) fn of_encoded(line: &Arc<Line>, deadline: Deadline, batch: RecordBatch) -> Self {
+        Self::join(line, deadline, batch, true)
+    }
+
+    fn join(line: &Arc<Line>, deadline: Deadline, batch: RecordBatch, returns_batch: bool) -> Self {
+        let (sender, result) = oneshot::channel();
+        let id = line.join(Append { batch, deadline, result: sender, returns_batch });
+        Self { id: Some(id), line: line.clone(), result }
+    }
+
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        Pin::new(&mut self.result).poll(cx).map(|received| {
+            self.id = None;
+            // The line dropped the append: its runtime was shut down.
+            received.unwrap_or_else(|_| (Err(self.line.ended(Case::RuntimeGone, ErrorKind::Closed)), None))
+        })
     }
 }
 
@@ -83,11 +101,7 @@ impl Future for Produce {
     type Output = Result<Produced>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.result).poll(cx).map(|received| {
-            self.id = None;
-            // The line dropped the append: its runtime was shut down.
-            received.unwrap_or_else(|_| Err(self.line.ended(Case::RuntimeGone, ErrorKind::Closed)))
-        })
+        self.poll_ended(cx).map(|(result, _)| result)
     }
 }
 

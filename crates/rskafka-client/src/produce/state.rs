@@ -114,10 +114,16 @@ impl Ended {
     /// Gives the callers their results. Not under the line's lock.
     pub(crate) fn give(self, spare: &Spare) {
         for (append, result) in self.results {
-            let Append { batch, result: caller, .. } = append;
-            spare.keep(batch);
+            let Append { batch, result: caller, returns_batch, .. } = append;
+            let returned = match returns_batch {
+                true => Some(batch),
+                false => {
+                    spare.keep(batch);
+                    None
+                }
+            };
             // The caller may have dropped its future.
-            let _ = caller.send(result);
+            let _ = caller.send((result, returned));
         }
         for (caller, result) in self.warmed_up {
             let _ = caller.send(result);

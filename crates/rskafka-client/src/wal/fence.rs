@@ -9,22 +9,28 @@ pub(crate) const HEADER: &[u8] = b"rskafka.wal";
 
 /// What a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
+#[non_exhaustive]
+pub enum Kind {
+    /// An append.
     Entry = 0,
+    /// The begin of a term.
     Claim = 1,
-    /// An entry with no record of the user's.
+    /// An append with no record of the user's.
     Barrier = 2,
 }
 
-/// Who wrote a batch, and which one it is: the header's value.
+/// Who wrote a batch, and which one it is: the value of its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Stamp {
-    pub(crate) kind: Kind,
-    pub(crate) term: u64,
+#[non_exhaustive]
+pub struct Stamp {
+    /// What it is.
+    pub kind: Kind,
+    /// Its writer's term.
+    pub term: u64,
     /// Drawn at random for each claim.
-    pub(crate) writer: u64,
+    pub writer: u64,
     /// Of the batch in its term: the claim has 0.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
 }
 
 impl Stamp {
@@ -94,21 +100,30 @@ pub(crate) enum Verdict {
 }
 
 /// Why a log cannot be read on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Damage {
-    #[display("its term cannot be reached by the claims before it")]
     TermAhead,
-    #[display("its header is malformed, or is not the first of its first record")]
     Header,
-    #[display("its format or kind is unknown to this version")]
     Format,
-    #[display("offsets before it are missing: the log was compacted, or cut")]
     Hole,
-    /// It begins before the offset that was read up to.
-    #[display("it begins before the offset that was read up to")]
+    /// It begins before the offset that was read up to: the log was truncated, and written anew.
     Straddles,
-    #[display("this writer has not appended it, but it has its number: does the process run twice?")]
+    /// It has the number of an append that this writer has not made.
     NotOurs,
+}
+
+impl Damage {
+    /// What is wrong with the batch.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::TermAhead => "no claim before it leads to its term",
+            Self::Header => "its header is malformed, or not the first header of its first record",
+            Self::Format => "its format is unknown to this version of the client",
+            Self::Hole => "offsets before it are missing: was the log compacted?",
+            Self::Straddles => "it begins before the offset that was read up to",
+            Self::NotOurs => "it is under this writer's number, and not from it: does its process run twice?",
+        }
+    }
 }
 
 /// The state of the rule: which batches count next.

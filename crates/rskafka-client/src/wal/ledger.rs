@@ -181,6 +181,10 @@ impl Ledger {
         self.advance();
     }
 
+    pub(crate) fn has_settled(&self) -> bool {
+        !self.results.is_empty()
+    }
+
     /// What became of the oldest append whose result was not taken yet, and its sequence.
     pub(crate) fn take_settled(&mut self) -> Option<(u64, Settled)> {
         let sequence = self.first - self.results.len() as u64;

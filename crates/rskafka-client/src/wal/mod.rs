@@ -8,6 +8,155 @@
 
 mod fence;
 mod ledger;
+mod position;
+mod reader;
+mod recovery;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use rskafka_protocol::ApiKey;
+use rskafka_protocol::records::RecordBatch;
+use time::OffsetDateTime;
+
+pub use self::fence::{Dead, Kind, Stamp};
+pub use self::position::Position;
+pub use self::reader::{Claim, Entry, Item, Items, Passed, Reader};
+pub use self::recovery::{Recovery, RecoveryProgress};
+pub use self::writer::{Append, Appended, Reclaimed, Writer};
+pub use crate::consumer::ParsePositionError;
+
+use self::fence::{HEADER, Reading};
+use crate::admin::durability::{self, DurabilityKind, Severity};
+use crate::consumer::{self, ReadBuilder};
+use crate::error::{Case, Error, ErrorKind, Result};
+use crate::partition::Partition;
+use crate::produce::{Line, LineOptions, encode};
+use crate::record::{Payload, Record, RecordHeaders};
+
+/// A partition as an exclusive log: see [`Client::wal`](crate::Client::wal).
+///
+/// One writer at a time, every entry there exactly once and in order, every unknown outcome settled by the next claim; decided
+/// by the log's own order, without transactions, and whatever a broker forgets.
+#[derive(Debug, Clone)]
+pub struct Wal {
+    log: Arc<Log>,
+}
+
+/// What the handles of one exclusive log share.
+#[derive(Debug)]
+struct Log {
+    partition: Arc<Partition>,
+    options: LineOptions,
+    accepted: Vec<DurabilityKind>,
+    /// Whether the topic's settings were found to be safe, or accepted.
+    is_checked: AtomicBool,
+}
+
+impl Wal {
+    pub(crate) fn new(
+        partition: Arc<Partition>,
+        options: LineOptions,
+        accepted: Vec<DurabilityKind>,
+    ) -> Self {
+        let options = LineOptions { stop_on_failure: true, takes_new_ids: true, ..options };
+        Self { log: Arc::new(Log { partition, options, accepted, is_checked: AtomicBool::new(false) }) }
+    }
+
+    /// Reads the log from a position on, and claims it: see [`Recovery`]. The note is for others to read: who is it?
+    ///
+    /// ```no_run
+    /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
+    /// # use rskafka_client::record::Record;
+    /// # use rskafka_client::wal::Position;
+    /// use futures_util::TryStreamExt;
+    ///
+    /// let wal = client.wal("orders", 0).await?;
+    /// let mut recovery = wal.claim(Position::START, "node 7").await?;
+    /// while let Some(entry) = recovery.try_next().await? {
+    ///     for record in entry.records() {
+    ///         println!("{:?}", record?.value);
+    ///     }
+    /// }
+    /// let writer = recovery.into_writer()?;
+    /// let appended = writer.append([Record::new((), "order 1", time::OffsetDateTime::now_utc())]).await?;
+    /// println!("{}", appended.position);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotDurable`] if the topic's settings cannot keep what the log promises; see
+    /// [`accept_risk`](crate::PartitionClientBuilder::accept_risk). [`ErrorKind::OtherTopic`] for a position of another log. And
+    /// those of [`check_durability`](crate::Client::check_durability) and [`warm_up`](crate::PartitionClient::warm_up).
+    pub async fn claim(&self, position: Position, note: impl Into<Bytes>) -> Result<Recovery> {
+        let partition = &self.log.partition;
+        let located = |error| partition.located(error, ApiKey::PRODUCE);
+        partition.core.check_open().and_then(|()| position.within(partition).map(drop)).map_err(located)?;
+        self.log.check().await.map_err(located)?;
+        let recovery = Recovery::new(self.log.clone(), self.read(position).build_items(), note.into());
+        recovery.warm_up().await?;
+        Ok(recovery)
+    }
+
+    /// A stream of the entries that count, from a position on. Options chain before [`build`](ReadBuilder::build).
+    pub fn read(&self, position: Position) -> ReadBuilder<Position> {
+        ReadBuilder::exclusive(self.log.partition.clone(), position)
+    }
+
+    /// Claims the log for a standby: a reader that has followed it, and need not read it again. See [`claim`](Self::claim).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`claim`](Self::claim).
+    pub async fn claim_by(&self, reader: Reader, note: impl Into<Bytes>) -> Result<Recovery> {
+        self.log.check().await.map_err(|error| self.log.partition.located(error, ApiKey::PRODUCE))?;
+        let recovery = Recovery::new(self.log.clone(), reader.items, note.into());
+        recovery.warm_up().await?;
+        Ok(recovery)
+    }
+}
+
+impl Log {
+    fn new_line(&self) -> Arc<Line> {
+        Line::new(self.partition.clone(), self.options)
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.partition.core.cluster.env().wall_clock()
+    }
+
+    fn position(&self, reading: Reading) -> Position {
+        Position::new(consumer::Position::of(&self.partition, 0), reading)
+    }
+
+    fn encode<K: Payload, V: Payload, H: RecordHeaders>(
+        &self,
+        records: impl IntoIterator<Item = Record<K, V, H>>,
+        stamp: Stamp,
+    ) -> Result<RecordBatch> {
+        let stamp = stamp.to_bytes();
+        encode(records, &self.options.encode, &self.partition.core.spare, Some((HEADER, &stamp)))
+    }
+
+    /// Refuses settings by which acknowledged or old records can be lost.
+    async fn check(&self) -> Result<()> {
+        if self.is_checked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut findings = durability::check(&self.partition.core, &self.partition.topic).await?;
+        findings.retain(|found| found.severity != Severity::Appends && !self.accepted.contains(&found.kind));
+        if findings.is_empty() {
+            self.is_checked.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let list: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        Err(Error::new(Case::NotDurable, ErrorKind::NotDurable).with_source(list.join("; ")))
+    }
+}
 
 #[cfg(test)]
 mod tests;

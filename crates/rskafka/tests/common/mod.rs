@@ -7,6 +7,7 @@ pub mod append;
 pub mod batched;
 pub mod closing;
 pub mod dropped;
+pub mod exclusive;
 pub mod offsets;
 pub mod raw;
 pub mod reading;
@@ -195,6 +196,16 @@ macro_rules! all_cases {
                 a_batch_that_is_refused_fails_all_its_callers,
             };
             dropped::{calls_dropped_at_every_poll_hurt_nothing};
+            exclusive::{
+                two_writers_take_the_log_from_each_other,
+                appends_are_pipelined_and_counted_in_the_order_of_the_calls,
+                what_others_append_is_passed_over,
+                a_standby_claims_what_it_has_followed_and_an_idle_owner_learns_it,
+                a_reclaim_says_whether_the_log_is_still_ours,
+                what_was_trimmed_is_gone_and_the_start_is_refused,
+                what_makes_no_sense_is_refused_at_once,
+                every_codec_carries_an_exclusive_log,
+            };
             closing::{a_close_ends_a_long_poll, limits_without_end_are_limits};
             offsets::{
                 offsets_of_an_empty_log,

@@ -19,6 +19,7 @@ mod durability;
 mod endings;
 mod event_hubs;
 mod facade;
+mod fencing;
 mod fetching;
 mod guard;
 mod idempotence;

@@ -76,7 +76,8 @@ impl State {
             oldest.has_begun = true;
         }
         // Kafka has this API from 2.8 on. What has not, may be a broker that does not compare epochs (Redpanda).
-        self.sequencer.set_compares_epochs(lease.has_version(ApiKey::DESCRIBE_CLUSTER, 0));
+        let compares_epochs = lease.has_version(ApiKey::DESCRIBE_CLUSTER, 0);
+        self.sequencer.set_compares_epochs(compares_epochs && !line.options.takes_new_ids);
         self.sequencer.leased(leader.epoch.unwrap_or(-1));
         let (leader, weak) = (Arc::new(leader.clone()), lease.connection.downgrade());
         self.lease = Some(Held { leader, lease: Some(lease), weak, is_fresh: true });

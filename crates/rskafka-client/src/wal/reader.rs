@@ -1,0 +1,399 @@
+//! Reads an exclusive log by the rule.
+//!
+//! Invariant: nothing is given out behind a batch that the rule cannot judge.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use rskafka_protocol::ApiKey;
+use rskafka_protocol::records::{Flag, RecordView};
+
+use super::Position;
+use super::fence::{Damage, Dead, HEADER, Kind, Mark, Reading, Stamp, Verdict};
+use super::ledger::Ledger;
+use crate::consumer::{self, BatchStream, IsolationLevel, ReadBuilder, StartAt};
+use crate::error::{Case, Error, ErrorKind, Result};
+use crate::fetch::FetchedBatch;
+use crate::partition::Partition;
+use crate::record::RecordAndOffset;
+
+/// An append that counts.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    batch: FetchedBatch,
+    stamp: Stamp,
+    position: Position,
+}
+
+impl Entry {
+    /// The offsets of its records.
+    pub fn offsets(&self) -> Range<i64> {
+        self.batch.header().base_offset..self.batch.next_offset()
+    }
+
+    /// Where to go on after it: store it with a snapshot that has everything up to and including this entry.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The term of its writer.
+    pub fn term(&self) -> u64 {
+        self.stamp.term
+    }
+
+    pub(super) fn is_of(&self, term: u64, writer: u64) -> bool {
+        (self.stamp.term, self.stamp.writer) == (term, writer)
+    }
+
+    /// Its number in the term, from 1.
+    pub fn sequence(&self) -> u64 {
+        self.stamp.sequence
+    }
+
+    /// Whether it is a [`barrier`](super::Writer::barrier), which has no records.
+    pub fn is_barrier(&self) -> bool {
+        self.stamp.kind == Kind::Barrier
+    }
+
+    /// The batch as it is in the log, with the header of the exclusive log.
+    pub fn batch(&self) -> &FetchedBatch {
+        &self.batch
+    }
+
+    /// The records, borrowed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::CorruptBatch`] as the last item, if a record cannot be read.
+    pub fn records(&self) -> impl Iterator<Item = Result<RecordView<'_>>> {
+        let mut is_first = true;
+        let records = self.batch.records().take(if self.is_barrier() { 0 } else { usize::MAX });
+        records.map(move |record| {
+            let mut record = record?;
+            if std::mem::take(&mut is_first) {
+                record.headers.next();
+            }
+            Ok(record)
+        })
+    }
+
+    /// The records, each sharing the memory of the batch.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`records`](Self::records).
+    pub fn into_records(self) -> impl Iterator<Item = Result<RecordAndOffset>> {
+        let (mut is_first, is_barrier) = (true, self.is_barrier());
+        let records = self.batch.into_records().take(if is_barrier { 0 } else { usize::MAX });
+        records.map(move |record| {
+            let mut record = record?;
+            if std::mem::take(&mut is_first) {
+                record.record.headers.remove_first();
+            }
+            Ok(record)
+        })
+    }
+}
+
+/// A claim that counts: the begin of a term.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Claim {
+    /// Its term, from 1.
+    pub term: u64,
+    /// Drawn at random for this claim.
+    pub writer: u64,
+    /// Where it lies.
+    pub offset: i64,
+    /// What its writer said of itself.
+    pub note: Bytes,
+}
+
+impl Claim {
+    pub(super) fn of(stamp: Stamp, batch: &FetchedBatch) -> Self {
+        let first = batch.records().next();
+        let note = first.and_then(|record| Some(Bytes::copy_from_slice(record.ok()?.value?)));
+        let offset = batch.header().base_offset;
+        Self { term: stamp.term, writer: stamp.writer, offset, note: note.unwrap_or_default() }
+    }
+}
+
+/// What a log has, in its order.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Item {
+    /// An append that counts.
+    Entry(Entry),
+    /// A claim that counts.
+    Claim(Claim),
+    /// A batch of these offsets that does not count.
+    PassedOver {
+        /// Its offsets.
+        offsets: Range<i64>,
+        /// Why not; `None` for a batch without the header of an exclusive log, or of a transaction.
+        dead: Option<Dead>,
+    },
+}
+
+/// How many batches a reader has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Passed {
+    /// Claims that count.
+    pub claims: u64,
+    /// Entries that count.
+    pub entries: u64,
+    /// Batches of writers that were overtaken, and copies.
+    pub dead: u64,
+    /// Batches that no writer of the exclusive log has appended.
+    pub foreign: u64,
+}
+
+impl ReadBuilder<Position> {
+    pub(super) fn exclusive(partition: Arc<Partition>, position: Position) -> Self {
+        Self::with(partition, position)
+    }
+
+    /// Ends before this offset. Without this, the reader waits at the log's end for what is appended.
+    pub fn until(mut self, offset: i64) -> Self {
+        self.until = offset;
+        self
+    }
+
+    /// The reader. It reads all batches, whatever the isolation says: those of transactions are never entries.
+    pub fn build(self) -> Reader {
+        Reader { items: self.build_items() }
+    }
+
+    /// A stream of all that the log has: entries, claims, and what was passed over, with the reason.
+    pub fn build_items(self) -> Items {
+        let refused = self.what.within(&self.partition);
+        let (position, error) = match refused {
+            Ok(position) => (position, None),
+            Err(error) => (self.what, Some(self.partition.located(error, ApiKey::FETCH))),
+        };
+        let Self { partition, options, until, .. } = self;
+        let stream = ReadBuilder::stream(partition.clone(), StartAt::Position(position.log));
+        let batches = stream.with_options(options).isolation(IsolationLevel::ReadUncommitted).every_batch();
+        Items {
+            batches: batches.until(until).build_batches(),
+            partition,
+            log: position.log,
+            reading: position.reading(),
+            ledger: None,
+            passed: Passed::default(),
+            has_ended: false,
+            error,
+        }
+    }
+}
+
+/// A stream of all that an exclusive log has: see [`ReadBuilder::build_items`].
+///
+/// # Errors
+///
+/// Those of [`Reader`].
+#[must_use = "streams do nothing unless polled"]
+#[derive(derive_more::Debug)]
+#[debug("Items {{ position: {} }}", self.position())]
+pub struct Items {
+    batches: BatchStream,
+    pub(super) partition: Arc<Partition>,
+    /// Has the leader epoch of the last batch read.
+    log: consumer::Position,
+    reading: Reading,
+    /// A claim under way judges what is read instead.
+    pub(super) ledger: Option<Ledger>,
+    passed: Passed,
+    has_ended: bool,
+    error: Option<Error>,
+}
+
+impl Items {
+    /// Where to go on after what was given out.
+    pub fn position(&self) -> Position {
+        Position::new(self.log, self.reading())
+    }
+
+    /// How many batches were passed.
+    pub fn passed(&self) -> Passed {
+        self.passed
+    }
+
+    /// Whether everything was given out that could be read at the last answer.
+    pub fn is_caught_up(&self) -> bool {
+        self.lag() == Some(0)
+    }
+
+    /// How many offsets there are between the position and the high watermark that the last answer gave. `None` before the
+    /// first answer.
+    pub fn lag(&self) -> Option<i64> {
+        let high_watermark = self.batches.high_watermark()?;
+        Some(high_watermark.saturating_sub(self.reading().next_offset).max(0))
+    }
+
+    pub(super) fn reading(&self) -> Reading {
+        self.ledger.as_ref().map_or(self.reading, Ledger::reading)
+    }
+
+    /// Ends the claim under way.
+    pub(super) fn take_ledger(&mut self) -> Option<Ledger> {
+        self.reading = self.reading();
+        self.ledger.take()
+    }
+
+    /// The next batch, not judged.
+    pub(super) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<FetchedBatch>>> {
+        Pin::new(&mut self.batches).poll_next(cx)
+    }
+
+    fn judge(&mut self, batch: FetchedBatch) -> Result<Option<Item>> {
+        let offsets = (batch.header().base_offset, batch.next_offset());
+        let judged = mark(&batch).and_then(|mark| {
+            let verdict = match &mut self.ledger {
+                Some(ledger) => ledger.read(offsets, mark)?,
+                None => self.reading.pass(offsets, mark)?,
+            };
+            Ok((verdict, mark))
+        });
+        let (verdict, mark) = judged.map_err(|damage| self.damaged(damage, offsets.0))?;
+        self.log.leader_epoch = batch.leader_epoch();
+        let Passed { claims, entries, dead, foreign } = &mut self.passed;
+        match (verdict, mark) {
+            (Verdict::Entry, Mark::Stamp(stamp)) => {
+                *entries += 1;
+                Ok(Some(Item::Entry(Entry { batch, stamp, position: self.position() })))
+            }
+            (Verdict::Claim, Mark::Stamp(stamp)) => {
+                *claims += 1;
+                Ok(Some(Item::Claim(Claim::of(stamp, &batch))))
+            }
+            (Verdict::Control, _) => Ok(None),
+            (verdict, _) => {
+                let why = if let Verdict::Dead(why) = verdict { Some(why) } else { None };
+                *(if why.is_some() { dead } else { foreign }) += 1;
+                Ok(Some(Item::PassedOver { offsets: offsets.0..offsets.1, dead: why }))
+            }
+        }
+    }
+
+    pub(super) fn damaged(&self, damage: Damage, offset: i64) -> Error {
+        let error = match damage {
+            Damage::Straddles => {
+                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: offset })
+            }
+            damage => Error::new(Case::LogDamaged, ErrorKind::LogDamaged { offset, what: damage.what() }),
+        };
+        self.partition.located(error, ApiKey::FETCH)
+    }
+}
+
+impl Stamp {
+    /// What a batch says of itself, whether it counts or not; `None` if no writer of an exclusive log has appended it.
+    pub fn of(batch: &FetchedBatch) -> Option<Self> {
+        match mark(batch) {
+            Ok(Mark::Stamp(stamp)) => Some(stamp),
+            _ => None,
+        }
+    }
+}
+
+/// What a batch says of itself.
+pub(super) fn mark(batch: &FetchedBatch) -> Result<Mark, Damage> {
+    let header = batch.header();
+    if header.attributes.has(Flag::Control) {
+        return Ok(Mark::Control);
+    }
+    if header.attributes.has(Flag::Transactional) {
+        return Ok(Mark::Foreign);
+    }
+    let Some(Ok(first)) = batch.batch.records().next() else { return Ok(Mark::Foreign) };
+    let mut headers = first.headers;
+    match headers.next() {
+        Some((HEADER, value)) => Ok(Mark::Stamp(Stamp::from_bytes(value.unwrap_or_default())?)),
+        _ if headers.any(|(key, _)| key == HEADER) => Err(Damage::Header),
+        _ => Ok(Mark::Foreign),
+    }
+}
+
+impl Stream for Items {
+    type Item = Result<Item>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(error) = self.error.take() {
+            self.has_ended = true;
+            return Poll::Ready(Some(Err(error)));
+        }
+        loop {
+            if self.has_ended {
+                return Poll::Ready(None);
+            }
+            let Some(batch) = ready!(self.poll_batch(cx)) else {
+                return Poll::Ready(None);
+            };
+            match batch.map(|batch| self.judge(batch)) {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(item))) => return Poll::Ready(Some(Ok(item))),
+                Ok(Err(error)) => {
+                    self.has_ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+/// A stream of the entries of an exclusive log that count, whoever wrote them: see [`Wal::read`](super::Wal::read).
+///
+/// # Errors
+///
+/// Those of [`RecordStream`](consumer::RecordStream), after which it goes on in the same way. It ends after
+/// [`ErrorKind::LogTruncated`] where a batch reaches over its position, and after [`ErrorKind::LogDamaged`].
+#[must_use = "streams do nothing unless polled"]
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) items: Items,
+}
+
+impl Reader {
+    /// Where to go on after the entries that were given out.
+    pub fn position(&self) -> Position {
+        self.items.position()
+    }
+
+    /// Whether all entries were given out that could be read at the last answer.
+    pub fn is_caught_up(&self) -> bool {
+        self.items.is_caught_up()
+    }
+
+    /// How many offsets there are between the position and the high watermark that the last answer gave. `None` before the
+    /// first answer.
+    pub fn lag(&self) -> Option<i64> {
+        self.items.lag()
+    }
+
+    /// How many batches were passed.
+    pub fn passed(&self) -> Passed {
+        self.items.passed()
+    }
+}
+
+impl Stream for Reader {
+    type Item = Result<Entry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match ready!(Pin::new(&mut self.items).poll_next(cx)) {
+                Some(Ok(Item::Entry(entry))) if !entry.is_barrier() => return Poll::Ready(Some(Ok(entry))),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}

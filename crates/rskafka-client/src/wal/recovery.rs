@@ -1,0 +1,228 @@
+//! Reads an exclusive log to its end, and claims it.
+//!
+//! Invariant: there is a writer only after everything before its claim was given out.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use rskafka_protocol::ApiKey;
+use rskafka_protocol::records::RecordBatch;
+
+use super::fence::Kind;
+use super::ledger::{End, Ledger, Settled};
+use super::reader::{Claim, Entry, Item, Items};
+use super::writer::{self, Writer};
+use super::{Log, Position};
+use crate::error::{Case, Error, ErrorKind, Result};
+use crate::produce::{Line, Produce};
+use crate::record::Record;
+
+/// How far a recovery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryProgress {
+    /// How many offsets were read.
+    pub offsets_read: u64,
+    /// How many there still are, according to the last answer; `None` before the first one.
+    pub offsets_left: Option<u64>,
+}
+
+/// A claim under way: a stream of the entries that count, from a position up to the claim. See
+/// [`Wal::claim`](super::Wal::claim).
+///
+/// It ends when its claim counts: then [`into_writer`](Self::into_writer) gives the writer. It moves only while it is polled.
+/// Dropping it is safe: a claim that was sent may still count, and fence the writer before it.
+///
+/// # Errors
+///
+/// Those of [`Reader`](super::Reader). [`ErrorKind::ClaimLost`] if another claim came first: when it is polled again, it reads
+/// on and makes another one. [`ErrorKind::LogTruncated`] if the claim was acknowledged at an offset where it is not. All that
+/// an append fails with, for the claim; [`Error::outcome`] is that of the claim. After these it makes another claim when it is
+/// polled again.
+#[must_use = "streams do nothing unless polled"]
+#[derive(derive_more::Debug)]
+#[debug("Recovery {{ position: {} }}", items.position())]
+pub struct Recovery {
+    log: Arc<Log>,
+    items: Items,
+    line: Arc<Line>,
+    note: Bytes,
+    from: i64,
+    attempt: Option<Attempt>,
+    /// All of its claims.
+    own: Vec<u64>,
+    claimed: Option<(Ledger, Claim)>,
+    has_failed: bool,
+}
+
+/// An attempt to claim the log.
+struct Attempt {
+    claim: Claim,
+    produce: Option<Produce>,
+    batch: Option<RecordBatch>,
+    /// Why it failed last.
+    error: Option<Error>,
+    /// The claim that came first.
+    winner: Option<Claim>,
+}
+
+impl Recovery {
+    pub(super) fn new(log: Arc<Log>, items: Items, note: Bytes) -> Self {
+        let line = log.new_line();
+        let from = items.position().offset();
+        Self {
+            log,
+            items,
+            line,
+            note,
+            from,
+            attempt: None,
+            own: Vec::new(),
+            claimed: None,
+            has_failed: false,
+        }
+    }
+
+    /// Connects to the leader and obtains a producer id.
+    pub(super) async fn warm_up(&self) -> Result<()> {
+        self.line.warm_up().await
+    }
+
+    /// Where to go on after the entries that were given out.
+    pub fn position(&self) -> Position {
+        self.items.position()
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> RecoveryProgress {
+        let offsets_left = self.items.lag().map(|lag| lag.unsigned_abs());
+        RecoveryProgress { offsets_read: self.position().offset().abs_diff(self.from), offsets_left }
+    }
+
+    /// The writer, once this stream has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] before that.
+    pub fn into_writer(self) -> Result<Writer> {
+        let Some((ledger, claim)) = self.claimed else {
+            return Err(Error::invalid(
+                "the recovery has not ended: there may be entries that were not read",
+            ));
+        };
+        Ok(Writer::new(self.log, self.line, ledger, claim))
+    }
+
+    /// The claims that it has made.
+    pub(super) fn attempts_by(&self) -> impl Iterator<Item = u64> {
+        self.own.iter().copied()
+    }
+
+    /// What comes next in the log: entries, claims, and what was passed over.
+    pub(super) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item>>> {
+        loop {
+            if self.claimed.is_some() || self.has_failed {
+                return Poll::Ready(None);
+            }
+            if self.attempt.is_none()
+                && self.items.is_caught_up()
+                && let Err(error) = self.claim()
+            {
+                self.has_failed = true;
+                return Poll::Ready(Some(Err(error)));
+            }
+            if let Some(result) = self.poll_claim(cx) {
+                return Poll::Ready(result.err().map(Err));
+            }
+            match Pin::new(&mut self.items).poll_next(cx) {
+                Poll::Ready(Some(Ok(item))) => {
+                    if let (Item::Claim(claim), Some(attempt)) = (&item, &mut self.attempt) {
+                        attempt.winner.get_or_insert_with(|| claim.clone());
+                    }
+                    return Poll::Ready(Some(Ok(item)));
+                }
+                Poll::Ready(None) => {
+                    self.has_failed = true;
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Pending if self.attempt.is_none() && self.items.is_caught_up() => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Begins an attempt behind what was read.
+    fn claim(&mut self) -> Result<()> {
+        let writer = self.log.partition.core.cluster.env().random();
+        let reading = self.items.reading();
+        let Some(ledger) = Ledger::claim(reading, writer) else {
+            return Err(Error::invalid("there is no further term"));
+        };
+        let stamp = ledger.stamp(Kind::Claim, 0);
+        let claim = Claim { term: stamp.term, writer, offset: reading.next_offset, note: self.note.clone() };
+        let record = Record::new((), self.note.clone(), self.log.now());
+        let batch = self.log.encode([record], stamp)?;
+        self.own.push(writer);
+        self.items.ledger = Some(ledger);
+        self.attempt = Some(Attempt { claim, produce: None, batch: Some(batch), error: None, winner: None });
+        Ok(())
+    }
+
+    /// Moves the claim under way. `None` while it is open.
+    fn poll_claim(&mut self, cx: &mut Context<'_>) -> Option<Result<()>> {
+        let (attempt, ledger) = (self.attempt.as_mut()?, self.items.ledger.as_mut()?);
+        let (settled, end) = loop {
+            if let Some((_, settled)) = ledger.take_settled() {
+                break (settled, ledger.end());
+            }
+            if ledger.send().is_some()
+                && let Some(batch) = attempt.batch.take()
+            {
+                self.line.resume();
+                attempt.produce = Some(Produce::of_encoded(&self.line, self.line.delivery_deadline(), batch));
+            }
+            let Poll::Ready((result, batch)) = attempt.produce.as_mut()?.poll_ended(cx) else { return None };
+            (attempt.produce, attempt.batch) = (None, batch);
+            ledger.answered(0, writer::answer(&result, attempt.batch.is_some()));
+            attempt.error = result.err();
+        };
+        let attempt = self.attempt.take()?;
+        let ledger = self.items.take_ledger()?;
+        if let Settled::Counts(offset, _) = settled {
+            self.claimed = Some((ledger, Claim { offset, ..attempt.claim }));
+            return Some(Ok(()));
+        }
+        let error = match (end, attempt.winner, attempt.error) {
+            (Some(End::Fenced { term, offset }), winner, _) => {
+                let note = winner.map(|winner| winner.note).unwrap_or_default();
+                Error::new(Case::Fenced, ErrorKind::ClaimLost { term, offset, note })
+            }
+            (Some(End::Truncated { offset }), ..) => {
+                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: offset })
+            }
+            (_, _, Some(error)) => error,
+            (_, _, None) => Error::new(Case::TimedOut, ErrorKind::TimedOut),
+        };
+        self.has_failed = !matches!(error.kind(), ErrorKind::ClaimLost { .. }) && !error.is_retriable();
+        Some(Err(self.log.partition.located(error.with_outcome(writer::outcome(settled)), ApiKey::PRODUCE)))
+    }
+}
+
+impl Stream for Recovery {
+    type Item = Result<Entry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match std::task::ready!(self.poll_item(cx)) {
+                Some(Ok(Item::Entry(entry))) if !entry.is_barrier() => return Poll::Ready(Some(Ok(entry))),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}

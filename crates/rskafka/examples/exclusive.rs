@@ -1,0 +1,54 @@
+//! Claims a log, prints what is in it, and appends a number every 100 ms until another process claims it:
+//! `cargo run --example exclusive -- localhost:9092 TOPIC NAME [COUNT]`.
+//!
+//! Run it twice with different names: the second one takes the log from the first. Stop the first one before with SIGSTOP, and
+//! continue it afterwards: what it sends late is dead.
+
+use futures_util::TryStreamExt;
+use rskafka::client::{Client, DurabilityKind};
+use rskafka::record::Record;
+use rskafka::wal::Position;
+use time::OffsetDateTime;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = "usage: exclusive HOST:PORT TOPIC NAME [COUNT]";
+    let (broker, topic, name) = match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(broker), Some(topic), Some(name)) => (broker, topic, name),
+        _ => return Err(usage.into()),
+    };
+    let count = arguments.next().map_or(Ok(u64::MAX), |count| count.parse())?;
+
+    let client = Client::new_plain([broker]).await?;
+    client.create_topic(&topic, 1, -1).config("retention.ms", "-1").if_missing().await?;
+    // A log that matters has three replicas, and accepts none of these.
+    let wal = client.wal(&topic, 0).accept_risk(DurabilityKind::OneReplica);
+    let wal = wal.accept_risk(DurabilityKind::MinInsyncTooLow).accept_risk(DurabilityKind::UncleanElection);
+    let wal = wal.accept_risk(DurabilityKind::NotTold).accept_risk(DurabilityKind::RetentionMs).await?;
+
+    let mut recovery = wal.claim(Position::START, name.clone()).await?;
+    let mut entries = 0;
+    while let Some(entry) = recovery.try_next().await? {
+        entries += 1;
+        for record in entry.records() {
+            let value = record?.value.unwrap_or_default();
+            println!("read {} {}", entry.offsets().start, String::from_utf8_lossy(value));
+        }
+    }
+    let writer = recovery.into_writer()?;
+    println!("claimed term {} after {entries} entries", writer.claim().term);
+
+    for number in 0..count {
+        let value = format!("{name} {number}");
+        match writer.append([Record::new((), value.clone(), OffsetDateTime::now_utc())]).await {
+            Ok(appended) => println!("appended {} {value}", appended.offsets.start),
+            Err(error) => {
+                println!("ended {value}: {error}");
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    Ok(())
+}

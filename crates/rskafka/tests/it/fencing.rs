@@ -1,0 +1,276 @@
+//! The exclusive log under faults: what is acknowledged counts once, and what is unknown is settled by the next claim.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use rskafka::client::error::{ErrorKind, Outcome};
+use rskafka::client::{Client, PartitionClient};
+use rskafka::fake::FakeClusterExt;
+use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka::record::Record;
+use rskafka::wal::{Position, Wal, Writer};
+use rskafka_fake::{FakeCluster, Fault};
+use tokio::time::{Instant, sleep};
+
+use super::common::exclusive::{claim, read, wal};
+use super::common::{SLACK, record};
+use super::kit::{DELIVERY_TIMEOUT, TOPIC, builder, start};
+
+async fn start_wal(brokers: usize) -> (FakeCluster, Client, PartitionClient, Wal) {
+    let (cluster, client, log) = start(brokers).await;
+    let wal = wal(&client, TOPIC).await;
+    (cluster, client, log, wal)
+}
+
+async fn values(wal: &Wal, log: &PartitionClient) -> Vec<String> {
+    let end = log.get_offset(rskafka::client::OffsetAt::Latest).await.unwrap().offset;
+    read(wal, Position::START, end).await
+}
+
+/// An exclusive log of a client that can be cut off from the brokers.
+async fn zombie(cluster: &FakeCluster) -> Wal {
+    let network = cluster.clone();
+    let connect = move |host: String, port: u16| {
+        let network = network.clone();
+        async move { network.connect_as("zombie", &host, port).await }
+    };
+    let env = cluster.env_builder().connector(connect).random_seed(9).build();
+    wal(&builder(cluster).env(env).build().await.unwrap(), TOPIC).await
+}
+
+fn produces(cluster: &FakeCluster) -> usize {
+    cluster.requests().iter().filter(|request| request.api_key == ApiKey::PRODUCE).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_made_up_for() {
+    let (cluster, _, log, wal) = start_wal(3).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    for after in [false, true] {
+        let fault = Fault::close().on(ApiKey::PRODUCE);
+        cluster.inject(if after { fault.after_applying() } else { fault.before_applying() });
+        let appends = ["a", "b", "c"].map(|value| writer.append([record(value)]));
+        for append in appends {
+            append.await.unwrap();
+        }
+    }
+    assert_eq!(values(&wal, &log).await.concat(), "abcabc");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_on_a_log_that_is_read_takes_a_fetch_and_a_produce() {
+    let (cluster, _, _, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "first").await;
+    let position = writer.append([record("a")]).await.unwrap().position;
+    let recovery = wal.claim(position, "second").await.unwrap();
+    let fetch_lane_is_new = cluster.requests().len();
+    let _ = recovery.try_collect::<Vec<_>>().await.unwrap();
+    let made: Vec<_> = cluster.requests().split_off(fetch_lane_is_new);
+    let count = |api| made.iter().filter(|request| request.api_key == api).count();
+    // The second fetch waits at the end meanwhile, and nobody waits for it.
+    assert!(count(ApiKey::FETCH) <= 2 && count(ApiKey::PRODUCE) == 1, "{made:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_brokers_have_forgotten_loses_nothing() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    for round in 0..5 {
+        cluster.forget_producers(TOPIC, 0).unwrap();
+        if round % 2 == 0 {
+            cluster.inject(Fault::close().on(ApiKey::PRODUCE).after_applying());
+        }
+        let appends = ["a", "b", "c", "d"].map(|value| writer.append([record(value)]));
+        if round % 2 == 0 {
+            sleep(Duration::from_millis(1)).await;
+            cluster.forget_producers(TOPIC, 0).unwrap();
+        }
+        for append in appends {
+            append.await.unwrap();
+        }
+    }
+    assert_eq!(values(&wal, &log).await.concat(), "abcd".repeat(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_refused_for_good_ends_the_writer_and_a_reclaim_goes_on() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let (mut writer, _) = claim(&wal, Position::START, "writer").await;
+    writer.append([record("a")]).await.unwrap();
+    cluster.inject(Fault::answer(ErrorCode::MESSAGE_TOO_LARGE).on(ApiKey::PRODUCE));
+    let [b, c] = ["b", "c"].map(|value| writer.append([record(value)]));
+    let error = b.await.unwrap_err();
+    assert_eq!((error.code(), error.outcome()), (Some(ErrorCode::MESSAGE_TOO_LARGE), Outcome::NotWritten));
+    let error = c.await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::NotWritten, "{error:?}");
+    let error = writer.append([record("d")]).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Stopped, Outcome::NotWritten));
+    let reclaimed = writer.reclaim("again").await.unwrap();
+    assert!(reclaimed.settled.is_empty() && reclaimed.fenced_by.is_none());
+    writer.append([record("e")]).await.unwrap();
+    assert_eq!(values(&wal, &log).await, ["a", "e"]);
+}
+
+/// A writer whose appends of these values got no answer in time.
+async fn out_of_time(cluster: &FakeCluster, wal: &Wal, applied: bool) -> Writer {
+    let (writer, _) = claim(wal, Position::START, "writer").await;
+    writer.append([record("a")]).await.unwrap();
+    let fault = Fault::swallow().on(ApiKey::PRODUCE).always();
+    let fault = cluster.inject(if applied { fault.after_applying() } else { fault.before_applying() });
+    let started = Instant::now();
+    let appends: Vec<_> = (0..20).map(|number| writer.append([record(number.to_string())])).collect();
+    let mut outcomes = Vec::new();
+    for append in appends {
+        outcomes.push(append.await.unwrap_err().outcome());
+    }
+    assert!(started.elapsed() <= DELIVERY_TIMEOUT + SLACK, "{:?}", started.elapsed());
+    assert_eq!(outcomes[0], Outcome::Unknown);
+    assert_eq!(outcomes[19], Outcome::NotWritten, "it was never sent");
+    assert!(outcomes.is_sorted_by_key(|outcome| *outcome == Outcome::NotWritten), "{outcomes:?}");
+    cluster.remove_fault(fault);
+    writer
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reclaim_settles_what_was_unknown() {
+    for applied in [true, false] {
+        let (cluster, _, log, wal) = start_wal(1).await;
+        let mut writer = out_of_time(&cluster, &wal, applied).await;
+        let reclaimed = writer.reclaim("again").await.unwrap();
+        assert!(reclaimed.fenced_by.is_none() && !reclaimed.settled.is_empty());
+        // The append of "a" has sequence 1, that of "0" has 2.
+        for (sequence, appended) in &reclaimed.settled {
+            assert_eq!(appended.is_some(), applied, "{sequence}");
+            let offset = appended.as_ref().map(|appended| appended.offsets.start);
+            assert!(offset.is_none_or(|offset| offset == *sequence as i64));
+        }
+        writer.append([record("z")]).await.unwrap();
+        let expected = if applied { reclaimed.settled.len() } else { 0 };
+        let values = values(&wal, &log).await;
+        assert_eq!((values.len(), &*values[0], &**values.last().unwrap()), (2 + expected, "a", "z"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_frozen_writer_sends_late_is_dead() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let (writer, _) = claim(&zombie(&cluster).await, Position::START, "zombie").await;
+    writer.append([record("a")]).await.unwrap();
+    cluster.isolate_client("zombie", 1).unwrap();
+    let late = [writer.append([record("late")]), writer.append([record("later")])];
+    sleep(Duration::from_millis(100)).await;
+    let (second, read_before) = claim(&wal, Position::START, "second").await;
+    assert_eq!(read_before, ["a"]);
+    second.append([record("b")]).await.unwrap();
+    cluster.rejoin_broker(1).unwrap();
+    for late in late {
+        let error = late.await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Fenced { term: 2, .. }), "{error:?}");
+        assert_eq!(error.outcome(), Outcome::NotWritten);
+    }
+    second.append([record("c")]).await.unwrap();
+    assert_eq!(values(&wal, &log).await, ["a", "b", "c"]);
+    assert_eq!(
+        cluster.log(TOPIC, 0).unwrap().values().unwrap().iter().filter(|value| *value == "late").count(),
+        1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_claims_at_once_one_is_lost_and_made_again() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let mut late = zombie(&cluster).await.claim(Position::START, "late").await.unwrap();
+    // It has read to the end when its claim is cut off.
+    cluster.inject(Fault::delay(Duration::from_millis(50)).on(ApiKey::FETCH));
+    let losing = async { late.try_next().await };
+    let winning = async {
+        while cluster.requests().iter().all(|request| request.api_key != ApiKey::FETCH) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(Duration::from_millis(51)).await;
+        cluster.isolate_client("zombie", 1).unwrap();
+        let (winner, _) = claim(&wal, Position::START, "winner").await;
+        cluster.rejoin_broker(1).unwrap();
+        winner.append([record("a")]).await.unwrap();
+        winner
+    };
+    let (lost, winner) = tokio::join!(losing, winning);
+    let error = lost.unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::ClaimLost { term: 1, offset: 0, note } if note == "winner"),
+        "{error:?}"
+    );
+    let entries: Vec<_> = late.by_ref().try_collect().await.unwrap();
+    assert_eq!(entries.len(), 1);
+    let late = late.into_writer().unwrap();
+    assert_eq!(late.claim().term, 2);
+    late.append([record("b")]).await.unwrap();
+    assert!(winner.append([record("c")]).await.is_err());
+    assert_eq!(values(&wal, &log).await, ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_survives_its_leaders() {
+    let (cluster, _, log, wal) = start_wal(3).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    for round in 0..10 {
+        let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
+        let appends: Vec<_> =
+            (0..7).map(|number| writer.append([record(format!("{round}.{number}"))])).collect();
+        cluster.move_leader(TOPIC, 0, leader % 3 + 1).unwrap();
+        for append in appends {
+            append.await.unwrap();
+        }
+    }
+    let expected: Vec<_> = (0..70).map(|number| format!("{}.{}", number / 7, number % 7)).collect();
+    assert_eq!(values(&wal, &log).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn appends_that_land_where_they_are_expected_read_nothing() {
+    let (cluster, _, _, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    sleep(Duration::from_secs(2)).await;
+    cluster.clear_requests();
+    for number in 0..50 {
+        writer.append([record(number.to_string())]).await.unwrap();
+    }
+    assert_eq!((cluster.requests().len(), produces(&cluster)), (50, 50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_under_our_key_that_nobody_can_judge_ends_reading() {
+    let (_, _, log, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    writer.append([record("a")]).await.unwrap();
+    let unknown_format = [vec![2], vec![0; 25]].concat();
+    let future_term = [vec![1, 0], 9u64.to_be_bytes().to_vec(), vec![0; 16]].concat();
+    for header in [b"short".to_vec(), unknown_format, future_term] {
+        let forged = Record::new((), "forged", time::OffsetDateTime::now_utc());
+        let offset =
+            log.produce([forged.with_headers(vec![("rskafka.wal", header)])]).await.unwrap().base_offset;
+        let position = Position::genesis(offset);
+        let error = wal.read(position).build().try_next().await.unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::LogDamaged { offset: at, .. } if *at == offset),
+            "{error:?}"
+        );
+    }
+    let mut reader = wal.read(Position::START).build();
+    assert_eq!(reader.try_next().await.unwrap().unwrap().records().count(), 1);
+    let error = reader.try_next().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::LogDamaged { offset: 2, .. }), "{error:?}");
+    assert!(reader.try_next().await.unwrap().is_none(), "it has ended");
+    let error = writer.append([record("b")]).await.unwrap_err();
+    assert_eq!((error.outcome(), error.is_retriable()), (Outcome::Unknown, false), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_ends_with_the_client() {
+    let (_, client, _, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    let append = writer.append([record("a")]);
+    client.close().await;
+    append.await.unwrap();
+    assert_eq!(*writer.append([record("b")]).await.unwrap_err().kind(), ErrorKind::Closed);
+}
