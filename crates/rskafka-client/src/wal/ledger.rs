@@ -145,12 +145,12 @@ impl Ledger {
         let is_ours = (term, writer) == (self.term, self.writer);
         match verdict {
             Verdict::Claim | Verdict::Entry if is_ours => {
-                if self.end.is_none() {
-                    let is_next = !self.unsettled.is_empty() && sequence == self.first;
-                    if !is_next {
-                        return Err(Damage::NotOurs);
-                    }
+                let is_next = !self.unsettled.is_empty() && sequence == self.first;
+                // Also after the end: nobody else reads this batch as one whose outcome is not known.
+                if is_next {
                     self.settle(Settled::Counts(offsets.0, offsets.1));
+                } else if self.end.is_none() {
+                    return Err(Damage::NotOurs);
                 }
             }
             Verdict::Claim if term >= self.term => self.end_by(End::Fenced { term, offset: offsets.0 }),
