@@ -1,7 +1,5 @@
 //! The exclusive log: one writer at a time, on every cluster.
 
-use std::time::Duration;
-
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{Client, DurabilityKind, PartitionClient};
@@ -234,7 +232,12 @@ pub async fn every_codec_carries_an_exclusive_log(brokers: Brokers) {
     for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
         let builder = client.wal(log.topic(), 0).compression(codec);
         let wal = RISKS.into_iter().fold(builder, |builder, risk| builder.accept_risk(risk)).await.unwrap();
-        let (writer, read_before) = claim(&wal, position, codec.name()).await;
+        let (writer, read_before) = match wal.claim(position, codec.name()).await.unwrap().try_next().await {
+            // Event Hubs takes gzip only.
+            Err(error) if error.code() == Some(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE) => continue,
+            // It was made; the next one reads it.
+            _ => claim(&wal, position, codec.name()).await,
+        };
         assert!(read_before.is_empty());
         let long = "long ".repeat(100);
         let appended = writer.append((0..20).map(|_| record(&*long))).await.unwrap();
@@ -242,5 +245,4 @@ pub async fn every_codec_carries_an_exclusive_log(brokers: Brokers) {
         assert_eq!(read(&wal, position, appended.offsets.end).await.concat(), long.repeat(20));
         position = appended.position;
     }
-    tokio::time::sleep(Duration::ZERO).await;
 }

@@ -103,6 +103,16 @@ fn every_name() {
         let _ = (named::<NewRecord<'_>>, named::<RecordBatchBuilder>);
         let _ = (named_trait::<dyn Payload>, named_trait_too::<Headers>);
     }
+    {
+        use rskafka::client::PartitionClientBuilder;
+        use rskafka::client::consumer::ReadBuilder;
+        use rskafka::wal::*;
+        let _ = (named::<Append>, named::<Appended>, named::<Claim>, named::<Dead>, named::<Entry>);
+        let _ = (named::<Item>, named::<Items>, named::<Kind>, named::<Passed>, named::<Position>);
+        let _ = (named::<PartitionClientBuilder<Wal>>, named::<ReadBuilder<Position>>, named::<Reader>);
+        let _ = (named::<Reclaimed>, named::<Recovery>, named::<RecoveryProgress>, named::<Stamp>);
+        let _ = (named::<Wal>, named::<Writer>);
+    }
     let _ = (named::<rskafka::protocol::Uuid>, named::<rskafka::protocol::ErrorCode>);
     {
         use rskafka::protocol::records::*;
