@@ -95,9 +95,30 @@ small! {
 }
 
 large! {
-    two_writers_with_everything_that_goes_wrong:
-        { claims: 2, appends: 2, again: 1, failed: 1, crashes: 1, stores: 1, batches: 5, tails: false, ..CALM },
+    two_writers_crash_and_fail_and_are_settled:
+        { appends: 1, again: 1, failed: 1, crashes: 1, stores: 1, batches: 5, tails: false, ..CALM },
+        [Unknown, UnknownFound, UnknownNever, Fenced, Copy];
+    three_writers_follow_each_other:
+        { processes: 3, claims: 3, appends: 1, batches: 6, tails: false, ..CALM },
+        [ClaimCounts, ClaimLost, Counts, Fenced, Copy, OlderTerm];
+    three_in_the_pipeline_are_sent_again_twice:
+        { processes: 1, claims: 1, appends: 3, pipeline: 3, again: 2, batches: 7, tails: false, ..CALM },
+        [Counts, Again, Copy, OutOfTurn];
+    a_writer_reclaims_twice:
+        { processes: 1, claims: 3, appends: 2, failed: 2, again: 1, batches: 6, tails: false, ..CALM },
+        [Unknown, UnknownFound, UnknownNever, NotWritten];
+    a_writer_reclaims_against_another:
+        { claims: 3, appends: 2, failed: 1, batches: 6, tails: false, ..CALM },
+        [Unknown, UnknownFound, UnknownNever, NotWritten, Fenced];
+    the_log_is_trimmed_and_its_start_falls_back_under_reclaims:
+        { claims: 2, appends: 1, failed: 1, crashes: 1, stores: 2, log_starts: 2, batches: 4, tails: false, ..CALM },
         [Unknown, UnknownFound, UnknownNever];
+    writers_crash_twice_and_claim_again:
+        { claims: 3, appends: 1, crashes: 2, stores: 1, batches: 4, tails: false, ..CALM },
+        [Counts, Fenced, OlderTerm];
+    two_cuts_mislead_nobody_who_knew_nothing_of_them:
+        { claims: 2, appends: 1, cuts: 2, again: 1, batches: 5, tails: false, ..CALM },
+        [Counts, Truncated];
 }
 
 #[test]

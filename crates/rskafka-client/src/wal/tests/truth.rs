@@ -2,7 +2,7 @@
 
 use super::super::fence::{Damage, Dead, Reading, Verdict};
 use super::limits::Limits;
-use super::parts::{Batch, Process};
+use super::parts::{Batch, Process, Role, Writer};
 use super::world::World;
 
 /// What the rule says of the whole log.
@@ -83,6 +83,9 @@ impl World {
         for process in self.processes.iter().filter(|process| !process.is_cut) {
             check_process(process, &reference)?;
             self.check_log_start(process)?;
+            if let Role::Writer(writer) = &process.role {
+                self.check_writer(writer)?;
+            }
         }
         Ok(())
     }
@@ -108,6 +111,23 @@ impl World {
             if let Some(batch) = reference.counting().find(|batch| batch.is(never.author, never.call)) {
                 return Err(format!("it was called not written, and counts: {batch:?}"));
             }
+        }
+        Ok(())
+    }
+
+    /// What is open gets its result: something is under way for it.
+    fn check_writer(&self, writer: &Writer) -> Result<(), String> {
+        let wanted = writer.ledger.wants_read_to();
+        if wanted.is_some_and(|offset| offset > self.end()) {
+            return Err(format!("writer {} wants to read up to {wanted:?}", writer.author));
+        }
+        let is_moving =
+            wanted.is_some() || !writer.in_flight.is_empty() || writer.ledger.clone().send().is_some();
+        if !writer.open.is_empty() && !is_moving {
+            return Err(format!(
+                "nothing moves the open calls {:?} of writer {}",
+                writer.open, writer.author
+            ));
         }
         Ok(())
     }

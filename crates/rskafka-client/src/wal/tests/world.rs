@@ -103,7 +103,8 @@ impl World {
         if let Role::Writer(writer) = &process.role {
             let ledger = &writer.ledger;
             let has_ended = ledger.end().is_some();
-            claims &= has_ended && writer.open.is_empty();
+            let is_lost = matches!(ledger.end(), Some(End::Truncated { .. }));
+            claims &= has_ended && !is_lost && writer.open.is_empty();
             reads &= ledger.wants_read_to().is_some() || limits.tails && !has_ended || limits.tails_after_end;
             self.actions_of_writer(at, writer, limits, actions);
         }
@@ -255,7 +256,9 @@ impl World {
         let known_to = process.reading().next_offset;
         for unknown in process.unknown.extract_if(.., |unknown| unknown.stamp.term <= term) {
             events.add(Event::UnknownNever);
-            self.never_counts(unknown.author, unknown.call, known_to);
+            if !process.is_cut {
+                self.never_counts(unknown.author, unknown.call, known_to);
+            }
         }
     }
 
@@ -430,7 +433,7 @@ impl World {
         (&self.stored, self.spent)
     }
 
-    fn end(&self) -> i64 {
+    pub(super) fn end(&self) -> i64 {
         self.log.last().map_or(0, |batch| batch.offsets.1)
     }
 
