@@ -16,6 +16,8 @@ pub(crate) enum Side {
     Ours(Way, usize),
     /// The client, with one batch in flight, to one of [`PARTITIONS`] after the other.
     Spread,
+    /// An exclusive log, with so many batches in flight.
+    Wal(usize),
     Rdkafka,
 }
 
@@ -109,6 +111,11 @@ const TOGETHER_TIMES: [(usize, f64); 2] = [(64, 1.1), (512, 1.1)];
 const TOGETHER_NS: f64 = 400.0;
 /// With 5 batches in flight by 1 in flight, where a round trip takes 1 ms.
 const PIPELINED_TIMES: f64 = 3.0;
+/// CPU of an append to an exclusive log by that of a batch that is filled before; what one entry at a time may take above one
+/// record, and a record that is read above one of a stream.
+const EXCLUSIVE_TIMES: f64 = 1.1;
+const EXCLUSIVE_ONE_NS: f64 = 3_000.0;
+const EXCLUSIVE_READ_NS: f64 = 5.0;
 /// CPU with so many partitions by that with one, at the same rate in all.
 pub(crate) const PARTITIONS: i32 = 100;
 const SPREAD_TIMES: f64 = 1.5;
@@ -124,6 +131,9 @@ pub(crate) fn all() -> Vec<Case> {
         }));
         cases.push(one(on));
         cases.extend(TOGETHER_TIMES.map(|(callers, times)| together(on, callers, times)));
+    }
+    for on in [On::AtOnce, On::Kafka] {
+        cases.extend([exclusive_batches(on), exclusive_one(on), exclusive_read(on)]);
     }
     cases.extend([pipelined(), spread()]);
     cases
@@ -190,6 +200,35 @@ fn together(on: On, callers: usize, times: f64) -> Case {
             case.limits.push(Limit { beyond: Some(TOGETHER_NS), ..cpu });
         }
     }
+    case
+}
+
+fn exclusive_batches(on: On) -> Case {
+    let mut case = Case::of_batches(on, Produce, "wal-1KiB", 1024);
+    for (batch, in_flight) in BATCH_IN_FLIGHT.into_iter().zip([1, 5]) {
+        case.sides.extend([batch, Side::Wal(in_flight)]);
+        case.limits.push(Limit::new(Side::Wal(in_flight), Measure::Cpu, EXCLUSIVE_TIMES, batch));
+    }
+    case
+}
+
+fn exclusive_one(on: On) -> Case {
+    let mut case = Case::of_one_at_a_time(on, "wal-one-100B", "one 100 B entry at a time", 1);
+    case.calls = 400;
+    case.sides = vec![ONE, Side::Wal(5)];
+    let limit =
+        |measure| Limit { beyond: Some(EXCLUSIVE_ONE_NS), ..Limit::new(Side::Wal(5), measure, 1.0, ONE) };
+    case.limits.extend([Measure::Cpu, Measure::P50].map(limit));
+    case
+}
+
+fn exclusive_read(on: On) -> Case {
+    let mut case = Case::of_batches(on, Fetch, "wal-read-100B", 100);
+    case.sides = vec![STREAM, Side::Wal(1)];
+    case.limits.push(Limit {
+        beyond: Some(EXCLUSIVE_READ_NS),
+        ..Limit::new(Side::Wal(1), Measure::Cpu, 1.0, STREAM)
+    });
     case
 }
 
@@ -305,6 +344,7 @@ impl Side {
             Self::Ours(Way::Stream, _) => "stream".to_owned(),
             Self::Ours(Way::Loop, _) => "single fetches".to_owned(),
             Self::Spread => format!("records, 1, {PARTITIONS} partitions"),
+            Self::Wal(in_flight) => format!("wal, {in_flight}"),
             Self::Rdkafka => "rdkafka".to_owned(),
         }
     }

@@ -8,6 +8,7 @@ mod calls;
 mod cases;
 mod delay;
 mod drawing;
+mod exclusive;
 mod ours;
 mod raw;
 mod refresh;

@@ -49,7 +49,7 @@ pub(crate) async fn new_topic(address: &str, work: &Work) {
     let client = Client::builder([address]).build().await.expect("a client");
     let _ = client.delete_topic(TOPIC).await;
     client
-        .create_topic(TOPIC, READ_ON + work.partitions, 1)
+        .create_topic(TOPIC, exclusive_partition(work) + 1, 1)
         .config("max.message.bytes", FETCH_BYTES.to_string())
         .await
         .expect("a topic");
@@ -114,7 +114,12 @@ pub(crate) async fn open(way: Way, work: &Work) -> (Client, Vec<PartitionClient>
     (client, logs)
 }
 
-fn compression(work: &Work) -> Compression {
+/// The partition of an exclusive log: behind all others.
+pub(crate) fn exclusive_partition(work: &Work) -> i32 {
+    READ_ON + work.partitions
+}
+
+pub(crate) fn compression(work: &Work) -> Compression {
     if work.is_lz4 { Compression::Lz4 } else { Compression::None }
 }
 

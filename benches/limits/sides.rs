@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use crate::broker::runtime;
 use crate::cases::{Case, PARTITIONS, Side};
+use crate::exclusive;
 use crate::ours::{self, Way};
 use crate::raw;
 use crate::side::{Sample, Work};
@@ -51,7 +52,7 @@ pub(crate) fn command(side: Side, work: &Work) -> Option<Command> {
 
 pub(crate) fn work(case: &Case, side: Side, address: &str, through: &str) -> Work {
     let in_flight = match side {
-        Side::RawInFlight(in_flight) | Side::Ours(_, in_flight) => in_flight,
+        Side::RawInFlight(in_flight) | Side::Ours(_, in_flight) | Side::Wal(in_flight) => in_flight,
         _ => 1,
     };
     Work {
@@ -79,6 +80,7 @@ pub(crate) fn run(name: &str, work: &str) {
         "raw, encoding" => raw::run(true, &work),
         _ if name.starts_with("raw") => raw::run(false, &work),
         "BatchProducer" => ours::run(Way::BatchProducer, &work),
+        _ if name.starts_with("wal") => exclusive::run(&work),
         "stream" => ours::run(Way::Stream, &work),
         "single fetches" => ours::run(Way::Loop, &work),
         _ if name.starts_with("batch") => ours::run(Way::Batch, &work),

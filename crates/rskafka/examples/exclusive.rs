@@ -12,22 +12,23 @@ use time::OffsetDateTime;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let usage = "usage: exclusive HOST:PORT TOPIC NAME [COUNT]";
-    let (broker, topic, name) = match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(broker), Some(topic), Some(name)) => (broker, topic, name),
-        _ => return Err(usage.into()),
-    };
-    let count = arguments.next().map_or(Ok(u64::MAX), |count| count.parse())?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [broker, topic, name] => run(broker, topic, name, u64::MAX).await,
+        [broker, topic, name, count] => run(broker, topic, name, count.parse()?).await,
+        _ => Err("usage: exclusive HOST:PORT TOPIC NAME [COUNT]".into()),
+    }
+}
 
+async fn run(broker: &str, topic: &str, name: &str, count: u64) -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::new_plain([broker]).await?;
-    client.create_topic(&topic, 1, -1).config("retention.ms", "-1").if_missing().await?;
+    client.create_topic(topic, 1, -1).config("retention.ms", "-1").if_missing().await?;
     // A log that matters has three replicas, and accepts none of these.
-    let wal = client.wal(&topic, 0).accept_risk(DurabilityKind::OneReplica);
+    let wal = client.wal(topic, 0).accept_risk(DurabilityKind::OneReplica);
     let wal = wal.accept_risk(DurabilityKind::MinInsyncTooLow).accept_risk(DurabilityKind::UncleanElection);
     let wal = wal.accept_risk(DurabilityKind::NotTold).accept_risk(DurabilityKind::RetentionMs).await?;
 
-    let mut recovery = wal.claim(Position::START, name.clone()).await?;
+    let mut recovery = wal.claim(Position::START, name.to_owned()).await?;
     let mut entries = 0;
     while let Some(entry) = recovery.try_next().await? {
         entries += 1;

@@ -142,10 +142,13 @@ impl Kafka {
             let properties = config::server_properties(version, node, nodes, &certificates, &data);
             fs::write(folder.join("server.properties"), properties)?;
         }
-        let java = self.java.command(TOOL_HEAP_MIB, "WARN", Some(version.console_consumer()));
-        facts::write_program(&facts::console_consumer(&self.folder), &java)?;
-        let java = self.java.command(TOOL_HEAP_MIB, "WARN", Some(version.console_producer()));
-        facts::write_program(&facts::console_producer(&self.folder), &java)?;
+        for (program, main_class) in [
+            (facts::console_consumer(&self.folder), Some(version.console_consumer())),
+            (facts::console_producer(&self.folder), Some(version.console_producer())),
+            (facts::java(&self.folder), None),
+        ] {
+            facts::write_program(&program, &self.java.command(TOOL_HEAP_MIB, "WARN", main_class))?;
+        }
 
         let others = match nodes.split_first() {
             Some((zookeeper, others)) if zookeeper.role == Role::ZooKeeper => {

@@ -54,6 +54,7 @@ pub(crate) fn write(
         ("certificates", certificates(folder).display().to_string()),
         ("console.consumer", console_consumer(folder).display().to_string()),
         ("console.producer", console_producer(folder).display().to_string()),
+        ("java", java(folder).display().to_string()),
         ("broker.pids", join(pids)),
         ("broker.logs", join(logs)),
     ];
@@ -69,6 +70,11 @@ pub(crate) fn server_log(folder: &Path, node: &Node) -> PathBuf {
 /// The folder of the certificates that clients need.
 pub(crate) fn certificates(folder: &Path) -> PathBuf {
     folder.join("certificates")
+}
+
+/// Java with Kafka's classes, which runs the program in the file that it is given.
+pub(crate) fn java(folder: &Path) -> PathBuf {
+    folder.join("java")
 }
 
 /// The program that is Kafka's `kafka-console-consumer.sh`.

@@ -87,7 +87,13 @@ impl BatchStream {
         self.restart(Position::of(&self.partition, offset));
     }
 
-    pub(super) fn restart(&mut self, position: Position) {
+    /// How many bytes of batches the answers had, and how many offsets they covered.
+    pub(crate) fn read(&self) -> (u64, u64) {
+        self.ahead.read
+    }
+
+    /// Continues at a position.
+    pub(crate) fn restart(&mut self, position: Position) {
         self.fetch = None;
         self.ahead.restart(position);
     }

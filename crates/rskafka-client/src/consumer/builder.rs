@@ -81,6 +81,12 @@ impl<T> ReadBuilder<T> {
         self
     }
 
+    /// Also gives the batches with no record that a user gets: control records, and what compaction left.
+    pub(crate) fn every_batch(mut self) -> Self {
+        self.options.every_batch = true;
+        self
+    }
+
     /// One of so many connections.
     pub(super) fn lane(&self, of: usize) -> Arc<FetchLane> {
         let ReadOptions { rack, read_ahead_bytes, .. } = &self.options;
@@ -108,12 +114,6 @@ impl ReadBuilder<StartAt> {
 
     pub(crate) fn with_options(self, options: ReadOptions) -> Self {
         Self { options, ..self }
-    }
-
-    /// Also gives the batches with no record that a user gets: control records, and what compaction left.
-    pub(crate) fn every_batch(mut self) -> Self {
-        self.options.every_batch = true;
-        self
     }
 
     /// The stream of records.

@@ -14,7 +14,7 @@ use rskafka_protocol::ApiKey;
 use super::builder::{ReadBuilder, ReadOptions};
 use super::{BatchStream, Ranges, RecordStream, StartAt};
 use crate::error::{Error, Result};
-use crate::fetch::{FetchLane, Position, ReadUnder};
+use crate::fetch::{FetchLane, FetchedBatch, Position, ReadUnder};
 use crate::partition::Partition;
 use crate::record::RecordAndOffset;
 
@@ -109,6 +109,28 @@ impl Replay {
         let (read, offsets) = self.all_read();
         let offsets = (bytes as u64).saturating_mul(offsets).checked_div(read)?;
         Some(i64::try_from(offsets).unwrap_or(i64::MAX).max(1))
+    }
+
+    /// Begins where a stream is, which has read up to a position.
+    pub(crate) fn behind(mut self, position: Position, stream: &BatchStream) -> Self {
+        self.before = Some((position, stream.ahead.read_under));
+        self
+    }
+
+    /// The next batch, whole. Where pieces meet within a batch, it comes twice.
+    pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<FetchedBatch>>> {
+        loop {
+            self.drive(cx);
+            if !self.joins(cx) {
+                return Poll::Pending;
+            }
+            let Some(first) = self.pieces.front_mut() else { return Poll::Ready(None) };
+            let Some(batch) = std::task::ready!(Pin::new(&mut first.stream.batches).poll_next(cx)) else {
+                self.advance();
+                continue;
+            };
+            return Poll::Ready(Some(batch.map(|batch| FetchedBatch { asked: (0, i64::MAX), ..batch })));
+        }
     }
 
     /// Has each connection read a piece, and moves them all.

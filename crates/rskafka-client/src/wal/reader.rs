@@ -15,11 +15,14 @@ use rskafka_protocol::records::{Flag, RecordView};
 use super::Position;
 use super::fence::{Damage, Dead, HEADER, Kind, Mark, Reading, Stamp, Verdict};
 use super::ledger::Ledger;
-use crate::consumer::{self, BatchStream, IsolationLevel, ReadBuilder, StartAt};
+use crate::consumer::{self, BatchStream, IsolationLevel, Ranges, ReadBuilder, Replay, StartAt};
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::fetch::FetchedBatch;
 use crate::partition::Partition;
 use crate::record::RecordAndOffset;
+
+/// From as many bytes on, a recovery reads over several connections: a stream has fetched a part of them already.
+const FAR: u64 = 16 * 1024 * 1024;
 
 /// An append that counts.
 #[derive(Debug, Clone)]
@@ -125,6 +128,7 @@ impl Claim {
 /// What a log has, in its order.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "most items are entries")]
 pub enum Item {
     /// An append that counts.
     Entry(Entry),
@@ -181,6 +185,7 @@ impl ReadBuilder<Position> {
         let batches = stream.with_options(options).isolation(IsolationLevel::ReadUncommitted).every_batch();
         Items {
             batches: batches.until(until).build_batches(),
+            replay: None,
             partition,
             log: position.log,
             reading: position.reading(),
@@ -202,6 +207,8 @@ impl ReadBuilder<Position> {
 #[debug("Items {{ position: {} }}", self.position())]
 pub struct Items {
     batches: BatchStream,
+    /// Reads in its place, up to where the log ended.
+    replay: Option<Replay>,
     pub(super) partition: Arc<Partition>,
     /// Has the leader epoch of the last batch read.
     log: consumer::Position,
@@ -248,7 +255,33 @@ impl Items {
 
     /// The next batch, not judged.
     pub(super) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<FetchedBatch>>> {
+        let passed = self.reading().next_offset;
+        while let Some(replay) = &mut self.replay {
+            match ready!(replay.poll_batch(cx)) {
+                Some(Ok(batch)) if batch.next_offset() <= passed => {}
+                Some(batch) => return Poll::Ready(Some(batch)),
+                None => {
+                    self.replay = None;
+                    self.batches.restart(self.position().log);
+                }
+            }
+        }
         Pin::new(&mut self.batches).poll_next(cx)
+    }
+
+    /// Reads up to the log's end over several connections, if that is far.
+    pub(super) fn hasten(&mut self) {
+        let (bytes, offsets) = self.batches.read();
+        let (Some(lag), Some(end)) = (self.lag(), self.batches.high_watermark()) else { return };
+        if self.replay.is_some()
+            || lag.unsigned_abs().saturating_mul(bytes) < FAR.saturating_mul(offsets.max(1))
+        {
+            return;
+        }
+        let position = self.position().log;
+        let ranges = Ranges::from(position.offset()..end);
+        let replay = ReadBuilder::replay(self.partition.clone(), ranges).every_batch().build();
+        self.replay = Some(replay.behind(position, &self.batches));
     }
 
     fn judge(&mut self, batch: FetchedBatch) -> Result<Option<Item>> {

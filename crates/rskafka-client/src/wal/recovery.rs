@@ -134,6 +134,9 @@ impl Recovery {
                 self.has_failed = true;
                 return Poll::Ready(Some(Err(error)));
             }
+            if self.attempt.is_none() {
+                self.items.hasten();
+            }
             if let Some(result) = self.poll_claim(cx) {
                 return Poll::Ready(result.err().map(Err));
             }

@@ -13,11 +13,12 @@ use rskafka::protocol::messages::metadata::{MetadataRequest, MetadataRequestTopi
 use rskafka::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rskafka::protocol::records::{Compression, NewRecord, RecordBatch, RecordBatchBuilder};
 use rskafka::record::Record;
+use rskafka::wal::{Entry, Position};
 use rskafka_transport::{Connection, Endpoint};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::common::{Brokers, new_topic, now};
+use crate::common::{self, Brokers, exclusive, new_topic, now};
 use crate::environment::{self, Environment};
 use crate::raw::{call, connect};
 
@@ -101,6 +102,50 @@ fn what_java_writes_with_every_codec_is_read_here() {
         let written =
             Compression::ALL.iter().flat_map(|_| lines.iter().map(|line| line.clone().into_bytes()));
         assert!(read.eq(written));
+        client.delete_topic(&topic).await.unwrap();
+    });
+}
+
+#[test]
+#[ignore = "needs an environment of `cargo xtask`"]
+fn java_finds_the_same_entries_of_an_exclusive_log() {
+    environment::run(|environment, brokers| async move {
+        let topic = new_topic("java-exclusive");
+        let client = Client::new_plain(brokers.clone()).await.unwrap();
+        client.create_topic(&topic, 1, 1).await.unwrap();
+        let wal = exclusive::wal(&client, &topic).await;
+        let mut writers = Vec::new();
+        for (term, note) in ["first", "second", "third"].into_iter().enumerate() {
+            let (writer, _) = exclusive::claim(&wal, Position::START, note).await;
+            for number in 0..5 {
+                let values = (0..3).map(|part| common::record(format!("{term}.{number}.{part}")));
+                writer.append(values).await.unwrap();
+            }
+            writer.barrier().await.unwrap();
+            writers.push(writer);
+        }
+        // Dead batches behind the last claim.
+        for writer in &writers[..2] {
+            assert!(writer.append([common::record("late")]).await.is_err());
+        }
+        let end = writers[2].append([common::record("end")]).await.unwrap().offsets.end;
+        let entries: Vec<_> = wal.read(Position::START).until(end).build().try_collect().await.unwrap();
+        let records = entries.into_iter().flat_map(Entry::into_records).map(|record| {
+            let record = record.unwrap();
+            format!(
+                "{} {}\n",
+                record.offset,
+                String::from_utf8(record.record.value.unwrap().to_vec()).unwrap()
+            )
+        });
+        let expected: String = records.collect();
+        assert_eq!(expected.lines().count(), 46);
+        let mut java = Command::new(environment.fact("java"));
+        java.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/ReadExclusiveLog.java"));
+        java.args([&brokers[0], &topic]).kill_on_drop(true).stderr(Stdio::inherit());
+        let output =
+            tokio::time::timeout(JAVA_TIMEOUT, java.output()).await.expect("Java has not ended").unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
         client.delete_topic(&topic).await.unwrap();
     });
 }

@@ -205,6 +205,7 @@ macro_rules! all_cases {
                 what_was_trimmed_is_gone_and_the_start_is_refused,
                 what_makes_no_sense_is_refused_at_once,
                 every_codec_carries_an_exclusive_log,
+                what_a_process_sends_that_stood_still_over_another_claim_is_dead,
             };
             closing::{a_close_ends_a_long_poll, limits_without_end_are_limits};
             offsets::{

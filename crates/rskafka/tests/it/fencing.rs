@@ -227,6 +227,27 @@ async fn the_log_survives_its_leaders() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_log_is_recovered_over_several_connections() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    let large = "x".repeat(300_000);
+    for number in 0..120 {
+        if number % 10 == 0 {
+            log.produce([record("foreign")]).await.unwrap();
+        }
+        writer.append([record(format!("{number}")), record(&*large), record(&*large)]).await.unwrap();
+    }
+    cluster.clear_requests();
+    let (_, values) = claim(&wal, Position::START, "second").await;
+    let numbers: Vec<_> = values.iter().filter(|value| value.len() < 5).cloned().collect();
+    assert_eq!(numbers, (0..120).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert_eq!(values.len(), 360);
+    let fetches = cluster.requests().into_iter().filter(|request| request.api_key == ApiKey::FETCH);
+    let connections: std::collections::BTreeSet<_> = fetches.map(|request| request.connection).collect();
+    assert!(connections.len() >= 4, "{connections:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn appends_that_land_where_they_are_expected_read_nothing() {
     let (cluster, _, _, wal) = start_wal(1).await;
     let (writer, _) = claim(&wal, Position::START, "writer").await;
