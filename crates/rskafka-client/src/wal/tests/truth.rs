@@ -77,7 +77,7 @@ impl World {
         if let Some(damage) = reference.damage
             && limits.cuts == 0
         {
-            return Err(format!("the log cannot be read: {damage}"));
+            return Err(format!("the log cannot be read: {damage:?}"));
         }
         self.check_log(&reference)?;
         for process in self.processes.iter().filter(|process| !process.is_cut) {

@@ -214,7 +214,7 @@ impl World {
             }
             // A cut can have taken a claim that others know.
             Err(_) if limits.cuts > 0 => process.is_halted = true,
-            Err(damage) => return Err(format!("process {at} cannot read on: {damage}")),
+            Err(damage) => return Err(format!("process {at} cannot read on: {damage:?}")),
         }
         self.processes[at] = Rc::new(process);
         Ok(())
