@@ -39,9 +39,8 @@ async fn prepare(client: &Client, work: &Work) -> (Wal, Writer, Position) {
     use DurabilityKind::{MinInsyncTooLow, NotTold, OneReplica, RetentionMs, UncleanElection, WritersTimes};
     let partition = ours::exclusive_partition(work);
     let risks = [MinInsyncTooLow, NotTold, OneReplica, RetentionMs, UncleanElection, WritersTimes];
-    let builder = client.wal(TOPIC, partition).max_in_flight(work.in_flight).compression(compression(work));
-    let log =
-        risks.into_iter().fold(builder, |builder, risk| builder.accept_risk(risk)).await.expect("a log");
+    let log = client.wal(TOPIC, partition).max_in_flight(work.in_flight).compression(compression(work));
+    let log = log.accept_risks(risks).await.expect("a log");
     let end = client.partition_client(TOPIC, partition).await.expect("a partition");
     let end = end.get_offset(rskafka::client::OffsetAt::Latest).await.expect("an offset").offset;
     // The entries of processes before it are of a log of their own.

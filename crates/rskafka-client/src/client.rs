@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// A partition as an exclusive log, with one writer at a time. Options chain before `.await`, those of a partition client and
-    /// [`accept_risk`](PartitionClientBuilder::accept_risk):
+    /// [`accept_risks`](PartitionClientBuilder::accept_risks):
     ///
     /// ```no_run
     /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {

@@ -453,10 +453,10 @@ impl PartitionClientBuilder {
 }
 
 impl PartitionClientBuilder<Wal> {
-    /// Claims the log although [`check_durability`](crate::Client::check_durability) finds this. Only findings by which records
+    /// Claims the log although [`check_durability`](crate::Client::check_durability) finds these. Only findings by which records
     /// can be lost are refused: those that cost availability ([`Severity::Appends`](crate::Severity::Appends)) are not.
-    pub fn accept_risk(mut self, kind: DurabilityKind) -> Self {
-        self.accepted.push(kind);
+    pub fn accept_risks(mut self, kinds: impl IntoIterator<Item = DurabilityKind>) -> Self {
+        self.accepted.extend(kinds);
         self
     }
 

@@ -202,7 +202,7 @@ impl ErrorKind {
             Self::LogDamaged { .. } => {
                 "use a later version of the client if its format is newer, else restore the log from a backup"
             }
-            Self::NotDurable => "change the settings, or accept the risks by name with accept_risk()",
+            Self::NotDurable => "change the settings, or accept the risks by name with accept_risks()",
             Self::OtherTopic => "read the log from its start, or use the partition that the position is of",
             Self::Broker(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
                 if api == Some(ApiKey::INIT_PRODUCER_ID) =>

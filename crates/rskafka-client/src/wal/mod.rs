@@ -90,7 +90,7 @@ impl Wal {
     /// # Errors
     ///
     /// [`ErrorKind::NotDurable`] if the topic's settings cannot keep what the log promises; see
-    /// [`accept_risk`](crate::PartitionClientBuilder::accept_risk). [`ErrorKind::OtherTopic`] for a position of another log. And
+    /// [`accept_risks`](crate::PartitionClientBuilder::accept_risks). [`ErrorKind::OtherTopic`] for a position of another log. And
     /// those of [`check_durability`](crate::Client::check_durability) and [`warm_up`](crate::PartitionClient::warm_up).
     pub async fn claim(&self, position: Position, note: impl Into<Bytes>) -> Result<Recovery> {
         let partition = &self.log.partition;

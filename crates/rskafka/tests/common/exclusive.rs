@@ -29,8 +29,7 @@ pub const RISKS: [DurabilityKind; 6] = [
 ];
 
 pub async fn wal(client: &Client, topic: &str) -> Wal {
-    let builder = client.wal(topic, 0);
-    RISKS.into_iter().fold(builder, |builder, risk| builder.accept_risk(risk)).await.unwrap()
+    client.wal(topic, 0).accept_risks(RISKS).await.unwrap()
 }
 
 async fn new_wal(brokers: &Brokers, case: &str) -> (PartitionClient, Wal) {
@@ -205,8 +204,7 @@ pub async fn what_was_trimmed_is_gone_and_the_start_is_refused(brokers: Brokers)
 
 pub async fn what_makes_no_sense_is_refused_at_once(brokers: Brokers) {
     let (client, log) = new_log(&brokers, "sense").await;
-    let builder = client.wal(log.topic(), 0).max_request_bytes(1_000);
-    let wal = RISKS.into_iter().fold(builder, |builder, risk| builder.accept_risk(risk)).await.unwrap();
+    let wal = client.wal(log.topic(), 0).max_request_bytes(1_000).accept_risks(RISKS).await.unwrap();
     let (writer, _) = claim(&wal, Position::START, "writer").await;
     let reserved = record("x").with_headers(vec![("rskafka.wal", "x")]);
     let error = writer.append([record("fine").with_headers(vec![]), reserved]).await.unwrap_err();
@@ -239,8 +237,7 @@ pub async fn every_codec_carries_an_exclusive_log(brokers: Brokers) {
     let (client, log) = new_log(&brokers, "codecs").await;
     let mut position = Position::START;
     for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
-        let builder = client.wal(log.topic(), 0).compression(codec);
-        let wal = RISKS.into_iter().fold(builder, |builder, risk| builder.accept_risk(risk)).await.unwrap();
+        let wal = client.wal(log.topic(), 0).compression(codec).accept_risks(RISKS).await.unwrap();
         let (writer, read_before) = match wal.claim(position, codec.name()).await.unwrap().try_next().await {
             // Event Hubs takes gzip only.
             Err(error) if error.code() == Some(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE) => continue,
@@ -302,14 +299,16 @@ impl Process {
 }
 
 pub async fn what_a_process_sends_that_stood_still_over_another_claim_is_dead(brokers: Brokers) {
-    let (log, wal) = new_wal(&brokers, "processes").await;
-    let mut first = Process::start(&brokers[0], log.topic(), "first", u64::MAX);
+    let client = Client::new_plain(brokers.clone()).await.unwrap();
+    let topic = new_topic("processes");
+    let mut first = Process::start(&brokers[0], &topic, "first", u64::MAX);
     assert!(first.line("claimed").await.ends_with("claimed term 1 after 0 entries"));
+    let (log, wal) = (client.partition_client(&topic, 0).await.unwrap(), wal(&client, &topic).await);
     for number in 0..3 {
         assert!(first.line("appended").await.ends_with(&format!("first {number}")));
     }
     let stopped = BrokerProcess::with_pid(first.child.id().unwrap()).unwrap().stop().await.unwrap();
-    let mut second = Process::start(&brokers[0], log.topic(), "second", 3);
+    let mut second = Process::start(&brokers[0], &topic, "second", 3);
     for number in 0..3 {
         assert!(second.line("read").await.ends_with(&format!("first {number}")));
     }
