@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use rskafka::client::env::Env;
 use rskafka::client::error::{Error, ErrorClass, ErrorKind, Outcome};
 use rskafka::client::producer::{BatchProducer, RecordAggregator};
@@ -12,12 +13,13 @@ use rskafka::client::{Client, ClientBuilder, OffsetAt, PartitionClient, Produce}
 use rskafka::protocol::messages::metadata::MetadataResponse;
 use rskafka::protocol::messages::produce::ProduceResponse;
 use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka::wal::Position;
 use rskafka_fake::{FakeCluster, Fault, Profile};
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
 use super::batching::{Joined, When};
-use super::common::record;
+use super::common::{exclusive, record};
 use super::kit::{REQUEST_TIMEOUT, TIMEOUT, TOPIC, builder, fake, has_topic_ids, profile, start_plain};
 use super::relay::{Asked, change, env_meddling};
 
@@ -343,6 +345,24 @@ async fn provoke(what: &str) -> Ended {
             log.produce([record("good, but the reader sees it otherwise")]).await.unwrap();
             cluster.inject(Fault::flip(140, 1).on(ApiKey::FETCH));
             (cluster, Some(log.fetch(0).await.unwrap_err()))
+        }
+        "another writer has claimed the exclusive log" => {
+            let (cluster, client, _) = start_plain(1).await;
+            let log = exclusive::wal(&client, TOPIC).await;
+            let (first, _) = exclusive::claim(&log, Position::START, "first").await;
+            let _second = exclusive::claim(&log, Position::START, "second").await;
+            first.append([record("late")]).await.unwrap_err();
+            (cluster, first.append([record("the one")]).await.err())
+        }
+        "a batch of an exclusive log cannot be judged" => {
+            let (cluster, client, log) = start_plain(1).await;
+            log.produce([record("").with_headers(vec![("rskafka.wal", "")])]).await.unwrap();
+            let log = client.wal(TOPIC, 0).await.unwrap();
+            (cluster, log.read(Position::START).build().try_next().await.err())
+        }
+        "the topic's settings cannot keep what an exclusive log promises" => {
+            let (cluster, client, _) = start_plain(1).await;
+            (cluster, client.wal(TOPIC, 0).await.unwrap().claim(Position::START, "").await.err())
         }
         other => panic!("nothing provokes this row: {other}"),
     }
