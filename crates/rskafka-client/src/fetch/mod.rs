@@ -20,6 +20,7 @@ use rskafka_protocol::records::Decompressor;
 pub use self::batches::{FetchedBatch, IntoRecords};
 pub(crate) use self::lane::FetchLane;
 pub use self::position::{ParsePositionError, Position};
+pub(crate) use self::request::{entry, request};
 pub(crate) use self::spec::{FetchSpec, ReadUnder};
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::partition::Partition;
