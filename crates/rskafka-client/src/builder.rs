@@ -40,122 +40,73 @@ impl ClientBuilder {
         }
     }
 
-    /// The client's name in the brokers' logs and quotas.
-    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
-        self.cluster.connection.client_id = client_id.into();
-        self
-    }
+    options! {
+        /// The client's name in the brokers' logs and quotas.
+        pub fn client_id(client_id: impl Into<String>) => cluster.connection.client_id = client_id.into();
 
-    /// Speaks TLS with the brokers.
-    #[cfg(feature = "tls")]
-    pub fn tls(mut self, tls: Tls) -> Self {
-        self.cluster.connection.security.tls = Some(tls);
-        self
-    }
+        /// Speaks TLS with the brokers.
+        #[cfg(feature = "tls")]
+        pub fn tls(tls: Tls) => cluster.connection.security.tls = Some(tls);
 
-    /// Authenticates with the brokers.
-    #[cfg(feature = "sasl")]
-    pub fn sasl(mut self, sasl: Sasl) -> Self {
-        self.cluster.connection.security.sasl = Some(sasl);
-        self
-    }
+        /// Authenticates with the brokers.
+        #[cfg(feature = "sasl")]
+        pub fn sasl(sasl: Sasl) => cluster.connection.security.sasl = Some(sasl);
 
-    /// Reaches the brokers through a proxy, which also resolves their names.
-    #[cfg(feature = "socks5")]
-    pub fn socks5(mut self, proxy: Socks5) -> Self {
-        self.cluster.connection.security.socks5 = Some(proxy);
-        self
-    }
+        /// Reaches the brokers through a proxy, which also resolves their names.
+        #[cfg(feature = "socks5")]
+        pub fn socks5(proxy: Socks5) => cluster.connection.security.socks5 = Some(proxy);
 
-    /// How long opening one connection may take: resolving the name, connecting, TLS, authentication, and asking which
-    /// cluster it leads to. 10 s by default.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.cluster.connection.connect_timeout = timeout;
-        self
-    }
+        /// How long opening one connection may take: resolving the name, connecting, TLS, authentication, and asking which
+        /// cluster it leads to. 10 s by default.
+        pub fn connect_timeout(timeout: Duration) => cluster.connection.connect_timeout = timeout;
 
-    /// How long one attempt may take, from entering the connection's queue to the answer; for a fetch, plus its wait. 30 s
-    /// by default.
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.cluster.connection.request_timeout = timeout;
-        self
-    }
+        /// How long one attempt may take, from entering the connection's queue to the answer; for a fetch, plus its wait. 30 s
+        /// by default.
+        pub fn request_timeout(timeout: Duration) => cluster.connection.request_timeout = timeout;
 
-    /// How long a whole produce may take: waiting in line, every attempt and every pause. 2 min by default.
-    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.delivery_timeout = timeout;
-        self
-    }
+        /// How long a whole produce may take: waiting in line, every attempt and every pause. 2 min by default.
+        pub fn delivery_timeout(timeout: Duration) => limits.delivery_timeout = timeout;
 
-    /// How long an append may wait for its answer before other brokers are asked who leads its partition. If another does,
-    /// because the leader stands still or is cut off, the appends move to it. 1 s by default.
-    pub fn overdue_after(mut self, patience: Duration) -> Self {
-        self.limits.overdue_after = patience;
-        self
-    }
+        /// How long an append may wait for its answer before other brokers are asked who leads its partition. If another does,
+        /// because the leader stands still or is cut off, the appends move to it. 1 s by default.
+        pub fn overdue_after(patience: Duration) => limits.overdue_after = patience;
 
-    /// How long any other whole call may take, and building the client. 1 min by default.
-    pub fn api_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.api_timeout = timeout;
-        self
-    }
+        /// How long any other whole call may take, and building the client. 1 min by default.
+        pub fn api_timeout(timeout: Duration) => limits.api_timeout = timeout;
 
-    /// The pause between attempts: from `initial`, doubling, to `max`. 50 to 200 ms by default.
-    pub fn backoff(mut self, initial: Duration, max: Duration) -> Self {
-        self.cluster.backoff = Backoff { initial, max };
-        self
-    }
+        /// The pause between attempts: from `initial`, doubling, to `max`. 50 to 200 ms by default.
+        pub fn backoff(initial: Duration, max: Duration) => cluster.backoff = Backoff { initial, max };
 
-    /// How long the client waits before it tries an address again that it could not connect to: from `initial`, doubling,
-    /// to `max`. 50 ms to 1 s by default.
-    pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
-        self.cluster.reconnect_backoff = Backoff { initial, max };
-        self
-    }
+        /// How long the client waits before it tries an address again that it could not connect to: from `initial`, doubling,
+        /// to `max`. 50 ms to 1 s by default.
+        pub fn reconnect_backoff(initial: Duration, max: Duration) => cluster.reconnect_backoff = Backoff { initial, max };
 
-    /// How long an idle connection stays open; at least a second. 9 min by default, a little less than brokers allow.
-    pub fn connections_max_idle(mut self, idle: Duration) -> Self {
-        self.cluster.connection.idle_timeout = idle;
-        self
-    }
+        /// How long an idle connection stays open; at least a second. 9 min by default, a little less than brokers allow.
+        pub fn connections_max_idle(idle: Duration) => cluster.connection.idle_timeout = idle;
 
-    /// Lets all partition clients share one connection per broker for their appends, instead of one each: for many writers
-    /// that each write little.
-    ///
-    /// A broker serves a connection one request at a time, so appends then wait for those of other partition clients. Their
-    /// producer ids come over one more connection, because a broker may need seconds for one.
-    pub fn share_produce_connections(mut self) -> Self {
-        self.limits.shares_produce_connections = true;
-        self
-    }
+        /// Lets all partition clients share one connection per broker for their appends, instead of one each: for many writers
+        /// that each write little.
+        ///
+        /// A broker serves a connection one request at a time, so appends then wait for those of other partition clients. Their
+        /// producer ids come over one more connection, because a broker may need seconds for one.
+        pub fn share_produce_connections() => limits.shares_produce_connections = true;
 
-    /// How many bytes of requests may be queued or unanswered on one connection; a call beyond that waits
-    /// for room. 32 MiB by default, and at most 4 GiB.
-    pub fn max_in_flight_bytes(mut self, bytes: usize) -> Self {
-        self.cluster.connection.max_in_flight_bytes = bytes;
-        self
-    }
+        /// How many bytes of requests may be queued or unanswered on one connection; a call beyond that waits
+        /// for room. 32 MiB by default, and at most 4 GiB.
+        pub fn max_in_flight_bytes(bytes: usize) => cluster.connection.max_in_flight_bytes = bytes;
 
-    /// How many bytes of encoded records all partition clients together may hold that are not written yet. 256 MiB by
-    /// default. Each has [a limit of its own](crate::PartitionClientBuilder::buffer_memory) besides.
-    ///
-    /// A call beyond that waits, in the order of the calls, also among partition clients. Its records are encoded before, so
-    /// they are in memory too. If it is dropped while it waits, it takes the records back.
-    pub fn buffer_memory(mut self, bytes: usize) -> Self {
-        self.limits.buffer_memory = bytes;
-        self
-    }
+        /// How many bytes of encoded records all partition clients together may hold that are not written yet. 256 MiB by
+        /// default. Each has [a limit of its own](crate::PartitionClientBuilder::buffer_memory) besides.
+        ///
+        /// A call beyond that waits, in the order of the calls, also among partition clients. Its records are encoded before, so
+        /// they are in memory too. If it is dropped while it waits, it takes the records back.
+        pub fn buffer_memory(bytes: usize) => limits.buffer_memory = bytes;
 
-    /// The largest answer to take from a broker. 100 MiB by default.
-    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
-        self.cluster.connection.max_frame_bytes = bytes;
-        self
-    }
+        /// The largest answer to take from a broker. 100 MiB by default.
+        pub fn max_frame_bytes(bytes: usize) => cluster.connection.max_frame_bytes = bytes;
 
-    /// Replaces clock, random numbers, name resolution and dialling: for simulation, and for tunnels.
-    pub fn env(mut self, env: Env) -> Self {
-        self.env = env;
-        self
+        /// Replaces clock, random numbers, name resolution and dialling: for simulation, and for tunnels.
+        pub fn env(env: Env) => env = env;
     }
 
     /// Connects to the cluster.

@@ -5,6 +5,17 @@
 
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
+/// Options of a builder: each function sets a field, and gives the builder back.
+macro_rules! options {
+    ($($(#[$attribute:meta])* pub fn $name:ident($($argument:ident: $type:ty),*) => $($field:ident).+ = $value:expr;)*) => {$(
+        $(#[$attribute])*
+        pub fn $name(mut self, $($argument: $type),*) -> Self {
+            self.$($field).+ = $value;
+            self
+        }
+    )*};
+}
+
 /// Awaiting a builder makes its call.
 macro_rules! awaited {
     ($builder:ty, $call:ident, $output:ty) => {

@@ -94,6 +94,21 @@ pub(crate) async fn check_topic(partition: &Partition, deadline: Deadline) -> Re
 const LOOKS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Asks for one partition's offset.
+pub(crate) fn request(target: LeaderOf<'_>, leader: &Leader, timestamp: i64) -> ListOffsetsRequest {
+    let LeaderOf { topic, partition: partition_index, .. } = target;
+    let current_leader_epoch = leader.epoch.unwrap_or(-1);
+    let partitions = vec![ListOffsetsPartition { partition_index, current_leader_epoch, timestamp }];
+    let topics = vec![ListOffsetsTopic { name: topic.to_owned(), partitions }];
+    ListOffsetsRequest { replica_id: -1, topics, ..Default::default() }
+}
+
+/// What the answer says of the partition.
+pub(crate) fn entry(response: ListOffsetsResponse, partition: i32) -> Option<ListOffsetsPartitionResponse> {
+    let mut partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
+    partitions.find(|found| found.partition_index == partition)
+}
+
 /// Asks a partition's leader for an offset.
 pub(crate) async fn list(
     core: &Core,
@@ -101,18 +116,10 @@ pub(crate) async fn list(
     timestamp: i64,
     deadline: Deadline,
 ) -> Result<ListOffsetsPartitionResponse> {
-    let LeaderOf { topic: name, partition: partition_index, .. } = target;
-    let build = |leader: &Leader, timeout_ms| {
-        let current_leader_epoch = leader.epoch.unwrap_or(-1);
-        let partitions = vec![ListOffsetsPartition { partition_index, current_leader_epoch, timestamp }];
-        let topics = vec![ListOffsetsTopic { name: name.to_owned(), partitions }];
-        ListOffsetsRequest { replica_id: -1, topics, timeout_ms, ..Default::default() }
-    };
-    let find = |response: ListOffsetsResponse| {
-        let mut partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
-        let found = partitions.find(|found| found.partition_index == partition_index)?;
-        Some((found.error_code, None, found))
-    };
+    let LeaderOf { topic: name, partition, .. } = target;
+    let build =
+        |leader: &Leader, timeout_ms| ListOffsetsRequest { timeout_ms, ..request(target, leader, timestamp) };
+    let find = |response| entry(response, partition).map(|found| (found.error_code, None, found));
     // Before version 7, a broker takes the number for a time.
     let min_version = if timestamp == MAX_TIMESTAMP { 7 } else { 0 };
     let ask = Ask { writes: false, min_version, ..Ask::new(core, target, name, deadline) };

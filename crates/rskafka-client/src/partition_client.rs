@@ -346,54 +346,38 @@ impl<T> PartitionClientBuilder<T> {
         Self { core, topic, index, options, accepted: Vec::new(), makes: PhantomData }
     }
 
-    /// How many batches may be in flight at once, counted from the oldest whose outcome is open. 1 to 5, which is the
-    /// default: brokers recognise the last five batches of a producer (Java: `max.in.flight.requests.per.connection`).
-    ///
-    /// One at a time is sent until the partition has acknowledged the first, after each change of its leader, and behind a
-    /// batch whose timestamps are older than 12 hours: brokers forget a producer by the timestamps of its last batch.
-    pub fn max_in_flight(mut self, batches: usize) -> Self {
-        self.options.max_in_flight = batches;
-        self
-    }
+    options! {
+        /// How many batches may be in flight at once, counted from the oldest whose outcome is open. 1 to 5, which is the
+        /// default: brokers recognise the last five batches of a producer (Java: `max.in.flight.requests.per.connection`).
+        ///
+        /// One at a time is sent until the partition has acknowledged the first, after each change of its leader, and behind a
+        /// batch whose timestamps are older than 12 hours: brokers forget a producer by the timestamps of its last batch.
+        pub fn max_in_flight(batches: usize) => options.max_in_flight = batches;
 
-    /// How long a whole produce may take: waiting in line and for memory, every attempt and every pause. The client's
-    /// `delivery_timeout` by default.
-    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
-        self.options.delivery_timeout = timeout;
-        self
-    }
+        /// How long a whole produce may take: waiting in line and for memory, every attempt and every pause. The client's
+        /// `delivery_timeout` by default.
+        pub fn delivery_timeout(timeout: Duration) => options.delivery_timeout = timeout;
 
-    /// How the batches of [`produce`](PartitionClient::produce) are compressed: not at all by default. The codec's
-    /// feature must be on.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.options.encode.compression = compression;
-        self
-    }
+        /// How the batches of [`produce`](PartitionClient::produce) are compressed: not at all by default. The codec's
+        /// feature must be on.
+        pub fn compression(compression: Compression) => options.encode.compression = compression;
 
-    /// How hard the codec tries: one of [`Compression::levels`]. Each codec has a default.
-    pub fn compression_level(mut self, level: i32) -> Self {
-        self.options.encode.level = Some(level);
-        self
-    }
+        /// How hard the codec tries: one of [`Compression::levels`]. Each codec has a default.
+        pub fn compression_level(level: i32) => options.encode.level = Some(level);
 
-    /// How many bytes a batch may have, encoded and compressed. 100 MiB by default, as much as brokers take at once
-    /// (`socket.request.max.bytes`); a topic usually has a lower limit (`max.message.bytes`, 1 MiB).
-    ///
-    /// A larger one is refused with [`ErrorKind::BatchTooLarge`] before it joins the line.
-    ///
-    /// [`ErrorKind::BatchTooLarge`]: crate::error::ErrorKind::BatchTooLarge
-    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
-        self.options.encode.max_request_bytes = bytes;
-        self
-    }
+        /// How many bytes a batch may have, encoded and compressed. 100 MiB by default, as much as brokers take at once
+        /// (`socket.request.max.bytes`); a topic usually has a lower limit (`max.message.bytes`, 1 MiB).
+        ///
+        /// A larger one is refused with [`ErrorKind::BatchTooLarge`] before it joins the line.
+        ///
+        /// [`ErrorKind::BatchTooLarge`]: crate::error::ErrorKind::BatchTooLarge
+        pub fn max_request_bytes(bytes: usize) => options.encode.max_request_bytes = bytes;
 
-    /// How many bytes of encoded records it may hold that are not written yet. 32 MiB by default.
-    ///
-    /// A call beyond that waits, in the order of the calls. Its records are encoded before, so they are in memory too. If it
-    /// is dropped while it waits, it takes the records back.
-    pub fn buffer_memory(mut self, bytes: usize) -> Self {
-        self.options.buffer_memory = bytes;
-        self
+        /// How many bytes of encoded records it may hold that are not written yet. 32 MiB by default.
+        ///
+        /// A call beyond that waits, in the order of the calls. Its records are encoded before, so they are in memory too. If it
+        /// is dropped while it waits, it takes the records back.
+        pub fn buffer_memory(bytes: usize) => options.buffer_memory = bytes;
     }
 
     async fn locate(self) -> Result<(Arc<Partition>, LineOptions)> {
@@ -423,26 +407,19 @@ impl<T> PartitionClientBuilder<T> {
 }
 
 impl PartitionClientBuilder {
-    /// Who must hold a batch before it is acknowledged. [`Acks::All`] by default; [`Acks::Leader`] needs
-    /// [`idempotence(false)`](Self::idempotence).
-    pub fn acks(mut self, acks: Acks) -> Self {
-        self.options.acks = acks;
-        self
-    }
+    options! {
+        /// Who must hold a batch before it is acknowledged. [`Acks::All`] by default; [`Acks::Leader`] needs
+        /// [`idempotence(false)`](Self::idempotence).
+        pub fn acks(acks: Acks) => options.acks = acks;
 
-    /// Whether each batch is written exactly once although it is sent again when its answer is lost. On by default; it needs
-    /// InitProducerId (Kafka 0.11) and the right to write. Without it one batch is in flight at a time, and none is sent again
-    /// that may be written: then its outcome is unknown.
-    pub fn idempotence(mut self, is_idempotent: bool) -> Self {
-        self.options.is_idempotent = is_idempotent;
-        self
-    }
+        /// Whether each batch is written exactly once although it is sent again when its answer is lost. On by default; it needs
+        /// InitProducerId (Kafka 0.11) and the right to write. Without it one batch is in flight at a time, and none is sent again
+        /// that may be written: then its outcome is unknown.
+        pub fn idempotence(is_idempotent: bool) => options.is_idempotent = is_idempotent;
 
-    /// Whether nothing is sent behind an append that failed, until [`PartitionClient::resume`] is called. What was sent
-    /// before the failure was known keeps its own outcome. Off by default.
-    pub fn stop_on_failure(mut self, stops: bool) -> Self {
-        self.options.stop_on_failure = stops;
-        self
+        /// Whether nothing is sent behind an append that failed, until [`PartitionClient::resume`] is called. What was sent
+        /// before the failure was known keeps its own outcome. Off by default.
+        pub fn stop_on_failure(stops: bool) => options.stop_on_failure = stops;
     }
 
     async fn connect(self) -> Result<PartitionClient> {

@@ -260,12 +260,10 @@ impl Metadata {
         // Epochs of a topic that was deleted and created again cannot be compared.
         let entry = self.topics.get_mut(topic).filter(|entry| entry.topic.id == topic_id);
         let topic = entry.map(|entry| Arc::make_mut(&mut entry.topic));
-        let Some(known) = topic.and_then(|topic| topic.partitions.get_mut(&partition)) else {
-            return false;
-        };
-        if known.leader_epoch.is_none_or(|epoch| epoch >= hint.leader_epoch) {
-            return false;
-        }
+        let known = topic.and_then(|topic| topic.partitions.get_mut(&partition));
+        let is_older =
+            |known: &&mut Partition| known.leader_epoch.is_some_and(|epoch| epoch < hint.leader_epoch);
+        let Some(known) = known.filter(is_older) else { return false };
         known.leader = Some(hint.leader_id);
         known.leader_epoch = Some(hint.leader_epoch);
         true
@@ -275,16 +273,13 @@ impl Metadata {
 impl Topic {
     /// Takes over each partition of which more is known than this answer says.
     fn keep_newer(&mut self, known: &Self) {
-        let mut known = known.partitions.iter().peekable();
         for (index, partition) in &mut self.partitions {
-            while known.next_if(|(known, _)| *known < index).is_some() {}
             // `None` is less than any epoch, but says nothing.
-            let is_newer = |known: &&Partition| {
-                partition.leader_epoch.is_some() && known.leader_epoch > partition.leader_epoch
-            };
-            let same = known.next_if(|(known, _)| *known == index).map(|(_, known)| known);
-            if let Some(newer) = same.filter(is_newer) {
-                partition.clone_from(newer);
+            if let Some(known) = known.partitions.get(index)
+                && partition.leader_epoch.is_some()
+                && known.leader_epoch > partition.leader_epoch
+            {
+                partition.clone_from(known);
             }
         }
     }

@@ -66,12 +66,7 @@ impl Encoder {
 
     /// The bytes in one piece, copied if payloads were linked.
     pub fn into_bytes(self) -> Bytes {
-        if self.linked.is_empty() {
-            return self.copied.freeze();
-        }
-        let mut whole = BytesMut::with_capacity(self.len());
-        self.into_chunks().iter().for_each(|chunk| whole.put_slice(chunk));
-        whole.freeze()
+        Frame { size: self.len(), chunks: self.into_chunks() }.to_bytes()
     }
 
     /// Ends an encoder made by [`Encoder::for_frame`].

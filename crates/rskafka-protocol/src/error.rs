@@ -25,20 +25,14 @@ pub struct DecodeError {
 
 impl DecodeError {
     pub(crate) fn new(message: &'static str, version: i16, input: &[u8], error: WireError<'_>) -> Self {
-        let mut path = String::new();
-        for segment in error.path.iter().rev() {
-            match segment {
-                PathSegment::Field(name) if path.is_empty() => path.push_str(name),
-                PathSegment::Field(name) => {
-                    path.push('.');
-                    path.push_str(name);
-                }
-                PathSegment::Index(index) => path.push_str(&format!("[{index}]")),
-            }
-        }
-        if path.is_empty() {
-            path.push_str("the message itself");
-        }
+        let segments = error.path.iter().rev().map(|segment| match segment {
+            PathSegment::Field(name) => format!(".{name}"),
+            PathSegment::Index(index) => format!("[{index}]"),
+        });
+        let path = match segments.collect::<String>().trim_start_matches('.') {
+            "" => "the message itself".to_owned(),
+            path => path.to_owned(),
+        };
         let offset = (error.input.as_ptr() as usize).saturating_sub(input.as_ptr() as usize);
         Self { message, version, path, offset: offset.min(input.len()), kind: error.kind }
     }

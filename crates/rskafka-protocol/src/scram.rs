@@ -14,7 +14,7 @@
 //! let client = ClientFirst::new(Mechanism::Sha256, &Credentials::new("alice", "secret"), "a-nonce")?;
 //! let server = ServerStart::new(client.message())?;
 //! assert_eq!(server.username(), "alice");
-//! let server = server.answer(&stored, "another-nonce")?;
+//! let server = server.answer(&stored, "another-nonce");
 //! let client = client.server_first(server.message())?;
 //! let server = server.client_final(client.message())?;
 //! client.server_final(server.message())?;

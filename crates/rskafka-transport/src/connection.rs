@@ -74,12 +74,12 @@ impl Connection {
         config: &ConnectionConfig,
         deadline: Deadline,
     ) -> Result<Self, OpenError> {
-        let (memory, shown) = (AddressMemory::new(endpoint), OpenProgress::default());
-        Self::open_after(env, endpoint, config, &memory, None, deadline, &shown).await
+        let (memory, progress) = (AddressMemory::new(endpoint), OpenProgress::default());
+        Self::open_after(env, endpoint, config, &memory, None, deadline, &progress).await
     }
 
     /// The same, with what earlier connections to the address have learned, and for the broker `expected`:
-    /// [`Self::identity_check`] says whether the broker confirmed that. `shown` reports the current step.
+    /// [`Self::identity_check`] says whether the broker confirmed that. `progress` reports the current step.
     pub async fn open_after(
         env: &Env,
         endpoint: &Endpoint,
@@ -87,10 +87,10 @@ impl Connection {
         memory: &AddressMemory,
         expected: Option<BrokerIdentity>,
         deadline: Deadline,
-        shown: &OpenProgress,
+        progress: &OpenProgress,
     ) -> Result<Self, OpenError> {
         let deadline = deadline.min(Deadline::after(env.now(), config.connect_timeout));
-        let opening = Opening { env, endpoint, config, memory, deadline, shown };
+        let opening = Opening { env, endpoint, config, memory, deadline, progress };
         let opened = opening.run(expected).await;
         let Counters { connects, failed_connects, .. } = &*memory.counters;
         if opened.is_ok() { connects } else { failed_connects }.add(1);

@@ -209,10 +209,7 @@ impl Histogram {
     }
 
     fn snapshot(&self) -> Latency {
-        let mut buckets = [0; LATENCY_BOUNDS.len() + 1];
-        for (count, bucket) in buckets.iter_mut().zip(&self.buckets) {
-            *count = bucket.load(Ordering::Relaxed);
-        }
+        let buckets = self.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed));
         Latency {
             count: buckets.iter().sum(),
             sum: Duration::from_micros(self.sum_us.load(Ordering::Relaxed)),

@@ -9,7 +9,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -89,7 +88,7 @@ impl Dialer {
     pub(crate) async fn dial(
         &self,
         endpoint: &Endpoint,
-        progress: &mut Progress<'_>,
+        progress: &OpenProgress,
     ) -> Result<BoxStream, Failure> {
         let failed = |text| move |error: io::Error| Failure::new(Nature::Transient, text).because(error);
         match self {
@@ -107,50 +106,10 @@ impl Dialer {
                 progress.enter(Phase::Connect);
                 let stream = tcp::connect_any(addresses::interleaved(addresses), progress).await;
                 // Later failures have nothing to do with these addresses.
-                progress.trying.clear();
-                let failures = std::mem::take(&mut progress.failures).join("; ");
-                let text = || format!("no address can be reached ({failures})");
+                let failures = progress.forget_addresses();
+                let text = || format!("no address can be reached ({})", failures.join("; "));
                 Ok(Box::new(stream.ok_or_else(|| Failure::new(Nature::Transient, text()))?))
             }
         }
-    }
-}
-
-/// How far the opening of a connection has come.
-#[derive(Debug)]
-pub(crate) struct Progress<'a> {
-    shown: &'a OpenProgress,
-    /// The addresses that failed, each with its cause, in the order in which they failed.
-    failures: Vec<String>,
-    /// Addresses that have not answered yet.
-    trying: Vec<SocketAddr>,
-}
-
-impl<'a> Progress<'a> {
-    pub(crate) fn new(shown: &'a OpenProgress) -> Self {
-        shown.enter(Some(Phase::Resolve));
-        Self { shown, failures: Vec::new(), trying: Vec::new() }
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
-        self.shown.phase().unwrap_or(Phase::Resolve)
-    }
-
-    pub(crate) fn enter(&mut self, phase: Phase) {
-        self.shown.enter(Some(phase));
-    }
-
-    fn failed(&mut self, address: SocketAddr, error: &io::Error) {
-        self.trying.retain(|trying| *trying != address);
-        self.failures.push(format!("{address}: {error}"));
-    }
-
-    /// The failure of a dial that ran out of time: how long it took, its step, and what became of each address.
-    pub(crate) fn timed_out(&self, elapsed: Duration) -> Failure {
-        let silent = self.trying.iter().map(|address| format!("{address}: no answer in time"));
-        let failures: Vec<_> = self.failures.iter().cloned().chain(silent).collect();
-        let tried = if failures.is_empty() { String::new() } else { format!(" ({})", failures.join("; ")) };
-        let text = format!("timed out after {elapsed:?} while {}{tried}", self.phase());
-        Failure::new(Nature::TimedOut, text)
     }
 }

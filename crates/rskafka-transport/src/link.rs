@@ -24,7 +24,7 @@ use crate::lock;
 use crate::pipeline::Timing;
 use crate::task::Task;
 use crate::ticket::{Ticket, Traits, await_answer};
-use crate::wire::{Admitted, Wire};
+use crate::wire::Wire;
 
 /// What the handles and the task of a connection share.
 pub(crate) struct Shared {
@@ -127,9 +127,9 @@ impl Link {
     ) -> Result<Reserved, CallError> {
         let entry = self.begin(R::API_KEY, timing)?;
         let place = self.acquire(&self.shared.places, 1, entry).await?;
-        let (correlation_id, frame) = self.encode(request, version)?;
-        let room = self.acquire(&self.shared.room, self.room_for(&frame), entry).await?;
-        Ok(Reserved { entry, correlation_id, frame, held: [place, room] })
+        let request = self.encode(request, version)?;
+        let room = self.acquire(&self.shared.room, self.room_for(&request.1), entry).await?;
+        Ok(Reserved { entry, request, held: [place, room] })
     }
 
     /// Queues a request now; fails if there is no place or no room for it.
@@ -142,9 +142,9 @@ impl Link {
     ) -> Result<Reply<T>, CallError> {
         let entry = self.begin(R::API_KEY, timing)?;
         let place = self.try_acquire(&self.shared.places, 1, entry)?;
-        let (correlation_id, frame) = self.encode(request, version)?;
-        let room = self.try_acquire(&self.shared.room, self.room_for(&frame), entry)?;
-        self.enqueue(Reserved { entry, correlation_id, frame, held: [place, room] }, entry.started, decode)
+        let request = self.encode(request, version)?;
+        let room = self.try_acquire(&self.shared.room, self.room_for(&request.1), entry)?;
+        self.enqueue(Reserved { entry, request, held: [place, room] }, entry.started, decode)
     }
 
     fn begin(&self, api: ApiKey, timing: Timing) -> Result<Entry, CallError> {
@@ -175,12 +175,11 @@ impl Link {
         now: Instant,
         decode: impl FnOnce(Bytes) -> Result<(T, Traits), DecodeError> + Send + 'static,
     ) -> Result<Reply<T>, CallError> {
-        let Reserved { entry: Entry { api, started, timing }, correlation_id, frame, held } = reserved;
+        let Reserved { entry: Entry { api, started, timing }, request, held } = reserved;
         let (waiter, answer) = await_answer(decode);
         let reply = Reply { answer, shared: Arc::clone(&self.shared) };
         let in_flight = InFlight::new(&self.shared.counters);
         let ticket = Ticket { api, started, waiter, in_flight, _held: held };
-        let request = Admitted { correlation_id, frame, timing, ticket };
         let is_read_due = self.shared.read_due.load(Ordering::Relaxed);
 
         let mut wire = self.shared.wire();
@@ -190,7 +189,7 @@ impl Link {
         if self.shared.cause().is_some() {
             return Err(self.closed(api, false));
         }
-        let submitted = wire.submit(request, now, is_read_due);
+        let submitted = wire.submit(request, timing, ticket, now, is_read_due);
         let silent_until = wire.pipeline.silent_until();
         drop(wire);
         let must_wake = submitted.map_err(|_| {
@@ -300,8 +299,8 @@ impl<T> Drop for Reply<T> {
 /// A request that holds its place and its room, and is not queued yet.
 pub(crate) struct Reserved {
     entry: Entry,
-    correlation_id: i32,
-    frame: Frame,
+    /// With its correlation id.
+    request: (i32, Frame),
     held: [OwnedSemaphorePermit; 2],
 }
 

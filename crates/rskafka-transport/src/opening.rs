@@ -11,7 +11,6 @@ use tracing::debug;
 use crate::address_memory::AddressMemory;
 use crate::config::ConnectionConfig;
 use crate::deadline::Deadline;
-use crate::dial::Progress;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
 use crate::error::{CallError, CallErrorKind, CloseCause, Failure, Nature, OpenError, OpenProgress, Phase};
@@ -32,7 +31,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) config: &'a ConnectionConfig,
     pub(crate) memory: &'a AddressMemory,
     pub(crate) deadline: Deadline,
-    pub(crate) shown: &'a OpenProgress,
+    pub(crate) progress: &'a OpenProgress,
 }
 
 /// A connection that is ready for requests.
@@ -50,28 +49,23 @@ impl Opening<'_> {
     /// Opens the connection, which is meant for the broker `expected`.
     pub(crate) async fn run(&self, expected: Option<BrokerIdentity>) -> Result<Opened, OpenError> {
         let started = self.env.now();
-        let mut progress = Progress::new(self.shown);
         // Kafka ignores the identity before the login.
         let expected = expected.filter(|_| !self.config.security.has_sasl());
         let negotiation = Negotiation::new(self.memory.taken(), expected);
-        let opened = timeout_at(self.deadline.instant(), self.steps(negotiation, &mut progress)).await;
-        let phase = progress.phase();
+        let opened = timeout_at(self.deadline.instant(), self.steps(negotiation)).await;
+        let phase = self.progress.phase().unwrap_or(Phase::Resolve);
         let opened = opened
             .ok()
             .filter(|opened| !matches!(opened, Err(failure) if failure.nature == Nature::TimedOut));
-        let opened = opened.unwrap_or_else(|| Err(progress.timed_out(self.env.now() - started)));
-        self.shown.enter(None);
+        let opened = opened.unwrap_or_else(|| Err(self.progress.timed_out(phase, self.env.now() - started)));
+        self.progress.restart(None);
         opened.map_err(|failure| OpenError::new(self.endpoint, phase, failure))
     }
 
-    async fn steps<'a>(
-        &'a self,
-        mut negotiation: Negotiation,
-        progress: &mut Progress<'a>,
-    ) -> Result<Opened, Failure> {
-        let Self { env, endpoint, config, memory, deadline, shown } = *self;
+    async fn steps(&self, mut negotiation: Negotiation) -> Result<Opened, Failure> {
+        let Self { env, endpoint, config, memory, deadline, progress } = *self;
         let (link, versions) = loop {
-            *progress = Progress::new(shown);
+            progress.restart(Some(Phase::Resolve));
             let (stream, evidence) = config.security.dial(env, endpoint, progress).await?;
             let link = Link::start(env, endpoint, config, &memory.counters, stream);
             progress.enter(Phase::Negotiate);
@@ -115,7 +109,7 @@ async fn negotiate(
     evidence: &TlsEvidence,
     negotiation: &mut Negotiation,
     deadline: Deadline,
-    progress: &mut Progress<'_>,
+    progress: &OpenProgress,
 ) -> Result<Option<BrokerVersions>, Failure> {
     let refused = |code: ErrorCode| {
         // Other brokers can be asked (KIP-1242).

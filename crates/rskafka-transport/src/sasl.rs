@@ -13,7 +13,7 @@ use rskafka_protocol::scram::{Credentials, Mechanism, Secret};
 use time::OffsetDateTime;
 
 pub(crate) use self::authenticate::authenticate;
-use self::exchange::{Action, Event, Exchange};
+use self::exchange::{Action, Exchange, Handshake};
 use crate::callback::Provider;
 use crate::error::BoxError;
 

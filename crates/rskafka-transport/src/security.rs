@@ -2,10 +2,10 @@
 //!
 //! Invariant: TLS ends at the broker itself, also through a proxy, and the credentials go over it.
 
-use crate::dial::{BoxStream, Progress};
+use crate::dial::BoxStream;
 use crate::endpoint::Endpoint;
 use crate::env::Env;
-use crate::error::{CallError, Failure, Phase};
+use crate::error::{CallError, Failure, OpenProgress, Phase};
 #[cfg(feature = "sasl")]
 use crate::sasl::Sasl;
 #[cfg(feature = "socks5")]
@@ -41,7 +41,7 @@ impl Security {
         &self,
         env: &Env,
         endpoint: &Endpoint,
-        progress: &mut Progress<'_>,
+        progress: &OpenProgress,
     ) -> Result<(BoxStream, TlsEvidence), Failure> {
         let stream = self.reach(env, endpoint, progress).await?;
         #[cfg(feature = "tls")]
@@ -58,7 +58,7 @@ impl Security {
         &self,
         env: &Env,
         endpoint: &Endpoint,
-        progress: &mut Progress<'_>,
+        progress: &OpenProgress,
     ) -> Result<BoxStream, Failure> {
         #[cfg(feature = "socks5")]
         if let Some(socks5) = &self.socks5 {

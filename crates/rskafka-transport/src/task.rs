@@ -44,14 +44,10 @@ impl Task {
         Self { shared: Arc::clone(shared), reader, surplus_seen: BTreeSet::new() }
     }
 
-    pub(crate) async fn run(self, read: ReadHalf<BoxStream>) {
-        // Also when the runtime drops this future. Before the stream, so that it is dropped after it.
-        let mut task = EndGuard(self);
-        let mut read = read;
-        let cause = task.0.serve(&mut read).await;
-        let (cause, unfinished, write) = task.0.end(cause);
-        debug!(broker = %task.0.shared.endpoint, error = &*cause as &(dyn std::error::Error + 'static), "connection ended");
-
+    pub(crate) async fn run(mut self, mut read: ReadHalf<BoxStream>) {
+        let cause = self.serve(&mut read).await;
+        let (cause, unfinished, write) = self.end(cause);
+        debug!(broker = %self.shared.endpoint, error = &*cause as &(dyn std::error::Error + 'static), "connection ended");
         if let Some(mut write) = write
             && matches!(*cause, CloseCause::ByClient | CloseCause::Idle | CloseCause::SessionExpired)
         {
@@ -227,12 +223,10 @@ async fn finish(write: &mut WriteHalf<BoxStream>, unfinished: VecDeque<Bytes>) -
     write.shutdown().await
 }
 
-/// Ends the connection when its task ends or is dropped.
-struct EndGuard(Task);
-
-impl Drop for EndGuard {
+impl Drop for Task {
+    /// Also when the runtime drops the task; after the stream, which is dropped first.
     fn drop(&mut self) {
-        self.0.end(CloseCause::RuntimeGone);
-        self.0.shared.ended.send_replace(true);
+        self.end(CloseCause::RuntimeGone);
+        self.shared.ended.send_replace(true);
     }
 }

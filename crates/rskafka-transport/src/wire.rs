@@ -27,14 +27,6 @@ use crate::ticket::Ticket;
 /// is two or three.
 const MAX_SLICES: usize = 32;
 
-/// A request that has its place.
-pub(crate) struct Admitted {
-    pub(crate) correlation_id: i32,
-    pub(crate) frame: Frame,
-    pub(crate) timing: Timing,
-    pub(crate) ticket: Ticket,
-}
-
 pub(crate) struct Wire {
     pub(crate) pipeline: Pipeline<Ticket>,
     pub(crate) lifetime: Lifetime,
@@ -81,11 +73,12 @@ impl Wire {
     /// whether the task must be woken; or the ticket, if the broker has asked for too long a silence.
     pub(crate) fn submit(
         &mut self,
-        request: Admitted,
+        (correlation_id, frame): (i32, Frame),
+        timing: Timing,
+        ticket: Ticket,
         now: Instant,
         is_read_due: bool,
     ) -> Result<bool, Ticket> {
-        let Admitted { correlation_id, frame, timing, ticket } = request;
         let is_first = self.is_flushed && self.pipeline.is_written();
         let times = (ticket.started, timing);
         self.pipeline.push(correlation_id, frame.into_chunks(), times, ticket)?;

@@ -91,14 +91,16 @@ impl CreateTopic {
         if has_replicas { topic.config("min.insync.replicas", "2") } else { topic }
     }
 
-    /// Succeeds also if a topic of this name exists.
-    ///
-    /// The existing topic is neither changed nor compared with the options: it may have fewer partitions or replicas, and
-    /// other configs. [`Client::list_topics`](crate::Client::list_topics) lists its partitions. As after a creation, the
-    /// call waits until each partition has a leader that answers; if one has none, the call fails at the api timeout.
-    pub fn if_missing(mut self) -> Self {
-        self.if_missing = true;
-        self
+    options! {
+        /// Succeeds also if a topic of this name exists.
+        ///
+        /// The existing topic is neither changed nor compared with the options: it may have fewer partitions or replicas, and
+        /// other configs. [`Client::list_topics`](crate::Client::list_topics) lists its partitions. As after a creation, the
+        /// call waits until each partition has a leader that answers; if one has none, the call fails at the api timeout.
+        pub fn if_missing() => if_missing = true;
+
+        /// Has the controller check the request, and creates nothing.
+        pub fn validate_only() => validate_only = true;
     }
 
     /// Says which brokers hold each partition, the preferred leader first. The controller chooses by default.
@@ -115,12 +117,6 @@ impl CreateTopic {
         let assignment =
             |(index, ids)| CreatableReplicaAssignment { partition_index: index, broker_ids: Into::into(ids) };
         self.topic.assignments = (0..).zip(brokers).map(assignment).collect();
-        self
-    }
-
-    /// Has the controller check the request, and creates nothing.
-    pub fn validate_only(mut self) -> Self {
-        self.validate_only = true;
         self
     }
 

@@ -26,7 +26,7 @@ use crate::partition::Partition;
 /// the iteration over its batch shows it, and the stream has passed that batch then.
 #[must_use = "streams do nothing unless polled"]
 #[derive(derive_more::Debug)]
-#[debug("BatchStream {{ start: {start:?}, position: {:?} }}", ahead.position())]
+#[debug("BatchStream {{ start: {start:?}, position: {:?} }}", ahead.position)]
 pub struct BatchStream {
     partition: Arc<Partition>,
     pub(super) lane: Arc<FetchLane>,
@@ -74,7 +74,7 @@ impl BatchStream {
 
     /// After the batches that were given out: where to continue after a restart. `None` until the start is known.
     pub fn position(&self) -> Option<Position> {
-        self.ahead.position()
+        self.ahead.position
     }
 
     /// The high watermark that the last answer gave. `None` before the first answer.
@@ -124,8 +124,8 @@ impl BatchStream {
 
     fn begin(&self) -> UnderWay {
         let (partition, lane, options) = (self.partition.clone(), self.lane.clone(), self.options.clone());
-        let (next, start, until) = (self.ahead.next(), self.start, self.ahead.until());
-        let (pause, checked_under) = (self.ahead.pause_until(), self.ahead.read_under);
+        let (next, start, until) = (self.ahead.next, self.start, self.ahead.until);
+        let (pause, checked_under) = (self.ahead.pause_until, self.ahead.read_under);
         let follows = self.follows.filter(|_| !self.ahead.has_begun());
         Box::pin(async move {
             let cluster = &partition.core.cluster;

@@ -47,38 +47,25 @@ impl<T> ReadBuilder<T> {
         Self { partition, what, options, connections: 4, until: i64::MAX }
     }
 
-    /// About how many bytes of batches one fetch reads. 1 MiB by default. At least one whole batch is read, also if it is
-    /// larger. 0 is an invalid argument.
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.options.max_bytes = bytes;
-        self
-    }
+    options! {
+        /// About how many bytes of batches one fetch reads. 1 MiB by default. At least one whole batch is read, also if it is
+        /// larger. 0 is an invalid argument.
+        pub fn max_bytes(bytes: usize) => options.max_bytes = bytes;
 
-    /// How long a fetch waits at the log's end for records. 500 ms by default.
-    pub fn max_wait(mut self, wait: Duration) -> Self {
-        self.options.max_wait = wait;
-        self
-    }
+        /// How long a fetch waits at the log's end for records. 500 ms by default.
+        pub fn max_wait(wait: Duration) => options.max_wait = wait;
 
-    /// How many bytes of batches, encoded and decompressed, to hold that the caller has not taken yet: below it, the next
-    /// fetch is sent. So a stream holds at most that and one fetch, and a replay that and one fetch for each connection.
-    /// 4 MiB by default, and 64 MiB for a replay, whose pieces should have many batches; with 0, a fetch is sent only when nothing is left.
-    pub fn read_ahead_bytes(mut self, bytes: usize) -> Self {
-        self.options.read_ahead_bytes = bytes;
-        self
-    }
+        /// How many bytes of batches, encoded and decompressed, to hold that the caller has not taken yet: below it, the next
+        /// fetch is sent. So a stream holds at most that and one fetch, and a replay that and one fetch for each connection.
+        /// 4 MiB by default, and 64 MiB for a replay, whose pieces should have many batches; with 0, a fetch is sent only when nothing is left.
+        pub fn read_ahead_bytes(bytes: usize) => options.read_ahead_bytes = bytes;
 
-    /// Which records of transactions to read. All by default.
-    pub fn isolation(mut self, isolation: IsolationLevel) -> Self {
-        self.options.isolation = isolation;
-        self
-    }
+        /// Which records of transactions to read. All by default.
+        pub fn isolation(isolation: IsolationLevel) => options.isolation = isolation;
 
-    /// Reads from a replica in this rack if the brokers name one (KIP-392; `replica.selector.class`). From the leader by
-    /// default.
-    pub fn rack(mut self, rack: impl Into<String>) -> Self {
-        self.options.rack = Some(rack.into());
-        self
+        /// Reads from a replica in this rack if the brokers name one (KIP-392; `replica.selector.class`). From the leader by
+        /// default.
+        pub fn rack(rack: impl Into<String>) => options.rack = Some(rack.into());
     }
 
     /// Also gives the batches with no record that a user gets: control records, and what compaction left.
@@ -99,17 +86,13 @@ impl ReadBuilder<StartAt> {
         Self::with(partition, start)
     }
 
-    /// Ends the stream before this offset: after all records below it, also if the last offsets have no record. Without
-    /// this the stream waits at the log's end for what is appended.
-    pub fn until(mut self, offset: i64) -> Self {
-        self.until = offset;
-        self
-    }
+    options! {
+        /// Ends the stream before this offset: after all records below it, also if the last offsets have no record. Without
+        /// this the stream waits at the log's end for what is appended.
+        pub fn until(offset: i64) => until = offset;
 
-    /// What to do where the log does not have the next offset. An error by default.
-    pub fn on_out_of_range(mut self, policy: OutOfRange) -> Self {
-        self.options.on_out_of_range = policy;
-        self
+        /// What to do where the log does not have the next offset. An error by default.
+        pub fn on_out_of_range(policy: OutOfRange) => options.on_out_of_range = policy;
     }
 
     pub(crate) fn with_options(self, options: ReadOptions) -> Self {
@@ -125,7 +108,7 @@ impl ReadBuilder<StartAt> {
     pub fn build_batches(self) -> BatchStream {
         let lane = self.lane(1);
         let mut stream = BatchStream::new(self.partition, lane, self.what, self.options);
-        stream.ahead.end_at(self.until);
+        stream.ahead.until = self.until;
         stream
     }
 }
@@ -135,10 +118,9 @@ impl ReadBuilder<Ranges> {
         Self::with(partition, ranges).read_ahead_bytes(64 * 1024 * 1024)
     }
 
-    /// How many fetches to have under way, each over a connection of its own. 4 by default, 64 at most.
-    pub fn connections(mut self, connections: usize) -> Self {
-        self.connections = connections.clamp(1, 64);
-        self
+    options! {
+        /// How many fetches to have under way, each over a connection of its own. 4 by default, 64 at most.
+        pub fn connections(connections: usize) => connections = connections.clamp(1, 64);
     }
 
     /// The replay.

@@ -16,14 +16,15 @@ use crate::fetch::{Fetched, FetchedBatch, IsolationLevel, Position, ReadUnder};
 /// How long after an answer without progress the next fetch begins at the earliest: usually the broker waits that long itself.
 const PAUSE: Duration = Duration::from_millis(100);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ReadAhead {
     room: usize,
-    until: i64,
+    /// It ends before this offset.
+    pub(super) until: i64,
     on_out_of_range: OutOfRange,
     isolation: IsolationLevel,
     /// Where the next fetch begins; `None` until the start is known.
-    next: Option<Position>,
+    pub(super) next: Option<Position>,
     /// The broker that answered last, and the leader epoch.
     pub(super) read_under: Option<ReadUnder>,
     /// The same of the first answer, and the leader epoch of its first batch.
@@ -31,14 +32,14 @@ pub(super) struct ReadAhead {
     buffered: VecDeque<Part>,
     held: usize,
     /// According to the last answer: up to where this reader may read, and the high watermark.
-    ends: Option<(i64, i64)>,
+    pub(super) ends: Option<(i64, i64)>,
     /// What all answers had: bytes, and offsets that they covered.
     pub(super) read: (u64, u64),
-    pause_until: Option<Instant>,
+    pub(super) pause_until: Option<Instant>,
     error: Option<Error>,
     has_ended: bool,
     /// After what was given out.
-    position: Option<Position>,
+    pub(super) position: Option<Position>,
 }
 
 #[derive(Debug)]
@@ -60,32 +61,7 @@ pub(super) enum Given {
 
 impl ReadAhead {
     pub(super) fn new(room: usize, on_out_of_range: OutOfRange, isolation: IsolationLevel) -> Self {
-        Self {
-            room,
-            until: i64::MAX,
-            on_out_of_range,
-            isolation,
-            next: None,
-            read_under: None,
-            begun_under: None,
-            buffered: VecDeque::new(),
-            held: 0,
-            ends: None,
-            read: (0, 0),
-            pause_until: None,
-            error: None,
-            has_ended: false,
-            position: None,
-        }
-    }
-
-    /// Ends before this offset.
-    pub(super) fn end_at(&mut self, until: i64) {
-        self.until = until;
-    }
-
-    pub(super) fn until(&self) -> i64 {
-        self.until
+        Self { room, until: i64::MAX, on_out_of_range, isolation, ..Self::default() }
     }
 
     /// Continues at a position, whatever was fetched before.
@@ -94,15 +70,6 @@ impl ReadAhead {
         (self.held, self.pause_until, self.error, self.has_ended) = (0, None, None, false);
         (self.next, self.position) = (Some(position), Some(position));
         (self.read_under, self.begun_under) = (None, None);
-    }
-
-    /// Where the next fetch begins; `None` until the start is known.
-    pub(super) fn next(&self) -> Option<Position> {
-        self.next
-    }
-
-    pub(super) fn pause_until(&self) -> Option<Instant> {
-        self.pause_until
     }
 
     /// Whether to fetch now, if no fetch is under way.
@@ -188,15 +155,6 @@ impl ReadAhead {
             return Given::Error(error);
         }
         if self.is_done() || self.has_ended { Given::End } else { Given::Wait }
-    }
-
-    pub(super) fn position(&self) -> Option<Position> {
-        self.position
-    }
-
-    /// According to the last answer: up to where this reader may read, and the high watermark.
-    pub(super) fn ends(&self) -> Option<(i64, i64)> {
-        self.ends
     }
 
     /// Whether there is an error to give out, or it has ended by one.

@@ -62,13 +62,13 @@ impl RecordStream {
     /// If it grows while [`is_caught_up`](Self::is_caught_up) stays true, a transaction that nobody ends holds up a reader with
     /// [`ReadCommitted`](super::IsolationLevel::ReadCommitted).
     pub fn lag(&self) -> Option<i64> {
-        let (_, high_watermark) = self.batches.ahead.ends()?;
+        let (_, high_watermark) = self.batches.ahead.ends?;
         Some(high_watermark.saturating_sub(self.position()?.offset()).max(0))
     }
 
     /// Whether all records are given out that could be read at the last answer.
     pub fn is_caught_up(&self) -> bool {
-        let ends = self.batches.ahead.ends().zip(self.position());
+        let ends = self.batches.ahead.ends.zip(self.position());
         ends.is_some_and(|((end, _), position)| position.offset() >= end)
     }
 

@@ -161,7 +161,7 @@ impl Replay {
         };
         let start = StartAt::Offset(range.start);
         let mut batches = BatchStream::new(self.partition.clone(), lane, start, self.options.clone());
-        batches.ahead.end_at(range.end);
+        batches.ahead.until = range.end;
         batches.fill(cx);
         self.pieces.push_back(Piece { start: range.start, stream: RecordStream::new(batches) });
         true
@@ -171,10 +171,10 @@ impl Replay {
     fn cut_first(&mut self, most: i64) {
         let [Piece { stream, .. }] = self.pieces.make_contiguous() else { return };
         let ahead = &mut stream.batches.ahead;
-        let Some(next) = ahead.next() else { return };
-        let (cut, until) = (next.offset().saturating_add(most), ahead.until());
+        let Some(next) = ahead.next else { return };
+        let (cut, until) = (next.offset().saturating_add(most), ahead.until);
         if cut < until {
-            ahead.end_at(cut);
+            ahead.until = cut;
             self.left.give_back(cut..until);
         }
     }
@@ -184,7 +184,7 @@ impl Replay {
         let Some(Piece { stream: RecordStream { batches: ended, .. }, .. }) = self.pieces.pop_front() else {
             return;
         };
-        self.wanted.skip_to(ended.ahead.until());
+        self.wanted.skip_to(ended.ahead.until);
         self.read = (self.read.0 + ended.ahead.read.0, self.read.1 + ended.ahead.read.1);
         if !ended.ahead.is_done() {
             // It cannot be read on, and nothing is given out behind a gap.

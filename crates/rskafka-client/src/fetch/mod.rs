@@ -20,6 +20,7 @@ use rskafka_protocol::records::Decompressor;
 pub use self::batches::{FetchedBatch, IntoRecords};
 pub(crate) use self::lane::FetchLane;
 pub use self::position::{ParsePositionError, Position};
+pub(crate) use self::request::{entry, request};
 pub(crate) use self::spec::{FetchSpec, ReadUnder};
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::partition::Partition;
@@ -77,29 +78,19 @@ impl Fetch {
         Self { partition, lane, start, min_bytes: 1, max_bytes: 1024 * 1024, max_wait, isolation }
     }
 
-    /// Which records of transactions to read. All by default.
-    pub fn isolation(mut self, isolation: IsolationLevel) -> Self {
-        self.isolation = isolation;
-        self
-    }
+    options! {
+        /// Which records of transactions to read. All by default.
+        pub fn isolation(isolation: IsolationLevel) => isolation = isolation;
 
-    /// How many bytes of batches to wait for. 1 by default; with 0 the broker answers at once.
-    pub fn min_bytes(mut self, bytes: usize) -> Self {
-        self.min_bytes = bytes;
-        self
-    }
+        /// How many bytes of batches to wait for. 1 by default; with 0 the broker answers at once.
+        pub fn min_bytes(bytes: usize) => min_bytes = bytes;
 
-    /// About how many bytes of batches to read. 1 MiB by default, and no more than fit into the client's `max_frame_bytes`. At
-    /// least one whole batch is read, also if it is larger.
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
+        /// About how many bytes of batches to read. 1 MiB by default, and no more than fit into the client's `max_frame_bytes`. At
+        /// least one whole batch is read, also if it is larger.
+        pub fn max_bytes(bytes: usize) => max_bytes = bytes;
 
-    /// How long to wait for `min_bytes`. Afterwards the fetch gives what there is, perhaps nothing. 500 ms by default.
-    pub fn max_wait(mut self, wait: Duration) -> Self {
-        self.max_wait = wait;
-        self
+        /// How long to wait for `min_bytes`. Afterwards the fetch gives what there is, perhaps nothing. 500 ms by default.
+        pub fn max_wait(wait: Duration) => max_wait = wait;
     }
 
     async fn run(self) -> Result<Fetched> {

@@ -1,9 +1,9 @@
 //! The Fetch request for one partition, and what its answer says.
 
-use rskafka_cluster::transport::CallOptions;
+use rskafka_cluster::transport::{CallOptions, Deadline};
 use rskafka_cluster::{Answer, Call, Leader, LeaderHint, LeaderOf, Learned, Lease, Verdict, Via};
 use rskafka_protocol::messages::fetch::{
-    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
 };
 use rskafka_protocol::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic,
@@ -67,7 +67,17 @@ async fn ask_once(
     let build = |leader: &Leader, lease: &Lease| {
         knows.epoch = spec.last_epoch.is_none() || lease.has_version(ApiKey::FETCH, COMPARES_EPOCHS);
         knows.by_name = !lease.has_version(ApiKey::FETCH, LAST_VERSION_BY_NAME + 1);
-        request(partition, leader, spec, knows.epoch, lane.rack())
+        let last_epoch = spec.last_epoch.filter(|_| knows.epoch);
+        let (request, options) =
+            request(partition, leader, (spec.offset, last_epoch), spec.max_bytes, spec.deadline);
+        let request = FetchRequest {
+            max_wait_ms: to_i32_millis(spec.wait),
+            min_bytes: spec.min_bytes,
+            isolation_level: spec.isolation as i8,
+            rack_id: lane.rack().to_owned(),
+            ..request
+        };
+        (request, CallOptions { wait: spec.wait, ..options })
     };
     let judge = |answer: Answer<'_, FetchResponse, Leader>| judge(partition.index, lane, answer);
     let error = match partition.core.cluster.send(call, build, judge).await {
@@ -84,34 +94,33 @@ async fn ask_once(
     Err(offsets::with_bounds(partition, spec.offset, spec.deadline, error).await)
 }
 
-fn request(
+/// Asks for one partition's batches from an offset on, and the epoch of the batch before it.
+pub(crate) fn request(
     partition: &Partition,
     leader: &Leader,
-    spec: &FetchSpec,
-    knows_epoch: bool,
-    rack: &str,
+    (fetch_offset, last_epoch): (i64, Option<i32>),
+    max_bytes: i32,
+    deadline: Deadline,
 ) -> (FetchRequest, CallOptions) {
     let topic_id = leader.topic_id;
     let data = FetchPartition {
         partition: partition.index,
         current_leader_epoch: leader.epoch.unwrap_or(-1),
-        fetch_offset: spec.offset,
-        last_fetched_epoch: spec.last_epoch.filter(|_| knows_epoch).unwrap_or(-1),
-        partition_max_bytes: spec.max_bytes,
+        fetch_offset,
+        last_fetched_epoch: last_epoch.unwrap_or(-1),
+        partition_max_bytes: max_bytes,
         ..Default::default()
     };
     let topic = FetchTopic { topic: partition.topic.to_string(), topic_id, partitions: vec![data] };
-    let request = FetchRequest {
-        max_wait_ms: to_i32_millis(spec.wait),
-        min_bytes: spec.min_bytes,
-        max_bytes: spec.max_bytes,
-        isolation_level: spec.isolation as i8,
-        topics: vec![topic],
-        rack_id: rack.to_owned(),
-        ..Default::default()
-    };
     let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
-    (request, CallOptions { max_version, wait: spec.wait, ..CallOptions::new(spec.deadline) })
+    let request = FetchRequest { max_bytes, topics: vec![topic], ..Default::default() };
+    (request, CallOptions { max_version, ..CallOptions::new(deadline) })
+}
+
+/// What the answer says of the partition.
+pub(crate) fn entry(topics: Vec<FetchableTopicResponse>, partition: i32) -> Option<PartitionData> {
+    let mut partitions = topics.into_iter().flat_map(|topic| topic.partitions);
+    partitions.find(|found| found.partition_index == partition)
 }
 
 fn judge(
@@ -123,10 +132,7 @@ fn judge(
     if let Err(code) = response.error_code.ok() {
         return Verdict::refused(code, None, None);
     }
-    let partitions = response.responses.into_iter().flat_map(|topic| topic.partitions);
-    let Some(partition) = partitions.into_iter().find(|partition| partition.partition_index == index) else {
-        return Verdict::missing();
-    };
+    let Some(partition) = entry(response.responses, index) else { return Verdict::missing() };
     let code = partition.error_code;
     let is_parted = partition.diverging_epoch.end_offset >= 0;
     if lane.is_replica(route.broker.id) && (!code.is_ok() || is_parted) {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use rskafka_cluster::transport::{Deadline, lock};
 use rskafka_cluster::{Attempts, Failure, Lane, Leader, Learned, Via};
 use rskafka_protocol::ApiKey;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::append::Append;
 use super::encode::EncodeOptions;
@@ -23,7 +23,7 @@ use super::request::Acks;
 use super::sequencer::{Closed, MAX_IN_FLIGHT};
 use super::state::{State, Wanted};
 use super::task::ProduceTask;
-use super::watch;
+use super::{warm_up, watch};
 use crate::core::Limits;
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::memory::{Share, Waiter};
@@ -93,6 +93,11 @@ impl Line {
         self.lane.as_ref().map_or(Via::SharedProduce, Via::Own)
     }
 
+    /// The broker may need seconds for a producer id, in which nothing else on the connection is served.
+    pub(crate) fn via_for_producer_ids(&self) -> Via<'_> {
+        self.lane.as_ref().map_or(Via::ProducerIds, Via::Own)
+    }
+
     /// Puts an append at the end of the line. Returns its number, by which `leave` takes it back.
     pub(crate) fn join(self: &Arc<Self>, append: Append) -> u64 {
         self.drive(|state| state.join(append, &self.partition.core.tasks))
@@ -108,17 +113,9 @@ impl Line {
         left
     }
 
-    /// Leases a connection and obtains a producer id.
+    /// Connects to the leader and obtains a producer id.
     pub(crate) async fn warm_up(self: &Arc<Self>) -> Result<()> {
-        let (caller, warmed_up) = oneshot::channel();
-        let deadline = self.partition.core.api_deadline();
-        self.drive(|state| state.warm_up(self, deadline, caller));
-        match timeout_at(deadline.instant(), warmed_up).await {
-            Ok(warmed_up) => {
-                warmed_up.unwrap_or_else(|_| Err(self.ended(Case::ClientClosed, ErrorKind::Closed)))
-            }
-            Err(_) => Err(self.partition.located(self.lock().late_warm_up(), ApiKey::PRODUCE)),
-        }
+        warm_up::warm_up(self).await
     }
 
     /// Admits appends again after one failed.

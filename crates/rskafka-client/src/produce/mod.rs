@@ -13,6 +13,7 @@ mod sequencer;
 mod state;
 mod task;
 mod verify;
+mod warm_up;
 mod watch;
 
 use std::pin::Pin;

@@ -56,8 +56,6 @@ pub(crate) struct Sequencer {
     verified_under: Option<i32>,
     /// A lease, a producer id or a read was asked for.
     is_waiting: bool,
-    /// Lease and producer id are wanted before there is an append.
-    is_warming_up: bool,
     closed: Option<Closed>,
 }
 
@@ -88,15 +86,14 @@ impl Sequencer {
                 return Some(Action::Settle { number, settled });
             }
             let oldest = self.window.oldest_unsettled();
-            if self.is_waiting || (oldest.is_none() && !self.is_warming_up) {
+            if self.is_waiting || oldest.is_none() {
                 return None;
             }
-            if self.window.outstanding() == 0 {
+            if !self.window.has_outstanding() {
                 if let Some(action) = self.needed() {
                     self.is_waiting = true;
                     return Some(action);
                 }
-                self.is_warming_up = false;
                 if self.is_epoch_over && self.window.last_in_doubt().is_none() {
                     self.begin_again();
                     continue;
@@ -154,23 +151,24 @@ impl Sequencer {
     /// What was asked for cannot be had now. The next `poll` asks for it again, if there is still an append for it.
     pub(crate) fn not_done(&mut self) {
         self.is_waiting = false;
-        self.is_warming_up = false;
     }
 
-    /// Asks for a lease and a producer id though there is no append yet.
-    pub(crate) fn warm_up(&mut self) {
-        self.is_warming_up = true;
+    /// Whether a producer id would be asked for.
+    pub(crate) fn lacks_producer(&self) -> bool {
+        self.is_idempotent() && self.producer.is_none()
     }
 
-    /// Whether an append could be sent at once.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.needed().is_none()
+    /// A producer id that was not asked for.
+    pub(crate) fn offer(&mut self, producer: Producer) {
+        if self.lacks_producer() {
+            self.producer = Some(producer);
+        }
     }
 
     /// An attempt has ended. Without an answer it ends only when its connection is closed, so that nothing behind it
     /// can still be answered. Returns whether the append is to be sent again.
     pub(crate) fn attempt_ended(&mut self, number: u64, attempt: Attempt) -> bool {
-        self.window.attempt_ends(number);
+        self.window.set_outstanding(number, false);
         match attempt {
             Attempt::Acknowledged { base_offset, timestamp } => {
                 self.acknowledged(number, base_offset, timestamp)
@@ -189,7 +187,7 @@ impl Sequencer {
         if let Some(behind) = self.window.unsettled_mut(number).and_then(|entry| entry.stopped_behind) {
             self.fail(number, Reason::Stopped { behind });
         }
-        if self.window.outstanding() == 0 {
+        if !self.window.has_outstanding() {
             self.give_up_behind_gap();
         }
         self.window.trim();
@@ -251,7 +249,7 @@ impl Sequencer {
         if let (true, Some(acknowledged)) = (self.is_verify_due, self.last_acknowledged) {
             return Some(Action::Verify(acknowledged));
         }
-        (self.is_idempotent() && self.producer.is_none()).then_some(Action::ObtainProducerId)
+        self.lacks_producer().then_some(Action::ObtainProducerId)
     }
 
     fn is_idempotent(&self) -> bool {
@@ -271,7 +269,7 @@ impl Sequencer {
         if self.is_epoch_over && self.window.last_in_doubt() < Some(number) {
             return None;
         }
-        let is_alone = self.window.outstanding() == 0 && number == oldest;
+        let is_alone = !self.window.has_outstanding() && number == oldest;
         let is_known = || self.known_until.is_some_and(|known_until| now() < known_until);
         (is_alone || is_known()).then_some(number)
     }
@@ -282,7 +280,7 @@ impl Sequencer {
             Some(producer) => Some(Numbers { producer, base_sequence: self.base_sequence(number)? }),
             None => None,
         };
-        self.window.attempt_begins(number);
+        self.window.set_outstanding(number, true);
         self.cursor = number + 1;
         Some(Action::Send { number, numbers })
     }

@@ -19,7 +19,6 @@ use rskafka_cluster::transport::{
 use rskafka_cluster::{Failure, Leader, Lease};
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::messages::produce::{ProduceRequest, ProduceResponse};
-use tokio::sync::oneshot;
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -28,7 +27,6 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 pub(crate) use self::errand::Errand;
 pub(crate) use self::watched::Wanted;
 
-use self::errand::WarmUp;
 use self::watched::Watch;
 use super::append::{Append, Sending};
 use super::line::{Line, LineOptions};
@@ -68,9 +66,6 @@ pub(crate) struct State {
     /// The client's `close` waits for it while the line has appends.
     token: Option<TaskTrackerToken>,
     ended: Vec<(Append, Result<Produced>)>,
-    /// Boxed: there may be thousands of lines, and few of them are warmed up at a time.
-    warm_up: Option<Box<WarmUp>>,
-    warmed_up: Vec<(oneshot::Sender<Result<()>>, Result<()>)>,
 }
 
 #[derive(Debug)]
@@ -106,7 +101,6 @@ pub(crate) enum Need {
 #[must_use]
 pub(crate) struct Ended {
     results: Vec<(Append, Result<Produced>)>,
-    warmed_up: Vec<(oneshot::Sender<Result<()>>, Result<()>)>,
     _token: Option<TaskTrackerToken>,
 }
 
@@ -124,9 +118,6 @@ impl Ended {
             };
             // The caller may have dropped its future.
             let _ = caller.send((result, returned));
-        }
-        for (caller, result) in self.warmed_up {
-            let _ = caller.send(result);
         }
     }
 }
@@ -152,8 +143,6 @@ impl State {
             misled: 0,
             token: None,
             ended: Vec::new(),
-            warm_up: None,
-            warmed_up: Vec::new(),
         }
     }
 
@@ -215,23 +204,13 @@ impl State {
 
     pub(crate) fn take_ended(&mut self) -> Ended {
         let is_idle = self.is_idle();
-        if let Some(warm_up) = self.warm_up.take_if(|_| self.sequencer.is_ready()) {
-            self.warmed_up.extend(warm_up.callers.into_iter().map(|caller| (caller, Ok(()))));
-        }
-        if is_idle
-            && self.warm_up.is_none()
-            && let Some(held) = &mut self.lease
-        {
+        if let Some(held) = self.lease.as_mut().filter(|_| is_idle) {
             held.lease = None;
         }
         if is_idle && self.watch.next.is_none() {
             self.free();
         }
-        Ended {
-            results: mem::take(&mut self.ended),
-            warmed_up: mem::take(&mut self.warmed_up),
-            _token: self.token.take_if(|_| is_idle),
-        }
+        Ended { results: mem::take(&mut self.ended), _token: self.token.take_if(|_| is_idle) }
     }
 
     /// Takes in the answers that are there, in order.
@@ -473,7 +452,6 @@ impl State {
             self.sequencer.give_up(sending.number);
         }
         self.refuse_all(|| line.ended(Case::ClientClosed, ErrorKind::Closed));
-        self.end_warm_up(|_| line.ended(Case::ClientClosed, ErrorKind::Closed));
     }
 }
 

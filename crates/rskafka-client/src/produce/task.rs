@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use rskafka_cluster::transport::CallOptions;
 use rskafka_cluster::{Failure, Leader, LeaderOf, Learned, Via};
-use rskafka_protocol::messages::init_producer_id::InitProducerIdRequest;
 use rskafka_protocol::{ApiKey, ErrorCode};
 use tracing::Instrument;
 
 use super::line::Line;
-use super::sequencer::{Acknowledged, Producer};
+use super::sequencer::Acknowledged;
 use super::state::{Errand, Need, State};
-use super::{verify, watch};
+use super::{verify, warm_up, watch};
 
 /// Waits for a line. If it is dropped before its end, because its runtime ended or something panicked, all appends in the
 /// line fail instead of waiting forever.
@@ -84,30 +83,22 @@ async fn lease(line: &Arc<Line>, mut errand: Errand) {
 /// Asks the leader for a producer id: any broker gives one.
 async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
     let Some((leader, lease)) = line.lock().held() else { return line.drive(State::lease_ended) };
-    let request = InitProducerIdRequest {
-        transactional_id: None,
-        transaction_timeout_ms: i32::MAX,
-        producer_id: -1,
-        producer_epoch: -1,
-    };
     errand.attempts.api = ApiKey::INIT_PRODUCER_ID;
     // The attempt has begun with the lease that the line holds: one more lease is none of its own.
     let (deadline, mut attempts) = (errand.deadline, errand.attempts.clone());
-    let (cluster, via) = (&line.partition.core.cluster, line.via());
+    let cluster = &line.partition.core.cluster;
     let answered = async {
-        // The broker may need seconds, in which nothing else on the connection is served.
-        let lease = match via {
+        let lease = match line.via_for_producer_ids() {
             Via::Own(_) => lease,
-            _ => {
-                let leased = cluster.lease::<LeaderOf<'_>>(&leader, Via::ProducerIds, &mut attempts);
-                leased.await.map_err(Learned::of_attempt)?
+            via => {
+                let leased = cluster.lease::<LeaderOf<'_>>(&leader, via, &mut attempts).await;
+                leased.map_err(Learned::of_attempt)?
             }
         };
-        let answer = lease.call(&request, CallOptions::new(deadline)).await.map_err(Learned::of_attempt)?;
+        let answer = lease.call(&warm_up::REQUEST, CallOptions::new(deadline)).await;
+        let answer = answer.map_err(Learned::of_attempt)?;
         answer.error_code.ok().map_err(refused)?;
-        let producer = Producer { id: answer.producer_id, epoch: answer.producer_epoch };
-        let is_one = producer.id >= 0 && producer.epoch >= 0;
-        if is_one { Ok(producer) } else { Err(Learned::of_attempt(Failure::MissingInAnswer)) }
+        warm_up::producer_of(&answer).ok_or_else(|| Learned::of_attempt(Failure::MissingInAnswer))
     };
     let patience = line.partition.core.limits.overdue_after;
     let answered = watch::unless_replaced(line, &leader, patience, answered).await;

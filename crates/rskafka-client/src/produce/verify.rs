@@ -4,16 +4,14 @@
 
 use rskafka_cluster::transport::{CallOptions, Deadline};
 use rskafka_cluster::{Failure, Leader, Learned, Lease};
-use rskafka_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use rskafka_protocol::messages::list_offsets::{
-    LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-};
+use rskafka_protocol::messages::list_offsets::LATEST_TIMESTAMP;
 use rskafka_protocol::records::{BatchHeader, batches};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 use super::sequencer::{Acknowledged, Numbers, Verified};
 use super::task::{NotHad, refused};
-use crate::partition::{LAST_VERSION_BY_NAME, Partition};
+use crate::partition::Partition;
+use crate::{fetch, offsets};
 
 /// Whom to ask, over which connection, and until when.
 #[derive(Debug, Clone, Copy)]
@@ -49,16 +47,9 @@ pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result
 /// The end of the log, as far as all in-sync replicas have it.
 async fn end_of_log(asked: Asked<'_>) -> Result<i64, NotHad> {
     let Asked { partition, leader, lease, deadline, .. } = asked;
-    let wanted = ListOffsetsPartition {
-        partition_index: partition.index,
-        current_leader_epoch: leader.epoch.unwrap_or(-1),
-        timestamp: LATEST_TIMESTAMP,
-    };
-    let topic = ListOffsetsTopic { name: partition.topic.to_string(), partitions: vec![wanted] };
-    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let request = offsets::request(partition.target(), leader, LATEST_TIMESTAMP);
     let answer = lease.call(&request, CallOptions::new(deadline)).await.map_err(of_failure)?;
-    let mut partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
-    let found = partitions.find(|found| found.partition_index == partition.index);
+    let found = offsets::entry(answer, partition.index);
     let found = found.ok_or_else(|| of_failure(Failure::MissingInAnswer))?;
     found.error_code.ok().map_err(refused)?;
     Some(found.offset).filter(|offset| *offset >= 0).ok_or_else(|| refused(ErrorCode::OFFSET_NOT_AVAILABLE))
@@ -67,23 +58,12 @@ async fn end_of_log(asked: Asked<'_>) -> Result<i64, NotHad> {
 /// Reads the batch at the offset of the acknowledged one.
 async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, NotHad> {
     let Asked { partition, leader, lease, deadline, .. } = asked;
-    let (topic_id, base_offset) = (leader.topic_id, acknowledged.base_offset);
-    let wanted = FetchPartition {
-        partition: partition.index,
-        current_leader_epoch: leader.epoch.unwrap_or(-1),
-        fetch_offset: base_offset,
-        // The first batch comes whole.
-        partition_max_bytes: 1,
-        ..Default::default()
-    };
-    let topic = FetchTopic { topic: partition.topic.to_string(), topic_id, partitions: vec![wanted] };
-    let request = FetchRequest { max_bytes: 1, topics: vec![topic], ..Default::default() };
-    let max_version = topic_id.is_zero().then_some(LAST_VERSION_BY_NAME);
-    let options = CallOptions { max_version, ..CallOptions::new(deadline) };
+    let base_offset = acknowledged.base_offset;
+    // The first batch comes whole.
+    let (request, options) = fetch::request(partition, leader, (base_offset, None), 1, deadline);
     let answer = lease.call(&request, options).await.map_err(of_failure)?;
     answer.error_code.ok().map_err(refused)?;
-    let mut partitions = answer.responses.into_iter().flat_map(|topic| topic.partitions);
-    let found = partitions.find(|found| found.partition_index == partition.index);
+    let found = fetch::entry(answer.responses, partition.index);
     let found = found.ok_or_else(|| of_failure(Failure::MissingInAnswer))?;
     match found.error_code.ok() {
         // The log begins behind it: retention, or DeleteRecords.

@@ -148,16 +148,12 @@ impl<K, V, H> RecordAggregator<K, V, H> {
         Self { max_bytes, max_records: usize::MAX, compression, batch, record: PhantomData }
     }
 
-    /// At most so many records in a batch, at least 1. No limit by default.
-    pub fn max_records(mut self, max_records: usize) -> Self {
-        self.max_records = max_records;
-        self
-    }
+    options! {
+        /// At most so many records in a batch, at least 1. No limit by default.
+        pub fn max_records(max_records: usize) => max_records = max_records;
 
-    /// How batches are compressed. Not at all by default.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.compression = compression;
-        self
+        /// How batches are compressed. Not at all by default.
+        pub fn compression(compression: Compression) => compression = compression;
     }
 
     /// Adds a record, if there is room for it.

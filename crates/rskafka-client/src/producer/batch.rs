@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use rskafka_cluster::transport::lock;
 use rskafka_protocol::ApiKey;
@@ -57,15 +57,15 @@ impl<A: Aggregator> Batch<A> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// The result. `seat` is the waiter's place among the wakers, once it has one.
-    fn poll(&self, cx: &Context<'_>, seat: &mut Option<usize>) -> Poll<&Settled<A>> {
-        if let Some(result) = self.result.get() {
-            return Poll::Ready(result);
+    /// Whether the result is there. `seat` is the waiter's place among the wakers, once it has one.
+    fn poll(&self, cx: &Context<'_>, seat: &mut Option<usize>) -> Poll<()> {
+        if self.result.get().is_some() {
+            return Poll::Ready(());
         }
         let mut wakers = lock(&self.wakers);
         // `settle` takes the wakers after the result is set.
-        if let Some(result) = self.result.get() {
-            return Poll::Ready(result);
+        if self.result.get().is_some() {
+            return Poll::Ready(());
         }
         match seat.and_then(|seat| wakers.get_mut(seat)) {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -80,18 +80,19 @@ impl<A: Aggregator> Batch<A> {
     #[cfg(test)]
     pub(crate) async fn output_of(&self, tag: A::Tag) -> Result<A::Output> {
         self.settled().await;
-        self.result.get().map(|result| self.output(result, tag)).unwrap()
+        self.output(tag)
     }
 
     /// Waits for the result.
     pub(crate) async fn settled(&self) {
         let mut seat = None;
-        poll_fn(|cx| self.poll(cx, &mut seat).map(|_| ())).await;
+        poll_fn(|cx| self.poll(cx, &mut seat)).await;
     }
 
-    /// A caller's output, out of a result that is there.
-    fn output(&self, result: &Settled<A>, tag: A::Tag) -> Result<A::Output> {
-        let (produced, aggregator) = result.as_ref().map_err(Error::clone)?;
+    /// A caller's output, once the result is there.
+    fn output(&self, tag: A::Tag) -> Result<A::Output> {
+        let settled = self.result.get().expect("the caller has waited for it");
+        let (produced, aggregator) = settled.as_ref().map_err(Error::clone)?;
         caught(|| aggregator.output(produced, tag)).and_then(|output| output).map_err(|source| {
             let kind = ErrorKind::NoOutput { base_offset: produced.base_offset };
             self.target.error(Case::NoOutput, kind).with_source(source)
@@ -140,26 +141,18 @@ impl<A: Aggregator> Future for Batched<A> {
     type Output = Result<A::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match mem::replace(&mut self.step, Step::Over) {
-                Step::Waits { driver, id, mut admitted } => {
-                    let Poll::Ready(part) = Pin::new(&mut admitted).poll(cx) else {
-                        self.step = Step::Waits { driver, id, admitted };
-                        return Poll::Pending;
-                    };
-                    let part = part.unwrap_or_else(|_| Err(driver.lock().linger.target.closed()));
-                    self.step = part.map_or_else(Step::Refused, |part| Step::InBatch { part, seat: None });
-                }
-                Step::InBatch { part: Part { batch, tag }, mut seat } => {
-                    if let Poll::Ready(result) = batch.poll(cx, &mut seat) {
-                        return Poll::Ready(batch.output(result, tag));
-                    }
-                    self.step = Step::InBatch { part: Part { batch, tag }, seat };
-                    return Poll::Pending;
-                }
-                Step::Refused(error) => return Poll::Ready(Err(error)),
-                Step::Over => panic!("polled again after it has given its result"),
-            }
+        if let Step::Waits { driver, admitted, .. } = &mut self.step {
+            let part = ready!(Pin::new(admitted).poll(cx));
+            let part = part.unwrap_or_else(|_| Err(driver.lock().linger.target.closed()));
+            self.step = part.map_or_else(Step::Refused, |part| Step::InBatch { part, seat: None });
+        }
+        if let Step::InBatch { part, seat } = &mut self.step {
+            ready!(part.batch.poll(cx, seat));
+        }
+        match mem::replace(&mut self.step, Step::Over) {
+            Step::InBatch { part: Part { batch, tag }, .. } => Poll::Ready(batch.output(tag)),
+            Step::Refused(error) => Poll::Ready(Err(error)),
+            Step::Waits { .. } | Step::Over => panic!("polled again after it has given its result"),
         }
     }
 }

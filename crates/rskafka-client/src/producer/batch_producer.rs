@@ -135,18 +135,14 @@ pub struct BatchProducerBuilder {
 }
 
 impl BatchProducerBuilder {
-    /// How long a batch waits for more inputs, counted from its first. Zero by default: a group commit. More than half of the
-    /// delivery timeout counts as half.
-    pub fn linger(mut self, linger: Duration) -> Self {
-        self.linger = linger;
-        self
-    }
+    options! {
+        /// How long a batch waits for more inputs, counted from its first. Zero by default: a group commit. More than half of the
+        /// delivery timeout counts as half.
+        pub fn linger(linger: Duration) => linger = linger;
 
-    /// How many bytes the inputs in batches may have, until they are settled; 32 MiB by default. Callers beyond it wait
-    /// for room, and keep their inputs besides. The last input within the limit may exceed it.
-    pub fn buffer_memory(mut self, bytes: usize) -> Self {
-        self.buffer_memory = bytes;
-        self
+        /// How many bytes the inputs in batches may have, until they are settled; 32 MiB by default. Callers beyond it wait
+        /// for room, and keep their inputs besides. The last input within the limit may exceed it.
+        pub fn buffer_memory(bytes: usize) => buffer_memory = bytes;
     }
 
     /// The producer. Each batch gets a clone of `aggregator`.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::aggregator::Aggregator;
 use super::batch::{Batch, Batched, Step, Target};
-use super::linger::{Later, Linger, Next, Options, Unfinished};
+use super::linger::{Linger, Next, Options, Unfinished};
 use crate::{PartitionClient, Produce};
 
 /// One producer, shared by its handles, its timer, and the answers to its batches.
@@ -49,19 +49,18 @@ impl<A: Aggregator> Driver<A> {
     }
 
     pub(crate) fn produce(self: &Arc<Self>, input: A::Input) -> Batched<A> {
-        let mut later = Later::new();
         let mut state = self.lock();
         let linger = &mut state.linger;
         let step = if linger.is_closed() {
             Step::Refused(linger.target.closed())
         } else if linger.has_room() {
-            let part = linger.push(input, || self.now(), &mut later);
+            let part = linger.push(input, || self.now());
             part.map_or_else(Step::Refused, |part| Step::InBatch { part, seat: None })
         } else {
             let (id, admitted) = linger.wait(input, self.now());
             Step::Waits { driver: self.clone(), id, admitted }
         };
-        self.go_on(state, later);
+        self.go_on(state);
         Batched { step }
     }
 
@@ -71,26 +70,25 @@ impl<A: Aggregator> Driver<A> {
         state.linger.flush();
         // Before they are sent: their results may come at once.
         let unsettled = (state.linger.unsettled(), state.linger.waiting());
-        self.go_on(state, Later::new());
+        self.go_on(state);
         unsettled
     }
 
     /// Lists what is not acknowledged, and sends nothing of it any more.
     pub(crate) fn end(&self) -> Unfinished {
-        let mut later = Later::new();
-        let unfinished = self.lock().linger.end(&mut later);
-        later.into_iter().for_each(|wake| wake());
+        let mut state = self.lock();
+        let unfinished = state.linger.end();
+        unlock(state);
         unfinished
     }
 
     /// After a change of the state: drives or starts the timer, unless somebody does.
-    fn go_on(self: &Arc<Self>, mut state: MutexGuard<'_, State<A>>, later: Later) {
+    fn go_on(self: &Arc<Self>, mut state: MutexGuard<'_, State<A>>) {
         let next = state.linger.next(|| self.now());
         let drives = next == Next::Send && !std::mem::replace(&mut state.is_driven, true);
         let is_timed = matches!(next, Next::WaitUntil(_) | Next::Yield);
         let starts = is_timed && !std::mem::replace(&mut state.has_timer, true);
-        drop(state);
-        later.into_iter().for_each(|wake| wake());
+        unlock(state);
         if drives {
             self.drive();
         }
@@ -105,26 +103,24 @@ impl<A: Aggregator> Driver<A> {
     fn drive(self: &Arc<Self>) {
         let waker = Waker::from(self.clone());
         loop {
-            let mut later = Later::new();
             let mut state = self.lock();
             let mut index = 0;
             while let Some(produce) = state.linger.handle(index) {
                 // With tokio's budget, the poll could wake this producer while it holds its own lock.
                 match Pin::new(&mut unconstrained(produce)).poll(&mut Context::from_waker(&waker)) {
-                    Poll::Ready(result) => state.linger.ended(index, result, &mut later),
+                    Poll::Ready(result) => state.linger.ended(index, result),
                     Poll::Pending => index += 1,
                 }
             }
             let mut taken = None;
             while taken.is_none() && state.linger.next(|| self.now()) == Next::Send {
-                taken = state.linger.take(&mut later);
+                taken = state.linger.take();
             }
             let Some((builder, since)) = taken else {
                 state.is_driven = false;
-                return self.go_on(state, later);
+                return self.go_on(state);
             };
-            drop(state);
-            later.into_iter().for_each(|wake| wake());
+            unlock(state);
             let deadline = Deadline::after(since, self.log.delivery_timeout());
             let produce = Produce::of_batch(self.log.line(), builder, deadline);
             self.lock().linger.sent(produce);
@@ -133,6 +129,13 @@ impl<A: Aggregator> Driver<A> {
 }
 
 /// The answer to a batch wakes the producer.
+/// Lets go of the lock, then wakes the callers that are to hear of something.
+fn unlock<A: Aggregator>(mut state: MutexGuard<'_, State<A>>) {
+    let later = std::mem::take(&mut state.linger.later);
+    drop(state);
+    later.into_iter().for_each(|wake| wake());
+}
+
 impl<A: Aggregator> Wake for Driver<A> {
     fn wake(self: Arc<Self>) {
         if !std::mem::replace(&mut self.lock().is_driven, true) {
@@ -164,9 +167,9 @@ impl<A: Aggregator> Timer<A> {
                     driver.lock().linger.yielded();
                 }
                 // The linger may have ended since the last look: then nobody else sends.
-                Next::Send | Next::Rest => return driver.go_on(driver.lock(), Later::new()),
+                Next::Send | Next::Rest => return driver.go_on(driver.lock()),
             }
-            driver.go_on(driver.lock(), Later::new());
+            driver.go_on(driver.lock());
         }
     }
 

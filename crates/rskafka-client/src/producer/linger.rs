@@ -44,6 +44,8 @@ pub(crate) struct Linger<A: Aggregator, H> {
     failures: (u64, Option<Error>),
     /// Once the producer is closed: the batches that have failed since.
     failed: Option<Vec<UnfinishedBatch>>,
+    /// What wakes callers, who may produce again at once: to be taken out, and called without a lock.
+    pub(crate) later: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,9 +92,6 @@ pub(crate) enum Next {
     /// Nothing, until something happens.
     Rest,
 }
-
-/// What wakes callers, who may produce again at once: to be called without a lock.
-pub(crate) type Later = Vec<Box<dyn FnOnce() + Send>>;
 
 /// What a closed producer leaves behind.
 #[derive(Debug, Default)]
@@ -143,6 +142,7 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
             next_id: 0,
             failures: (0, None),
             failed: None,
+            later: Vec::new(),
         }
     }
 
@@ -172,12 +172,7 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
     }
 
     /// Adds an input to the open batch, or to a new one if it does not fit. `since` tells when it was given.
-    pub(crate) fn push(
-        &mut self,
-        mut input: A::Input,
-        since: impl Fn() -> Instant,
-        later: &mut Later,
-    ) -> Result<Part<A>> {
+    pub(crate) fn push(&mut self, mut input: A::Input, since: impl Fn() -> Instant) -> Result<Part<A>> {
         loop {
             let open = match &mut self.open {
                 Some(open) => open,
@@ -195,7 +190,7 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
                 Ok(Ok(Pushed::Added(tag))) => (tag, false),
                 Ok(Ok(Pushed::AddedLast(tag))) => (tag, true),
                 Ok(Ok(Pushed::Full(returned))) if open.inputs > 0 => {
-                    self.close_open(later);
+                    self.close_open();
                     input = returned;
                     continue;
                 }
@@ -210,14 +205,14 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
                 }
                 Err(source) => {
                     let error = self.aggregator_failed(source);
-                    self.fail_open(error.clone(), later);
+                    self.fail_open(error.clone());
                     return Err(error);
                 }
             };
             open.inputs += 1;
             let part = Part { batch: open.batch.clone(), tag };
             if is_last {
-                self.close_open(later);
+                self.close_open();
             }
             return Ok(part);
         }
@@ -250,10 +245,10 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
     }
 
     /// The batch to send, and when its first input was given. `sent` follows.
-    pub(crate) fn take(&mut self, later: &mut Later) -> Option<(RecordBatchBuilder, Instant)> {
+    pub(crate) fn take(&mut self) -> Option<(RecordBatchBuilder, Instant)> {
         if self.closed.len() == self.in_flight {
-            self.close_open(later);
-            self.admit(later);
+            self.close_open();
+            self.admit();
         }
         let entry = self.closed.get_mut(self.in_flight)?;
         let builder = entry.builder.take()?;
@@ -275,13 +270,13 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
     }
 
     /// An append has its result.
-    pub(crate) fn ended(&mut self, index: usize, result: Result<Produced>, later: &mut Later) {
+    pub(crate) fn ended(&mut self, index: usize, result: Result<Produced>) {
         let Some(entry) = self.closed.remove(index) else { return };
         self.in_flight -= 1;
         self.closed_bytes -= entry.bytes;
         self.yields = entry.inputs > 1 || self.open.is_some();
-        self.settle(entry, result, later);
-        self.admit(later);
+        self.settle(entry, result);
+        self.admit();
     }
 
     /// The batches that are not settled.
@@ -308,10 +303,10 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
     }
 
     /// Takes back what is not in flight, and lists it with what is and what has failed since `close`.
-    pub(crate) fn end(&mut self, later: &mut Later) -> Unfinished {
+    pub(crate) fn end(&mut self) -> Unfinished {
         let unsent = self.closed.split_off(self.in_flight);
         for entry in unsent.into_iter().chain(self.open.take()) {
-            self.settle(entry, Err(self.target.closed()), later);
+            self.settle(entry, Err(self.target.closed()));
         }
         self.closed_bytes = self.closed.iter().map(|entry| entry.bytes).sum();
         let waiting = std::mem::take(&mut self.waiting);
@@ -319,7 +314,7 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
             self.note(waiting.len(), 0, &self.target.closed());
         }
         let target = self.target.clone();
-        later.push(Box::new(move || {
+        self.later.push(Box::new(move || {
             waiting.into_iter().for_each(|waiting| drop(waiting.admitted.send(Err(target.closed()))));
         }));
         let mut batches = self.failed.replace(Vec::new()).unwrap_or_default();
@@ -332,17 +327,17 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
     }
 
     /// Adds the inputs that wait, as far as there is room.
-    fn admit(&mut self, later: &mut Later) {
+    fn admit(&mut self) {
         let mut waiting = std::mem::take(&mut self.waiting);
         while self.has_room()
             && let Some(Waiting { since, input, admitted, .. }) = waiting.pop_front()
         {
-            let part = self.push(input, || since, later);
+            let part = self.push(input, || since);
             if let Err(error) = &part {
                 self.note(1, 0, error);
             }
             // The caller may have dropped its future.
-            later.push(Box::new(|| drop(admitted.send(part))));
+            self.later.push(Box::new(|| drop(admitted.send(part))));
         }
         self.waiting = waiting;
         if !self.waiting.is_empty() {
@@ -355,7 +350,7 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
     }
 
     /// The open batch takes no more.
-    fn close_open(&mut self, later: &mut Later) {
+    fn close_open(&mut self) {
         let Some(open) = &mut self.open else { return };
         match caught(|| open.aggregator.flush()).and_then(|flushed| flushed) {
             Ok(builder) => {
@@ -365,22 +360,22 @@ impl<A: Aggregator, H: Send + 'static> Linger<A, H> {
                 self.is_due = false;
                 self.closed.extend(self.open.take());
             }
-            Err(source) => self.fail_open(self.aggregator_failed(source), later),
+            Err(source) => self.fail_open(self.aggregator_failed(source)),
         }
     }
 
-    fn fail_open(&mut self, error: Error, later: &mut Later) {
+    fn fail_open(&mut self, error: Error) {
         self.is_due = false;
         if let Some(open) = self.open.take().filter(|open| open.inputs > 0) {
-            self.settle(open, Err(error), later);
+            self.settle(open, Err(error));
         }
     }
 
-    fn settle(&mut self, entry: Entry<A, H>, result: Result<Produced>, later: &mut Later) {
+    fn settle(&mut self, entry: Entry<A, H>, result: Result<Produced>) {
         if let Err(error) = &result {
             self.note(entry.inputs, entry.bytes, error);
         }
-        later.push(Box::new(move || {
+        self.later.push(Box::new(move || {
             let Entry { batch, aggregator, handle, .. } = entry;
             drop(handle);
             batch.settle(result.map(|produced| (produced, aggregator)));

@@ -90,8 +90,7 @@ fn challenge(message: &[u8], sasl: &Sasl, mechanism: Mechanism, nonce: &str) -> 
     let start = ServerStart::new(message).map_err(refused)?;
     let user = sasl.user(start.username()).filter(|_| !start.is_delegation_token());
     let credential = user.as_ref().and_then(|user| user.credential(mechanism));
-    let first =
-        start.answer(credential.ok_or_else(|| invalid_credentials(mechanism))?, nonce).map_err(refused)?;
+    let first = start.answer(credential.ok_or_else(|| invalid_credentials(mechanism))?, nonce);
     Ok(Progress::Challenge(first.message().to_vec(), Login::Challenged(mechanism, Box::new(first))))
 }
 

@@ -9,8 +9,8 @@ use super::{Mechanism, ScramError, Secret};
 const SERVER_FIRST: &str = "server-first";
 const SERVER_FINAL: &str = "server-final";
 /// No channel binding, no other identity; and the same in base64.
-const HEADER: &str = "n,,";
-const HEADER_BASE64: &str = "biws";
+pub(super) const HEADER: &str = "n,,";
+pub(super) const HEADER_BASE64: &str = "biws";
 
 /// A user and what proves it. The password is not shown by `Debug`, and wiped when dropped.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ impl ClientFirst {
     /// The answer is malformed, belongs to another exchange, or asks for too few or too many iterations.
     pub fn server_first(self, message: &[u8]) -> Result<ClientFinal, ScramError> {
         let mut attributes = Attributes::new(SERVER_FIRST, message)?;
-        let server_first = attributes.rest();
+        let server_first = attributes.text;
         refusal(&attributes)?;
         let nonce = attributes.nonce()?;
         let salt = attributes.base64('s')?;
@@ -148,7 +148,7 @@ impl ClientFinal {
 
 /// An error in place of the answer.
 fn refusal(attributes: &Attributes<'_>) -> Result<(), ScramError> {
-    let Some(reason) = attributes.rest().strip_prefix("e=") else {
+    let Some(reason) = attributes.text.strip_prefix("e=") else {
         return Ok(());
     };
     let reason = reason.split(',').next().unwrap_or_default();

@@ -3,6 +3,9 @@
 //! Invariant: a message must follow the grammar of RFC 5802, except that extensions may have names of more than one
 //! letter (Kafka's `tokenauth`).
 
+use std::fmt::Display;
+use std::str::Split;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -14,48 +17,26 @@ pub(super) const OTHER_NONCE: &str = "the nonce is not that of this exchange";
 /// Reads the attributes of one message.
 pub(super) struct Attributes<'a> {
     message: &'static str,
-    /// `None` behind the last one.
-    rest: Option<&'a str>,
+    /// All of the message.
+    pub(super) text: &'a str,
+    /// What is not read yet.
+    parts: Split<'a, char>,
 }
 
 impl<'a> Attributes<'a> {
     /// The attributes of `bytes`, in which the message called `message` is expected.
     pub(super) fn new(message: &'static str, bytes: &'a [u8]) -> Result<Self, ScramError> {
-        let invalid = |_| invalid(message, "it is not UTF-8");
-        Ok(Self { message, rest: Some(std::str::from_utf8(bytes).map_err(invalid)?) })
-    }
-
-    /// What is not read yet.
-    pub(super) fn rest(&self) -> &'a str {
-        self.rest.unwrap_or_default()
-    }
-
-    /// The part before the next comma.
-    pub(super) fn part(&mut self) -> Option<&'a str> {
-        let rest = self.rest.take()?;
-        let (part, rest) = match rest.split_once(',') {
-            Some((part, rest)) => (part, Some(rest)),
-            None => (rest, None),
-        };
-        self.rest = rest;
-        Some(part)
+        let text = std::str::from_utf8(bytes).map_err(|_| invalid(message, "it is not UTF-8"))?;
+        Ok(Self { message, text, parts: text.split(',') })
     }
 
     /// The value of the next attribute, which must be this one.
     pub(super) fn value(&mut self, name: char) -> Result<&'a str, ScramError> {
-        let part = self.part();
-        let value = part.and_then(|part| part.strip_prefix(name)?.strip_prefix('='));
-        let problem = match name {
-            _ if part.is_some_and(|part| part.starts_with("m=")) => "it has a mandatory extension",
-            'c' => "the channel binding is missing",
-            'i' => "the iterations are missing",
-            'n' => "the user name is missing",
-            'r' => "the nonce is missing",
-            's' => "the salt is missing",
-            'v' => "the signature is missing",
-            _ => "an attribute is missing",
-        };
-        value.ok_or_else(|| self.invalid(problem))
+        let part = self.parts.next().unwrap_or_default();
+        part.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')).ok_or_else(|| match part {
+            part if part.starts_with("m=") => self.invalid("it has a mandatory extension"),
+            _ => invalid(self.message, format_args!("{name}= is missing")),
+        })
     }
 
     /// The next attribute as bytes.
@@ -78,24 +59,22 @@ impl<'a> Attributes<'a> {
     }
 
     /// The rest, as extensions: name and value. Both sides may ignore them.
-    pub(super) fn extensions(mut self) -> Result<Vec<(&'a str, &'a str)>, ScramError> {
-        let mut extensions = Vec::new();
-        while let Some(part) = self.part() {
-            let extension = part.split_once('=').filter(|(name, value)| {
-                let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic());
-                is_name && !value.is_empty() && !value.contains('\0')
-            });
-            extensions.push(extension.ok_or_else(|| self.invalid("an extension is malformed"))?);
-        }
-        Ok(extensions)
+    pub(super) fn extensions(self) -> Result<Vec<(&'a str, &'a str)>, ScramError> {
+        let is_extension = |(name, value): &(&str, &str)| {
+            let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic());
+            is_name && !value.is_empty() && !value.contains('\0')
+        };
+        let extensions =
+            self.parts.map(|part| part.split_once('=').filter(is_extension)).collect::<Option<_>>();
+        extensions.ok_or_else(|| invalid(self.message, "an extension is malformed"))
     }
 
-    pub(super) fn invalid(&self, problem: &'static str) -> ScramError {
+    pub(super) fn invalid(&self, problem: &str) -> ScramError {
         invalid(self.message, problem)
     }
 }
 
-pub(super) fn invalid(message: &'static str, problem: &'static str) -> ScramError {
+pub(super) fn invalid(message: &str, problem: impl Display) -> ScramError {
     ScramError::new(format!("invalid {message} message: {problem}"))
 }
 
@@ -123,16 +102,6 @@ pub(super) fn escape(name: &str) -> Result<String, ScramError> {
 
 /// The user name that was escaped; `None` if it is malformed.
 pub(super) fn unescape(escaped: &str) -> Option<String> {
-    let mut parts = escaped.split('=');
-    let mut name = parts.next()?.to_owned();
-    for part in parts {
-        let (character, rest) = match (part.strip_prefix("2C"), part.strip_prefix("3D")) {
-            (Some(rest), _) => (',', rest),
-            (_, Some(rest)) => ('=', rest),
-            _ => return None,
-        };
-        name.push(character);
-        name.push_str(rest);
-    }
-    (!name.is_empty() && !name.contains('\0')).then_some(name)
+    let name = escaped.replace("=2C", ",").replace("=3D", "=");
+    escape(&name).is_ok_and(|again| again == escaped).then_some(name)
 }

@@ -2,15 +2,14 @@
 //!
 //! Invariant: the proof covers all that the client has sent.
 
+use super::client::{HEADER, HEADER_BASE64};
 use super::keys::{self, Key};
-use super::message::{
-    Attributes, INVALID_NONCE, OTHER_NONCE, decode_base64, encode_base64, invalid, is_nonce, unescape,
-};
-use super::{ITERATIONS, Mechanism, ScramError, Secret};
+use super::message::{Attributes, OTHER_NONCE, decode_base64, encode_base64, invalid, unescape};
+use super::{Mechanism, ScramError, Secret};
 
 const CLIENT_FIRST: &str = "client-first";
 const CLIENT_FINAL: &str = "client-final";
-const NO_CHANNEL_BINDING: &str = "channel binding is not supported";
+pub(super) const OTHER_HEADER: &str = "neither channel binding nor acting as another user is supported";
 
 /// What a server keeps of a password: enough to check a proof, not enough to give one.
 #[derive(Debug, Clone)]
@@ -57,11 +56,10 @@ impl StoredCredential {
 
 /// The client has named its user. The server looks up that user's stored credential.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct ServerStart {
     username: String,
     delegation_token: bool,
-    /// Channel binding and identity, with the comma behind.
-    header: String,
     bare: String,
     nonce: String,
 }
@@ -71,38 +69,18 @@ impl ServerStart {
     ///
     /// # Errors
     ///
-    /// It is malformed, or asks for what Kafka does not have.
+    /// It is malformed, or asks for channel binding or to act as another user.
     pub fn new(client_first: &[u8]) -> Result<Self, ScramError> {
-        let mut attributes = Attributes::new(CLIENT_FIRST, client_first)?;
-        let text = attributes.rest();
-        match attributes.part() {
-            Some("n" | "y") => {}
-            Some(part) if part.starts_with("p=") => return Err(ScramError::new(NO_CHANNEL_BINDING)),
-            _ => return Err(attributes.invalid("the channel binding flag is missing")),
-        }
-        let identity = attributes.part().unwrap_or_default();
-        let bare = attributes.rest();
-        let header = text.strip_suffix(bare).unwrap_or_default();
-
+        let bare = client_first.strip_prefix(HEADER.as_bytes());
+        let mut attributes = Attributes::new(CLIENT_FIRST, bare.ok_or(ScramError::new(OTHER_HEADER))?)?;
+        let bare = attributes.text.to_owned();
         let username = unescape(attributes.value('n')?);
         let username = username.ok_or_else(|| attributes.invalid("the user name is malformed"))?;
-        let nonce = attributes.nonce()?;
-        let extensions = attributes.extensions()?;
-        match identity.strip_prefix("a=").map(unescape) {
-            None if identity.is_empty() => {}
-            Some(Some(identity)) if identity == username => {}
-            Some(Some(_)) => return Err(ScramError::new("the client asks to act as another user")),
-            _ => return Err(invalid(CLIENT_FIRST, "the identity is malformed")),
-        }
-        let is_true =
+        let nonce = attributes.nonce()?.to_owned();
+        let is_token =
             |(name, value): &(&str, &str)| *name == "tokenauth" && value.eq_ignore_ascii_case("true");
-        Ok(Self {
-            delegation_token: extensions.iter().any(is_true),
-            username,
-            header: header.to_owned(),
-            bare: bare.to_owned(),
-            nonce: nonce.to_owned(),
-        })
+        let delegation_token = attributes.extensions()?.iter().any(is_token);
+        Ok(Self { username, delegation_token, bare, nonce })
     }
 
     /// The user's name, or the id of its delegation token.
@@ -116,21 +94,11 @@ impl ServerStart {
     }
 
     /// Answers with the salt. `nonce` must be random and never used before: printable ASCII without commas.
-    ///
-    /// # Errors
-    ///
-    /// The nonce cannot be sent.
-    pub fn answer(self, credential: &StoredCredential, nonce: &str) -> Result<ServerFirst, ScramError> {
-        if !is_nonce(nonce) {
-            return Err(ScramError::new(INVALID_NONCE));
-        }
-        let nonce = format!("{}{nonce}", self.nonce);
+    pub fn answer(self, credential: &StoredCredential, nonce: &str) -> ServerFirst {
         let StoredCredential { salt, iterations, .. } = credential;
-        debug_assert!(ITERATIONS.contains(iterations), "the client would not take them");
+        let nonce = format!("{}{nonce}", self.nonce);
         let message = format!("r={nonce},s={salt},i={iterations}");
-        let credential = credential.clone();
-        let Self { username, header, bare, .. } = self;
-        Ok(ServerFirst { username, credential, header, bare, nonce, message })
+        ServerFirst { start: Self { nonce, ..self }, credential: credential.clone(), message }
     }
 }
 
@@ -138,11 +106,9 @@ impl ServerStart {
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
 pub struct ServerFirst {
-    username: String,
+    /// With the nonce of both sides.
+    start: ServerStart,
     credential: StoredCredential,
-    header: String,
-    bare: String,
-    nonce: String,
     message: String,
 }
 
@@ -158,24 +124,23 @@ impl ServerFirst {
     ///
     /// The message is malformed or belongs to another exchange, or the proof is wrong.
     pub fn client_final(self, message: &[u8]) -> Result<ServerFinal, ScramError> {
-        let text = Attributes::new(CLIENT_FINAL, message)?.rest();
+        let text = Attributes::new(CLIENT_FINAL, message)?.text;
         let Some((without_proof, proof)) = text.rsplit_once(",p=") else {
             return Err(invalid(CLIENT_FINAL, "the proof is missing"));
         };
         let proof = decode_base64(CLIENT_FINAL, proof)?;
         let mut attributes = Attributes::new(CLIENT_FINAL, without_proof.as_bytes())?;
-        let binding = attributes.base64('c')?;
-        let nonce = attributes.nonce()?;
+        let (header, nonce) = (attributes.value('c')?, attributes.nonce()?);
         attributes.extensions()?;
-        if binding != self.header.as_bytes() {
-            return Err(ScramError::new(NO_CHANNEL_BINDING));
+        if header != HEADER_BASE64 {
+            return Err(ScramError::new(OTHER_HEADER));
         }
-        if nonce != self.nonce {
+        if nonce != self.start.nonce {
             return Err(ScramError::new(OTHER_NONCE));
         }
 
         let StoredCredential { mechanism, stored_key, server_key, .. } = &self.credential;
-        let auth_message = format!("{},{},{without_proof}", self.bare, self.message);
+        let auth_message = format!("{},{},{without_proof}", self.start.bare, self.message);
         let client_signature = keys::signature(*mechanism, stored_key, &auth_message);
         let client_key = client_signature.xor(&proof);
         let is_right = |key: &Key| stored_key.equals(keys::stored_key(*mechanism, key).as_bytes());
@@ -184,7 +149,7 @@ impl ServerFirst {
         }
         let signature = keys::signature(*mechanism, server_key, &auth_message);
         let message = Secret::new(format!("v={}", encode_base64(signature.as_bytes())));
-        Ok(ServerFinal { username: self.username, message })
+        Ok(ServerFinal { username: self.start.username, message })
     }
 }
 

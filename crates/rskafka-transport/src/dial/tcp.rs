@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::Progress;
+use crate::error::OpenProgress;
 
 /// How long an address may stay silent before the next one is tried as well; RFC 8305 recommends this.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -28,17 +28,14 @@ pub(crate) async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAdd
 }
 
 /// The first stream to any of the addresses; `None` once all have failed.
-pub(super) async fn connect_any(
-    addresses: Vec<SocketAddr>,
-    progress: &mut Progress<'_>,
-) -> Option<TcpStream> {
+pub(super) async fn connect_any(addresses: Vec<SocketAddr>, progress: &OpenProgress) -> Option<TcpStream> {
     let mut left = addresses.into_iter();
     let mut attempts = JoinSet::new();
     loop {
         // Each turn starts one more: the first, after a failure, or after a moment of silence.
         match left.next() {
             Some(address) => {
-                progress.trying.push(address);
+                progress.try_address(address);
                 attempts.spawn(async move { (address, connect(address).await) });
             }
             None if attempts.is_empty() => return None,

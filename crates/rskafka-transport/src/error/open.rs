@@ -3,7 +3,10 @@
 //! Invariant: no password, token or key is in an error.
 
 use std::borrow::Cow;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rskafka_protocol::ErrorCode;
 
@@ -116,19 +119,58 @@ pub enum Phase {
     Sasl,
 }
 
-/// Lets other tasks see which step of opening a connection is under way. Clones show the same.
+/// How far the opening of a connection has come. Clones show the same, so that other tasks can see it.
 #[derive(Debug, Clone, Default)]
 pub struct OpenProgress {
-    phase: Arc<Mutex<Option<Phase>>>,
+    steps: Arc<Mutex<Steps>>,
+}
+
+#[derive(Debug, Default)]
+struct Steps {
+    phase: Option<Phase>,
+    /// The addresses that failed, each with its cause, in the order in which they failed.
+    failures: Vec<String>,
+    /// Addresses that have not answered yet.
+    trying: Vec<SocketAddr>,
 }
 
 impl OpenProgress {
     /// The step under way; `None` before the first and after the last.
     pub fn phase(&self) -> Option<Phase> {
-        *lock(&self.phase)
+        lock(&self.steps).phase
     }
 
-    pub(crate) fn enter(&self, phase: Option<Phase>) {
-        *lock(&self.phase) = phase;
+    pub(crate) fn enter(&self, phase: Phase) {
+        lock(&self.steps).phase = Some(phase);
+    }
+
+    pub(crate) fn restart(&self, phase: Option<Phase>) {
+        *lock(&self.steps) = Steps { phase, ..Steps::default() };
+    }
+
+    pub(crate) fn try_address(&self, address: SocketAddr) {
+        lock(&self.steps).trying.push(address);
+    }
+
+    pub(crate) fn failed(&self, address: SocketAddr, error: &io::Error) {
+        let Steps { failures, trying, .. } = &mut *lock(&self.steps);
+        trying.retain(|trying| *trying != address);
+        failures.push(format!("{address}: {error}"));
+    }
+
+    /// Forgets the addresses that were tried, and gives those that failed.
+    pub(crate) fn forget_addresses(&self) -> Vec<String> {
+        let mut steps = lock(&self.steps);
+        steps.trying.clear();
+        std::mem::take(&mut steps.failures)
+    }
+
+    /// The failure of an opening that ran out of time: how long it took, its step, and what became of each address.
+    pub(crate) fn timed_out(&self, phase: Phase, elapsed: Duration) -> Failure {
+        let Steps { failures, trying, .. } = &*lock(&self.steps);
+        let silent = trying.iter().map(|address| format!("{address}: no answer in time"));
+        let failures: Vec<_> = failures.iter().cloned().chain(silent).collect();
+        let tried = if failures.is_empty() { String::new() } else { format!(" ({})", failures.join("; ")) };
+        Failure::new(Nature::TimedOut, format!("timed out after {elapsed:?} while {phase}{tried}"))
     }
 }

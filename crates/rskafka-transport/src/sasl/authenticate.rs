@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use rskafka_protocol::Request;
-use rskafka_protocol::messages::sasl_authenticate::SaslAuthenticateRequest;
+use rskafka_protocol::messages::sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 
 use super::exchange::denied;
-use super::{Action, Event, Exchange, Expiry, Method, OauthToken, Sasl};
+use super::{Action, Exchange, Expiry, Handshake, Method, OauthToken, Sasl};
 use crate::connection::decoder;
 use crate::deadline::Deadline;
 use crate::env::Env;
@@ -25,17 +25,16 @@ pub(crate) async fn authenticate(
     versions: &BrokerVersions,
     deadline: Deadline,
 ) -> Result<Option<Session>, Failure> {
-    let (mut exchange, token_session) = begin(sasl, &link.shared.env).await?;
-    let agreed = ask(link, versions, &exchange.request(), deadline).await?;
-    let mut action = exchange.on(Event::Handshake(agreed))?;
+    let (handshake, token_session) = begin(sasl, &link.shared.env).await?;
+    let agreed = ask(link, versions, &handshake.request(), deadline).await?;
+    let (mut exchange, mut action) = handshake.agreed(agreed)?;
     // The broker starts to count the session's time after this.
     let mut sent_at = link.shared.env.now();
     loop {
-        let event = match action {
+        let answer = match action {
             Action::Authenticate(auth_bytes) => {
                 sent_at = link.shared.env.now();
-                let request = SaslAuthenticateRequest { auth_bytes };
-                Event::Authenticate(ask(link, versions, &request, deadline).await?)
+                ask(link, versions, &SaslAuthenticateRequest { auth_bytes }, deadline).await?
             }
             Action::Done(lifetime) => {
                 let session =
@@ -43,28 +42,28 @@ pub(crate) async fn authenticate(
                 return Ok(session.into_iter().chain(token_session).min());
             }
         };
-        (exchange, action) = step(exchange, event).await?;
+        (exchange, action) = step(exchange, answer).await?;
     }
 }
 
 /// Asks the caller's function for the credentials.
-async fn begin(sasl: &Sasl, env: &Env) -> Result<(Exchange, Option<Session>), Failure> {
+async fn begin(sasl: &Sasl, env: &Env) -> Result<(Handshake, Option<Session>), Failure> {
     let failed = |error: BoxError| {
         denied("there are no credentials: the function that gives them failed").because(error)
     };
     match &sasl.method {
         Method::Plain(credentials) => {
-            Ok((Exchange::plain(&credentials.provide().await.map_err(failed)?)?, None))
+            Ok((Handshake::plain(&credentials.provide().await.map_err(failed)?)?, None))
         }
         Method::Scram(mechanism, credentials) => {
             let credentials = credentials.provide().await.map_err(failed)?;
             let no_nonce = Failure::lasting("there are no random numbers");
             let nonce = env.nonce().map_err(|error| no_nonce.because(error))?;
-            Ok((Exchange::scram(*mechanism, &credentials, &nonce)?, None))
+            Ok((Handshake::scram(*mechanism, &credentials, &nonce)?, None))
         }
         Method::OauthBearer(token) => {
             let token = token.provide().await.map_err(failed)?;
-            Ok((Exchange::oauth_bearer(&token)?, session(&token, env)?))
+            Ok((Handshake::oauth_bearer(&token)?, session(&token, env)?))
         }
     }
 }
@@ -83,9 +82,12 @@ fn session(token: &OauthToken, env: &Env) -> Result<Option<Session>, Failure> {
 }
 
 /// Takes an answer into the exchange; off the async threads if that hashes the password.
-async fn step(mut exchange: Exchange, event: Event) -> Result<(Exchange, Action), Failure> {
+async fn step(
+    mut exchange: Exchange,
+    answer: SaslAuthenticateResponse,
+) -> Result<(Exchange, Action), Failure> {
     let is_slow = exchange.is_about_to_hash();
-    let take = move || exchange.on(event).map(|action| (exchange, action));
+    let take = move || exchange.answered(answer).map(|action| (exchange, action));
     if !is_slow {
         return take();
     }

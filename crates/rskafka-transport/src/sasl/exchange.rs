@@ -29,6 +29,13 @@ const KVSEP: &[u8] = b"\x01";
 /// tokens short and escape some characters in JSON, so the whole secret need not be there.
 const MAX_REPEATED: usize = 12;
 
+/// An exchange of which nothing was sent: the broker has to agree to the mechanism.
+pub(crate) struct Handshake {
+    /// The client's first message.
+    first: AuthBytes,
+    exchange: Exchange,
+}
+
 /// An exchange under way.
 pub(crate) struct Exchange {
     mechanism: &'static str,
@@ -37,27 +44,15 @@ pub(crate) struct Exchange {
     state: State,
 }
 
+/// What was sent last.
 enum State {
-    Handshake(Message),
     /// The answer is empty if the broker accepts the client.
-    Sent,
-    /// The broker has given the reason of its refusal; it answers the next request with the error.
+    Whole,
+    /// The broker has given the reason of its refusal; it answers this with the error.
     Refused(String),
     ScramFirst(ClientFirst),
     ScramFinal(ClientFinal),
     Ended,
-}
-
-/// The client's first message.
-enum Message {
-    Whole(Zeroizing<String>),
-    Scram(ClientFirst),
-}
-
-/// What happened.
-pub(crate) enum Event {
-    Handshake(SaslHandshakeResponse),
-    Authenticate(SaslAuthenticateResponse),
 }
 
 /// What to do next.
@@ -68,7 +63,7 @@ pub(crate) enum Action {
     Done(Option<Duration>),
 }
 
-impl Exchange {
+impl Handshake {
     pub(crate) fn plain(credentials: &Credentials) -> Result<Self, Failure> {
         let (user, password) = (credentials.username(), credentials.password());
         if user.is_empty() || password.is_empty() {
@@ -78,7 +73,7 @@ impl Exchange {
             return Err(invalid(PLAIN, "user or password has a NUL"));
         }
         let message = Zeroizing::new(format!("\0{user}\0{password}"));
-        Ok(Self::new(PLAIN, password, Message::Whole(message)))
+        Ok(Self::new(PLAIN, password, message.as_bytes(), State::Whole))
     }
 
     /// `nonce` must be random and never used before.
@@ -90,7 +85,8 @@ impl Exchange {
         let name = mechanism.name();
         let first =
             ClientFirst::new(mechanism, credentials, nonce).map_err(|error| not_passed(name, error))?;
-        Ok(Self::new(name, "", Message::Scram(first)))
+        let message = Bytes::copy_from_slice(first.message());
+        Ok(Self::new(name, "", &message, State::ScramFirst(first)))
     }
 
     pub(crate) fn oauth_bearer(token: &OauthToken) -> Result<Self, Failure> {
@@ -119,75 +115,26 @@ impl Exchange {
             message.extend(["\x01", name, "=", value]);
         }
         *message += "\x01\x01";
-        Ok(Self::new(OAUTHBEARER, token, Message::Whole(message)))
+        Ok(Self::new(OAUTHBEARER, token, message.as_bytes(), State::Whole))
     }
 
-    fn new(mechanism: &'static str, secret: &str, message: Message) -> Self {
+    fn new(mechanism: &'static str, secret: &str, first: &[u8], state: State) -> Self {
         let secret = Zeroizing::new(secret.to_owned());
-        Self { mechanism, secret, state: State::Handshake(message) }
+        let exchange = Exchange { mechanism, secret, state };
+        Self { first: Bytes::copy_from_slice(first).into(), exchange }
     }
 
     /// What to send first.
     pub(crate) fn request(&self) -> SaslHandshakeRequest {
-        SaslHandshakeRequest { mechanism: self.mechanism.to_owned() }
+        SaslHandshakeRequest { mechanism: self.exchange.mechanism.to_owned() }
     }
 
-    /// Whether the next answer makes [`Self::on`] hash the password, which takes milliseconds at least.
-    pub(crate) fn is_about_to_hash(&self) -> bool {
-        matches!(self.state, State::ScramFirst(_))
-    }
-
-    /// Takes an event.
-    pub(crate) fn on(&mut self, event: Event) -> Result<Action, Failure> {
-        let mechanism = self.mechanism;
-        let scram = |error| not_passed(mechanism, error);
-        match (std::mem::replace(&mut self.state, State::Ended), event) {
-            (State::Handshake(message), Event::Handshake(response)) => {
-                self.agreed(response)?;
-                let (bytes, next) = match message {
-                    Message::Whole(message) => (Bytes::copy_from_slice(message.as_bytes()), State::Sent),
-                    Message::Scram(first) => {
-                        (Bytes::copy_from_slice(first.message()), State::ScramFirst(first))
-                    }
-                };
-                Ok(self.say(bytes, next))
-            }
-            (State::Sent, Event::Authenticate(response)) => {
-                let lifetime = lifetime(&response);
-                let answer = self.accepted(response)?;
-                if mechanism == OAUTHBEARER && !answer.is_empty() {
-                    let reason = String::from_utf8_lossy(&answer).into_owned();
-                    return Ok(self.say(Bytes::from_static(KVSEP), State::Refused(reason)));
-                }
-                Ok(Action::Done(lifetime))
-            }
-            (State::Refused(reason), Event::Authenticate(response)) => {
-                self.accepted(response)?;
-                Err(self.refused(ErrorCode::SASL_AUTHENTICATION_FAILED, Some(&reason)))
-            }
-            (State::ScramFirst(first), Event::Authenticate(response)) => {
-                let last = first.server_first(&self.accepted(response)?).map_err(scram)?;
-                Ok(self.say(Bytes::copy_from_slice(last.message()), State::ScramFinal(last)))
-            }
-            (State::ScramFinal(last), Event::Authenticate(response)) => {
-                let lifetime = lifetime(&response);
-                let answer = self.accepted(response)?;
-                last.server_final(&answer).map_err(scram)?;
-                Ok(Action::Done(lifetime))
-            }
-            _ => Err(denied(format!("the broker sent an unexpected answer during {mechanism}"))),
-        }
-    }
-
-    fn say(&mut self, bytes: Bytes, next: State) -> Action {
-        self.state = next;
-        Action::Authenticate(bytes.into())
-    }
-
-    fn agreed(&self, response: SaslHandshakeResponse) -> Result<(), Failure> {
-        let mechanism = self.mechanism;
+    /// Takes the broker's answer.
+    pub(crate) fn agreed(self, response: SaslHandshakeResponse) -> Result<(Exchange, Action), Failure> {
+        let Self { first, exchange } = self;
+        let mechanism = exchange.mechanism;
         match response.error_code {
-            ErrorCode::NONE => Ok(()),
+            ErrorCode::NONE => Ok((exchange, Action::Authenticate(first))),
             ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
                 let offered = printable(&response.mechanisms.join(", "), MAX_SHOWN);
                 let offered = if offered.is_empty() { "none" } else { &offered };
@@ -198,9 +145,48 @@ impl Exchange {
             ErrorCode::ILLEGAL_SASL_STATE => {
                 Err(denied("the port does not expect SASL: choose another port, or connect without SASL"))
             }
-            code => Err(self.refused(code, None)),
+            code => Err(exchange.refused(code, None)),
         }
         .map_err(|failure| failure.with_code(response.error_code))
+    }
+}
+
+impl Exchange {
+    /// Whether the next answer makes [`Self::answered`] hash the password, which takes milliseconds at least.
+    pub(crate) fn is_about_to_hash(&self) -> bool {
+        matches!(self.state, State::ScramFirst(_))
+    }
+
+    /// Takes an answer.
+    pub(crate) fn answered(&mut self, response: SaslAuthenticateResponse) -> Result<Action, Failure> {
+        let mechanism = self.mechanism;
+        let scram = |error| not_passed(mechanism, error);
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        let lifetime = lifetime(&response);
+        let answer = self.accepted(response)?;
+        match state {
+            State::Whole if mechanism == OAUTHBEARER && !answer.is_empty() => {
+                let reason = String::from_utf8_lossy(&answer).into_owned();
+                Ok(self.say(KVSEP, State::Refused(reason)))
+            }
+            State::Whole => Ok(Action::Done(lifetime)),
+            State::Refused(reason) => Err(self.refused(ErrorCode::SASL_AUTHENTICATION_FAILED, Some(&reason))),
+            State::ScramFirst(first) => {
+                let last = first.server_first(&answer).map_err(scram)?;
+                let message = Bytes::copy_from_slice(last.message());
+                Ok(self.say(&message, State::ScramFinal(last)))
+            }
+            State::ScramFinal(last) => {
+                last.server_final(&answer).map_err(scram)?;
+                Ok(Action::Done(lifetime))
+            }
+            State::Ended => Err(denied(format!("the broker sent an unexpected answer during {mechanism}"))),
+        }
+    }
+
+    fn say(&mut self, message: &[u8], state: State) -> Action {
+        self.state = state;
+        Action::Authenticate(Bytes::copy_from_slice(message).into())
     }
 
     fn accepted(&self, response: SaslAuthenticateResponse) -> Result<Bytes, Failure> {

@@ -4,8 +4,7 @@
 //! the handshake succeeds without one, and the first read fails.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::ServerName;
@@ -42,11 +41,7 @@ impl Tls {
             let resolver = certificate.resolver(config.crypto_provider());
             config.client_auth_cert_resolver = resolver.map_err(|error| unusable(error.into()))?;
         }
-        let watched = Arc::new(Watched {
-            inner: config.client_auth_cert_resolver,
-            was_asked: AtomicBool::new(false),
-            was_given: AtomicBool::new(false),
-        });
+        let watched = Arc::new(Watched { inner: config.client_auth_cert_resolver, given: OnceLock::new() });
         config.client_auth_cert_resolver = Arc::clone(&watched) as Arc<dyn ResolvesClientCert>;
         config.resumption = Resumption::disabled();
         let shaking = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream);
@@ -69,15 +64,14 @@ pub(super) fn server_name(host: &str) -> Option<ServerName<'static>> {
 #[derive(Debug)]
 pub(crate) struct Watched {
     inner: Arc<dyn ResolvesClientCert>,
-    was_asked: AtomicBool,
-    was_given: AtomicBool,
+    /// Whether there was one to give; not set unless the broker asks.
+    given: OnceLock<bool>,
 }
 
 impl ResolvesClientCert for Watched {
     fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let resolved = self.inner.resolve(hints, schemes);
-        self.was_asked.store(true, Ordering::Relaxed);
-        self.was_given.store(resolved.is_some(), Ordering::Relaxed);
+        let _ = self.given.set(resolved.is_some());
         resolved
     }
 
@@ -109,16 +103,13 @@ impl Watched {
                 | Error::InappropriateMessage { .. }
                 | Error::InappropriateHandshakeMessage { .. }
         );
-        if !is_refusal || !self.was_asked.load(Ordering::Relaxed) {
-            None
-        } else if self.was_given.load(Ordering::Relaxed) {
-            Some(
+        Some(match self.given.get().filter(|_| is_refusal)? {
+            true => {
                 "the broker refuses the client certificate: check that it is valid and signed by a CA that \
-                the broker trusts",
-            )
-        } else {
-            Some("the broker wants a client certificate: set one that it trusts")
-        }
+                the broker trusts"
+            }
+            false => "the broker wants a client certificate: set one that it trusts",
+        })
     }
 }
 

@@ -199,7 +199,9 @@ impl Item<'_> {
                     let length =
                         self.0[at..].iter().position(|line| line.ends_with(['{', '}', ';'])).unwrap();
                     let text = self.0[at..=at + length].join(" ");
-                    text.split_once('{').map_or(text.clone(), |(signature, _)| signature.to_owned())
+                    // Behind the second is what an option of `options!` sets.
+                    let ends = ["{", "=>"].map(|end| text.find(end).unwrap_or(text.len()));
+                    text[..ends[0].min(ends[1])].to_owned()
                 };
                 (0..self.0.len()).filter(is_start).map(whole).collect()
             }

@@ -71,6 +71,8 @@ fn check_class(error: &Error) {
         error.kind(),
         ErrorKind::TopicRecreated
             | ErrorKind::LogTruncated { .. }
+            | ErrorKind::Fenced { .. }
+            | ErrorKind::LogDamaged { .. }
             | ErrorKind::Authentication
             | ErrorKind::Closed
             | ErrorKind::ProducerClosed

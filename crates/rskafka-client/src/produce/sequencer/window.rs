@@ -53,7 +53,6 @@ pub(super) struct Window {
     /// The number of the first entry.
     first: u64,
     entries: VecDeque<Entry>,
-    outstanding: usize,
     /// The offset behind the last append that was written and has left the window.
     end_of_written: i64,
 }
@@ -68,9 +67,9 @@ impl Window {
         self.entries.len()
     }
 
-    /// How many attempts have not ended.
-    pub(super) fn outstanding(&self) -> usize {
-        self.outstanding
+    /// Whether an attempt has not ended.
+    pub(super) fn has_outstanding(&self) -> bool {
+        self.entries.iter().any(|entry| entry.is_outstanding)
     }
 
     /// Adds an append, and gives its number.
@@ -119,17 +118,9 @@ impl Window {
         behind.filter(|entry| entry.progress == Progress::Unsettled)
     }
 
-    pub(super) fn attempt_begins(&mut self, number: u64) {
-        if let Some(entry) = self.get_mut(number).filter(|entry| !entry.is_outstanding) {
-            entry.is_outstanding = true;
-            self.outstanding += 1;
-        }
-    }
-
-    pub(super) fn attempt_ends(&mut self, number: u64) {
-        if let Some(entry) = self.get_mut(number).filter(|entry| entry.is_outstanding) {
-            entry.is_outstanding = false;
-            self.outstanding -= 1;
+    pub(super) fn set_outstanding(&mut self, number: u64, is_outstanding: bool) {
+        if let Some(entry) = self.get_mut(number) {
+            entry.is_outstanding = is_outstanding;
         }
     }
 

@@ -147,12 +147,11 @@ impl World {
     }
 
     fn take_in(&mut self, event: &Event) {
-        let mut later = Later::new();
         match *event {
             Event::Produce { bytes, mood } => {
                 let input = Input { id: self.callers.len() as u32, bytes, mood };
                 let caller = if self.linger.has_room() {
-                    match self.linger.push(input, || self.now, &mut later) {
+                    match self.linger.push(input, || self.now) {
                         Ok(part) => Caller::InBatch(part),
                         Err(error) => Caller::Ended(failed(&error)),
                     }
@@ -173,17 +172,17 @@ impl World {
             }
             Event::Flush => self.linger.flush(),
             Event::Yielded => self.linger.yielded(),
-            Event::Ended { index, is_written } => self.end(index, is_written, &mut later),
+            Event::Ended { index, is_written } => self.end(index, is_written),
             Event::Advance(millis) => self.now += Duration::from_millis(millis),
         }
         while self.linger.next(|| self.now) == Next::Send {
-            if let Some((builder, _)) = self.linger.take(&mut later) {
+            if let Some((builder, _)) = self.linger.take() {
                 let numbers = numbers(builder);
                 self.sent.extend(&numbers);
                 self.linger.sent(numbers);
             }
         }
-        later.into_iter().for_each(|wake| wake());
+        std::mem::take(&mut self.linger.later).into_iter().for_each(|wake| wake());
         for (_, caller) in &mut self.callers {
             if let Caller::Waits(_, admitted) = caller
                 && let Ok(part) = admitted.try_recv()
@@ -193,7 +192,7 @@ impl World {
         }
     }
 
-    fn end(&mut self, index: usize, is_written: bool, later: &mut Later) {
+    fn end(&mut self, index: usize, is_written: bool) {
         if self.linger.in_flight == 0 {
             return;
         }
@@ -206,7 +205,7 @@ impl World {
         } else {
             Err(Error::new(Case::TimedOut, ErrorKind::TimedOut))
         };
-        self.linger.ended(index, result, later);
+        self.linger.ended(index, result);
     }
 
     /// What holds between any two events.

@@ -13,36 +13,46 @@ fn credentials() -> Credentials {
     Credentials::new("alice", SECRET)
 }
 
-fn plain() -> Exchange {
-    Exchange::plain(&credentials()).unwrap()
+fn plain() -> Handshake {
+    Handshake::plain(&credentials()).unwrap()
 }
 
-fn scram(mechanism: Mechanism) -> Exchange {
-    Exchange::scram(mechanism, &credentials(), "a-nonce").unwrap()
+fn scram(mechanism: Mechanism) -> Handshake {
+    Handshake::scram(mechanism, &credentials(), "a-nonce").unwrap()
 }
 
-fn oauth() -> Exchange {
-    Exchange::oauth_bearer(&OauthToken::new(SECRET)).unwrap()
+fn oauth() -> Handshake {
+    Handshake::oauth_bearer(&OauthToken::new(SECRET)).unwrap()
 }
 
-fn all() -> [Exchange; 4] {
+fn all() -> [Handshake; 4] {
     [plain(), scram(Mechanism::Sha256), scram(Mechanism::Sha512), oauth()]
 }
 
-fn agreed() -> Event {
-    Event::Handshake(SaslHandshakeResponse::default())
+/// The exchange, and what is said first.
+#[track_caller]
+fn begun(handshake: Handshake) -> (Exchange, Bytes) {
+    match handshake.agreed(SaslHandshakeResponse::default()) {
+        Ok((exchange, action)) => (exchange, said(Ok(action))),
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
-fn answer(error_code: ErrorCode, message: Option<&str>, bytes: &[u8], lifetime: i64) -> Event {
-    Event::Authenticate(SaslAuthenticateResponse {
+fn answer(
+    error_code: ErrorCode,
+    message: Option<&str>,
+    bytes: &[u8],
+    lifetime: i64,
+) -> SaslAuthenticateResponse {
+    SaslAuthenticateResponse {
         error_code,
         error_message: message.map(str::to_owned),
         auth_bytes: Bytes::copy_from_slice(bytes).into(),
         session_lifetime_ms: lifetime,
-    })
+    }
 }
 
-fn accepted(bytes: &[u8]) -> Event {
+fn accepted(bytes: &[u8]) -> SaslAuthenticateResponse {
     answer(ErrorCode::NONE, None, bytes, 0)
 }
 
@@ -71,46 +81,46 @@ fn failed(action: Result<Action, Failure>) -> Failure {
 
 #[test]
 fn plain_sends_user_and_password_and_is_done_with_the_answer() {
-    let mut exchange = plain();
-    assert_eq!(exchange.request().mechanism, "PLAIN");
-    assert_eq!(said(exchange.on(agreed())), format!("\0alice\0{SECRET}").as_bytes());
-    assert_eq!(done(exchange.on(answer(ErrorCode::NONE, None, b"", 5000))), Some(Duration::from_secs(5)));
-    let mut exchange = plain();
-    said(exchange.on(agreed()));
-    assert_eq!(done(exchange.on(answer(ErrorCode::NONE, None, b"", -1))), None);
+    assert_eq!(plain().request().mechanism, "PLAIN");
+    let (mut exchange, first) = begun(plain());
+    assert_eq!(first, format!("\0alice\0{SECRET}").as_bytes());
+    assert_eq!(
+        done(exchange.answered(answer(ErrorCode::NONE, None, b"", 5000))),
+        Some(Duration::from_secs(5))
+    );
+    let (mut exchange, _) = begun(plain());
+    assert_eq!(done(exchange.answered(answer(ErrorCode::NONE, None, b"", -1))), None);
 }
 
-/// The broker's side of SCRAM up to its last message.
-fn scram_until_final(exchange: &mut Exchange, mechanism: Mechanism) -> Vec<u8> {
+/// An exchange of SCRAM before the broker's last message, and that.
+fn scram_until_final(mechanism: Mechanism) -> (Exchange, Vec<u8>) {
     let stored = StoredCredential::new(mechanism, SECRET, b"salt", 4096).unwrap();
-    assert_eq!(exchange.request().mechanism, mechanism.name());
-    let server = ServerStart::new(&said(exchange.on(agreed()))).unwrap().answer(&stored, "more").unwrap();
+    assert_eq!(scram(mechanism).request().mechanism, mechanism.name());
+    let (mut exchange, first) = begun(scram(mechanism));
+    let server = ServerStart::new(&first).unwrap().answer(&stored, "more");
     assert!(exchange.is_about_to_hash());
-    let last = said(exchange.on(accepted(server.message())));
-    server.client_final(&last).unwrap().message().to_vec()
+    let last = said(exchange.answered(accepted(server.message())));
+    (exchange, server.client_final(&last).unwrap().message().to_vec())
 }
 
 #[test]
 fn scram_is_done_once_the_broker_has_proved_itself() {
     for mechanism in Mechanism::ALL {
-        let mut exchange = scram(mechanism);
-        let server_final = scram_until_final(&mut exchange, mechanism);
+        let (mut exchange, server_final) = scram_until_final(mechanism);
         let last = answer(ErrorCode::NONE, None, &server_final, 1);
-        assert_eq!(done(exchange.on(last)), Some(Duration::from_millis(1)));
+        assert_eq!(done(exchange.answered(last)), Some(Duration::from_millis(1)));
     }
 }
 
 #[test]
 fn a_broker_that_does_not_know_the_password_is_refused() {
     for mechanism in Mechanism::ALL {
-        let mut exchange = scram(mechanism);
-        let mut server_final = scram_until_final(&mut exchange, mechanism);
+        let (mut exchange, mut server_final) = scram_until_final(mechanism);
         server_final[5] ^= 1;
-        let error = failed(exchange.on(accepted(&server_final)));
+        let error = failed(exchange.answered(accepted(&server_final)));
         assert!(everything_said(error).contains("the server's signature is wrong"));
-        let mut exchange = scram(mechanism);
-        scram_until_final(&mut exchange, mechanism);
-        let error = failed(exchange.on(accepted(b"")));
+        let (mut exchange, _) = scram_until_final(mechanism);
+        let error = failed(exchange.answered(accepted(b"")));
         assert_eq!(error.text, format!("{mechanism} failed"));
     }
 }
@@ -118,12 +128,15 @@ fn a_broker_that_does_not_know_the_password_is_refused() {
 #[test]
 fn oauth_bearer_sends_the_token_with_principal_and_extensions() {
     let token = OauthToken::new("t.o-k_e~n+/=").principal("a,b=c").extension("cluster", "lkc 1");
-    let mut exchange = Exchange::oauth_bearer(&token).unwrap();
-    assert_eq!(exchange.request().mechanism, "OAUTHBEARER");
-    let sent = said(exchange.on(agreed()));
+    let handshake = Handshake::oauth_bearer(&token).unwrap();
+    assert_eq!(handshake.request().mechanism, "OAUTHBEARER");
+    let (mut exchange, sent) = begun(handshake);
     assert_eq!(sent, "n,a=a=2Cb=3Dc,\x01auth=Bearer t.o-k_e~n+/=\x01cluster=lkc 1\x01\x01".as_bytes());
-    assert_eq!(done(exchange.on(answer(ErrorCode::NONE, None, b"", 60_000))), Some(Duration::from_secs(60)));
-    assert_eq!(said(oauth().on(agreed())), format!("n,,\x01auth=Bearer {SECRET}\x01\x01").as_bytes());
+    assert_eq!(
+        done(exchange.answered(answer(ErrorCode::NONE, None, b"", 60_000))),
+        Some(Duration::from_secs(60))
+    );
+    assert_eq!(begun(oauth()).1, format!("n,,\x01auth=Bearer {SECRET}\x01\x01").as_bytes());
 }
 
 #[test]
@@ -140,11 +153,10 @@ fn a_refused_token_is_acknowledged_and_its_reason_told() {
         (ErrorCode::SASL_AUTHENTICATION_FAILED, Some(r#"{"status":"invalid_token"}"#)),
         (ErrorCode::NONE, None),
     ] {
-        let mut exchange = oauth();
-        said(exchange.on(agreed()));
+        let (mut exchange, _) = begun(oauth());
         // Error 0, but not accepted.
-        assert_eq!(said(exchange.on(accepted(json))), &b"\x01"[..]);
-        let error = failed(exchange.on(answer(error_code, message, b"", 0)));
+        assert_eq!(said(exchange.answered(accepted(json))), &b"\x01"[..]);
+        let error = failed(exchange.answered(answer(error_code, message, b"", 0)));
         assert!(error.text.contains(r#"(SASL_AUTHENTICATION_FAILED (58): {"status":"invalid_token"})"#));
     }
 }
@@ -157,9 +169,10 @@ fn a_refusal_says_what_the_broker_says_but_never_the_secret() {
         (Some("line\nbreak\x1b[31m"), "linebreak[31m"),
         (None, "(SASL_AUTHENTICATION_FAILED (58)): check user and password"),
     ] {
-        for mut exchange in [plain(), oauth()] {
-            said(exchange.on(agreed()));
-            let error = failed(exchange.on(answer(ErrorCode::SASL_AUTHENTICATION_FAILED, message, b"", 0)));
+        for handshake in [plain(), oauth()] {
+            let (mut exchange, _) = begun(handshake);
+            let error =
+                failed(exchange.answered(answer(ErrorCode::SASL_AUTHENTICATION_FAILED, message, b"", 0)));
             assert_eq!(error.nature, Nature::Authentication);
             let said = everything_said(error);
             assert!(said.contains(shown) && !said.contains(SECRET), "{said}");
@@ -199,10 +212,9 @@ fn a_token_in_the_reason_of_its_refusal_is_not_shown() {
         // With characters in between that are not shown.
         (TOKEN.replace('.', ".\x01"), "eyJhbGciOiJSUzI1NiJ9.eyJzdWIi"),
     ] {
-        let mut exchange = Exchange::oauth_bearer(&OauthToken::new(TOKEN)).unwrap();
-        said(exchange.on(agreed()));
-        said(exchange.on(accepted(reason.as_bytes())));
-        let error = failed(exchange.on(accepted(b"")));
+        let (mut exchange, _) = begun(Handshake::oauth_bearer(&OauthToken::new(TOKEN)).unwrap());
+        said(exchange.answered(accepted(reason.as_bytes())));
+        let error = failed(exchange.answered(accepted(b"")));
         let text = everything_said(error);
         assert!(text.contains("repeats the secret and is not shown"), "{text}");
         assert!(!text.contains(secret_part), "{text}");
@@ -213,7 +225,7 @@ fn a_token_in_the_reason_of_its_refusal_is_not_shown() {
 fn a_refused_mechanism_comes_with_the_brokers_list() {
     let refused = |error_code, mechanisms: &[&str]| {
         let mechanisms = mechanisms.iter().map(|name| (*name).to_owned()).collect();
-        failed(plain().on(Event::Handshake(SaslHandshakeResponse { error_code, mechanisms })))
+        plain().agreed(SaslHandshakeResponse { error_code, mechanisms }).map(|_| ()).unwrap_err()
     };
     let error = refused(ErrorCode::UNSUPPORTED_SASL_MECHANISM, &["SCRAM-SHA-512", "OAUTHBEARER"]);
     assert!(error.text.contains("does not offer PLAIN, but SCRAM-SHA-512, OAUTHBEARER: choose"));
@@ -231,10 +243,10 @@ fn a_refused_mechanism_comes_with_the_brokers_list() {
 
 #[test]
 fn credentials_that_cannot_be_sent_are_refused_before_anything_is_said() {
-    let plain = |user: &str, password: &str| Exchange::plain(&Credentials::new(user, password));
+    let plain = |user: &str, password: &str| Handshake::plain(&Credentials::new(user, password));
     assert!(plain("", "b").is_err() && plain("a", "").is_err());
     assert!(plain("a\0", "b").is_err() && plain("a", "b\0").is_err());
-    assert!(Exchange::scram(Mechanism::Sha256, &Credentials::new("", "b"), "nonce").is_err());
+    assert!(Handshake::scram(Mechanism::Sha256, &Credentials::new("", "b"), "nonce").is_err());
     for token in [
         OauthToken::new(""),
         OauthToken::new("a b"),
@@ -248,13 +260,12 @@ fn credentials_that_cannot_be_sent_are_refused_before_anything_is_said() {
         OauthToken::new("t").extension("a", "v\x01"),
         OauthToken::new("t").extension("a", ""),
     ] {
-        assert!(Exchange::oauth_bearer(&token).is_err(), "{token:?}");
+        assert!(Handshake::oauth_bearer(&token).is_err(), "{token:?}");
     }
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Agree(i16),
     Accept(i16, Vec<u8>),
     /// The right answer of a broker that does not know the password.
     ServerFirst,
@@ -264,7 +275,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let code = prop_oneof![4 => Just(0), 1 => Just(58), 1 => any::<i16>()];
     let bytes = prop_oneof![2 => Just(Vec::new()), 1 => Just(b"v=AAAA".to_vec()), 1 => prop::collection::vec(any::<u8>(), 0..40)];
     let step = prop_oneof![
-        2 => code.clone().prop_map(Step::Agree),
         3 => (code, bytes).prop_map(|(code, bytes)| Step::Accept(code, bytes)),
         2 => Just(Step::ServerFirst),
     ];
@@ -278,22 +288,16 @@ proptest! {
     /// mechanism asks for, and after an error or the end everything is one.
     #[test]
     fn no_order_of_answers_gets_past_the_exchange(steps in steps(), which in 0..4usize) {
-        let mut exchange = all().into_iter().nth(which).unwrap();
+        let (mut exchange, _) = begun(all().into_iter().nth(which).unwrap());
         let is_scram = (1..3).contains(&which);
-        let (mut has_ended, mut spoken) = (false, 0);
+        let (mut has_ended, mut spoken) = (false, 1);
         for step in steps {
-            let event = match step {
-                Step::Agree(code) => {
-                    Event::Handshake(SaslHandshakeResponse { error_code: ErrorCode(code), mechanisms: Vec::new() })
-                }
+            let answer = match step {
                 Step::Accept(code, bytes) => answer(ErrorCode(code), None, &bytes, 0),
                 Step::ServerFirst => accepted(b"r=a-nonce-more,s=c2FsdA==,i=4096"),
             };
-            let was_accepted = matches!(
-                &event,
-                Event::Authenticate(response) if response.error_code == ErrorCode::NONE
-            );
-            match exchange.on(event) {
+            let was_accepted = answer.error_code == ErrorCode::NONE;
+            match exchange.answered(answer) {
                 Ok(_) if has_ended => prop_assert!(false, "it goes on after its end"),
                 Ok(Action::Authenticate(_)) => spoken += 1,
                 Ok(Action::Done(_)) => {

@@ -22,12 +22,9 @@ fn sequencer() -> Sequencer {
         stop_on_failure: false,
         known_for: Duration::from_secs(3600),
     });
-    sequencer.warm_up();
-    assert_eq!(polled(&mut sequencer), [Action::Lease]);
+    sequencer.offer(PRODUCER);
     sequencer.leased(3);
-    assert_eq!(polled(&mut sequencer), [Action::ObtainProducerId]);
-    sequencer.obtained(PRODUCER);
-    assert!(sequencer.is_ready());
+    assert!(!sequencer.lacks_producer());
     sequencer
 }
 
