@@ -79,7 +79,7 @@ impl BatchStream {
 
     /// The high watermark that the last answer gave. `None` before the first answer.
     pub(crate) fn high_watermark(&self) -> Option<i64> {
-        self.ahead.ends().map(|(_, high_watermark)| high_watermark)
+        self.ahead.ends.map(|(_, high_watermark)| high_watermark)
     }
 
     /// Continues at this offset, whatever lies between. For what cannot be read: a damaged batch, or offsets that are gone.
