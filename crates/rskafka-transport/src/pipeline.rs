@@ -198,11 +198,6 @@ impl<T> Pipeline<T> {
         taken
     }
 
-    /// Takes out the requests that have not begun.
-    pub(crate) fn take_waiting(&mut self) -> Vec<T> {
-        self.take_unbegun(|_| true)
-    }
-
     /// Matches an answer with its request. No other begins until [`Self::judged`].
     pub(crate) fn answered(&mut self, correlation_id: i32) -> Result<T, Unexpected> {
         let begun = self.entries.front().filter(|_| self.begun > 0);

@@ -21,7 +21,6 @@ use crate::deadline::Deadline;
 use crate::dial::BoxStream;
 use crate::endpoint::Endpoint;
 use crate::error::{CallErrorKind, CloseCause};
-use crate::lifetime::Ending;
 use crate::link::Shared;
 use crate::pipeline::Ended;
 use crate::reader::FrameReader;
@@ -94,24 +93,21 @@ impl Task {
         let now = self.shared.env.now();
         let mut wire = self.shared.wire();
         let ending = wire.ending(now);
+        let is_expired = matches!(ending, Some(CloseCause::SessionExpired));
+        let unsent = if is_expired { wire.pipeline.skip(|_| true) } else { Vec::new() };
         // Under the lock, so that no request begins after it.
-        let cause = ending.map(|ending| self.shared.end(ending.into()));
-        let unsent = match ending {
-            Some(Ending::SessionExpired) => wire.pipeline.take_waiting(),
-            _ => Vec::new(),
-        };
+        let cause = ending.map(|ending| self.shared.end(ending));
         let (must_end, is_empty) = (wire.must_end, wire.pipeline.is_empty());
         let next = wire.next(now);
         drop(wire);
-
         for (ticket, cause) in unsent.into_iter().zip(cause.into_iter().cycle()) {
             ticket.fail(false, CallErrorKind::Closed { source: Arc::clone(cause) }, &self.shared.endpoint);
         }
-        match ending {
+        match cause {
             _ if must_end => Err(CloseCause::ByClient),
-            Some(Ending::Idle) => Err(CloseCause::Idle),
+            Some(_) if !is_expired => Err(CloseCause::Idle),
             // What is in flight is still answered.
-            Some(Ending::SessionExpired) if is_empty => Err(CloseCause::SessionExpired),
+            Some(_) if is_empty => Err(CloseCause::SessionExpired),
             _ => Ok(next),
         }
     }

@@ -19,7 +19,8 @@ use crate::config::ConnectionConfig;
 use crate::counters::Counters;
 use crate::deadline::Deadline;
 use crate::dial::BoxStream;
-use crate::lifetime::{Ending, Lifetime};
+use crate::error::CloseCause;
+use crate::lifetime::Lifetime;
 use crate::pipeline::{Ended, Pipeline, Timing};
 use crate::ticket::Ticket;
 
@@ -105,7 +106,7 @@ impl Wire {
     }
 
     /// Why the connection ends at `now`, if it does.
-    pub(crate) fn ending(&mut self, now: Instant) -> Option<Ending> {
+    pub(crate) fn ending(&mut self, now: Instant) -> Option<CloseCause> {
         self.lifetime.check(now, !self.pipeline.is_empty(), self.pipeline.silent_until())
     }
 

@@ -206,9 +206,7 @@ impl Replay {
             // The piece before may have ended within a batch that reaches into this one, or before a gap.
             batches.follows = Some(before.0);
             batches.restart(Position::of(&self.partition, first.start));
-            self.before = None;
             batches.fill(cx);
-            return true;
         }
         self.before = None;
         true

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use rskafka_cluster::transport::CallOptions;
-use rskafka_cluster::{Failure, Leader, LeaderOf, Learned, Via};
+use rskafka_cluster::{Failed, Leader, LeaderOf, Learned};
 use rskafka_protocol::{ApiKey, ErrorCode};
 use tracing::Instrument;
 
@@ -80,29 +79,20 @@ async fn lease(line: &Arc<Line>, mut errand: Errand) {
     end(line, errand, &leader, leased, |state, errand, lease| state.leased(line, errand, &leader, lease));
 }
 
-/// Asks the leader for a producer id: any broker gives one.
+/// Asks for a producer id, which any broker gives.
 async fn obtain_producer_id(line: &Arc<Line>, mut errand: Errand) {
-    let Some((leader, lease)) = line.lock().held() else { return line.drive(State::lease_ended) };
-    errand.attempts.api = ApiKey::INIT_PRODUCER_ID;
-    // The attempt has begun with the lease that the line holds: one more lease is none of its own.
-    let (deadline, mut attempts) = (errand.deadline, errand.attempts.clone());
-    let cluster = &line.partition.core.cluster;
-    let answered = async {
-        let lease = match line.via_for_producer_ids() {
-            Via::Own(_) => lease,
-            via => {
-                let leased = cluster.lease::<LeaderOf<'_>>(&leader, via, &mut attempts).await;
-                leased.map_err(Learned::of_attempt)?
-            }
-        };
-        let answer = lease.call(&warm_up::REQUEST, CallOptions::new(deadline)).await;
-        let answer = answer.map_err(Learned::of_attempt)?;
-        answer.error_code.ok().map_err(refused)?;
-        warm_up::producer_of(&answer).ok_or_else(|| Learned::of_attempt(Failure::MissingInAnswer))
-    };
+    let Some((leader, _)) = line.lock().held() else { return line.drive(State::lease_ended) };
     let patience = line.partition.core.limits.overdue_after;
-    let answered = watch::unless_replaced(line, &leader, patience, answered).await;
-    end(line, errand, &leader, answered, |state, _, producer| state.sequencer.obtained(producer));
+    let obtaining = warm_up::obtain_producer_id(line, errand.deadline);
+    let obtained = watch::unless_replaced(line, &leader, patience, obtaining).await;
+    line.drive(|state| match obtained {
+        None => state.replaced(errand),
+        Some(Ok(producer)) => state.sequencer.obtained(producer),
+        Some(Err(Failed { failure, attempts })) => {
+            errand.attempts = *attempts;
+            state.give_up(line, errand, Some(failure));
+        }
+    });
 }
 
 /// Looks whether the last acknowledged batch is still in the log.

@@ -1,9 +1,9 @@
-//! Connects to the leader and obtains a producer id before there is an append.
+//! Connects to the leader and obtains a producer id, also before there is an append.
 
 use std::sync::Arc;
 
 use rskafka_cluster::transport::{CallOptions, Deadline};
-use rskafka_cluster::{Answer, Call, Leader, Verdict, Via};
+use rskafka_cluster::{Answer, Call, Failed, Leader, Verdict, Via};
 use rskafka_protocol::Request;
 use rskafka_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use rskafka_protocol::messages::metadata::MetadataRequest;
@@ -18,23 +18,35 @@ pub(crate) async fn warm_up(line: &Arc<Line>) -> Result<()> {
         return Err(line.refused(closed));
     }
     let deadline = line.partition.core.api_deadline();
-    let via = line.via_for_producer_ids();
     let lacks_producer = line.lock().sequencer.lacks_producer();
     if lacks_producer {
-        let judge = |answer: InitProducerIdResponse| match (answer.error_code.ok(), producer_of(&answer)) {
-            (Err(code), _) => Verdict::refused(code, None, None),
-            (Ok(()), Some(producer)) => Verdict::Done(producer),
-            (Ok(()), None) => Verdict::missing(),
-        };
-        let producer = ask(line, via, deadline, &REQUEST, judge).await?;
+        let producer = obtain_producer_id(line, deadline).await.map_err(Error::of_read)?;
         line.drive(|state| state.sequencer.offer(producer));
     }
-    if !lacks_producer || !matches!(via, Via::Own(_)) {
+    if !lacks_producer || !matches!(line.via_for_producer_ids(), Via::Own(_)) {
         // Any request would do: it is for the connection, which the lane keeps.
         let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
-        ask(line, line.via(), deadline, &request, |_| Verdict::Done(())).await?;
+        ask(line, line.via(), deadline, &request, |_| Verdict::Done(())).await.map_err(Error::of_read)?;
     }
     Ok(())
+}
+
+pub(crate) async fn obtain_producer_id(line: &Line, deadline: Deadline) -> Result<Producer, Failed> {
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: i32::MAX,
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+    let judge = |answer: InitProducerIdResponse| {
+        let producer = Producer { id: answer.producer_id, epoch: answer.producer_epoch };
+        match answer.error_code.ok() {
+            Err(code) => Verdict::refused(code, None, None),
+            Ok(()) if producer.id >= 0 && producer.epoch >= 0 => Verdict::Done(producer),
+            Ok(()) => Verdict::missing(),
+        }
+    };
+    ask(line, line.via_for_producer_ids(), deadline, &request, judge).await
 }
 
 async fn ask<R: Request, T>(
@@ -43,22 +55,9 @@ async fn ask<R: Request, T>(
     deadline: Deadline,
     request: &R,
     judge: impl Fn(R::Response) -> Verdict<T>,
-) -> Result<T> {
+) -> Result<T, Failed> {
     let call = Call { target: line.partition.target(), via, deadline };
     let build = |_: &_, _: &_| (request.clone(), CallOptions::new(deadline));
     let judge = |answer: Answer<'_, R::Response, Leader>| judge(answer.response);
-    line.partition.core.cluster.send(call, build, judge).await.map_err(Error::of_read)
-}
-
-/// Asks for a producer id.
-pub(crate) const REQUEST: InitProducerIdRequest = InitProducerIdRequest {
-    transactional_id: None,
-    transaction_timeout_ms: i32::MAX,
-    producer_id: -1,
-    producer_epoch: -1,
-};
-
-pub(crate) fn producer_of(answer: &InitProducerIdResponse) -> Option<Producer> {
-    let producer = Producer { id: answer.producer_id, epoch: answer.producer_epoch };
-    (producer.id >= 0 && producer.epoch >= 0).then_some(producer)
+    line.partition.core.cluster.send(call, build, judge).await
 }

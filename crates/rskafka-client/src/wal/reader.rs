@@ -13,7 +13,7 @@ use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::{Flag, RecordView};
 
 use super::Position;
-use super::fence::{Damage, Dead, HEADER, Kind, Mark, Reading, Stamp, Verdict};
+use super::fence::{Damage, Dead, Fence, HEADER, Kind, Mark, Reading, Stamp, Verdict};
 use super::ledger::Ledger;
 use crate::consumer::{self, BatchStream, IsolationLevel, Ranges, ReadBuilder, Replay, StartAt};
 use crate::error::{Case, Error, ErrorKind, Result};
@@ -297,9 +297,12 @@ impl Items {
         self.log.leader_epoch = batch.leader_epoch();
         let Passed { claims, entries, dead, foreign } = &mut self.passed;
         match (verdict, mark) {
-            (Verdict::Entry, Mark::Stamp(stamp)) => {
+            (Verdict::Entry, Mark::Stamp(stamp @ Stamp { term, writer, sequence, .. })) => {
                 *entries += 1;
-                Ok(Some(Item::Entry(Entry { batch, stamp, position: self.position() })))
+                let fence = Fence { term, writer, next_sequence: sequence + 1 };
+                // Not that of the ledger, which may know of the claim behind it.
+                let position = Position::new(self.log, Reading { fence, next_offset: offsets.1 });
+                Ok(Some(Item::Entry(Entry { batch, stamp, position })))
             }
             (Verdict::Claim, Mark::Stamp(stamp)) => {
                 *claims += 1;
