@@ -92,8 +92,13 @@ impl BatchStream {
         self.ahead.read
     }
 
-    /// Continues at a position.
-    pub(crate) fn restart(&mut self, position: Position) {
+    /// Continues at a position, and asks anew where the log ends.
+    pub(crate) fn begin_again(&mut self, position: Position) {
+        self.restart(position);
+        self.ahead.ends = None;
+    }
+
+    pub(super) fn restart(&mut self, position: Position) {
         self.fetch = None;
         self.ahead.restart(position);
     }
@@ -125,6 +130,7 @@ impl BatchStream {
     fn begin(&self) -> UnderWay {
         let (partition, lane, options) = (self.partition.clone(), self.lane.clone(), self.options.clone());
         let (next, start, until) = (self.ahead.next, self.start, self.ahead.until);
+        let is_first = self.ahead.ends.is_none();
         let (pause, checked_under) = (self.ahead.pause_until, self.ahead.read_under);
         let follows = self.follows.filter(|_| !self.ahead.has_begun());
         Box::pin(async move {
@@ -138,7 +144,8 @@ impl BatchStream {
             let max_bytes = i32::try_from(options.max_bytes).unwrap_or(i32::MAX);
             loop {
                 let asked = cluster.env().now();
-                let spec = FetchSpec::new(&partition.core, from.offset, 1..max_bytes, options.max_wait);
+                let wait = if is_first && options.every_batch { Duration::ZERO } else { options.max_wait };
+                let spec = FetchSpec::new(&partition.core, from.offset, 1..max_bytes, wait);
                 let spec = FetchSpec {
                     last_epoch: from.leader_epoch,
                     checked_under,

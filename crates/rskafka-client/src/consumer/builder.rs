@@ -28,7 +28,7 @@ pub(crate) struct ReadOptions {
     pub(super) isolation: IsolationLevel,
     pub(super) on_out_of_range: OutOfRange,
     pub(super) rack: Option<String>,
-    /// Also those with no record that a user gets.
+    /// Also those with no record that a user gets. And the first answer comes at once, to say where the log ends.
     pub(super) every_batch: bool,
 }
 

@@ -99,6 +99,8 @@ impl Sending {
                 Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: first_lost })
             }
             (_, Some(failure)) => Error::of_cluster(failure, &self.attempts, outcome),
+            // Its acknowledgement contradicts those before it.
+            (Reason::OutOfSequence, None) => Error::new(Case::InvalidAnswer, ErrorKind::InvalidAnswer),
             (_, None) => Error::new(Case::WaitedInLine, ErrorKind::TimedOut),
         };
         let error = partition.located(error.with_outcome(outcome), ApiKey::PRODUCE);

@@ -1,4 +1,4 @@
-//! The rule that says which batches of a log count. Plain.
+//! The rule that says which batches of a log count. No I/O, no clock.
 //!
 //! Invariant: what counts depends on the batches alone, in their order in the log. So all readers agree, at any time.
 
@@ -13,7 +13,7 @@ pub(crate) const HEADER: &[u8] = b"rskafka.wal";
 pub enum Kind {
     /// An append.
     Entry = 0,
-    /// The begin of a term.
+    /// The start of a term.
     Claim = 1,
     /// An append with no record of the user's.
     Barrier = 2,
@@ -117,11 +117,11 @@ impl Damage {
     pub(crate) fn what(self) -> &'static str {
         match self {
             Self::TermAhead => "no claim before it leads to its term",
-            Self::Header => "its header is malformed, or not the first header of its first record",
+            Self::Header => "its first record or its header cannot be read, or its header is not the first",
             Self::Format => "its format is unknown to this version of the client",
-            Self::Hole => "offsets before it are missing: was the log compacted?",
+            Self::Hole => "offsets before it or in it are missing: was the log compacted?",
             Self::Straddles => "it begins before the offset that was read up to",
-            Self::NotOurs => "it is under this writer's number, and not from it: does its process run twice?",
+            Self::NotOurs => "it has this writer's term and id, and this writer did not append it: does a copy of the process run?",
         }
     }
 }

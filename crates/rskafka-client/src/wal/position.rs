@@ -13,20 +13,20 @@ use crate::partition::Partition;
 
 /// Where to go on in an exclusive log: what a database stores beside its snapshot, which has everything before it.
 ///
-/// It has a text form, that of [`consumer::Position`] with three more parts between colons (term, writer and next sequence),
-/// and one of [`BYTES`](Self::BYTES) bytes. Both stay readable by later versions of this crate.
+/// It has a text form, that of [`consumer::Position`] with four more parts between colons (term, writer, next sequence, and a
+/// checksum), and one of [`BYTES`](Self::BYTES) bytes. Both stay readable by later versions of this crate.
 ///
 /// Store a position only over a lower one ([`is_before`](Self::is_before)): see [`Writer::trim`](super::Writer::trim).
 ///
 /// ```
 /// # use rskafka_client::wal::Position;
-/// let position: Position = "xtzWWN4bTjitpL3kfd9s5g:3:1200:7:4:81985529216486895:17".parse()?;
+/// let position: Position = "xtzWWN4bTjitpL3kfd9s5g:3:1200:7:4:81985529216486895:17:CRC".parse()?;
 /// assert_eq!((position.offset(), position.term()), (1200, 4));
 /// assert_eq!(Position::from_bytes(&position.to_bytes())?, position);
 /// # Ok::<(), rskafka_client::consumer::ParsePositionError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display)]
-#[display("{log}:{}:{}:{}", fence.term, fence.writer, fence.next_sequence)]
+#[display("{log}:{}:{}:{}:{:08x}", fence.term, fence.writer, fence.next_sequence, self.crc())]
 pub struct Position {
     pub(super) log: consumer::Position,
     pub(super) fence: Fence,
@@ -35,11 +35,11 @@ pub struct Position {
 impl Position {
     /// The length of the form in bytes.
     pub const BYTES: usize = consumer::Position::BYTES + 24 + 4;
-    /// The start of a log of which nothing was trimmed: offset 0, before the first claim. It is one in any partition.
+    /// The start of a log of which nothing was trimmed: offset 0, before the first claim. Valid in any partition.
     pub const START: Self = Self::genesis(0);
 
-    /// The start of an exclusive log in a partition that had another use before: at this offset, before the first claim. It is
-    /// one in any partition.
+    /// The start of an exclusive log in a partition that had another use before: at this offset, before the first claim. Valid
+    /// in any partition.
     pub const fn genesis(offset: i64) -> Self {
         let fence = Fence { term: 0, writer: 0, next_sequence: 0 };
         Self { log: consumer::Position::of_any(offset), fence }
@@ -97,6 +97,16 @@ impl Position {
         bytes
     }
 
+    fn crc(&self) -> u32 {
+        crc32c::crc32c(&self.to_bytes()[..Self::BYTES - 4])
+    }
+
+    fn checked(self) -> Result<Self, ParsePositionError> {
+        let Fence { term, writer, next_sequence } = self.fence;
+        let is_possible = if term == 0 { (writer, next_sequence) == (0, 0) } else { next_sequence > 0 };
+        is_possible.then_some(self).ok_or(ParsePositionError("no claim leads to its term and sequence"))
+    }
+
     /// Reads the form in bytes.
     ///
     /// # Errors
@@ -112,7 +122,7 @@ impl Position {
         let (log, rest) = content.split_at(consumer::Position::BYTES);
         let field = |at: usize| u64::from_be_bytes(std::array::from_fn(|byte| rest[8 * at + byte]));
         let fence = Fence { term: field(0), writer: field(1), next_sequence: field(2) };
-        Ok(Self { log: consumer::Position::from_bytes(log)?, fence })
+        Self { log: consumer::Position::from_bytes(log)?, fence }.checked()
     }
 }
 
@@ -120,14 +130,88 @@ impl FromStr for Position {
     type Err = ParsePositionError;
 
     fn from_str(text: &str) -> Result<Self, ParsePositionError> {
-        let too_short = ParsePositionError("it does not have seven parts between colons");
-        let (rest, next_sequence) = text.rsplit_once(':').ok_or(too_short.clone())?;
+        let too_short = ParsePositionError("it does not have eight parts between colons");
+        let (rest, crc) = text.rsplit_once(':').ok_or(too_short.clone())?;
+        let (rest, next_sequence) = rest.rsplit_once(':').ok_or(too_short.clone())?;
         let (rest, writer) = rest.rsplit_once(':').ok_or(too_short.clone())?;
         let (log, term) = rest.rsplit_once(':').ok_or(too_short)?;
         let number = |part: &str| {
             part.parse().map_err(|_| ParsePositionError("term, writer or sequence is not a number"))
         };
         let [term, writer, next_sequence] = [number(term)?, number(writer)?, number(next_sequence)?];
-        Ok(Self { log: log.parse()?, fence: Fence { term, writer, next_sequence } })
+        let position = Self { log: log.parse()?, fence: Fence { term, writer, next_sequence } };
+        if u32::from_str_radix(crc, 16) != Ok(position.crc()) {
+            return Err(ParsePositionError("its checksum is wrong"));
+        }
+        position.checked()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn position() -> impl Strategy<Value = Position> {
+        let fence = (1..=u64::MAX, any::<u64>(), 1..=u64::MAX);
+        let epoch = prop::option::of(0..=i32::MAX);
+        (any::<[u8; 16]>(), 0..=i32::MAX, 0..=i64::MAX, epoch, fence).prop_map(
+            |(id, partition, offset, leader_epoch, (term, writer, next_sequence))| Position {
+                log: consumer::Position {
+                    topic_id: rskafka_protocol::Uuid(id),
+                    partition,
+                    offset,
+                    leader_epoch,
+                },
+                fence: Fence { term, writer, next_sequence },
+            },
+        )
+    }
+
+    #[test]
+    fn both_forms_stay_as_they_are() {
+        let log = "BwcHBwcHBwcHBwcHBwcHBw:3:1200:5".parse().unwrap();
+        let position = Position { log, fence: Fence { term: 4, writer: 0x0123_4567_89ab_cdef, next_sequence: 17 } };
+        assert_eq!(position.to_string(), "TEXT");
+        let fields = [4_u64, 0x0123_4567_89ab_cdef, 17].map(u64::to_be_bytes).concat();
+        let bytes = position.to_bytes();
+        assert_eq!((&bytes[..37], &bytes[37..61]), (&log.to_bytes()[..], &fields[..]));
+        assert_eq!(Position::START.to_string(), "START");
+        assert_eq!(Position::START.to_string().parse(), Ok(Position::START));
+        assert_eq!(Position::from_bytes(&Position::START.to_bytes()), Ok(Position::START));
+    }
+
+    #[test]
+    fn a_state_that_no_claim_leads_to_is_refused() {
+        for fence in [(0, 0, 1), (0, 1, 0), (1, 1, 0)] {
+            let (term, writer, next_sequence) = fence;
+            let position = Position { fence: Fence { term, writer, next_sequence }, ..Position::START };
+            assert!(Position::from_bytes(&position.to_bytes()).is_err(), "{fence:?}");
+            assert!(position.to_string().parse::<Position>().is_err(), "{fence:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_stored_position_comes_back(position in position()) {
+            prop_assert_eq!(Position::from_bytes(&position.to_bytes()), Ok(position));
+            prop_assert_eq!(position.to_string().parse(), Ok(position));
+        }
+
+        #[test]
+        fn a_torn_or_damaged_position_is_refused(position in position(), at in 0..Position::BYTES, bit in 0..8u8) {
+            let mut bytes = position.to_bytes();
+            bytes[at] ^= 1 << bit;
+            prop_assert!(Position::from_bytes(&bytes).is_err());
+            prop_assert!(Position::from_bytes(&bytes[..at]).is_err());
+            let text = position.to_string();
+            prop_assert!(text[..at.min(text.len() - 1)].parse::<Position>().is_err());
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,90}") {
+            let _ = text.parse::<Position>();
+        }
     }
 }
