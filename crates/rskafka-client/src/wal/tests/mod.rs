@@ -1,6 +1,6 @@
 //! The guarantees of an exclusive log, against the structs that decide them: small worlds are searched to their end, larger
 //! ones at random. What a test of the suite leaves out is run by
-//! `cargo test --release -p rskafka-client --lib -- --ignored wal`.
+//! `cargo test --config .cargo/checked.toml -p rskafka-client --lib -- --ignored --nocapture wal`.
 
 mod limits;
 mod parts;
@@ -47,7 +47,7 @@ macro_rules! large {
     ($($(#[$about:meta])* $name:ident: $limits:tt, $meets:tt;)*) => {$(
         $(#[$about])*
         #[test]
-        #[ignore = "takes a minute or more"]
+        #[ignore = "takes up to a few minutes, and 1.3 GB"]
         fn $name() {
             use Event::*;
             holds(stringify!($name), &Limits $limits, &$meets);
