@@ -117,7 +117,7 @@ large! {
         { claims: 3, appends: 2, failed: 1, batches: 6, tails: false, ..CALM },
         [Unknown, UnknownFound, UnknownNever, NotWritten, Fenced];
     the_log_is_trimmed_and_its_start_falls_back_under_reclaims:
-        { claims: 2, appends: 1, failed: 1, crashes: 1, stores: 2, log_starts: 2, batches: 4, tails: false, ..CALM },
+        { claims: 2, appends: 1, failed: 2, crashes: 1, stores: 2, log_starts: 2, batches: 4, tails: false, ..CALM },
         [Unknown, UnknownFound, UnknownNever];
     writers_crash_twice_and_claim_again:
         { claims: 3, appends: 1, crashes: 2, stores: 1, batches: 4, tails: false, ..CALM },
