@@ -19,6 +19,10 @@ pub(crate) struct Ledger {
     /// The sequence of the first entry below.
     first: u64,
     unsettled: VecDeque<Entry>,
+    /// How many of them, from the first on, are not held.
+    sent: usize,
+    /// How many of them are to be sent again.
+    again: usize,
     /// Results that nobody has taken yet; the first has the sequence `first - results.len()`.
     results: VecDeque<Settled>,
     end: Option<End>,
@@ -84,6 +88,8 @@ impl Ledger {
             writer,
             first: 0,
             unsettled: VecDeque::from([Entry::default()]),
+            sent: 0,
+            again: 0,
             results: VecDeque::new(),
             end: None,
         })
@@ -119,12 +125,12 @@ impl Ledger {
 
     /// The next append to be sent, behind all that were sent. Nothing new is sent before what failed was sent again.
     pub(crate) fn send(&mut self) -> Option<u64> {
-        if self.end.is_some() || self.unsettled.iter().any(Entry::is_to_be_sent_again) {
+        if self.end.is_some() || self.again > 0 {
             return None;
         }
-        let index = self.unsettled.iter().position(|entry| entry.state == State::Held)?;
-        self.unsettled[index].state = State::Sent;
-        Some(self.first + index as u64)
+        self.unsettled.get_mut(self.sent)?.state = State::Sent;
+        self.sent += 1;
+        Some(self.first + self.sent as u64 - 1)
     }
 
     /// The answer to an append that was sent.
@@ -135,6 +141,7 @@ impl Ledger {
             Answer::Acknowledged(..) => true,
             Answer::Again { may_be_written } | Answer::Failed { may_be_written } => may_be_written,
         };
+        self.again += usize::from(matches!(answer, Answer::Again { .. }));
         self.advance();
     }
 
@@ -197,7 +204,9 @@ impl Ledger {
     }
 
     fn settle(&mut self, settled: Settled) {
-        self.unsettled.pop_front();
+        let was_again = self.unsettled.pop_front().is_some_and(|entry| entry.is_to_be_sent_again());
+        self.again -= usize::from(was_again);
+        self.sent = self.sent.saturating_sub(1);
         self.first += 1;
         self.results.push_back(settled);
     }
@@ -218,6 +227,7 @@ impl Ledger {
                 // It landed out of turn.
                 Answer::Acknowledged(base, _) if front.dead.contains(&base) => {
                     front.state = State::Answered(Answer::Again { may_be_written: true });
+                    self.again += 1;
                 }
                 Answer::Acknowledged(base, _) => self.end_by(End::Truncated { offset: base }),
                 Answer::Failed { .. } => {
@@ -233,6 +243,7 @@ impl Ledger {
     fn hold_all(&mut self) {
         if self.unsettled.iter().all(|entry| entry.state != State::Sent) {
             self.unsettled.iter_mut().for_each(|entry| entry.state = State::Held);
+            (self.sent, self.again) = (0, 0);
         }
     }
 

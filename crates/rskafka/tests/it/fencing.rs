@@ -93,6 +93,22 @@ async fn a_producer_that_brokers_have_forgotten_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_lands_out_of_turn_is_sent_again_as_a_new_batch() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    writer.append([record("a")]).await.unwrap();
+    // From a producer that it does not know, a broker takes "c" without "b".
+    cluster.forget_producers(TOPIC, 0).unwrap();
+    cluster.inject(Fault::answer(ErrorCode::NOT_ENOUGH_REPLICAS).on(ApiKey::PRODUCE));
+    for append in ["b", "c"].map(|value| writer.append([record(value)])) {
+        append.await.unwrap();
+    }
+    let in_log = cluster.log(TOPIC, 0).unwrap().values().unwrap();
+    assert_eq!(in_log.iter().filter(|value| *value == "c").count(), 2, "{in_log:?}");
+    assert_eq!(values(&wal, &log).await.concat(), "abc");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_is_refused_for_good_ends_the_writer_and_a_reclaim_goes_on() {
     let (cluster, _, log, wal) = start_wal(1).await;
     let (mut writer, _) = claim(&wal, Position::START, "writer").await;

@@ -56,6 +56,7 @@ pub(super) struct Process {
     pub(super) is_halted: bool,
 }
 
+#[allow(clippy::large_enum_variant, reason = "most processes are writers")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Role {
     Reader(Reading),

@@ -179,7 +179,8 @@ impl World {
             Action::Crash(at, from) => {
                 self.spent.crashes += 1;
                 self.forget_attempts(at);
-                let started = self.processes[at].started_at(self.processes[from].stored);
+                let mut started = self.processes[at].started_at(self.processes[from].stored);
+                started.is_cut |= self.processes[from].is_cut;
                 self.processes[at] = Rc::new(started);
             }
             Action::Deliver(request) => self.deliver(request, limits),
