@@ -101,7 +101,7 @@ pub enum ErrorKind {
         what: &'static str,
     },
     /// The topic's settings cannot keep what an exclusive log promises; the source lists what is wrong.
-    #[display("the topic is no safe place for an exclusive log")]
+    #[display("the topic's settings are not safe for an exclusive log")]
     NotDurable,
     /// A position is not one in this partition: it is of another topic or partition, or from before the topic was deleted and
     /// created again.
@@ -192,7 +192,9 @@ impl ErrorKind {
             }
             Self::TopicRecreated => "make another partition client: offsets begin again at 0",
             Self::NoLeader => "try again later, and check the brokers that hold its replicas",
-            Self::Stopped => "deal with the append that failed, then call resume()",
+            Self::Stopped => {
+                "deal with the append that failed, then call resume(), or reclaim() of a writer of an exclusive log"
+            }
             Self::LogTruncated { .. } if api == Some(ApiKey::FETCH) => {
                 "undo what was read from there on, then read on from it"
             }
@@ -216,7 +218,9 @@ impl ErrorKind {
                 "grant READ on the topic"
             }
             Self::Unsupported if api == Some(ApiKey::INIT_PRODUCER_ID) => "use idempotence(false)",
-            Self::OffsetOutOfRange { .. } => "read from an offset within, or from OffsetAt::Earliest",
+            Self::OffsetOutOfRange { .. } => {
+                "read from an offset within, or from OffsetAt::Earliest; an exclusive log only from a stored position"
+            }
             Self::CorruptBatch { .. } => "read on after it, or repair the log from a replica",
             Self::Unsupported => "use a broker that has a version in common with this client",
             Self::TimedOut => match outcome {

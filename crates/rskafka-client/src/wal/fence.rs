@@ -121,7 +121,9 @@ impl Damage {
             Self::Format => "its format is unknown to this version of the client",
             Self::Hole => "offsets before it or in it are missing: was the log compacted?",
             Self::Straddles => "it begins before the offset that was read up to",
-            Self::NotOurs => "it has this writer's term and id, and this writer did not append it: does a copy of the process run?",
+            Self::NotOurs => {
+                "it has this writer's term and id, and this writer did not append it: does a copy of the process run?"
+            }
         }
     }
 }

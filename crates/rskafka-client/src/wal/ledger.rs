@@ -1,4 +1,4 @@
-//! What one writer has appended under its claim, and what became of it. Plain.
+//! What one writer has appended under its claim, and what became of it. No I/O, no clock.
 //!
 //! Invariants:
 //! - Batches are judged in the order of their sequences, none before all earlier ones are settled.

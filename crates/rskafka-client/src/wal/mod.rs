@@ -17,13 +17,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::RecordBatch;
 use time::OffsetDateTime;
 
 pub use self::fence::{Dead, Kind, Stamp};
 pub use self::position::Position;
-pub use self::reader::{Claim, Entry, Item, Items, Passed, Reader};
+pub use self::reader::{Claim, Entry, Item, Items, Passed, Reader, Start};
 pub use self::recovery::{Recovery, RecoveryProgress};
 pub use self::writer::{Append, Appended, Reclaimed, Writer};
 pub use crate::consumer::ParsePositionError;
@@ -65,7 +64,7 @@ impl Wal {
         Self { log: Arc::new(Log { partition, options, accepted, is_checked: AtomicBool::new(false) }) }
     }
 
-    /// Reads the log from a position on, and claims it: see [`Recovery`]. The note is for others to read: who is it?
+    /// Reads the log from a position on, and claims it: see [`Recovery`]. The note tells others who the writer is.
     ///
     /// ```no_run
     /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
@@ -93,30 +92,12 @@ impl Wal {
     /// [`accept_risks`](crate::PartitionClientBuilder::accept_risks). [`ErrorKind::OtherTopic`] for a position of another log. And
     /// those of [`check_durability`](crate::Client::check_durability) and [`warm_up`](crate::PartitionClient::warm_up).
     pub async fn claim(&self, position: Position, note: impl Into<Bytes>) -> Result<Recovery> {
-        let partition = &self.log.partition;
-        let located = |error| partition.located(error, ApiKey::PRODUCE);
-        partition.core.check_open().and_then(|()| position.within(partition).map(drop)).map_err(located)?;
-        self.log.check().await.map_err(located)?;
-        let recovery = Recovery::new(self.log.clone(), self.read(position).build_items(), note.into());
-        recovery.warm_up().await?;
-        Ok(recovery)
+        Recovery::begin(self.read(position).build_items(), note.into()).await
     }
 
     /// A stream of the entries that count, from a position on. Options chain before [`build`](ReadBuilder::build).
-    pub fn read(&self, position: Position) -> ReadBuilder<Position> {
-        ReadBuilder::exclusive(self.log.partition.clone(), position)
-    }
-
-    /// Claims the log for a standby: a reader that has followed it, and need not read it again. See [`claim`](Self::claim).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`claim`](Self::claim).
-    pub async fn claim_by(&self, reader: Reader, note: impl Into<Bytes>) -> Result<Recovery> {
-        self.log.check().await.map_err(|error| self.log.partition.located(error, ApiKey::PRODUCE))?;
-        let recovery = Recovery::new(self.log.clone(), reader.items, note.into());
-        recovery.warm_up().await?;
-        Ok(recovery)
+    pub fn read(&self, position: Position) -> ReadBuilder<Start> {
+        ReadBuilder::exclusive(&self.log, position)
     }
 }
 

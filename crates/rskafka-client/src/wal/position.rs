@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn both_forms_stay_as_they_are() {
         let log = "BwcHBwcHBwcHBwcHBwcHBw:3:1200:5".parse().unwrap();
-        let position = Position { log, fence: Fence { term: 4, writer: 0x0123_4567_89ab_cdef, next_sequence: 17 } };
+        let position =
+            Position { log, fence: Fence { term: 4, writer: 0x0123_4567_89ab_cdef, next_sequence: 17 } };
         assert_eq!(position.to_string(), "TEXT");
         let fields = [4_u64, 0x0123_4567_89ab_cdef, 17].map(u64::to_be_bytes).concat();
         let bytes = position.to_bytes();

@@ -12,16 +12,15 @@ use futures_core::Stream;
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::{Flag, RecordView};
 
-use super::Position;
 use super::fence::{Damage, Dead, Fence, HEADER, Kind, Mark, Reading, Stamp, Verdict};
 use super::ledger::Ledger;
+use super::{Log, Position, Recovery};
 use crate::consumer::{self, BatchStream, IsolationLevel, Ranges, ReadBuilder, Replay, StartAt};
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::fetch::FetchedBatch;
-use crate::partition::Partition;
 use crate::record::RecordAndOffset;
 
-/// From as many bytes on, a recovery reads over several connections: a stream has fetched a part of them already.
+/// Above this much, a recovery reads over several connections. Of less, a stream's read-ahead already has a part.
 const FAR: u64 = 16 * 1024 * 1024;
 
 /// An append that counts.
@@ -102,7 +101,7 @@ impl Entry {
     }
 }
 
-/// A claim that counts: the begin of a term.
+/// A claim that counts: the start of a term.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Claim {
@@ -157,12 +156,20 @@ pub struct Passed {
     pub foreign: u64,
 }
 
-impl ReadBuilder<Position> {
-    pub(super) fn exclusive(partition: Arc<Partition>, position: Position) -> Self {
-        Self::with(partition, position)
+/// Where a reader of an exclusive log begins: see [`Wal::read`](super::Wal::read).
+#[derive(Debug, Clone)]
+pub struct Start {
+    pub(super) log: Arc<Log>,
+    pub(super) position: Position,
+}
+
+impl ReadBuilder<Start> {
+    pub(super) fn exclusive(log: &Arc<Log>, position: Position) -> Self {
+        Self::with(log.partition.clone(), Start { log: log.clone(), position })
     }
 
-    /// Ends before this offset. Without this, the reader waits at the log's end for what is appended.
+    /// Ends before the first batch that begins at or behind this offset. Without this, the reader waits at the log's end for
+    /// what is appended.
     pub fn until(mut self, offset: i64) -> Self {
         self.until = offset;
         self
@@ -175,19 +182,19 @@ impl ReadBuilder<Position> {
 
     /// A stream of all that the log has: entries, claims, and what was passed over, with the reason.
     pub fn build_items(self) -> Items {
-        let refused = self.what.within(&self.partition);
-        let (position, error) = match refused {
+        let Self { partition, what: Start { log, position }, options, until, .. } = self;
+        let (position, error) = match position.within(&partition) {
             Ok(position) => (position, None),
-            Err(error) => (self.what, Some(self.partition.located(error, ApiKey::FETCH))),
+            Err(error) => (position, Some(partition.located(error, ApiKey::FETCH))),
         };
-        let Self { partition, options, until, .. } = self;
-        let stream = ReadBuilder::stream(partition.clone(), StartAt::Position(position.log));
+        let stream = ReadBuilder::stream(partition, StartAt::Position(position.log));
         let batches = stream.with_options(options).isolation(IsolationLevel::ReadUncommitted).every_batch();
         Items {
             batches: batches.until(until).build_batches(),
             replay: None,
-            partition,
-            log: position.log,
+            log,
+            read: position.log,
+            is_bounded: until < i64::MAX,
             reading: position.reading(),
             ledger: None,
             passed: Passed::default(),
@@ -209,11 +216,12 @@ pub struct Items {
     batches: BatchStream,
     /// Reads in its place, up to where the log ended.
     replay: Option<Replay>,
-    pub(super) partition: Arc<Partition>,
-    /// Has the leader epoch of the last batch read.
-    log: consumer::Position,
+    pub(super) log: Arc<Log>,
+    /// After the last batch read, with its leader epoch.
+    read: consumer::Position,
+    is_bounded: bool,
     reading: Reading,
-    /// A claim under way judges what is read instead.
+    /// While a claim is under way, its ledger has the state of the reading.
     pub(super) ledger: Option<Ledger>,
     passed: Passed,
     has_ended: bool,
@@ -223,7 +231,15 @@ pub struct Items {
 impl Items {
     /// Where to go on after what was given out.
     pub fn position(&self) -> Position {
-        Position::new(self.log, self.reading())
+        let reading = self.reading();
+        // What an acknowledgement has settled was not read: its leader epoch is not known.
+        let leader_epoch = self.read.leader_epoch.filter(|_| self.read.offset == reading.next_offset);
+        Position::new(consumer::Position { leader_epoch, ..self.read }, reading)
+    }
+
+    /// Asks anew where the log ends, at once.
+    pub(super) fn ask_for_the_end(&mut self) {
+        self.batches.begin_again(self.position().log);
     }
 
     /// How many batches were passed.
@@ -234,6 +250,20 @@ impl Items {
     /// Whether everything was given out that could be read at the last answer.
     pub fn is_caught_up(&self) -> bool {
         self.lag() == Some(0)
+    }
+
+    /// The same, and that answer was asked for after all that a replay has read.
+    pub(super) fn is_at_the_end(&self) -> bool {
+        self.replay.is_none() && self.is_caught_up()
+    }
+
+    /// What is wrong with it as the begin of a claim.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.error {
+            Some(error) => Err(error.clone()),
+            None if self.is_bounded => Err(Error::invalid("a reader that ends cannot claim the log")),
+            None => Ok(()),
+        }
     }
 
     /// How many offsets there are between the position and the high watermark that the last answer gave. `None` before the
@@ -262,11 +292,13 @@ impl Items {
                 Some(batch) => return Poll::Ready(Some(batch)),
                 None => {
                     self.replay = None;
-                    self.batches.restart(self.position().log);
+                    self.ask_for_the_end();
                 }
             }
         }
-        Pin::new(&mut self.batches).poll_next(cx)
+        // Entries are whole, also where the reading is to end within one.
+        let whole = |batch| FetchedBatch { asked: (0, i64::MAX), ..batch };
+        Pin::new(&mut self.batches).poll_next(cx).map_ok(whole)
     }
 
     /// Reads up to the log's end over several connections, if that is far.
@@ -280,7 +312,7 @@ impl Items {
         }
         let position = self.position().log;
         let ranges = Ranges::from(position.offset()..end);
-        let replay = ReadBuilder::replay(self.partition.clone(), ranges).every_batch().build();
+        let replay = ReadBuilder::replay(self.log.partition.clone(), ranges).every_batch().build();
         self.replay = Some(replay.behind(position, &self.batches));
     }
 
@@ -294,14 +326,14 @@ impl Items {
             Ok((verdict, mark))
         });
         let (verdict, mark) = judged.map_err(|damage| self.damaged(damage, offsets.0))?;
-        self.log.leader_epoch = batch.leader_epoch();
+        (self.read.offset, self.read.leader_epoch) = (offsets.1, batch.leader_epoch());
         let Passed { claims, entries, dead, foreign } = &mut self.passed;
         match (verdict, mark) {
             (Verdict::Entry, Mark::Stamp(stamp @ Stamp { term, writer, sequence, .. })) => {
                 *entries += 1;
                 let fence = Fence { term, writer, next_sequence: sequence + 1 };
                 // Not that of the ledger, which may know of the claim behind it.
-                let position = Position::new(self.log, Reading { fence, next_offset: offsets.1 });
+                let position = Position::new(self.read, Reading { fence, next_offset: offsets.1 });
                 Ok(Some(Item::Entry(Entry { batch, stamp, position })))
             }
             (Verdict::Claim, Mark::Stamp(stamp)) => {
@@ -324,7 +356,7 @@ impl Items {
             }
             damage => Error::new(Case::LogDamaged, ErrorKind::LogDamaged { offset, what: damage.what() }),
         };
-        self.partition.located(error, ApiKey::FETCH)
+        self.log.partition.located(error, ApiKey::FETCH)
     }
 }
 
@@ -344,10 +376,13 @@ pub(super) fn mark(batch: &FetchedBatch) -> Result<Mark, Damage> {
     if header.attributes.has(Flag::Control) {
         return Ok(Mark::Control);
     }
-    if header.attributes.has(Flag::Transactional) {
+    if header.attributes.has(Flag::Transactional) || batch.magic() < 2 {
         return Ok(Mark::Foreign);
     }
-    let Some(Ok(first)) = batch.batch.records().next() else { return Ok(Mark::Foreign) };
+    if i64::from(header.record_count) != batch.next_offset() - header.base_offset {
+        return Err(Damage::Hole);
+    }
+    let Some(Ok(first)) = batch.batch.records().next() else { return Err(Damage::Header) };
     let mut headers = first.headers;
     match headers.next() {
         Some((HEADER, value)) => Ok(Mark::Stamp(Stamp::from_bytes(value.unwrap_or_default())?)),
@@ -416,6 +451,16 @@ impl Reader {
     /// How many batches were passed.
     pub fn passed(&self) -> Passed {
         self.items.passed()
+    }
+
+    /// Claims the log for a standby that has followed it, and need not read it again: see [`Wal::claim`](super::Wal::claim). If
+    /// this fails, go on with another reader from the same position.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::claim`](super::Wal::claim). [`ErrorKind::InvalidArgument`] if the reader was to end before an offset.
+    pub async fn claim(self, note: impl Into<Bytes>) -> Result<Recovery> {
+        Recovery::begin(self.items, note.into()).await
     }
 }
 

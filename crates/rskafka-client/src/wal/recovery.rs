@@ -2,20 +2,22 @@
 //!
 //! Invariant: there is a writer only after everything before its claim was given out.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use rskafka_cluster::transport::Deadline;
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::RecordBatch;
 
+use super::Position;
 use super::fence::Kind;
 use super::ledger::{End, Ledger, Settled};
 use super::reader::{Claim, Entry, Item, Items};
 use super::writer::{self, Writer};
-use super::{Log, Position};
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::produce::{Line, Produce};
 use crate::record::Record;
@@ -40,20 +42,20 @@ pub struct RecoveryProgress {
 ///
 /// Those of [`Reader`](super::Reader). [`ErrorKind::ClaimLost`] if another claim came first: when it is polled again, it reads
 /// on and makes another one. [`ErrorKind::LogTruncated`] if the claim was acknowledged at an offset where it is not. All that
-/// an append fails with, for the claim; [`Error::outcome`] is that of the claim. After these it makes another claim when it is
-/// polled again.
+/// an append fails with, for the claim; [`Error::outcome`] is that of the claim. After one that
+/// [may pass](Error::is_retriable) it makes another claim when it is polled again; after others it ends, and there is no
+/// writer. [`ErrorKind::Closed`] if the client is closed.
 #[must_use = "streams do nothing unless polled"]
 #[derive(derive_more::Debug)]
 #[debug("Recovery {{ position: {} }}", items.position())]
 pub struct Recovery {
-    log: Arc<Log>,
     items: Items,
     line: Arc<Line>,
     note: Bytes,
     from: i64,
     attempt: Option<Attempt>,
     /// All of its claims.
-    own: Vec<u64>,
+    own: BTreeSet<u64>,
     claimed: Option<(Ledger, Claim)>,
     has_failed: bool,
 }
@@ -61,6 +63,7 @@ pub struct Recovery {
 /// An attempt to claim the log.
 struct Attempt {
     claim: Claim,
+    deadline: Deadline,
     produce: Option<Produce>,
     batch: Option<RecordBatch>,
     /// Why it failed last.
@@ -70,25 +73,22 @@ struct Attempt {
 }
 
 impl Recovery {
-    pub(super) fn new(log: Arc<Log>, items: Items, note: Bytes) -> Self {
-        let line = log.new_line();
-        let from = items.position().offset();
-        Self {
-            log,
-            items,
-            line,
-            note,
-            from,
-            attempt: None,
-            own: Vec::new(),
-            claimed: None,
-            has_failed: false,
-        }
+    /// Checks what can be checked before, connects, and obtains a producer id.
+    pub(super) async fn begin(items: Items, note: Bytes) -> Result<Self> {
+        let log = items.log.clone();
+        let partition = &log.partition;
+        let located = |error| partition.located(error, ApiKey::PRODUCE);
+        partition.core.check_open().and_then(|()| items.check()).map_err(located)?;
+        log.check().await.map_err(located)?;
+        let recovery = Self::new(items, note);
+        recovery.line.warm_up().await?;
+        Ok(recovery)
     }
 
-    /// Connects to the leader and obtains a producer id.
-    pub(super) async fn warm_up(&self) -> Result<()> {
-        self.line.warm_up().await
+    pub(super) fn new(mut items: Items, note: Bytes) -> Self {
+        let (line, from, own) = (items.log.new_line(), items.position().offset(), BTreeSet::new());
+        items.ask_for_the_end();
+        Self { items, line, note, from, attempt: None, own, claimed: None, has_failed: false }
     }
 
     /// Where to go on after the entries that were given out.
@@ -113,7 +113,7 @@ impl Recovery {
                 "the recovery has not ended: there may be entries that were not read",
             ));
         };
-        Ok(Writer::new(self.log, self.line, ledger, claim))
+        Ok(Writer::new(self.items.log, self.line, ledger, claim))
     }
 
     /// The claims that it has made.
@@ -128,7 +128,7 @@ impl Recovery {
                 return Poll::Ready(None);
             }
             if self.attempt.is_none()
-                && self.items.is_caught_up()
+                && self.items.is_at_the_end()
                 && let Err(error) = self.claim()
             {
                 self.has_failed = true;
@@ -149,10 +149,11 @@ impl Recovery {
                 }
                 Poll::Ready(None) => {
                     self.has_failed = true;
-                    return Poll::Ready(None);
+                    let closed = Error::new(Case::ClientClosed, ErrorKind::Closed);
+                    return Poll::Ready(Some(Err(self.items.log.partition.located(closed, ApiKey::FETCH))));
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Pending if self.attempt.is_none() && self.items.is_caught_up() => {}
+                Poll::Pending if self.attempt.is_none() && self.items.is_at_the_end() => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -160,18 +161,20 @@ impl Recovery {
 
     /// Begins an attempt behind what was read.
     fn claim(&mut self) -> Result<()> {
-        let writer = self.log.partition.core.cluster.env().random();
+        let log = self.items.log.clone();
+        let writer = log.partition.core.cluster.env().random();
         let reading = self.items.reading();
         let Some(ledger) = Ledger::claim(reading, writer) else {
             return Err(Error::invalid("there is no further term"));
         };
         let stamp = ledger.stamp(Kind::Claim, 0);
         let claim = Claim { term: stamp.term, writer, offset: reading.next_offset, note: self.note.clone() };
-        let record = Record::new((), self.note.clone(), self.log.now());
-        let batch = self.log.encode([record], stamp)?;
-        self.own.push(writer);
+        let batch = log.encode([Record::new((), self.note.clone(), log.now())], stamp)?;
+        self.own.insert(writer);
         self.items.ledger = Some(ledger);
-        self.attempt = Some(Attempt { claim, produce: None, batch: Some(batch), error: None, winner: None });
+        let deadline = self.line.delivery_deadline();
+        let (batch, produce, error, winner) = (Some(batch), None, None, None);
+        self.attempt = Some(Attempt { claim, deadline, produce, batch, error, winner });
         Ok(())
     }
 
@@ -186,7 +189,7 @@ impl Recovery {
                 && let Some(batch) = attempt.batch.take()
             {
                 self.line.resume();
-                attempt.produce = Some(Produce::of_encoded(&self.line, self.line.delivery_deadline(), batch));
+                attempt.produce = Some(Produce::of_encoded(&self.line, attempt.deadline, batch));
             }
             let Poll::Ready((result, batch)) = attempt.produce.as_mut()?.poll_ended(cx) else { return None };
             (attempt.produce, attempt.batch) = (None, batch);
@@ -211,7 +214,11 @@ impl Recovery {
             (_, _, None) => Error::new(Case::TimedOut, ErrorKind::TimedOut),
         };
         self.has_failed = !matches!(error.kind(), ErrorKind::ClaimLost { .. }) && !error.is_retriable();
-        Some(Err(self.log.partition.located(error.with_outcome(writer::outcome(settled)), ApiKey::PRODUCE)))
+        Some(Err(self
+            .items
+            .log
+            .partition
+            .located(error.with_outcome(writer::outcome(settled)), ApiKey::PRODUCE)))
     }
 }
 

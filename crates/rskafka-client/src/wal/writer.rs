@@ -7,11 +7,11 @@
 //! Invariant: callers hear of their results only after the lock was released, and no event is lost that came while somebody
 //! held it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -43,7 +43,7 @@ use crate::record::{Payload, Record, RecordHeaders};
 pub struct Writer {
     shared: Arc<Shared>,
     /// The claims that it has made, among them those whose outcome was unknown.
-    own: Vec<u64>,
+    own: BTreeSet<u64>,
 }
 
 /// An append that counts.
@@ -66,7 +66,7 @@ pub struct Reclaimed {
     /// The appends whose outcome was unknown, by [`Append::sequence`]: where they are, or `None` for those that are not in the
     /// log and never will be.
     pub settled: BTreeMap<u64, Option<Appended>>,
-    /// The claim of the writer that has the log now; `None` if this one may append again.
+    /// The claim that ended this writer's term; `None` if this one may append again.
     pub fenced_by: Option<Claim>,
 }
 
@@ -99,10 +99,15 @@ struct Shared {
     line: Arc<Line>,
     claim: Claim,
     state: Mutex<State>,
+    /// What callers have not heard yet. Not under the lock of the state, which is held while records are encoded.
+    results: Mutex<VecDeque<Heard>>,
     /// Something came that nobody has looked at.
     has_news: AtomicBool,
     settled: Notify,
 }
+
+/// A caller, and its result.
+type Heard = (oneshot::Sender<Result<Appended>>, Result<Appended>);
 
 struct State {
     ledger: Ledger,
@@ -110,10 +115,11 @@ struct State {
     appends: VecDeque<Appending>,
     /// How many of them, from the first on, have their answer.
     answered: usize,
-    results: VecDeque<(oneshot::Sender<Result<Appended>>, Result<Appended>)>,
     is_reading: bool,
-    /// What the writer that came next said of itself.
+    /// The claim that came next.
     fenced_by: Option<Claim>,
+    /// What was acknowledged, or read, is gone.
+    truncated: Option<Error>,
     /// The sequences of appends with an unknown outcome.
     unknown: Vec<u64>,
 }
@@ -147,10 +153,13 @@ pub(super) fn answer(result: &Result<Produced>, has_batch: bool) -> Answer {
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
                 | ErrorCode::UNKNOWN_PRODUCER_ID
                 | ErrorCode::INVALID_PRODUCER_EPOCH
+                | ErrorCode::PRODUCER_FENCED
                 | ErrorCode::DUPLICATE_SEQUENCE_NUMBER
         )
     });
-    let is_again = *error.kind() == ErrorKind::Stopped || is_sequence_lost;
+    // Written, but where? Or not where it can be, according to the partition client.
+    let is_offset_lost = *error.kind() == ErrorKind::InvalidAnswer && may_be_written;
+    let is_again = *error.kind() == ErrorKind::Stopped || is_sequence_lost || is_offset_lost;
     match is_again && has_batch && !error.is_timeout() {
         true => Answer::Again { may_be_written },
         false => Answer::Failed { may_be_written },
@@ -163,18 +172,19 @@ pub(super) fn outcome(settled: Settled) -> Outcome {
 
 impl Writer {
     pub(super) fn new(log: Arc<Log>, line: Arc<Line>, ledger: Ledger, claim: Claim) -> Self {
-        let own = vec![claim.writer];
+        let own = BTreeSet::from([claim.writer]);
         let state = State {
             ledger,
             appends: VecDeque::new(),
             answered: 0,
-            results: VecDeque::new(),
             is_reading: false,
             fenced_by: None,
+            truncated: None,
             unknown: Vec::new(),
         };
         let (state, has_news) = (Mutex::new(state), AtomicBool::new(false));
-        let shared = Shared { log, line, claim, state, has_news, settled: Notify::new() };
+        let results = Mutex::default();
+        let shared = Shared { log, line, claim, state, results, has_news, settled: Notify::new() };
         Self { shared: Arc::new(shared), own }
     }
 
@@ -185,7 +195,7 @@ impl Writer {
 
     /// After the last append that is settled: where to go on.
     pub fn position(&self) -> Position {
-        self.shared.position(&lock(&self.shared.state))
+        self.shared.look(|state| self.shared.log.position(state.ledger.reading()))
     }
 
     /// Appends records as one batch. It has its place when this is called: appends count in the order of the calls, or not at
@@ -203,6 +213,8 @@ impl Writer {
     /// All others end the writer: [`ErrorKind::Fenced`] if another one has claimed the log; a refusal of the broker; the end of
     /// the time; [`ErrorKind::LogTruncated`], [`ErrorKind::LogDamaged`]. Appends behind the one that failed fail with
     /// [`ErrorKind::Stopped`]; then call [`reclaim`](Self::reclaim).
+    ///
+    /// The iterator of the records must not call this writer, which would wait for itself.
     pub fn append<K: Payload, V: Payload, H: RecordHeaders>(
         &self,
         records: impl IntoIterator<Item = Record<K, V, H>>,
@@ -246,37 +258,61 @@ impl Writer {
     ///
     /// Those of [`Reader`](super::Reader).
     pub async fn fenced(&self) -> Result<Claim> {
-        let mut items = self.shared.items(&lock(&self.shared.state));
+        let known = self.shared.look(|state| match state.fenced_by.clone() {
+            Some(claim) => Err(claim),
+            None => Ok(self.shared.items(state)),
+        });
+        let mut items = match known {
+            Ok(items) => items,
+            Err(claim) => return Ok(claim),
+        };
         while let Some(item) = next(&mut items).await.transpose()? {
             if let Item::Claim(claim) = item {
                 // What is under way is judged by what was read before the claim.
-                lock(&self.shared.state).fenced_by = Some(claim.clone());
+                self.shared.look(|state| state.fenced_by = Some(claim.clone()));
                 return Ok(claim);
             }
         }
         Err(self.shared.located(Error::new(Case::ClientClosed, ErrorKind::Closed)))
     }
 
-    /// Claims the log again after this writer has ended: is it still mine? Settles each append whose outcome is unknown.
+    /// Claims the log again after this writer has ended, unless another writer's claim counts. Settles each append whose
+    /// outcome is unknown.
     ///
-    /// Waits for appends under way, reads what is not known yet, and makes a claim unless another writer's counts. If this
-    /// fails, call it again. Not cancel safe in that the claim may count all the same; then call it again too.
+    /// Waits for appends under way, and reads what is not known yet. If this fails with an error that
+    /// [may pass](Error::is_retriable), or its future is dropped, call it again: its claim may count all the same, and is taken
+    /// for this writer's own.
     ///
     /// # Errors
     ///
-    /// Those of [`Recovery`].
+    /// Those of [`Recovery`]. [`ErrorKind::LogTruncated`] if appends have failed with it: recover from a snapshot instead.
+    /// [`ErrorKind::OffsetOutOfRange`] if the log was trimmed beyond what this writer knows: what was unknown stays so.
     pub async fn reclaim(&mut self, note: impl Into<Bytes>) -> Result<Reclaimed> {
         self.flush().await;
-        let (unknown, ours, items) = {
-            let state = lock(&self.shared.state);
-            (state.unknown.clone(), state.ledger.stamp(Kind::Entry, 0), self.shared.items(&state))
-        };
+        let (unknown, ours, items, passed, truncated) = self.shared.look(|state| {
+            // What was read is not read again.
+            let is_passed = matches!(state.ledger.end(), Some(End::Fenced { .. }));
+            let passed = state.fenced_by.clone().filter(|_| is_passed);
+            let (unknown, ours) = (state.unknown.clone(), state.ledger.stamp(Kind::Entry, 0));
+            (unknown, ours, self.shared.items(state), passed, state.truncated.clone())
+        });
+        if let Some(error) = truncated {
+            return Err(error);
+        }
+        if let Some(claim) = passed.filter(|claim| !self.own.contains(&claim.writer)) {
+            return Ok(Reclaimed { settled: BTreeMap::new(), fenced_by: Some(claim) });
+        }
         let mut found = BTreeMap::new();
-        let mut recovery = Recovery::new(self.shared.log.clone(), items, note.into());
+        let mut recovery = Recovery::new(items, note.into());
         let fenced_by = loop {
-            let item = poll_fn(|cx| recovery.poll_item(cx)).await;
-            self.own.extend(recovery.attempts_by());
-            match item {
+            let own = &mut self.own;
+            // Also if this future is dropped: its claim may count all the same.
+            let poll = |cx: &mut Context<'_>| {
+                let item = recovery.poll_item(cx);
+                own.extend(recovery.attempts_by());
+                item
+            };
+            match poll_fn(poll).await {
                 None => break None,
                 Some(Ok(Item::Claim(claim))) if !self.own.contains(&claim.writer) => break Some(claim),
                 Some(Ok(Item::Entry(entry))) if entry.is_of(ours.term, ours.writer) => {
@@ -291,8 +327,9 @@ impl Writer {
         };
         match &fenced_by {
             Some(claim) => {
-                let mut state = lock(&self.shared.state);
-                (state.fenced_by, state.unknown) = (Some(claim.clone()), Vec::new());
+                self.shared.look(|state| {
+                    (state.fenced_by, state.unknown) = (Some(claim.clone()), Vec::new());
+                });
             }
             None => *self = recovery.into_writer()?,
         }
@@ -300,11 +337,16 @@ impl Writer {
         Ok(Reclaimed { settled, fenced_by })
     }
 
+    /// Waits until no append is under way, and ends the writer. The log stays claimed until another claim.
+    pub async fn close(self) {
+        self.flush().await;
+    }
+
     /// Waits until no append is under way. Cancel safe.
     pub async fn flush(&self) {
         loop {
             let settled = self.shared.settled.notified();
-            if lock(&self.shared.state).appends.is_empty() {
+            if self.shared.look(|state| state.appends.is_empty()) {
                 return;
             }
             settled.await;
@@ -313,10 +355,6 @@ impl Writer {
 }
 
 impl Shared {
-    fn position(&self, state: &State) -> Position {
-        self.log.position(state.ledger.reading())
-    }
-
     fn append<K: Payload, V: Payload, H: RecordHeaders>(
         self: &Arc<Self>,
         kind: Kind,
@@ -344,7 +382,7 @@ impl Shared {
                     Some(sequence)
                 }
                 Err(error) => {
-                    state.results.push_back((caller, Err(self.located(error))));
+                    lock(&self.results).push_back((caller, Err(self.located(error))));
                     None
                 }
             }
@@ -363,12 +401,25 @@ impl Shared {
         changed
     }
 
-    /// Takes in what came while somebody held the lock, who may be this caller.
+    /// Looks at the state, or changes what nothing follows from.
+    fn look<T>(self: &Arc<Self>, look: impl FnOnce(&mut State) -> T) -> T {
+        let looked = look(&mut lock(&self.state));
+        self.look_for_news();
+        looked
+    }
+
+    /// Takes in what came while the lock was held, perhaps by this caller. Every holder must call this after it releases the
+    /// lock.
     fn look_for_news(self: &Arc<Self>) {
-        while self.has_news.load(Ordering::SeqCst) {
+        loop {
+            // Either this sees the news, or who brings them sees that the lock is free.
+            fence(Ordering::SeqCst);
+            if !self.has_news.load(Ordering::SeqCst) {
+                return;
+            }
             match self.state.try_lock() {
                 Ok(mut state) => self.advance(&mut state),
-                // Whoever holds it looks after that.
+                // The holder will look.
                 Err(TryLockError::WouldBlock) => return,
                 Err(TryLockError::Poisoned(poisoned)) => self.advance(&mut poisoned.into_inner()),
             }
@@ -378,7 +429,7 @@ impl Shared {
 
     fn give_results(&self) {
         loop {
-            let next = lock(&self.state).results.pop_front();
+            let next = lock(&self.results).pop_front();
             let Some((caller, result)) = next else { return };
             // The caller may have dropped its future.
             let _ = caller.send(result);
@@ -386,7 +437,7 @@ impl Shared {
     }
 
     fn advance(self: &Arc<Self>, state: &mut State) {
-        self.has_news.store(false, Ordering::SeqCst);
+        self.has_news.swap(false, Ordering::SeqCst);
         let waker = Waker::from(self.clone());
         let mut is_moving = true;
         while std::mem::take(&mut is_moving) {
@@ -408,7 +459,9 @@ impl Shared {
 
     /// Reads on until the oldest append can be judged.
     async fn read(self: Arc<Self>) {
-        let mut items = self.items(&lock(&self.state));
+        // Gives up if its runtime ends before it does.
+        let mut reading = ReadingTask { shared: self.clone(), has_ended: false };
+        let mut items = self.look(|state| self.items(state));
         while let Some(deadline) = self.with(State::deadline_of_read) {
             let read = tokio::time::timeout_at(deadline.instant(), poll_fn(|cx| items.poll_batch(cx))).await;
             self.with(|state| match read {
@@ -419,14 +472,28 @@ impl Shared {
                 Err(_) => state.give_up(Error::new(Case::TimedOut, ErrorKind::TimedOut)),
             });
         }
+        reading.has_ended = true;
     }
 
     fn items(&self, state: &State) -> Items {
-        ReadBuilder::exclusive(self.log.partition.clone(), self.position(state)).build_items()
+        ReadBuilder::exclusive(&self.log, self.log.position(state.ledger.reading())).build_items()
     }
 
     fn located(&self, error: Error) -> Error {
         self.log.partition.located(error, ApiKey::PRODUCE)
+    }
+}
+
+struct ReadingTask {
+    shared: Arc<Shared>,
+    has_ended: bool,
+}
+
+impl Drop for ReadingTask {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.shared.with(|state| state.give_up(Error::new(Case::RuntimeGone, ErrorKind::Closed)));
+        }
     }
 }
 
@@ -500,10 +567,14 @@ impl State {
                     Some(refusal) if *refusal.kind() == ErrorKind::Stopped => error.unwrap_or(refusal),
                     refusal => refusal.or(error).unwrap_or_else(stopped),
                 };
-                Err(shared.located(error.with_outcome(outcome(settled))))
+                let error = shared.located(error.with_outcome(outcome(settled)));
+                if matches!(error.kind(), ErrorKind::LogTruncated { .. }) {
+                    self.truncated.get_or_insert_with(|| error.clone());
+                }
+                Err(error)
             }
         };
-        self.results.push_back((caller, result));
+        lock(&shared.results).push_back((caller, result));
     }
 
     /// Why nothing more is appended.

@@ -109,8 +109,14 @@ fn every_name() {
         use rskafka::wal::*;
         let _ = (named::<Append>, named::<Appended>, named::<Claim>, named::<Dead>, named::<Entry>);
         let _ = (named::<Item>, named::<Items>, named::<Kind>, named::<Passed>, named::<Position>);
-        let _ = (named::<PartitionClientBuilder<Wal>>, named::<ReadBuilder<Position>>, named::<Reader>);
-        let _ = (named::<Reclaimed>, named::<Recovery>, named::<RecoveryProgress>, named::<Stamp>);
+        let _ = (named::<PartitionClientBuilder<Wal>>, named::<ReadBuilder<Start>>, named::<Reader>);
+        let _ = (
+            named::<Reclaimed>,
+            named::<Recovery>,
+            named::<RecoveryProgress>,
+            named::<Stamp>,
+            named::<Start>,
+        );
         let _ = (named::<Wal>, named::<Writer>);
     }
     let _ = (named::<rskafka::protocol::Uuid>, named::<rskafka::protocol::ErrorCode>);

@@ -195,18 +195,13 @@ async fn what_a_frozen_writer_sends_late_is_dead() {
 #[tokio::test(start_paused = true)]
 async fn of_two_claims_at_once_one_is_lost_and_made_again() {
     let (cluster, _, log, wal) = start_wal(1).await;
-    let mut late = zombie(&cluster).await.claim(Position::START, "late").await.unwrap();
-    // It has read to the end when its claim is cut off.
-    cluster.inject(Fault::delay(Duration::from_millis(50)).on(ApiKey::FETCH));
+    let mut late = wal.claim(Position::START, "late").await.unwrap();
+    // It is sent again when its time is over.
+    cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));
     let losing = async { late.try_next().await };
     let winning = async {
-        while cluster.requests().iter().all(|request| request.api_key != ApiKey::FETCH) {
-            sleep(Duration::from_millis(1)).await;
-        }
-        sleep(Duration::from_millis(51)).await;
-        cluster.isolate_client("zombie", 1).unwrap();
+        sleep(Duration::from_millis(100)).await;
         let (winner, _) = claim(&wal, Position::START, "winner").await;
-        cluster.rejoin_broker(1).unwrap();
         winner.append([record("a")]).await.unwrap();
         winner
     };
@@ -310,4 +305,118 @@ async fn an_append_ends_with_the_client() {
     client.close().await;
     append.await.unwrap();
     assert_eq!(*writer.append([record("b")]).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_knows_that_it_is_fenced_does_not_take_the_log_back() {
+    let (_, _, log, wal) = start_wal(1).await;
+    let (mut first, _) = claim(&wal, Position::START, "first").await;
+    first.append([record("a")]).await.unwrap();
+    let (second, _) = claim(&wal, Position::START, "second").await;
+    second.append([record("b")]).await.unwrap();
+    assert!(matches!(first.append([record("late")]).await.unwrap_err().kind(), ErrorKind::Fenced { .. }));
+    // It is known already: nobody waits for a third claim.
+    assert_eq!(first.fenced().await.unwrap(), *second.claim());
+    let reclaimed = first.reclaim("first").await.unwrap();
+    assert_eq!(reclaimed.fenced_by.as_ref(), Some(second.claim()));
+    second.append([record("c")]).await.unwrap();
+    assert_eq!(values(&wal, &log).await, ["a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_is_read_whole_where_the_reading_is_to_end_within_it() {
+    let (_, _, _, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    let appended = writer.append([record("a"), record("b")]).await.unwrap();
+    writer.append([record("c")]).await.unwrap();
+    let entries: Vec<_> = wal.read(Position::START).until(2).build().try_collect().await.unwrap();
+    assert_eq!((entries.len(), entries[0].records().count(), entries[0].offsets()), (1, 2, 1..3));
+    assert_eq!(entries[0].position().offset(), appended.position.offset());
+    let error = wal.read(Position::START).until(2).build().claim("bounded").await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidArgument(_)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_behind_a_claim_under_another_leader_continues() {
+    let (cluster, _, _, wal) = start_wal(3).await;
+    let (first, _) = claim(&wal, Position::START, "first").await;
+    first.append([record("a")]).await.unwrap();
+    let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    cluster.move_leader(TOPIC, 0, leader % 3 + 1).unwrap();
+    let mut recovery = wal.claim(Position::START, "second").await.unwrap();
+    while recovery.try_next().await.unwrap().is_some() {}
+    let position = recovery.position();
+    let writer = recovery.into_writer().unwrap();
+    assert_eq!(position, writer.position());
+    let end = writer.append([record("b")]).await.unwrap().offsets.end;
+    assert_eq!(read(&wal, position, end).await, ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_does_not_wait_at_the_end_of_the_log() {
+    let (_, _, _, wal) = start_wal(1).await;
+    for _ in 0..2 {
+        let started = Instant::now();
+        let _ = claim(&wal, Position::START, "writer").await;
+        assert!(started.elapsed() < Duration::from_millis(50), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reclaim_that_was_dropped_is_taken_up_again() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let (mut writer, _) = claim(&wal, Position::START, "writer").await;
+    writer.append([record("a")]).await.unwrap();
+    cluster.inject(Fault::delay(Duration::from_secs(2)).on(ApiKey::PRODUCE));
+    // The first one says where the log ends.
+    cluster.inject(Fault::delay(Duration::from_secs(2)).on(ApiKey::FETCH).skip(1));
+    let dropped = tokio::time::timeout(Duration::from_secs(1), writer.reclaim("again")).await;
+    assert!(dropped.is_err());
+    sleep(Duration::from_secs(3)).await;
+    let reclaimed = writer.reclaim("again").await.unwrap();
+    assert!(reclaimed.fenced_by.is_none(), "{reclaimed:?}");
+    writer.append([record("b")]).await.unwrap();
+    assert_eq!((writer.claim().term, values(&wal, &log).await.concat()), (3, "ab".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_and_is_gone_ends_the_writer_for_good() {
+    let (cluster, _, _, wal) = start_wal(3).await;
+    let (mut writer, _) = claim(&wal, Position::START, "writer").await;
+    writer.append([record("a")]).await.unwrap();
+    cluster.truncate(TOPIC, 0, 1).unwrap();
+    let error = loop {
+        if let Err(error) = writer.append([record("b")]).await {
+            break error;
+        }
+    };
+    assert!(matches!(error.kind(), ErrorKind::LogTruncated { .. }), "{error:?}");
+    assert!(matches!(writer.reclaim("x").await.unwrap_err().kind(), ErrorKind::LogTruncated { .. }));
+}
+
+/// On several threads: a result that comes while somebody looks at the writer is not forgotten.
+#[test]
+fn no_result_is_lost_while_others_look_at_the_writer() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let cluster = super::kit::fake().start().await.unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let client = Client::new_plain(cluster.bootstrap_servers()).await.unwrap();
+        let (writer, _) = claim(&wal(&client, TOPIC).await, Position::START, "writer").await;
+        let writer = std::sync::Arc::new(writer);
+        let (looked, is_over) =
+            (writer.clone(), std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)));
+        let over = is_over.clone();
+        let looking = std::thread::spawn(move || {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                std::hint::black_box(looked.position());
+            }
+        });
+        for number in 0..3_000 {
+            let append = writer.append([record(number.to_string())]);
+            tokio::time::timeout(Duration::from_secs(10), append).await.expect("a lost result").unwrap();
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        looking.join().unwrap();
+    });
 }
