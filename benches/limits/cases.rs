@@ -224,10 +224,11 @@ fn exclusive_one(on: On) -> Case {
 
 fn exclusive_read(on: On) -> Case {
     let mut case = Case::of_batches(on, Fetch, "wal-read-100B", 100);
-    case.sides = vec![STREAM, Side::Wal(1)];
+    let stream = Side::Ours(Way::NewStream, 1);
+    case.sides = vec![stream, Side::Wal(1)];
     case.limits.push(Limit {
         beyond: Some(EXCLUSIVE_READ_NS),
-        ..Limit::new(Side::Wal(1), Measure::Cpu, 1.0, STREAM)
+        ..Limit::new(Side::Wal(1), Measure::Cpu, 1.0, stream)
     });
     case
 }
@@ -342,6 +343,7 @@ impl Side {
             Self::Ours(Way::Batch, in_flight) => format!("batch, {in_flight}"),
             Self::Ours(Way::BatchProducer, _) => "BatchProducer".to_owned(),
             Self::Ours(Way::Stream, _) => "stream".to_owned(),
+            Self::Ours(Way::NewStream, _) => "new stream".to_owned(),
             Self::Ours(Way::Loop, _) => "single fetches".to_owned(),
             Self::Spread => format!("records, 1, {PARTITIONS} partitions"),
             Self::Wal(in_flight) => format!("wal, {in_flight}"),

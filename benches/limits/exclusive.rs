@@ -37,7 +37,7 @@ pub(crate) fn run(work: &Work) {
 /// Claims a partition that nobody else uses, and appends what is to be read. Gives also where that begins.
 async fn prepare(client: &Client, work: &Work) -> (Wal, Writer, Position) {
     use DurabilityKind::{MinInsyncTooLow, NotTold, OneReplica, RetentionMs, UncleanElection, WritersTimes};
-    let partition = ours::exclusive_partition(work);
+    let partition = ours::exclusive_partition(work, work.in_flight);
     let risks = [MinInsyncTooLow, NotTold, OneReplica, RetentionMs, UncleanElection, WritersTimes];
     let log = client.wal(TOPIC, partition).max_in_flight(work.in_flight).compression(compression(work));
     let log = log.accept_risks(risks).await.expect("a log");

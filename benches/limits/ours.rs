@@ -20,6 +20,9 @@ use crate::broker::runtime;
 use crate::side::{BATCHES, Call, KEY, READ_ON, TOPIC, Times, WRITTEN, Work, serve};
 use crate::{BATCH_BYTES, FETCH_BYTES, READ};
 
+/// Of all sides.
+const MOST_IN_FLIGHT: usize = 5;
+
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -29,6 +32,8 @@ pub(crate) enum Way {
     Batch,
     /// `PartitionClient::stream`.
     Stream,
+    /// The same, with a stream for each pass.
+    NewStream,
     /// What a stream reads, by one `fetch` after the other.
     Loop,
     /// `BatchProducer::produce`.
@@ -49,7 +54,7 @@ pub(crate) async fn new_topic(address: &str, work: &Work) {
     let client = Client::builder([address]).build().await.expect("a client");
     let _ = client.delete_topic(TOPIC).await;
     client
-        .create_topic(TOPIC, exclusive_partition(work) + 1, 1)
+        .create_topic(TOPIC, exclusive_partition(work, MOST_IN_FLIGHT) + 1, 1)
         .config("max.message.bytes", FETCH_BYTES.to_string())
         .await
         .expect("a topic");
@@ -100,7 +105,7 @@ pub(crate) async fn open(way: Way, work: &Work) -> (Client, Vec<PartitionClient>
     }
     let client = client.build().await.expect("a client");
     let first = match (work.call, way) {
-        (Call::Fetch, Way::Stream | Way::Loop) => READ_ON,
+        (Call::Fetch, Way::Stream | Way::NewStream | Way::Loop) => READ_ON,
         (Call::Fetch, _) => READ,
         _ => WRITTEN,
     };
@@ -114,9 +119,9 @@ pub(crate) async fn open(way: Way, work: &Work) -> (Client, Vec<PartitionClient>
     (client, logs)
 }
 
-/// The partition of an exclusive log: behind all others.
-pub(crate) fn exclusive_partition(work: &Work) -> i32 {
-    READ_ON + work.partitions
+/// The partition of a side's exclusive log: behind all others, and its own.
+pub(crate) fn exclusive_partition(work: &Work, in_flight: usize) -> i32 {
+    READ_ON + work.partitions + in_flight as i32 - 1
 }
 
 pub(crate) fn compression(work: &Work) -> Compression {
@@ -165,7 +170,7 @@ async fn produce(logs: &[PartitionClient], way: Way, values: &Values, work: &Wor
 
 async fn fetch(log: &PartitionClient, way: Way, work: &Work, calls: u32) {
     match way {
-        Way::Stream => return follow(log, work, calls).await,
+        Way::Stream | Way::NewStream => return follow(log, way, work, calls).await,
         Way::Loop => return walk(log, work, calls).await,
         _ => {}
     }
@@ -202,11 +207,15 @@ async fn walk(log: &PartitionClient, work: &Work, calls: u32) {
 }
 
 /// The same as a stream, over one connection.
-async fn follow(log: &PartitionClient, work: &Work, calls: u32) {
+async fn follow(log: &PartitionClient, way: Way, work: &Work, calls: u32) {
     let end = i64::from(BATCHES) * work.records as i64;
-    let mut stream = log.stream(StartAt::Offset(0)).max_bytes(FETCH_BYTES).until(end).build();
+    let new = || log.stream(StartAt::Offset(0)).max_bytes(FETCH_BYTES).until(end).build();
+    let mut stream = new();
     for _ in 0..calls / BATCHES {
-        stream.skip_to(0);
+        match way {
+            Way::NewStream => stream = new(),
+            _ => stream.skip_to(0),
+        }
         let mut read = 0;
         while let Some(record) = stream.next().await {
             std::hint::black_box(record.expect("a record"));

@@ -81,6 +81,7 @@ pub(crate) fn run(name: &str, work: &str) {
         _ if name.starts_with("raw") => raw::run(false, &work),
         "BatchProducer" => ours::run(Way::BatchProducer, &work),
         _ if name.starts_with("wal") => exclusive::run(&work),
+        "new stream" => ours::run(Way::NewStream, &work),
         "stream" => ours::run(Way::Stream, &work),
         "single fetches" => ours::run(Way::Loop, &work),
         _ if name.starts_with("batch") => ours::run(Way::Batch, &work),
