@@ -18,7 +18,7 @@ pub(crate) fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("compress");
     group.throughput(Throughput::Bytes(size as u64));
     for codec in &codecs {
-        group.bench_function(codec.to_string(), |b| {
+        group.bench_function(codec.name(), |b| {
             let build = |builder: RecordBatchBuilder| builder.build().expect("the codec is supported");
             b.iter_batched(|| builder(&values, *codec), build, BatchSize::PerIteration);
         });
@@ -31,7 +31,7 @@ pub(crate) fn benches(c: &mut Criterion) {
         let set = builder(&values, *codec).build().expect("the codec is supported").into_bytes();
         eprintln!("{codec}: {size} bytes become {}", set.len());
         let mut decompressor = Decompressor::default();
-        group.bench_function(codec.to_string(), |b| {
+        group.bench_function(codec.name(), |b| {
             b.iter(|| {
                 for batch in batches(black_box(&set)) {
                     let batch = batch.expect("a batch");

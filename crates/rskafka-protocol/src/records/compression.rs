@@ -9,9 +9,9 @@ use derive_more::Display;
 
 use super::codec;
 
-/// How a batch's records are compressed. Displays as Kafka's name, as in the setting `compression.type`.
+/// How a batch's records are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display)]
-#[display(rename_all = "lowercase")]
+#[display("{}", self.name())]
 #[non_exhaustive]
 #[repr(i16)]
 pub enum Compression {
@@ -31,6 +31,17 @@ pub enum Compression {
 impl Compression {
     /// Every variant, in the order of their codec numbers, which begin with 0.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// Kafka's name, as in the setting `compression.type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
 
     /// Whether this build of the crate can read and write the codec.
     pub fn is_supported(self) -> bool {

@@ -60,7 +60,7 @@ fn left_out(set: &Value) -> Result<Option<String>, String> {
 
 fn compression(batch: &Value) -> Result<Compression, String> {
     let codec = batch["codec"].as_str().unwrap_or_default();
-    let compression = Compression::ALL.into_iter().find(|compression| compression.to_string() == codec);
+    let compression = Compression::ALL.into_iter().find(|compression| compression.name() == codec);
     compression.ok_or_else(|| format!("unknown codec {codec}"))
 }
 
@@ -119,7 +119,7 @@ fn batch_json(batch: &Batch) -> Value {
     let attributes = batch.header().attributes;
     let mut json = json!({
         "magic": batch.magic(),
-        "codec": batch.compression().to_string(),
+        "codec": batch.compression().name(),
         "timestamp_type": match attributes.has(Flag::LogAppendTime) {
             _ if batch.magic() == 0 => "none",
             false => "create_time",
@@ -197,7 +197,7 @@ fn compress(set: &Value) -> Result<(), String> {
     let mut read = Vec::new();
     for (batch, golden) in batches(&written).zip(array(set, "batches")) {
         let batch = batch.map_err(|error| error.to_string())?;
-        same("codec", batch.compression().to_string().as_str(), golden["codec"].as_str().expect("a codec"))?;
+        same("codec", batch.compression().name(), golden["codec"].as_str().expect("a codec"))?;
         for record in batch.records() {
             read.push(record_json(&batch, &record.map_err(|error| error.to_string())?)?);
         }
