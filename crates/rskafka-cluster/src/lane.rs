@@ -52,12 +52,10 @@ impl Lane {
             Ok(connection) => return Ok(connection),
             Err(dial) => dial,
         };
-        match timeout_at(deadline.instant(), dial.opened.clone()).await {
-            Ok(opened) => opened,
-            Err(_) => {
-                Err(address.site.gate.failure().unwrap_or_else(|| dial.not_opened_yet(cluster.env().now())))
-            }
-        }
+        let opened = timeout_at(deadline.instant(), dial.opened.clone()).await;
+        opened.unwrap_or_else(|_| {
+            Err(address.site.gate.failure().unwrap_or_else(|| dial.not_opened_yet(cluster.env().now())))
+        })
     }
 
     /// Whether this connection is the lane's, and open. If it needs a replacement, that is dialled meanwhile.

@@ -2,25 +2,17 @@
 //!
 //! Invariant: a negotiated version is in both sides' ranges.
 
-use std::fmt;
+use derive_more::{Debug, Display};
 
 /// The number of an API. An API that this crate does not speak is kept as its number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, derive_more::Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Display)]
 #[debug("{self}")]
+#[display("{}", self.name().map_or_else(|| format!("api key {_0}"), str::to_owned))]
 #[cfg_attr(feature = "json", derive(serde::Serialize))]
 pub struct ApiKey(pub i16);
 
-impl fmt::Display for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.write_str(name),
-            None => write!(f, "api key {}", self.0),
-        }
-    }
-}
-
 /// The versions from `min` to `max`, both included. Empty if `min` is above `max`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
 #[display("{min}..={max}")]
 pub struct VersionRange {
     /// The lowest version.

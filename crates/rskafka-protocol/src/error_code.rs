@@ -2,11 +2,12 @@
 //!
 //! Invariant: there is one table; an unknown code is kept and shown as its number.
 
-use std::fmt;
+use derive_more::{Debug, Display};
 
 /// The error code of an answer. Zero is success.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, derive_more::Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug, Display)]
 #[debug("{self}")]
+#[display("{}", self.name().map_or_else(|| format!("error code {_0}"), |name| format!("{name} ({_0})")))]
 #[cfg_attr(feature = "json", derive(serde::Serialize))]
 pub struct ErrorCode(pub i16);
 
@@ -71,15 +72,6 @@ impl ErrorCode {
     /// `InvalidMetadataException`).
     pub fn is_stale_metadata(self) -> bool {
         self.remedy() == Remedy::Refresh
-    }
-}
-
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => write!(f, "{name} ({})", self.0),
-            None => write!(f, "error code {}", self.0),
-        }
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Invariant: what [`Endpoint`] displays parses to the same endpoint.
 
-use std::fmt;
 use std::str::FromStr;
 
 use snafu::{OptionExt, Snafu, ensure};
@@ -17,7 +16,8 @@ use snafu::{OptionExt, Snafu, ensure};
 /// assert_eq!((endpoint.host.as_str(), endpoint.port), ("::1", 9092));
 /// assert_eq!(endpoint.to_string(), "[::1]:9092");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
+#[display("{}:{port}", if host.contains(':') { format!("[{host}]") } else { host.clone() })]
 pub struct Endpoint {
     /// A name, an IPv4 address, or an IPv6 address without brackets.
     pub host: String,
@@ -29,16 +29,6 @@ impl Endpoint {
     /// The endpoint of `host` and `port`.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self { host: host.into(), port }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: when it ends, there is a cause, and every request on the connection has ended.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -44,7 +45,7 @@ impl Task {
     }
 
     pub(crate) async fn run(mut self, mut read: ReadHalf<BoxStream>) {
-        let cause = self.serve(&mut read).await;
+        let Err(cause) = self.serve(&mut read).await;
         let (cause, unfinished, write) = self.end(cause);
         debug!(broker = %self.shared.endpoint, error = &*cause as &(dyn std::error::Error + 'static), "connection ended");
         if let Some(mut write) = write
@@ -56,22 +57,19 @@ impl Task {
     }
 
     /// Serves the connection until it ends.
-    async fn serve(&mut self, read: &mut ReadHalf<BoxStream>) -> CloseCause {
+    async fn serve(&mut self, read: &mut ReadHalf<BoxStream>) -> Result<Infallible, CloseCause> {
         let shared = Arc::clone(&self.shared);
         let alarm = ReadAlarm::new(Arc::clone(&shared.read_due));
         let mut told = pin!(shared.told.notified());
         let mut timer = pin!(sleep_until(self.shared.env.now()));
         loop {
-            let next = match self.next() {
-                Ok(next) => next,
-                Err(cause) => return cause,
-            };
+            let next = self.next()?;
             if let Some(at) = next.new_timer {
                 timer.as_mut().reset(at.instant());
             }
             // Reading comes before writing, so that a request is not sent on a connection that the broker
             // has closed.
-            let served = tokio::select! { biased;
+            tokio::select! { biased;
                 () = &mut told => {
                     told.set(shared.told.notified());
                     Ok(())
@@ -81,10 +79,7 @@ impl Task {
                 result = poll_fn(|cx| shared.wire().poll_write(cx)), if next.has_output => {
                     result.map_err(|source| CloseCause::Write { source })
                 }
-            };
-            if let Err(cause) = served {
-                return cause;
-            }
+            }?;
         }
     }
 

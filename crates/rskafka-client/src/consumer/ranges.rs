@@ -6,18 +6,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 /// Ranges of offsets, in order, that do not overlap. Each includes its start and not its end. Made from one range or a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, derive_more::From)]
+#[from(Vec<Range<i64>>)]
 pub struct Ranges(VecDeque<Range<i64>>);
 
 impl From<Range<i64>> for Ranges {
     fn from(range: Range<i64>) -> Self {
         Self(VecDeque::from([range]))
-    }
-}
-
-impl From<Vec<Range<i64>>> for Ranges {
-    fn from(ranges: Vec<Range<i64>>) -> Self {
-        Self(ranges.into())
     }
 }
 

@@ -3,10 +3,11 @@
 //! Invariant: after a replica has failed, or did not have the offset, the leader is read from for as long as metadata may be old.
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rskafka_cluster::Lane;
+use rskafka_cluster::transport::lock;
 use rskafka_protocol::records::Decompressor;
 use tokio::time::Instant;
 
@@ -60,7 +61,7 @@ impl FetchLane {
     /// Call it before each request. Has the leader name a replica again if it did so long ago, and notes it if the replica has
     /// failed since.
     pub(crate) fn look_at_age(&self, now: Instant) {
-        let mut moments = self.lock();
+        let mut moments = lock(&self.moments);
         let has_failed = self.replica.load(Ordering::Relaxed) < 0;
         if has_failed && moments.named.take().is_some() {
             moments.left = Some(now);
@@ -74,13 +75,13 @@ impl FetchLane {
 
     /// The rack to name in a request: none while another replica than the leader need not be asked for.
     pub(crate) fn rack(&self) -> &str {
-        let moments = self.lock();
+        let moments = lock(&self.moments);
         if moments.named.is_some() || moments.left.is_some() { "" } else { &self.rack }
     }
 
     /// Takes in that the leader named a replica. Returns whether it is read from next: it is not if it was asked.
     pub(crate) fn prefer(&self, replica: i32, now: Instant) -> bool {
-        self.lock().named = Some(now);
+        lock(&self.moments).named = Some(now);
         self.replica.swap(replica, Ordering::Relaxed) < 0
     }
 
@@ -92,11 +93,7 @@ impl FetchLane {
     /// Notes that an answer came. Returns whether the one before it is so long ago that the topic may have been deleted and created
     /// again meanwhile: a fetch under way would have failed.
     pub(crate) fn answered(&self, now: Instant) -> bool {
-        let last = self.lock().answered.replace(now);
+        let last = lock(&self.moments).answered.replace(now);
         last.is_none_or(|last| now.saturating_duration_since(last) > IDLE)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Moments> {
-        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,7 +22,7 @@ pub(crate) use self::lane::FetchLane;
 pub use self::position::{ParsePositionError, Position};
 pub(crate) use self::request::{entry, request};
 pub(crate) use self::spec::{FetchSpec, ReadUnder};
-use crate::error::{Case, Error, ErrorKind, Result};
+use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 use crate::partition::Partition;
 use crate::record::RecordAndOffset;
 
@@ -274,6 +274,8 @@ async fn decode(
 ) -> Result<batches::Read> {
     let aborted =
         data.aborted_transactions.clone().filter(|_| spec.isolation == IsolationLevel::ReadCommitted);
+    let is_compressed = set.get(ATTRIBUTES_AT).is_some_and(|byte| byte & 7 != 0);
+    let is_long = set.len() >= LONG_TO_DECOMPRESS;
     let (set, aborted) = (set.clone(), aborted.unwrap_or_default());
     let shared = lane.decompressor.clone();
     let read = move || match shared.try_lock() {
@@ -281,17 +283,11 @@ async fn decode(
         // Another fetch is using it.
         Err(_) => batches::read(&set, &spec, aborted, &mut Decompressor::default()),
     };
-    let is_compressed =
-        data.records.as_ref().and_then(|set| set.get(ATTRIBUTES_AT)).is_some_and(|byte| byte & 7 != 0);
-    if !is_compressed || data.records.as_ref().is_none_or(|set| set.len() < LONG_TO_DECOMPRESS) {
+    if !is_compressed || !is_long {
         return read();
     }
     let runtime = partition.core.cluster.runtime();
-    match runtime.spawn_blocking(read).await {
-        Ok(read) => read,
-        Err(_) => {
-            Err(Error::new(Case::RuntimeGone, ErrorKind::Closed)
-                .with_outcome(crate::error::Outcome::NotWritten))
-        }
-    }
+    runtime.spawn_blocking(read).await.unwrap_or_else(|_| {
+        Err(Error::new(Case::RuntimeGone, ErrorKind::Closed).with_outcome(Outcome::NotWritten))
+    })
 }

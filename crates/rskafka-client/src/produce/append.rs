@@ -94,10 +94,7 @@ impl Sending {
             Settled::Failed { outcome, reason } => (outcome, reason),
         };
         let error = match (reason, self.failure.take()) {
-            (Reason::Stopped { .. }, _) => Error::new(Case::Stopped, ErrorKind::Stopped),
-            (Reason::Truncated { first_lost }, _) => {
-                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: first_lost })
-            }
+            (Reason::Closed(closed), _) => closed.error(),
             (_, Some(failure)) => Error::of_cluster(failure, &self.attempts, outcome),
             // Its acknowledgement contradicts those before it.
             (Reason::OutOfSequence, None) => Error::new(Case::InvalidAnswer, ErrorKind::InvalidAnswer),

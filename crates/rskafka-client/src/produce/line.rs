@@ -135,12 +135,7 @@ impl Line {
 
     /// The error of an append that the sequencer does not admit.
     pub(crate) fn refused(&self, closed: Closed) -> Error {
-        match closed {
-            Closed::Stopped { .. } => self.ended(Case::Stopped, ErrorKind::Stopped),
-            Closed::Truncated { first_lost } => {
-                self.ended(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: first_lost })
-            }
-        }
+        self.partition.located(closed.error(), ApiKey::PRODUCE)
     }
 
     /// The error of an append that was not sent.

@@ -185,7 +185,7 @@ impl Sequencer {
             }
         }
         if let Some(behind) = self.window.unsettled_mut(number).and_then(|entry| entry.stopped_behind) {
-            self.fail(number, Reason::Stopped { behind });
+            self.fail(number, Reason::Closed(Closed::Stopped { behind }));
         }
         if !self.window.has_outstanding() {
             self.give_up_behind_gap();
@@ -394,9 +394,7 @@ impl Sequencer {
         // Its numbers are not used again, so those behind it do not follow the last one written.
         self.is_epoch_over |= entry.base_sequence.is_some();
         self.results.push_back((number, Settled::Failed { outcome, reason }));
-        if self.options.stop_on_failure
-            && !matches!(reason, Reason::Stopped { .. } | Reason::Truncated { .. })
-        {
+        if self.options.stop_on_failure && !matches!(reason, Reason::Closed(_)) {
             self.stop(number);
         }
     }
@@ -410,7 +408,7 @@ impl Sequencer {
         };
         self.closed = Some(Closed::Stopped { behind });
         while let Some(number) = self.window.find_unsettled(behind + 1, |entry| !entry.is_outstanding) {
-            self.fail(number, Reason::Stopped { behind });
+            self.fail(number, Reason::Closed(Closed::Stopped { behind }));
         }
         self.window.unsettled_after_mut(behind).for_each(|entry| entry.stopped_behind = Some(behind));
     }
@@ -422,7 +420,7 @@ impl Sequencer {
             entry.fate.note(Outcome::Unknown);
         }
         while let Some(number) = self.window.oldest_unsettled() {
-            self.fail(number, Reason::Truncated { first_lost });
+            self.fail(number, Reason::Closed(Closed::Truncated { first_lost }));
         }
         self.window.trim();
     }

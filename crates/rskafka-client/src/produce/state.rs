@@ -32,7 +32,7 @@ use super::append::{Append, Sending};
 use super::line::{Line, LineOptions};
 use super::queue::Queue;
 use super::request::{self, Answered, Produced};
-use super::sequencer::{Acknowledged, Action, Attempt, Idempotence, Numbers, Options, Sequencer, Settled};
+use super::sequencer::{Action, Attempt, Idempotence, Numbers, Options, Sequencer, Settled};
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::memory::Share;
 use crate::spare::Spare;
@@ -56,8 +56,8 @@ pub(crate) struct State {
     watch: Watch,
     /// The warning that the log cannot be read was logged.
     has_warned: bool,
-    /// What the task has to wait for.
-    need: Option<Need>,
+    /// What the sequencer wants that the task has to wait for.
+    need: Option<Action>,
     has_task: bool,
     /// When the next attempt to reach the leader may begin, if one has failed.
     not_before: Option<Instant>,
@@ -85,16 +85,6 @@ struct Held {
     weak: WeakConnection,
     /// Nothing was sent over it yet.
     is_fresh: bool,
-}
-
-/// What a task has to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
-    Lease,
-    ProducerId,
-    Verify(Acknowledged),
-    /// For the first request that is not sent, on its connection.
-    Room,
 }
 
 /// Results that callers have not heard of yet.
@@ -194,10 +184,10 @@ impl State {
         self.unsent = VecDeque::new();
     }
 
-    /// What the task is to wait for next; `None` ends it.
-    pub(crate) fn next_need(&mut self) -> Option<Need> {
-        let room = || (!self.unsent.is_empty()).then_some(Need::Room);
-        let need = self.need.take().or_else(room);
+    /// What the task is to wait for next: for a send, that is room on the connection. `None` ends it.
+    pub(crate) fn next_need(&mut self) -> Option<Action> {
+        let unsent = self.unsent.front().map(|&(number, numbers)| Action::Send { number, numbers });
+        let need = self.need.take().or(unsent);
         self.has_task = need.is_some();
         need
     }
@@ -280,12 +270,10 @@ impl State {
                     has_settled = true;
                     self.settle(line, number, settled);
                 }
-                Action::Lease => {
-                    self.lease = None;
-                    self.need = Some(Need::Lease);
+                Action::Lease | Action::ObtainProducerId | Action::Verify(_) => {
+                    self.lease.take_if(|_| action == Action::Lease);
+                    self.need = Some(action);
                 }
-                Action::ObtainProducerId => self.need = Some(Need::ProducerId),
-                Action::Verify(acknowledged) => self.need = Some(Need::Verify(acknowledged)),
             }
         }
         has_settled

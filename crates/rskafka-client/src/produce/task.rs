@@ -8,8 +8,8 @@ use rskafka_protocol::{ApiKey, ErrorCode};
 use tracing::Instrument;
 
 use super::line::Line;
-use super::sequencer::Acknowledged;
-use super::state::{Errand, Need, State};
+use super::sequencer::{Acknowledged, Action};
+use super::state::{Errand, State};
 use super::{verify, warm_up, watch};
 
 /// Waits for a line. If it is dropped before its end, because its runtime ended or something panicked, all appends in the
@@ -44,8 +44,8 @@ impl Drop for ProduceTask {
 }
 
 /// Waits for what is needed, on behalf of the oldest append.
-async fn serve(line: &Arc<Line>, need: Need) {
-    if need == Need::Room {
+async fn serve(line: &Arc<Line>, need: Action) {
+    if matches!(need, Action::Send { .. }) {
         return wait_for_room(line).await;
     }
     let Some(errand) = line.drive(State::errand) else { return };
@@ -58,9 +58,9 @@ async fn serve(line: &Arc<Line>, need: Need) {
     }
     let span = errand.attempts.span();
     match need {
-        Need::ProducerId => obtain_producer_id(line, errand).instrument(span).await,
-        Need::Verify(acknowledged) => verify(line, errand, acknowledged).instrument(span).await,
-        Need::Lease | Need::Room => lease(line, errand).instrument(span).await,
+        Action::ObtainProducerId => obtain_producer_id(line, errand).instrument(span).await,
+        Action::Verify(acknowledged) => verify(line, errand, acknowledged).instrument(span).await,
+        _ => lease(line, errand).instrument(span).await,
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Invariant: the result is set once; waiters are woken after it is set.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
@@ -114,23 +113,23 @@ pub(crate) struct Part<A: Aggregator> {
 ///
 /// If it is polled again after it has given its result.
 #[must_use = "without awaiting it, it is not known whether the input was written"]
+#[derive(derive_more::Debug)]
+#[debug("Batched({})", format_args!("{step:?}"))]
 pub struct Batched<A: Aggregator> {
     pub(crate) step: Step<A>,
 }
 
 /// How far an input has come.
+#[derive(derive_more::Debug)]
 pub(crate) enum Step<A: Aggregator> {
     /// It waits for room, as the waiter of this number.
-    Waits {
-        driver: Arc<Driver<A>>,
-        id: u64,
-        admitted: Admitted<A>,
-    },
-    InBatch {
-        part: Part<A>,
-        seat: Option<usize>,
-    },
+    #[debug("waits for room")]
+    Waits { driver: Arc<Driver<A>>, id: u64, admitted: Admitted<A> },
+    #[debug("in a batch")]
+    InBatch { part: Part<A>, seat: Option<usize> },
+    #[debug("refused")]
     Refused(Error),
+    #[debug("over")]
     Over,
 }
 
@@ -164,17 +163,5 @@ impl<A: Aggregator> Drop for Batched<A> {
             // Not under the lock: it is the caller's.
             drop(left);
         }
-    }
-}
-
-impl<A: Aggregator> fmt::Debug for Batched<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = match &self.step {
-            Step::Waits { .. } => "waits for room",
-            Step::InBatch { .. } => "in a batch",
-            Step::Refused(_) => "refused",
-            Step::Over => "over",
-        };
-        f.debug_struct("Batched").field("step", &step).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::produce::PartitionProduceResponse;
 
 use super::super::fate::{self, Refusal};
-use crate::error::Outcome;
+use crate::error::{Case, Error, ErrorKind, Outcome};
 
 /// How many batches of a producer a broker remembers, to recognise them when they are sent again.
 pub(crate) const MAX_IN_FLIGHT: usize = 5;
@@ -109,10 +109,8 @@ pub(crate) enum Reason {
     NoOffset,
     /// The broker does not know it, or has forgotten it.
     OutOfSequence,
-    /// The append with this number failed before it.
-    Stopped { behind: u64 },
-    /// Acknowledged records were lost from this offset on.
-    Truncated { first_lost: i64 },
+    /// No append is admitted any more.
+    Closed(Closed),
 }
 
 /// How an attempt to send an append ended.
@@ -179,4 +177,15 @@ pub(crate) enum Closed {
     Stopped { behind: u64 },
     /// Acknowledged records were lost: for good.
     Truncated { first_lost: i64 },
+}
+
+impl Closed {
+    pub(crate) fn error(self) -> Error {
+        match self {
+            Self::Stopped { .. } => Error::new(Case::Stopped, ErrorKind::Stopped),
+            Self::Truncated { first_lost } => {
+                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: first_lost })
+            }
+        }
+    }
 }

@@ -156,7 +156,7 @@ fn out_of_order_at_the_head_is_a_loss_only_if_the_last_acknowledged_batch_is_gon
         assert!(matches!(polled(&mut sequencer)[..], [Action::Verify(_)]));
         sequencer.verified(verified);
         if let Verified::Lost { first_lost } = verified {
-            let reason = Reason::Truncated { first_lost };
+            let reason = Reason::Closed(Closed::Truncated { first_lost });
             let settled = [failed(1, Outcome::Unknown, reason), failed(2, Outcome::NotWritten, reason)];
             assert_eq!(polled(&mut sequencer), settled);
             assert_eq!(sequencer.admit(1), Err(Closed::Truncated { first_lost }));
@@ -188,7 +188,9 @@ fn an_append_behind_one_that_comes_after_it_is_unknown_and_the_log_is_looked_at(
         assert_eq!(last.base_offset, 16);
         sequencer.verified(verified);
         let next = match verified {
-            Verified::Lost { first_lost } => failed(4, Outcome::NotWritten, Reason::Truncated { first_lost }),
+            Verified::Lost { first_lost } => {
+                failed(4, Outcome::NotWritten, Reason::Closed(Closed::Truncated { first_lost }))
+            }
             _ => send(4, NEXT_EPOCH, 0),
         };
         assert_eq!(polled(&mut sequencer), [next]);
@@ -204,7 +206,7 @@ fn a_new_leader_is_read_before_anything_is_sent_to_it() {
     sequencer.leased(4);
     assert!(matches!(polled(&mut sequencer)[..], [Action::Verify(_)]));
     sequencer.verified(Verified::Lost { first_lost: 10 });
-    let reason = Reason::Truncated { first_lost: 10 };
+    let reason = Reason::Closed(Closed::Truncated { first_lost: 10 });
     assert_eq!(polled(&mut sequencer), [failed(1, Outcome::NotWritten, reason)], "it was never sent");
 }
 

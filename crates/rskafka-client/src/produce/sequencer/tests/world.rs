@@ -647,11 +647,11 @@ impl<'a> World<'a> {
                     Outcome::Unknown => self.seen.unknown += 1,
                 }
                 match reason {
-                    Reason::Truncated { .. } => {
+                    Reason::Closed(Closed::Truncated { .. }) => {
                         check!(self.setting.loses_acknowledged, "a loss where nothing was lost");
                         self.seen.truncations += 1;
                     }
-                    Reason::Stopped { .. } => self.seen.stops += 1,
+                    Reason::Closed(Closed::Stopped { .. }) => self.seen.stops += 1,
                     _ if self.setting.stop_on_failure => {
                         let behind = self.stopped_behind.unwrap_or(number);
                         self.stopped_behind = Some(behind.min(number));
