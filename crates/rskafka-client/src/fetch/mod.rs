@@ -287,11 +287,6 @@ async fn decode(
         return read();
     }
     let runtime = partition.core.cluster.runtime();
-    match runtime.spawn_blocking(read).await {
-        Ok(read) => read,
-        Err(_) => {
-            Err(Error::new(Case::RuntimeGone, ErrorKind::Closed)
-                .with_outcome(crate::error::Outcome::NotWritten))
-        }
-    }
+    let read = runtime.spawn_blocking(read).await;
+    read.unwrap_or_else(|_| Err(Error::new(Case::ClientClosed, ErrorKind::Closed)))
 }
