@@ -167,7 +167,7 @@ pub(super) struct Repeats {
 struct Sent {
     fate: Fate,
     /// How often the log had been cut before.
-    cuts: usize,
+    cuts: u16,
     /// The brokers forgot its producer after it was sent: an attempt that arrives then may be a second copy.
     may_be_copied: bool,
     /// A broker forgot a part of what it knew of its producer before the call returned.
@@ -207,7 +207,7 @@ impl Rules {
 
     /// A record is sent. Numbers of a writer begin at 0 and have no gaps.
     pub(super) fn sent(&mut self, id: Id) {
-        let cuts = self.cuts();
+        let cuts = self.cuts() as u16;
         let Writer { records, known_from, .. } = self.writers.entry(id.writer).or_default();
         if records.len() == id.number as usize {
             let may_be_forgotten = records.len() < *known_from;

@@ -464,7 +464,7 @@ async fn a_replica_at_the_address_of_the_leader_tells_no_truncation_although_it_
     let mut stream = log.stream(StartAt::Earliest).build();
     assert_eq!(take(&mut stream, 3).await, [0, 1, 2]);
     // So brokers answer that have just started.
-    let knows_none = Fault::answer(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION).on(ApiKey::METADATA);
+    let knows_none = Fault::answer(ErrorCode::LEADER_NOT_AVAILABLE).on(ApiKey::METADATA);
     cluster.inject(knows_none.at_broker(follower).always());
     cluster.swap_addresses(leader, follower).await.unwrap();
     for _ in 0..3 {

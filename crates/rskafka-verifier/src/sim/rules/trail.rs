@@ -47,7 +47,7 @@ impl Rules {
             self.add(Wrong::Undecided, format!("{reader} was given {id}"));
         }
         let sent = self.writers.get(&id.writer).and_then(|writer| writer.records.get(id.number as usize));
-        let sent_after = sent.map_or(0, |sent| sent.cuts);
+        let sent_after = sent.map_or(0, |sent| sent.cuts.into());
         if let Some(number) = trail.owed.take_if(|number| *number <= sent_after) {
             let at = self.cuts[number - 1];
             let what = format!("{reader} was given {id} and not told of the cut at {at} before: {trail:?}");
