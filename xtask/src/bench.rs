@@ -73,8 +73,9 @@ pub(crate) fn command(options: Options) -> Result<()> {
     }
     let has_all = kafka.is_some() && rdkafka.is_ok();
     drop(kafka);
-    say!("{}", check::table(&rows).trim_end());
-    texts.push(Text::new("limits", page::table(&rows)));
+    let table = page::table(&rows);
+    say!("{}", table.trim_end());
+    texts.push(Text::new("limits", table));
     for target in &speed {
         texts.extend(sections::of(&criterion::measure(target, &folder.join("criterion"))?));
     }

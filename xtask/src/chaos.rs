@@ -11,7 +11,7 @@ use crate::children::{COMMAND_GRACE, Owned};
 use crate::env::cluster::Kafka;
 use crate::env::facts;
 use crate::env::version::Version;
-use crate::workspace::{self, Programs};
+use crate::workspace::Programs;
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -37,8 +37,7 @@ pub(crate) fn command(Flags { minutes, seed, version }: &Flags) -> Result<()> {
     let mut kafka = Kafka::temporary("chaos", version, 3)?;
     let seconds = u64::from(*minutes) * 60;
     verifier.args(["chaos", &format!("--seconds={seconds}"), &format!("--seed={seed}")]);
-    verifier.arg(format!("--version={version}")).arg("--environment").arg(facts::file(kafka.folder()));
-    verifier.arg("--folder").arg(workspace::target_dir().join("chaos"));
+    verifier.arg("--environment").arg(facts::file(kafka.folder()));
     let (status, _) = obey(&mut verifier, &mut kafka)?;
     ensure!(status.success(), "chaos failed ({status}); the brokers' logs: {}", kafka.folder().display());
     Ok(())

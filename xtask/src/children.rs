@@ -5,7 +5,7 @@
 //! that outlives the command.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::process::{self, Process};
 use crate::say::counted;
-use crate::{progress, workspace};
+use crate::workspace;
 
 static OWNED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
@@ -33,13 +33,9 @@ pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(2);
 /// How many commands have had their output kept: each has a file of its own.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
-/// How often a logged command is looked at.
-const POLL: Duration = Duration::from_millis(20);
-/// How often the last line of a log is shown: on a terminal, and elsewhere.
-const REDRAW: Duration = Duration::from_millis(200);
-const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
-/// So much of the end of a log has its last line in it.
-const TAIL: u64 = 2048;
+/// How often a logged command is looked at, and how often the last line of its log is shown.
+const POLL: Duration = Duration::from_millis(50);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 pub(crate) const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 static KEEPS_OUTPUT: AtomicBool = AtomicBool::new(false);
@@ -170,27 +166,26 @@ fn watch(command: &mut Command, log: &Path, limit: Duration) -> Result<(ExitStat
     let mut owned = Owned::spawn(command.stdin(Stdio::null()), COMMAND_GRACE)?;
     let since = Instant::now();
     let (mut shown, mut has_told) = (since, false);
-    let pause = if progress::is_on_terminal() { REDRAW } else { SIGN_OF_LIFE };
     let status = loop {
         if let Some(status) = owned.child.try_wait()? {
             break status;
         }
-        if since.elapsed() >= limit {
-            bail!("it did not end within {} s: see {}", limit.as_secs(), log.display());
-        }
+        ensure!(
+            since.elapsed() < limit,
+            "it did not end within {} s: see {}",
+            limit.as_secs(),
+            log.display()
+        );
+        std::thread::sleep(POLL);
         let last = last_line(log);
         if !has_told && waits_for_build(&last) {
             note!("another cargo is building in this target folder: waiting for it to end");
             has_told = true;
         }
-        if shown.elapsed() >= pause {
+        if shown.elapsed() >= SIGN_OF_LIFE {
             shown = Instant::now();
-            progress::show(&last);
-            if !progress::is_on_terminal() {
-                note!("  after {} s: {last}", since.elapsed().as_secs());
-            }
+            note!("  after {} s: {last}", since.elapsed().as_secs());
         }
-        std::thread::sleep(POLL);
     };
     owned.wait()?;
     Ok((status, String::from_utf8_lossy(&fs::read(log)?).into_owned()))
@@ -203,15 +198,10 @@ fn waits_for_build(line: &str) -> bool {
 }
 
 fn last_line(log: &Path) -> String {
-    let mut end = Vec::new();
-    let read = File::open(log).and_then(|mut file| {
-        let from = file.metadata()?.len().saturating_sub(TAIL);
-        file.seek(SeekFrom::Start(from))?;
-        file.take(TAIL).read_to_end(&mut end)
-    });
-    let text = String::from_utf8_lossy(&end);
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let last = text.lines().rfind(|line| !line.trim().is_empty());
-    read.ok().and(last).unwrap_or("nothing printed yet").trim().to_owned()
+    last.unwrap_or("nothing printed yet").trim().to_owned()
 }
 
 /// Runs a command; gives its standard output, each line of which is shown as it comes if it is for people.
@@ -272,6 +262,17 @@ fn shown_if_failed(outcome: Result<(ExitStatus, String)>, log: &Path) -> Result<
 /// Runs a command, shows its standard output as it comes, and returns it.
 pub(crate) fn run_shown(command: &mut Command) -> Result<(ExitStatus, String)> {
     if keeps_output() { run_kept(command) } else { run_piped(command, true) }
+}
+
+/// The end of a log, and where it is.
+pub(crate) fn tail(log: &Path) -> String {
+    const LINES: usize = 25;
+    let Ok(bytes) = fs::read(log) else {
+        return format!("(no log at {})", log.display());
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    format!("{}\n(whole log: {})", lines[lines.len().saturating_sub(LINES)..].join("\n"), log.display())
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn fuzz(target: &str, seconds: u64) -> Result<String> {
     // Leaks are looked for with ptrace, which containers forbid.
     cargo.env("ASAN_OPTIONS", "detect_leaks=0");
     let (status, output) = children::run_logged(&mut cargo, &log, children::NO_LIMIT)?;
-    ensure!(status.success(), "{}\n  see {}", finding(&output, target), log.display());
+    ensure!(status.success(), "{}", children::tail(&log));
     step.done();
     let done = done(&output).with_context(|| format!("nothing was run: see {}", log.display()))?;
     Ok(format!("{target:<12} {done}"))
@@ -112,22 +112,6 @@ fn fuzz(target: &str, seconds: u64) -> Result<String> {
 fn done(output: &str) -> Option<&str> {
     let line = output.lines().rfind(|line| line.contains("\tDONE "))?.strip_prefix('#')?;
     (!line.starts_with("0\t")).then_some(line)
-}
-
-/// Where a target failed and why, and how to see it again.
-fn finding(output: &str, target: &str) -> String {
-    let lines: Vec<&str> = output.lines().collect();
-    let panic = lines.iter().position(|line| line.contains("panicked at"));
-    let error = lines.iter().find(|line| line.contains("ERROR: ") || line.starts_with("error"));
-    let what = match (panic, error) {
-        (Some(at), _) => lines.iter().skip(at).take(2).copied().collect::<Vec<_>>().join("\n  "),
-        (None, Some(error)) => (*error).to_owned(),
-        (None, None) => "it ended without a word".to_owned(),
-    };
-    match lines.iter().find_map(|line| line.split("Test unit written to ").nth(1)) {
-        Some(input) => format!("{what}\n  again: RUSTC_BOOTSTRAP=1 cargo fuzz run {target} {input}"),
-        None => what,
-    }
 }
 
 #[cfg(test)]
@@ -143,24 +127,5 @@ mod tests {
         assert!(done(output).unwrap().starts_with("271005\tDONE "));
         assert_eq!(done("#2\tINITED"), None);
         assert_eq!(done("#0\tDONE   cov: 0"), None);
-    }
-
-    #[test]
-    fn a_finding_says_where_and_how_to_see_it_again() {
-        let output = "\
-#7\tNEW    cov: 29
-thread '<unnamed>' (1) panicked at src/wire.rs:12:5:
-planted
-==1== ERROR: libFuzzer: deadly signal
-artifact_prefix='a/'; Test unit written to a/crash-12
-";
-        assert_eq!(
-            finding(output, "records"),
-            "thread '<unnamed>' (1) panicked at src/wire.rs:12:5:\n  planted\n  again: RUSTC_BOOTSTRAP=1 cargo fuzz run records a/crash-12"
-        );
-        assert_eq!(
-            finding("==1== ERROR: libFuzzer: timeout\n", "records"),
-            "==1== ERROR: libFuzzer: timeout"
-        );
     }
 }

@@ -1,29 +1,20 @@
 //! Reads how many tests ran from what libtest prints, and how many said that they did not.
 
 use std::fmt;
-use std::iter;
+
+use derive_more::{Add, Sum};
 
 /// What a test says that has no meaning for the broker at hand; libtest counts it as passed.
 const SKIPPED: &str = "skipped under ";
 
 /// The sum of all `test result:` lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Add, Sum)]
 pub(crate) struct Summary {
     /// Without those that said that they were skipped.
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     /// Ignored by libtest, or skipped by their own word.
     pub(crate) skipped: u64,
-}
-
-impl iter::Sum for Summary {
-    fn sum<I: Iterator<Item = Summary>>(summaries: I) -> Summary {
-        summaries.fold(Summary::default(), |sum, more| Summary {
-            passed: sum.passed + more.passed,
-            failed: sum.failed + more.failed,
-            skipped: sum.skipped + more.skipped,
-        })
-    }
 }
 
 impl Summary {

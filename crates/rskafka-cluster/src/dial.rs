@@ -116,13 +116,15 @@ impl Dialling {
             // Nothing was sent yet of the request that the connection is for.
             Failure::Identity { may_want_sasl, source }
         })?;
-        let cluster = self.cluster()?;
+        let (cluster, names_none) = (self.cluster()?, answer.response.brokers.is_empty());
         cluster.take_metadata(&request, answer, connection)?;
         let found = cluster.metadata().broker_at(connection.endpoint()).map(|broker| broker.id);
         match (self.broker, found) {
             (Some(expected), Some(found)) if found != expected => {
                 Err(Failure::OtherBroker { expected, found })
             }
+            // It has just started, and what was known before may be known of another one.
+            (Some(_), _) if names_none => Err(Failure::Metadata { code: ErrorCode::BROKER_NOT_AVAILABLE }),
             // The broker says that it is not the expected one, but metadata names no other at this address.
             _ if connection.identity_check() == IdentityCheck::Denied
                 && (found.is_none() || found == meant) =>

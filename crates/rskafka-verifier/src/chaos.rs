@@ -12,7 +12,6 @@ mod plan;
 pub(crate) mod raw;
 mod report;
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,14 +22,14 @@ pub use self::operator::{Operator, Order, Parent, Way};
 pub use self::plan::{EVERY, Fault, Planned, of_seed};
 pub use self::report::{Event, Report};
 use crate::demo::{DELIVERY_TIMEOUT, fresh_name, new_topic};
-use crate::say;
+use crate::progress;
 use crate::sim::Live;
 use crate::sim::live::Stage;
 
 const PARTITIONS: usize = 4;
 const REPLICAS: i16 = 3;
-/// After so many seconds the rate of the last one is shown.
-const LOOKS: usize = 5;
+/// How often it is shown how much is done.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// A run; the command line has all of it but the last.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -38,12 +37,6 @@ pub struct Options {
     /// The file of `key=value` lines that tells where the brokers are.
     #[arg(long)]
     pub environment: PathBuf,
-    /// Where to write the report.
-    #[arg(long)]
-    pub folder: PathBuf,
-    /// What the brokers are, for the report.
-    #[arg(long)]
-    pub version: String,
     /// The faults and their moments follow from it.
     #[arg(long)]
     pub seed: u64,
@@ -67,34 +60,16 @@ pub async fn run(options: Options, way: Way, operator: impl Operator) -> Result<
     let topic = fresh_name("chaos");
     let created = new_topic(&client, &topic, PARTITIONS as i32, REPLICAS).config("min.insync.replicas", "2");
     created.await.with_context(|| format!("topic {topic}"))?;
-    client.close().await;
 
     let (seed, duration) = (options.seed, Duration::from_secs(options.seconds));
     let live = Live { client: builder, topic: topic.clone(), partitions: PARTITIONS, duration, seed };
-    let mut rates = Vec::new();
     let directing = async |stage: &Stage| {
         tokio::select! {
-            events = director::run(stage, &topic, &way, operator, &options) => events,
-            never = look(stage, &mut rates) => match never {},
+            events = director::run((&client, stage), &topic, &way, operator, &options) => events,
+            never = progress::show(stage, LOOK) => match never {},
         }
     };
     let (outcome, events) = live.run_while(DELIVERY_TIMEOUT, directing).await?;
-    Ok(Report { options, events, rates, outcome })
-}
-
-/// Notes how many records were acknowledged and read in each second, and prints it now and then.
-async fn look(stage: &Stage, rates: &mut Vec<[u64; 2]>) -> Infallible {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    ticks.tick().await;
-    let mut before = [0; 2];
-    loop {
-        ticks.tick().await;
-        let seen = [&stage.appended, &stage.read].map(|counter| counter.records());
-        let rate @ [appended, read] = [0, 1].map(|side| seen[side] - before[side]);
-        before = seen;
-        rates.push(rate);
-        if rates.len().is_multiple_of(LOOKS) {
-            say!("{:>6.1} s  {appended} records/s appended, {read} read", rates.len() as f64);
-        }
-    }
+    client.close().await;
+    Ok(Report { events, outcome })
 }

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use self::faults::{Embedded, Faults};
 use crate::chaos::Parent;
 use crate::note;
-use crate::progress::Progress;
+use crate::progress;
 use crate::report::{Rate, Report, percentiles};
 use crate::sim::live::{Followed, Load, Stage};
 use crate::sim::rules::Findings;
@@ -35,6 +35,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The client's default, to which the produce calls are held.
 pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const CLEAN_UP: Duration = Duration::from_secs(1);
+/// How often it is shown how much is done.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a demo is to do; the command line has all of it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -135,8 +137,11 @@ impl Log {
     async fn append_and_tail(&self, options: &Options) -> Result<Report> {
         let load = Load { records: options.records, timeout: DELIVERY_TIMEOUT, is_rough: false };
         let stage = Stage::new(self.topic.clone(), 1, load);
-        let progress = options.show_progress.then(|| Progress::start(options.records.into(), &stage));
-        let tell = |line: &str| progress.iter().for_each(|progress| progress.tell(line));
+        let tell = |line: &str| {
+            if options.show_progress {
+                note!("{line}");
+            }
+        };
         let (failed, has_failed) = oneshot::channel();
         let following = async {
             let followed = stage.write_and_follow(&self.client, 0).await?;
@@ -151,8 +156,11 @@ impl Log {
                 struck = self.strike(options, &stage, &tell) => struck,
             }
         };
-        let (followed, faults) = tokio::try_join!(following, striking)?;
-        drop(progress);
+        let both = async { tokio::try_join!(following, striking) };
+        let (followed, faults) = tokio::select! {
+            both = both => both?,
+            never = progress::show(&stage, LOOK), if options.show_progress => match never {},
+        };
         let Followed { digest, latencies, elapsed: [written, read], failure } =
             followed.into_iter().next().unwrap_or_default();
         let Findings { kept, counts } = stage.finish().next().unwrap_or_default();

@@ -89,7 +89,7 @@ async fn chaos(options: chaos::Options) -> Result<ExitCode> {
         () = interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         report = chaos::run(options, way, Parent) => report?,
     };
-    say!("report: {}\n{}", report.write()?.display(), report.to_string().trim_end());
+    say!("{}", report.to_string().trim_end());
     Ok(if report.is_verified() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

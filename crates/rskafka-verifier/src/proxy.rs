@@ -57,8 +57,9 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     target: String,
-    /// Tells those who wait when a fault has struck and when what is frozen may go on.
-    state: watch::Sender<State>,
+    state: Mutex<State>,
+    /// How often what was frozen was let go on.
+    thaws: watch::Sender<u64>,
     /// Each connection has one more reference.
     open: Arc<()>,
 }
@@ -67,7 +68,6 @@ struct Shared {
 struct State {
     faults: Faults,
     stopped: Vec<Stopped>,
-    thaws: u64,
     delay: Duration,
 }
 
@@ -89,8 +89,8 @@ impl Proxy {
     pub async fn listen(address: SocketAddr, target: impl Into<String>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let (state, open) = (watch::Sender::default(), Arc::default());
-        let shared = Arc::new(Shared { target: target.into(), state, open });
+        let (state, thaws, open) = Default::default();
+        let shared = Arc::new(Shared { target: target.into(), state, thaws, open });
         let task = tokio::spawn(accept(listener, shared.clone()));
         Ok(Self { address, shared, _task: AbortOnDropHandle::new(task) })
     }
@@ -102,53 +102,33 @@ impl Proxy {
 
     /// Has something go wrong with one connection: the first that comes to the moment from now on.
     pub fn inject(&self, moment: Moment, action: Action) -> FaultId {
-        self.shared.with(|state| state.faults.inject(moment, action))
+        lock(&self.shared.state).faults.inject(moment, action)
     }
 
     /// How often a fault of this proxy has struck, 0 or 1; 0 after it was taken back.
     pub fn struck(&self, fault: FaultId) -> u64 {
-        u64::from(self.shared.state.borrow().faults.has_struck(fault))
-    }
-
-    /// Waits until a fault has struck a connection.
-    pub async fn has_struck(&self, fault: FaultId) {
-        // The sender lives as long as this does.
-        let _ = self.shared.state.subscribe().wait_for(|state| state.faults.has_struck(fault)).await;
+        u64::from(lock(&self.shared.state).faults.has_struck(fault))
     }
 
     /// Takes all faults back; what they have done stays.
     pub fn clear_faults(&self) {
-        self.shared.with(|state| state.faults.clear());
+        lock(&self.shared.state).faults.clear();
     }
 
     /// Lets frozen connections and stopped processes go on.
     pub fn thaw(&self) {
-        self.shared.state.send_modify(|state| {
-            state.stopped.clear();
-            state.thaws += 1;
-        });
+        lock(&self.shared.state).stopped.clear();
+        self.shared.thaws.send_modify(|thaws| *thaws += 1);
     }
 
     /// From now on each piece of bytes is passed on this late, on all connections.
     pub fn delay(&self, delay: Duration) {
-        self.shared.with(|state| state.delay = delay);
+        lock(&self.shared.state).delay = delay;
     }
 
     /// The number of connections open.
     pub fn open_connections(&self) -> usize {
         Arc::strong_count(&self.shared.open) - 1
-    }
-}
-
-impl Shared {
-    /// Changes the state without waking those who wait.
-    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let mut result = None;
-        self.state.send_if_modified(|state| {
-            result = Some(change(state));
-            false
-        });
-        result.expect("the closure runs once")
     }
 }
 
@@ -251,15 +231,15 @@ impl Connection<'_> {
         read: &mut (impl AsyncBufRead + Unpin),
         write: &mut WriteHalf<'_>,
     ) -> io::Result<()> {
-        let mut state = self.shared.state.subscribe();
+        let mut thaws = self.shared.thaws.subscribe();
         loop {
             let bytes = read.fill_buf().await?.len();
             if bytes == 0 {
                 return Ok(());
             }
-            let is_frozen = |state: &State| lock(&self.gate).frozen[direction as usize] == Some(state.thaws);
-            let _ = state.wait_for(|state| !is_frozen(state)).await;
-            let delay = self.shared.state.borrow().delay;
+            // The sender lives as long as the connection.
+            let _ = thaws.wait_for(|thaws| lock(&self.gate).frozen[direction as usize] != Some(*thaws)).await;
+            let delay = lock(&self.shared.state).delay;
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
@@ -273,20 +253,18 @@ impl Connection<'_> {
         let Some(moment) = moment else {
             return Ok(());
         };
-        for action in self.shared.with(|state| state.faults.strike(moment)) {
+        let actions = lock(&self.shared.state).faults.strike(moment);
+        for action in actions {
             match action {
                 Action::Freeze(direction) => {
-                    let thaws = self.shared.state.borrow().thaws;
-                    lock(&self.gate).frozen[direction as usize] = Some(thaws);
+                    lock(&self.gate).frozen[direction as usize] = Some(*self.shared.thaws.borrow());
                 }
                 Action::Stop(process) => {
                     let stopped = process.stop().await?;
-                    self.shared.with(|state| state.stopped.push(stopped));
+                    lock(&self.shared.state).stopped.push(stopped);
                 }
                 Action::Cut | Action::Reset => lock(&self.gate).end = Some(action),
             }
-            // `has_struck` returns when the action is complete.
-            self.shared.state.send_modify(|_| ());
         }
         let has_ended = lock(&self.gate).end.is_some();
         if has_ended { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }

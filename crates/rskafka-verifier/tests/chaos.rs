@@ -4,7 +4,6 @@
 #[allow(dead_code, reason = "two swapped batches would be of two partitions, led by two brokers")]
 mod bug;
 
-use std::fs::read_to_string;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -58,10 +57,7 @@ async fn chaos(seconds: u64, bug: Option<Bug>) -> Report {
         cluster.advertise_address(id, "127.0.0.1", proxy.address().port()).unwrap();
         proxies.push(proxy);
     }
-    let folder = std::env::temp_dir().join(format!("chaos-{}", std::process::id()));
-    let every = Duration::from_millis(500);
-    let options =
-        Options { folder, version: "fake".to_owned(), seed: 1, seconds, every, ..Options::default() };
+    let options = Options { seed: 1, seconds, every: Duration::from_millis(500), ..Options::default() };
     let report =
         run(options, Way { brokers, proxies }, Fake { cluster: cluster.clone(), bug }).await.unwrap();
     cluster.shutdown().await;
@@ -77,12 +73,6 @@ async fn an_honest_cluster_is_verified_whatever_happens_to_its_brokers() {
     for name in ["roll", "elect", "config", "cut", "reset", "stall", "slow"] {
         assert!(struck(name) > 0, "no {name}");
     }
-    let path = report.write().unwrap();
-    let (page, drawing) =
-        (read_to_string(&path).unwrap(), read_to_string(path.with_extension("svg")).unwrap());
-    assert!(page.contains(" s  kill broker ") && page.contains("(fake-seed-1.svg)"), "{page}");
-    assert!(drawing.contains(" s  freeze broker "), "{drawing}");
-    std::fs::remove_dir_all(report.options.folder).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -180,23 +180,6 @@ fn verdict(is_held: bool, decided_by: &str) -> String {
 pub(super) const HEADS: [&str; 8] =
     ["what", "ns/record", "baseline", "measured", "limit", "of the limit", "quartiles", "verdict"];
 
-/// All rows, for a terminal.
-pub(super) fn table(rows: &[Row]) -> String {
-    let mut table = String::new();
-    for row in rows {
-        let [what, ns, baseline, measured, limit, share, spread, verdict] = &row.cells;
-        let _ = writeln!(table, "{:<22} {verdict}: {measured} of {limit}", row.name);
-        let _ = writeln!(table, "    {what}");
-        if !ns.is_empty() {
-            let _ = writeln!(
-                table,
-                "    {share} of the limit, quartiles {spread}; {ns} ns/record, baseline {baseline}"
-            );
-        }
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,4 @@
-//! Sections of `docs/benchmarks.md` from criterion's results: tables, and drawings that Markdown viewers make of Mermaid's
-//! text.
+//! Sections of `docs/benchmarks.md` from criterion's results: a table for each.
 
 use std::fmt::Write as _;
 
@@ -7,13 +6,12 @@ use super::check::Text;
 use super::criterion::Bench;
 
 /// All of them.
-pub(super) fn of(benches: &[Bench]) -> [Text; 4] {
+pub(super) fn of(benches: &[Bench]) -> [Text; 3] {
     let of_group = |name| group(benches, name);
     let codecs = [of_group("compress"), of_group("decompress")].concat();
     let of_bench = |bench: &Bench| time(bench.ns);
     [
         Text::new("records", by(&of_group("records"), "", |bench| &bench.value, of_bench)),
-        Text::new("drawing", drawing(benches)),
         Text::new("codecs", by(&codecs, "codec", |bench| &bench.group, speed)),
         Text::new("messages", by(&of_group("messages"), "message, direction", |_| "time", of_bench)),
     ]
@@ -64,39 +62,7 @@ fn time(ns: f64) -> String {
 
 /// Of the bytes that one iteration works on.
 fn speed(bench: &Bench) -> String {
-    format!("{:.0} MB/s", megabytes(bench))
-}
-
-fn megabytes(bench: &Bench) -> f64 {
-    bench.bytes.map_or(0.0, |bytes| bytes / bench.ns * 1e3)
-}
-
-/// What people compare: the way of a record by size, and the codecs.
-fn drawing(benches: &[Bench]) -> String {
-    // What does not go by the bytes would be too short to be seen.
-    let records = group(benches, "records").into_iter();
-    let records: Vec<&Bench> = records.filter(|bench| !bench.function.starts_with("encode")).collect();
-    let mut drawing = String::new();
-    for value in names(&records, |bench| &bench.value) {
-        let of_value = records.iter().filter(|bench| bench.value == value);
-        let bars = of_value.map(|bench| (&*bench.function, bench.ns / 1e3));
-        drawing += &bar_chart(&format!("1,000 records of {value}: µs, less is better"), bars);
-    }
-    for name in ["compress", "decompress"] {
-        let bars = group(benches, name).into_iter().map(|bench| (&*bench.function, megabytes(bench)));
-        drawing +=
-            &bar_chart(&format!("{name}: MB/s by the bytes that are not compressed, more is better"), bars);
-    }
-    drawing
-}
-
-fn bar_chart<'a>(title: &str, bars: impl Iterator<Item = (&'a str, f64)>) -> String {
-    let (names, values): (Vec<_>, Vec<_>) =
-        bars.map(|(name, value)| (format!("{name:?}"), format!("{value:.1}"))).unzip();
-    let (names, values) = (names.join(", "), values.join(", "));
-    format!(
-        "```mermaid\nxychart-beta horizontal\n  title {title:?}\n  x-axis [{names}]\n  bar [{values}]\n```\n"
-    )
+    format!("{:.0} MB/s", bench.bytes.unwrap_or_default() / bench.ns * 1e3)
 }
 
 #[cfg(test)]
@@ -132,23 +98,12 @@ mod tests {
             bench("decompress", "lz4", "", 5.0),
             bench("messages", "Produce request, encode", "", 120.0),
         ];
-        let [records, drawing, codecs, messages] = of(&benches);
+        let [records, codecs, messages] = of(&benches);
         let table = "|  | 1 KiB |\n|---|--:|\n| build | 900 ns |\n| encode into a request | 80 ns |\n";
         assert_eq!(records, Text::new("records", table.to_owned()));
         let table = "| codec | compress | decompress |\n|---|--:|--:|\n| lz4 | 100000 MB/s | 200000 MB/s |\n";
         assert_eq!(codecs, Text::new("codecs", table.to_owned()));
         let table = "| message, direction | time |\n|---|--:|\n| Produce request, encode | 120 ns |\n";
         assert_eq!(messages, Text::new("messages", table.to_owned()));
-        let Text { section, text } = drawing;
-        assert_eq!((section.as_str(), text.matches("```mermaid\n").count()), ("drawing", 3));
-        assert!(text.contains("title \"1,000 records of 1 KiB: µs, less is better\"\n"), "{text}");
-        // What does not go by the bytes is left out.
-        assert!(text.contains("x-axis [\"build\"]\n  bar [0.9]\n"), "{text}");
-    }
-
-    #[test]
-    fn a_drawing_names_its_bars_in_their_order() {
-        let chart = bar_chart("time", [("build", 1.0), ("read, owned", 2.5)].into_iter());
-        assert!(chart.contains("  x-axis [\"build\", \"read, owned\"]\n  bar [1.0, 2.5]\n"), "{chart}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::children::Owned;
+use crate::children::{Owned, tail};
 use crate::env::certificates::Certificates;
 use crate::env::config::{self, Node, Role};
 use crate::env::java::Java;
@@ -170,7 +170,7 @@ impl Kafka {
             counted(self.state.connect.len(), "broker", "brokers")
         ));
         others.iter().try_for_each(|node| self.spawn(node))?;
-        self.wait_until_usable(nodes, &step)?;
+        self.wait_until_usable(nodes)?;
         step.done();
         facts::write(&self.folder, version, nodes, &self.state.nodes)
     }
@@ -241,7 +241,7 @@ impl Kafka {
         self.state.write(&self.folder)
     }
 
-    fn wait_until_usable(&self, nodes: &[Node], step: &Step) -> Result<()> {
+    fn wait_until_usable(&self, nodes: &[Node]) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         for node in nodes.iter().filter(|node| node.role.is_broker()) {
             let address = node.address(PLAINTEXT).context("a broker has no port for plain text")?;
@@ -250,12 +250,10 @@ impl Kafka {
                     let log = tail(&self.folder.join(name).join("server.log"));
                     bail!("{name} ended while it started; the end of its log:\n{log}");
                 }
-                let seen = format!("{} {lacks}", node.name());
-                step.at(&seen);
                 if Instant::now() >= deadline {
-                    let (seconds, log) =
-                        (START_TIMEOUT.as_secs(), tail(&facts::server_log(&self.folder, node)));
-                    bail!("not usable after {seconds} s: {seen}; the end of its log:\n{log}");
+                    let (seconds, name) = (START_TIMEOUT.as_secs(), node.name());
+                    let log = tail(&facts::server_log(&self.folder, node));
+                    bail!("not usable after {seconds} s: {name} {lacks}; the end of its log:\n{log}");
                 }
                 std::thread::sleep(POLL);
             }
@@ -324,14 +322,4 @@ fn remove_data(folder: &Path, state: &State) {
 fn cluster_id() -> String {
     let random = RandomState::new().hash_one(0);
     format!("{random:021x}A")
-}
-
-fn tail(log: &Path) -> String {
-    const LINES: usize = 25;
-    let Ok(bytes) = fs::read(log) else {
-        return format!("(no log at {})", log.display());
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    format!("{}\n(whole log: {})", lines[lines.len().saturating_sub(LINES)..].join("\n"), log.display())
 }

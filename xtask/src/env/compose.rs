@@ -9,24 +9,12 @@ pub(crate) struct Cluster {
     pub(crate) file: &'static str,
     /// The value for `KAFKA_CONNECT`.
     pub(crate) connect: &'static str,
-    /// Where the host reaches the brokers.
-    pub(crate) ports: [u16; 3],
 }
 
 /// All of them.
 pub(crate) const CLUSTERS: [Cluster; 2] = [
-    Cluster {
-        name: "docker-kafka",
-        file: "docker/docker-compose-kafka.yml",
-        connect: "localhost:9094",
-        ports: [9094, 9095, 9096],
-    },
-    Cluster {
-        name: "docker-redpanda",
-        file: "docker/docker-compose-redpanda.yml",
-        connect: "0.0.0.0:9093",
-        ports: [9093, 9094, 9095],
-    },
+    Cluster { name: "docker-kafka", file: "docker/docker-compose-kafka.yml", connect: "localhost:9094" },
+    Cluster { name: "docker-redpanda", file: "docker/docker-compose-redpanda.yml", connect: "0.0.0.0:9093" },
 ];
 
 /// The one of this name.

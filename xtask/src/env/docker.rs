@@ -2,21 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::children;
 use crate::env::compose::Cluster;
-use crate::env::probe;
-use crate::progress::Step;
 use crate::workspace;
 
 /// What Compose is called: a plugin of Docker's command line, or a program of its own.
 const COMMANDS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
-/// Without the time for pulling images.
-const START_TIMEOUT: Duration = Duration::from_secs(150);
-const POLL: Duration = Duration::from_millis(200);
+/// Starts a cluster, and waits until every broker is healthy: the files say what that is. Pulling images takes no time of it.
+const UP: [&str; 5] = ["up", "-d", "--wait", "--wait-timeout", "150"];
 
 /// A Docker Compose of this machine.
 pub(crate) struct Compose {
@@ -97,8 +93,7 @@ impl Containers {
     /// Starts it and waits until it is usable; ends it if it does not become so.
     pub(crate) fn up(&self) -> Result<()> {
         let Cluster { name, file, .. } = self.cluster;
-        let started = self.compose.shown(file, &["up", "-d"]);
-        if let Err(error) = started.and_then(|()| self.wait_until_usable(START_TIMEOUT)) {
+        if let Err(error) = self.compose.shown(file, &UP) {
             let _ = self.compose.shown(file, &["down", "--volumes"]);
             return Err(error.context(format!("{name} does not start")));
         }
@@ -134,24 +129,6 @@ impl Containers {
     fn print_connect(&self) {
         say!("with this variable set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker");
         say!("KAFKA_CONNECT={}", self.cluster.connect);
-    }
-
-    /// As for a cluster of local processes: every broker says that every broker is alive.
-    fn wait_until_usable(&self, at_most: Duration) -> Result<()> {
-        let step = Step::start(format!("{} becomes usable", self.cluster.name));
-        let deadline = Instant::now() + at_most;
-        for port in self.cluster.ports {
-            while let Some(lacks) = probe::lacks(&format!("127.0.0.1:{port}"), self.cluster.ports.len()) {
-                let seen = format!("the broker at port {port} {lacks}");
-                step.at(&seen);
-                if Instant::now() >= deadline {
-                    bail!("not usable after {} s: {seen}", at_most.as_secs());
-                }
-                std::thread::sleep(POLL);
-            }
-        }
-        step.done();
-        Ok(())
     }
 }
 
@@ -204,12 +181,7 @@ mod tests {
         assert!(error.starts_with("docker-kafka does not start: "), "{error}");
         let asked = asked(&folder);
         let commands: Vec<&str> = asked.lines().map(|line| line.split_once(".yml ").unwrap().1).collect();
-        assert_eq!(commands, ["ps -q", "up -d", "down --volumes"]);
-        let error = containers.wait_until_usable(Duration::ZERO);
-        // Unless somebody uses that port just now.
-        if let Err(error) = error {
-            assert!(error.to_string().contains("the broker at port 9094 "), "{error}");
-        }
+        assert_eq!(commands, ["ps -q", &UP.join(" "), "down --volumes"]);
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -12,7 +12,6 @@ use anyhow::{Error, Result};
 use super::beside::{self, Job};
 use crate::children;
 use crate::libtest::Summary;
-use crate::progress::Step;
 
 /// What has run so far.
 pub(crate) struct Levels {
@@ -44,9 +43,7 @@ impl Levels {
 
     /// Runs levels side by side.
     pub(crate) fn run_beside(&mut self, levels: Vec<Level<'_>>) {
-        let names: Vec<&str> = levels.iter().map(|(name, _)| name.as_str()).collect();
         let verbose = !children::keeps_output();
-        let step = (!verbose).then(|| Step::quiet(names.join("; ")));
         let job = |(level, run)| -> Job<'_, Row> {
             Box::new(move || {
                 if verbose {
@@ -57,7 +54,6 @@ impl Levels {
         };
         let jobs = levels.into_iter().map(job).collect();
         self.rows.extend(beside::run(jobs, at_once()));
-        drop(step);
     }
 
     /// All that ran, with a total.

@@ -1,6 +1,7 @@
 //! A stream of batches, which reads ahead.
 //!
-//! Invariant: at most one fetch is under way, and it lives inside the stream: dropping the stream ends it.
+//! Invariant: at most one fetch is under way, on a task of its own: a stream that is left alone for a while holds up nobody who
+//! waits for metadata too. Dropping the stream ends it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +11,12 @@ use std::time::Duration;
 use futures_core::Stream;
 use rskafka_protocol::ApiKey;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::StartAt;
 use super::builder::ReadOptions;
 use super::read_ahead::{Given, ReadAhead};
-use crate::error::Result;
+use crate::error::{Case, Error, ErrorKind, Result};
 use crate::fetch::{FetchLane, FetchSpec, Fetched, FetchedBatch, Position, fetch_once};
 use crate::offsets::{self, OffsetAt};
 use crate::partition::Partition;
@@ -33,18 +35,10 @@ pub struct BatchStream {
     start: StartAt,
     options: ReadOptions,
     pub(super) ahead: ReadAhead,
-    fetch: Option<UnderWay>,
-    /// When the fetch under way was last looked at.
-    polled: Option<Instant>,
+    fetch: Option<AbortOnDropHandle<Result<Come>>>,
     /// A position before its start. The log must still have what was read up to there.
     pub(super) follows: Option<Position>,
 }
-
-/// A stream that is not polled for this long is idle.
-const IDLE: Duration = Duration::from_secs(1);
-
-/// What is under way.
-type UnderWay = Pin<Box<dyn Future<Output = Result<Come>> + Send>>;
 
 /// What has come.
 enum Come {
@@ -69,7 +63,7 @@ impl BatchStream {
             StartAt::Position(position) => ahead.restart(position),
             _ => {}
         }
-        Self { partition, lane, start, options, ahead, fetch: None, polled: None, follows: None }
+        Self { partition, lane, start, options, ahead, fetch: None, follows: None }
     }
 
     /// After the batches that were given out: where to continue after a restart. `None` until the start is known.
@@ -110,16 +104,13 @@ impl BatchStream {
                 if !self.ahead.wants_more() {
                     return;
                 }
-                (self.fetch, self.polled) = (Some(self.begin()), None);
+                let begun = self.partition.core.cluster.runtime().spawn(self.begin());
+                self.fetch = Some(AbortOnDropHandle::new(begun));
                 continue;
             };
-            let now = self.partition.core.cluster.env().now();
-            let was_idle = self.polled.replace(now).is_some_and(|polled| now - polled > IDLE);
-            let Poll::Ready(fetched) = fetch.as_mut().poll(cx) else { return };
+            let Poll::Ready(fetched) = Pin::new(fetch).poll(cx) else { return };
             self.fetch = None;
-            match fetched {
-                // Its time ran out because the caller did something else meanwhile.
-                Err(error) if was_idle && error.is_timeout() => {}
+            match fetched.unwrap_or_else(|_| Err(Error::new(Case::ClientClosed, ErrorKind::Closed))) {
                 Ok(Come::Start(position)) => self.ahead.restart(position),
                 Ok(Come::Answer(from, asked, fetched)) => self.ahead.fetched(from, *fetched, asked),
                 Err(error) => self.ahead.failed(error),
@@ -127,13 +118,13 @@ impl BatchStream {
         }
     }
 
-    fn begin(&self) -> UnderWay {
+    fn begin(&self) -> impl Future<Output = Result<Come>> + Send + use<> {
         let (partition, lane, options) = (self.partition.clone(), self.lane.clone(), self.options.clone());
         let (next, start, until) = (self.ahead.next, self.start, self.ahead.until);
         let is_first = self.ahead.ends.is_none();
         let (pause, checked_under) = (self.ahead.pause_until, self.ahead.read_under);
         let follows = self.follows.filter(|_| !self.ahead.has_begun());
-        Box::pin(async move {
+        async move {
             let cluster = &partition.core.cluster;
             let located = |error| partition.located(error, ApiKey::FETCH);
             if let Some(moment) = pause {
@@ -169,7 +160,7 @@ impl BatchStream {
                     return Ok(Come::Answer(from, asked, Box::new(fetched)));
                 }
             }
-        })
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) use self::lane::FetchLane;
 pub use self::position::{ParsePositionError, Position};
 pub(crate) use self::request::{entry, request};
 pub(crate) use self::spec::{FetchSpec, ReadUnder};
-use crate::error::{Case, Error, ErrorKind, Outcome, Result};
+use crate::error::{Case, Error, ErrorKind, Result};
 use crate::partition::Partition;
 use crate::record::RecordAndOffset;
 
@@ -287,7 +287,6 @@ async fn decode(
         return read();
     }
     let runtime = partition.core.cluster.runtime();
-    runtime.spawn_blocking(read).await.unwrap_or_else(|_| {
-        Err(Error::new(Case::RuntimeGone, ErrorKind::Closed).with_outcome(Outcome::NotWritten))
-    })
+    let read = runtime.spawn_blocking(read).await;
+    read.unwrap_or_else(|_| Err(Error::new(Case::ClientClosed, ErrorKind::Closed)))
 }

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rskafka::client::Client;
 use rskafka::protocol::ApiKey;
 use rskafka::protocol::messages::metadata::MetadataResponsePartition;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -30,15 +31,15 @@ const CONFIGS: [&str; 4] =
 
 /// Carries out the plan of a seed. What there is no time for is left out.
 pub(super) async fn run(
-    stage: &Stage,
+    (client, stage): (&Client, &Stage),
     topic: &str,
     way: &Way,
     operator: impl Operator,
     &Options { seed, seconds, every, .. }: &Options,
 ) -> Result<Vec<Event>> {
     let (start, length, mut events) = (Instant::now(), Duration::from_secs(seconds), Vec::new());
-    let mut director =
-        Director { stage, topic, way, operator, start, probed: [0; PARTITIONS], patience: every * 10 };
+    let (probed, patience) = ([0; PARTITIONS], every * 10);
+    let mut director = Director { client, stage, topic, way, operator, start, probed, patience };
     for planned in of_seed(seed, length, every) {
         sleep_until(start + planned.at).await;
         if start.elapsed() > length {
@@ -56,6 +57,7 @@ pub(super) async fn run(
 }
 
 struct Director<'a, O> {
+    client: &'a Client,
     stage: &'a Stage,
     topic: &'a str,
     way: &'a Way,
@@ -95,7 +97,8 @@ impl<O: Operator> Director<'_, O> {
             }
             Fault::Config => {
                 whom = CONFIGS[pick / known.len() % CONFIGS.len()].to_owned();
-                raw::configure(self.way.broker(leader), self.topic, &whom).await?;
+                let (name, value) = whom.split_once('=').unwrap_or_default();
+                self.client.alter_configs(self.topic, &[(name, Some(value))]).await?;
             }
             Fault::Cut => self.break_connections(Action::Cut, BREAKING).await,
             Fault::Reset => self.break_connections(Action::Reset, BREAKING).await,

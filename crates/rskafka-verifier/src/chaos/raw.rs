@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use rskafka::protocol::messages::incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, SET,
-};
 use rskafka::protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponsePartition,
 };
@@ -20,8 +17,6 @@ use tokio::net::TcpStream;
 /// Far above any answer here.
 const MAX_FRAME: usize = 1 << 20;
 const ELECT_LEADERS: ApiKey = ApiKey(43);
-/// What a config belongs to.
-const TOPIC: i8 = 2;
 const ONE: [u8; 4] = [0, 0, 0, 1];
 /// How long an answer may take, and what brokers are told of that.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,20 +50,6 @@ pub(super) async fn append(broker: &str, topic: &str, partition: usize, record: 
     let response = responses.first().context("no partition")?;
     ensure!(response.error_code == ErrorCode::NONE, "{}", response.error_code);
     Ok(response.base_offset)
-}
-
-/// Sets a config of the topic, `name=value`.
-pub(super) async fn configure(broker: &str, topic: &str, config: &str) -> Result<()> {
-    let (name, value) = config.split_once('=').unwrap_or_default();
-    let config =
-        AlterableConfig { name: name.to_owned(), config_operation: SET, value: Some(value.to_owned()) };
-    let (resource_type, resource_name) = (TOPIC, topic.to_owned());
-    let resources = vec![AlterConfigsResource { resource_type, resource_name, configs: vec![config] }];
-    let request = IncrementalAlterConfigsRequest { resources, validate_only: false };
-    let responses = call(broker, 0, &request).await?.responses;
-    let code = responses.first().context("no topic")?.error_code;
-    ensure!(code == ErrorCode::NONE, "{code}");
-    Ok(())
 }
 
 /// Has the first replica of each partition elected, by version 0 of ElectLeaders. The answer is not looked at: metadata tells what came

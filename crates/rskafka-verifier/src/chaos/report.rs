@@ -1,15 +1,11 @@
-//! What a run has shown: lines for the terminal, a page, and a drawing of the rates with the faults.
+//! What a run has shown, as lines.
 //!
 //! Invariant: `verified:` is printed only if something was acknowledged and no rule was broken.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
-
-use super::Options;
 use super::plan::Fault;
 use crate::report::counted;
 use crate::sim::LiveOutcome;
@@ -38,12 +34,8 @@ pub struct Event {
 /// What a run has shown.
 #[derive(Debug)]
 pub struct Report {
-    /// What was asked for.
-    pub options: Options,
     /// The faults.
     pub events: Vec<Event>,
-    /// How many records were acknowledged, and read, in each second.
-    pub rates: Vec<[u64; 2]>,
     /// What became of the records, and what is wrong.
     pub outcome: LiveOutcome,
 }
@@ -53,50 +45,6 @@ impl Report {
     pub fn is_verified(&self) -> bool {
         let is_stuck = self.events.iter().any(|event| event.pause.is_none());
         self.outcome.wrong.is_empty() && self.outcome.acknowledged > 0 && !is_stuck
-    }
-
-    /// Writes a page and its drawing; gives the page's path.
-    ///
-    /// # Errors
-    ///
-    /// The folder cannot be written to.
-    pub fn write(&self) -> Result<PathBuf> {
-        let Options { folder, version, seed, seconds, .. } = &self.options;
-        let events: String = self.events.iter().map(|event| format!("{event}\n")).collect();
-        let name = format!("{version}-seed-{seed}");
-        let page = folder.join(format!("{name}.md"));
-        std::fs::create_dir_all(folder)?;
-        std::fs::write(folder.join(format!("{name}.svg")), self.svg())?;
-        let head =
-            format!("# Chaos on Kafka {version}\n\nSeed {seed}, {seconds} s of faults.\n\n```\n{self}```");
-        let drawing = format!("![Records in each second, and the faults]({name}.svg)");
-        std::fs::write(&page, format!("{head}\n\n{drawing}\n\n```\n{events}```\n"))?;
-        Ok(page)
-    }
-
-    /// A line for what was acknowledged and one for what was read, before a stripe for each fault.
-    fn svg(&self) -> String {
-        let length = self.rates.len().max(1) as f64;
-        let most = self.rates.iter().flatten().max().copied().unwrap_or_default().max(1);
-        let x = |second: f64| 60.0 + second.min(length) / length * 1_000.0;
-        let y = |rate: u64| 270.0 - rate as f64 / most as f64 * 240.0;
-        let point = |second: usize, rate: u64| format!("{:.1},{:.1} ", x(second as f64 + 0.5), y(rate));
-        let line = |side: usize| -> String {
-            (0..).zip(&self.rates).map(|(at, rate)| point(at, rate[side])).collect()
-        };
-        let stripe = |event: &Event| {
-            let (name, left) = (event.fault.name(), x(event.at.as_secs_f64()));
-            let width = (x((event.at + event.in_sync).as_secs_f64()) - left).max(2.0);
-            format!(
-                "<rect class=\"{name}\" x=\"{left:.1}\" width=\"{width:.1}\" y=\"30\" height=\"240\"><title>{event}</title></rect>\n"
-            )
-        };
-        include_str!("rates.svg")
-            .replace("@MOST@", &most.to_string())
-            .replace("@LENGTH@", &length.to_string())
-            .replace("@STRIPES@", &self.events.iter().map(stripe).collect::<String>())
-            .replace("@ACKNOWLEDGED@", &line(0))
-            .replace("@READ@", &line(1))
     }
 
     /// How the writers came through faults of this name.
@@ -150,9 +98,6 @@ mod tests {
 
     fn report() -> Report {
         let second = Duration::from_secs(1);
-        let folder = std::env::temp_dir().join(format!("chaos-report-{}", std::process::id()));
-        let version = "4.4.0".to_owned();
-        let options = Options { folder, version, seed: 7, seconds: 60, ..Options::default() };
         let event = |at: u32, fault, pause: u32, probe: Option<u32>| Event {
             at: second * at,
             fault,
@@ -167,7 +112,6 @@ mod tests {
             event(20, Fault::Cut, 1, None),
             event(24, Fault::Freeze(second * 2), 21, Some(20)),
         ];
-        let rates = (0..60).map(|second| [100 + second, 90 + second]).collect();
         let counts = LiveOutcome {
             sent: 10,
             acknowledged: 8,
@@ -176,7 +120,7 @@ mod tests {
             read: 9,
             ..Default::default()
         };
-        Report { options, events, rates, outcome: counts }
+        Report { events, outcome: counts }
     }
 
     #[test]
@@ -211,25 +155,5 @@ mod tests {
         let mut none = report();
         none.outcome.acknowledged = 0;
         assert!(!none.is_verified() && none.to_string().contains("\nFAILED: 0 acknowledged, 0 lost"));
-    }
-
-    #[test]
-    fn the_page_has_a_line_and_the_drawing_a_stripe_for_each_fault() {
-        let path = report().write().unwrap();
-        let [page, svg] =
-            ["md", "svg"].map(|kind| std::fs::read_to_string(path.with_extension(kind)).unwrap());
-        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        assert!(
-            page.starts_with("# Chaos on Kafka 4.4.0\n\nSeed 7, 60 s of faults.\n\n```\n10 records"),
-            "{page}"
-        );
-        assert!(page.contains("](4.4.0-seed-7.svg)\n"), "{page}");
-        assert!(
-            page.contains("\n  24.0 s  freeze broker 2, leader of [0, 3]: writers paused 2.10s,"),
-            "{page}"
-        );
-        assert_eq!((svg.matches("<title>").count(), svg.matches('@').count()), (4, 0), "{svg}");
-        // The highest rate is at the upper edge, the last second at the right one.
-        assert!(svg.contains("1051.7,30.0 \""), "{svg}");
     }
 }

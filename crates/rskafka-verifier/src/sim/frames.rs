@@ -1,74 +1,59 @@
-//! Finds the frames in a direction of a connection, and hashes them.
+//! Finds the frames in a direction of a connection.
 //!
 //! Invariant: pure; the frames found do not depend on how the bytes were cut into pieces.
+
+use bytes::Bytes;
 
 /// A length, and enough behind it to know what it is: a request's key, version and correlation id.
 pub(super) const HEADER: usize = 12;
 const LENGTH: usize = 4;
-/// How much of a frame is kept: more than an answer to a produce has.
-const KEPT: usize = 256;
 
-/// Takes a direction's bytes.
+/// Takes a direction's bytes, and keeps those of a frame until it is whole.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
-    kept: Vec<u8>,
-    /// Bytes of the frame that were taken.
-    taken: usize,
-    hash: u32,
-}
+pub(super) struct Frames(Vec<u8>);
 
-/// A frame, as far as it is known.
+/// A whole frame, with its length prefix.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame<'a> {
-    kept: &'a [u8],
-    /// With its length prefix.
-    pub(super) size: usize,
-    /// CRC-32C of all its bytes.
-    pub(super) hash: u32,
-}
+pub(super) struct Frame<'a>(pub(super) &'a [u8]);
 
 impl Frames {
     /// Whether the next byte begins a frame.
     pub(super) fn is_between(&self) -> bool {
-        self.taken == 0
+        self.0.is_empty()
     }
 
     /// Takes bytes; gives each frame that they complete.
     pub(super) fn take(&mut self, mut bytes: &[u8], mut complete: impl FnMut(Frame<'_>)) {
         while !bytes.is_empty() {
-            let wanted = self.size().unwrap_or(LENGTH) - self.taken;
+            let wanted = self.size().unwrap_or(LENGTH) - self.0.len();
             let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
-            let room = KEPT - self.kept.len();
-            self.kept.extend_from_slice(&part[..room.min(part.len())]);
-            self.hash = crc32c::crc32c_append(self.hash, part);
-            self.taken += part.len();
+            self.0.extend_from_slice(part);
             bytes = rest;
-            if self.size() == Some(self.taken) {
-                complete(Frame { kept: &self.kept, size: self.taken, hash: self.hash });
-                self.kept.clear();
-                (self.taken, self.hash) = (0, 0);
+            if self.size() == Some(self.0.len()) {
+                complete(Frame(&self.0));
+                self.0.clear();
             }
         }
     }
 
     fn size(&self) -> Option<usize> {
-        (self.taken >= LENGTH).then(|| LENGTH + u32_at(&self.kept, 0) as usize)
+        (self.0.len() >= LENGTH).then(|| LENGTH + u32_at(&self.0, 0) as usize)
     }
 }
 
 impl Frame<'_> {
     pub(super) fn request(&self) -> Request {
-        Request::of(self.kept)
+        Request::of(self.0)
     }
 
     /// The correlation id, if the frame is an answer.
     pub(super) fn answers(&self) -> u32 {
-        u32_at(self.kept, 4)
+        u32_at(self.0, 4)
     }
 
-    /// What stands behind the length, if all of it was kept.
-    pub(super) fn body(&self) -> Option<&[u8]> {
-        self.kept.get(LENGTH..self.size)
+    /// What stands behind the length.
+    pub(super) fn body(&self) -> Bytes {
+        Bytes::copy_from_slice(self.0.get(LENGTH..).unwrap_or_default())
     }
 
     /// Whether an answer without tagged fields in its header begins with the error code NONE.
@@ -80,16 +65,7 @@ impl Frame<'_> {
     /// tagged fields.
     pub(super) fn i32_behind_header(&self, is_flexible: bool) -> Option<i32> {
         let at = LENGTH + 4 + usize::from(is_flexible);
-        (self.size >= at + 4).then(|| u32_at(self.kept, at).cast_signed())
-    }
-}
-
-#[cfg(test)]
-impl Frame<'static> {
-    /// One that came whole.
-    pub(super) fn whole(bytes: Vec<u8>) -> Self {
-        let bytes: &'static [u8] = bytes.leak();
-        Self { kept: &bytes[..bytes.len().min(KEPT)], size: bytes.len(), hash: 0 }
+        (self.0.len() >= at + 4).then(|| u32_at(self.0, at).cast_signed())
     }
 }
 
@@ -131,8 +107,6 @@ mod tests {
             pieces in prop::collection::vec(1usize..30, 1..20),
         ) {
             let frames: Vec<Vec<u8>> = bodies.iter().map(|body| frame(body)).collect();
-            let expected: Vec<(usize, u32)> =
-                frames.iter().map(|frame| (frame.len(), crc32c::crc32c(frame))).collect();
             let bytes = frames.concat();
             let mut rest = &bytes[..];
             let mut found = Vec::new();
@@ -142,10 +116,10 @@ mod tests {
                     break;
                 }
                 let (now, later) = rest.split_at((*piece).min(rest.len()));
-                scan.take(now, |frame| found.push((frame.size, frame.hash)));
+                scan.take(now, |frame| found.push(frame.0.to_vec()));
                 rest = later;
             }
-            prop_assert_eq!(found, expected);
+            prop_assert_eq!(found, frames);
             prop_assert!(scan.is_between());
         }
     }

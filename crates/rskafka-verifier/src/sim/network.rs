@@ -29,8 +29,8 @@ use super::trace::Trace;
 /// More frames than any run needs. A run with more of them repeats a request without a pause.
 const STORM: u64 = 50_000;
 
-/// More connections to all brokers for each writer and reader, and more questions for metadata, than pauses between
-/// attempts allow in so much time.
+/// More connections to all brokers for each writer and reader, more questions for metadata, and more fetches that find
+/// nothing, than pauses allow in so much time.
 const MOST_OF_ACTOR: usize = 80;
 const WINDOW: Duration = Duration::from_secs(2);
 
@@ -88,7 +88,8 @@ pub(super) struct State {
     fired: Option<mpsc::Sender<Fired>>,
     troubles: BTreeSet<(Trouble, i32)>,
     dials: Rate,
-    metadata: Rate,
+    pub(super) metadata: Rate,
+    pub(super) fetches: Rate,
     pub(super) findings: Vec<Finding>,
     waiting: Vec<Waker>,
     next_connection: u64,
@@ -99,7 +100,7 @@ impl Network {
     pub(super) fn new(cluster: FakeCluster, setup: &Setup) -> (Arc<Self>, mpsc::Receiver<Fired>) {
         let Setup { seed, profile, plan, keeps_trace, .. } = setup;
         let seed = *seed;
-        let most = MOST_OF_ACTOR * (profile.writers + profile.resenders + profile.readers);
+        let most = MOST_OF_ACTOR * profile.actors();
         let mut random = fastrand::Rng::with_seed(seed);
         let latency =
             Duration::from_micros([0, random.u64(1..100), random.u64(100..20_000)][random.usize(..3)]);
@@ -110,9 +111,10 @@ impl Network {
         for (Moment { after, what, way }, index) in planned {
             moments.entry((what, way)).or_default().push_back((after, index));
         }
-        let (dials, metadata) = (Rate::new(most, WINDOW), Rate::new(most, WINDOW));
+        let [dials, metadata, fetches] = [(); 3].map(|()| Rate::new(most, WINDOW));
         let (trace, fired) = (Trace::new(*keeps_trace), Some(fired));
-        let state = State { trace, random, latency, moments, fired, dials, metadata, ..State::default() };
+        let rates = State { dials, metadata, fetches, ..State::default() };
+        let state = State { trace, random, latency, moments, fired, ..rates };
         let state = Mutex::new(state);
         let options = Options::of_seed(seed);
         let breaks_silence = setup.mistake == Some(Mistake::BreaksSilence);
@@ -178,24 +180,20 @@ impl Network {
         state.trace.frames > STORM || state.findings.iter().any(|found| found.wrong == Wrong::TooMany)
     }
 
-    /// A question for metadata goes out.
-    pub(super) fn asks_for_metadata(&self) {
+    /// Something happens once more that pauses keep rare.
+    pub(super) fn count(&self, rate: fn(&mut State) -> &mut Rate, what: &str) {
         let now = self.elapsed();
-        let may = self.state().metadata.add(now);
-        self.check_rate(may, "questions for metadata");
+        let may = rate(&mut self.state()).add(now);
+        if !may && !self.is_storm() {
+            let what = format!("too many {what} within {WINDOW:?}");
+            self.found(Finding { wrong: Wrong::TooMany, what });
+        }
     }
 
     /// Connects without a pause, and never ends: see [`Mistake::DialsWithoutPause`].
     pub(super) async fn dial_without_pause(self: &Arc<Self>) {
         loop {
             drop(self.clone().connect("nowhere".to_owned(), 1).await);
-        }
-    }
-
-    fn check_rate(&self, may: bool, what: &str) {
-        if !may && !self.is_storm() {
-            let what = format!("too many {what} within {WINDOW:?}");
-            self.found(Finding { wrong: Wrong::TooMany, what });
         }
     }
 
@@ -210,9 +208,7 @@ impl Network {
 
     async fn connect(self: Arc<Self>, host: String, port: u16) -> io::Result<Tap> {
         let watch = Watch::new(self.clone(), self.options);
-        let now = self.elapsed();
-        let may = self.state().dials.add(now);
-        self.check_rate(may, "connections");
+        self.count(|state| &mut state.dials, "connections");
         if self.is_storm() {
             // With one attempt after the other, virtual time would stand still.
             std::future::pending::<()>().await;

@@ -20,6 +20,8 @@ pub struct Profile {
     pub forgives_copies: bool,
     /// Readers that follow the log while it grows. Another one reads it whole at the end.
     pub readers: usize,
+    /// Readers that follow it by streams and replays, and begin anew at the position that they have stored.
+    pub followers: usize,
     /// Partitions; writers and readers are spread over them.
     pub partitions: usize,
     /// Produce calls of all writers together, at least.
@@ -37,6 +39,7 @@ impl Profile {
             resenders: 0,
             forgives_copies: true,
             readers: 1,
+            followers: 0,
             partitions: 1,
             appends: 300,
             loses: false,
@@ -59,9 +62,19 @@ impl Profile {
         Self { name: "truncators", writers: 2, readers: 2, loses: true, ..Self::readers() }
     }
 
+    /// Readers by streams, replays and stored positions, whose log may lose records.
+    pub fn followers() -> Self {
+        Self { name: "followers", readers: 0, followers: 2, loses: true, ..Self::readers() }
+    }
+
     /// All profiles.
-    pub fn all() -> [Self; 4] {
-        [Self::readers(), Self::writers(), Self::resenders(), Self::truncators()]
+    pub fn all() -> [Self; 5] {
+        [Self::readers(), Self::writers(), Self::resenders(), Self::truncators(), Self::followers()]
+    }
+
+    /// How many writers and readers there are.
+    pub(super) fn actors(&self) -> usize {
+        self.writers + self.resenders + self.readers + self.followers
     }
 
     /// The names of all kinds of faults that its runs can draw.

@@ -3,6 +3,8 @@
 //! Invariant: a reader continues after its last record. It skips offsets only if the client says that they are gone, and
 //! never beyond the start of the log.
 
+mod following;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +79,7 @@ impl Reader {
                             return;
                         }
                     }
-                    next = take(&self.stage, self.partition, &self.name, place, &records);
+                    next = take(&self.stage, self.partition, &self.name, place, false, &records);
                     if self.random.u8(..4) == 0 {
                         tokio::time::sleep(Duration::from_millis(self.random.u64(..LAG_MS))).await;
                     }
@@ -115,10 +117,11 @@ impl Reader {
             {
                 Some(Wrong::Skipped)
             }
-            ErrorKind::TopicRecreated if has_lost => {
+            ErrorKind::TopicRecreated | ErrorKind::OtherTopic if has_lost => {
                 self.log = partition_client(&self.client, &self.stage, self.partition).await;
                 return Some(0);
             }
+            ErrorKind::TopicRecreated | ErrorKind::OtherTopic => Some(Wrong::Unfounded),
             // No planned fault damages a batch, and the arguments are valid.
             ErrorKind::CorruptBatch { .. } | ErrorKind::InvalidArgument(_) => Some(Wrong::Corrupted),
             _ => None,
@@ -136,16 +139,20 @@ impl Reader {
     fn check_none(&self, place: Place) {
         let Self { stage, partition, name, .. } = self;
         let acknowledged = place.next..place.acknowledged;
-        if acknowledged.is_empty() || !has_records(&stage.network.cluster, *partition, acknowledged) {
-            return;
+        let cluster = &stage.network.cluster;
+        if has_records(cluster, *partition, acknowledged, |_| false) && self.must_have_given(place) {
+            let what = format!("{name} was given nothing: {place:?}");
+            stage.book.rules(*partition).add(Wrong::Withheld, what);
         }
+    }
+
+    /// Whether what the log had at a place has to be given.
+    fn must_have_given(&self, place: Place) -> bool {
+        let Self { stage, partition, .. } = self;
         // A replica that has fallen behind still answers what it has, unless the client tells it the epoch of a later leader.
         let tells_epochs = stage.speaks(ApiKey::METADATA, EPOCHS_FROM);
         let lags = !tells_epochs && stage.is_short_of_replicas(*partition);
-        let mut rules = stage.book.rules(*partition);
-        if rules.cuts() == place.cuts && !lags {
-            rules.add(Wrong::Withheld, format!("{name} was given nothing: {place:?}"));
-        }
+        !lags && stage.book.rules(*partition).cuts() == place.cuts
     }
 
     /// Asks for an offset, and checks the answer against the log.
@@ -186,7 +193,7 @@ impl Reader {
         if let Err(error) = &end {
             stage.network.note(|| format!("{name} asks for the end: {error:?}"));
         }
-        end.is_ok_and(|end| !has_records(&stage.network.cluster, *partition, next..end.offset))
+        end.is_ok_and(|end| !has_records(&stage.network.cluster, *partition, next..end.offset, |_| false))
     }
 }
 
@@ -206,7 +213,7 @@ pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &
         }
         next = fetched.next_offset();
         let records: Vec<_> = fetched.into_records().collect::<Result<_, Error>>()?;
-        behind = take(stage, partition, "the last reader", place, &records);
+        behind = take(stage, partition, "the last reader", place, false, &records);
     }
     // More than there is: it waits as long as it may, also where the log ends in offsets without records.
     let call = log.fetch_records(behind, WHOLE - 1..WHOLE, LONGEST_WAIT.as_millis() as i32);
@@ -214,8 +221,15 @@ pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &
     Ok(())
 }
 
-/// Tells the rules what a reader was given; gives what comes next.
-fn take(stage: &Stage, partition: usize, name: &str, mut place: Place, records: &[RecordAndOffset]) -> i64 {
+/// Tells the rules what a reader was given, perhaps one of committed records alone; gives what comes next.
+fn take(
+    stage: &Stage,
+    partition: usize,
+    name: &str,
+    mut place: Place,
+    is_committed: bool,
+    records: &[RecordAndOffset],
+) -> i64 {
     let (mistaken, cluster) = (&stage.mistaken, &stage.network.cluster);
     let mut rules = stage.book.rules(partition);
     for (index, RecordAndOffset { offset, record, .. }) in records.iter().enumerate() {
@@ -223,8 +237,10 @@ fn take(stage: &Stage, partition: usize, name: &str, mut place: Place, records: 
             continue;
         }
         // It may skip offsets without records, and those that were cut off, of which nothing is known.
-        let is_over =
-            |skipped| rules.is_cut_since(place, offset - 1) || !has_records(cluster, partition, skipped);
+        let is_left_out = |writer| is_committed && rules.is_aborted(writer);
+        let is_over = |skipped| {
+            rules.is_cut_since(place, offset - 1) || !has_records(cluster, partition, skipped, is_left_out)
+        };
         if *offset > place.next && is_over(place.next..*offset) {
             place.next = *offset;
         }

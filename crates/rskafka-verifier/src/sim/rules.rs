@@ -8,8 +8,9 @@
 
 mod losses;
 mod offsets;
+mod trail;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use derive_more::Display;
 
@@ -17,6 +18,7 @@ use self::losses::Losses;
 pub(super) use self::losses::Term;
 pub(super) use self::offsets::Answered;
 use self::offsets::Offsets;
+pub(super) use self::trail::Trail;
 
 use super::value::{Id, Value};
 
@@ -59,6 +61,8 @@ pub enum Wrong {
     Corrupted,
     /// A reader was not given an offset, or was given it again.
     Skipped,
+    /// A reader of committed records was given one of a transaction that is not committed.
+    Undecided,
     /// A record was reported as not written and is in the log.
     NotWritten,
     /// A record is in the log that no writer sent.
@@ -122,6 +126,10 @@ pub(super) struct Rules {
     log: Vec<Option<Value>>,
     /// Where the log lost its end, each time that it did.
     cuts: Vec<i64>,
+    /// Which of them, counted from 1, brokers cannot tell readers of.
+    silent_cuts: BTreeSet<usize>,
+    /// Which transactions are committed or aborted; those that are open have none of both.
+    transactions: BTreeMap<u32, Option<bool>>,
     /// The offset behind all records that were acknowledged and not cut off.
     acknowledged: i64,
     offsets: Offsets,
@@ -158,6 +166,8 @@ pub(super) struct Repeats {
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     fate: Fate,
+    /// How often the log had been cut before.
+    cuts: u16,
     /// The brokers forgot its producer after it was sent: an attempt that arrives then may be a second copy.
     may_be_copied: bool,
     /// A broker forgot a part of what it knew of its producer before the call returned.
@@ -197,10 +207,12 @@ impl Rules {
 
     /// A record is sent. Numbers of a writer begin at 0 and have no gaps.
     pub(super) fn sent(&mut self, id: Id) {
+        let cuts = self.cuts() as u16;
         let Writer { records, known_from, .. } = self.writers.entry(id.writer).or_default();
         if records.len() == id.number as usize {
             let may_be_forgotten = records.len() < *known_from;
-            records.push(Sent { fate: Fate::Pending, may_be_copied: false, may_be_forgotten, place: None });
+            let (fate, may_be_copied) = (Fate::Pending, false);
+            records.push(Sent { fate, cuts, may_be_copied, may_be_forgotten, place: None });
         }
     }
 
@@ -360,7 +372,7 @@ impl Rules {
             };
             let mut add = |wrong, what| self.findings.add(wrong, what);
             let writer = self.writers.entry(id.writer).or_default();
-            let Some(Sent { fate, may_be_copied, may_be_forgotten, place }) =
+            let Some(Sent { fate, may_be_copied, may_be_forgotten, place, .. }) =
                 writer.records.get_mut(id.number as usize)
             else {
                 add(Wrong::NeverSent, format!("offset {offset} has {id}"));

@@ -292,7 +292,7 @@ async fn act(
     // In a process of its own, a writer learns nothing from readers.
     let reading =
         if random.bool() { client.clone() } else { new_client(cluster, stage, random.u64(..)).await };
-    for number in 0..profile.readers {
+    for number in 0..profile.readers + profile.followers {
         let partition = number % profile.partitions;
         let reader = Reader {
             name: format!("reader {number}"),
@@ -303,7 +303,10 @@ async fn act(
             stage: stage.clone(),
             is_all_written: is_all_written.clone(),
         };
-        readers.spawn(reader.run());
+        match number < profile.readers {
+            true => readers.spawn(reader.run()),
+            false => readers.spawn(reader.follow()),
+        };
     }
     while let Some(ended) = writers.join_next().await {
         ended?;

@@ -19,7 +19,7 @@ use super::kind::Way;
 use super::network::{Gate, Network};
 use super::options::Options;
 use super::plan::What;
-use super::wire::{Asked, Wire, throttle};
+use super::wire::{Asked, Wire, finds_nothing, throttle};
 
 /// Holds a connection to its rules, from the attempt to make it to its end.
 pub(super) struct Watch {
@@ -94,7 +94,7 @@ impl Tap {
         let Watch { network, wire, asked } = watch;
         let (now, begins) = (network.elapsed(), to_client.is_between());
         let mut state = network.state();
-        let (mut gate, mut found) = (None, None);
+        let (mut gate, mut found, mut is_in_vain) = (None, None, false);
         to_client.take(bytes, |frame| {
             let correlation_id = frame.answers();
             let place = asked.iter().position(|asked| asked.request.correlation_id == correlation_id);
@@ -102,6 +102,7 @@ impl Tap {
             if let Some(asked) = answered {
                 found = wire.answered(asked, &frame, now).or(found.take());
                 *silence = throttle(asked.request, &frame).max(*silence);
+                is_in_vain |= finds_nothing(asked.request, &frame);
             }
             let request = answered.map(|asked| asked.request);
             state.trace.frame(now, (*id, *broker), true, request, &frame);
@@ -115,6 +116,9 @@ impl Tap {
         let latency = if begins { state.latency() } else { Duration::ZERO };
         drop(state);
         found.into_iter().for_each(|found| network.found(found));
+        if is_in_vain {
+            network.count(|state| &mut state.fetches, "fetches that find nothing");
+        }
         (latency, gate)
     }
 
@@ -129,7 +133,7 @@ impl Tap {
             }
             asked.push_back(Asked::new(&frame, network.elapsed()));
             if ApiKey(request.key) == ApiKey::METADATA {
-                network.asks_for_metadata();
+                network.count(|state| &mut state.metadata, "questions for metadata");
             }
             let at = network.elapsed();
             network.state().trace.frame(at, (*id, *broker), false, Some(request), &frame);

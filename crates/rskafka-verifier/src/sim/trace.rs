@@ -40,7 +40,7 @@ impl Trace {
         request: Option<Request>,
         frame: &Frame<'_>,
     ) {
-        let Frame { size, hash, .. } = *frame;
+        let (size, hash) = (frame.0.len(), crc32c::crc32c(frame.0));
         let correlation_id = if is_answer { frame.answers() } else { frame.request().correlation_id };
         self.frames += 1;
         let at = at.as_micros() as u64;

@@ -6,10 +6,19 @@ use rskafka::protocol::records::batches;
 use rskafka_fake::{FakeCluster, StoredLog};
 
 use super::run::{BROKERS, TOPIC};
+use super::value::writer;
 
 /// Whether readers are given a record at one of these offsets. Transaction markers and offsets whose record was removed by
-/// compaction have none.
-pub(super) fn has_records(cluster: &FakeCluster, partition: usize, offsets: Range<i64>) -> bool {
+/// compaction have none; a reader may be one who is not given the records of some writers.
+pub(super) fn has_records(
+    cluster: &FakeCluster,
+    partition: usize,
+    offsets: Range<i64>,
+    is_left_out: impl Fn(u32) -> bool,
+) -> bool {
+    if offsets.is_empty() {
+        return false;
+    }
     let Ok(log) = cluster.log(TOPIC, partition as i32) else {
         return false;
     };
@@ -19,7 +28,8 @@ pub(super) fn has_records(cluster: &FakeCluster, partition: usize, offsets: Rang
     let mut batches =
         batches.take_while(|batch| batch.base_offset() < offsets.end).filter(|batch| !batch.is_control());
     batches.any(|batch| {
-        let mut records = batch.records().map_while(Result::ok);
+        let records = batch.records().map_while(Result::ok);
+        let mut records = records.filter(|record| !record.value.and_then(writer).is_some_and(&is_left_out));
         records.any(|record| record.offset >= log.log_start_offset && offsets.contains(&record.offset))
     })
 }

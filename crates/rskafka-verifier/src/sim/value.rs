@@ -90,6 +90,11 @@ fn letters(random: &mut fastrand::Rng) -> &'static str {
     &NOISE[start..start + length]
 }
 
+/// Who sent a value, if it says so.
+pub(super) fn writer(value: &[u8]) -> Option<u32> {
+    number(std::str::from_utf8(value).ok()?.split(' ').next()?)
+}
+
 /// A number as `Display` writes it: no sign, no leading zeros.
 fn number(text: &str) -> Option<u32> {
     let number: u32 = text.parse().ok()?;

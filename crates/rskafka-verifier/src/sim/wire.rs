@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka::protocol::messages::api_versions::ApiVersionsRequest;
+use rskafka::protocol::messages::fetch::FetchResponse;
 use rskafka::protocol::messages::produce::ProduceResponse;
 use rskafka::protocol::{ApiKey, Message, RequestHeader, decode_response};
 
@@ -18,6 +19,8 @@ use super::rules::{Finding, Wrong};
 const SLACK: Duration = Duration::from_millis(10);
 /// How long a connection that the client ends may take to finish a partly written request.
 const LINGER: Duration = Duration::from_secs(1);
+/// An answer to a fetch that is as long has records.
+const MOST_WITHOUT_RECORDS: usize = 400;
 /// The longest wait of a fetch.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
@@ -34,7 +37,7 @@ impl Asked {
     pub(super) fn new(frame: &Frame<'_>, at: Duration) -> Self {
         let request = frame.request();
         let names_broker = || {
-            let (header, body) = RequestHeader::decode(&Bytes::copy_from_slice(frame.body()?)).ok()?;
+            let (header, body) = RequestHeader::decode(&frame.body()).ok()?;
             ApiVersionsRequest::decode(header.api_version, &body).ok()?.cluster_id
         };
         let names_broker = ApiKey(request.key) == ApiKey::API_VERSIONS && names_broker().is_some();
@@ -126,20 +129,28 @@ pub(super) fn throttle(request: Request, answer: &Frame<'_>) -> Duration {
         (ApiKey::FETCH, version @ 8..) => answer.i32_behind_header(version >= 12),
         (ApiKey::LIST_OFFSETS, version @ 3..) => answer.i32_behind_header(version >= 6),
         (ApiKey::METADATA, version @ 6..) => answer.i32_behind_header(version >= 9),
-        (ApiKey::PRODUCE, version @ 6..) => answer.body().and_then(|body| {
-            let (_, response) = decode_response(version, &Bytes::copy_from_slice(body)).ok()?;
-            let ProduceResponse { throttle_time_ms, .. } = response;
-            Some(throttle_time_ms)
-        }),
+        (ApiKey::PRODUCE, version @ 6..) => decode_response::<ProduceResponse>(version, &answer.body())
+            .ok()
+            .map(|(_, it)| it.throttle_time_ms),
         _ => None,
     };
     Duration::from_millis(millis.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0))
 }
 
+/// Whether an answer is one to a fetch, and has no records.
+pub(super) fn finds_nothing(request: Request, answer: &Frame<'_>) -> bool {
+    let has_none = |(_, response): (_, FetchResponse)| {
+        let mut partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+        partitions.all(|partition| partition.records.as_ref().is_none_or(Bytes::is_empty))
+    };
+    ApiKey(request.key) == ApiKey::FETCH
+        && answer.0.len() < MOST_WITHOUT_RECORDS
+        && decode_response(request.version, &answer.body()).is_ok_and(has_none)
+}
+
 #[cfg(test)]
 mod tests {
     use rskafka::protocol::messages::api_versions::ApiVersionsResponse;
-    use rskafka::protocol::messages::fetch::FetchResponse;
     use rskafka::protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
     use rskafka::protocol::{ErrorCode, encode_request, encode_response};
 
@@ -213,7 +224,7 @@ mod tests {
             let request =
                 ApiVersionsRequest { cluster_id: cluster_id.map(str::to_owned), ..Default::default() };
             Asked::new(
-                &Frame::whole(encode_request(&request, 5, 7, None).unwrap().to_bytes().to_vec()),
+                &Frame(encode_request(&request, 5, 7, None).unwrap().to_bytes().to_vec().leak()),
                 ms(100),
             )
         };
@@ -231,7 +242,7 @@ mod tests {
     }
 
     fn framed<M: Message>(message: &M, version: i16) -> Frame<'static> {
-        Frame::whole(encode_response(message, version, 7).unwrap().to_bytes().to_vec())
+        Frame(encode_response(message, version, 7).unwrap().to_bytes().to_vec().leak())
     }
 
     #[test]

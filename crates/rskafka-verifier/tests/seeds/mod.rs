@@ -19,6 +19,11 @@ fn truncators_are_clean() {
     are_clean(0..100, &Profile::truncators());
 }
 
+#[test]
+fn followers_are_clean() {
+    are_clean(0..300, &Profile::followers());
+}
+
 /// One in 800 runs has such a loss: these are some of them.
 #[test]
 fn a_loss_that_shows_in_a_gap_of_the_sequence_is_told() {

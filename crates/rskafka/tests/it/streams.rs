@@ -438,6 +438,50 @@ async fn a_stream_that_was_not_polled_for_long_continues() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_is_left_alone_holds_up_nobody_who_asks_for_metadata() {
+    let (cluster, _, log) = start(2).await;
+    append(&log, 0..1).await;
+    let mut stream = log.stream(StartAt::Earliest).build();
+    assert_eq!(take(&mut stream, 1).await, [0]);
+    cluster.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::FETCH));
+    cluster.inject(Fault::delay(Duration::from_secs(1)).on(ApiKey::METADATA));
+    assert!(timeout(Duration::from_millis(900), stream.next()).await.is_err());
+    // It waits for metadata now, and is not polled any more.
+    cluster.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::PRODUCE));
+    timeout(Duration::from_secs(5), append(&log, 1..2)).await.unwrap();
+    assert_eq!(take(&mut stream, 1).await, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_at_the_address_of_the_leader_tells_no_truncation_although_it_names_no_broker() {
+    let (cluster, _, log) = start(2).await;
+    append(&log, 0..1).await;
+    let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    let follower = 3 - leader;
+    cluster.hold_replica(TOPIC, 0, follower).unwrap();
+    cluster.shrink_isr(TOPIC, 0, follower).unwrap();
+    append(&log, 1..3).await;
+    let mut stream = log.stream(StartAt::Earliest).build();
+    assert_eq!(take(&mut stream, 3).await, [0, 1, 2]);
+    // So brokers answer that have just started.
+    let knows_none = Fault::answer(ErrorCode::LEADER_NOT_AVAILABLE).on(ApiKey::METADATA);
+    cluster.inject(knows_none.at_broker(follower).always());
+    cluster.swap_addresses(leader, follower).await.unwrap();
+    for _ in 0..3 {
+        if let Ok(next) = timeout(Duration::from_secs(10), stream.next()).await {
+            let failure = next.unwrap().unwrap_err();
+            assert!(failure.is_retriable(), "{failure:?}");
+        }
+    }
+    cluster.clear_faults();
+    append(&log, 3..4).await;
+    while let Err(failure) = stream.next().await.unwrap() {
+        assert!(failure.is_retriable(), "{failure:?}");
+    }
+    assert_eq!(stream.position().unwrap().offset(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_that_was_found_does_not_move() {
     let (cluster, _, log) = start(1).await;
     append(&log, 0..2).await;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use rskafka::protocol::ApiKey;
 use rskafka_fake::{ControlError, FakeCluster};
 
 use super::super::kind::Kind;
@@ -15,6 +16,9 @@ use super::{Director, others};
 /// The number of the first producer with transactions, among the writers. It is its producer id too, which no broker gives
 /// to another.
 const TRANSACTIONAL: u32 = 1_000_000;
+/// What tells readers of a truncation, and of another topic.
+const EPOCHS: (ApiKey, i16) = (ApiKey::OFFSET_FOR_LEADER_EPOCH, 3);
+const TOPIC_IDS: (ApiKey, i16) = (ApiKey::FETCH, 13);
 /// The numbers of producers whose markers end a log.
 const LAST: [i64; 3] = [2_000_001, 2_000_002, 2_000_003];
 
@@ -63,12 +67,13 @@ impl Director {
                 }
                 let term = self.stage.term(partition as usize);
                 cluster.truncate(TOPIC, partition, at)?;
-                cut(&cluster, &self.stage, partition, term);
+                cut(&cluster, &self.stage, partition, term, EPOCHS);
             }
             Kind::ElectUnclean(time) => self.elect_unclean(self.partition(broker), broker, time)?,
             Kind::RecreateTopic => {
                 cluster.recreate_topic(TOPIC)?;
-                (0..self.partitions).for_each(|partition| cut(&cluster, &self.stage, partition, None));
+                let cut = |partition| cut(&cluster, &self.stage, partition, None, TOPIC_IDS);
+                (0..self.partitions).for_each(cut);
             }
             // All others were injected, or happen to brokers.
             _ => {}
@@ -99,7 +104,7 @@ impl Director {
                 }
             }
             if is_elected {
-                cut(&cluster, &stage, partition, term);
+                cut(&cluster, &stage, partition, term, EPOCHS);
             }
         });
         Ok(())
@@ -117,10 +122,12 @@ impl Director {
         let writer = TRANSACTIONAL + self.transactions;
         let producer = (i64::from(writer), 0);
         append(&self.cluster, &self.stage, partition, writer, records)?;
-        let cluster = self.cluster.clone();
+        let (cluster, stage) = (self.cluster.clone(), self.stage.clone());
         self.heal_after(time, async move {
             // Fails while there is no leader: the transaction stays open.
-            let _ = cluster.end_transaction(TOPIC, partition, producer, is_committed);
+            if cluster.end_transaction(TOPIC, partition, producer, is_committed).is_ok() {
+                stage.book.rules(partition as usize).decided(writer, Some(is_committed));
+            }
         });
         Ok(())
     }
@@ -140,6 +147,7 @@ fn append(
     let committed = cluster.log(TOPIC, partition)?.high_watermark;
     let mut rules = stage.book.rules(partition as usize);
     rules.writer(writer, false, false);
+    rules.decided(writer, None);
     for (id, offset) in ids.zip(first..) {
         rules.sent(id);
         rules.settled_in(None, id, if offset < committed { Fate::Acked(offset) } else { Fate::Unknown });
@@ -157,6 +165,7 @@ pub(in crate::sim) fn end_with_markers(
         append(cluster, stage, partition, LAST[0] as u32, 1)?;
         for producer in LAST {
             cluster.end_transaction(TOPIC, partition, (producer, 0), producer == LAST[1])?;
+            stage.book.rules(partition as usize).decided(producer as u32, Some(producer == LAST[1]));
         }
     }
     Ok(())
@@ -182,11 +191,15 @@ fn compact(cluster: &FakeCluster, stage: &Stage, partition: i32) -> Result<(), C
     Ok(())
 }
 
-/// The log of a partition has lost its end: it has only just been cut.
-fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32, term: Option<Term>) {
+/// The log of a partition has lost its end: it has only just been cut. Brokers that know an API can tell readers of it.
+fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32, term: Option<Term>, teller: (ApiKey, i16)) {
     let ends = cluster.log(TOPIC, partition).map(|log| (log.end_offset, log.log_start_offset));
     let (at, log_start) = ends.unwrap_or_default();
-    stage.book.rules(partition as usize).cut(at, term, log_start);
+    let mut rules = stage.book.rules(partition as usize);
+    rules.cut(at, term, log_start);
+    if !stage.speaks(teller.0, teller.1) {
+        rules.cut_is_silent();
+    }
 }
 
 /// Whether a follower's log is the beginning of the partition's: otherwise what was cut off or deleted meanwhile would be back

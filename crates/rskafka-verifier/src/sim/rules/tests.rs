@@ -1,5 +1,6 @@
 mod histories;
 mod losses;
+mod trails;
 
 use super::*;
 
