@@ -81,7 +81,8 @@ impl Recovery {
         partition.core.check_open().and_then(|()| items.check()).map_err(located)?;
         log.check().await.map_err(located)?;
         let recovery = Self::new(items, note);
-        recovery.line.warm_up().await?;
+        // Not by a borrow: a recovery may be sent to other threads, but not shared with them.
+        recovery.line.clone().warm_up().await?;
         Ok(recovery)
     }
 

@@ -221,6 +221,24 @@ async fn of_two_claims_at_once_one_is_lost_and_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_calls_of_an_exclusive_log_can_be_spawned() {
+    let (_, _, log, wal) = start_wal(1).await;
+    let standby = wal.read(Position::START).build();
+    let claim = async move { standby.claim("first").await?.try_collect::<Vec<_>>().await };
+    assert!(tokio::spawn(claim).await.unwrap().unwrap().is_empty());
+    let of_task = wal.clone();
+    let task = tokio::spawn(async move {
+        let mut recovery = of_task.claim(Position::START, "second").await.unwrap();
+        assert!(recovery.try_next().await.unwrap().is_none());
+        let mut writer = recovery.into_writer().unwrap();
+        writer.append([record("a")]).await.unwrap();
+        writer.reclaim("again").await.unwrap().fenced_by.is_none() && writer.barrier().await.is_ok()
+    });
+    assert!(task.await.unwrap());
+    assert_eq!(values(&wal, &log).await, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_log_survives_its_leaders() {
     let (cluster, _, log, wal) = start_wal(3).await;
     let (writer, _) = claim(&wal, Position::START, "writer").await;
