@@ -8,8 +8,10 @@
 
 mod appending;
 mod book;
+mod claimant;
 mod director;
 mod drop;
+mod exclusive;
 pub(crate) mod frames;
 mod kind;
 pub(crate) mod live;

@@ -168,6 +168,8 @@ impl Kind {
                 let slow = random.bool();
                 Self::Trickle(way, bytes, random.u64(if slow { 1..10 } else { 1_000..50_000 }), time)
             }
+            // A store of positions decides what is trimmed, and a log that is compacted is damaged.
+            31 | 37 if profile.claimants > 0 => Self::ForgetProducers,
             31 => Self::DeleteRecords(random.u8(..=100)),
             32 => Self::ForgetProducers,
             33 => Self::ReplicaLags(time),

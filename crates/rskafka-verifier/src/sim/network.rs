@@ -122,13 +122,13 @@ impl Network {
         (Arc::new(Self { cluster, options, too_early, started: Instant::now(), state }), moments_come)
     }
 
-    /// The environment of a client, in which time, random numbers and connections follow from the seed.
+    /// The environment of a client, in which time, random numbers and connections follow from the seed, which is its name.
     pub(super) fn env(self: &Arc<Self>, seed: u64) -> Env {
-        let (network, clock) = (self.clone(), self.clone());
+        let (network, clock, name) = (self.clone(), self.clone(), seed.to_string());
         Env::builder()
             .connector(move |host: String, port: u16| {
-                let network = network.clone();
-                async move { network.connect(host, port).await }
+                let (network, name) = (network.clone(), name.clone());
+                async move { network.connect(&name, host, port).await }
             })
             .wall_clock(move || clock.wall_clock())
             .random_seed(seed)
@@ -193,7 +193,7 @@ impl Network {
     /// Connects without a pause, and never ends: see [`Mistake::DialsWithoutPause`].
     pub(super) async fn dial_without_pause(self: &Arc<Self>) {
         loop {
-            drop(self.clone().connect("nowhere".to_owned(), 1).await);
+            drop(self.clone().connect("", "nowhere".to_owned(), 1).await);
         }
     }
 
@@ -206,7 +206,7 @@ impl Network {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    async fn connect(self: Arc<Self>, host: String, port: u16) -> io::Result<Tap> {
+    async fn connect(self: Arc<Self>, name: &str, host: String, port: u16) -> io::Result<Tap> {
         let watch = Watch::new(self.clone(), self.options);
         self.count(|state| &mut state.dials, "connections");
         if self.is_storm() {
@@ -221,7 +221,7 @@ impl Network {
         if self.state().troubles.contains(&(Trouble::Refusing, broker)) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let pipe = self.cluster.connect(&host, port).await?;
+        let pipe = self.cluster.connect_as(name, &host, port).await?;
         let broker = self.broker_at(&address);
         let (id, closes) = {
             let mut state = self.state();

@@ -22,6 +22,8 @@ pub struct Profile {
     pub readers: usize,
     /// Readers that follow it by streams and replays, and begin anew at the position that they have stored.
     pub followers: usize,
+    /// Processes that claim an exclusive log, and as many readers of it.
+    pub claimants: usize,
     /// Partitions; writers and readers are spread over them.
     pub partitions: usize,
     /// Produce calls of all writers together, at least.
@@ -40,6 +42,7 @@ impl Profile {
             forgives_copies: true,
             readers: 1,
             followers: 0,
+            claimants: 0,
             partitions: 1,
             appends: 300,
             loses: false,
@@ -67,14 +70,26 @@ impl Profile {
         Self { name: "followers", readers: 0, followers: 2, loses: true, ..Self::readers() }
     }
 
+    /// Processes that claim an exclusive log from each other, are cut off meanwhile, and crash; with readers of it.
+    pub fn claimants() -> Self {
+        Self { name: "claimants", writers: 0, readers: 0, claimants: 3, ..Self::readers() }
+    }
+
     /// All profiles.
-    pub fn all() -> [Self; 5] {
-        [Self::readers(), Self::writers(), Self::resenders(), Self::truncators(), Self::followers()]
+    pub fn all() -> [Self; 6] {
+        [
+            Self::readers(),
+            Self::writers(),
+            Self::resenders(),
+            Self::truncators(),
+            Self::followers(),
+            Self::claimants(),
+        ]
     }
 
     /// How many writers and readers there are.
     pub(super) fn actors(&self) -> usize {
-        self.writers + self.resenders + self.readers + self.followers
+        self.writers + self.resenders + self.readers + self.followers + 2 * self.claimants
     }
 
     /// The names of all kinds of faults that its runs can draw.

@@ -12,12 +12,14 @@ use rskafka::client::error::{Error, ErrorKind};
 use rskafka::client::{Client, OffsetAt, PartitionClient, PartitionClientBuilder};
 use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, Profile as BrokerProfile};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::EPOCH;
 use super::book::Book;
+use super::claimant;
 use super::director::{Director, end_with_markers};
+use super::exclusive::Exclusive;
 use super::mistake::{Mistake, Mistaken};
 use super::network::{Fired, Network};
 use super::options::Options;
@@ -139,6 +141,9 @@ pub(super) struct Stage {
     pub(super) options: Options,
     pub(super) mistaken: Mistaken,
     pub(super) book: Book,
+    exclusive: Mutex<Exclusive>,
+    /// It is some process's turn to claim the log.
+    pub(super) turn: Notify,
     /// Its counts are complete when the actors have ended.
     outcome: Mutex<Outcome>,
 }
@@ -201,6 +206,16 @@ impl Stage {
         }
     }
 
+    pub(super) fn exclusive(&self) -> MutexGuard<'_, Exclusive> {
+        self.exclusive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call of the exclusive log has failed.
+    pub(super) fn failed(&self, error: &Error) {
+        self.network.note(|| format!("{error:?}"));
+        self.exclusive().failed(error);
+    }
+
     pub(super) fn outcome(&self) -> MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -235,6 +250,8 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
         options: Options::of_seed(*seed),
         mistaken: Mistaken::new(setup.mistake),
         book: Book::new(profile.partitions, SLACK),
+        exclusive: Mutex::default(),
+        turn: Notify::new(),
         outcome: Mutex::default(),
     });
 
@@ -292,6 +309,9 @@ async fn act(
     // In a process of its own, a writer learns nothing from readers.
     let reading =
         if random.bool() { client.clone() } else { new_client(cluster, stage, random.u64(..)).await };
+    let processes = (profile.claimants, profile.appends);
+    let tasks = (&mut writers, &mut readers);
+    claimant::start(processes, stage, &mut random, (&reading, &is_all_written), tasks);
     for number in 0..profile.readers + profile.followers {
         let partition = number % profile.partitions;
         let reader = Reader {
@@ -324,7 +344,10 @@ async fn act(
     client.close().await;
     reading.close().await;
     drop((client, reading));
-
+    if profile.claimants > 0 {
+        claimant::finish(stage).await;
+        return Ok(vec![i64::MAX]);
+    }
     read_again(new_client(cluster, stage, random.u64(..)).await, stage, profile.partitions).await
 }
 
@@ -379,6 +402,7 @@ async fn read_again(client: Client, stage: &Stage, partitions: usize) -> Result<
 /// Ends all faults.
 async fn heal(cluster: &FakeCluster, stage: &Stage, partitions: usize) -> Result<()> {
     stage.network.heal();
+    claimant::rejoin(cluster);
     cluster.clear_faults();
     cluster.set_produce_quota(None);
     cluster.set_fetch_quota(None);
@@ -393,7 +417,7 @@ async fn heal(cluster: &FakeCluster, stage: &Stage, partitions: usize) -> Result
 }
 
 /// A client; faults strike here too, so that it may take more than one attempt.
-async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) -> Client {
+pub(super) async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) -> Client {
     let builder = Client::builder(cluster.bootstrap_servers()).env(stage.network.env(seed));
     let builder = stage.options.apply(builder);
     let is_sharing = seed.is_multiple_of(2);

@@ -112,7 +112,12 @@ impl Wire {
         if self.was_silent || api == ApiKey::API_VERSIONS {
             return None;
         }
-        let wait = if api == ApiKey::FETCH { LONGEST_WAIT } else { Duration::ZERO };
+        let wait = match api {
+            ApiKey::FETCH => LONGEST_WAIT,
+            // So long the broker may take for it.
+            ApiKey::DELETE_RECORDS => self.options.request_timeout,
+            _ => Duration::ZERO,
+        };
         late("a request waited", now - asked.at, self.options.request_timeout + wait, more)
     }
 }

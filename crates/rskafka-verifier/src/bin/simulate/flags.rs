@@ -15,7 +15,7 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) trace: bool,
     /// Who takes part.
-    #[arg(long, default_value = "readers", value_parser = ["readers", "writers", "resenders", "truncators", "followers"])]
+    #[arg(long, default_value = "readers", value_parser = ["readers", "writers", "resenders", "truncators", "followers", "claimants"])]
     pub(crate) profile: String,
     /// Looks for fewer faults with which the seed, or the first that fails, fails too.
     #[arg(long)]
