@@ -24,6 +24,11 @@ fn followers_are_clean() {
     are_clean(0..300, &Profile::followers());
 }
 
+#[test]
+fn claimants_are_clean() {
+    are_clean(0..100, &Profile::claimants());
+}
+
 /// One in 800 runs has such a loss: these are some of them.
 #[test]
 fn a_loss_that_shows_in_a_gap_of_the_sequence_is_told() {
