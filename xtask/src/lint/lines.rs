@@ -14,32 +14,30 @@ use crate::workspace::{self, Package};
 const FAKE: &str = "rskafka-fake";
 const PROGRAMS: [&str; 2] = ["rskafka-verifier", "xtask"];
 
-/// Of what there may be so many lines, and which packages it has.
-type Limit = (&'static str, usize, fn(&Package) -> bool);
+/// Of what there may be so many lines, how many there are above that, and which packages it has.
+type Limit = (&'static str, usize, usize, fn(&Package) -> bool);
 
-/// What the client is to come back to. Streams, replays, admin calls and the exclusive log took it above: until it is below, its
-/// limit may only sink.
-const AIM_OF_THE_CLIENT: usize = 15_000;
-
+/// What is above came with streams, replays, admin calls and the exclusive log, and with their actors in the simulation: it may
+/// only sink.
 const LIMITS: [Limit; 3] = [
-    ("the client", AIM_OF_THE_CLIENT + 2_078, |package| package.is_published() && package.name != FAKE),
-    ("the fake cluster", 7_800, |package| package.name == FAKE),
-    ("verifier and xtask", 9_000, |package| PROGRAMS.contains(&package.name.as_str())),
+    ("the client", 15_000, 2_078, |package| package.is_published() && package.name != FAKE),
+    ("the fake cluster", 7_800, 0, |package| package.name == FAKE),
+    ("verifier and xtask", 9_000, 609, |package| PROGRAMS.contains(&package.name.as_str())),
 ];
 
 /// Prints the count of each package with a limit, and fails above one.
 pub(crate) fn check(packages: &[Package]) -> Result<()> {
     let mut over = Vec::new();
-    for (what, most, has) in LIMITS {
-        let mut lines = 0;
+    for (what, aim, above, has) in LIMITS {
+        let (mut lines, most) = (0, aim + above);
         for Package { name, manifest_path, .. } in packages.iter().filter(|package| has(package)) {
             let of_package = lines_below(&manifest_path.with_file_name("src"))?;
             say!("   {of_package:>6} {name}");
             lines += of_package;
         }
         say!("   {lines:>6} in {what}; at most {most}");
-        if (AIM_OF_THE_CLIENT + 1..=most).contains(&lines) {
-            say!("          which is {} above the aim of {AIM_OF_THE_CLIENT}", lines - AIM_OF_THE_CLIENT);
+        if (aim + 1..=most).contains(&lines) {
+            say!("          which is {} above the aim of {aim}", lines - aim);
         }
         if lines > most {
             over.push(format!("{what}: {lines} lines of code, {most} are the most"));
