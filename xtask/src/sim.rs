@@ -8,8 +8,14 @@ use crate::libtest::Summary;
 use crate::workspace::Programs;
 
 /// What every `cargo xtask test` runs, each profile with its seeds.
-const TESTED: [(&str, u64); 5] =
-    [("readers", 2_000), ("writers", 500), ("resenders", 500), ("truncators", 500), ("followers", 500)];
+const TESTED: [(&str, u64); 6] = [
+    ("readers", 2_000),
+    ("writers", 500),
+    ("resenders", 500),
+    ("truncators", 500),
+    ("followers", 500),
+    ("claimants", 200),
+];
 
 const PROGRAM: &str = "simulate";
 

@@ -27,7 +27,7 @@ impl StoredCredential {
     ///
     /// # Errors
     ///
-    /// The salt is empty, or the iterations are outside of [`ITERATIONS`].
+    /// The salt is empty, or the iterations are outside of [`ITERATIONS`](super::ITERATIONS).
     pub fn new(
         mechanism: Mechanism,
         password: &str,
