@@ -86,7 +86,7 @@ impl BatchStream {
         self.ahead.read
     }
 
-    /// Continues at a position, and asks anew where the log ends.
+    /// Continues at a position, and asks again where the log ends.
     pub(crate) fn begin_again(&mut self, position: Position) {
         self.restart(position);
         self.ahead.ends = None;

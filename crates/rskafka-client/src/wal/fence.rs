@@ -53,12 +53,8 @@ impl Stamp {
             Some(_) => return Err(Damage::Format),
             None => return Err(Damage::Header),
         };
-        let kind = match bytes[1] {
-            0 => Kind::Entry,
-            1 => Kind::Claim,
-            2 => Kind::Barrier,
-            _ => return Err(Damage::Format),
-        };
+        let kinds = [Kind::Entry, Kind::Claim, Kind::Barrier];
+        let kind = *kinds.get(usize::from(bytes[1])).ok_or(Damage::Format)?;
         let field = |field: usize| u64::from_be_bytes(std::array::from_fn(|at| bytes[2 + 8 * field + at]));
         Ok(Self { kind, term: field(0), writer: field(1), sequence: field(2) })
     }
@@ -106,7 +102,7 @@ pub(crate) enum Damage {
     Header,
     Format,
     Hole,
-    /// It begins before the offset that was read up to: the log was truncated, and written anew.
+    /// It begins before the offset that was read up to: the log was truncated, and other batches were written there.
     Straddles,
     /// It has the number of an append that this writer has not made.
     NotOurs,

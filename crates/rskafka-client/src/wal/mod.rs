@@ -6,6 +6,7 @@
 //!
 //! Invariant: an append is acknowledged to its caller only when it surely counts.
 
+mod carrier;
 mod fence;
 mod ledger;
 mod position;

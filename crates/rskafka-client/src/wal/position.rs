@@ -130,11 +130,10 @@ impl FromStr for Position {
     type Err = ParsePositionError;
 
     fn from_str(text: &str) -> Result<Self, ParsePositionError> {
-        let too_short = ParsePositionError("it does not have eight parts between colons");
-        let (rest, crc) = text.rsplit_once(':').ok_or(too_short.clone())?;
-        let (rest, next_sequence) = rest.rsplit_once(':').ok_or(too_short.clone())?;
-        let (rest, writer) = rest.rsplit_once(':').ok_or(too_short.clone())?;
-        let (log, term) = rest.rsplit_once(':').ok_or(too_short)?;
+        let parts: Vec<&str> = text.rsplitn(5, ':').collect();
+        let [crc, next_sequence, writer, term, log] = parts[..] else {
+            return Err(ParsePositionError("it does not have eight parts between colons"));
+        };
         let number = |part: &str| {
             part.parse().map_err(|_| ParsePositionError("term, writer or sequence is not a number"))
         };

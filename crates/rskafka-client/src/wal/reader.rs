@@ -237,7 +237,7 @@ impl Items {
         Position::new(consumer::Position { leader_epoch, ..self.read }, reading)
     }
 
-    /// Asks anew where the log ends, at once.
+    /// Asks the broker again where the log ends, without waiting for records.
     pub(super) fn ask_for_the_end(&mut self) {
         self.batches.begin_again(self.position().log);
     }
@@ -257,13 +257,11 @@ impl Items {
         self.replay.is_none() && self.is_caught_up()
     }
 
-    /// What is wrong with it as the begin of a claim.
+    /// What is wrong with it as the start of a claim.
     pub(super) fn check(&self) -> Result<()> {
-        match &self.error {
-            Some(error) => Err(error.clone()),
-            None if self.is_bounded => Err(Error::invalid("a reader that ends cannot claim the log")),
-            None => Ok(()),
-        }
+        let bounded = || Error::invalid("a reader that ends cannot claim the log");
+        let refused = self.error.clone().or_else(|| self.is_bounded.then(bounded));
+        refused.map_or(Ok(()), Err)
     }
 
     /// How many offsets there are between the position and the high watermark that the last answer gave. `None` before the
@@ -419,7 +417,7 @@ impl Stream for Items {
     }
 }
 
-/// A stream of the entries of an exclusive log that count, whoever wrote them: see [`Wal::read`](super::Wal::read).
+/// A stream of the entries of an exclusive log that count, from all its writers: see [`Wal::read`](super::Wal::read).
 ///
 /// # Errors
 ///
@@ -468,13 +466,21 @@ impl Stream for Reader {
     type Item = Result<Entry>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match ready!(Pin::new(&mut self.items).poll_next(cx)) {
-                Some(Ok(Item::Entry(entry))) if !entry.is_barrier() => return Poll::Ready(Some(Ok(entry))),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            }
+        poll_entry(|cx| Pin::new(&mut self.items).poll_next(cx), cx)
+    }
+}
+
+/// The next entry with records, of what has other items too.
+pub(super) fn poll_entry(
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Item>>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Entry>>> {
+    loop {
+        match ready!(poll(cx)) {
+            Some(Ok(Item::Entry(entry))) if !entry.is_barrier() => return Poll::Ready(Some(Ok(entry))),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => return Poll::Ready(None),
         }
     }
 }

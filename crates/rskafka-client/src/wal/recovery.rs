@@ -14,10 +14,11 @@ use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::RecordBatch;
 
 use super::Position;
+use super::carrier;
 use super::fence::Kind;
 use super::ledger::{End, Ledger, Settled};
-use super::reader::{Claim, Entry, Item, Items};
-use super::writer::{self, Writer};
+use super::reader::{Claim, Entry, Item, Items, poll_entry};
+use super::writer::Writer;
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::produce::{Line, Produce};
 use crate::record::Record;
@@ -55,7 +56,7 @@ pub struct Recovery {
     from: i64,
     attempt: Option<Attempt>,
     /// All of its claims.
-    own: BTreeSet<u64>,
+    pub(super) own: BTreeSet<u64>,
     claimed: Option<(Ledger, Claim)>,
     has_failed: bool,
 }
@@ -115,11 +116,6 @@ impl Recovery {
             ));
         };
         Ok(Writer::new(self.items.log, self.line, ledger, claim))
-    }
-
-    /// The claims that it has made.
-    pub(super) fn attempts_by(&self) -> impl Iterator<Item = u64> {
-        self.own.iter().copied()
     }
 
     /// What comes next in the log: entries, claims, and what was passed over.
@@ -194,7 +190,7 @@ impl Recovery {
             }
             let Poll::Ready((result, batch)) = attempt.produce.as_mut()?.poll_ended(cx) else { return None };
             (attempt.produce, attempt.batch) = (None, batch);
-            ledger.answered(0, writer::answer(&result, attempt.batch.is_some()));
+            ledger.answered(0, carrier::answer(&result, attempt.batch.is_some()));
             attempt.error = result.err();
         };
         let attempt = self.attempt.take()?;
@@ -211,15 +207,14 @@ impl Recovery {
             (Some(End::Truncated { offset }), ..) => {
                 Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: offset })
             }
-            (_, _, Some(error)) => error,
-            (_, _, None) => Error::new(Case::TimedOut, ErrorKind::TimedOut),
+            (_, _, error) => error.unwrap_or_else(|| Error::new(Case::TimedOut, ErrorKind::TimedOut)),
         };
         self.has_failed = !matches!(error.kind(), ErrorKind::ClaimLost { .. }) && !error.is_retriable();
         Some(Err(self
             .items
             .log
             .partition
-            .located(error.with_outcome(writer::outcome(settled)), ApiKey::PRODUCE)))
+            .located(error.with_outcome(carrier::outcome(settled)), ApiKey::PRODUCE)))
     }
 }
 
@@ -227,13 +222,6 @@ impl Stream for Recovery {
     type Item = Result<Entry>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match std::task::ready!(self.poll_item(cx)) {
-                Some(Ok(Item::Entry(entry))) if !entry.is_barrier() => return Poll::Ready(Some(Ok(entry))),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            }
-        }
+        poll_entry(|cx| self.poll_item(cx), cx)
     }
 }

@@ -20,7 +20,7 @@ pub struct Profile {
     pub forgives_copies: bool,
     /// Readers that follow the log while it grows. Another one reads it whole at the end.
     pub readers: usize,
-    /// Readers that follow it by streams and replays, and begin anew at the position that they have stored.
+    /// Readers that follow it by streams and replays, and start again at the position that they have stored.
     pub followers: usize,
     /// Processes that claim an exclusive log, and as many readers of it.
     pub claimants: usize,

@@ -53,7 +53,7 @@ struct Reading {
 enum End {
     /// It continues where it was.
     Stored,
-    /// It begins anew, where its trail says.
+    /// It starts again where its trail says.
     Broken,
     /// All is read, or it cannot continue.
     Done,

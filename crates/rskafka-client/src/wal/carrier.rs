@@ -1,0 +1,389 @@
+//! Carries one writer's batches to its line, answers to the ledger, and results to callers. The ledger decides.
+//!
+//! While batches land where they are expected, no task runs for it: the answer to a batch settles it, on the connection's task.
+//! If the log must be read to judge one, a task reads.
+//!
+//! Invariant: callers hear of their results only after the lock was released, and no event is lost that came while somebody
+//! held it.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use rskafka_cluster::transport::{Deadline, lock};
+use rskafka_protocol::records::RecordBatch;
+use rskafka_protocol::{ApiKey, ErrorCode as Code};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::coop::unconstrained;
+
+use super::Log;
+use super::fence::{Kind, Mark, Reading, Verdict};
+use super::ledger::{Answer, End, Ledger, Settled};
+use super::reader::{self, Claim, Items};
+use super::writer::{Append, Appended};
+use crate::consumer::ReadBuilder;
+use crate::error::{Case, Error, ErrorKind, Outcome, Result};
+use crate::fetch::FetchedBatch;
+use crate::produce::{Line, Produce, Produced};
+use crate::record::{Payload, Record, RecordHeaders};
+
+pub(super) struct Carrier {
+    pub(super) log: Arc<Log>,
+    line: Arc<Line>,
+    pub(super) claim: Claim,
+    state: Mutex<State>,
+    /// What callers have not heard yet. Not under the lock of the state, which is held while records are encoded.
+    results: Mutex<VecDeque<Heard>>,
+    /// Something came that nobody has looked at.
+    has_news: AtomicBool,
+    pub(super) settled: Notify,
+}
+
+/// A caller, and its result.
+type Heard = (oneshot::Sender<Result<Appended>>, Result<Appended>);
+
+pub(super) struct State {
+    pub(super) ledger: Ledger,
+    /// The appends that the ledger has not settled, in their order.
+    pub(super) appends: VecDeque<Appending>,
+    /// How many of them, from the first on, have their answer.
+    answered: usize,
+    is_reading: bool,
+    /// The claim that came next.
+    pub(super) fenced_by: Option<Claim>,
+    /// What was acknowledged, or read, is gone.
+    pub(super) truncated: Option<Error>,
+    /// The sequences of appends with an unknown outcome.
+    pub(super) unknown: Vec<u64>,
+}
+
+pub(super) struct Appending {
+    caller: oneshot::Sender<Result<Appended>>,
+    deadline: Deadline,
+    encoded_size: usize,
+    /// While it is not in the line.
+    batch: Option<RecordBatch>,
+    was_sent: bool,
+    /// While it is in the line.
+    produce: Option<Produce>,
+    error: Option<Error>,
+}
+
+/// What the line's answer means for the ledger. A batch that was not given back cannot be sent again.
+pub(super) fn answer(result: &Result<Produced>, has_batch: bool) -> Answer {
+    let error = match result {
+        Ok(produced) => {
+            let end = produced.base_offset + produced.record_count as i64;
+            return Answer::Acknowledged(produced.base_offset, end);
+        }
+        Err(error) => error,
+    };
+    let may_be_written = error.outcome() == Outcome::Unknown;
+    // The broker has forgotten the producer, so it cannot tell a copy: the rule can.
+    let is_sequence_lost = matches!(
+        error.code(),
+        Some(Code::OUT_OF_ORDER_SEQUENCE_NUMBER | Code::UNKNOWN_PRODUCER_ID | Code::INVALID_PRODUCER_EPOCH)
+            | Some(Code::PRODUCER_FENCED | Code::DUPLICATE_SEQUENCE_NUMBER)
+    );
+    // Written, but where? Or not where it can be, according to the partition client.
+    let is_offset_lost = *error.kind() == ErrorKind::InvalidAnswer && may_be_written;
+    let is_again = *error.kind() == ErrorKind::Stopped || is_sequence_lost || is_offset_lost;
+    match is_again && has_batch && !error.is_timeout() {
+        true => Answer::Again { may_be_written },
+        false => Answer::Failed { may_be_written },
+    }
+}
+
+pub(super) fn outcome(settled: Settled) -> Outcome {
+    if settled == Settled::Unknown { Outcome::Unknown } else { Outcome::NotWritten }
+}
+
+impl Carrier {
+    pub(super) fn new(log: Arc<Log>, line: Arc<Line>, ledger: Ledger, claim: Claim) -> Self {
+        let state = State {
+            ledger,
+            appends: VecDeque::new(),
+            answered: 0,
+            is_reading: false,
+            fenced_by: None,
+            truncated: None,
+            unknown: Vec::new(),
+        };
+        let (state, results, has_news) = (Mutex::new(state), Mutex::default(), AtomicBool::new(false));
+        Self { log, line, claim, state, results, has_news, settled: Notify::new() }
+    }
+
+    pub(super) fn append<K: Payload, V: Payload, H: RecordHeaders>(
+        self: &Arc<Self>,
+        kind: Kind,
+        records: impl IntoIterator<Item = Record<K, V, H>>,
+    ) -> Append {
+        let (caller, result) = oneshot::channel();
+        let deadline = self.line.delivery_deadline();
+        let sequence = self.with(|state| {
+            let sequence = state.ledger.next_sequence();
+            let refused = state.refusal().or_else(|| self.log.partition.core.check_open().err());
+            let encode = || self.log.encode(records, state.ledger.stamp(kind, sequence));
+            match refused.map_or_else(encode, Err) {
+                Ok(batch) => {
+                    let encoded_size = batch.size_in_bytes();
+                    state.ledger.append();
+                    state.appends.push_back(Appending {
+                        caller,
+                        deadline,
+                        encoded_size,
+                        batch: Some(batch),
+                        was_sent: false,
+                        produce: None,
+                        error: None,
+                    });
+                    Some(sequence)
+                }
+                Err(error) => {
+                    lock(&self.results).push_back((caller, Err(self.located(error))));
+                    None
+                }
+            }
+        });
+        Append { sequence, result }
+    }
+
+    /// Changes the state, and does what follows from it.
+    fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = lock(&self.state);
+        let changed = change(&mut state);
+        self.advance(&mut state);
+        drop(state);
+        self.give_results();
+        self.look_for_news();
+        changed
+    }
+
+    /// Looks at the state, or changes what nothing follows from.
+    pub(super) fn look<T>(self: &Arc<Self>, look: impl FnOnce(&mut State) -> T) -> T {
+        let looked = look(&mut lock(&self.state));
+        self.look_for_news();
+        looked
+    }
+
+    /// Takes in what came while the lock was held, perhaps by this caller. Every holder must call this after it releases the
+    /// lock.
+    fn look_for_news(self: &Arc<Self>) {
+        loop {
+            // Either this sees the news, or who brings them sees that the lock is free.
+            fence(Ordering::SeqCst);
+            if !self.has_news.load(Ordering::SeqCst) {
+                return;
+            }
+            match self.state.try_lock() {
+                Ok(mut state) => self.advance(&mut state),
+                // The holder will look.
+                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::Poisoned(poisoned)) => self.advance(&mut poisoned.into_inner()),
+            }
+            self.give_results();
+        }
+    }
+
+    fn give_results(&self) {
+        loop {
+            let next = lock(&self.results).pop_front();
+            let Some((caller, result)) = next else { return };
+            // The caller may have dropped its future.
+            let _ = caller.send(result);
+        }
+    }
+
+    fn advance(self: &Arc<Self>, state: &mut State) {
+        self.has_news.swap(false, Ordering::SeqCst);
+        let waker = Waker::from(self.clone());
+        let mut is_moving = true;
+        while std::mem::take(&mut is_moving) {
+            state.take_answers(&mut Context::from_waker(&waker));
+            while let Some((sequence, settled)) = state.ledger.take_settled() {
+                state.settle(self, sequence, settled);
+                is_moving = true;
+            }
+            is_moving |= state.send(&self.line);
+        }
+        if state.appends.is_empty() {
+            self.settled.notify_waiters();
+        }
+        if state.ledger.wants_read_to().is_some() && !std::mem::replace(&mut state.is_reading, true) {
+            let core = &self.log.partition.core;
+            core.tasks.spawn_on(self.clone().read(), core.cluster.runtime());
+        }
+    }
+
+    /// Reads on until the oldest append can be judged.
+    async fn read(self: Arc<Self>) {
+        // Gives up if its runtime ends before it does.
+        let mut reading = ReadingTask { carrier: self.clone(), has_ended: false };
+        let mut items = self.look(|state| self.items(state));
+        while let Some(deadline) = self.with(State::deadline_of_read) {
+            let read = tokio::time::timeout_at(deadline.instant(), poll_fn(|cx| items.poll_batch(cx))).await;
+            self.with(|state| match read {
+                Ok(Some(Ok(batch))) => state.read(&items, &batch),
+                Ok(Some(Err(error))) if error.is_retriable() => {}
+                Ok(Some(Err(error))) => state.give_up(error),
+                Ok(None) => state.give_up(Error::new(Case::ClientClosed, ErrorKind::Closed)),
+                Err(_) => state.give_up(Error::new(Case::TimedOut, ErrorKind::TimedOut)),
+            });
+        }
+        reading.has_ended = true;
+    }
+
+    pub(super) fn items(&self, state: &State) -> Items {
+        ReadBuilder::exclusive(&self.log, self.log.position(state.ledger.reading())).build_items()
+    }
+
+    pub(super) fn located(&self, error: Error) -> Error {
+        self.log.partition.located(error, ApiKey::PRODUCE)
+    }
+}
+
+struct ReadingTask {
+    carrier: Arc<Carrier>,
+    has_ended: bool,
+}
+
+impl Drop for ReadingTask {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.carrier.with(|state| state.give_up(Error::new(Case::RuntimeGone, ErrorKind::Closed)));
+        }
+    }
+}
+
+impl Wake for Carrier {
+    fn wake(self: Arc<Self>) {
+        self.has_news.store(true, Ordering::SeqCst);
+        self.look_for_news();
+    }
+}
+
+impl State {
+    /// Takes answers to the ledger, in the order of the appends.
+    fn take_answers(&mut self, cx: &mut Context<'_>) {
+        while let Some(appending) = self.appends.get_mut(self.answered) {
+            let Some(produce) = &mut appending.produce else { return };
+            // With tokio's budget, the poll could wake this writer while it holds its own lock.
+            let ended = pin!(unconstrained(poll_fn(|cx| produce.poll_ended(cx)))).poll(cx);
+            let Poll::Ready((result, batch)) = ended else { return };
+            let answer = answer(&result, batch.is_some());
+            (appending.produce, appending.batch, appending.error) = (None, batch, result.err());
+            let sequence = self.first_sequence() + self.answered as u64;
+            self.ledger.answered(sequence, answer);
+            self.answered += 1;
+            if self.ledger.has_settled() {
+                return;
+            }
+        }
+    }
+
+    /// Puts what the ledger wants sent into the line. Returns whether there was anything.
+    fn send(&mut self, line: &Arc<Line>) -> bool {
+        let first = self.first_sequence();
+        let mut has_sent = false;
+        while let Some(sequence) = self.ledger.send() {
+            let index = (sequence - first) as usize;
+            let Some(appending) = self.appends.get_mut(index) else { break };
+            let Some(batch) = appending.batch.take() else { break };
+            if std::mem::replace(&mut appending.was_sent, true) {
+                line.resume();
+            }
+            appending.produce = Some(Produce::of_encoded(line, appending.deadline, batch));
+            self.answered = self.answered.min(index);
+            has_sent = true;
+        }
+        has_sent
+    }
+
+    /// Of the oldest append.
+    fn first_sequence(&self) -> u64 {
+        self.ledger.next_sequence() - self.appends.len() as u64
+    }
+
+    fn settle(&mut self, carrier: &Carrier, sequence: u64, settled: Settled) {
+        let Some(appending) = self.appends.pop_front() else { return };
+        self.answered = self.answered.saturating_sub(1);
+        let Appending { caller, encoded_size, batch, error, .. } = appending;
+        if let Some(batch) = batch {
+            carrier.log.partition.core.spare.keep(batch);
+        }
+        let result = match settled {
+            Settled::Counts(base, next) => {
+                let reading = Reading { fence: self.ledger.fence_after(sequence), next_offset: next };
+                Ok(Appended { offsets: base..next, position: carrier.log.position(reading), encoded_size })
+            }
+            Settled::NotWritten | Settled::Unknown => {
+                if settled == Settled::Unknown {
+                    self.unknown.push(sequence);
+                }
+                let error = match self.refusal() {
+                    // It is the one that ended the writer, or was sent behind it.
+                    Some(refusal) if *refusal.kind() == ErrorKind::Stopped => error.unwrap_or(refusal),
+                    refusal => refusal.or(error).unwrap_or_else(stopped),
+                };
+                let error = carrier.located(error.with_outcome(outcome(settled)));
+                if matches!(error.kind(), ErrorKind::LogTruncated { .. }) {
+                    self.truncated.get_or_insert_with(|| error.clone());
+                }
+                Err(error)
+            }
+        };
+        lock(&carrier.results).push_back((caller, result));
+    }
+
+    /// Why nothing more is appended.
+    fn refusal(&self) -> Option<Error> {
+        if let Some(Claim { term, offset, note, .. }) = self.fenced_by.clone() {
+            return Some(Error::new(Case::Fenced, ErrorKind::Fenced { term, offset, note }));
+        }
+        Some(match self.ledger.end()? {
+            End::Fenced { term, offset } => {
+                Error::new(Case::Fenced, ErrorKind::Fenced { term, offset, note: Bytes::new() })
+            }
+            End::Failed { .. } => stopped(),
+            End::Truncated { offset } => {
+                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: offset })
+            }
+        })
+    }
+
+    /// Until when to read for the oldest append; `None` if that is not needed any more.
+    fn deadline_of_read(&mut self) -> Option<Deadline> {
+        self.is_reading = self.ledger.wants_read_to().is_some();
+        self.appends.front().filter(|_| self.is_reading).map(|appending| appending.deadline)
+    }
+
+    fn read(&mut self, items: &Items, batch: &FetchedBatch) {
+        let offsets = (batch.header().base_offset, batch.next_offset());
+        if offsets.1 <= self.ledger.reading().next_offset {
+            // Settled by its acknowledgement meanwhile.
+            return;
+        }
+        match reader::mark(batch).and_then(|mark| Ok((self.ledger.read(offsets, mark)?, mark))) {
+            Ok((Verdict::Claim, Mark::Stamp(stamp))) => {
+                self.fenced_by = Some(Claim::of(stamp, batch));
+            }
+            Ok(_) => {}
+            Err(damage) => self.give_up(items.damaged(damage, offsets.0)),
+        }
+    }
+
+    fn give_up(&mut self, error: Error) {
+        if let Some(oldest) = self.appends.front_mut() {
+            oldest.error = Some(error);
+        }
+        self.ledger.give_up();
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Case::Stopped, ErrorKind::Stopped)
+}
