@@ -438,3 +438,20 @@ fn no_result_is_lost_while_others_look_at_the_writer() {
         looking.join().unwrap();
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_landed_behind_other_entries_gives_them_before_it_ends() {
+    let (cluster, _, _, wal) = start_wal(1).await;
+    let (owner, _) = claim(&wal, Position::START, "owner").await;
+    owner.append([record("a")]).await.unwrap();
+    let recovery = wal.claim(Position::START, "second").await.unwrap();
+    // The claim is sent again behind an entry, and acknowledged before that is read.
+    cluster.inject(Fault::close().on(ApiKey::PRODUCE));
+    cluster.inject(Fault::delay(Duration::from_secs(1)).on(ApiKey::FETCH).skip(1));
+    let appending = async {
+        sleep(Duration::from_millis(10)).await;
+        owner.append([record("b")]).await.unwrap();
+    };
+    let (entries, ()) = tokio::join!(recovery.try_collect::<Vec<_>>(), appending);
+    assert_eq!(entries.unwrap().len(), 2);
+}
