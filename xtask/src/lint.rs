@@ -14,7 +14,7 @@ use crate::{children, planted, schema, tools};
 /// The command.
 pub(crate) fn command() -> Result<()> {
     let (packages, root) = (workspace::packages()?, workspace::root());
-    let checks: [(&str, &dyn Fn() -> Result<()>); 11] = [
+    let checks: [(&str, &dyn Fn() -> Result<()>); 12] = [
         ("format", &|| succeed(&mut cargo("fmt --all --check"))),
         ("directions of crates and rooms", &|| directions::check(&root, &packages)),
         ("planted bugs", &|| planted::check(&root)),
@@ -25,6 +25,7 @@ pub(crate) fn command() -> Result<()> {
         ("fuzz targets", &check_fuzz),
         ("docs", &|| succeed(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))),
         ("features", &|| check_features(&packages)),
+        ("packages", &|| check_packages(&packages)),
         ("schema", &schema::command),
     ];
     let mut failed = Vec::new();
@@ -78,19 +79,19 @@ fn check_fuzz() -> Result<()> {
     succeed(clippy.env("CUSTOM_LIBFUZZER_PATH", "/dev/null"))
 }
 
+/// Every published crate builds from its package alone, and from the packages of the others.
+fn check_packages(packages: &[Package]) -> Result<()> {
+    let unpublished = packages.iter().filter(|package| !package.is_published());
+    let others = unpublished.flat_map(|package| ["--exclude", package.name.as_str()]);
+    succeed(cargo("package --workspace --allow-dirty --quiet").args(others))
+}
+
 /// Every published crate compiles without a warning with no feature, each alone, and all.
 fn check_features(packages: &[Package]) -> Result<()> {
     for package in packages.iter().filter(|package| package.is_published()) {
-        let mut sets = vec![vec!["--no-default-features"]];
-        for feature in package.features.keys().filter(|feature| *feature != "default") {
-            sets.push(vec!["--no-default-features", "--features", feature]);
-        }
-        // Without features, the other checks have compiled it already.
-        if sets.len() == 1 {
-            continue;
-        }
-        sets.push(vec!["--all-features"]);
-        for set in sets {
+        let alone =
+            package.features.keys().map(|feature| vec!["--no-default-features", "--features", feature]);
+        for set in [vec!["--no-default-features"], vec!["--all-features"]].into_iter().chain(alone) {
             say!("   {} {}", package.name, set.join(" "));
             let mut clippy = cargo("clippy --package");
             succeed(clippy.arg(&package.name).args(set).args(["--", "-D", "warnings"]))?;

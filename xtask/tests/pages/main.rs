@@ -1,6 +1,7 @@
 //! What the pages of the documentation show is what is there.
 
 mod outside;
+mod packages;
 mod readme;
 mod scenarios;
 
