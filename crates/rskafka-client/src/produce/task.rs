@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rskafka_cluster::{Failed, Leader, LeaderOf, Learned};
-use rskafka_protocol::{ApiKey, ErrorCode};
+use rskafka_protocol::ApiKey;
 use tracing::Instrument;
 
 use super::line::Line;
@@ -109,10 +109,6 @@ async fn verify(line: &Arc<Line>, mut errand: Errand, acknowledged: Acknowledged
 
 /// Why the task has not what it waited for, and whether to try again.
 pub(crate) type NotHad = (Learned, bool);
-
-pub(crate) fn refused(code: ErrorCode) -> NotHad {
-    (Learned::of_code(code, None, None), code.is_retriable())
-}
 
 /// Ends an errand at the leader. It has no result if another leads now.
 fn end<T>(

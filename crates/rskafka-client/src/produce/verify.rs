@@ -9,7 +9,7 @@ use rskafka_protocol::records::{BatchHeader, batches};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 use super::sequencer::{Acknowledged, Numbers, Verified};
-use super::task::{NotHad, refused};
+use super::task::NotHad;
 use crate::partition::Partition;
 use crate::{fetch, offsets};
 
@@ -38,7 +38,7 @@ pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result
     match verified {
         // It may be a leader that was replaced, and does not know it.
         Ok(Verified::Lost { .. }) if !is_current => Ok(Verified::Unreadable),
-        // Appends go on without a verdict if the log cannot be read, e.g. for want of the right to.
+        // Without the right to read, appends go on without a verdict.
         Err((learned, false)) if learned.failure.code().is_some() => Ok(Verified::Unreadable),
         verified => verified,
     }
@@ -88,6 +88,11 @@ fn is_same(found: &BatchHeader, acknowledged: Acknowledged) -> bool {
     let Acknowledged { base_offset, numbers: Numbers { producer, base_sequence } } = acknowledged;
     let wanted = (base_offset, producer.id, producer.epoch, base_sequence);
     (found.base_offset, found.producer_id, found.producer_epoch, found.base_sequence) == wanted
+}
+
+/// After any code but one, another look may succeed. Without a verdict, a loss could go unnoticed.
+fn refused(code: ErrorCode) -> NotHad {
+    (Learned::of_code(code, None, None), code != ErrorCode::TOPIC_AUTHORIZATION_FAILED)
 }
 
 fn of_failure(failure: Failure) -> NotHad {

@@ -323,6 +323,21 @@ async fn acknowledged_records_that_were_overwritten_are_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_for_acknowledged_records_that_fails_is_made_again() {
+    for looks in [ApiKey::LIST_OFFSETS, ApiKey::FETCH] {
+        let (cluster, client, log) = started(1).await;
+        log.produce([record("lost")]).await.unwrap();
+        cluster.truncate(TOPIC, 0, 1).unwrap();
+        client.partition_client(TOPIC, 0).await.unwrap().produce([record("other")]).await.unwrap();
+        close_connections(&cluster, 1).await;
+        cluster.inject(Fault::answer(ErrorCode::UNKNOWN_SERVER_ERROR).on(looks));
+        let error = log.produce([record("late")]).await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::LogTruncated { divergence_offset: 1 }, "{looks:?}: {error}");
+        assert_eq!(log_of(&cluster), ["first", "other"], "{looks:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_that_were_trimmed_or_may_not_be_read_stop_no_append() {
     let (cluster, _client, log) = started(1).await;
     log.produce([record("trimmed")]).await.unwrap();
