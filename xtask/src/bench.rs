@@ -14,7 +14,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
-use self::check::{Row, Text};
+use self::check::{HEADS, Row, Text};
 use crate::binaries::{self, Binary};
 use crate::children;
 use crate::env::cluster::Kafka;
@@ -73,7 +73,7 @@ pub(crate) fn command(options: Options) -> Result<()> {
     }
     let has_all = kafka.is_some() && rdkafka.is_ok();
     drop(kafka);
-    let table = page::table(&rows);
+    let table = page::table(&HEADS, rows.iter().map(|row| row.cells.to_vec()));
     say!("{}", table.trim_end());
     texts.push(Text::new("limits", table));
     for target in &speed {

@@ -141,10 +141,7 @@ pub(crate) fn keeps_output() -> bool {
 
 /// Runs a command in the foreground; the error is `otherwise`, and how it ended.
 pub(crate) fn succeed(command: &mut Command, otherwise: &str) -> Result<()> {
-    let status = match keeps_output() {
-        true => run_kept(command)?.0,
-        false => Owned::spawn(command.stdin(Stdio::null()), COMMAND_GRACE)?.wait()?,
-    };
+    let (status, _) = run_shown(command)?;
     ensure!(status.success(), "{otherwise} ({status})");
     Ok(())
 }
@@ -188,7 +185,12 @@ fn watch(command: &mut Command, log: &Path, limit: Duration) -> Result<(ExitStat
         }
     };
     owned.wait()?;
-    Ok((status, String::from_utf8_lossy(&fs::read(log)?).into_owned()))
+    Ok((status, text_of(log)?))
+}
+
+fn text_of(file: &Path) -> Result<String> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Whether cargo says that another cargo builds in the same folder. For a moment it may wait for the package cache too,
@@ -198,8 +200,7 @@ fn waits_for_build(line: &str) -> bool {
 }
 
 fn last_line(log: &Path) -> String {
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+    let text = text_of(log).unwrap_or_default();
     let last = text.lines().rfind(|line| !line.trim().is_empty());
     last.unwrap_or("nothing printed yet").trim().to_owned()
 }
@@ -221,24 +222,30 @@ fn run_piped(command: &mut Command, is_for_people: bool) -> Result<(ExitStatus, 
 /// Runs a command; gives its standard output, which is not for people: only standard error is shown. The error is `otherwise`, and
 /// how it ended.
 pub(crate) fn read(command: &mut Command, otherwise: &str) -> Result<String> {
-    let (status, text) = match keeps_output() {
-        true => {
-            let (log, read) = (kept("log")?, kept("out")?);
-            command.stdout(created(&read)?).stderr(created(&log)?);
-            let (status, _) = shown_if_failed(watch(command, &log, NO_LIMIT), &log)?;
-            let text = String::from_utf8_lossy(&fs::read(&read)?).into_owned();
-            let _ = fs::remove_file(&read);
-            (status, text)
-        }
-        false => run_piped(command, false)?,
-    };
+    let (status, text) = if keeps_output() { run_kept(command, false)? } else { run_piped(command, false)? };
     ensure!(status.success(), "{otherwise} ({status})");
     Ok(text)
 }
 
-fn run_kept(command: &mut Command) -> Result<(ExitStatus, String)> {
-    let log = kept("log")?;
-    shown_if_failed(run_logged(command, &log, NO_LIMIT), &log)
+/// Runs a command, shows its standard output as it comes, and returns it.
+pub(crate) fn run_shown(command: &mut Command) -> Result<(ExitStatus, String)> {
+    if keeps_output() { run_kept(command, true) } else { run_piped(command, true) }
+}
+
+/// Runs a command, and shows what it prints only if it fails; gives its standard output, which is not shown if it is not for
+/// people.
+fn run_kept(command: &mut Command, is_for_people: bool) -> Result<(ExitStatus, String)> {
+    let [log, out] = [kept("log")?, kept("out")?];
+    let file = created(&log)?;
+    command.stdout(if is_for_people { file.try_clone()? } else { created(&out)? }).stderr(file);
+    let outcome = watch(command, &log, NO_LIMIT).and_then(|(status, printed)| {
+        if !status.success() {
+            say!("{}", printed.trim_end());
+        }
+        Ok((status, if is_for_people { printed } else { text_of(&out)? }))
+    });
+    let _ = [log, out].map(fs::remove_file);
+    outcome
 }
 
 /// A new file for what a command prints.
@@ -249,28 +256,10 @@ fn kept(extension: &str) -> Result<PathBuf> {
     Ok(logs.join(format!("output-{}-{number}.{extension}", std::process::id())))
 }
 
-fn shown_if_failed(outcome: Result<(ExitStatus, String)>, log: &Path) -> Result<(ExitStatus, String)> {
-    let _ = fs::remove_file(log);
-    if let Ok((status, output)) = &outcome
-        && !status.success()
-    {
-        say!("{}", output.trim_end());
-    }
-    outcome
-}
-
-/// Runs a command, shows its standard output as it comes, and returns it.
-pub(crate) fn run_shown(command: &mut Command) -> Result<(ExitStatus, String)> {
-    if keeps_output() { run_kept(command) } else { run_piped(command, true) }
-}
-
 /// The end of a log, and where it is.
 pub(crate) fn tail(log: &Path) -> String {
     const LINES: usize = 25;
-    let Ok(bytes) = fs::read(log) else {
-        return format!("(no log at {})", log.display());
-    };
-    let text = String::from_utf8_lossy(&bytes);
+    let text = text_of(log).unwrap_or_else(|error| format!("{error:#}"));
     let lines: Vec<&str> = text.lines().collect();
     format!("{}\n(whole log: {})", lines[lines.len().saturating_sub(LINES)..].join("\n"), log.display())
 }

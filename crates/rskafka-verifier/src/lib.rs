@@ -14,3 +14,13 @@ pub mod report;
 mod say;
 pub mod sim;
 mod stat;
+
+use std::process::ExitCode;
+
+/// What a program ends with; says its error.
+pub fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        note!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -49,18 +49,11 @@ const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let code = match Verifier::parse().command {
+    rskafka_verifier::ended(match Verifier::parse().command {
         Command::Demo(options) => demo(options).await,
         Command::Chaos(flags) => chaos(flags).await,
         Command::Fake(flags) => fake(&flags).await,
-    };
-    match code {
-        Ok(code) => code,
-        Err(error) => {
-            note!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 async fn demo(options: Options) -> Result<ExitCode> {

@@ -45,7 +45,7 @@ fn a_seed_gives_the_same_trace_byte_for_byte_in_two_processes() {
 
 #[test]
 fn every_profile_is_clean_and_makes_its_appends() {
-    for profile in Profile::all() {
+    for profile in Profile::ALL {
         for seed in 0..10 {
             let outcome = clean(&setup(seed, profile.clone()));
             assert!(outcome.appends >= 300, "{outcome:?}");
@@ -57,7 +57,7 @@ fn every_profile_is_clean_and_makes_its_appends() {
 #[test]
 fn every_kind_of_broker_takes_part() {
     let brokers: Vec<BrokerProfile> =
-        (0..5).map(|seed| Setup::of_seed(seed, &Profile::readers()).broker()).collect();
+        (0..5).map(|seed| Setup::of_seed(seed, &Profile::READERS).broker()).collect();
     assert!(BrokerProfile::ALL.iter().all(|broker| brokers.contains(broker)), "{brokers:?}");
 }
 
@@ -67,30 +67,30 @@ fn measure(run: &mut dyn FnMut()) -> i64 {
 
 #[test]
 fn a_sweep_says_what_it_tried_too_little() {
-    let profile = Profile { appends: 200, ..Profile::readers() };
+    let profile = Profile { appends: 200, ..Profile::READERS };
     let swept: Sweep = sweep(0..4, &profile, measure).unwrap();
     assert_eq!(swept.failed.0, 0);
     assert_eq!(swept.too_little(), ["a run with 200 appends"]);
-    let mut swept: Sweep = sweep(0..4, &Profile::readers(), measure).unwrap();
+    let mut swept: Sweep = sweep(0..4, &Profile::READERS, measure).unwrap();
     assert_eq!(swept.too_little(), [""; 0]);
     swept.faults.1 = 9;
     assert!(swept.too_little()[0].ends_with("had 9 faults"), "{:?}", swept.too_little());
     // Of so many seeds, every kind strikes in one of twenty.
     swept.faults.1 = 10;
     swept.runs = 500;
-    assert_eq!(swept.too_little().len(), Profile::readers().kinds().len());
+    assert_eq!(swept.too_little().len(), Profile::READERS.kinds().len());
 }
 
 #[test]
 fn a_run_whose_brokers_do_not_know_many_of_its_faults_has_enough_others() {
-    let outcome = clean(&setup(4_895, Profile::readers()));
+    let outcome = clean(&setup(4_895, Profile::READERS));
     assert!(outcome.struck.values().sum::<u64>() >= 10, "{:?}", outcome.struck);
 }
 
 #[test]
 fn most_unclean_elections_that_are_planned_take_place() {
     let (mut planned, mut struck) = (0, 0);
-    for setup in (0..10).map(|seed| setup(seed, Profile::truncators())) {
+    for setup in (0..10).map(|seed| setup(seed, Profile::TRUNCATORS)) {
         let is_election = |kind| matches!(kind, Kind::ElectUnclean(_));
         planned += setup.plan.faults().filter(|(_, fault)| is_election(fault.kind)).count() as u64;
         struck += clean(&setup).struck.get("ElectUnclean").copied().unwrap_or(0);
@@ -100,13 +100,13 @@ fn most_unclean_elections_that_are_planned_take_place() {
 
 #[test]
 fn a_follower_that_still_has_what_was_deleted_and_compacted_is_not_elected() {
-    clean(&setup(43_729, Profile::truncators()));
-    clean(&setup(45_290, Profile::truncators()));
+    clean(&setup(43_729, Profile::TRUNCATORS));
+    clean(&setup(45_290, Profile::TRUNCATORS));
 }
 
 #[test]
 fn without_faults_every_call_but_dropped_ones_succeeds() {
-    let setup = setup(1, Profile::readers());
+    let setup = setup(1, Profile::READERS);
     let outcome = clean(&Setup { plan: setup.plan.only(&BTreeSet::new()), ..setup });
     assert!(outcome.struck.is_empty(), "{:?}", outcome.struck);
     let dropped: u64 = outcome.dropped.values().sum();
@@ -116,16 +116,16 @@ fn without_faults_every_call_but_dropped_ones_succeeds() {
 
 #[test]
 fn a_writer_that_sends_again_shows_duplicates() {
-    let copies: u64 = (0..5).map(|seed| clean(&setup(seed, Profile::resenders())).resent).sum();
+    let copies: u64 = (0..5).map(|seed| clean(&setup(seed, Profile::RESENDERS)).resent).sum();
     assert!(copies > 0);
-    assert_eq!(clean(&setup(0, Profile::writers())).resent, 0);
+    assert_eq!(clean(&setup(0, Profile::WRITERS)).resent, 0);
 }
 
 /// What is found of a bug in some seeds, each with its faults but those after which copies and gaps are no findings.
 fn found(plant: fn(&FakeCluster)) -> BTreeSet<Wrong> {
     let mut found = BTreeSet::new();
     for seed in 0..5 {
-        let setup = setup(seed, Profile::readers());
+        let setup = setup(seed, Profile::READERS);
         let forgives = |kind| matches!(kind, Kind::DeleteRecords(_) | Kind::ForgetProducers);
         let kept = setup.plan.faults().filter(|(_, fault)| !forgives(fault.kind));
         let plan = setup.plan.only(&kept.map(|(number, _)| number).collect());
@@ -163,7 +163,7 @@ fn a_flipped_bit_is_found_although_the_crc_is_right() {
 
 /// A writer that sends again what may be written, and is not forgiven: it fails where an answer is lost.
 fn careless() -> Profile {
-    Profile { writers: 0, forgives_copies: false, ..Profile::resenders() }
+    Profile { writers: 0, forgives_copies: false, ..Profile::RESENDERS }
 }
 
 #[test]
@@ -186,9 +186,9 @@ fn a_failing_seed_shrinks_to_a_few_faults_with_which_it_fails_too() {
 /// The first of some seeds in which the rules find a mistake of the client's; not every one has the occasion for it.
 fn first_found(mistake: Mistake, expected: Wrong) -> Option<u64> {
     // What a thread allocates once and for all.
-    clean(&setup(0, Profile::readers()));
+    clean(&setup(0, Profile::READERS));
     (0..10).find(|&seed| {
-        let mistaken = Setup { mistake: Some(mistake), ..Setup::of_seed(seed, &Profile::readers()) };
+        let mistaken = Setup { mistake: Some(mistake), ..Setup::of_seed(seed, &Profile::READERS) };
         let outcome = run_measured(&mistaken, measure).unwrap();
         outcome.findings.iter().any(|finding| finding.wrong == expected)
     })
@@ -215,8 +215,8 @@ fn every_mistake_of_a_client_is_found() {
 
 #[test]
 fn a_run_that_ends_well_leaves_nothing_behind() {
-    clean(&setup(0, Profile::readers()));
-    for profile in Profile::all() {
+    clean(&setup(0, Profile::READERS));
+    for profile in Profile::ALL {
         let outcome = run_measured(&Setup::of_seed(1, &profile), measure).unwrap();
         assert!(outcome.findings.is_empty(), "{}: {:#?}", profile.name, outcome.findings);
     }

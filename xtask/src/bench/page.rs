@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::check::{HEADS, Row, Text};
+use super::check::Text;
 
 /// Writes the page in this folder, and the drawings beside it.
 pub(super) fn write(docs: &Path, texts: &[Text]) -> Result<()> {
@@ -34,15 +34,15 @@ fn replace(text: &str, section: &str, content: &str) -> Result<String> {
 }
 
 /// In Markdown. All columns but the first stand to the right.
-pub(super) fn table(rows: &[Row]) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let rows: String = rows.iter().map(|row| line(&row.cells)).collect();
-    format!("| {} |\n|---{}|\n{rows}", HEADS.join(" | "), "|--:".repeat(HEADS.len() - 1))
+pub(super) fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let rows: String = rows.into_iter().map(line).collect();
+    format!("| {} |\n|---{}|\n{rows}", heads.join(" | "), "|--:".repeat(heads.len() - 1))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::Check;
+    use super::super::check::{Check, HEADS, Row};
     use super::*;
 
     #[test]
@@ -60,7 +60,7 @@ mod tests {
         else {
             unreachable!("it has allocations")
         };
-        let table = table(&[Row::of_counts(counts)]);
+        let table = table(&HEADS, [Row::of_counts(counts).cells.to_vec()]);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(
             lines[0],

@@ -1,9 +1,10 @@
 //! Sections of `docs/benchmarks.md` from criterion's results: a table for each.
 
-use std::fmt::Write as _;
+use std::iter::once;
 
 use super::check::Text;
 use super::criterion::Bench;
+use super::page::table;
 
 /// All of them.
 pub(super) fn of(benches: &[Bench]) -> [Text; 3] {
@@ -32,8 +33,7 @@ fn names<'a>(benches: &[&'a Bench], name: fn(&'a Bench) -> &'a str) -> Vec<&'a s
     names
 }
 
-/// A table with a line for each function and a column for each of what `column` gives. All columns but the first stand to
-/// the right.
+/// A table with a line for each function and a column for each of what `column` gives.
 fn by<'a>(
     benches: &[&'a Bench],
     head: &str,
@@ -41,15 +41,14 @@ fn by<'a>(
     cell: fn(&Bench) -> String,
 ) -> String {
     let columns = names(benches, column);
-    let mut table = format!("| {head} | {} |\n|---{}|\n", columns.join(" | "), "|--:".repeat(columns.len()));
-    for function in names(benches, |bench| &bench.function) {
-        let found =
-            |name: &&str| benches.iter().find(|bench| bench.function == function && column(bench) == *name);
-        let cells: Vec<String> =
-            columns.iter().map(|name| found(name).map_or(String::new(), |bench| cell(bench))).collect();
-        let _ = writeln!(table, "| {function} | {} |", cells.join(" | "));
-    }
-    table
+    let line = |function: &str| {
+        let of_function = || benches.iter().filter(|bench| bench.function == function);
+        let found = |name: &&str| of_function().find(|bench| column(bench) == *name);
+        let cells = columns.iter().map(|name| found(name).map_or(String::new(), |bench| cell(bench)));
+        once(function.to_owned()).chain(cells).collect()
+    };
+    let lines = names(benches, |bench| &bench.function).into_iter().map(line);
+    table(&[&[head], &columns[..]].concat(), lines)
 }
 
 fn time(ns: f64) -> String {

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::net::Net;
-use crate::workspace;
+use crate::{children, workspace};
 
 /// Where they are.
 pub(crate) const FOLDER: &str = "xtask/planted";
@@ -52,10 +52,7 @@ impl Patch {
         if let Some(above) = tree.canonicalize()?.parent() {
             git.env("GIT_CEILING_DIRECTORIES", above);
         }
-        let output = git.output().context("cannot run git")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{FOLDER}/{}.patch does not apply: {}", self.name, said.trim());
-        Ok(())
+        children::succeed(&mut git, &format!("{FOLDER}/{}.patch does not apply", self.name))
     }
 }
 

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::workspace;
+use crate::{children, workspace};
 
 /// The copy.
 pub(crate) struct Tree {
@@ -61,10 +61,7 @@ fn folder() -> PathBuf {
 fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
-    let output = git.output().context("cannot run git")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "git cannot list the files of {}: {}", root.display(), said.trim());
-    let names = String::from_utf8(output.stdout).context("the name of a file is not UTF-8")?;
+    let names = children::read(&mut git, &format!("git cannot list the files of {}", root.display()))?;
     let files = names.split_terminator('\0').map(PathBuf::from);
     // One that was deleted and not committed is listed too.
     Ok(files.filter(|file| root.join(file).is_file()).collect())

@@ -11,35 +11,20 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use rskafka_verifier::say;
 use rskafka_verifier::sim::{self, Profile, Setup};
-use rskafka_verifier::{note, say};
 
 use self::flags::Flags;
-
-/// Runs the client against a fake cluster in virtual time, under random faults.
-#[derive(Debug, Parser)]
-#[command(name = "simulate")]
-struct Simulate {
-    #[command(flatten)]
-    flags: Flags,
-}
 
 /// Runs per second of a core that `--check` asks for.
 const LEAST_RATE: f64 = 200.0;
 
 fn main() -> ExitCode {
-    match run(Simulate::parse().flags) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            note!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    rskafka_verifier::ended(run(Flags::parse()))
 }
 
-fn run(flags: Flags) -> Result<bool> {
-    let known = Profile::all().into_iter().find(|profile| profile.name == flags.profile);
+fn run(flags: Flags) -> Result<ExitCode> {
+    let known = Profile::ALL.into_iter().find(|profile| profile.name == flags.profile);
     let profile = known.context("there is no such profile")?;
     if let Some(seed) = flags.seed {
         let mut setup = Setup { keeps_trace: flags.trace, ..Setup::of_seed(seed, &profile) };
@@ -63,11 +48,11 @@ fn run(flags: Flags) -> Result<bool> {
     ensure!(missing.is_empty(), "too little was tried: {}", missing.join(", "));
     let rate = sweep.rate();
     ensure!(!flags.check || rate >= LEAST_RATE, "{rate:.0} runs per second of a core, not {LEAST_RATE}");
-    Ok(*failed == 0)
+    Ok(if *failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs one seed and shows it; gives whether it is clean.
-fn one(mut setup: Setup, shrinks: bool) -> Result<bool> {
+/// Runs one seed and shows it.
+fn one(mut setup: Setup, shrinks: bool) -> Result<ExitCode> {
     if shrinks {
         setup = sim::shrink(&setup)?;
     }
@@ -81,16 +66,13 @@ fn one(mut setup: Setup, shrinks: bool) -> Result<bool> {
     say!("struck: {}", struck.join(", "));
     say!("{} frames, digest {:016x}", outcome.frames, outcome.digest);
     outcome.findings.iter().for_each(|finding| say!("  {finding}"));
-    if !outcome.findings.is_empty() {
-        let numbers: Vec<String> = setup.plan.numbers().iter().map(usize::to_string).collect();
-        say!(
-            "again: cargo xtask sim --profile {} --seed {} --only {} --trace",
-            setup.profile.name,
-            setup.seed,
-            numbers.join(",")
-        );
+    if outcome.findings.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(outcome.findings.is_empty())
+    let numbers: Vec<String> = plan.numbers().iter().map(usize::to_string).collect();
+    let (profile, only) = (profile.name, numbers.join(","));
+    say!("again: cargo xtask sim --profile {profile} --seed {seed} --only {only} --trace");
+    Ok(ExitCode::FAILURE)
 }
 
 fn measure(run: &mut dyn FnMut()) -> i64 {

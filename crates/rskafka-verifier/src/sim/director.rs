@@ -4,7 +4,7 @@
 
 mod log;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka::protocol::{ApiKey, ErrorCode};
@@ -31,7 +31,7 @@ pub(super) struct Director {
     /// How many producers with transactions there were.
     transactions: u32,
     /// Faults that the cluster strikes with when requests or bytes come.
-    injected: Arc<Mutex<Vec<(FaultId, String)>>>,
+    injected: Vec<(FaultId, String)>,
     /// What ends a fault some time later.
     healing: JoinSet<()>,
 }
@@ -39,8 +39,8 @@ pub(super) struct Director {
 impl Director {
     pub(super) fn new(stage: Arc<Stage>, fired: mpsc::Receiver<Fired>, setup: &Setup) -> Self {
         let (plan, partitions) = (setup.plan.clone(), setup.profile.partitions as i32);
-        let (cluster, injected, healing) = (stage.network.cluster.clone(), Arc::default(), JoinSet::new());
-        Self { cluster, stage, fired, plan, partitions, transactions: 0, injected, healing }
+        let (cluster, healing) = (stage.network.cluster.clone(), JoinSet::new());
+        Self { cluster, stage, fired, plan, partitions, transactions: 0, injected: Vec::new(), healing }
     }
 
     /// Directs until the actors are done. A fault that has begun is carried out completely.
@@ -83,21 +83,16 @@ impl Director {
             self.stage.struck(kind.name(), 1);
         }
         for id in injected {
-            self.injected.lock().unwrap_or_else(PoisonError::into_inner).push((id, kind.name()));
+            self.injected.push((id, kind.name()));
             if let Kind::Flaky(.., time) | Kind::Trickle(.., time) | Kind::Rebootstrap(time) = kind {
-                self.remove_after(time, id, kind);
+                let (cluster, stage) = (self.cluster.clone(), self.stage.clone());
+                self.heal_after(time, async move {
+                    // The cluster forgets it.
+                    stage.struck(kind.name(), cluster.struck(id).min(1));
+                    cluster.remove_fault(id);
+                });
             }
         }
-    }
-
-    /// Takes a fault back after a time.
-    fn remove_after(&mut self, time: Duration, id: FaultId, kind: Kind) {
-        let (cluster, stage, injected) = (self.cluster.clone(), self.stage.clone(), self.injected.clone());
-        self.heal_after(time, async move {
-            injected.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != id);
-            stage.struck(kind.name(), cluster.struck(id).min(1));
-            cluster.remove_fault(id);
-        });
     }
 
     /// Applies a fault to the cluster or the network; an error means that it is not possible at the moment.
@@ -231,7 +226,7 @@ fn others(broker: i32) -> [i32; 2] {
 
 impl Drop for Director {
     fn drop(&mut self) {
-        for (fault, name) in self.injected.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (fault, name) in &self.injected {
             self.stage.struck(name.clone(), self.cluster.struck(*fault).min(1));
         }
     }

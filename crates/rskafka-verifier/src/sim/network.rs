@@ -79,7 +79,8 @@ pub(super) enum Trouble {
 pub(super) struct State {
     pub(super) trace: Trace,
     random: fastrand::Rng,
-    latency: Duration,
+    /// The longest that anything takes on its way.
+    latency_micros: u64,
     /// How many produce calls are over.
     over: u64,
     /// What is planned for each kind of requests: after how many produce calls, and which fault.
@@ -99,11 +100,9 @@ impl Network {
     /// Also gives where the director hears of moments that have come.
     pub(super) fn new(cluster: FakeCluster, setup: &Setup) -> (Arc<Self>, mpsc::Receiver<Fired>) {
         let Setup { seed, profile, plan, keeps_trace, .. } = setup;
-        let seed = *seed;
         let most = MOST_OF_ACTOR * profile.actors();
-        let mut random = fastrand::Rng::with_seed(seed);
-        let latency =
-            Duration::from_micros([0, random.u64(1..100), random.u64(100..20_000)][random.usize(..3)]);
+        let mut random = fastrand::Rng::with_seed(*seed);
+        let latency_micros = [0, random.u64(1..100), random.u64(100..20_000)][random.usize(..3)];
         let mut moments: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
         let mut planned: Vec<_> = plan.faults().map(|(index, fault)| (fault.moment, index)).collect();
         planned.sort_unstable();
@@ -114,12 +113,11 @@ impl Network {
         let [dials, metadata, fetches] = [(); 3].map(|()| Rate::new(most, WINDOW));
         let (trace, fired) = (Trace::new(*keeps_trace), Some(fired));
         let rates = State { dials, metadata, fetches, ..State::default() };
-        let state = State { trace, random, latency, moments, fired, ..rates };
-        let state = Mutex::new(state);
-        let options = Options::of_seed(seed);
+        let state = Mutex::new(State { trace, random, latency_micros, moments, fired, ..rates });
+        let (options, started) = (Options::of_seed(*seed), Instant::now());
         let breaks_silence = setup.mistake == Some(Mistake::BreaksSilence);
         let too_early = Duration::from_millis(u64::from(breaks_silence));
-        (Arc::new(Self { cluster, options, too_early, started: Instant::now(), state }), moments_come)
+        (Arc::new(Self { cluster, options, too_early, started, state }), moments_come)
     }
 
     /// The environment of a client, in which time, random numbers and connections follow from the seed, which is its name.
@@ -259,10 +257,7 @@ impl Network {
 
 impl State {
     pub(super) fn latency(&mut self) -> Duration {
-        match self.latency.as_micros() as u64 {
-            0 => Duration::ZERO,
-            most => Duration::from_micros(self.random.u64(..=most)),
-        }
+        Duration::from_micros(self.random.u64(..=self.latency_micros))
     }
 
     /// The next fault whose moment a request is, if there is one.

@@ -136,14 +136,14 @@ mod tests {
 
     #[test]
     fn a_seed_has_one_plan_and_another_seed_another() {
-        let profile = Profile::readers();
+        let profile = Profile::READERS;
         assert_eq!(Plan::of_seed(7, &profile), Plan::of_seed(7, &profile));
         assert_ne!(Plan::of_seed(7, &profile), Plan::of_seed(8, &profile));
     }
 
     #[test]
     fn leaving_faults_out_keeps_the_others_as_they_are() {
-        let plan = Plan::of_seed(7, &Profile::readers());
+        let plan = Plan::of_seed(7, &Profile::READERS);
         let some: BTreeSet<usize> = [1, 4].into();
         let kept = plan.only(&some);
         assert_eq!(kept.numbers(), some);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_plan_has_enough_faults_that_are_sure_to_strike() {
-        for profile in Profile::all() {
+        for profile in Profile::ALL {
             for seed in 0..2_000 {
                 let plan = Plan::of_seed(seed, &profile);
                 let sure = plan.faults().filter(|(_, fault)| fault.kind.is_sure()).count();
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_kind_that_a_profile_allows_is_planned_sooner_or_later() {
-        for profile in Profile::all() {
+        for profile in Profile::ALL {
             let plans: Vec<Plan> = (0..200).map(|seed| Plan::of_seed(seed, &profile)).collect();
             let planned: BTreeSet<String> =
                 plans.iter().flat_map(Plan::faults).map(|(_, fault)| fault.kind.name()).collect();

@@ -34,58 +34,42 @@ pub struct Profile {
 
 impl Profile {
     /// One writer, nothing sent again.
-    pub fn readers() -> Self {
-        Self {
-            name: "readers",
-            writers: 1,
-            resenders: 0,
-            forgives_copies: true,
-            readers: 1,
-            followers: 0,
-            claimants: 0,
-            partitions: 1,
-            appends: 300,
-            loses: false,
-        }
-    }
+    pub const READERS: Self = Self {
+        name: "readers",
+        writers: 1,
+        resenders: 0,
+        forgives_copies: true,
+        readers: 1,
+        followers: 0,
+        claimants: 0,
+        partitions: 1,
+        appends: 300,
+        loses: false,
+    };
 
     /// Several writers and readers on two partitions, nothing sent again.
-    pub fn writers() -> Self {
-        Self { name: "writers", writers: 3, readers: 2, partitions: 2, ..Self::readers() }
-    }
+    pub const WRITERS: Self =
+        Self { name: "writers", writers: 3, readers: 2, partitions: 2, ..Self::READERS };
 
     /// A writer that sends again what may be written.
-    pub fn resenders() -> Self {
-        Self { name: "resenders", resenders: 1, ..Self::readers() }
-    }
+    pub const RESENDERS: Self = Self { name: "resenders", resenders: 1, ..Self::READERS };
 
     /// Writers and readers whose log loses acknowledged records (truncation, unclean elections), or whose topic is recreated. A
     /// writer that is not told of what it lost is a finding.
-    pub fn truncators() -> Self {
-        Self { name: "truncators", writers: 2, readers: 2, loses: true, ..Self::readers() }
-    }
+    pub const TRUNCATORS: Self =
+        Self { name: "truncators", writers: 2, readers: 2, loses: true, ..Self::READERS };
 
     /// Readers by streams, replays and stored positions, whose log may lose records.
-    pub fn followers() -> Self {
-        Self { name: "followers", readers: 0, followers: 2, loses: true, ..Self::readers() }
-    }
+    pub const FOLLOWERS: Self =
+        Self { name: "followers", readers: 0, followers: 2, loses: true, ..Self::READERS };
 
     /// Processes that claim an exclusive log from each other, are cut off meanwhile, and crash; with readers of it.
-    pub fn claimants() -> Self {
-        Self { name: "claimants", writers: 0, readers: 0, claimants: 3, ..Self::readers() }
-    }
+    pub const CLAIMANTS: Self =
+        Self { name: "claimants", writers: 0, readers: 0, claimants: 3, ..Self::READERS };
 
     /// All profiles.
-    pub fn all() -> [Self; 6] {
-        [
-            Self::readers(),
-            Self::writers(),
-            Self::resenders(),
-            Self::truncators(),
-            Self::followers(),
-            Self::claimants(),
-        ]
-    }
+    pub const ALL: [Self; 6] =
+        [Self::READERS, Self::WRITERS, Self::RESENDERS, Self::TRUNCATORS, Self::FOLLOWERS, Self::CLAIMANTS];
 
     /// How many writers and readers there are.
     pub(super) fn actors(&self) -> usize {

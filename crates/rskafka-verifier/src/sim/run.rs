@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rskafka::client::error::{Error, ErrorKind};
-use rskafka::client::{Client, OffsetAt, PartitionClient, PartitionClientBuilder};
+use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, Profile as BrokerProfile};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -255,7 +255,7 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
         outcome: Mutex::default(),
     });
 
-    let acting = tokio::time::timeout(LONGEST_RUN, act(setup, &cluster, &stage, fired)).await;
+    let acting = tokio::time::timeout(LONGEST_RUN, act(setup, &stage, fired)).await;
     let log_starts = match acting {
         Ok(result) => result?,
         Err(_) => {
@@ -285,13 +285,8 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
 }
 
 /// Lets the actors act, then reads what they left. Gives where each partition's log begins.
-async fn act(
-    setup: &Setup,
-    cluster: &FakeCluster,
-    stage: &Arc<Stage>,
-    fired: mpsc::Receiver<Fired>,
-) -> Result<Vec<i64>> {
-    let Setup { seed, profile, .. } = setup;
+async fn act(setup: &Setup, stage: &Arc<Stage>, fired: mpsc::Receiver<Fired>) -> Result<Vec<i64>> {
+    let (Setup { seed, profile, .. }, cluster) = (setup, &stage.network.cluster);
     let mut random = fastrand::Rng::with_seed(seed ^ 0x6163_746f_7273);
     let client = new_client(cluster, stage, random.u64(..)).await;
     let director = Director::new(stage.clone(), fired, setup);
@@ -299,8 +294,7 @@ async fn act(
     let director = tokio::spawn(director.run(is_over));
 
     let mut writers = JoinSet::new();
-    let count = profile.writers + profile.resenders;
-    for number in 0..count {
+    for number in 0..profile.writers + profile.resenders {
         let writer = new_writer(&client, stage, profile, number, &mut random).await;
         writers.spawn(writer.run());
     }
@@ -333,9 +327,9 @@ async fn act(
     }
     drop(over);
     director.await?;
-    heal(cluster, stage, profile.partitions).await?;
+    heal(stage).await?;
     if random.bool() {
-        end_with_markers(cluster, stage, profile.partitions)?;
+        end_with_markers(stage)?;
     }
     all_written.send_replace(true);
     while let Some(ended) = readers.join_next().await {
@@ -348,7 +342,7 @@ async fn act(
         claimant::finish(stage).await;
         return Ok(vec![i64::MAX]);
     }
-    read_again(new_client(cluster, stage, random.u64(..)).await, stage, profile.partitions).await
+    read_again(new_client(cluster, stage, random.u64(..)).await, stage).await
 }
 
 async fn new_writer(
@@ -388,9 +382,9 @@ async fn new_writer(
 }
 
 /// Reads all that was left by a client that was not there before. Gives where each partition's log begins.
-async fn read_again(client: Client, stage: &Stage, partitions: usize) -> Result<Vec<i64>> {
+async fn read_again(client: Client, stage: &Stage) -> Result<Vec<i64>> {
     let mut log_starts = Vec::new();
-    for partition in 0..partitions {
+    for partition in 0..stage.book.partitions() {
         let log = partition_client(&client, stage, partition).await;
         log_starts.push(log.get_offset(OffsetAt::Earliest).await?.offset);
         read_whole(&log, partition, stage).await?;
@@ -400,7 +394,8 @@ async fn read_again(client: Client, stage: &Stage, partitions: usize) -> Result<
 }
 
 /// Ends all faults.
-async fn heal(cluster: &FakeCluster, stage: &Stage, partitions: usize) -> Result<()> {
+async fn heal(stage: &Stage) -> Result<()> {
+    let cluster = &stage.network.cluster;
     stage.network.heal();
     claimant::rejoin(cluster);
     cluster.clear_faults();
@@ -409,7 +404,7 @@ async fn heal(cluster: &FakeCluster, stage: &Stage, partitions: usize) -> Result
     for broker in 1..=BROKERS {
         cluster.start_broker(broker).await?;
         cluster.release_metadata(broker)?;
-        for partition in 0..partitions {
+        for partition in 0..stage.book.partitions() {
             cluster.release_replica(TOPIC, partition as i32, broker)?;
         }
     }
@@ -422,30 +417,25 @@ pub(super) async fn new_client(cluster: &FakeCluster, stage: &Stage, seed: u64) 
     let builder = stage.options.apply(builder);
     let is_sharing = seed.is_multiple_of(2);
     let builder = if is_sharing { builder.share_produce_connections() } else { builder };
-    loop {
-        if let Ok(client) =
-            stage.book.timed(0, "build", stage.options.api_timeout, builder.clone().build()).await
-        {
-            return client;
-        }
-    }
+    until_done(stage, 0, "build", || builder.clone().build()).await
 }
 
 pub(super) async fn partition_client(client: &Client, stage: &Stage, partition: usize) -> PartitionClient {
-    made(stage, partition, || client.partition_client(TOPIC, partition as i32)).await
+    let builder = || client.partition_client(TOPIC, partition as i32);
+    until_done(stage, partition, "partition_client", builder).await
 }
 
-pub(super) async fn made(
+/// Makes a call until it succeeds.
+pub(super) async fn until_done<T, C: IntoFuture<Output = Result<T, Error>>>(
     stage: &Stage,
     partition: usize,
-    builder: impl Fn() -> PartitionClientBuilder,
-) -> PartitionClient {
+    what: &str,
+    call: impl Fn() -> C,
+) -> T {
     loop {
-        let call = builder().into_future();
-        if let Ok(log) =
-            stage.book.timed(partition, "partition_client", stage.options.api_timeout, call).await
-        {
-            return log;
+        let call = call().into_future();
+        if let Ok(done) = stage.book.timed(partition, what, stage.options.api_timeout, call).await {
+            return done;
         }
     }
 }

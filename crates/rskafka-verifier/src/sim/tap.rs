@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use rskafka::protocol::ApiKey;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use super::frames::{Frames, HEADER, Request};
 use super::kind::Way;
@@ -60,13 +60,12 @@ pub(super) struct Tap {
     /// The fault that is waited for before more goes out.
     gate: Option<Gate>,
     arrived: Option<Arrived>,
-    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Bytes from the broker that the client does not see yet.
 struct Arrived {
     bytes: Bytes,
-    at: Instant,
+    on_its_way: Pin<Box<Sleep>>,
     gate: Option<Gate>,
 }
 
@@ -84,7 +83,6 @@ impl Tap {
             is_announced: false,
             gate: None,
             arrived: None,
-            sleep: None,
         }
     }
 
@@ -153,17 +151,6 @@ impl Tap {
     fn is_over(&self) -> bool {
         self.closes && self.watch.wire.is_open() && self.arrived.is_none()
     }
-
-    fn poll_slept(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if until <= Instant::now() {
-            return Poll::Ready(());
-        }
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        if sleep.deadline() != until {
-            sleep.as_mut().reset(until);
-        }
-        sleep.as_mut().poll(cx)
-    }
 }
 
 fn poll_open(gate: &mut Option<Gate>, cx: &mut Context<'_>) -> Poll<()> {
@@ -178,19 +165,16 @@ impl AsyncRead for Tap {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            if let Some(Arrived { at, gate, .. }) = &mut this.arrived {
+            if let Some(Arrived { bytes, on_its_way, gate }) = &mut this.arrived {
                 ready!(poll_open(gate, cx));
-                let at = *at;
-                ready!(this.poll_slept(at, cx));
+                ready!(on_its_way.as_mut().poll(cx));
                 ready!(this.watch.network.poll_reachable(this.broker, cx));
-                if let Some(Arrived { bytes, .. }) = &mut this.arrived {
-                    let count = bytes.len().min(buf.remaining());
-                    buf.put_slice(&bytes[..count]);
-                    bytes.advance(count);
-                    if bytes.is_empty() {
-                        this.arrived = None;
-                        this.is_seen();
-                    }
+                let count = bytes.len().min(buf.remaining());
+                buf.put_slice(&bytes[..count]);
+                bytes.advance(count);
+                if bytes.is_empty() {
+                    this.arrived = None;
+                    this.is_seen();
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -205,7 +189,8 @@ impl AsyncRead for Tap {
             }
             buf.set_filled(before);
             let (latency, gate) = this.received(&bytes);
-            this.arrived = Some(Arrived { bytes, at: Instant::now() + latency, gate });
+            let on_its_way = Box::pin(tokio::time::sleep(latency));
+            this.arrived = Some(Arrived { bytes, on_its_way, gate });
         }
     }
 }

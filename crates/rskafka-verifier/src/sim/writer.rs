@@ -20,7 +20,7 @@ use super::drop::{dropped_after, unless_dropped};
 use super::kind::PRODUCE_DROPPED;
 use super::mistake::Mistake;
 use super::rules::{Fate, Rules, Wrong};
-use super::run::{Stage, TOPIC, made};
+use super::run::{Stage, TOPIC, until_done};
 use super::value::Id;
 
 /// How often a produce whose fate is unknown is sent again.
@@ -75,7 +75,7 @@ impl Habits {
             let builder = client.partition_client(TOPIC, partition as i32).idempotence(is_idempotent);
             builder.max_in_flight(max_in_flight).stop_on_failure(stops_on_failure)
         };
-        made(stage, partition, builder).await
+        until_done(stage, partition, "partition_client", builder).await
     }
 
     pub(super) fn batches(self, log: &PartitionClient) -> Option<Batches> {

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-/// What is asked for.
-#[derive(Debug, clap::Args)]
+/// Runs the client against a fake cluster in virtual time, under random faults.
+#[derive(Debug, clap::Parser)]
+#[command(name = "simulate")]
 pub(crate) struct Flags {
     /// A..B: runs these seeds on all cores.
     #[arg(long, default_value = "0..2000", value_parser = seeds)]

@@ -25,28 +25,24 @@ const LAST: [i64; 3] = [2_000_001, 2_000_002, 2_000_003];
 impl Director {
     /// Changes the log of a partition that a broker leads; an error says that it cannot be at the moment.
     pub(super) fn change_log(&mut self, kind: Kind, broker: i32) -> Result<(), ControlError> {
-        let cluster = self.cluster.clone();
+        let (cluster, partition) = (self.cluster.clone(), self.partition(broker));
         match kind {
             Kind::DeleteRecords(percent) => {
-                let partition = self.partition(broker);
                 let log = cluster.log(TOPIC, partition)?;
                 let before = share(percent, log.log_start_offset, log.high_watermark);
                 cluster.delete_records(TOPIC, partition, before)?;
                 self.stage.book.rules(partition as usize).trimmed();
             }
             Kind::ForgetProducers => {
-                let partition = self.partition(broker);
                 cluster.forget_producers(TOPIC, partition)?;
                 self.stage.book.rules(partition as usize).forgotten();
             }
             Kind::ReplicaLags(time) => {
-                let partition = self.partition(broker);
                 let [follower, _] = others(broker);
                 cluster.hold_replica(TOPIC, partition, follower)?;
                 self.release_after(time, partition, [follower]);
             }
             Kind::TooFewReplicas(time) => {
-                let partition = self.partition(broker);
                 self.release_after(time, partition, others(broker));
                 for follower in others(broker) {
                     cluster.hold_replica(TOPIC, partition, follower)?;
@@ -54,11 +50,10 @@ impl Director {
                 }
             }
             Kind::Transaction(is_committed, records, time) => {
-                self.transact(self.partition(broker), is_committed, records, time)?;
+                self.transact(partition, is_committed, records, time)?;
             }
-            Kind::Compact => compact(&cluster, &self.stage, self.partition(broker))?,
+            Kind::Compact => compact(&self.stage, partition)?,
             Kind::Truncate(percent) => {
-                let partition = self.partition(broker);
                 let log = cluster.log(TOPIC, partition)?;
                 let at = share(percent, log.log_start_offset, log.end_offset);
                 for replica in 1..=BROKERS {
@@ -67,13 +62,12 @@ impl Director {
                 }
                 let term = self.stage.term(partition as usize);
                 cluster.truncate(TOPIC, partition, at)?;
-                cut(&cluster, &self.stage, partition, term, EPOCHS);
+                cut(&self.stage, partition, term, EPOCHS);
             }
-            Kind::ElectUnclean(time) => self.elect_unclean(self.partition(broker), broker, time)?,
+            Kind::ElectUnclean(time) => self.elect_unclean(partition, broker, time)?,
             Kind::RecreateTopic => {
                 cluster.recreate_topic(TOPIC)?;
-                let cut = |partition| cut(&cluster, &self.stage, partition, None, TOPIC_IDS);
-                (0..self.partitions).for_each(cut);
+                (0..self.partitions).for_each(|partition| cut(&self.stage, partition, None, TOPIC_IDS));
             }
             // All others were injected, or happen to brokers.
             _ => {}
@@ -104,7 +98,7 @@ impl Director {
                 }
             }
             if is_elected {
-                cut(&cluster, &stage, partition, term, EPOCHS);
+                cut(&stage, partition, term, EPOCHS);
             }
         });
         Ok(())
@@ -121,7 +115,7 @@ impl Director {
         self.transactions += 1;
         let writer = TRANSACTIONAL + self.transactions;
         let producer = (i64::from(writer), 0);
-        append(&self.cluster, &self.stage, partition, writer, records)?;
+        append(&self.stage, partition, writer, records)?;
         let (cluster, stage) = (self.cluster.clone(), self.stage.clone());
         self.heal_after(time, async move {
             // Fails while there is no leader: the transaction stays open.
@@ -134,13 +128,8 @@ impl Director {
 }
 
 /// Appends records of a producer with transactions.
-fn append(
-    cluster: &FakeCluster,
-    stage: &Stage,
-    partition: i32,
-    writer: u32,
-    records: u32,
-) -> Result<(), ControlError> {
+fn append(stage: &Stage, partition: i32, writer: u32, records: u32) -> Result<(), ControlError> {
+    let cluster = &stage.network.cluster;
     let ids = (0..records).map(|number| Id { writer, number });
     let producer = (i64::from(writer), 0);
     let first = cluster.append_in_transaction(TOPIC, partition, producer, ids.clone().map(Id::value))?;
@@ -156,15 +145,11 @@ fn append(
 }
 
 /// Has each log end in a transaction that was aborted, and in more markers.
-pub(in crate::sim) fn end_with_markers(
-    cluster: &FakeCluster,
-    stage: &Stage,
-    partitions: usize,
-) -> Result<(), ControlError> {
-    for partition in 0..partitions as i32 {
-        append(cluster, stage, partition, LAST[0] as u32, 1)?;
+pub(in crate::sim) fn end_with_markers(stage: &Stage) -> Result<(), ControlError> {
+    for partition in 0..stage.book.partitions() as i32 {
+        append(stage, partition, LAST[0] as u32, 1)?;
         for producer in LAST {
-            cluster.end_transaction(TOPIC, partition, (producer, 0), producer == LAST[1])?;
+            stage.network.cluster.end_transaction(TOPIC, partition, (producer, 0), producer == LAST[1])?;
             stage.book.rules(partition as usize).decided(producer as u32, Some(producer == LAST[1]));
         }
     }
@@ -172,7 +157,8 @@ pub(in crate::sim) fn end_with_markers(
 }
 
 /// Compacts a log; what is removed counts as read.
-fn compact(cluster: &FakeCluster, stage: &Stage, partition: i32) -> Result<(), ControlError> {
+fn compact(stage: &Stage, partition: i32) -> Result<(), ControlError> {
+    let cluster = &stage.network.cluster;
     let before = cluster.log(TOPIC, partition)?;
     cluster.compact(TOPIC, partition)?;
     let after = cluster.log(TOPIC, partition)?;
@@ -192,8 +178,8 @@ fn compact(cluster: &FakeCluster, stage: &Stage, partition: i32) -> Result<(), C
 }
 
 /// The log of a partition has lost its end: it has only just been cut. Brokers that know an API can tell readers of it.
-fn cut(cluster: &FakeCluster, stage: &Stage, partition: i32, term: Option<Term>, teller: (ApiKey, i16)) {
-    let ends = cluster.log(TOPIC, partition).map(|log| (log.end_offset, log.log_start_offset));
+fn cut(stage: &Stage, partition: i32, term: Option<Term>, teller: (ApiKey, i16)) {
+    let ends = stage.network.cluster.log(TOPIC, partition).map(|log| (log.end_offset, log.log_start_offset));
     let (at, log_start) = ends.unwrap_or_default();
     let mut rules = stage.book.rules(partition as usize);
     rules.cut(at, term, log_start);
