@@ -120,10 +120,8 @@ mod tests {
 
     #[test]
     fn what_was_run_is_read_from_the_last_line_and_nothing_is_not_a_run() {
-        let output = "\
-#2\tINITED cov: 29 ft: 82 corp: 1/92Kb exec/s: 0 rss: 61Mb
-#271005\tDONE   cov: 4410 ft: 9597 corp: 998/260Kb lim: 16668 exec/s: 30111 rss: 480Mb
-";
+        let output = "#2\tINITED cov: 29 ft: 82 corp: 1/92Kb exec/s: 0 rss: 61Mb\n\
+            #271005\tDONE   cov: 4410 ft: 9597 corp: 998/260Kb lim: 16668 exec/s: 30111 rss: 480Mb\n";
         assert!(done(output).unwrap().starts_with("271005\tDONE "));
         assert_eq!(done("#2\tINITED"), None);
         assert_eq!(done("#0\tDONE   cov: 0"), None);

@@ -1,14 +1,13 @@
 //! Reads how many tests ran from what libtest prints, and how many said that they did not.
 
-use std::fmt;
-
-use derive_more::{Add, Sum};
+use derive_more::{Add, Display, Sum};
 
 /// What a test says that has no meaning for the broker at hand; libtest counts it as passed.
 const SKIPPED: &str = "skipped under ";
 
 /// The sum of all `test result:` lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Add, Sum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Add, Sum, Display)]
+#[display("{passed} passed, {failed} failed{}", if *skipped > 0 { format!(", {skipped} skipped") } else { String::new() })]
 pub(crate) struct Summary {
     /// Without those that said that they were skipped.
     pub(crate) passed: u64,
@@ -42,42 +41,32 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
-        match self.skipped {
-            0 => Ok(()),
-            skipped => write!(f, ", {skipped} skipped"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_results_of_several_binaries_are_added() {
-        let output = "\
-running 2 tests
-test a ... ok
-test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.00s
-
-test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s
-";
-        assert_eq!(Summary::of(output), Summary { passed: 5, failed: 4, skipped: 1 });
+        let output = [
+            "running 2 tests",
+            "test a ... ok",
+            "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.00s",
+            "",
+            "test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s",
+        ];
+        assert_eq!(Summary::of(&output.join("\n")), Summary { passed: 5, failed: 4, skipped: 1 });
     }
 
     #[test]
     fn tests_that_say_they_were_skipped_are_counted() {
-        let output = "\
-test a ... skipped under
-skipped under event-hubs: there is no such API
-ok
-test b ... ok
-test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
-";
-        assert_eq!(Summary::of(output), Summary { passed: 1, failed: 0, skipped: 1 });
+        let output = [
+            "test a ... skipped under",
+            "skipped under event-hubs: there is no such API",
+            "ok",
+            "test b ... ok",
+            "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+        ];
+        assert_eq!(Summary::of(&output.join("\n")), Summary { passed: 1, failed: 0, skipped: 1 });
     }
 
     #[test]

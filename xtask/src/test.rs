@@ -8,6 +8,7 @@ mod levels;
 use std::ffi::OsStr;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Instant;
 use std::{iter, thread};
 
 use anyhow::{Result, anyhow, bail, ensure};
@@ -74,24 +75,19 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
         "--version is the release of a real Kafka, and --env fake starts none: leave one out"
     );
     let version = flags.version.clone().unwrap_or_default();
-    let missing = match flags.env.as_str() {
-        "auto" => java::check(&version).err(),
-        "kafka" => {
-            java::check(&version)?;
-            None
-        }
-        _ => Some(anyhow!("--env fake")),
+    let kafka = if flags.env == "fake" { Err(anyhow!("--env fake")) } else { java::check(&version) };
+    let mut warnings = match &kafka {
+        Ok(()) => Vec::new(),
+        Err(reason) if flags.env == "kafka" => bail!("{reason:#}"),
+        Err(reason) => vec![format!("NO REAL BROKER IS CHECKED: {reason:#}")],
     };
-    let has_kafka = missing.is_none();
-    let mut warnings: Vec<String> =
-        missing.iter().map(|reason| format!("NO REAL BROKER IS CHECKED: {reason:#}")).collect();
     warnings.iter().for_each(|warning| note!("{warning}"));
 
     let packages = workspace::packages()?;
     if !flags.verbose {
         children::keep_output();
     }
-    let mut levels = Levels::new();
+    let (mut levels, since) = (Levels::default(), Instant::now());
     // What they fetch takes long, and nearly no processor.
     let programs = thread::spawn(foreign::programs);
     let built = unit(&mut levels, &unit_args(&packages));
@@ -114,11 +110,11 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
         built.run(SIM, &[], UNTOLD).and_then(sim::short)
     });
     levels.run("demo, embedded", || demo::embedded(&Programs::CHECKED, None).map(|()| Summary::passed(1)));
-    if has_kafka {
+    if kafka.is_ok() {
         on_kafka(&mut levels, &version);
     }
 
-    say!("\n{}", levels.table().trim_end());
+    say!("\n{}", levels.table(since.elapsed()).trim_end());
     warnings.iter().for_each(|warning| say!("{warning}"));
     let failed = levels.failed();
     failed.iter().for_each(|failed| note!("failed: {failed}"));
@@ -289,7 +285,7 @@ mod tests {
         let built = Built::default();
         let (found, missing) = searched(Err(Box::new("panicked")));
         assert!(missing.is_empty());
-        let mut levels = Levels::new();
+        let mut levels = Levels::default();
         levels.run_beside(foreign_clients(&built, found).into_iter().collect());
         assert_eq!(levels.failed(), ["foreign clients (the search for them panicked)"]);
     }

@@ -7,16 +7,16 @@ use std::num::NonZero;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
 use super::beside::{self, Job};
 use crate::children;
 use crate::libtest::Summary;
 
 /// What has run so far.
+#[derive(Default)]
 pub(crate) struct Levels {
     rows: Vec<Row>,
-    since: Instant,
 }
 
 struct Row {
@@ -31,11 +31,6 @@ struct Row {
 pub(crate) type Level<'a> = (String, Job<'a, Result<Summary>>);
 
 impl Levels {
-    /// None yet.
-    pub(crate) fn new() -> Levels {
-        Levels { rows: Vec::new(), since: Instant::now() }
-    }
-
     /// Runs one level, even if an earlier one failed, so that the table shows all failures.
     pub(crate) fn run(&mut self, level: &str, run: impl FnOnce() -> Result<Summary> + Send) {
         self.run_beside(vec![(level.to_owned(), Box::new(run))]);
@@ -56,16 +51,11 @@ impl Levels {
         self.rows.extend(beside::run(jobs, at_once()));
     }
 
-    /// All that ran, with a total.
-    pub(crate) fn table(&self) -> String {
-        self.table_after(self.since.elapsed())
-    }
-
-    fn table_after(&self, took: Duration) -> String {
+    /// All that ran, with a total, and how long it took: less than the sum, because some ran side by side.
+    pub(crate) fn table(&self, took: Duration) -> String {
         let width = self.rows.iter().map(|row| row.level.len()).max().unwrap_or_default();
         let mut table = format!("{:<width$}  {:>7}  {:>7}\n", "level", "tests", "seconds");
         self.rows.iter().for_each(|row| table += &line(row, width));
-        // Less than the sum: some ran side by side.
         let _ =
             writeln!(table, "{:<width$}  {:>7}  {:>7.1}", "total", self.total().passed, took.as_secs_f64());
         table
@@ -86,12 +76,9 @@ impl Levels {
 impl Row {
     fn of(level: String, run: impl FnOnce() -> Result<Summary>) -> Row {
         let since = Instant::now();
-        let outcome = run().and_then(|summary| match summary {
-            Summary { passed: 0, failed: 0, .. } => Err(Error::msg("no test ran")),
-            _ => Ok(summary),
-        });
         let failed_at_all = Summary { failed: 1, ..Summary::default() };
-        let (summary, failure) = match outcome {
+        let (summary, failure) = match run() {
+            Ok(Summary { passed: 0, failed: 0, .. }) => (failed_at_all, Some("no test ran".to_owned())),
             Ok(summary @ Summary { failed: 0, .. }) => (summary, None),
             Ok(summary @ Summary { passed, failed, .. }) => {
                 (summary, Some(format!("{failed} of {} failed", passed + failed)))
@@ -124,27 +111,27 @@ mod tests {
 
     #[test]
     fn a_level_without_tests_has_failed() {
-        let mut levels = Levels::new();
+        let mut levels = Levels::default();
         levels.run("some", || Ok(Summary::passed(3)));
         levels.run("none", || Ok(Summary::default()));
         levels.run("skipped", || Ok(Summary { skipped: 1, ..Summary::default() }));
         assert_eq!(levels.failed(), ["none (no test ran)", "skipped (no test ran)"]);
         // However busy the machine is.
         levels.rows.iter_mut().for_each(|row| row.took = Duration::ZERO);
-        let expected = "\
-level      tests  seconds
-some           3      0.0
-none      FAILED      0.0
-skipped   FAILED      0.0
-total          3      0.0
-";
-        assert_eq!(levels.table_after(Duration::ZERO), expected);
+        let expected = [
+            "level      tests  seconds",
+            "some           3      0.0",
+            "none      FAILED      0.0",
+            "skipped   FAILED      0.0",
+            "total          3      0.0",
+        ];
+        assert_eq!(levels.table(Duration::ZERO).lines().collect::<Vec<_>>(), expected);
         assert_eq!(levels.total().to_string(), "3 passed, 2 failed");
     }
 
     #[test]
     fn a_level_with_a_failed_test_has_failed_and_all_its_tests_count() {
-        let mut levels = Levels::new();
+        let mut levels = Levels::default();
         levels.run("some", || Ok(Summary { passed: 4, failed: 2, ..Summary::default() }));
         assert_eq!(levels.failed(), ["some (2 of 6 failed)"]);
         assert_eq!(levels.total().to_string(), "4 passed, 2 failed");

@@ -18,6 +18,8 @@ use self::flags::Flags;
 
 /// Runs per second of a core that `--check` asks for.
 const LEAST_RATE: f64 = 200.0;
+/// How many failed seeds are shown.
+const SHOWN: usize = 5;
 
 fn main() -> ExitCode {
     rskafka_verifier::ended(run(Flags::parse()))
@@ -35,20 +37,19 @@ fn run(flags: Flags) -> Result<ExitCode> {
     }
     let sweep = sim::sweep(flags.seeds, &profile, measure)?;
     say!("profile {}\n{sweep}", profile.name);
-    let (failed, some) = &sweep.failed;
-    for (seed, findings) in some {
+    for (seed, findings) in sweep.failed.iter().take(SHOWN) {
         say!("\nseed {seed} fails:");
         findings.iter().take(10).for_each(|finding| say!("  {finding}"));
     }
-    if let Some((seed, _)) = some.first() {
+    if let Some((seed, _)) = sweep.failed.first_key_value() {
         one(Setup::of_seed(*seed, &profile), flags.shrink)?;
     }
-    say!("{failed} of {} seeds failed", sweep.runs);
+    say!("{} of {} seeds failed", sweep.failed.len(), sweep.runs);
     let missing = sweep.too_little();
     ensure!(missing.is_empty(), "too little was tried: {}", missing.join(", "));
     let rate = sweep.rate();
     ensure!(!flags.check || rate >= LEAST_RATE, "{rate:.0} runs per second of a core, not {LEAST_RATE}");
-    Ok(if *failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if sweep.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs one seed and shows it.

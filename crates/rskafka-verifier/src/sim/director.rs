@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 
 use super::kind::{Applied, Kind, Way};
 use super::network::{Fired, Trouble};
-use super::plan::{Plan, What};
-use super::run::{BROKERS, Setup, Stage, TOPIC};
+use super::plan::What;
+use super::run::{BROKERS, Stage, TOPIC};
 
 pub(super) use self::log::end_with_markers;
 
@@ -26,8 +26,6 @@ pub(super) struct Director {
     cluster: FakeCluster,
     stage: Arc<Stage>,
     fired: mpsc::Receiver<Fired>,
-    plan: Plan,
-    partitions: i32,
     /// How many producers with transactions there were.
     transactions: u32,
     /// Faults that the cluster strikes with when requests or bytes come.
@@ -37,10 +35,9 @@ pub(super) struct Director {
 }
 
 impl Director {
-    pub(super) fn new(stage: Arc<Stage>, fired: mpsc::Receiver<Fired>, setup: &Setup) -> Self {
-        let (plan, partitions) = (setup.plan.clone(), setup.profile.partitions as i32);
+    pub(super) fn new(stage: Arc<Stage>, fired: mpsc::Receiver<Fired>) -> Self {
         let (cluster, healing) = (stage.network.cluster.clone(), JoinSet::new());
-        Self { cluster, stage, fired, plan, partitions, transactions: 0, injected: Vec::new(), healing }
+        Self { cluster, stage, fired, transactions: 0, injected: Vec::new(), healing }
     }
 
     /// Directs until the actors are done. A fault that has begun is carried out completely.
@@ -51,12 +48,9 @@ impl Director {
                 _ = &mut is_over => return,
                 Some(fired) = self.fired.recv() => fired,
             };
-            let Fired { index, broker, what, .. } = fired;
-            let planned = self.plan.faults().find(|(number, _)| *number == index).map(|(_, fault)| *fault);
-            if let Some(fault) = planned {
-                self.stage.network.note(|| format!("fault {index} at broker {broker}: {:?}", fault.kind));
-                self.strike(fault.kind, what, broker).await;
-            }
+            let Fired { number, kind, broker, what, .. } = fired;
+            self.stage.network.note(|| format!("fault {number} at broker {broker}: {kind:?}"));
+            self.strike(kind, what, broker).await;
             drop(fired);
         }
     }
@@ -108,11 +102,11 @@ impl Director {
                 if let Kind::CrashLosingTail(_, batches) = kind {
                     self.lose_tail(broker, batches)?;
                 }
-                let (stage, partitions) = (self.stage.clone(), self.partitions as usize);
+                let stage = self.stage.clone();
                 self.heal_after(time, async move {
                     // Fails only for a broker that is not there.
                     let _ = cluster.start_broker(broker).await;
-                    (0..partitions).for_each(|partition| stage.book.rules(partition).restarted());
+                    stage.partitions().for_each(|partition| stage.book.rules(partition as usize).restarted());
                 });
             }
             Kind::CutConnections => cluster.cut_connections(broker)?,
@@ -205,12 +199,12 @@ impl Director {
     fn partition(&self, broker: i32) -> i32 {
         let leads =
             |partition: &i32| self.cluster.leader(TOPIC, *partition).is_ok_and(|it| it == Some(broker));
-        (0..self.partitions).find(leads).unwrap_or_default()
+        self.stage.partitions().find(leads).unwrap_or_default()
     }
 
     /// Has the copies of a stopped broker lose batches, where another one in sync leads on with them.
     fn lose_tail(&self, broker: i32, batches: usize) -> Result<(), ControlError> {
-        for partition in 0..self.partitions {
+        for partition in self.stage.partitions() {
             if self.cluster.leader(TOPIC, partition)?.is_some() {
                 self.cluster.lose_tail(TOPIC, partition, broker, batches)?;
             }

@@ -16,10 +16,10 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::kind::Way;
+use super::kind::{Kind, Way};
 use super::mistake::Mistake;
 use super::options::Options;
-use super::plan::{Moment, What};
+use super::plan::{Moment, PlannedFault, What};
 use super::rates::Rate;
 use super::rules::{Finding, Wrong};
 use super::run::Setup;
@@ -41,8 +41,10 @@ const OVERDUE: u64 = 20;
 /// A planned moment has come; the connection waits until this is dropped.
 #[derive(Debug)]
 pub(super) struct Fired {
-    /// The fault's place in the plan.
-    pub(super) index: usize,
+    /// The fault's number in the plan.
+    pub(super) number: usize,
+    /// The fault.
+    pub(super) kind: Kind,
     /// The broker asked.
     pub(super) broker: i32,
     /// The request.
@@ -83,8 +85,8 @@ pub(super) struct State {
     latency_micros: u64,
     /// How many produce calls are over.
     over: u64,
-    /// What is planned for each kind of requests: after how many produce calls, and which fault.
-    moments: BTreeMap<(What, Way), VecDeque<(u64, usize)>>,
+    /// What is planned for each kind of requests, with the number in the plan.
+    planned: BTreeMap<(What, Way), VecDeque<(usize, PlannedFault)>>,
     /// To the director.
     fired: Option<mpsc::Sender<Fired>>,
     troubles: BTreeSet<(Trouble, i32)>,
@@ -103,17 +105,16 @@ impl Network {
         let most = MOST_OF_ACTOR * profile.actors();
         let mut random = fastrand::Rng::with_seed(*seed);
         let latency_micros = [0, random.u64(1..100), random.u64(100..20_000)][random.usize(..3)];
-        let mut moments: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
-        let mut planned: Vec<_> = plan.faults().map(|(index, fault)| (fault.moment, index)).collect();
-        planned.sort_unstable();
-        let (fired, moments_come) = mpsc::channel(planned.len().max(1));
-        for (Moment { after, what, way }, index) in planned {
-            moments.entry((what, way)).or_default().push_back((after, index));
+        let mut planned: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+        for (number, fault) in plan.faults() {
+            let Moment { what, way, .. } = fault.moment;
+            planned.entry((what, way)).or_default().push_back((number, *fault));
         }
+        let (fired, moments_come) = mpsc::channel(plan.faults().count().max(1));
         let [dials, metadata, fetches] = [(); 3].map(|()| Rate::new(most, WINDOW));
         let (trace, fired) = (Trace::new(*keeps_trace), Some(fired));
         let rates = State { dials, metadata, fetches, ..State::default() };
-        let state = Mutex::new(State { trace, random, latency_micros, moments, fired, ..rates });
+        let state = Mutex::new(State { trace, random, latency_micros, planned, fired, ..rates });
         let (options, started) = (Options::of_seed(*seed), Instant::now());
         let breaks_silence = setup.mistake == Some(Mistake::BreaksSilence);
         let too_early = Duration::from_millis(u64::from(breaks_silence));
@@ -155,7 +156,7 @@ impl Network {
     pub(super) fn heal(&self) {
         let mut state = self.state();
         state.troubles.clear();
-        state.moments.clear();
+        state.planned.clear();
         drop(state);
         self.wake();
     }
@@ -263,16 +264,17 @@ impl State {
     /// The next fault whose moment a request is, if there is one.
     pub(super) fn fire(&mut self, what: What, way: Way, broker: i32) -> Option<Gate> {
         let over = self.over;
-        let due = self.moments.iter_mut().find_map(|((planned, at), faults)| {
+        let due = self.planned.iter_mut().find_map(|((planned, at), faults)| {
             let grace = if *planned == what { 0 } else { OVERDUE };
-            let is_due = |(after, _): &&(u64, usize)| *at == way && after + grace <= over;
+            let is_due =
+                |(_, fault): &&(usize, PlannedFault)| *at == way && fault.moment.after + grace <= over;
             faults.front().filter(is_due)?;
             faults.pop_front()
         });
-        let (_, index) = due?;
+        let (number, PlannedFault { kind, .. }) = due?;
         let (waiting, gate) = oneshot::channel();
         // Nothing waits when the director is gone.
-        let _ = self.fired.as_ref()?.try_send(Fired { index, broker, what, _waiting: waiting });
+        let _ = self.fired.as_ref()?.try_send(Fired { number, kind, broker, what, _waiting: waiting });
         Some(gate)
     }
 }

@@ -61,7 +61,7 @@ pub struct PlannedFault {
     pub kind: Kind,
 }
 
-/// The faults of a run.
+/// The faults of a run, in the order of their moments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     faults: Vec<(usize, PlannedFault)>,
@@ -94,7 +94,9 @@ impl Plan {
         while faults.iter().filter(|fault| fault.kind.is_sure()).count() < SURE {
             faults.push(fault());
         }
-        Self { faults: faults.into_iter().enumerate().collect() }
+        let mut faults: Vec<_> = faults.into_iter().enumerate().collect();
+        faults.sort_by_key(|(number, fault)| (fault.moment, *number));
+        Self { faults }
     }
 
     /// Only the faults with these numbers.
@@ -117,9 +119,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut faults = self.faults.clone();
-        faults.sort_by_key(|(number, fault)| (fault.moment, *number));
-        for (number, PlannedFault { moment: Moment { after, what, way }, kind }) in faults {
+        for (number, PlannedFault { moment: Moment { after, what, way }, kind }) in &self.faults {
             let place = match way {
                 Way::Request => "before",
                 Way::Answer => "before the answer to",

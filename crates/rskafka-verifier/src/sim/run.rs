@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -159,6 +160,11 @@ impl Stage {
         self.network.cluster.isr(TOPIC, partition as i32).is_ok_and(|isr| isr.len() < BROKERS as usize)
     }
 
+    /// The partitions' indexes.
+    pub(super) fn partitions(&self) -> Range<i32> {
+        0..self.book.partitions() as i32
+    }
+
     /// Who leads a partition.
     pub(super) fn term(&self, partition: usize) -> Option<Term> {
         let (cluster, partition) = (&self.network.cluster, partition as i32);
@@ -289,7 +295,7 @@ async fn act(setup: &Setup, stage: &Arc<Stage>, fired: mpsc::Receiver<Fired>) ->
     let (Setup { seed, profile, .. }, cluster) = (setup, &stage.network.cluster);
     let mut random = fastrand::Rng::with_seed(seed ^ 0x6163_746f_7273);
     let client = new_client(cluster, stage, random.u64(..)).await;
-    let director = Director::new(stage.clone(), fired, setup);
+    let director = Director::new(stage.clone(), fired);
     let (over, is_over) = oneshot::channel();
     let director = tokio::spawn(director.run(is_over));
 
@@ -404,8 +410,8 @@ async fn heal(stage: &Stage) -> Result<()> {
     for broker in 1..=BROKERS {
         cluster.start_broker(broker).await?;
         cluster.release_metadata(broker)?;
-        for partition in 0..stage.book.partitions() {
-            cluster.release_replica(TOPIC, partition as i32, broker)?;
+        for partition in stage.partitions() {
+            cluster.release_replica(TOPIC, partition, broker)?;
         }
     }
     Ok(())

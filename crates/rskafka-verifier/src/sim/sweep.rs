@@ -27,8 +27,6 @@ const LEAST_APPENDS: u64 = 300;
 const LEAST_FAULTS: u64 = 10;
 /// In percent of all produce calls; the others fail because of the faults.
 const LEAST_ACKNOWLEDGED: u64 = 85;
-/// How many failed seeds are shown.
-const KEPT: usize = 5;
 
 /// What seeds have shown.
 #[derive(Debug, Default)]
@@ -53,8 +51,8 @@ pub struct Sweep {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Copies of records of writers that send again, and the seeds in which there were any.
     pub resent: (u64, u64),
-    /// How many seeds failed, and the lowest few of them, each with what was wrong.
-    pub failed: (u64, Vec<(u64, Vec<Finding>)>),
+    /// The seeds that failed, each with what was wrong.
+    pub failed: BTreeMap<u64, Vec<Finding>>,
     /// How long it took, and how long the cores worked at it.
     pub took: (Duration, Duration),
 }
@@ -176,10 +174,7 @@ impl Sweep {
         }
         self.resent = (self.resent.0 + resent, self.resent.1 + u64::from(resent > 0));
         if !findings.is_empty() {
-            self.failed.0 += 1;
-            self.failed.1.push((seed, findings));
-            self.failed.1.sort_by_key(|(seed, _)| *seed);
-            self.failed.1.truncate(KEPT);
+            self.failed.insert(seed, findings);
         }
     }
 

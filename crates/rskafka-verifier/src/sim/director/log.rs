@@ -67,7 +67,7 @@ impl Director {
             Kind::ElectUnclean(time) => self.elect_unclean(partition, broker, time)?,
             Kind::RecreateTopic => {
                 cluster.recreate_topic(TOPIC)?;
-                (0..self.partitions).for_each(|partition| cut(&self.stage, partition, None, TOPIC_IDS));
+                self.stage.partitions().for_each(|partition| cut(&self.stage, partition, None, TOPIC_IDS));
             }
             // All others were injected, or happen to brokers.
             _ => {}
@@ -146,7 +146,7 @@ fn append(stage: &Stage, partition: i32, writer: u32, records: u32) -> Result<()
 
 /// Has each log end in a transaction that was aborted, and in more markers.
 pub(in crate::sim) fn end_with_markers(stage: &Stage) -> Result<(), ControlError> {
-    for partition in 0..stage.book.partitions() as i32 {
+    for partition in stage.partitions() {
         append(stage, partition, LAST[0] as u32, 1)?;
         for producer in LAST {
             stage.network.cluster.end_transaction(TOPIC, partition, (producer, 0), producer == LAST[1])?;
