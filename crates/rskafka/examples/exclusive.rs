@@ -1,37 +1,30 @@
 //! Claims a log, prints what is in it, and appends a number every 100 ms until another process claims it:
-//! `cargo run --example exclusive -- localhost:9092 TOPIC NAME [COUNT]`.
+//! `cargo run --example exclusive -- HOST:PORT TOPIC NAME [COUNT]`. Needs a broker, such as that of `cargo xtask env up fake`.
 //!
 //! Run it twice with different names: the second one takes the log from the first. Stop the first one before with SIGSTOP, and
 //! continue it afterwards: what it sends late is dead.
 
+use std::process::ExitCode;
+use std::time::Duration;
+
 use futures_util::TryStreamExt;
-use rskafka::client::{Client, DurabilityKind};
 use rskafka::record::Record;
 use rskafka::wal::Position;
 use time::OffsetDateTime;
 
+mod support;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match &arguments[..] {
-        [broker, topic, name] => run(broker, topic, name, u64::MAX).await,
-        [broker, topic, name, count] => run(broker, topic, name, count.parse()?).await,
-        _ => Err("usage: exclusive HOST:PORT TOPIC NAME [COUNT]".into()),
-    }
+async fn main() -> ExitCode {
+    support::exit(run(&support::arguments()).await)
 }
 
-pub(crate) async fn run(
-    broker: &str,
-    topic: &str,
-    name: &str,
-    count: u64,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let client = Client::new_plain([broker]).await?;
-    client.create_topic(topic, 1, 1).config("retention.ms", "-1").if_missing().await?;
-    // A log that matters has three replicas on brokers that were set up for it, and accepts none of these.
-    use DurabilityKind::{MinInsyncTooLow, NotTold, OneReplica, UncleanElection};
-    let risks = [OneReplica, MinInsyncTooLow, UncleanElection, NotTold];
-    let wal = client.wal(topic, 0).accept_risks(risks).await?;
+pub(crate) async fn run(arguments: &[String]) -> support::Result {
+    let [broker, topic, name, count @ ..] = arguments else {
+        return Err("usage: exclusive HOST:PORT TOPIC NAME [COUNT]".into());
+    };
+    let count = count.first().map_or(Ok(u64::MAX), |count| count.parse())?;
+    let wal = support::wal(&support::connect(Some(broker)).await?, topic).await?;
 
     let mut recovery = wal.claim(Position::START, name.to_owned()).await?;
     let mut entries = 0;
@@ -54,7 +47,7 @@ pub(crate) async fn run(
                 return Ok(());
             }
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
 }

@@ -1,81 +1,95 @@
 //! Shows a partition batch by batch, and what an exclusive log makes of each:
-//! `cargo run --example inspect -- localhost:9092 TOPIC PARTITION [START [END]] [--json]`.
+//! `cargo run --example inspect [-- HOST:PORT TOPIC PARTITION [START [END]]] [--json]`.
 //!
-//! What counts is only known from the log's start on: from a later START, the last column says what each batch claims to be.
+//! What counts is only known from the log's start on: from a later START, there are no verdicts.
 
 use std::collections::BTreeMap;
+use std::future::ready;
+use std::process::ExitCode;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use rskafka::client::consumer::StartAt;
 use rskafka::client::{Client, OffsetAt};
-use rskafka::wal::{Dead, Item, Position, Stamp};
+use rskafka::record::Record;
+use rskafka::wal::{Item, Position, Stamp};
+use serde_json::json;
+use time::OffsetDateTime;
+
+mod support;
+
+const COLUMNS: &str = "offset records bytes codec producer_id producer_epoch base_sequence leader_epoch \
+    kind term sequence writer verdict";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (flags, arguments): (Vec<_>, Vec<_>) =
-        std::env::args().skip(1).partition(|text| text.starts_with('-'));
-    let [broker, topic, partition, range @ ..] = &arguments[..] else {
-        return Err("usage: inspect HOST:PORT TOPIC PARTITION [START [END]] [--json]".into());
-    };
-    let (is_json, partition) = (flags.iter().any(|flag| flag == "--json"), partition.parse()?);
-    let client = Client::new_plain([broker.as_str()]).await?;
-    let log = client.partition_client(topic, partition).await?;
-    let start = match range.first() {
-        Some(start) => start.parse()?,
-        None => log.get_offset(OffsetAt::Earliest).await?.offset,
-    };
-    let end = match range.get(1) {
-        Some(end) => end.parse()?,
-        None => log.get_offset(OffsetAt::Latest).await?.offset,
-    };
+async fn main() -> ExitCode {
+    support::exit(run(&support::arguments()).await)
+}
 
-    let mut judged = BTreeMap::new();
-    let mut items = client.wal(topic, partition).await?.read(Position::START).until(end).build_items();
-    while start == 0
-        && let Some(item) = items.try_next().await.unwrap_or_else(|error| {
-            eprintln!("not judged any further: {error}");
-            None
-        })
-    {
-        match item {
-            Item::Entry(entry) => judged.insert(entry.offsets().start, "counts"),
-            Item::Claim(claim) => judged.insert(claim.offset, "counts"),
-            Item::PassedOver { offsets, dead: Some(Dead::OlderTerm) } => {
-                judged.insert(offsets.start, "dead: older term")
-            }
-            Item::PassedOver { offsets, dead: Some(Dead::Copy) } => {
-                judged.insert(offsets.start, "dead: a copy")
-            }
-            Item::PassedOver { offsets, dead: Some(_) } => judged.insert(offsets.start, "dead: out of turn"),
-            _ => None,
-        };
-    }
+pub(crate) async fn run(arguments: &[String]) -> support::Result {
+    let is_json = arguments.iter().any(|text| text == "--json");
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).filter(|it| *it != "--json").collect();
+    let (client, topic, partition, range) = match arguments[..] {
+        [] => (two_writers().await?, "inspect", 0, &[][..]),
+        [address, topic, partition, ref range @ ..] => {
+            (support::connect(Some(address)).await?, topic, partition.parse()?, range)
+        }
+        _ => return Err("usage: inspect [HOST:PORT TOPIC PARTITION [START [END]]] [--json]".into()),
+    };
+    let log = client.partition_client(topic, partition).await?;
+    let earliest = log.get_offset(OffsetAt::Earliest).await?.offset;
+    let latest = log.get_offset(OffsetAt::Latest).await?.offset;
+    let start = range.first().map_or(Ok(earliest), |offset| offset.parse())?;
+    let end = range.get(1).map_or(Ok(latest), |offset| offset.parse())?;
+
+    let items = client.wal(topic, partition).await?.read(Position::START).until(end).build_items();
+    let items = items.inspect_err(|error| eprintln!("not judged any further: {error}"));
+    let items = items.take(if start == 0 { usize::MAX } else { 0 });
+    let items = items.take_while(|item| ready(item.is_ok())).filter_map(|item| ready(item.ok()));
+    let mut verdicts: BTreeMap<_, _> = items.map(verdict).collect().await;
 
     if !is_json {
-        println!("   offset  records    bytes  codec    producer      sequence  leader  what");
+        println!("{}", COLUMNS.replace(' ', "\t"));
     }
     let mut batches = log.stream(StartAt::Offset(start)).until(end).build_batches();
     while let Some(batch) = batches.try_next().await? {
-        let header = batch.header();
-        let (offset, records, bytes) = (header.base_offset, header.record_count, batch.encoded_size());
-        let (codec, leader) = (batch.compression().name(), header.partition_leader_epoch);
-        let (id, epoch, sequence) = (header.producer_id, header.producer_epoch, header.base_sequence);
-        let verdict = judged.get(&offset).copied().unwrap_or("");
-        let (kind, term, writer, number) = match Stamp::of(&batch) {
-            Some(stamp) => (format!("{:?}", stamp.kind), stamp.term, stamp.writer, stamp.sequence),
-            None => ("Foreign".to_owned(), 0, 0, 0),
-        };
-        if is_json {
-            println!(
-                r#"{{"offset":{offset},"records":{records},"bytes":{bytes},"codec":"{codec}","producer_id":{id},"producer_epoch":{epoch},"base_sequence":{sequence},"leader_epoch":{leader},"kind":"{kind}","term":{term},"writer":"{writer:016x}","sequence":{number},"verdict":"{verdict}"}}"#
-            );
-        } else {
-            let producer = format!("{id}/{epoch}");
-            print!(
-                "{offset:9}  {records:7}  {bytes:7}  {codec:7}  {producer:12}  {sequence:8}  {leader:6}  "
-            );
-            println!("{kind} {term}.{number} of {writer:016x} {verdict}");
-        }
+        let (header, stamp) = (batch.header(), Stamp::of(&batch));
+        let row = json!({
+            "offset": header.base_offset, "records": header.record_count, "bytes": batch.encoded_size(),
+            "codec": batch.compression().name(), "leader_epoch": header.partition_leader_epoch,
+            "producer_id": header.producer_id, "producer_epoch": header.producer_epoch,
+            "base_sequence": header.base_sequence, "verdict": verdicts.remove(&header.base_offset),
+            "kind": stamp.map(|stamp| format!("{:?}", stamp.kind)), "term": stamp.map(|stamp| stamp.term),
+            "sequence": stamp.map(|it| it.sequence), "writer": stamp.map(|it| format!("{:016x}", it.writer)),
+        });
+        let cells: Vec<_> = COLUMNS.split(' ').map(|name| row[name].to_string().replace('"', "")).collect();
+        println!("{}", if is_json { row.to_string() } else { cells.join("\t") });
     }
     Ok(())
+}
+
+fn verdict(item: Item) -> (i64, String) {
+    match item {
+        Item::Entry(entry) => (entry.offsets().start, "counts".to_owned()),
+        Item::Claim(claim) => (claim.offset, "counts".to_owned()),
+        Item::PassedOver { offsets, dead: None } => (offsets.start, "foreign".to_owned()),
+        Item::PassedOver { offsets, dead: Some(dead) } => (offsets.start, format!("dead: {dead}")),
+        _ => (-1, String::new()),
+    }
+}
+
+/// A log to look at without a broker: the second writer has taken it from the first.
+async fn two_writers() -> support::Result<Client> {
+    let client = support::connect(None).await?;
+    let wal = support::wal(&client, "inspect").await?;
+    let mut writers = Vec::new();
+    for name in ["first", "second"] {
+        let mut recovery = wal.claim(Position::START, name).await?;
+        while recovery.try_next().await?.is_some() {}
+        writers.push(recovery.into_writer()?);
+        for writer in &writers {
+            // The last one of the first writer is dead.
+            let _ = writer.append([Record::new((), name, OffsetDateTime::now_utc())]).await;
+        }
+    }
+    Ok(client)
 }

@@ -1,16 +1,24 @@
-//! Appends a few records to a log and tails it: `cargo run --example wal -- localhost:9092`.
+//! Appends a few records to a log and tails it: `cargo run --example wal [-- HOST:PORT [TOPIC]]`.
 
+use std::process::ExitCode;
+
+use rskafka::client::OffsetAt;
 use rskafka::client::error::Error;
-use rskafka::client::{Client, OffsetAt};
 use rskafka::record::Record;
 use time::OffsetDateTime;
 
+mod support;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let broker = std::env::args().nth(1).unwrap_or_else(|| "localhost:9092".to_owned());
-    let client = Client::new_plain([broker]).await?;
-    client.create_topic("wal-example", 1, 1).for_log().if_missing().await?;
-    let log = client.partition_client("wal-example", 0).await?;
+async fn main() -> ExitCode {
+    support::exit(run(&support::arguments()).await)
+}
+
+pub(crate) async fn run(arguments: &[String]) -> support::Result {
+    let topic = arguments.get(1).map_or("wal-example", String::as_str);
+    let client = support::connect(arguments.first().map(String::as_str)).await?;
+    client.create_topic(topic, 1, 1).for_log().if_missing().await?;
+    let log = client.partition_client(topic, 0).await?;
     let mut offset = log.get_offset(OffsetAt::Latest).await?.offset;
     let end = offset + 10;
 

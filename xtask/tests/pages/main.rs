@@ -1,5 +1,6 @@
 //! What the pages of the documentation show is what is there.
 
+mod examples;
 mod outside;
 mod packages;
 mod readme;

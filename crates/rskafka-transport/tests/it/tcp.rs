@@ -59,9 +59,13 @@ async fn broker_at(address: &str, together: usize) -> SocketAddr {
     address
 }
 
-/// A port on which nobody listens.
-async fn refusing() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// A port on which nobody listens: taken until this process ends, so that no other test gets it.
+fn refusing() -> SocketAddr {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 /// A listener whose backlog is full, so that the kernel lets further connections wait without an answer.
@@ -138,7 +142,7 @@ async fn a_name_that_ends_with_a_dot_is_looked_up_with_it() {
 
 #[tokio::test]
 async fn of_two_addresses_one_may_refuse() {
-    let env = resolving_to(vec![refusing().await, broker().await]);
+    let env = resolving_to(vec![refusing(), broker().await]);
     let connection = open(&env, seconds(5)).await.unwrap();
     ask(&connection, "topic").await;
 }
@@ -156,7 +160,7 @@ async fn of_two_addresses_one_may_be_silent() {
 
 #[tokio::test]
 async fn when_no_address_answers_each_is_listed_with_its_cause() {
-    let (one, two) = (refusing().await, refusing().await);
+    let (one, two) = (refusing(), refusing());
     let error = open(&resolving_to(vec![one, two]), seconds(5)).await.unwrap_err();
     let text = chain(&error);
     assert!(
@@ -172,7 +176,7 @@ async fn when_no_address_answers_each_is_listed_with_its_cause() {
 #[tokio::test]
 async fn when_time_runs_out_while_connecting_each_address_is_listed_too() {
     let (silent, _sockets) = unresponsive();
-    let refused = refusing().await;
+    let refused = refusing();
     let started = Instant::now();
     let limit = Duration::from_millis(700);
     let error = open(&resolving_to(vec![silent, refused]), limit).await.unwrap_err();
@@ -189,7 +193,7 @@ async fn when_time_runs_out_while_connecting_each_address_is_listed_too() {
 async fn an_address_that_answered_is_not_listed_when_time_runs_out_later() {
     // The kernel takes the connection; nobody ever reads from it.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addresses = vec![refusing().await, listener.local_addr().unwrap()];
+    let addresses = vec![refusing(), listener.local_addr().unwrap()];
     let error = open(&resolving_to(addresses), Duration::from_millis(400)).await.unwrap_err();
     assert_eq!((error.phase(), error.nature() == Nature::TimedOut), (Phase::Negotiate, true));
     assert!(error.to_string().ends_with("while negotiating versions"), "{error}");

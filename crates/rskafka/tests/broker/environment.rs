@@ -62,7 +62,8 @@ impl Environment {
         (self.fact("sasl.user"), self.fact("sasl.password"))
     }
 
-    fn certificate(&self, file: &str) -> PathBuf {
+    /// A file of the environment's certificates and keys.
+    pub fn certificate(&self, file: &str) -> PathBuf {
         Path::new(self.fact("certificates")).join(file)
     }
 }

@@ -1,5 +1,6 @@
 //! The same test over every listener of a real broker, with every mechanism.
 
+use crate::common::examples::Process;
 use crate::common::socks5::Socks5Server;
 use rskafka::client::{ClientBuilder, OffsetAt, Socks5};
 use rskafka::record::{Headers, Record};
@@ -37,6 +38,25 @@ over! {
     sasl_ssl_scram_sha_256: |e| e.client("SASL_SSL").tls(e.tls()).sasl(sasl("SCRAM-SHA-256", e.login()));
     sasl_ssl_scram_sha_512: |e| e.client("SASL_SSL").tls(e.tls()).sasl(sasl("SCRAM-SHA-512", e.login()));
     sasl_ssl_oauthbearer: |e| e.client("SASL_SSL").tls(e.tls()).sasl(sasl("OAUTHBEARER", e.login()));
+}
+
+#[test]
+#[ignore = "needs an environment of `cargo xtask`"]
+fn the_example_of_tls_and_sasl() {
+    run(|environment, _| async move {
+        let ((user, password), broker) = (environment.login(), &environment.list("listener.SASL_SSL")[0]);
+        let ca = environment.certificate("ca.pem");
+        let arguments = [broker, user, ca.to_str().unwrap()];
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let told = [("KAFKA_PASSWORD", password), ("KAFKA_MECHANISM", mechanism)];
+            let lines = Process::told("tls_sasl", &arguments, &told).end().await.succeeded();
+            assert!(lines.iter().any(|line| line.ends_with("and read Some(b\"over TLS\")")), "{lines:?}");
+        }
+        let refused = Process::told("tls_sasl", &arguments, &[("KAFKA_PASSWORD", "wrong")]).end().await;
+        refused.failed_saying(&["the broker refuses the credentials"]);
+        let refused = Process::told("tls_sasl", &arguments[..2], &[("KAFKA_PASSWORD", password)]).end().await;
+        refused.failed_saying(&["unknown CA"]);
+    });
 }
 
 #[test]

@@ -1,22 +1,15 @@
 //! The exclusive log: one writer at a time, on every cluster.
 
-use std::process::Stdio;
-
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{Client, DurabilityKind, PartitionClient};
 use rskafka::protocol::ErrorCode;
 use rskafka::wal::{Dead, Item, Position, Wal, Writer};
 use rskafka_verifier::proxy::BrokerProcess;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use super::examples::Process;
 use super::{Brokers, PATIENCE, new_log, new_topic, record, served};
-
-#[path = "../../examples/exclusive.rs"]
-#[allow(dead_code, reason = "its `main` reads arguments")]
-mod example;
 
 /// What the settings of a test's topic lack.
 pub const RISKS: [DurabilityKind; 6] = [
@@ -256,62 +249,17 @@ pub async fn every_codec_carries_an_exclusive_log(brokers: Brokers) {
     }
 }
 
-/// A process that runs the example.
-struct Process {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-/// Broker, topic, name and count.
-const ARGUMENTS: &str = "TEST_EXCLUSIVE";
-
-/// Run by the case below, in a process of its own.
-#[test]
-#[ignore = "needs the arguments of the case below"]
-fn as_a_process() {
-    let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
-    let [broker, topic, name, count] = arguments.split(' ').collect::<Vec<_>>()[..] else {
-        panic!("{arguments}")
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(example::run(broker, topic, name, count.parse().unwrap())).unwrap();
-}
-
-impl Process {
-    fn start(broker: &str, topic: &str, name: &str, count: u64) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "common::exclusive::as_a_process", "--ignored", "--nocapture"]);
-        command.env(ARGUMENTS, format!("{broker} {topic} {name} {count}")).kill_on_drop(true);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    /// The next line that begins like this.
-    async fn line(&mut self, begin: &str) -> String {
-        let line = async {
-            loop {
-                let line = self.lines.next_line().await.unwrap().expect("the process has ended");
-                if line.starts_with(begin) {
-                    return line;
-                }
-            }
-        };
-        timeout(PATIENCE, line).await.unwrap_or_else(|_| panic!("there is no line {begin:?}"))
-    }
-}
-
 pub async fn what_a_process_sends_that_stood_still_over_another_claim_is_dead(brokers: Brokers) {
     let client = Client::new_plain(brokers.clone()).await.unwrap();
     let topic = new_topic("processes");
-    let mut first = Process::start(&brokers[0], &topic, "first", u64::MAX);
+    let mut first = Process::start("exclusive", &[&brokers[0], &topic, "first"]);
     assert!(first.line("claimed").await.ends_with("claimed term 1 after 0 entries"));
     let (log, wal) = (client.partition_client(&topic, 0).await.unwrap(), wal(&client, &topic).await);
     for number in 0..3 {
         assert!(first.line("appended").await.ends_with(&format!("first {number}")));
     }
     let stopped = BrokerProcess::with_pid(first.child.id().unwrap()).unwrap().stop().await.unwrap();
-    let mut second = Process::start(&brokers[0], &topic, "second", 3);
+    let mut second = Process::start("exclusive", &[&brokers[0], &topic, "second", "3"]);
     for number in 0..3 {
         assert!(second.line("read").await.ends_with(&format!("first {number}")));
     }
@@ -324,7 +272,8 @@ pub async fn what_a_process_sends_that_stood_still_over_another_claim_is_dead(br
         "{ended}"
     );
     let late = ended.split(' ').take(3).last().unwrap().trim_end_matches(':');
-    assert!(second.child.wait().await.unwrap().success() && first.child.wait().await.unwrap().success());
+    second.end().await.succeeded();
+    first.end().await.succeeded();
 
     let end = log.get_offset(rskafka::client::OffsetAt::Latest).await.unwrap().offset;
     let values = read(&wal, Position::START, end).await;

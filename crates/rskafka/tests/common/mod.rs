@@ -7,6 +7,8 @@ pub mod append;
 pub mod batched;
 pub mod closing;
 pub mod dropped;
+#[allow(dead_code, clippy::duplicate_mod, reason = "examples have a `main`, and all have the same support")]
+pub mod examples;
 pub mod exclusive;
 pub mod offsets;
 pub mod raw;
@@ -196,6 +198,12 @@ macro_rules! all_cases {
                 a_batch_that_is_refused_fails_all_its_callers,
             };
             dropped::{calls_dropped_at_every_poll_hurt_nothing};
+            examples::{
+                each_example_does_what_it_is_for,
+                what_the_client_counts_is_served,
+                a_database_recovers_from_its_snapshot_and_the_log,
+                a_store_that_is_killed_has_what_it_has_acknowledged,
+            };
             exclusive::{
                 two_writers_take_the_log_from_each_other,
                 appends_are_pipelined_and_counted_in_the_order_of_the_calls,

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::common::record;
 use super::kit::{
-    DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, start, start_plain,
+    DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TIMEOUT, TOPIC, assert_says, failure, fake, nobody, start, start_plain,
 };
 
 /// A peer on a port of its own that answers the first bytes with `answer` and closes.
@@ -35,7 +35,7 @@ async fn cannot_connect(brokers: Vec<String>) -> rskafka::client::error::Error {
 
 #[tokio::test]
 async fn no_reachable_broker_lists_each_address_with_its_own_cause() {
-    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let (_socket, refusing) = nobody();
     let closing = peer(b"").await;
     let error =
         cannot_connect(vec![refusing.clone(), closing.clone(), "no-such-host.invalid:9092".to_owned()]).await;

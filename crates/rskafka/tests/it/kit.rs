@@ -10,6 +10,7 @@ use rskafka::client::{Client, ClientBuilder, PartitionClient};
 use rskafka::fake::FakeClusterExt;
 use rskafka::protocol::ApiKey;
 use rskafka_fake::{FakeCluster, FakeClusterBuilder, Profile};
+use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 use super::common::SLACK;
@@ -85,6 +86,14 @@ pub async fn close_connections(cluster: &FakeCluster, broker: i32) {
     while cluster.open_connections(broker).unwrap() > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+/// An address where nobody listens, for as long as the socket is kept: it has the port, so that no other test gets it.
+pub fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (socket, address)
 }
 
 /// Awaits a call that is to fail, within `deadline`.

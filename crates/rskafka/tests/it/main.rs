@@ -18,6 +18,7 @@ mod dropping;
 mod durability;
 mod endings;
 mod event_hubs;
+mod examples_alone;
 mod facade;
 mod fencing;
 mod fetching;

@@ -12,10 +12,9 @@ use rskafka::protocol::records::{BatchFull, BuildError, Compression, RecordBatch
 use rskafka::protocol::scram::{ClientFirst, Credentials, Mechanism};
 use rskafka::record::{Headers, Record};
 use rskafka_fake::Fault;
-use tokio::net::TcpListener;
 
 use super::common::record;
-use super::kit::{TOPIC, fake, start};
+use super::kit::{TOPIC, fake, nobody, start};
 
 #[tokio::test(start_paused = true)]
 async fn no_debug_text_shows_records() {
@@ -60,7 +59,7 @@ fn is_prose<T>(result: Result<T, impl Error>, says: &str) {
 
 #[tokio::test]
 async fn errors_of_public_constructors_are_prose_when_main_prints_them() {
-    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let (_socket, refusing) = nobody();
     is_prose(Client::new_plain(["nowhere"]).await, "has no port: write host:port");
     is_prose(Client::new_plain(["kafka://host:1"]).await, "without a scheme or a path");
     let builder = Client::builder([&refusing]).api_timeout(Duration::from_millis(300));
@@ -133,7 +132,7 @@ async fn a_client_takes_any_list_of_addresses() {
     Client::new_plain(Some(first)).await.unwrap();
     Client::new_plain(brokers.iter().map(String::as_str)).await.unwrap();
     // The first of them is nobody's, so that this works only if the second is seen.
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_socket, nobody) = nobody();
     Client::new_plain([format!("{nobody},{first}")]).await.unwrap();
     Client::new_plain([format!("{nobody}, {first} ")]).await.unwrap();
     // As with Kafka's own client, empty entries are passed over.

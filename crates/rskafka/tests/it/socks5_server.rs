@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::common::socks5::{ReplyCode, Socks5Server};
+use crate::kit::nobody;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -106,9 +107,9 @@ async fn it_refuses_with_each_code() {
 
 #[tokio::test]
 async fn a_destination_that_refuses_is_told_as_such() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_socket, nobody) = nobody();
     let server = Socks5Server::builder().start().await.unwrap();
-    let (_, replies) = say(&server, &[&[5, 1, 0], &to_address(nobody)]).await;
+    let (_, replies) = say(&server, &[&[5, 1, 0], &to_address(nobody.parse().unwrap())]).await;
     assert_eq!(replies, [vec![5, 0], reply(5)]);
 }
 
