@@ -19,13 +19,8 @@ use crate::process::{self, Process};
 use crate::say::counted;
 use crate::workspace;
 
-static OWNED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
-
-#[derive(Clone, Copy)]
-struct Entry {
-    process: Process,
-    grace: Duration,
-}
+/// With the time that each gets between SIGTERM and SIGKILL.
+static OWNED: Mutex<Vec<(Process, Duration)>> = Mutex::new(Vec::new());
 
 /// Time that an interrupted cargo gets to clean up.
 pub(crate) const COMMAND_GRACE: Duration = Duration::from_secs(2);
@@ -46,7 +41,7 @@ pub(crate) fn end_with_this_process() -> Result<()> {
         // Held until the exit, so that no process is spawned and no child's death is reported as an error meanwhile.
         let owned = registry();
         note!("\ninterrupted: ending {}", counted(owned.len(), "process", "processes"));
-        let (gentle, hard): (Vec<Entry>, Vec<Entry>) = owned.iter().partition(|entry| !entry.grace.is_zero());
+        let (gentle, hard): (Vec<_>, Vec<_>) = owned.iter().partition(|(_, grace)| !grace.is_zero());
         end(&gentle);
         end(&hard);
         std::process::exit(130);
@@ -54,15 +49,15 @@ pub(crate) fn end_with_this_process() -> Result<()> {
     .context("cannot watch for Ctrl-C")
 }
 
-fn end(entries: &[Entry]) {
-    let grace = entries.iter().map(|entry| entry.grace).max().unwrap_or_default();
-    let processes: Vec<Process> = entries.iter().map(|entry| entry.process).collect();
+fn end(owned: &[(Process, Duration)]) {
+    let grace = owned.iter().map(|(_, grace)| *grace).max().unwrap_or_default();
+    let processes: Vec<Process> = owned.iter().map(|(process, _)| *process).collect();
     for process in process::end(&processes, grace) {
         note!("process {} does not end", process.pid);
     }
 }
 
-fn registry() -> MutexGuard<'static, Vec<Entry>> {
+fn registry() -> MutexGuard<'static, Vec<(Process, Duration)>> {
     OWNED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -93,7 +88,7 @@ impl Owned {
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let process = Process::with_pid(child.id())
             .ok_or_else(|| anyhow!("/proc has no process {}: environments need Linux", child.id()))?;
-        owned.push(Entry { process, grace });
+        owned.push((process, grace));
         Ok(Owned { process, child })
     }
 
@@ -114,17 +109,16 @@ impl Owned {
 
     /// Lets it live on after this command.
     pub(crate) fn release(self) {
-        registry().retain(|entry| entry.process != self.process);
+        registry().retain(|(process, _)| *process != self.process);
     }
 }
 
 impl Drop for Owned {
     fn drop(&mut self) {
         let mut owned = registry();
-        let Some(at) = owned.iter().position(|entry| entry.process == self.process) else {
-            return;
-        };
-        end(&[owned.swap_remove(at)]);
+        // None if it was released.
+        let ended: Vec<_> = owned.extract_if(.., |(process, _)| *process == self.process).collect();
+        end(&ended);
         // Reaps it, so that its id is free.
         let _ = self.child.try_wait();
     }

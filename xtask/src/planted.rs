@@ -106,7 +106,7 @@ fn failing_without_bug(tree: &Tree, patches: &[Patch]) -> Result<Vec<String>> {
     let mut failures = Vec::new();
     for net in nets {
         let step = Step::start(format!("without a bug: {net}"));
-        match net.build(tree).and_then(|()| net.run(tree))? {
+        match net.run(tree)? {
             (Summary { failed: 0, passed: 1.., .. }, _) => step.done(),
             (Summary { failed: 0, .. }, _) => failures.push(format!("no test ran without a bug: {net}")),
             _ => failures.push(format!("fails without a bug: {net}")),
@@ -119,7 +119,7 @@ fn failing_without_bug(tree: &Tree, patches: &[Patch]) -> Result<Vec<String>> {
 fn caught(tree: &Tree, patch: &Patch) -> Result<Result<Duration>> {
     patch.git_apply(&tree.root, &[])?;
     let step = Step::start(format!("{}: {}", patch.name, patch.net));
-    let outcome = patch.net.build(tree).and_then(|()| patch.net.run(tree));
+    let outcome = patch.net.run(tree);
     patch.git_apply(&tree.root, &["--reverse"])?;
     Ok(outcome.and_then(|(Summary { passed, failed, .. }, took)| {
         ensure!(passed + failed > 0, "no test ran: {}", patch.net);

@@ -43,7 +43,7 @@ impl Process {
 
     /// The processes of its group, itself among them.
     fn group(self) -> Vec<Process> {
-        let Ok(entries) = std::fs::read_dir("/proc") else { return vec![self] };
+        let entries = std::fs::read_dir("/proc").into_iter().flatten();
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         let stats = pids.filter_map(|pid| Some((pid, stat(pid)?)));
         let group = stats.filter(|(_, stat)| stat.group == self.pid && runs(stat));

@@ -1,5 +1,7 @@
 //! `cargo xtask sim`: the verifier's simulation, built for release, or for more speed if that is checked.
 
+use std::ffi::OsStr;
+
 use anyhow::{Context, Result, ensure};
 
 pub(crate) use self::flags::Flags;
@@ -25,22 +27,20 @@ mod flags;
 /// The command. Its arguments go to the program as they are.
 pub(crate) fn command(flags: &Flags) -> Result<()> {
     let programs = if flags.check { Programs::FAST } else { Programs::RELEASE };
-    let args: Vec<String> = std::env::args().skip_while(|arg| arg != "sim").skip(1).collect();
-    run(&programs, &args).map(drop)
+    run(&programs, std::env::args().skip_while(|arg| arg != "sim").skip(1)).map(drop)
 }
 
 /// The seeds that every test run tries; adds how many there were.
 pub(crate) fn short(mut summary: Summary) -> Result<Summary> {
     for (profile, seeds) in TESTED {
         let seeds = format!("0..{seeds}");
-        let args = ["--profile", profile, "--seeds", &seeds, "--shrink"].map(str::to_owned);
-        let output = run(&Programs::CHECKED, &args)?;
+        let output = run(&Programs::CHECKED, ["--profile", profile, "--seeds", &seeds, "--shrink"])?;
         summary.passed += count(&output).context("the simulation ended without a line `N runs: ...`")?;
     }
     Ok(summary)
 }
 
-fn run(programs: &Programs, args: &[String]) -> Result<String> {
+fn run(programs: &Programs, args: impl IntoIterator<Item: AsRef<OsStr>>) -> Result<String> {
     let (status, output) = children::run_shown(programs.built(PROGRAM)?.args(args))?;
     ensure!(status.success(), "the simulation failed ({status})");
     Ok(output)

@@ -22,7 +22,7 @@ type Limit = (&'static str, usize, usize, fn(&Package) -> bool);
 const LIMITS: [Limit; 3] = [
     ("the client", 15_000, 2_078, |package| package.is_published() && package.name != FAKE),
     ("the fake cluster", 7_800, 0, |package| package.name == FAKE),
-    ("verifier and xtask", 9_000, 529, |package| PROGRAMS.contains(&package.name.as_str())),
+    ("verifier and xtask", 9_000, 518, |package| PROGRAMS.contains(&package.name.as_str())),
 ];
 
 /// Prints the count of each package with a limit, and fails above one.
@@ -87,24 +87,24 @@ mod tests {
 
     #[test]
     fn items_of_tests_are_not_counted() {
-        let source = "\
-//! Header.
-use a;
-#[cfg(test)]
-use b;
-fn f() {
-    #[cfg(test)]
-    g();
-}
-
-#[cfg(test)]
-mod tests {
-    fn t() {
-        x;
-    }
-}
-fn h() {}
-";
-        assert_eq!(lines_without_tests(source), 4);
+        let source = [
+            "//! Header.",
+            "use a;",
+            "#[cfg(test)]",
+            "use b;",
+            "fn f() {",
+            "    #[cfg(test)]",
+            "    g();",
+            "}",
+            "",
+            "#[cfg(test)]",
+            "mod tests {",
+            "    fn t() {",
+            "        x;",
+            "    }",
+            "}",
+            "fn h() {}",
+        ];
+        assert_eq!(lines_without_tests(&source.join("\n")), 4);
     }
 }

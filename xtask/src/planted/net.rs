@@ -27,24 +27,19 @@ impl Net {
         Ok(Net(args))
     }
 
-    /// Compiles all that a run needs, so that a failed run is a failed test.
-    pub(crate) fn build(&self, tree: &Tree) -> Result<()> {
+    /// Compiles all that a run needs, so that a failed run is a failed test, and runs it; gives what ran, and how long it took.
+    pub(crate) fn run(&self, tree: &Tree) -> Result<(Summary, Duration)> {
         let mut cargo = tree.cargo();
         cargo.args(["test", "--no-run"]).args(self.0.iter().take_while(|arg| *arg != "--"));
         let log = tree.log("build");
         let (status, output) = children::run_logged(&mut cargo, &log, BUILD_LIMIT)?;
         let error = output.lines().find(|line| line.starts_with("error")).unwrap_or("cargo failed");
         ensure!(status.success(), "it does not build: {error} (see {})", log.display());
-        Ok(())
-    }
 
-    /// Runs what was built; gives what ran, and how long it took.
-    pub(crate) fn run(&self, tree: &Tree) -> Result<(Summary, Duration)> {
-        let log = tree.log("run");
-        let since = Instant::now();
+        let (log, since) = (tree.log("run"), Instant::now());
         let mut cargo = tree.cargo();
-        let (status, output) =
-            children::run_logged(cargo.args(["test", "--quiet"]).args(&self.0), &log, LIMIT)?;
+        cargo.args(["test", "--quiet"]).args(&self.0);
+        let (status, output) = children::run_logged(&mut cargo, &log, LIMIT)?;
         let summary = Summary::of(&output);
         let is_told = status.success() == (summary.failed == 0);
         ensure!(is_told, "it ended with {status}, but not by a test: see {}", log.display());

@@ -1,8 +1,8 @@
 //! Runs jobs side by side.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::{iter, thread};
 
 /// What is to be done.
 pub(crate) type Job<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
@@ -10,26 +10,23 @@ pub(crate) type Job<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
 /// Does the jobs in their order, at most `at_once` at a time; gives what each came to, in their order. One that panics takes
 /// the caller with it.
 pub(crate) fn run<T: Send>(jobs: Vec<Job<'_, T>>, at_once: usize) -> Vec<T> {
-    let jobs: Vec<_> = jobs.into_iter().map(|job| Mutex::new((Some(job), None))).collect();
-    let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..at_once.min(jobs.len()) {
-            scope.spawn(|| {
-                while let Some(entry) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // Nobody else locks it before all have ended.
-                    if let Ok(mut entry) = entry.lock() {
-                        entry.1 = entry.0.take().map(|job| job());
-                    }
-                }
-            });
-        }
+    let jobs = Mutex::new(jobs.into_iter().enumerate());
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || iter::from_fn(next).map(|(index, job)| (index, job())).collect::<Vec<_>>();
+    let mut done = thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        let done =
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        done.flatten().collect::<Vec<_>>()
     });
-    jobs.into_iter().filter_map(|entry| entry.into_inner().ok()?.1).collect()
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, done)| done).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -52,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a scoped thread panicked")]
+    #[should_panic(expected = "broken")]
     fn a_job_that_panics_is_not_forgotten() {
         run(vec![Box::new(|| -> () { panic!("broken") }) as Job<'_, ()>], 1);
     }
