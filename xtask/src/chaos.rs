@@ -37,7 +37,7 @@ pub(crate) fn command(Flags { minutes, seed, version }: &Flags) -> Result<()> {
     let mut kafka = Kafka::temporary("chaos", version, 3)?;
     let seconds = u64::from(*minutes) * 60;
     verifier.args(["chaos", &format!("--seconds={seconds}"), &format!("--seed={seed}")]);
-    verifier.arg("--environment").arg(facts::file(kafka.folder()));
+    verifier.arg("--environment").arg(kafka.folder().join(facts::FILE));
     let (status, _) = obey(&mut verifier, &mut kafka)?;
     ensure!(status.success(), "chaos failed ({status}); the brokers' logs: {}", kafka.folder().display());
     Ok(())

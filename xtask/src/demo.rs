@@ -94,7 +94,7 @@ fn all_verified(output: &str) -> bool {
 fn digest_by_java(kafka: &Kafka, topic: &str, partition: &str) -> Result<String> {
     let step = Step::start(format!("Java's console consumer reads {topic}"));
     let log = kafka.folder().join("console-consumer.log");
-    let mut consumer = Command::new(facts::console_consumer(kafka.folder()));
+    let mut consumer = Command::new(kafka.folder().join(facts::CONSOLE_CONSUMER));
     consumer.args(["--bootstrap-server", &kafka.connect(), "--topic", topic, "--partition", partition]);
     consumer.args(["--offset", "earliest", "--timeout-ms", CONSUMER_TIMEOUT_MS]);
     consumer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);

@@ -185,13 +185,11 @@ fn describe(state: &State) -> String {
 
 /// What tests are told; the last lines are what a shell can take over.
 fn print_connect(connect: &str, folder: &Path) {
-    let file = facts::file(folder);
+    let file = folder.join(facts::FILE);
     for fact in fs::read_to_string(&file).unwrap_or_default().lines() {
         say!("  {fact}");
     }
-    say!(
-        "with these two variables set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker -- --include-ignored"
-    );
+    say!("with these two set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker -- --include-ignored");
     say!("{}={}", facts::VARIABLE, file.display());
     say!("KAFKA_CONNECT={connect}");
 }

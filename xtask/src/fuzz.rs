@@ -63,24 +63,20 @@ fn folder() -> PathBuf {
     workspace::root().join("fuzz")
 }
 
-fn target_dir() -> PathBuf {
-    workspace::target_dir().join("fuzz")
-}
-
-fn seeds() -> PathBuf {
-    folder().join("corpus/seeds")
-}
+/// Where they are, in the folder.
+const SEEDS: &str = "corpus/seeds";
 
 fn write_seeds() -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["run", "--package", "rskafka-fuzz", "--bin", "seeds", "--"]).arg(seeds());
+    cargo.args(["run", "--package", "rskafka-fuzz", "--bin", "seeds", "--"]).arg(folder().join(SEEDS));
     children::succeed(&mut cargo, "the seeds are not complete, or one of them is a finding")
 }
 
 /// `cargo fuzz COMMAND`.
 fn cargo_fuzz(command: &str) -> Result<Command> {
     let mut cargo = tools::cargo("fuzz")?;
-    cargo.args([command, "--fuzz-dir"]).arg(folder()).arg("--target-dir").arg(target_dir());
+    let target_dir = workspace::target_dir().join("fuzz");
+    cargo.args([command, "--fuzz-dir"]).arg(folder()).arg("--target-dir").arg(target_dir);
     // The sanitizers' flags are not stable; nothing in the code needs another compiler.
     cargo.env("RUSTC_BOOTSTRAP", "1");
     Ok(cargo)
@@ -89,13 +85,13 @@ fn cargo_fuzz(command: &str) -> Result<Command> {
 /// Runs one target; gives its row.
 fn fuzz(target: &str, seconds: u64) -> Result<String> {
     let step = Step::start(format!("fuzz {target} for {seconds} s"));
-    let (corpus, logs) = (folder().join("corpus").join(target), target_dir().join("logs"));
+    let (corpus, logs) = (folder().join("corpus").join(target), workspace::target_dir().join("fuzz/logs"));
     for folder in [&corpus, &logs] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let log = logs.join(format!("{target}.log"));
     let mut cargo = cargo_fuzz("run")?;
-    cargo.arg(target).arg(&corpus).arg(seeds().join(target)).arg("--");
+    cargo.arg(target).arg(&corpus).arg(folder().join(SEEDS).join(target)).arg("--");
     cargo.arg(format!("-max_total_time={seconds}")).args(["-timeout=10", "-malloc_limit_mb=256"]);
     // The seeds are whole messages, so there is no need to begin with short inputs.
     cargo.arg("-len_control=0");

@@ -15,6 +15,7 @@ mod binaries;
 mod chaos;
 mod children;
 mod demo;
+mod docs;
 mod env;
 mod foreign;
 mod fuzz;
@@ -63,6 +64,8 @@ enum Command {
     Planted(planted::Flags),
     /// Compares the listing of messages with Kafka's own schemas.
     Schema,
+    /// Checks the links of the documentation, and makes a book of it where mdbook is installed.
+    Docs,
     /// Checks all that is not a test: format, clippy, docs, licences, crate directions, features, schema.
     Lint,
 }
@@ -89,6 +92,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(options) => bench::command(options),
         Command::Planted(flags) => planted::command(&flags),
         Command::Schema => schema::command(),
+        Command::Docs => docs::command(),
         Command::Lint => lint::command(),
     }
 }

@@ -228,7 +228,7 @@ fn broker_tests(kafka: &Kafka, which: &[&str]) -> Result<Summary> {
 
 fn told_of<'a>(kafka: &Kafka, command: &'a mut Command) -> &'a mut Command {
     command.env("TEST_INTEGRATION", "1").env("KAFKA_CONNECT", kafka.connect());
-    command.env(facts::VARIABLE, facts::file(kafka.folder()))
+    command.env(facts::VARIABLE, kafka.folder().join(facts::FILE))
 }
 
 /// All but the targets with a level of their own. Never for one package alone, so that every level uses the same build of

@@ -124,10 +124,8 @@ pub mod client {
     }
 }
 
-/// The examples of `docs/security.md`.
-#[cfg(all(doctest, feature = "tls", feature = "sasl", feature = "socks5"))]
-#[doc = include_str!("../../../docs/security.md")]
-mod security {}
+#[cfg(all(doctest, feature = "fake", feature = "tls", feature = "sasl", feature = "socks5"))]
+mod tests;
 
 #[doc(inline)]
 pub use rskafka_client::{record, wal};

@@ -134,7 +134,7 @@ impl Kafka {
         fs::create_dir_all(&self.folder)?;
         self.state.write(&self.folder)?;
         let certificates = Certificates::new()?;
-        certificates.write(&facts::certificates(&self.folder))?;
+        certificates.write(&self.folder.join(facts::CERTIFICATES))?;
         for node in nodes {
             let folder = self.folder.join(node.name());
             fs::create_dir(&folder)?;
@@ -143,11 +143,12 @@ impl Kafka {
             fs::write(folder.join("server.properties"), properties)?;
         }
         for (program, main_class) in [
-            (facts::console_consumer(&self.folder), Some(version.console_consumer())),
-            (facts::console_producer(&self.folder), Some(version.console_producer())),
-            (facts::java(&self.folder), None),
+            (facts::CONSOLE_CONSUMER, Some(version.console_consumer())),
+            (facts::CONSOLE_PRODUCER, Some(version.console_producer())),
+            (facts::JAVA, None),
         ] {
-            facts::write_program(&program, &self.java.command(TOOL_HEAP_MIB, "WARN", main_class))?;
+            let command = self.java.command(TOOL_HEAP_MIB, "WARN", main_class);
+            facts::write_program(&self.folder.join(program), &command)?;
         }
 
         let others = match nodes.split_first() {

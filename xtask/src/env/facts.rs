@@ -17,10 +17,14 @@ use crate::process::Process;
 /// The variable with the path of the file.
 pub(crate) const VARIABLE: &str = "KAFKA_ENVIRONMENT";
 
-/// Where the file of the environment in this folder is.
-pub(crate) fn file(folder: &Path) -> PathBuf {
-    folder.join("environment")
-}
+/// The file, in the folder of the environment; there too are the folder of the certificates that clients need, Java with Kafka's
+/// classes, which runs the program in the file that it is given, and what stands for Kafka's `kafka-console-consumer.sh` and
+/// `kafka-console-producer.sh`.
+pub(crate) const FILE: &str = "environment";
+pub(crate) const CERTIFICATES: &str = "certificates";
+pub(crate) const JAVA: &str = "java";
+pub(crate) const CONSOLE_CONSUMER: &str = "console-consumer";
+pub(crate) const CONSOLE_PRODUCER: &str = "console-producer";
 
 /// Writes the file.
 pub(crate) fn write(
@@ -47,44 +51,25 @@ pub(crate) fn write(
         Some(process.pid.to_string())
     });
     let logs = brokers.iter().map(|broker| server_log(folder, broker).display().to_string());
+    let path = |name| folder.join(name).display().to_string();
     let fixed = [
         ("sasl.user", USER.to_owned()),
         ("sasl.password", PASSWORD.to_owned()),
         ("sasl.session.ms", SESSION_MS.to_string()),
-        ("certificates", certificates(folder).display().to_string()),
-        ("console.consumer", console_consumer(folder).display().to_string()),
-        ("console.producer", console_producer(folder).display().to_string()),
-        ("java", java(folder).display().to_string()),
+        ("certificates", path(CERTIFICATES)),
+        ("console.consumer", path(CONSOLE_CONSUMER)),
+        ("console.producer", path(CONSOLE_PRODUCER)),
+        ("java", path(JAVA)),
         ("broker.pids", join(pids)),
         ("broker.logs", join(logs)),
     ];
     fixed.iter().for_each(|(key, value)| text += &format!("{key}={value}\n"));
-    Ok(fs::write(file(folder), text)?)
+    Ok(fs::write(folder.join(FILE), text)?)
 }
 
 /// What a node logs.
 pub(crate) fn server_log(folder: &Path, node: &Node) -> PathBuf {
     folder.join(node.name()).join("server.log")
-}
-
-/// The folder of the certificates that clients need.
-pub(crate) fn certificates(folder: &Path) -> PathBuf {
-    folder.join("certificates")
-}
-
-/// Java with Kafka's classes, which runs the program in the file that it is given.
-pub(crate) fn java(folder: &Path) -> PathBuf {
-    folder.join("java")
-}
-
-/// The program that is Kafka's `kafka-console-consumer.sh`.
-pub(crate) fn console_consumer(folder: &Path) -> PathBuf {
-    folder.join("console-consumer")
-}
-
-/// The program that is Kafka's `kafka-console-producer.sh`.
-pub(crate) fn console_producer(folder: &Path) -> PathBuf {
-    folder.join("console-producer")
 }
 
 /// Makes a command a program of its own, which hands on its arguments: a command with arguments would have to be taken apart.

@@ -1,6 +1,7 @@
 //! What the pages of the documentation show is what is there.
 
 mod examples;
+mod links;
 mod outside;
 mod packages;
 mod readme;

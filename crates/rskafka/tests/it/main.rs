@@ -46,6 +46,7 @@ mod sessions;
 mod socks5_server;
 mod streams;
 mod throttling;
+mod tuning;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
