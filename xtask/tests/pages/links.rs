@@ -96,13 +96,13 @@ fn links(line: &str) -> Vec<(&str, &str)> {
     links
 }
 
-/// Whether a link shows the name of a test: a function, in code, in a file of Rust.
+/// Whether a link shows the name of a test: a function, in code, in a file of Rust in a folder of tests.
 fn is_test(shown: &str, file: &str) -> bool {
     let name = shown.strip_prefix('`').and_then(|shown| shown.strip_suffix('`'));
     let is_name = |name: &str| {
         name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
-    file.ends_with(".rs") && name.is_some_and(is_name)
+    file.contains("tests/") && file.ends_with(".rs") && name.is_some_and(is_name)
 }
 
 /// A path as it stands in a page, below the root.
@@ -177,7 +177,7 @@ fn wrong_links_are_named() {
     let page = "\
 # A page
 [a](b.md) [b](b.md#what-it-is) [c](../b.md) [self](#a-page) [web](http://host/) `[no](link.md)`
-[d](b.md#what) [e](../../b.md), [`a_test`](t.rs) and [`no_test`](t.rs), not [`Type`](t.rs) or [`t.rs`](t.rs)
+[d](b.md#what) [e](../../b.md), [`a_test`](tests/t.rs) and [`no_test`](tests/t.rs), not [`Type`](tests/t.rs) or [`tests/t.rs`](tests/t.rs)
 ```text
 [f](nothing.md)
 ```
@@ -185,13 +185,13 @@ fn wrong_links_are_named() {
     let found = |path: PathBuf| match path.to_str()? {
         "docs/a.md" => Some(page.to_owned()),
         "docs/b.md" | "b.md" => Some("# B\n## What *it* is?\n".to_owned()),
-        "docs/t.rs" => Some("async fn a_test() {}".to_owned()),
+        "docs/tests/t.rs" => Some("async fn a_test() {}".to_owned()),
         _ => None,
     };
     let expected = [
         "docs/a.md: [d](b.md#what): it has no such heading",
         "docs/a.md: [e](../../b.md): there is no such file",
-        "docs/a.md: [`no_test`](t.rs): it has no such test",
+        "docs/a.md: [`no_test`](tests/t.rs): it has no such test",
     ];
     assert_eq!(wrong_links("docs/a.md", page, &found), expected);
 }
