@@ -250,11 +250,8 @@ impl Connection<'_> {
 
     /// Has happen what is to happen at a moment, before any further byte is passed on; an error ends the connection.
     async fn strike(&self, moment: Option<Moment>) -> io::Result<()> {
-        let Some(moment) = moment else {
-            return Ok(());
-        };
-        let actions = lock(&self.shared.state).faults.strike(moment);
-        for action in actions {
+        let actions = moment.map(|moment| lock(&self.shared.state).faults.strike(moment));
+        for action in actions.unwrap_or_default() {
             match action {
                 Action::Freeze(direction) => {
                     lock(&self.gate).frozen[direction as usize] = Some(*self.shared.thaws.borrow());

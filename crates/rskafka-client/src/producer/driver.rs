@@ -128,7 +128,6 @@ impl<A: Aggregator> Driver<A> {
     }
 }
 
-/// The answer to a batch wakes the producer.
 /// Lets go of the lock, then wakes the callers that are to hear of something.
 fn unlock<A: Aggregator>(mut state: MutexGuard<'_, State<A>>) {
     let later = std::mem::take(&mut state.linger.later);
@@ -136,6 +135,7 @@ fn unlock<A: Aggregator>(mut state: MutexGuard<'_, State<A>>) {
     later.into_iter().for_each(|wake| wake());
 }
 
+/// The answer to a batch wakes the producer.
 impl<A: Aggregator> Wake for Driver<A> {
     fn wake(self: Arc<Self>) {
         if !std::mem::replace(&mut self.lock().is_driven, true) {

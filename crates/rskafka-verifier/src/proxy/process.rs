@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::time::{sleep, timeout};
 
 use crate::stat::Stat;
 
@@ -44,14 +45,13 @@ impl BrokerProcess {
     pub async fn stop(self) -> io::Result<Stopped> {
         self.signal(Signal::SIGSTOP)?;
         let stopped = Stopped { process: self };
-        let mut waited = Duration::ZERO;
-        while !self.stands_still() {
-            if waited > PATIENCE {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} runs on", self.pid)));
+        let standing = async {
+            while !self.stands_still() {
+                sleep(POLL).await;
             }
-            tokio::time::sleep(POLL).await;
-            waited += POLL;
-        }
+        };
+        let runs_on = |_| io::Error::new(io::ErrorKind::TimedOut, format!("process {} runs on", self.pid));
+        timeout(PATIENCE, standing).await.map_err(runs_on)?;
         Ok(stopped)
     }
 

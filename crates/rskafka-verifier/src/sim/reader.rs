@@ -101,7 +101,7 @@ impl Reader {
         self.stage.network.note(|| format!("{} at offset {next}: {error:?}", self.name));
         self.stage.check_open(self.partition, error);
         // A leader that has just taken over may not have deleted as much as the one before it.
-        let begins = *extent(&self.stage.network.cluster, self.partition).0.end();
+        let begins = *extent(&self.stage, self.partition).0.end();
         let has_lost = self.stage.place(self.partition, next).cuts > 0;
         let wrong = match error.kind() {
             ErrorKind::OffsetOutOfRange { log_start, .. } if *log_start > next && *log_start <= begins => {
@@ -139,8 +139,7 @@ impl Reader {
     fn check_none(&self, place: Place) {
         let Self { stage, partition, name, .. } = self;
         let acknowledged = place.next..place.acknowledged;
-        let cluster = &stage.network.cluster;
-        if has_records(cluster, *partition, acknowledged, |_| false) && self.must_have_given(place) {
+        if has_records(stage, *partition, acknowledged, |_| false) && self.must_have_given(place) {
             let what = format!("{name} was given nothing: {place:?}");
             stage.book.rules(*partition).add(Wrong::Withheld, what);
         }
@@ -157,7 +156,7 @@ impl Reader {
 
     /// Asks for an offset, and checks the answer against the log.
     async fn ask(&mut self, place: Place) {
-        let Self { stage, random, .. } = self;
+        let Self { stage, partition, name, log, random, .. } = self;
         let now = super::EPOCH + Duration::from_millis(stage.network.elapsed().as_millis() as u64);
         let past = Duration::from_millis(random.u64(..=stage.network.elapsed().as_millis() as u64));
         let near = Duration::from_millis(random.u64(..NEAR_MS));
@@ -168,9 +167,7 @@ impl Reader {
             3 => OffsetAt::Timestamp(now - near),
             _ => OffsetAt::Timestamp(now + near),
         };
-        let Self { stage, partition, name, log, .. } = self;
-        let (cluster, since) = (&stage.network.cluster, Instant::now());
-        let first = *extent(cluster, *partition).0.start();
+        let (first, since) = (*extent(stage, *partition).0.start(), Instant::now());
         let limit = stage.options.api_timeout;
         let mut found = match stage.book.timed(*partition, "get_offset", limit, log.get_offset(at)).await {
             Ok(found) => found,
@@ -181,7 +178,7 @@ impl Reader {
             }
         };
         found.offset += i64::from(stage.mistaken.makes(Mistake::NamesLaterOffset));
-        let (starts, end) = extent(cluster, *partition);
+        let (starts, end) = extent(stage, *partition);
         let answered = Answered { at, found, place, starts: first..=*starts.end(), end };
         stage.book.rules(*partition).answered(name, answered);
     }
@@ -193,7 +190,7 @@ impl Reader {
         if let Err(error) = &end {
             stage.network.note(|| format!("{name} asks for the end: {error:?}"));
         }
-        end.is_ok_and(|end| !has_records(&stage.network.cluster, *partition, next..end.offset, |_| false))
+        end.is_ok_and(|end| !has_records(stage, *partition, next..end.offset, |_| false))
     }
 }
 
@@ -230,7 +227,7 @@ fn take(
     is_committed: bool,
     records: &[RecordAndOffset],
 ) -> i64 {
-    let (mistaken, cluster) = (&stage.mistaken, &stage.network.cluster);
+    let mistaken = &stage.mistaken;
     let mut rules = stage.book.rules(partition);
     for (index, RecordAndOffset { offset, record, .. }) in records.iter().enumerate() {
         if mistaken.makes(Mistake::LeavesOut) {
@@ -239,7 +236,7 @@ fn take(
         // It may skip offsets without records, and those that were cut off, of which nothing is known.
         let is_left_out = |writer| is_committed && rules.is_aborted(writer);
         let is_over = |skipped| {
-            rules.is_cut_since(place, offset - 1) || !has_records(cluster, partition, skipped, is_left_out)
+            rules.is_cut_since(place, offset - 1) || !has_records(stage, partition, skipped, is_left_out)
         };
         if *offset > place.next && is_over(place.next..*offset) {
             place.next = *offset;

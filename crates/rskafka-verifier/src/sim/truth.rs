@@ -3,15 +3,15 @@
 use std::ops::{Range, RangeInclusive};
 
 use rskafka::protocol::records::batches;
-use rskafka_fake::{FakeCluster, StoredLog};
+use rskafka_fake::StoredLog;
 
-use super::run::{BROKERS, TOPIC};
+use super::run::{BROKERS, Stage, TOPIC};
 use super::value::writer;
 
 /// Whether readers are given a record at one of these offsets. Transaction markers and offsets whose record was removed by
 /// compaction have none; a reader may be one who is not given the records of some writers.
 pub(super) fn has_records(
-    cluster: &FakeCluster,
+    stage: &Stage,
     partition: usize,
     offsets: Range<i64>,
     is_left_out: impl Fn(u32) -> bool,
@@ -19,7 +19,7 @@ pub(super) fn has_records(
     if offsets.is_empty() {
         return false;
     }
-    let Ok(log) = cluster.log(TOPIC, partition as i32) else {
+    let Ok(log) = stage.network.cluster.log(TOPIC, partition as i32) else {
         return false;
     };
     let base_offset = |batch: &[u8]| batch.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
@@ -35,7 +35,8 @@ pub(super) fn has_records(
 }
 
 /// The lowest and the highest log start of the brokers' copies of a partition, and their highest end.
-pub(super) fn extent(cluster: &FakeCluster, partition: usize) -> (RangeInclusive<i64>, i64) {
+pub(super) fn extent(stage: &Stage, partition: usize) -> (RangeInclusive<i64>, i64) {
+    let cluster = &stage.network.cluster;
     let copies = (1..=BROKERS).filter_map(|broker| cluster.log_at(TOPIC, partition as i32, broker).ok());
     let extents =
         copies.map(|StoredLog { log_start_offset: start, end_offset: end, .. }| (start, start, end));

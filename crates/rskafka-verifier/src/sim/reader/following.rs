@@ -242,7 +242,7 @@ impl Reader {
         let mut asked = reading.source.position().map_or(next, |position| position.offset());
         let next = match error.kind() {
             ErrorKind::LogTruncated { divergence_offset } => {
-                let (starts, _) = extent(&self.stage.network.cluster, self.partition);
+                let (starts, _) = extent(&self.stage, self.partition);
                 let mut rules = self.stage.book.rules(self.partition);
                 rules.told_of_truncation(&self.name, reading.trail, *divergence_offset, *starts.end());
                 *divergence_offset
@@ -293,7 +293,7 @@ impl Reader {
     fn check_end(&self, reading: &Reading) {
         reading.wanted.iter().for_each(|range| self.check_passed(reading, range));
         let end = reading.wanted.iter().find(|range| !range.is_empty()).map_or(0, |range| range.end);
-        if !self.is_cut(reading, end) && end > extent(&self.stage.network.cluster, self.partition).1 {
+        if !self.is_cut(reading, end) && end > extent(&self.stage, self.partition).1 {
             self.add(Wrong::Skipped, format!("{} ended before {end}, where the log ends", self.name));
         }
     }
@@ -314,7 +314,7 @@ impl Reader {
     fn has(&self, offsets: Range<i64>, is_committed: bool) -> bool {
         let rules = self.stage.book.rules(self.partition);
         let is_left_out = |writer| is_committed && rules.is_aborted(writer);
-        has_records(&self.stage.network.cluster, self.partition, offsets, is_left_out)
+        has_records(&self.stage, self.partition, offsets, is_left_out)
     }
 
     /// Up to where one can read.
