@@ -14,7 +14,7 @@ use crate::{children, planted, schema, tools};
 /// The command.
 pub(crate) fn command() -> Result<()> {
     let (packages, root) = (workspace::packages()?, workspace::root());
-    let checks: [(&str, &dyn Fn() -> Result<()>); 12] = [
+    let checks: [(&str, &dyn Fn() -> Result<()>); 13] = [
         ("format", &|| succeed(&mut cargo("fmt --all --check"))),
         ("directions of crates and rooms", &|| directions::check(&root, &packages)),
         ("planted bugs", &|| planted::check(&root)),
@@ -25,6 +25,7 @@ pub(crate) fn command() -> Result<()> {
         ("fuzz targets", &check_fuzz),
         ("docs", &|| succeed(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))),
         ("features", &|| check_features(&packages)),
+        ("public API", &|| succeed(&mut cargo("test --test pages public_api -- --ignored --nocapture"))),
         ("packages", &|| check_packages(&packages)),
         ("schema", &schema::command),
     ];

@@ -4,8 +4,10 @@ mod examples;
 mod links;
 mod outside;
 mod packages;
+mod public_api;
 mod readme;
 mod scenarios;
+mod workflow;
 
 use std::fs;
 use std::path::{Path, PathBuf};

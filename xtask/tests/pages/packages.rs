@@ -15,7 +15,7 @@ fn cargo(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn metadata() -> Value {
+pub(crate) fn metadata() -> Value {
     serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--all-features"])).unwrap()
 }
 
@@ -23,12 +23,12 @@ fn list(of: &Value) -> &[Value] {
     of.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn text(of: &Value) -> &str {
+pub(crate) fn text(of: &Value) -> &str {
     of.as_str().unwrap_or_default()
 }
 
 /// Those of this workspace that are not `publish = false`.
-fn published(metadata: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn published(metadata: &Value) -> impl Iterator<Item = &Value> {
     let members: HashSet<&str> = list(&metadata["workspace_members"]).iter().map(text).collect();
     let packages = list(&metadata["packages"]).iter();
     packages.filter(move |package| members.contains(text(&package["id"])) && package["publish"].is_null())

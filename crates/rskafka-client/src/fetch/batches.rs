@@ -464,7 +464,8 @@ mod tests {
             let (found, _) = self::records(fetched, offset);
             prop_assert_eq!(found.iter().map(|record| record.offset).collect::<Vec<_>>(), records);
             for record in &found {
-                prop_assert_eq!(record.record.value.as_deref(), Some(&record.offset.to_be_bytes()[..]));
+                let expected = record.offset.to_be_bytes();
+                prop_assert_eq!(record.record.value.as_deref(), Some(&expected[..]));
             }
         }
 
