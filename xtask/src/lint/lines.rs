@@ -20,7 +20,7 @@ type Limit = (&'static str, usize, usize, fn(&Package) -> bool);
 /// What is above came with streams, replays, admin calls and the exclusive log, and with their actors in the simulation: it may
 /// only sink.
 const LIMITS: [Limit; 3] = [
-    ("the client", 15_000, 2_077, |package| package.is_published() && package.name != FAKE),
+    ("the client", 15_000, 2_074, |package| package.is_published() && package.name != FAKE),
     ("the fake cluster", 7_800, 0, |package| package.name == FAKE),
     ("verifier and xtask", 9_000, 516, |package| PROGRAMS.contains(&package.name.as_str())),
 ];

@@ -2,6 +2,7 @@
 
 mod examples;
 mod links;
+mod observability;
 mod outside;
 mod packages;
 mod public_api;

@@ -77,19 +77,9 @@ impl Replay {
         let refused = ranges.check().err();
         let error = refused.map(|what| partition.located(Error::invalid(what), ApiKey::FETCH));
         let total = ranges.remaining();
-        let (wanted, left) = (ranges.clone(), ranges);
-        Self {
-            partition,
-            options,
-            left,
-            wanted,
-            total,
-            lanes,
-            pieces: VecDeque::new(),
-            read: (0, 0),
-            before: None,
-            error,
-        }
+        let (wanted, left, pieces) = (ranges.clone(), ranges, VecDeque::new());
+        let (read, before) = ((0, 0), None);
+        Self { partition, options, left, wanted, total, lanes, pieces, read, before, error }
     }
 
     /// How far it is.

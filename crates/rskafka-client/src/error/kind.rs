@@ -169,55 +169,43 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Whether further calls over the same handle fail as well.
     pub(super) fn is_fatal(&self) -> bool {
-        matches!(
-            self,
-            Self::TopicRecreated
-                | Self::LogTruncated { .. }
-                | Self::Fenced { .. }
-                | Self::LogDamaged { .. }
-                | Self::Authentication
-                | Self::Closed
-                | Self::ProducerClosed
-        )
+        let is_of_log =
+            matches!(self, Self::LogTruncated { .. } | Self::LogDamaged { .. } | Self::Fenced { .. });
+        let is_closed = matches!(self, Self::Closed | Self::ProducerClosed);
+        is_of_log || is_closed || matches!(self, Self::TopicRecreated | Self::Authentication)
     }
 
     /// What a user can do about it, if the causes do not say so.
     pub(super) fn advice(&self, outcome: Outcome, api: Option<ApiKey>) -> Option<&'static str> {
+        let is_of = |wanted| api == Some(wanted);
         Some(match self {
-            Self::UnknownTopicOrPartition => {
-                "create it first, or check its name and the right to describe it"
-            }
+            Self::UnknownTopicOrPartition => "create it, or check its name and the right to describe it",
             Self::BatchTooLarge { .. } => {
                 "produce fewer records at a time, or raise the limit here and at the topic"
             }
             Self::TopicRecreated => "make another partition client: offsets begin again at 0",
             Self::NoLeader => "try again later, and check the brokers that hold its replicas",
-            Self::Stopped => {
-                "deal with the append that failed, then call resume(), or reclaim() of a writer of an exclusive log"
-            }
-            Self::LogTruncated { .. } if api == Some(ApiKey::FETCH) => {
+            Self::Stopped => "deal with the append that failed, then call resume(), or reclaim() of a Writer",
+            Self::LogTruncated { .. } if is_of(ApiKey::FETCH) => {
                 "undo what was read from there on, then read on from it"
             }
             Self::LogTruncated { .. } => "read the log again, then make another partition client",
             Self::Fenced { .. } => "claim the log again, or let the other writer have it",
             Self::ClaimLost { .. } => "read on and claim again, or let the other writer have it",
             Self::LogDamaged { .. } => {
-                "use a later version of the client if its format is newer, else restore the log from a backup"
+                "use a later version of the client, or else restore the log from a backup"
             }
             Self::NotDurable => "change the settings, or accept the risks by name with accept_risks()",
             Self::OtherTopic => "read the log from its start, or use the partition that the position is of",
-            Self::Broker(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
-                if api == Some(ApiKey::INIT_PRODUCER_ID) =>
-            {
-                "grant WRITE on the topic (before Kafka 2.8: IDEMPOTENT_WRITE on the cluster), or use idempotence(false)"
-            }
-            Self::Broker(ErrorCode::TOPIC_AUTHORIZATION_FAILED) if api == Some(ApiKey::PRODUCE) => {
-                "grant WRITE on the topic"
-            }
-            Self::Broker(ErrorCode::TOPIC_AUTHORIZATION_FAILED) if api == Some(ApiKey::FETCH) => {
-                "grant READ on the topic"
-            }
-            Self::Unsupported if api == Some(ApiKey::INIT_PRODUCER_ID) => "use idempotence(false)",
+            Self::Broker(code) => match (*code, api?) {
+                (ErrorCode::CLUSTER_AUTHORIZATION_FAILED, ApiKey::INIT_PRODUCER_ID) => {
+                    "grant WRITE on the topic (before Kafka 2.8: IDEMPOTENT_WRITE on the cluster), or use idempotence(false)"
+                }
+                (ErrorCode::TOPIC_AUTHORIZATION_FAILED, ApiKey::PRODUCE) => "grant WRITE on the topic",
+                (ErrorCode::TOPIC_AUTHORIZATION_FAILED, ApiKey::FETCH) => "grant READ on the topic",
+                _ => return None,
+            },
+            Self::Unsupported if is_of(ApiKey::INIT_PRODUCER_ID) => "use idempotence(false)",
             Self::OffsetOutOfRange { .. } => {
                 "read from an offset within, or from OffsetAt::Earliest; an exclusive log only from a stored position"
             }
@@ -225,9 +213,7 @@ impl ErrorKind {
             Self::Unsupported => "use a broker that has a version in common with this client",
             Self::TimedOut => match outcome {
                 Outcome::NotWritten => "try again, or allow more time",
-                Outcome::Unknown if api == Some(ApiKey::PRODUCE) => {
-                    "read the log before you produce it again"
-                }
+                Outcome::Unknown if is_of(ApiKey::PRODUCE) => "read the log before you produce it again",
                 Outcome::Unknown => "look whether it did before you try again",
             },
             Self::Closed => "build another client",

@@ -91,6 +91,11 @@ impl Error {
         Self::new(Case::InvalidArgument, ErrorKind::InvalidArgument(what))
     }
 
+    /// What was acknowledged or read is gone, from this offset on.
+    pub(crate) fn truncated(divergence_offset: i64) -> Self {
+        Self::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset })
+    }
+
     /// A call to the cluster that failed; `outcome` says what that means for the data.
     pub(crate) fn of_cluster(failure: Failure, attempts: &Attempts, outcome: Outcome) -> Self {
         let out_of_time = attempts.out_of_time;

@@ -13,7 +13,7 @@ use rskafka_protocol::{ApiKey, ErrorCode};
 use super::lane::FetchLane;
 use super::spec::FetchSpec;
 use crate::ask::Ask;
-use crate::error::{Case, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::offsets;
 use crate::partition::{LAST_VERSION_BY_NAME, Partition};
 use crate::time::to_i32_millis;
@@ -35,7 +35,7 @@ pub(crate) async fn ask(
             offsets::check_topic(partition, spec.deadline).await?;
         }
         if diverging.end_offset >= 0 {
-            return Err(truncated(diverging.end_offset.min(spec.offset)));
+            return Err(Error::truncated(diverging.end_offset.min(spec.offset)));
         }
         match data.preferred_read_replica {
             // Such an answer has no records.
@@ -146,10 +146,6 @@ fn judge(
     Verdict::of_code(code, None, hint, (partition, route.clone()))
 }
 
-fn truncated(divergence_offset: i64) -> Error {
-    Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset })
-}
-
 /// Compares the batch read before the offset with the leader's log, where Fetch does not (before Kafka 2.7; KIP-320).
 /// Nothing is known where brokers cannot be asked.
 pub(crate) async fn check(partition: &Partition, spec: &FetchSpec) -> Result<()> {
@@ -173,5 +169,5 @@ pub(crate) async fn check(partition: &Partition, spec: &FetchSpec) -> Result<()>
     };
     // Without an end, the log has no epochs that it could be compared by.
     let is_parted = found.end_offset >= 0 && (found.leader_epoch < leader_epoch || found.end_offset < offset);
-    if is_parted { Err(truncated(found.end_offset.min(offset))) } else { Ok(()) }
+    if is_parted { Err(Error::truncated(found.end_offset.min(offset))) } else { Ok(()) }
 }

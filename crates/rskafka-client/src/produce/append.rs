@@ -45,17 +45,8 @@ pub(crate) struct Sending {
 
 impl Sending {
     pub(crate) fn new(number: u64, append: Append, attempts: Attempts) -> Self {
-        let span = attempts.span();
-        Self {
-            number,
-            append,
-            attempts,
-            span,
-            has_begun: false,
-            log_append_time: None,
-            failure: None,
-            doubt: None,
-        }
+        let (span, has_begun, log_append_time) = (attempts.span(), false, None);
+        Self { number, append, attempts, span, has_begun, log_append_time, failure: None, doubt: None }
     }
 
     /// Begins an attempt at the leader, under these numbers. What was acknowledged so far lies before the offset `after`.

@@ -104,15 +104,9 @@ pub(super) fn outcome(settled: Settled) -> Outcome {
 
 impl Carrier {
     pub(super) fn new(log: Arc<Log>, line: Arc<Line>, ledger: Ledger, claim: Claim) -> Self {
-        let state = State {
-            ledger,
-            appends: VecDeque::new(),
-            answered: 0,
-            is_reading: false,
-            fenced_by: None,
-            truncated: None,
-            unknown: Vec::new(),
-        };
+        let (appends, answered, is_reading) = (VecDeque::new(), 0, false);
+        let (fenced_by, truncated, unknown) = (None, None, Vec::new());
+        let state = State { ledger, appends, answered, is_reading, fenced_by, truncated, unknown };
         let (state, results, has_news) = (Mutex::new(state), Mutex::default(), AtomicBool::new(false));
         Self { log, line, claim, state, results, has_news, settled: Notify::new() }
     }
@@ -130,17 +124,12 @@ impl Carrier {
             let encode = || self.log.encode(records, state.ledger.stamp(kind, sequence));
             match refused.map_or_else(encode, Err) {
                 Ok(batch) => {
-                    let encoded_size = batch.size_in_bytes();
                     state.ledger.append();
-                    state.appends.push_back(Appending {
-                        caller,
-                        deadline,
-                        encoded_size,
-                        batch: Some(batch),
-                        was_sent: false,
-                        produce: None,
-                        error: None,
-                    });
+                    let (encoded_size, batch) = (batch.size_in_bytes(), Some(batch));
+                    let (was_sent, produce, error) = (false, None, None);
+                    let appending =
+                        Appending { caller, deadline, encoded_size, batch, was_sent, produce, error };
+                    state.appends.push_back(appending);
                     Some(sequence)
                 }
                 Err(error) => {
@@ -317,6 +306,8 @@ impl State {
         }
         let result = match settled {
             Settled::Counts(base, next) => {
+                #[cfg(feature = "metrics")]
+                carrier.log.metrics.appended();
                 let reading = Reading { fence: self.ledger.fence_after(sequence), next_offset: next };
                 Ok(Appended { offsets: base..next, position: carrier.log.position(reading), encoded_size })
             }
@@ -341,17 +332,14 @@ impl State {
 
     /// Why nothing more is appended.
     fn refusal(&self) -> Option<Error> {
+        let fenced = |term, offset, note| Error::new(Case::Fenced, ErrorKind::Fenced { term, offset, note });
         if let Some(Claim { term, offset, note, .. }) = self.fenced_by.clone() {
-            return Some(Error::new(Case::Fenced, ErrorKind::Fenced { term, offset, note }));
+            return Some(fenced(term, offset, note));
         }
         Some(match self.ledger.end()? {
-            End::Fenced { term, offset } => {
-                Error::new(Case::Fenced, ErrorKind::Fenced { term, offset, note: Bytes::new() })
-            }
+            End::Fenced { term, offset } => fenced(term, offset, Bytes::new()),
             End::Failed { .. } => stopped(),
-            End::Truncated { offset } => {
-                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: offset })
-            }
+            End::Truncated { offset } => Error::truncated(offset),
         })
     }
 

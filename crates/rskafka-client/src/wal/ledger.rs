@@ -82,17 +82,9 @@ pub(crate) enum End {
 impl Ledger {
     /// A claim to be made behind what was read; `None` if there is no further term.
     pub(crate) fn claim(reading: Reading, writer: u64) -> Option<Self> {
-        Some(Self {
-            reading,
-            term: reading.fence.term.checked_add(1)?,
-            writer,
-            first: 0,
-            unsettled: VecDeque::from([Entry::default()]),
-            sent: 0,
-            again: 0,
-            results: VecDeque::new(),
-            end: None,
-        })
+        let term = reading.fence.term.checked_add(1)?;
+        let (unsettled, results) = (VecDeque::from([Entry::default()]), VecDeque::new());
+        Some(Self { reading, term, writer, first: 0, unsettled, sent: 0, again: 0, results, end: None })
     }
 
     pub(crate) fn reading(&self) -> Reading {

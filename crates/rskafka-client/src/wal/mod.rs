@@ -9,6 +9,8 @@
 mod carrier;
 mod fence;
 mod ledger;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod position;
 mod reader;
 mod recovery;
@@ -33,7 +35,7 @@ use crate::admin::durability::{self, DurabilityKind, Severity};
 use crate::consumer::{self, ReadBuilder};
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::partition::Partition;
-use crate::produce::{Line, LineOptions, encode};
+use crate::produce::{LineOptions, encode};
 use crate::record::{Payload, Record, RecordHeaders};
 
 /// A partition as an exclusive log: see [`Client::wal`](crate::Client::wal).
@@ -53,6 +55,8 @@ struct Log {
     accepted: Vec<DurabilityKind>,
     /// Whether the topic's settings were found to be safe, or accepted.
     is_checked: AtomicBool,
+    #[cfg(feature = "metrics")]
+    metrics: self::metrics::Metrics,
 }
 
 impl Wal {
@@ -62,7 +66,15 @@ impl Wal {
         accepted: Vec<DurabilityKind>,
     ) -> Self {
         let options = LineOptions { stop_on_failure: true, takes_new_ids: true, ..options };
-        Self { log: Arc::new(Log { partition, options, accepted, is_checked: AtomicBool::new(false) }) }
+        let log = Log {
+            #[cfg(feature = "metrics")]
+            metrics: self::metrics::Metrics::new(&partition.topic, partition.index),
+            partition,
+            options,
+            accepted,
+            is_checked: AtomicBool::new(false),
+        };
+        Self { log: Arc::new(log) }
     }
 
     /// Reads the log from a position on, and claims it: see [`Recovery`]. The note tells others who the writer is.
@@ -103,10 +115,6 @@ impl Wal {
 }
 
 impl Log {
-    fn new_line(&self) -> Arc<Line> {
-        Line::new(self.partition.clone(), self.options)
-    }
-
     fn now(&self) -> OffsetDateTime {
         self.partition.core.cluster.env().wall_clock()
     }

@@ -189,18 +189,10 @@ impl ReadBuilder<Start> {
         };
         let stream = ReadBuilder::stream(partition, StartAt::Position(position.log));
         let batches = stream.with_options(options).isolation(IsolationLevel::ReadUncommitted).every_batch();
-        Items {
-            batches: batches.until(until).build_batches(),
-            replay: None,
-            log,
-            read: position.log,
-            is_bounded: until < i64::MAX,
-            reading: position.reading(),
-            ledger: None,
-            passed: Passed::default(),
-            has_ended: false,
-            error,
-        }
+        let (batches, is_bounded) = (batches.until(until).build_batches(), until < i64::MAX);
+        let (read, reading, passed) = (position.log, position.reading(), Passed::default());
+        let (replay, ledger, has_ended) = (None, None, false);
+        Items { batches, replay, log, read, is_bounded, reading, ledger, passed, has_ended, error }
     }
 }
 
@@ -271,6 +263,12 @@ impl Items {
         Some(high_watermark.saturating_sub(self.reading().next_offset).max(0))
     }
 
+    /// About how many bytes that is, if what is left is like what was read.
+    fn bytes_behind(&self) -> u64 {
+        let ((bytes, offsets), lag) = (self.batches.read(), self.lag().unwrap_or(0));
+        lag.unsigned_abs().saturating_mul(bytes) / offsets.max(1)
+    }
+
     pub(super) fn reading(&self) -> Reading {
         self.ledger.as_ref().map_or(self.reading, Ledger::reading)
     }
@@ -301,11 +299,8 @@ impl Items {
 
     /// Reads up to the log's end over several connections, if that is far.
     pub(super) fn hasten(&mut self) {
-        let (bytes, offsets) = self.batches.read();
-        let (Some(lag), Some(end)) = (self.lag(), self.batches.high_watermark()) else { return };
-        if self.replay.is_some()
-            || lag.unsigned_abs().saturating_mul(bytes) < FAR.saturating_mul(offsets.max(1))
-        {
+        let Some(end) = self.batches.high_watermark() else { return };
+        if self.replay.is_some() || self.bytes_behind() < FAR {
             return;
         }
         let position = self.position().log;
@@ -325,6 +320,8 @@ impl Items {
         });
         let (verdict, mark) = judged.map_err(|damage| self.damaged(damage, offsets.0))?;
         (self.read.offset, self.read.leader_epoch) = (offsets.1, batch.leader_epoch());
+        #[cfg(feature = "metrics")]
+        self.log.metrics.read(verdict, self.reading().fence.term, self.bytes_behind());
         let Passed { claims, entries, dead, foreign } = &mut self.passed;
         match (verdict, mark) {
             (Verdict::Entry, Mark::Stamp(stamp @ Stamp { term, writer, sequence, .. })) => {
@@ -349,9 +346,7 @@ impl Items {
 
     pub(super) fn damaged(&self, damage: Damage, offset: i64) -> Error {
         let error = match damage {
-            Damage::Straddles => {
-                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: offset })
-            }
+            Damage::Straddles => Error::truncated(offset),
             damage => Error::new(Case::LogDamaged, ErrorKind::LogDamaged { offset, what: damage.what() }),
         };
         self.log.partition.located(error, ApiKey::FETCH)

@@ -12,6 +12,7 @@ use futures_core::Stream;
 use rskafka_cluster::transport::Deadline;
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::RecordBatch;
+use tokio::time::Instant;
 
 use super::Position;
 use super::carrier;
@@ -31,6 +32,8 @@ pub struct RecoveryProgress {
     pub offsets_read: u64,
     /// How many there still are, according to the last answer; `None` before the first one.
     pub offsets_left: Option<u64>,
+    /// How many offsets were read in a second, on average since the recovery began.
+    pub offsets_per_second: u64,
 }
 
 /// A claim under way: a stream of the entries that count, from a position up to the claim. See
@@ -54,6 +57,7 @@ pub struct Recovery {
     line: Arc<Line>,
     note: Bytes,
     from: i64,
+    since: Instant,
     attempt: Option<Attempt>,
     /// All of its claims.
     pub(super) own: BTreeSet<u64>,
@@ -88,9 +92,11 @@ impl Recovery {
     }
 
     pub(super) fn new(mut items: Items, note: Bytes) -> Self {
-        let (line, from, own) = (items.log.new_line(), items.position().offset(), BTreeSet::new());
+        let line = Line::new(items.log.partition.clone(), items.log.options);
+        let (from, own) = (items.position().offset(), BTreeSet::new());
+        let since = items.log.partition.core.cluster.env().now();
         items.ask_for_the_end();
-        Self { items, line, note, from, attempt: None, own, claimed: None, has_failed: false }
+        Self { items, line, note, from, since, attempt: None, own, claimed: None, has_failed: false }
     }
 
     /// Where to go on after the entries that were given out.
@@ -101,7 +107,11 @@ impl Recovery {
     /// How far it is.
     pub fn progress(&self) -> RecoveryProgress {
         let offsets_left = self.items.lag().map(|lag| lag.unsigned_abs());
-        RecoveryProgress { offsets_read: self.position().offset().abs_diff(self.from), offsets_left }
+        let offsets_read = self.position().offset().abs_diff(self.from);
+        let elapsed =
+            (self.items.log.partition.core.cluster.env().now() - self.since).as_secs_f64().max(0.001);
+        let offsets_per_second = (offsets_read as f64 / elapsed) as u64;
+        RecoveryProgress { offsets_read, offsets_left, offsets_per_second }
     }
 
     /// The writer, once this stream has ended.
@@ -204,17 +214,12 @@ impl Recovery {
                 let note = winner.map(|winner| winner.note).unwrap_or_default();
                 Error::new(Case::Fenced, ErrorKind::ClaimLost { term, offset, note })
             }
-            (Some(End::Truncated { offset }), ..) => {
-                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: offset })
-            }
+            (Some(End::Truncated { offset }), ..) => Error::truncated(offset),
             (_, _, error) => error.unwrap_or_else(|| Error::new(Case::TimedOut, ErrorKind::TimedOut)),
         };
         self.has_failed = !matches!(error.kind(), ErrorKind::ClaimLost { .. }) && !error.is_retriable();
-        Some(Err(self
-            .items
-            .log
-            .partition
-            .located(error.with_outcome(carrier::outcome(settled)), ApiKey::PRODUCE)))
+        let error = error.with_outcome(carrier::outcome(settled));
+        Some(Err(self.items.log.partition.located(error, ApiKey::PRODUCE)))
     }
 }
 

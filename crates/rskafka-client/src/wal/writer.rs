@@ -86,6 +86,8 @@ impl Future for Append {
 
 impl Writer {
     pub(super) fn new(log: Arc<Log>, line: Arc<Line>, ledger: Ledger, claim: Claim) -> Self {
+        #[cfg(feature = "metrics")]
+        log.metrics.claimed(claim.term);
         let own = BTreeSet::from([claim.writer]);
         Self { carrier: Arc::new(Carrier::new(log, line, ledger, claim)), own }
     }

@@ -277,6 +277,25 @@ async fn a_long_log_is_recovered_over_several_connections() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_recovery_tells_how_far_it_is_and_how_fast() {
+    let (cluster, _client, _, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "first").await;
+    for number in 0..9 {
+        writer.append([record(number.to_string())]).await.unwrap();
+    }
+    cluster.inject(Fault::delay(Duration::from_secs(2)).on(ApiKey::FETCH).always());
+    let mut recovery = wal.claim(Position::START, "second").await.unwrap();
+    let progress = recovery.progress();
+    assert_eq!((progress.offsets_read, progress.offsets_left, progress.offsets_per_second), (0, None, 0));
+    for _ in 0..8 {
+        recovery.try_next().await.unwrap().unwrap();
+    }
+    // The claim and eight entries, in the time of one fetch; an entry is left.
+    let progress = recovery.progress();
+    assert_eq!((progress.offsets_read, progress.offsets_left, progress.offsets_per_second), (9, Some(1), 4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn appends_that_land_where_they_are_expected_read_nothing() {
     let (cluster, _, _, wal) = start_wal(1).await;
     let (writer, _) = claim(&wal, Position::START, "writer").await;

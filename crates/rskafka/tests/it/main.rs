@@ -36,6 +36,7 @@ mod options;
 mod outcomes;
 mod public_api;
 mod reconnecting;
+mod recorded;
 mod refusals_at_the_door;
 mod regions;
 mod relay;

@@ -183,9 +183,7 @@ impl Closed {
     pub(crate) fn error(self) -> Error {
         match self {
             Self::Stopped { .. } => Error::new(Case::Stopped, ErrorKind::Stopped),
-            Self::Truncated { first_lost } => {
-                Error::new(Case::LogTruncated, ErrorKind::LogTruncated { divergence_offset: first_lost })
-            }
+            Self::Truncated { first_lost } => Error::truncated(first_lost),
         }
     }
 }
