@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use crate::children::{COMMAND_GRACE, Owned};
 use crate::env::cluster::Kafka;
 use crate::env::facts;
+use crate::env::java::Java;
 use crate::env::version::Version;
 use crate::workspace::Programs;
 
@@ -33,6 +34,8 @@ const ORDER: &str = "order: ";
 /// The command.
 pub(crate) fn command(Flags { minutes, seed, version }: &Flags) -> Result<()> {
     ensure!(*minutes > 0, "nothing goes wrong in no time: --minutes is 1 or more");
+    // Java is missed before minutes of building, not after.
+    Java::for_kafka(version)?;
     let mut verifier = Programs::RELEASE.built("rskafka-verifier")?;
     let mut kafka = Kafka::temporary("chaos", version, 3)?;
     let seconds = u64::from(*minutes) * 60;

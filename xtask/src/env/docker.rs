@@ -1,12 +1,15 @@
 //! Clusters in containers: Docker Compose on the files of `compose.rs`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::children;
 use crate::env::compose::Cluster;
+use crate::env::config::join;
+use crate::env::{facts, state};
 use crate::workspace;
 
 /// What Compose is called: a plugin of Docker's command line, or a program of its own.
@@ -14,7 +17,7 @@ const COMMANDS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
 /// Starts a cluster, and waits until every broker is healthy: the files say what that is. Pulling images takes no time of it.
 const UP: [&str; 5] = ["up", "-d", "--wait", "--wait-timeout", "150"];
 
-/// A Docker Compose of this machine.
+/// A Docker Compose of this machine, or Docker itself.
 pub(crate) struct Compose {
     words: Vec<PathBuf>,
 }
@@ -63,6 +66,8 @@ impl Compose {
 pub(crate) struct Containers {
     cluster: &'static Cluster,
     compose: Compose,
+    /// The program that knows the containers.
+    docker: Compose,
 }
 
 impl Containers {
@@ -79,7 +84,7 @@ impl Containers {
                  `cargo xtask env up kafka` and `cargo xtask env up fake` need no Docker"
             )
         })?;
-        let containers = Containers { cluster, compose };
+        let containers = Containers { cluster, compose, docker: Compose { words: vec!["docker".into()] } };
         let engine = containers.running().map(drop);
         engine.with_context(|| format!("{name} needs Docker's engine, which does not answer"))?;
         Ok(containers)
@@ -98,8 +103,7 @@ impl Containers {
             return Err(error.context(format!("{name} does not start")));
         }
         say!("{name} is up; `cargo xtask env down {name}` ends it");
-        self.print_connect();
-        Ok(())
+        self.print_connect()
     }
 
     /// Ends it, and removes its data.
@@ -122,20 +126,51 @@ impl Containers {
             return Ok(());
         }
         self.compose.shown(self.cluster.file, &["ps"])?;
-        self.print_connect();
+        self.print_connect()
+    }
+
+    fn print_connect(&self) -> Result<()> {
+        let mut test = "TEST_INTEGRATION=1 cargo test -p rskafka --test broker".to_owned();
+        if self.cluster.name == "docker-kafka" {
+            test += " -- --include-ignored";
+            say!("{}={}", facts::VARIABLE, self.write_facts(&state::folder(self.cluster.name))?.display());
+        }
+        say!("KAFKA_CONNECT={}", self.cluster.connect);
+        say!("with these variables set: {test}");
         Ok(())
     }
 
-    fn print_connect(&self) {
-        say!("with this variable set: TEST_INTEGRATION=1 cargo test -p rskafka --test broker");
-        say!("KAFKA_CONNECT={}", self.cluster.connect);
+    /// Writes what tests are told: what is known beforehand, and of each container its process and its log.
+    fn write_facts(&self, folder: &Path) -> Result<PathBuf> {
+        let ids = self.compose.quiet(self.cluster.file, &["ps", "-q"])?;
+        let mut docker = self.docker.command(&["inspect", "--format"]);
+        docker.arg("{{.Name}} {{.State.Pid}} {{.LogPath}}").args(ids.lines());
+        let output = docker.output().context("cannot run docker")?;
+        ensure!(
+            output.status.success(),
+            "`docker inspect` fails: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let said = String::from_utf8_lossy(&output.stdout);
+        let mut containers: Vec<Vec<&str>> = said.lines().map(|line| line.split(' ').collect()).collect();
+        containers.sort();
+        let known = workspace::root().join("docker/kafka");
+        let mut text = fs::read_to_string(known.join(facts::FILE))?;
+        for path in ["certificates=", "console.consumer=", "console.producer="] {
+            text = text.replace(path, &format!("{path}{}/", known.display()));
+        }
+        for (key, column) in [("broker.pids", 1), ("broker.logs", 2)] {
+            let values = containers.iter().filter_map(|container| Some((*container.get(column)?).to_owned()));
+            text += &format!("{key}={}\n", join(values));
+        }
+        fs::create_dir_all(folder)?;
+        let file = folder.join(facts::FILE);
+        fs::write(&file, text).map(|()| file).context("cannot write what tests are told")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::env::compose::CLUSTERS;
 
@@ -182,6 +217,20 @@ mod tests {
         let asked = asked(&folder);
         let commands: Vec<&str> = asked.lines().map(|line| line.split_once(".yml ").unwrap().1).collect();
         assert_eq!(commands, ["ps -q", &UP.join(" "), "down --volumes"]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn tests_are_told_of_processes_and_logs_in_the_order_of_the_brokers() {
+        let (folder, compose) = scripted("facts", "case \"$3\" in ps) echo 0; echo 1;; esac");
+        let mut containers = Containers::by(&CLUSTERS[0], Some(compose)).unwrap();
+        let answers = "echo /docker-kafka-2-1 22 /log/2; echo /docker-kafka-1-1 11 /log/1";
+        containers.docker = Compose { words: ["sh", "-c", answers].map(PathBuf::from).to_vec() };
+        let text = std::fs::read_to_string(containers.write_facts(&folder).unwrap()).unwrap();
+        assert!(text.ends_with("\nbroker.pids=11,22\nbroker.logs=/log/1,/log/2\n"), "{text}");
+        let certificates = text.lines().find_map(|line| line.strip_prefix("certificates=")).unwrap();
+        assert!(Path::new(certificates).join("ca.pem").is_file(), "{certificates}");
+        assert!(text.contains("\nlistener.SSL=localhost:9194,"), "{text}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod levels;
+mod missing;
 mod mistakes;
 mod planted;
 mod playing;

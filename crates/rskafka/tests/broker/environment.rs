@@ -21,8 +21,14 @@ impl Environment {
             "this test needs an environment of `cargo xtask`: `cargo xtask env up kafka` prints KAFKA_ENVIRONMENT",
         );
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
-        let facts = text.lines().filter_map(|line| line.split_once('='));
-        Self { facts: facts.map(|(key, value)| (key.to_owned(), value.to_owned())).collect() }
+        let folder = Path::new(&file).parent().expect("a file is in a folder");
+        let facts = text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| {
+            let is_path = ["certificates", "console.consumer", "console.producer", "java"].contains(&key);
+            // An absolute path stays as it is.
+            let value = if is_path { folder.join(value).display().to_string() } else { value.to_owned() };
+            (key.to_owned(), value)
+        });
+        Self { facts: facts.collect() }
     }
 
     /// One of its facts.

@@ -6,14 +6,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use rskafka::client::PartitionClient;
 use rskafka::client::consumer::{OutOfRange, Position, StartAt};
 use rskafka::client::error::ErrorKind;
-use rskafka::protocol::messages::delete_records::{
-    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
-};
 use rskafka::protocol::records::Compression;
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka::record::{Record, RecordAndOffset};
 
-use super::{Brokers, advertised, has_topic_ids, new_log, now, raw, record, served};
+use super::{Brokers, advertised, has_topic_ids, new_log, now, record, served};
 
 /// Records from `start` on, appended in batches of some, so many.
 async fn append(log: &PartitionClient, start: i64, count: i64) {
@@ -61,27 +58,13 @@ pub async fn a_replay_reads_ranges_over_several_connections(brokers: Brokers) {
     assert_eq!(read, wanted);
 }
 
-/// Asks one broker after another, until the leader is found.
-async fn delete_records(brokers: &Brokers, topic: &str, before: i64) {
-    let partition = DeleteRecordsPartition { partition_index: 0, offset: before };
-    let topic = DeleteRecordsTopic { name: topic.to_owned(), partitions: vec![partition] };
-    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000 };
-    for broker in brokers {
-        let answer = raw::call(&raw::connect(broker.parse().unwrap()).await, &request).await;
-        if answer.topics[0].partitions[0].error_code.is_ok() {
-            return;
-        }
-    }
-    panic!("no broker deletes records");
-}
-
 pub async fn a_stream_tells_what_was_deleted(brokers: Brokers) {
     if !advertised(&brokers).await.contains_key(&ApiKey::DELETE_RECORDS) {
         return;
     }
     let (client, log) = new_log(&brokers, "trimmed").await;
     append(&log, 0, 30).await;
-    delete_records(&brokers, log.topic(), 20).await;
+    assert_eq!(log.delete_records(20).await.unwrap(), 20);
     let gone = ErrorKind::OffsetOutOfRange { offset: 5, log_start: 20, log_end: 30 };
     let error = log.stream(StartAt::Offset(5)).build().next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), &gone);
