@@ -5,7 +5,7 @@ use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::fake::{FakeCluster, FakeClusterExt, Fault};
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka::record::Record;
-use time::OffsetDateTime;
+use rskafka::time::OffsetDateTime;
 
 /// The code under test: a map in memory, whose changes are in a log.
 struct Store {
