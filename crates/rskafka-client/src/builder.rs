@@ -45,14 +45,20 @@ impl ClientBuilder {
         pub fn client_id(client_id: impl Into<String>) => cluster.connection.client_id = client_id.into();
 
         /// Speaks TLS with the brokers.
+        ///
+        /// Needs the feature `tls` or `aws-lc-rs`.
         #[cfg(feature = "tls")]
         pub fn tls(tls: Tls) => cluster.connection.security.tls = Some(tls);
 
         /// Authenticates with the brokers.
+        ///
+        /// Needs the feature `sasl`.
         #[cfg(feature = "sasl")]
         pub fn sasl(sasl: Sasl) => cluster.connection.security.sasl = Some(sasl);
 
         /// Reaches the brokers through a proxy, which also resolves their names.
+        ///
+        /// Needs the feature `socks5`.
         #[cfg(feature = "socks5")]
         pub fn socks5(proxy: Socks5) => cluster.connection.security.socks5 = Some(proxy);
 

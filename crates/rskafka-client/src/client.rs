@@ -25,7 +25,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client over plaintext connections with all defaults: see [`Client::builder`].
+    /// A client over plaintext connections with all defaults: see [`Client::builder`]. Cancel safe.
     ///
     /// # Errors
     ///

@@ -43,6 +43,10 @@ impl Cluster {
     /// Asks the bootstrap brokers for the cluster, repeatedly until one answers or time runs out.
     ///
     /// Fails at once if every address fails for a reason that retrying will not fix. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NoReachableBroker`](crate::Failure::NoReachableBroker) with a cause for each address.
     pub async fn bootstrap(env: Env, config: ClusterConfig, deadline: Deadline) -> Result<Self, Failed> {
         let inner = Inner {
             env,
@@ -76,12 +80,21 @@ impl Cluster {
     }
 
     /// Asks for all topics that the client may see; leaves out topics that are just being created or deleted.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`]: why no broker gave metadata by the deadline.
     pub async fn topics(&self, deadline: Deadline) -> Result<Vec<Topic>, Failed> {
         let topics = self.ask_with_retries(&refresh::request(None), deadline, deadline, Ok).await?;
         Ok(topics.into_iter().filter_map(|(_, topic)| topic.ok().map(Arc::unwrap_or_clone)).collect())
     }
 
-    /// Asks for one topic. Until `patience` is over, a topic that is unknown is asked for again.
+    /// Asks for one topic. Until `patience` is over, a topic that is unknown is asked for again. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::UnknownTopic`](crate::Failure::UnknownTopic) after `patience`, and those of [`topics`](Self::topics).
     pub async fn topic(&self, name: &str, patience: Deadline, deadline: Deadline) -> Result<Topic, Failed> {
         let request = refresh::request(Some(&[name]));
         self.ask_with_retries(&request, patience, deadline, |topics| refresh::find(topics, name)).await

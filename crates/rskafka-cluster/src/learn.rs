@@ -76,6 +76,10 @@ impl<T> Verdict<T> {
 impl Cluster {
     /// Ends an attempt that failed: takes in what it says of the cluster. Returns when the next one may begin, or the
     /// failure of the whole call. `may_repeat` says whether the request may be sent again.
+    ///
+    /// # Errors
+    ///
+    /// The failure, if the call may not be repeated or no time is left.
     pub fn learn<T: Target>(
         &self,
         target: T,

@@ -51,6 +51,10 @@ impl Lease {
     /// Makes one attempt, and gives its answer.
     ///
     /// Cancel safe: what was sent when the future is dropped may take effect.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Call`] says whether a byte of the request may have reached the broker.
     pub async fn call<R: Request>(&self, request: &R, options: CallOptions) -> Result<R::Response, Failure> {
         let called = self.connection.call(request, options).await;
         called.map(|reply| reply.response).map_err(|source| Failure::Call { source })
@@ -79,12 +83,20 @@ impl Cluster {
     }
 
     /// Finds the broker. Fails only if none is found by the deadline of `attempts`. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Why the broker is not known: metadata, the topic, the partition, or its leader.
     pub async fn locate<T: Target>(&self, target: T, attempts: &mut Attempts) -> Result<T::Route, Failure> {
         let route = self.route(target, attempts.deadline).await;
         route.map_err(|failure| attempts.unroutable(failure, self))
     }
 
     /// Begins an attempt at the broker that was found: leases a connection to it. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection to the broker. Nothing was sent.
     pub async fn lease<T: Target>(
         &self,
         route: &T::Route,
@@ -120,6 +132,10 @@ impl Cluster {
     }
 
     /// Finds the broker that requests to `target` go to. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`locate`](Self::locate), with the attempts.
     pub async fn find<T: Target>(&self, target: T, deadline: Deadline) -> Result<T::Route, Failed> {
         let mut attempts = self.attempts(ApiKey::METADATA, target, deadline);
         attempts.count += 1;

@@ -36,6 +36,10 @@ impl Cluster {
     ///
     /// `build` makes the request for each route and lease, which knows the broker's versions, and says how it is sent. Cancel
     /// safe: a dropped future sends nothing more; what was sent may take effect.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`]: the last failure, how often and where the call was attempted, and whether it may have been applied.
     pub async fn send<R: Request, T: Target, V>(
         &self,
         call: Call<'_, T>,

@@ -19,6 +19,10 @@ pub trait Target: Copy + Send + Sync {
 
     /// Looks the broker up in the known metadata; `None` if metadata has to be asked for. After that, `is_fresh` is set, and
     /// a broker that is still not known is an error.
+    ///
+    /// # Errors
+    ///
+    /// With `is_fresh`, why the broker is not known.
     fn look_up(self, cluster: &Cluster, is_fresh: bool) -> Result<Option<Self::Route>, Failure>;
 
     /// Takes in what an attempt says of the cluster. Returns whether the leader is now known, so that the next

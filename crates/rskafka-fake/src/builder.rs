@@ -139,6 +139,8 @@ impl FakeClusterBuilder {
     }
 
     /// Makes the brokers speak TLS, over ports and pipes alike.
+    ///
+    /// Needs the feature `tls`.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::FakeTls) -> Self {
         self.tls = Some(tls);
@@ -146,6 +148,8 @@ impl FakeClusterBuilder {
     }
 
     /// Makes the brokers require a login.
+    ///
+    /// Needs the feature `sasl`.
     #[cfg(feature = "sasl")]
     pub fn sasl(mut self, sasl: crate::FakeSasl) -> Self {
         self.sasl = Some(sasl);

@@ -231,6 +231,8 @@ impl FakeCluster {
 
     /// Changes a user's password; `None` removes the user. Open sessions are not affected.
     ///
+    /// Needs the feature `sasl`.
+    ///
     /// Without a listener with SASL it does nothing.
     #[cfg(feature = "sasl")]
     pub async fn set_sasl_password(&self, user: &str, password: Option<&str>) {

@@ -19,6 +19,8 @@ const ITERATIONS: u32 = 4096;
 const FAILURE_DELAY: Duration = Duration::from_millis(300);
 
 /// A SASL mechanism that a broker can offer.
+///
+/// Needs the feature `sasl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum SaslMechanism {
@@ -52,6 +54,8 @@ impl SaslMechanism {
 }
 
 /// What a token says: see [`FakeSasl::accept_tokens`].
+///
+/// Needs the feature `sasl`.
 #[derive(Debug, Clone)]
 pub struct FakeToken {
     principal: String,
@@ -75,6 +79,8 @@ impl FakeToken {
 type Tokens = Arc<dyn Fn(&str) -> Option<FakeToken> + Send + Sync>;
 
 /// SASL for a cluster, given to [`FakeClusterBuilder::sasl`](crate::FakeClusterBuilder::sasl).
+///
+/// Needs the feature `sasl`.
 #[derive(Clone)]
 #[must_use = "nothing happens until it is given to a builder"]
 pub struct FakeSasl {

@@ -23,6 +23,8 @@ const NOT_TLS: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 80];
 /// own and a certificate for the brokers, for the names `localhost` and `broker-1`, `broker-2`, … and the
 /// loopback addresses.
 ///
+/// Needs the feature `tls`.
+///
 /// As the CA is made with it, a second `FakeTls` is an authority that the first's cluster does not know.
 ///
 /// Differs from Kafka in its alerts: a client without certificate gets `certificate_required` (Kafka:
@@ -43,6 +45,8 @@ enum ServerCertificate {
 }
 
 /// A certificate and its key, in PEM.
+///
+/// Needs the feature `tls`.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct FakeIdentity {

@@ -28,6 +28,7 @@ impl VersionRange {
     }
 
     /// The versions in both ranges; empty if there are none.
+    #[must_use]
     pub fn intersect(self, other: Self) -> Self {
         Self { min: self.min.max(other.min), max: self.max.min(other.max) }
     }

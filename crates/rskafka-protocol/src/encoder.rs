@@ -70,6 +70,10 @@ impl Encoder {
     }
 
     /// Ends an encoder made by [`Encoder::for_frame`].
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::TooLong`] if the length does not fit into 31 bits.
     pub fn into_frame(mut self) -> Result<Frame, EncodeError> {
         let length = self.len().saturating_sub(4);
         let prefix = i32::try_from(length).map_err(|_| EncodeError::TooLong { length })?;

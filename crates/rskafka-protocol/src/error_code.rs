@@ -57,6 +57,10 @@ impl ErrorCode {
     }
 
     /// `Err` with the code unless it is [`ErrorCode::NONE`].
+    ///
+    /// # Errors
+    ///
+    /// The code itself.
     pub fn ok(self) -> Result<(), Self> {
         if self.is_ok() { Ok(()) } else { Err(self) }
     }

@@ -35,6 +35,11 @@ const MIN_FRAME: usize = 4;
 /// Takes a whole frame from the front of `buffer`, without its length prefix.
 ///
 /// `Ok(None)` means that bytes are missing. Once the length is known, `buffer` has room for the whole frame.
+///
+/// # Errors
+///
+/// [`FrameError`] if the length is negative, too short for a correlation id, or above `limit`. What follows cannot be read: close
+/// the connection.
 pub fn take_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, FrameError> {
     let Some(prefix) = buffer.first_chunk::<LENGTH_PREFIX>() else {
         return Ok(None);

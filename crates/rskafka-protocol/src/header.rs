@@ -35,6 +35,10 @@ schema! {
 
 impl RequestHeader {
     /// Appends the header: version 2 if the request's version is flexible, else version 1.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if the client's id is too long.
     pub fn encode(&self, flexible: bool, out: &mut Encoder) -> Result<(), EncodeError> {
         encode(self, Self::layout(flexible), out)
     }
@@ -42,6 +46,10 @@ impl RequestHeader {
     /// Reads a header from the front of a frame (without its length) and gives it with the body.
     ///
     /// If this crate does not know the API or version, the header is read in the oldest form.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the frame ends within the header, or a length in it is impossible.
     pub fn decode(frame: &Bytes) -> Result<(Self, Bytes), DecodeError> {
         let flexible = match (be_i16::<_, ()>, be_i16).parse(frame.as_ref()) {
             Ok((_, (api_key, api_version))) => messages::request_is_flexible(ApiKey(api_key), api_version),
@@ -57,12 +65,20 @@ impl RequestHeader {
 
 impl ResponseHeader {
     /// Appends the header of a response of type `M`.
+    ///
+    /// # Errors
+    ///
+    /// None: a response header always fits. The result is that of every encoder.
     pub fn encode<M: Message>(&self, version: i16, out: &mut Encoder) -> Result<(), EncodeError> {
         encode(self, Self::layout::<M>(version), out)
     }
 
     /// Reads the header of a response of type `M` from the front of a frame (without its length) and
     /// gives it with the body.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the frame ends within the header, or a length in it is impossible.
     pub fn decode<M: Message>(version: i16, frame: &Bytes) -> Result<(Self, Bytes), DecodeError> {
         decode("ResponseHeader", Self::layout::<M>(version), frame)
     }
@@ -107,6 +123,11 @@ fn decode<T: Wire>(name: &'static str, layout: Layout, frame: &Bytes) -> Result<
 }
 
 /// A request, complete for the socket.
+///
+/// # Errors
+///
+/// [`EncodeError`] if this crate does not speak the version, a field has a value that the version cannot carry, or something is
+/// too long for its length.
 pub fn encode_request<R: Request>(
     request: &R,
     version: i16,
@@ -126,6 +147,10 @@ pub fn encode_request<R: Request>(
 }
 
 /// A response, complete for the socket.
+///
+/// # Errors
+///
+/// Those of [`encode_request`].
 pub fn encode_response<M: Message>(
     response: &M,
     version: i16,
@@ -138,11 +163,19 @@ pub fn encode_response<M: Message>(
 }
 
 /// Reads a whole response frame (without its length). Bytes behind the message are ignored.
+///
+/// # Errors
+///
+/// [`DecodeError`], which says where, if this crate does not speak the version, or the bytes are no such message.
 pub fn decode_response<M: Message>(version: i16, frame: &Bytes) -> Result<(ResponseHeader, M), DecodeError> {
     decode_response_with_surplus(version, frame).map(|(header, message, _)| (header, message))
 }
 
 /// The same, with the number of bytes behind the message.
+///
+/// # Errors
+///
+/// Those of [`decode_response`].
 pub fn decode_response_with_surplus<M: Message>(
     version: i16,
     frame: &Bytes,

@@ -67,19 +67,34 @@ pub trait Message: Sized + Default + Clone + PartialEq + std::fmt::Debug + Send 
     const SCHEMA: &'static StructSchema;
 
     /// Appends the message to `out` in the form of `version`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if this crate does not speak the version, a field has a value that the version cannot carry, or something is
+    /// too long for its length.
     fn encode(&self, version: i16, out: &mut Encoder) -> Result<(), EncodeError>;
 
     /// Reads a body; payloads are slices that share its memory.
     ///
     /// Bytes behind the last field are ignored, as in Apache Kafka's brokers and clients.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], which says where, if this crate does not speak the version, or the bytes are no such message.
     fn decode(version: i16, body: &Bytes) -> Result<Self, DecodeError> {
         Self::decode_with_surplus(version, body).map(|(message, _)| message)
     }
 
     /// The same, with the number of bytes behind the last field.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode`](Self::decode).
     fn decode_with_surplus(version: i16, body: &Bytes) -> Result<(Self, usize), DecodeError>;
 
     /// All fields, whichever version has them.
+    ///
+    /// Needs the feature `json`.
     #[cfg(feature = "json")]
     fn to_json(&self) -> serde_json::Value;
 

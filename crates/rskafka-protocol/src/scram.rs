@@ -1,4 +1,5 @@
-//! SCRAM (RFC 5802, RFC 7677) as Kafka speaks it: both sides of the exchange, without I/O or randomness.
+//! SCRAM (RFC 5802, RFC 7677) as Kafka speaks it: both sides of the exchange, without I/O or randomness. Needs the feature
+//! `sasl`.
 //!
 //! Invariant: each state is the message that its side has just sent, and taking the answer consumes it, so no step
 //! can be skipped, repeated or reordered; nothing is hashed before the

@@ -7,6 +7,8 @@ use crate::error::BoxError;
 
 /// Gives credentials, a token or a certificate. It is called for each connection.
 ///
+/// Needs the feature `sasl`, `tls` or `aws-lc-rs`.
+///
 /// Implemented for closures `Fn() -> impl Future<Output = Result<T, impl Into<BoxError>>>`.
 pub trait Provider<T>: Send + Sync + 'static {
     /// What is to be used for the next connection.

@@ -68,6 +68,10 @@ impl Connection {
     /// Ends by `deadline` or [`ConnectionConfig::connect_timeout`], whichever is earlier. The task of the
     /// connection lives on the runtime on which this is polled. Dropping the future closes what it had
     /// opened.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says which step failed or was under way when time ran out, and why.
     pub async fn open(
         env: &Env,
         endpoint: &Endpoint,
@@ -80,6 +84,11 @@ impl Connection {
 
     /// The same, with what earlier connections to the address have learned, and for the broker `expected`:
     /// [`Self::identity_check`] says whether the broker confirmed that. `progress` reports the current step.
+    /// Dropping the future closes what it had opened.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
     pub async fn open_after(
         env: &Env,
         endpoint: &Endpoint,
@@ -126,6 +135,10 @@ impl Connection {
     ///
     /// Dropping the future leaves the connection usable: a request that has begun to be written is written
     /// to its end, and its answer is discarded.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] says why there is no answer, and whether a byte of the request may have reached the broker.
     pub async fn call<R: Request>(
         &self,
         request: &R,
@@ -142,6 +155,11 @@ impl Connection {
     /// caller itself writes to the socket; the connection's task writes what the socket does not take.
     ///
     /// `submit` wakes no waiter of another request, so the caller may hold a lock across it.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], with nothing sent: [`CallErrorKind::Full`], the broker's versions, a request that cannot be encoded, or a connection
+    /// that has ended.
     pub fn submit<R: Request>(
         &self,
         request: &R,
@@ -155,6 +173,10 @@ impl Connection {
 
     /// Waits for a place in the queue and for room, where [`submit`](Self::submit) found none, and holds them for the
     /// request. Ends by the same deadlines as [`call`](Self::call). Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], with nothing sent: those of [`submit`](Self::submit), and the end of the time.
     pub async fn reserve<R: Request>(
         &self,
         request: &R,
@@ -234,6 +256,10 @@ pub struct Reserved<R> {
 
 impl<R: Request> Reserved<R> {
     /// Queues the request now, as [`Connection::submit`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], with nothing sent, if the connection has ended or the request cannot be encoded.
     pub fn submit(self) -> Result<Answer<R::Response>, CallError> {
         let Self { held, version, connection, .. } = self;
         let link = &connection.inner.link;

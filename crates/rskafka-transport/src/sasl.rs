@@ -18,6 +18,8 @@ use crate::callback::Provider;
 use crate::error::BoxError;
 
 /// How the client authenticates. Clones share the credentials.
+///
+/// Needs the feature `sasl`.
 #[derive(Clone, Debug)]
 #[debug("Sasl({})", self.mechanism())]
 pub struct Sasl {
@@ -96,6 +98,8 @@ fn always(user: impl Into<String>, password: impl Into<String>) -> Arc<dyn Provi
 
 /// A token for OAUTHBEARER. `Debug` shows neither it nor the extensions, which may hold what else proves who the client
 /// is; it is wiped when dropped.
+///
+/// Needs the feature `sasl`.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct OauthToken {

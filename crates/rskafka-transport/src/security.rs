@@ -17,12 +17,18 @@ use crate::tls::{Tls, Watched};
 #[derive(Debug, Clone, Default)]
 pub struct Security {
     /// TLS with the broker, also through a proxy.
+    ///
+    /// Needs the feature `tls` or `aws-lc-rs`.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
     /// How the client authenticates.
+    ///
+    /// Needs the feature `sasl`.
     #[cfg(feature = "sasl")]
     pub sasl: Option<Sasl>,
     /// The proxy through which brokers are reached.
+    ///
+    /// Needs the feature `socks5`.
     #[cfg(feature = "socks5")]
     pub socks5: Option<Socks5>,
 }

@@ -11,6 +11,8 @@ use crate::endpoint::{Endpoint, ParseEndpointError};
 use crate::error::{Failure, Nature};
 
 /// A SOCKS5 proxy through which all brokers are reached. It also resolves their names.
+///
+/// Needs the feature `socks5`.
 #[derive(Clone, Debug)]
 pub struct Socks5 {
     endpoint: Endpoint,

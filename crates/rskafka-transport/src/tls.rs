@@ -22,6 +22,8 @@ use crate::callback::Provider;
 /// TLS for a client's connections: 1.2 and 1.3, with the broker's certificate always checked. Clones share
 /// the configuration.
 ///
+/// Needs the feature `tls` or `aws-lc-rs`.
+///
 /// All constructors but [`Tls::from_config`] need a provider of cryptography: the feature `ring` or `aws-lc-rs`.
 #[derive(Clone, Debug)]
 pub struct Tls {
@@ -51,6 +53,8 @@ mod roots {
         }
 
         /// Trusts the CAs that this machine trusts, as they are now.
+        ///
+        /// Needs the feature `tls-native-roots`.
         ///
         /// # Errors
         ///

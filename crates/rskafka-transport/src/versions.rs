@@ -26,6 +26,10 @@ impl BrokerVersions {
     }
 
     /// The highest version of `R` that both sides speak and that is neither below `min` nor above `max`.
+    ///
+    /// # Errors
+    ///
+    /// [`UnsupportedVersion`] if there is none; it names the versions of both.
     pub fn version_of<R: Request>(&self, min: i16, max: Option<i16>) -> Result<i16, UnsupportedVersion> {
         let ours = VersionRange { min: R::VERSIONS.min.max(min), ..R::VERSIONS };
         self.common(R::API_KEY, ours, max)

@@ -1,4 +1,4 @@
-//! A Kafka cluster inside a test, and clients of it.
+//! A Kafka cluster inside a test, and clients of it. Needs the feature `fake`.
 //!
 //! All of `rskafka-fake`, and a trait that connects a [`Client`] to it:
 //!

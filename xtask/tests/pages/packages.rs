@@ -49,6 +49,10 @@ fn defects(package: &Value) -> Vec<String> {
     let categories: Vec<&str> = list(&package["categories"]).iter().map(text).collect();
     expect(!categories.is_empty() && categories.iter().all(|of| CATEGORIES.contains(of)), "other categories");
     expect(!text(&package["rust_version"]).is_empty(), "no rust-version");
+    expect(
+        package["metadata"]["docs"]["rs"]["all-features"] == true,
+        "hosted documentation without features",
+    );
     defects
 }
 
@@ -63,7 +67,7 @@ fn every_published_package_says_what_it_is() {
 #[test]
 fn a_manifest_without_these_is_found() {
     let package = serde_json::json!({ "name": "bare", "license": "MIT", "categories": ["food"] });
-    assert_eq!(defects(&package).len(), 6);
+    assert_eq!(defects(&package).len(), 7);
 }
 
 #[test]

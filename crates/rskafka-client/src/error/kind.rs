@@ -186,9 +186,7 @@ impl ErrorKind {
             Self::TopicRecreated => "make another partition client: offsets begin again at 0",
             Self::NoLeader => "try again later, and check the brokers that hold its replicas",
             Self::Stopped => "deal with the append that failed, then call resume(), or reclaim() of a Writer",
-            Self::LogTruncated { .. } if is_of(ApiKey::FETCH) => {
-                "undo what was read from there on, then read on from it"
-            }
+            Self::LogTruncated { .. } if is_of(ApiKey::FETCH) => "undo what was read from there, and read on",
             Self::LogTruncated { .. } => "read the log again, then make another partition client",
             Self::Fenced { .. } => "claim the log again, or let the other writer have it",
             Self::ClaimLost { .. } => "read on and claim again, or let the other writer have it",

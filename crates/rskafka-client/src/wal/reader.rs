@@ -447,7 +447,7 @@ impl Reader {
     }
 
     /// Claims the log for a standby that has followed it, and need not read it again: see [`Wal::claim`](super::Wal::claim). If
-    /// this fails, go on with another reader from the same position.
+    /// this fails, or its future is dropped, go on with another reader from the same position: nothing was appended.
     ///
     /// # Errors
     ///

@@ -127,7 +127,8 @@ impl Writer {
     }
 
     /// Waits until everything before it is settled, and shows that this was the only writer at a moment between call and
-    /// return: what this process has read and appended was the whole log then. It appends a batch without records.
+    /// return: what this process has read and appended was the whole log then. It appends a batch without records, also if the
+    /// future is dropped after it was polled.
     ///
     /// # Errors
     ///
@@ -241,7 +242,8 @@ impl Writer {
         Ok(Reclaimed { settled, fenced_by })
     }
 
-    /// Waits until no append is under way, and ends the writer. The log stays claimed until another claim.
+    /// Waits until no append is under way, and ends the writer. The log stays claimed until another claim. Cancel safe: appends
+    /// under way still end.
     pub async fn close(self) {
         self.flush().await;
     }

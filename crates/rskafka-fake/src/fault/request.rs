@@ -83,6 +83,12 @@ pub struct Rewritten {
     pub answer: Box<dyn FnOnce(Option<Bytes>) -> Option<Bytes> + Send>,
 }
 
+impl fmt::Debug for Rewritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewritten").field("bodies", &self.bodies).finish_non_exhaustive()
+    }
+}
+
 impl Rewritten {
     /// The request as it came, and its true answer.
     pub fn honest(body: &Bytes) -> Self {

@@ -27,6 +27,10 @@ pub struct Attributes(pub i16);
 
 impl Attributes {
     /// How the records are compressed; the codec's number if Kafka has no such codec.
+    ///
+    /// # Errors
+    ///
+    /// The codec's number.
     pub fn compression(self) -> Result<Compression, u8> {
         let codec = u8::try_from(self.0 & CODEC).unwrap_or(u8::MAX);
         Compression::from_codec(codec)

@@ -19,12 +19,20 @@ pub enum Compression {
     #[default]
     None,
     /// gzip.
+    ///
+    /// Needs the feature `compression-gzip`.
     Gzip,
     /// Snappy, in the framing of Java's xerial library.
+    ///
+    /// Needs the feature `compression-snappy`.
     Snappy,
     /// LZ4 frames.
+    ///
+    /// Needs the feature `compression-lz4`.
     Lz4,
     /// Zstandard (KIP-110; Produce version 7 and Fetch version 10 on).
+    ///
+    /// Needs the feature `compression-zstd`.
     Zstd,
 }
 

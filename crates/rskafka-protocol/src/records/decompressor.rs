@@ -56,6 +56,7 @@ impl Decompressor {
     }
 
     /// The same with so many bytes of memory kept for batches to come, also of several that are in use at once.
+    #[must_use]
     pub fn keeping(self, bytes: usize) -> Self {
         Self { most_kept: bytes, ..self }
     }

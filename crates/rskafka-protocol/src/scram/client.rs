@@ -13,6 +13,8 @@ pub(super) const HEADER: &str = "n,,";
 pub(super) const HEADER_BASE64: &str = "biws";
 
 /// A user and what proves it. The password is not shown by `Debug`, and wiped when dropped.
+///
+/// Needs the feature `sasl`.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     username: String,

@@ -14,6 +14,8 @@ use snafu::ResultExt;
 use super::pem::{self, TlsConfigError};
 
 /// A certificate, those that lead from it to its CA, and its private key. `Debug` does not show the key.
+///
+/// Needs the feature `tls` or `aws-lc-rs`.
 #[derive(Debug)]
 #[debug("ClientCertificate({} in the chain)", chain.len())]
 pub struct ClientCertificate {

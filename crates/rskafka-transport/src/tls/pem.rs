@@ -11,6 +11,8 @@ use snafu::{ResultExt, Snafu, ensure_whatever, whatever};
 use crate::error::{BoxError, WithCauses};
 
 /// What is wrong with the certificates, keys or names that were given. The message names the file.
+///
+/// Needs the feature `tls` or `aws-lc-rs`.
 #[derive(Snafu, derive_more::Debug)]
 #[snafu(whatever, display("{message}"))]
 #[debug("{}", WithCauses(self))]

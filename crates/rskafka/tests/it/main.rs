@@ -44,6 +44,7 @@ mod replaying;
 mod resending;
 mod resolving;
 mod sessions;
+mod shareable;
 mod socks5_server;
 mod streams;
 mod throttling;
