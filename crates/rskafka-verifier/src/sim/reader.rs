@@ -111,12 +111,7 @@ impl Reader {
                 return Some(*log_end);
             }
             // It asked before the log was cut, or the log was cut or grew between two questions.
-            ErrorKind::OffsetOutOfRange { .. } if has_lost => None,
-            ErrorKind::OffsetOutOfRange { log_start, log_end, .. }
-                if *log_start > next || *log_end < next =>
-            {
-                Some(Wrong::Skipped)
-            }
+            ErrorKind::OffsetOutOfRange { .. } => (!has_lost).then_some(Wrong::Skipped),
             ErrorKind::TopicRecreated | ErrorKind::OtherTopic if has_lost => {
                 self.log = partition_client(&self.client, &self.stage, self.partition).await;
                 return Some(0);

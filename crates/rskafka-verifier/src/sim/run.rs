@@ -33,6 +33,8 @@ use crate::say::counted;
 
 pub(super) const TOPIC: &str = "wal";
 pub(super) const BROKERS: i32 = 3;
+/// Those of the brokers, and for readers also one without a broker, and none.
+pub(super) const RACKS: [&str; 5] = ["a", "b", "c", "d", ""];
 
 /// How late a call may return: timers have milliseconds.
 const SLACK: Duration = Duration::from_millis(10);
@@ -232,6 +234,7 @@ async fn start_cluster(setup: &Setup) -> Result<FakeCluster> {
         .brokers(BROKERS as usize)
         .in_memory()
         .profile(setup.broker())
+        .racks(RACKS[..3].to_vec())
         .seed(setup.seed)
         .wall_clock(SystemTime::from(EPOCH))
         .recorded_requests(0)

@@ -16,7 +16,7 @@ use rskafka::record::RecordAndOffset;
 use tokio::time::timeout;
 
 use super::super::rules::{Place, Trail, Wrong};
-use super::super::run::{TOPIC, partition_client};
+use super::super::run::{RACKS, TOPIC, partition_client};
 use super::super::truth::{extent, has_records};
 use super::super::value::Value;
 use super::super::wire::LONGEST_WAIT;
@@ -144,6 +144,7 @@ impl Reader {
         let until = if random.u8(..4) == 0 { trail.next + random.i64(1..SPAN) } else { i64::MAX };
         let builder = self.log.stream(start).isolation(isolation(is_committed)).until(until);
         let builder = builder
+            .rack(RACKS[random.usize(..RACKS.len())])
             .max_bytes([1, 500, 5_000, WHOLE as usize][random.usize(..4)])
             .max_wait(Duration::from_millis(random.u64(..LONGEST_WAIT.as_millis() as u64)))
             .read_ahead_bytes([0, 2_000, WHOLE as usize][random.usize(..3)])
@@ -163,6 +164,7 @@ impl Reader {
         let mut wanted = vec![start..middle, end.min(middle + random.i64(0..SPAN))..end];
         let builder = self.log.replay(wanted.clone()).isolation(isolation(is_committed));
         let builder = builder
+            .rack(RACKS[random.usize(..RACKS.len())])
             .max_bytes([1, 500, 5_000][random.usize(..3)])
             .read_ahead_bytes([0, 2_000, 50_000][random.usize(..3)])
             .connections(random.usize(1..=4));
@@ -259,6 +261,8 @@ impl Reader {
                 match self.after(error, self.stage.place(self.partition, asked)).await {
                     None => return Some(End::Done),
                     Some(_) if !is_out => return None,
+                    // It asked before the log was cut, and would go on where that log began.
+                    Some(next) if next == asked => return Some(End::Broken),
                     Some(next) => next,
                 }
             }
