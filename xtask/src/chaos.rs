@@ -26,13 +26,16 @@ pub(crate) struct Flags {
     /// Release of Apache Kafka, the newest 4.x if not given.
     #[arg(long, default_value_t)]
     version: Version,
+    /// Who writes: a writer of each partition, or processes that take an exclusive log from each other.
+    #[arg(long, default_value = "writers", value_parser = ["writers", "claimants"])]
+    profile: String,
 }
 
 /// How a line of the verifier begins that is not meant for people.
 const ORDER: &str = "order: ";
 
 /// The command.
-pub(crate) fn command(Flags { minutes, seed, version }: &Flags) -> Result<()> {
+pub(crate) fn command(Flags { minutes, seed, version, profile }: &Flags) -> Result<()> {
     ensure!(*minutes > 0, "nothing goes wrong in no time: --minutes is 1 or more");
     // Java is missed before minutes of building, not after.
     Java::for_kafka(version)?;
@@ -40,7 +43,7 @@ pub(crate) fn command(Flags { minutes, seed, version }: &Flags) -> Result<()> {
     let mut kafka = Kafka::temporary("chaos", version, 3)?;
     let seconds = u64::from(*minutes) * 60;
     verifier.args(["chaos", &format!("--seconds={seconds}"), &format!("--seed={seed}")]);
-    verifier.arg("--environment").arg(kafka.folder().join(facts::FILE));
+    verifier.args(["--profile", profile]).arg("--environment").arg(kafka.folder().join(facts::FILE));
     let (status, _) = obey(&mut verifier, &mut kafka)?;
     ensure!(status.success(), "chaos failed ({status}); the brokers' logs: {}", kafka.folder().display());
     Ok(())

@@ -1,4 +1,5 @@
-//! The demo: a writer appends to a fresh log, a reader tails it, and both are held to the rules of the simulation.
+//! The demo: a writer appends to a fresh log, a reader tails it, and both are held to the rules of the simulation. Then two processes
+//! take an exclusive log from each other.
 //!
 //! Invariant: memory grows by less than 64 bytes for each record, which the rules keep; when the demo ends early, so do its
 //! tasks.
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rskafka::client::error::Error;
-use rskafka::client::{Client, CreateTopic};
+use rskafka::client::{Client, ClientBuilder, CreateTopic};
 use rskafka::protocol::ErrorCode;
 use rskafka_fake::FakeCluster;
 use sha2::Digest as _;
@@ -19,10 +20,11 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use self::faults::{Embedded, Faults};
-use crate::chaos::Parent;
+use crate::chaos::{self, Event, Operator, Parent, Way, director};
 use crate::note;
 use crate::progress;
 use crate::report::{Rate, Report, percentiles};
+use crate::sim::live::duel::Duel;
 use crate::sim::live::{Followed, Load, Stage};
 use crate::sim::rules::Findings;
 
@@ -35,6 +37,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The client's default, to which the produce calls are held.
 pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const CLEAN_UP: Duration = Duration::from_secs(1);
+/// That claim the exclusive log.
+const CLAIMANTS: u32 = 2;
+/// How often a leader goes away while they do.
+const EVERY: Duration = Duration::from_secs(4);
 /// How often it is shown how much is done.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -57,9 +63,15 @@ pub struct Options {
     /// lines on standard output, and answers on standard input. On the embedded cluster it always happens.
     #[arg(long)]
     pub faults: bool,
+    /// For how long two processes take an exclusive log from each other afterwards.
+    #[arg(long, default_value_t = 15)]
+    pub exclusive_seconds: u64,
     /// Whether progress is shown on standard error.
     #[arg(skip = true)]
     pub show_progress: bool,
+    /// The verifier, where it is not the program that runs.
+    #[arg(skip)]
+    pub program: Option<PathBuf>,
 }
 
 /// Runs the demo until it is done, or `interrupted` is ready: then there is no report.
@@ -73,7 +85,14 @@ pub async fn run(options: Options, interrupted: impl Future<Output = ()>) -> Res
     let Some(log) = unless_interrupted(interrupted.as_mut(), Log::create(&options)).await? else {
         return Ok(None);
     };
-    let result = unless_interrupted(interrupted, log.append_and_tail(&options)).await;
+    let both_acts = async {
+        let mut report = log.append_and_tail(&options).await?;
+        if options.exclusive_seconds > 0 && report.is_verified() {
+            report.exclusive = Some(log.take_from_each_other(&options).await?);
+        }
+        Ok(report)
+    };
+    let result = unless_interrupted(interrupted, both_acts).await;
     let is_wanted = match &result {
         Ok(Some(report)) => options.report.is_some() || !report.is_verified(),
         Ok(None) => false,
@@ -96,6 +115,7 @@ async fn unless_interrupted<T>(
 
 /// A fresh topic with one partition.
 struct Log {
+    builder: ClientBuilder,
     client: Client,
     topic: String,
     brokers: Vec<String>,
@@ -124,14 +144,14 @@ impl Log {
             let answers = builder.clone().api_timeout(CONNECT_TIMEOUT).build().await;
             answers.with_context(|| format!("cannot connect to {place}"))?;
         }
-        let client = builder.build().await?;
+        let client = builder.clone().build().await?;
         let topic = fresh_name("demo");
         let replicas = create_topic(&client, &topic, options.replication_factor).await?;
         if options.show_progress {
             let s = if replicas == 1 { "" } else { "s" };
             note!("topic {topic} with {replicas} replica{s} on {place}");
         }
-        Ok(Self { client, topic, brokers: bootstrap, embedded })
+        Ok(Self { builder, client, topic, brokers: bootstrap, embedded })
     }
 
     async fn append_and_tail(&self, options: &Options) -> Result<Report> {
@@ -176,7 +196,53 @@ impl Log {
             failure: failure.map(|error| format!("{error:?}")),
             findings: kept,
             counts,
+            exclusive: None,
         })
+    }
+
+    /// Two processes claim a log of its own and append to it; they are frozen and killed, and so are the leaders where somebody can do
+    /// that.
+    async fn take_from_each_other(&self, options: &Options) -> Result<chaos::Report> {
+        let topic = format!("{}-exclusive", self.topic);
+        create_topic(&self.client, &topic, options.replication_factor).await?;
+        if options.show_progress {
+            note!("topic {topic}: {CLAIMANTS} processes take it from each other");
+        }
+        let duel = Duel {
+            client: self.builder.clone(),
+            bootstrap: self.brokers.clone(),
+            topic: topic.clone(),
+            program: options.program.clone().map_or_else(std::env::current_exe, Ok)?,
+            processes: CLAIMANTS,
+            longest_freeze: EVERY,
+            seed: 0,
+        };
+        let struck = async |stage: &Stage| match &self.embedded {
+            Some(cluster) => self.strike_leaders(stage, options, Embedded { cluster, topic: &topic }).await,
+            None if options.faults => self.strike_leaders(stage, options, Parent).await,
+            None => {
+                tokio::time::sleep(Duration::from_secs(options.exclusive_seconds)).await;
+                Ok(Vec::new())
+            }
+        };
+        let (outcome, claims, events) = duel.run_while(struck).await?;
+        let report = chaos::Report { events, outcome, claims: Some(claims) };
+        if self.embedded.is_none() && report.is_verified() {
+            delete_topic(&self.client, &topic).await;
+        }
+        Ok(report)
+    }
+
+    async fn strike_leaders(
+        &self,
+        stage: &Stage,
+        options: &Options,
+        by: impl Operator,
+    ) -> Result<Vec<Event>> {
+        let way = Way { brokers: self.brokers.clone(), proxies: Vec::new() };
+        let options =
+            chaos::Options { seconds: options.exclusive_seconds, every: EVERY, ..Default::default() };
+        director::run((&self.client, stage), &way, by, &options).await
     }
 
     /// Has faults strike where somebody can cause them. Gives how many did while records were appended.
@@ -196,12 +262,15 @@ impl Log {
             cluster.shutdown().await;
         } else if is_wanted {
             note!("topic {} is left there", self.topic);
-        } else if !matches!(
-            tokio::time::timeout(CLEAN_UP, self.client.delete_topic(&self.topic)).await,
-            Ok(Ok(()))
-        ) {
-            note!("topic {} could not be deleted in time", self.topic);
+        } else {
+            delete_topic(&self.client, &self.topic).await;
         }
+    }
+}
+
+async fn delete_topic(client: &Client, topic: &str) {
+    if !matches!(tokio::time::timeout(CLEAN_UP, client.delete_topic(topic)).await, Ok(Ok(()))) {
+        note!("topic {topic} could not be deleted in time");
     }
 }
 

@@ -10,6 +10,7 @@ use rskafka_fake::Profile;
 use rskafka_verifier::chaos::{self, Parent, Way};
 use rskafka_verifier::demo::{self, Options};
 use rskafka_verifier::play::{self, Topic};
+use rskafka_verifier::sim::process;
 use rskafka_verifier::{note, say};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +28,9 @@ enum Command {
     Demo(demo::Options),
     /// Writes and reads while brokers are killed and frozen by the process that started them and this one.
     Chaos(chaos::Options),
+    /// Claims an exclusive log and appends to it; chaos and demo run several of these.
+    #[command(hide = true)]
+    Claimant(process::Options),
     /// Serves a fake cluster on loopback ports, until it is ended.
     Fake(Fake),
 }
@@ -52,6 +56,7 @@ async fn main() -> ExitCode {
     rskafka_verifier::ended(match Verifier::parse().command {
         Command::Demo(options) => demo(options).await,
         Command::Chaos(flags) => chaos(flags).await,
+        Command::Claimant(options) => process::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Fake(flags) => fake(&flags).await,
     })
 }

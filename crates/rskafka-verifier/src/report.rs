@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use indicatif::HumanCount;
 
+use crate::chaos;
 use crate::progress::Counter;
 use crate::sim::{Finding, Wrong};
 
@@ -60,11 +61,17 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How much of each kind is wrong.
     pub counts: BTreeMap<Wrong, u64>,
+    /// What came of the exclusive log.
+    pub exclusive: Option<chaos::Report>,
 }
 
 impl Report {
-    /// Whether every record was acknowledged and read, whole, in its place, and nothing else.
+    /// Whether every record was acknowledged and read, whole, in its place, and nothing else; also in the exclusive log.
     pub fn is_verified(&self) -> bool {
+        self.exclusive.as_ref().is_none_or(chaos::Report::is_verified) && self.is_log_verified()
+    }
+
+    fn is_log_verified(&self) -> bool {
         self.failure.is_none() && self.counts.is_empty() && self.appended.records == self.records
     }
 
@@ -125,11 +132,13 @@ impl fmt::Display for Report {
         for finding in findings {
             writeln!(f, "{finding}")?;
         }
-        if self.is_verified() {
-            return writeln!(f, "verified: {records} records, 0 lost, 0 duplicated, 0 reordered");
+        if self.is_log_verified() {
+            writeln!(f, "verified: {records} records, 0 lost, 0 duplicated, 0 reordered")?;
+        } else {
+            let wrong = counted(counts, &["lost", "duplicated", "reordered", "corrupted"]);
+            writeln!(f, "FAILED: {records} records{wrong}")?;
         }
-        let wrong = counted(counts, &["lost", "duplicated", "reordered", "corrupted"]);
-        writeln!(f, "FAILED: {records} records{wrong}")
+        self.exclusive.iter().try_for_each(|report| write!(f, "exclusive log: {report}"))
     }
 }
 
@@ -151,6 +160,7 @@ mod tests {
             failure: None,
             findings: Vec::new(),
             counts: BTreeMap::new(),
+            exclusive: None,
         }
     }
 

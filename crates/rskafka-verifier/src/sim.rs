@@ -9,6 +9,7 @@
 mod appending;
 mod book;
 mod claimant;
+mod claimants;
 mod director;
 mod drop;
 mod exclusive;
@@ -35,6 +36,8 @@ mod writer;
 use time::{Duration, OffsetDateTime};
 
 pub use self::kind::{Applied, DROPPED, Kind, Way};
+pub use self::live::duel::Claims;
+pub use self::live::process;
 pub use self::live::{Live, LiveOutcome};
 pub use self::mistake::Mistake;
 pub use self::plan::{Moment, Plan, PlannedFault, What};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rskafka_fake::FakeCluster;
-use rskafka_verifier::chaos::{Operator, Options, Order, Report, Way, run};
+use rskafka_verifier::chaos::{Operator, Options, Order, Profile, Report, Way, run};
 use rskafka_verifier::proxy::Proxy;
 use rskafka_verifier::sim::Wrong;
 
@@ -37,8 +37,8 @@ impl Operator for Fake {
         Ok(())
     }
 
-    async fn elect(&mut self, _: &[String], topic: &str, _: usize) -> Result<()> {
-        for partition in 0..4 {
+    async fn elect(&mut self, _: &[String], topic: &str, partitions: usize) -> Result<()> {
+        for partition in 0..partitions as i32 {
             let other = self.cluster.leader(topic, partition)?.map_or(1, |leader| leader % 3 + 1);
             self.cluster.move_leader(topic, partition, other)?;
         }
@@ -47,7 +47,7 @@ impl Operator for Fake {
 }
 
 /// A run of twice so many rounds.
-async fn chaos(seconds: u64, bug: Option<Bug>) -> Report {
+async fn chaos(seconds: u64, bug: Option<Bug>, profile: Profile) -> Report {
     let cluster = FakeCluster::builder().brokers(3).start().await.unwrap();
     cluster.miss_crashes_after(SESSION);
     let brokers = cluster.bootstrap_servers();
@@ -57,7 +57,9 @@ async fn chaos(seconds: u64, bug: Option<Bug>) -> Report {
         cluster.advertise_address(id, "127.0.0.1", proxy.address().port()).unwrap();
         proxies.push(proxy);
     }
-    let options = Options { seed: 1, seconds, every: Duration::from_millis(500), ..Options::default() };
+    let program = Some(env!("CARGO_BIN_EXE_rskafka-verifier").into());
+    let every = Duration::from_millis(500);
+    let options = Options { seed: 1, seconds, every, profile, program, ..Options::default() };
     let report =
         run(options, Way { brokers, proxies }, Fake { cluster: cluster.clone(), bug }).await.unwrap();
     cluster.shutdown().await;
@@ -66,7 +68,7 @@ async fn chaos(seconds: u64, bug: Option<Bug>) -> Report {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_honest_cluster_is_verified_whatever_happens_to_its_brokers() {
-    let report = chaos(6, None).await;
+    let report = chaos(6, None, Profile::Writers).await;
     assert!(report.is_verified(), "{report}");
     let struck = |name: &str| report.events.iter().filter(|event| event.fault.name() == name).count();
     assert!(struck("kill") > 1 && struck("freeze") > 1, "{report}");
@@ -89,11 +91,18 @@ async fn a_cluster_that_lies_is_found_out() {
 /// are more runs.
 async fn is_found(bug: Bug, wrong: Wrong) {
     for _ in 0..5 {
-        let report = chaos(1, Some(bug)).await;
+        let report = chaos(1, Some(bug), Profile::Writers).await;
         if report.outcome.wrong.contains_key(&wrong) {
             assert!(report.to_string().lines().last().unwrap().starts_with("FAILED: "), "{report}");
             return;
         }
     }
     panic!("{bug:?} is not found");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_are_frozen_and_killed_take_an_exclusive_log_from_each_other() {
+    let report = chaos(10, None, Profile::Claimants).await;
+    let claims = report.claims.unwrap();
+    assert!(report.is_verified() && claims.claims > 3 && claims.frozen > 1, "{report}");
 }

@@ -148,3 +148,16 @@ async fn a_broker_that_refuses_what_it_has_written_is_found_out() {
     assert_eq!(report.counts, [(Wrong::NotWritten, 1_000)].into(), "{report}");
     assert!(report.findings[0].what.starts_with("offset 3000 "), "{report}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn afterwards_two_processes_take_an_exclusive_log_from_each_other_while_leaders_die() {
+    let program = Some(env!("CARGO_BIN_EXE_rskafka-verifier").into());
+    let options = Options { records: 1, exclusive_seconds: 9, program, ..Options::default() };
+    let report = run(options, pending()).await.unwrap().unwrap();
+    assert!(report.is_verified(), "{report}");
+    let act = report.exclusive.as_ref().unwrap();
+    let claims = act.claims.unwrap();
+    assert!(claims.claims > 2 && claims.frozen > 0 && act.events.len() > 1, "{report}");
+    let end = format!("{} claims, {} dead batches\n", claims.claims, claims.dead);
+    assert!(report.to_string().ends_with(&end), "{report}");
+}

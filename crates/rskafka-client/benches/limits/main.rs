@@ -6,8 +6,10 @@
 use std::process::Command;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use rskafka_client::record::{NewRecord, Record, RecordBatchBuilder};
-use rskafka_client::{Client, PartitionClient, Produce};
+use rskafka_client::wal::Position;
+use rskafka_client::{Client, DurabilityKind, OffsetAt, PartitionClient, Produce};
 use rskafka_fake::FakeCluster;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -96,6 +98,7 @@ fn measure(brokers: Vec<String>) {
     row("used-client-heap", "bytes of those that are allocated", LIMIT, each(live));
     row("used-client-connections", "connections of 10,000 that were used and left alone", 0, sockets());
     appends(&runtime, &idle[0]);
+    entries(&runtime, &client, &idle[1]);
 }
 
 /// Prints how often memory is allocated for an append of few and of many records.
@@ -125,6 +128,34 @@ fn appends(runtime: &Runtime, log: &PartitionClient) {
     };
     print("append-allocations", "", &of_records);
     print("append-batch-allocations", " in a filled batch", &of_batch);
+}
+
+/// Prints how often memory is allocated for an entry of an exclusive log, beyond an append of the same records.
+fn entries(runtime: &Runtime, client: &Client, plain: &PartitionClient) {
+    let now = OffsetDateTime::now_utc();
+    let records = || (0..1000).map(|_| Record::new((), &[7; 100][..], now));
+    let writer = runtime.block_on(async {
+        use DurabilityKind::{MinInsyncTooLow, NotTold, RetentionMs, UncleanElection, WritersTimes};
+        let risks = [MinInsyncTooLow, NotTold, RetentionMs, UncleanElection, WritersTimes];
+        let log = client.wal(name(0), PARTITIONS - 1).accept_risks(risks).await.expect("a log");
+        let end = open(client, PARTITIONS as usize - 1).await.get_offset(OffsetAt::Latest).await;
+        let end = end.expect("an offset").offset;
+        let mut recovery = log.claim(Position::genesis(end), "bench").await.expect("a leader");
+        while recovery.next().await.is_some() {}
+        recovery.into_writer().expect("it counts")
+    });
+    let counted = |append: &dyn Fn()| {
+        (0..3).for_each(|_| append());
+        allocation_counter::measure(append).count_total
+    };
+    let entry = counted(&|| {
+        runtime.block_on(async { writer.append(records()).await }).expect("an entry");
+    });
+    let append = counted(&|| {
+        runtime.block_on(async { plain.produce(records()).await }).expect("an append");
+    });
+    let what = "allocations of an entry of 1,000 records beyond those of an append";
+    row("entry-allocations", what, 1, entry.saturating_sub(append));
 }
 
 async fn open(client: &Client, index: usize) -> PartitionClient {

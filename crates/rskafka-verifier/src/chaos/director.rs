@@ -12,7 +12,7 @@ use rskafka::protocol::ApiKey;
 use rskafka::protocol::messages::metadata::MetadataResponsePartition;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Event, Fault, Operator, Options, Order, PARTITIONS, Planned, Way, of_seed, raw};
+use super::{Event, Fault, Operator, Options, Order, Planned, Way, of_seed, raw};
 use crate::proxy::{Action, Direction, Moment, Proxy};
 use crate::say;
 use crate::sim::live::Stage;
@@ -30,15 +30,15 @@ const CONFIGS: [&str; 4] =
     ["segment.bytes=1048576", "compression.type=lz4", "segment.bytes=8388608", "compression.type=producer"];
 
 /// Carries out the plan of a seed. What there is no time for is left out.
-pub(super) async fn run(
+pub(crate) async fn run(
     (client, stage): (&Client, &Stage),
-    topic: &str,
     way: &Way,
     operator: impl Operator,
     &Options { seed, seconds, every, .. }: &Options,
 ) -> Result<Vec<Event>> {
     let (start, length, mut events) = (Instant::now(), Duration::from_secs(seconds), Vec::new());
-    let (probed, patience) = ([0; PARTITIONS], every * 10);
+    let (probed, patience) = (vec![0; stage.partitions()], every * 10);
+    let topic = stage.topic();
     let mut director = Director { client, stage, topic, way, operator, start, probed, patience };
     for planned in of_seed(seed, length, every) {
         sleep_until(start + planned.at).await;
@@ -66,7 +66,7 @@ struct Director<'a, O> {
     /// How long writers may take to be acknowledged on a whole cluster.
     patience: Duration,
     /// How many records the probe has sent to each partition.
-    probed: [u32; PARTITIONS],
+    probed: Vec<u32>,
 }
 
 impl<O: Operator> Director<'_, O> {
@@ -90,7 +90,7 @@ impl<O: Operator> Director<'_, O> {
                 }
             }
             Fault::Elect => {
-                self.operator.elect(&self.way.brokers, self.topic, PARTITIONS).await?;
+                self.operator.elect(&self.way.brokers, self.topic, known.len()).await?;
                 let elected = self.in_sync().await?;
                 let moved = known.iter().zip(elected).filter(|(old, new)| old.leader_id != new.leader_id);
                 whom = format!("{} of the leaders", moved.count());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::plan::Fault;
 use crate::report::counted;
-use crate::sim::LiveOutcome;
+use crate::sim::{Claims, LiveOutcome};
 
 /// How many things that are wrong are shown.
 const SHOWN: usize = 20;
@@ -32,12 +32,14 @@ pub struct Event {
 }
 
 /// What a run has shown.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Report {
     /// The faults.
     pub events: Vec<Event>,
     /// What became of the records, and what is wrong.
     pub outcome: LiveOutcome,
+    /// What became of claims, if an exclusive log was written.
+    pub claims: Option<Claims>,
 }
 
 impl Report {
@@ -84,10 +86,15 @@ impl fmt::Display for Report {
         let mut faults = BTreeMap::<_, usize>::new();
         self.events.iter().for_each(|event| *faults.entry(event.fault.name()).or_default() += 1);
         writeln!(f, "faults: {faults:?}")?;
+        self.claims.iter().try_for_each(|claims| writeln!(f, "{claims}"))?;
         findings.iter().take(SHOWN).try_for_each(|finding| writeln!(f, "{finding}"))?;
         let verdict = if self.is_verified() { "verified" } else { "FAILED" };
         let wrong = counted(wrong, &["lost", "duplicated", "reordered", "wrong outcomes"]);
-        writeln!(f, "{verdict}: {acknowledged} acknowledged{wrong}")
+        write!(f, "{verdict}: {acknowledged} acknowledged{wrong}")?;
+        match &self.claims {
+            Some(Claims { claims, dead, .. }) => writeln!(f, "; {claims} claims, {dead} dead batches"),
+            None => writeln!(f),
+        }
     }
 }
 
@@ -120,7 +127,7 @@ mod tests {
             read: 9,
             ..Default::default()
         };
-        Report { events, outcome: counts }
+        Report { events, outcome: counts, claims: None }
     }
 
     #[test]

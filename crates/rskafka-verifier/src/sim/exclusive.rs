@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use rskafka::client::error::{Error, ErrorKind, Outcome, Result};
-use rskafka::protocol::records::{Batch, Flag};
+use rskafka::protocol::records::{Attributes, Flag, RecordView};
 use rskafka::wal::{Appended, Claim, Position};
+use serde::{Deserialize, Serialize};
 
 use super::rules::Wrong;
 use super::value::{Id, Value};
@@ -19,20 +20,53 @@ type State = (u64, u64, u64);
 pub(super) type Entry = (Range<i64>, Vec<Id>);
 
 /// What a reader was given of a part of the log.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) reader: String,
     pub(super) offsets: Range<i64>,
     pub(super) entries: Vec<Entry>,
 }
 
+impl Part {
+    /// From a position on, nothing yet.
+    pub(super) fn new(reader: &str, position: &Position) -> Self {
+        Self { reader: reader.to_owned(), offsets: position.offset()..i64::MAX, entries: Vec::new() }
+    }
+}
+
 /// What became of an append.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Fate {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Fate {
     Counts(Range<i64>),
     NotWritten,
     /// Also before the call has ended.
     Unknown,
+}
+
+/// A claim: offset, term, note, and the writer where that was told.
+pub(super) type ClaimTold = (i64, u64, String, Option<u64>);
+
+/// What somebody did, or was told. Processes send it to the checker as a line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Told {
+    /// An append of so many records is called, of which this is the first.
+    Sent(Id, u32),
+    /// An append has ended, which was called when this much was acknowledged.
+    Settled(Id, i64, Fate),
+    /// A claim counts, which was called when this much was acknowledged.
+    Claimed(i64, ClaimTold),
+    /// There is a claim.
+    Claim(ClaimTold),
+    /// A position was given out.
+    Position(String),
+    /// The same; it is offered to be stored, and perhaps the log is to be trimmed up to what is stored.
+    Stored(String, bool),
+    /// A call of an append has ended, with an acknowledgement or without one. None if it was dropped.
+    Ended(Option<bool>),
+    Read(Part),
+    /// An offset is beyond these bounds of the log.
+    OutOfRange(i64, Range<i64>),
+    Wrong(Wrong, String),
 }
 
 /// Follows the log of one partition.
@@ -44,13 +78,14 @@ pub(super) struct Exclusive {
     /// Behind each batch.
     states: BTreeMap<i64, State>,
     /// By their offsets: term, writer and note.
-    claims: BTreeMap<i64, (u64, u64, Bytes)>,
+    pub(super) claims: BTreeMap<i64, (u64, u64, String)>,
+    /// Batches with the header that do not count.
+    pub(super) dead: u64,
     entries: Vec<Entry>,
     /// By the first record: how many there are, and what became of them.
-    appends: BTreeMap<Id, (u32, Fate)>,
+    pub(super) appends: BTreeMap<Id, (u32, Fate)>,
     parts: Vec<Part>,
-    /// Offset, term, note, and the writer where that was told.
-    claims_told: Vec<(i64, u64, Bytes, Option<u64>)>,
+    claims_told: Vec<ClaimTold>,
     positions: Vec<(i64, State)>,
     /// The offset behind all that was acknowledged, as far as anybody was told.
     pub(super) acknowledged: i64,
@@ -61,31 +96,70 @@ pub(super) struct Exclusive {
     findings: Vec<(Wrong, String)>,
 }
 
+impl Told {
+    pub(super) fn settled(first: Id, since: i64, result: Result<&Appended, Outcome>) -> Self {
+        let fate = match result {
+            Ok(appended) => Fate::Counts(appended.offsets.clone()),
+            Err(Outcome::NotWritten) => Fate::NotWritten,
+            Err(_) => Fate::Unknown,
+        };
+        Self::Settled(first, since, fate)
+    }
+
+    /// What an error says of the log.
+    pub(super) fn failed(error: &Error) -> Option<Self> {
+        match error.kind() {
+            ErrorKind::Fenced { term, offset, note } | ErrorKind::ClaimLost { term, offset, note }
+                if error.outcome() == Outcome::NotWritten =>
+            {
+                Some(Self::Claim((*offset, *term, text(note), None)))
+            }
+            ErrorKind::OffsetOutOfRange { offset, log_start, log_end } => {
+                Some(Self::OutOfRange(*offset, *log_start..*log_end))
+            }
+            ErrorKind::Fenced { .. }
+            | ErrorKind::ClaimLost { .. }
+            | ErrorKind::LogTruncated { .. }
+            | ErrorKind::LogDamaged { .. }
+            | ErrorKind::CorruptBatch { .. }
+            | ErrorKind::TopicRecreated
+            | ErrorKind::OtherTopic
+            | ErrorKind::NotDurable
+            | ErrorKind::InvalidArgument(_) => Some(Self::Wrong(Wrong::Unfounded, format!("{error:?}"))),
+            _ => None,
+        }
+    }
+
+    /// Somebody was told of a claim.
+    pub(super) fn claim(claim: &Claim) -> Self {
+        Self::Claim((claim.offset, claim.term, text(&claim.note), Some(claim.writer)))
+    }
+
+    /// A claim with this note counts, which was called when this much was acknowledged.
+    pub(super) fn claimed(since: i64, claim: &Claim, note: &str) -> Self {
+        Self::Claimed(since, (claim.offset, claim.term, note.to_owned(), Some(claim.writer)))
+    }
+}
+
 impl Exclusive {
     /// The next batch of the log.
-    pub(super) fn judge(&mut self, batch: &Batch) {
-        let offsets = batch.base_offset()..batch.next_offset();
+    pub(super) fn judge(&mut self, offsets: Range<i64>, attributes: Attributes, records: &[RecordView<'_>]) {
         if offsets.start != self.judged {
             self.add(Wrong::Skipped, format!("{offsets:?} follows offset {}", self.judged));
         }
         self.judged = offsets.end;
-        let attributes = batch.header().attributes;
         let is_foreign = attributes.has(Flag::Control) || attributes.has(Flag::Transactional);
-        let stamp = if is_foreign { None } else { stamp(batch) };
+        let stamp = if is_foreign { None } else { records.first().and_then(stamp) };
         let (term, writer, next) = self.state;
         match stamp {
             Some((1, stamp @ (new, ..))) if new == term + 1 => {
-                let note = batch
-                    .records()
-                    .next()
-                    .and_then(|record| Some(Bytes::copy_from_slice(record.ok()?.value?)));
-                self.claims.insert(offsets.start, (new, stamp.1, note.unwrap_or_default()));
+                let note = text(records[0].value.unwrap_or_default());
+                self.claims.insert(offsets.start, (new, stamp.1, note));
                 self.state = (new, stamp.1, 1);
             }
             Some((kind @ (0 | 2), stamp)) if stamp == (term, writer, next) && next > 0 => {
                 self.state.2 += 1;
-                let values =
-                    batch.records().map_while(|record| Some(record.ok()?.value.map(Bytes::copy_from_slice)));
+                let values = records.iter().map(|record| record.value.map(Bytes::copy_from_slice));
                 if kind == 0 {
                     self.entries.push((offsets, ids(values)));
                 }
@@ -93,43 +167,53 @@ impl Exclusive {
             Some((_, (new, ..))) if new > term => {
                 self.add(Wrong::Corrupted, format!("term {new} at {offsets:?}, in term {term}"));
             }
-            _ => {}
+            Some(_) => self.dead += 1,
+            None => {}
         }
         self.states.insert(self.judged, self.state);
     }
 
-    /// An append of so many records is called; gives what is to be told to [`settled`](Self::settled).
-    pub(super) fn sent(&mut self, first: Id, count: u32) -> i64 {
-        self.appends.insert(first, (count, Fate::Unknown));
-        self.acknowledged
+    /// How many records the append has that begins with this one.
+    pub(super) fn count(&self, first: Id) -> usize {
+        self.appends.get(&first).map_or(0, |(count, _)| *count as usize)
+    }
+
+    pub(super) fn hear(&mut self, told: Told) {
+        match told {
+            Told::Sent(first, count) => drop(self.appends.insert(first, (count, Fate::Unknown))),
+            Told::Settled(first, since, fate) => self.settled(first, since, fate),
+            Told::Claimed(since, claim) => {
+                self.comes_behind(since, &(claim.0..claim.0 + 1), &claim.2);
+                self.claims_told.push(claim);
+            }
+            Told::Claim(claim) => self.claims_told.push(claim),
+            Told::Position(text) | Told::Stored(text, _) => match text.parse() {
+                Ok(position) => self.told(&position),
+                Err(_) => self.add(Wrong::Corrupted, format!("position {text}")),
+            },
+            Told::Read(part) => self.parts.push(part),
+            // It was deleted; or two brokers have answered.
+            Told::OutOfRange(offset, log)
+                if offset < self.trimmed || (log.start..=log.end).contains(&offset) => {}
+            Told::OutOfRange(offset, log) => {
+                self.add(Wrong::Unfounded, format!("offset {offset} is not in {log:?}"));
+            }
+            Told::Wrong(wrong, what) => self.add(wrong, what),
+            Told::Ended(_) => {}
+        }
     }
 
     /// A call for an append has ended, which was made when this much was acknowledged.
-    pub(super) fn settled(&mut self, first: Id, since: i64, result: Result<&Appended, Outcome>) {
-        let fate = match result {
-            Ok(appended) => {
-                self.told(&appended.position);
-                self.comes_behind(since, &appended.offsets, first);
-                Fate::Counts(appended.offsets.clone())
-            }
-            Err(Outcome::NotWritten) => Fate::NotWritten,
-            Err(_) => Fate::Unknown,
-        };
+    fn settled(&mut self, first: Id, since: i64, fate: Fate) {
+        if let Fate::Counts(offsets) = &fate {
+            self.comes_behind(since, offsets, first);
+        }
         let known = &mut self.appends.entry(first).or_insert((0, Fate::Unknown)).1;
         if *known != Fate::Unknown && *known != fate {
             let what = format!("{first} is {fate:?} after {known:?}");
             return self.add(Wrong::TwoValues, what);
         }
         *known = fate;
-    }
-
-    /// A claim was made with this note, when this much was acknowledged.
-    pub(super) fn claimed(&mut self, claim: &Claim, since: i64, note: &str) {
-        self.comes_behind(since, &(claim.offset..claim.offset + 1), note);
-        if claim.note != note {
-            self.add(Wrong::TwoValues, format!("{claim:?} is not {note:?}"));
-        }
-        self.told_of(claim);
     }
 
     /// What was acknowledged before a call comes before it in the log.
@@ -141,11 +225,6 @@ impl Exclusive {
             );
         }
         self.acknowledged = self.acknowledged.max(offsets.end);
-    }
-
-    /// Somebody was told of a claim.
-    pub(super) fn told_of(&mut self, claim: &Claim) {
-        self.claims_told.push((claim.offset, claim.term, claim.note.clone(), Some(claim.writer)));
     }
 
     /// A position was given out: both of its forms are to lead back to it.
@@ -163,37 +242,17 @@ impl Exclusive {
         self.positions.push((position.offset(), (term, writer, next)));
     }
 
-    /// Somebody was given a part of the log.
-    pub(super) fn read(&mut self, part: Part) {
-        self.parts.push(part);
-    }
-
-    /// A call has failed.
-    pub(super) fn failed(&mut self, error: &Error) {
-        match error.kind() {
-            ErrorKind::Fenced { term, offset, note } | ErrorKind::ClaimLost { term, offset, note } => {
-                self.claims_told.push((*offset, *term, note.clone(), None));
-                if error.outcome() != Outcome::NotWritten {
-                    self.add(Wrong::TwoValues, format!("{error:?}"));
-                }
-            }
-            // What was deleted; or two brokers have answered.
-            ErrorKind::OffsetOutOfRange { offset, log_start, log_end }
-                if *offset < self.trimmed || (log_start..=log_end).contains(&offset) => {}
-            ErrorKind::OffsetOutOfRange { .. }
-            | ErrorKind::LogTruncated { .. }
-            | ErrorKind::LogDamaged { .. }
-            | ErrorKind::CorruptBatch { .. }
-            | ErrorKind::TopicRecreated
-            | ErrorKind::OtherTopic
-            | ErrorKind::NotDurable
-            | ErrorKind::InvalidArgument(_) => self.add(Wrong::Unfounded, format!("{error:?}")),
-            _ => {}
-        }
-    }
-
     pub(super) fn add(&mut self, wrong: Wrong, what: String) {
         self.findings.push((wrong, what));
+    }
+
+    /// Stores a position, unless a higher one is stored. Gives what is stored if the log is to be trimmed up to there, and was judged.
+    pub(super) fn store(&mut self, position: Position, is_to_trim: bool) -> Option<Position> {
+        let stored = self.stored.filter(|stored| !stored.is_before(&position)).unwrap_or(position);
+        self.stored = Some(stored);
+        let is_to_trim = is_to_trim && self.judged >= stored.offset();
+        self.trimmed = self.trimmed.max(if is_to_trim { stored.offset() } else { 0 });
+        is_to_trim.then_some(stored)
     }
 
     /// What is wrong, when the whole log was judged.
@@ -215,7 +274,7 @@ impl Exclusive {
             }
         }
         for told in std::mem::take(&mut self.claims_told) {
-            let is_it = |(term, writer, note): &(u64, u64, Bytes)| {
+            let is_it = |(term, writer, note): &(u64, u64, String)| {
                 (*term, note) == (told.1, &told.2) && told.3.is_none_or(|told| told == *writer)
             };
             let known = self.claims.get(&told.0);
@@ -275,9 +334,13 @@ pub(super) fn ids(values: impl Iterator<Item = Option<Bytes>>) -> Vec<Id> {
 }
 
 /// Kind, term, writer and sequence, as the first header of the first record says.
-fn stamp(batch: &Batch) -> Option<(u8, State)> {
-    let (key, value) = batch.records().next()?.ok()?.headers.next()?;
+fn stamp(first: &RecordView<'_>) -> Option<(u8, State)> {
+    let (key, value) = first.headers.clone().next()?;
     let value = value.filter(|value| key == b"rskafka.wal" && value.len() == 26 && value[0] == 1)?;
     let field = |at: usize| u64::from_be_bytes(std::array::from_fn(|byte| value[at + byte]));
     Some((value[1], (field(2), field(10), field(18))))
+}
+
+fn text(note: &[u8]) -> String {
+    String::from_utf8_lossy(note).into_owned()
 }

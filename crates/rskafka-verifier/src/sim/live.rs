@@ -5,6 +5,8 @@
 //! append, so that no reader ends too early.
 
 mod actor;
+pub(crate) mod duel;
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -51,7 +53,7 @@ pub struct Live {
 }
 
 /// The result of a live run.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LiveOutcome {
     /// What is wrong; nothing, if all is well.
     pub findings: Vec<Finding>,
@@ -115,11 +117,17 @@ impl Live {
         client.close().await;
         let mut outcome = std::mem::take(&mut *stage.counts());
         outcome.read = stage.read.records() - followed;
-        for Findings { kept, counts } in stage.finish() {
-            outcome.findings.extend(kept);
-            counts.into_iter().for_each(|(wrong, count)| *outcome.wrong.entry(wrong).or_default() += count);
-        }
+        outcome.take(stage.finish());
         Ok((outcome, given))
+    }
+}
+
+impl LiveOutcome {
+    fn take(&mut self, all: impl Iterator<Item = Findings>) {
+        for Findings { kept, counts } in all {
+            self.findings.extend(kept);
+            counts.into_iter().for_each(|(wrong, count)| *self.wrong.entry(wrong).or_default() += count);
+        }
     }
 }
 
@@ -200,6 +208,14 @@ impl Stage {
         Ok(followed)
     }
 
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(crate) fn partitions(&self) -> usize {
+        self.book.partitions()
+    }
+
     /// When calls of a partition's writer were acknowledged.
     pub(crate) fn acknowledgements(&self, partition: usize) -> MutexGuard<'_, Vec<Instant>> {
         self.acknowledgements[partition].lock().unwrap_or_else(PoisonError::into_inner)
@@ -215,9 +231,16 @@ impl Stage {
     ) -> bool {
         // Numbered behind the writers.
         let id = Id { writer: (self.book.partitions() + partition) as u32, number };
-        self.book.rules(partition).sent(id);
+        // Where nobody else writes records of this kind, nobody reads them.
+        let is_read = self.load.records > 0;
+        if is_read {
+            self.book.rules(partition).sent(id);
+        }
         let offset = append(&id.record(self.since)).await.ok();
-        self.book.rules(partition).settled_in(None, id, offset.map_or(Fate::Unknown, Fate::Acked));
+        if is_read {
+            let fate = offset.map_or(Fate::Unknown, Fate::Acked);
+            self.book.rules(partition).settled_in(None, id, fate);
+        }
         offset.is_some()
     }
 

@@ -13,6 +13,7 @@ mod trail;
 use std::collections::{BTreeMap, BTreeSet};
 
 use derive_more::Display;
+use serde::{Deserialize, Serialize};
 
 use self::losses::Losses;
 pub(super) use self::losses::Term;
@@ -45,7 +46,7 @@ pub(super) enum Fate {
 }
 
 /// What can be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Wrong {
     /// A record was acknowledged and is not in the log.
     Lost,

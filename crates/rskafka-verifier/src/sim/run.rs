@@ -18,9 +18,9 @@ use tokio::task::JoinSet;
 
 use super::EPOCH;
 use super::book::Book;
-use super::claimant;
+use super::claimants;
 use super::director::{Director, end_with_markers};
-use super::exclusive::Exclusive;
+use super::exclusive::{Exclusive, Told};
 use super::mistake::{Mistake, Mistaken};
 use super::network::{Fired, Network};
 use super::options::Options;
@@ -221,7 +221,7 @@ impl Stage {
     /// A call of the exclusive log has failed.
     pub(super) fn failed(&self, error: &Error) {
         self.network.note(|| format!("{error:?}"));
-        self.exclusive().failed(error);
+        Told::failed(error).into_iter().for_each(|told| self.exclusive().hear(told));
     }
 
     pub(super) fn outcome(&self) -> MutexGuard<'_, Outcome> {
@@ -314,7 +314,7 @@ async fn act(setup: &Setup, stage: &Arc<Stage>, fired: mpsc::Receiver<Fired>) ->
         if random.bool() { client.clone() } else { new_client(cluster, stage, random.u64(..)).await };
     let processes = (profile.claimants, profile.appends);
     let tasks = (&mut writers, &mut readers);
-    claimant::start(processes, stage, &mut random, (&reading, &is_all_written), tasks);
+    claimants::start(processes, stage, &mut random, (&reading, &is_all_written), tasks);
     for number in 0..profile.readers + profile.followers {
         let partition = number % profile.partitions;
         let reader = Reader {
@@ -348,7 +348,7 @@ async fn act(setup: &Setup, stage: &Arc<Stage>, fired: mpsc::Receiver<Fired>) ->
     reading.close().await;
     drop((client, reading));
     if profile.claimants > 0 {
-        claimant::finish(stage).await;
+        claimants::finish(stage).await;
         return Ok(vec![i64::MAX]);
     }
     read_again(new_client(cluster, stage, random.u64(..)).await, stage).await
@@ -406,7 +406,7 @@ async fn read_again(client: Client, stage: &Stage) -> Result<Vec<i64>> {
 async fn heal(stage: &Stage) -> Result<()> {
     let cluster = &stage.network.cluster;
     stage.network.heal();
-    claimant::rejoin(cluster);
+    claimants::rejoin(cluster);
     cluster.clear_faults();
     cluster.set_produce_quota(None);
     cluster.set_fetch_quota(None);

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use derive_more::Display;
 use rskafka::record::{Headers, Record};
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 const LONGEST: usize = 80_000;
@@ -22,7 +23,7 @@ pub(super) static NOISE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// A record of a writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display, Serialize, Deserialize)]
 #[display("record {number} of writer {writer}")]
 pub(super) struct Id {
     pub(super) writer: u32,
