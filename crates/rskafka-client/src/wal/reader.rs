@@ -318,7 +318,10 @@ impl Items {
             };
             Ok((verdict, mark))
         });
-        let (verdict, mark) = judged.map_err(|damage| self.damaged(damage, offsets.0))?;
+        let (verdict, mark) = judged.map_err(|damage| {
+            self.has_ended = true;
+            self.damaged(damage, offsets.0)
+        })?;
         (self.read.offset, self.read.leader_epoch) = (offsets.1, batch.leader_epoch());
         #[cfg(feature = "metrics")]
         self.log.metrics.read(verdict, self.reading().fence.term, self.bytes_behind());
@@ -399,14 +402,8 @@ impl Stream for Items {
             let Some(batch) = ready!(self.poll_batch(cx)) else {
                 return Poll::Ready(None);
             };
-            match batch.map(|batch| self.judge(batch)) {
-                Ok(Ok(None)) => {}
-                Ok(Ok(Some(item))) => return Poll::Ready(Some(Ok(item))),
-                Ok(Err(error)) => {
-                    self.has_ended = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Err(error) => return Poll::Ready(Some(Err(error))),
+            if let Some(item) = batch.and_then(|batch| self.judge(batch)).transpose() {
+                return Poll::Ready(Some(item));
             }
         }
     }

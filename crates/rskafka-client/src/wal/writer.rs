@@ -163,14 +163,11 @@ impl Writer {
     ///
     /// Those of [`Reader`](super::Reader).
     pub async fn fenced(&self) -> Result<Claim> {
-        let known = self.carrier.look(|state| match state.fenced_by.clone() {
-            Some(claim) => Err(claim),
-            None => Ok(self.carrier.items(state)),
-        });
-        let mut items = match known {
-            Ok(items) => items,
-            Err(claim) => return Ok(claim),
-        };
+        let (known, mut items) =
+            self.carrier.look(|state| (state.fenced_by.clone(), self.carrier.items(state)));
+        if let Some(claim) = known {
+            return Ok(claim);
+        }
         while let Some(item) = poll_fn(|cx| Pin::new(&mut items).poll_next(cx)).await.transpose()? {
             if let Item::Claim(claim) = item {
                 // What is under way is judged by what was read before the claim.
