@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is missing on this machine is named, and its tests are skipped, not failed.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,7 +25,7 @@ const PYTHON: &str = "RSKAFKA_FOREIGN_PYTHON";
 const PYTHON_CLIENT: &str = "kafka-python==3.0.12";
 
 /// The programs, each with the variable that tells the tests of it.
-pub(crate) type Found = Vec<(&'static str, PathBuf)>;
+pub(crate) type Found = Vec<(&'static str, OsString)>;
 
 /// Looks for the programs, and downloads what they need; gives a warning for each that is missing, too.
 pub(crate) fn programs() -> (Found, Vec<String>) {
@@ -33,7 +34,7 @@ pub(crate) fn programs() -> (Found, Vec<String>) {
         [("Kafka's own tools", JAVA, java()), ("the client in Python", PYTHON, python())]
     {
         match program {
-            Ok(program) => found.push((variable, program)),
+            Ok(program) => found.push((variable, program.into())),
             Err(error) => missing.push(format!("NOT TESTED AGAINST THE FAKE: {what}: {error:#}")),
         }
     }

@@ -5,7 +5,7 @@
 mod beside;
 mod levels;
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -44,8 +44,6 @@ const BUILDING: &str = "pages";
 /// The brokers that the fake can be, as its `Profile` names them, and the variable that has its tests choose one.
 const PROFILES: [&str; 5] = ["kafka-2.8", "kafka-3.9", "kafka-4.4", "redpanda", "event-hubs"];
 const PROFILE: &str = "RSKAFKA_FAKE_PROFILE";
-/// For tests that are told nothing.
-const UNTOLD: &[(&str, &str)] = &[];
 
 /// Those of the broker tests that hold the cluster to the rules of the simulation.
 const RULES: &str = "rules::";
@@ -96,8 +94,8 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     warnings.extend(missing);
     let mut beside: Vec<Level<'_>> = foreign_clients(&built, found).into_iter().collect();
     beside.push(("docs".to_owned(), Box::new(|| counted(&mut tests(&[], &["--doc"])))));
-    beside.push(("golden".to_owned(), Box::new(|| built.run(GOLDEN, &["--nocapture"], UNTOLD))));
-    beside.push(("fuzz, seeds and mutations".to_owned(), Box::new(|| built.run(FUZZ, &[], UNTOLD))));
+    beside.push(("golden".to_owned(), Box::new(|| built.run(GOLDEN, &["--nocapture"], &[]))));
+    beside.push(("fuzz, seeds and mutations".to_owned(), Box::new(|| built.run(FUZZ, &[], &[]))));
     levels.run_beside(beside);
     // On their own, because they hold time limits, and those above never wait.
     let built = &built;
@@ -107,7 +105,7 @@ pub(crate) fn command(flags: &Flags) -> Result<()> {
     levels.run_beside(PROFILES.map(behaviour).into());
     levels.run("simulation", || {
         // Its own tests run hundreds of seeds, too.
-        built.run(SIM, &[], UNTOLD).and_then(sim::short)
+        built.run(SIM, &[], &[]).and_then(sim::short)
     });
     levels.run("demo, embedded", || demo::embedded(&Programs::CHECKED, None).map(|()| Summary::passed(1)));
     if kafka.is_ok() {
@@ -132,15 +130,14 @@ struct Built {
 
 impl Built {
     /// Runs those of a target, with these variables.
-    fn run<V: AsRef<OsStr>>(&self, target: &str, args: &[&str], told: &[(&str, V)]) -> Result<Summary> {
+    fn run(&self, target: &str, args: &[&str], told: &[(&str, OsString)]) -> Result<Summary> {
         let checked = match self.checked.get() {
             Some(Ok(checked)) => checked.as_slice(),
             Some(Err(error)) => bail!("{error:#}"),
             None => &[],
         };
         let binaries = self.plain.iter().chain(checked).filter(|binary| binary.target == target);
-        let told = || told.iter().map(|(name, value)| (name, value));
-        binaries.map(|binary| counted(alone(binary.command().args(args)).envs(told()))).sum()
+        binaries.map(|binary| counted(alone(binary.command().args(args)).envs(told.iter().cloned()))).sum()
     }
 }
 
@@ -170,7 +167,8 @@ fn unit(levels: &mut Levels, args: &[&str]) -> Built {
 fn behaviour(built: &Built, profile: &str) -> Result<Summary> {
     // Most of them wait most of the time.
     let targets: [(&str, &[&str]); 2] = [(BEHAVIOUR, &["--test-threads=4"]), (FAKE, &[])];
-    targets.into_iter().map(|(target, args)| built.run(target, args, &[(PROFILE, profile)])).sum()
+    let told = [(PROFILE, profile.into())];
+    targets.into_iter().map(|(target, args)| built.run(target, args, &told)).sum()
 }
 
 /// What the search for foreign clients came to, which should not have panicked.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: pure; the frames found do not depend on how the bytes were cut into pieces.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// A length, and enough behind it to know what it is: a request's key, version and correlation id.
 pub(super) const HEADER: usize = 12;
@@ -10,7 +10,7 @@ const LENGTH: usize = 4;
 
 /// Takes a direction's bytes, and keeps those of a frame until it is whole.
 #[derive(Debug, Default)]
-pub(super) struct Frames(Vec<u8>);
+pub(super) struct Frames(BytesMut);
 
 /// A whole frame, with its length prefix.
 #[derive(Debug, Clone, Copy)]
@@ -23,16 +23,10 @@ impl Frames {
     }
 
     /// Takes bytes; gives each frame that they complete.
-    pub(super) fn take(&mut self, mut bytes: &[u8], mut complete: impl FnMut(Frame<'_>)) {
-        while !bytes.is_empty() {
-            let wanted = self.size().unwrap_or(LENGTH) - self.0.len();
-            let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
-            self.0.extend_from_slice(part);
-            bytes = rest;
-            if self.size() == Some(self.0.len()) {
-                complete(Frame(&self.0));
-                self.0.clear();
-            }
+    pub(super) fn take(&mut self, bytes: &[u8], mut complete: impl FnMut(Frame<'_>)) {
+        self.0.extend_from_slice(bytes);
+        while let Some(size) = self.size().filter(|size| *size <= self.0.len()) {
+            complete(Frame(&self.0.split_to(size)));
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::hash::Hasher;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -279,7 +280,7 @@ async fn run_all(setup: &Setup) -> Result<Outcome> {
 
     let trace = std::mem::take(&mut stage.network.state().trace);
     let mut outcome = std::mem::take(&mut *stage.outcome());
-    (outcome.frames, outcome.digest, outcome.trace) = (trace.frames, trace.digest, trace.lines);
+    (outcome.frames, outcome.digest, outcome.trace) = (trace.frames, trace.digest.finish(), trace.lines);
     for (rules, log_start) in stage.book.close().zip(log_starts) {
         let (findings, resent) = rules.finish(log_start);
         outcome.findings.extend(findings.kept);
@@ -331,9 +332,7 @@ async fn act(setup: &Setup, stage: &Arc<Stage>, fired: mpsc::Receiver<Fired>) ->
             false => readers.spawn(reader.follow()),
         };
     }
-    while let Some(ended) = writers.join_next().await {
-        ended?;
-    }
+    writers.join_all().await;
     drop(over);
     director.await?;
     heal(stage).await?;
@@ -341,9 +340,7 @@ async fn act(setup: &Setup, stage: &Arc<Stage>, fired: mpsc::Receiver<Fired>) ->
         end_with_markers(stage)?;
     }
     all_written.send_replace(true);
-    while let Some(ended) = readers.join_next().await {
-        ended?;
-    }
+    readers.join_all().await;
     client.close().await;
     reading.close().await;
     drop((client, reading));

@@ -59,9 +59,6 @@ pub struct Sweep {
 
 /// Runs every seed.
 ///
-/// `measure` runs a closure and gives by how many bytes the memory in use has grown; without one, memory
-/// is not held against anything.
-///
 /// # Errors
 ///
 /// A run could not begin.

@@ -149,7 +149,7 @@ impl Tap {
 
     /// Whether the connection is over, with nothing left to be seen.
     fn is_over(&self) -> bool {
-        self.closes && self.watch.wire.is_open() && self.arrived.is_none()
+        self.closes && self.watch.wire.is_open && self.arrived.is_none()
     }
 }
 

@@ -4,24 +4,19 @@
 //! hash, whether lines are kept or not.
 
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash};
 use std::time::Duration;
 
 use rskafka::protocol::ApiKey;
 
 use super::frames::{Frame, Request};
 
-/// Mixes one more number into a digest (the multiplier is SplitMix64's).
-fn mix(digest: u64, number: u64) -> u64 {
-    let mixed = (digest ^ number).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed ^ (mixed >> 29)
-}
-
 /// The frames and events of a run.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     /// `None` if only the digest is wanted.
     pub(super) lines: Option<String>,
-    pub(super) digest: u64,
+    pub(super) digest: DefaultHasher,
     pub(super) frames: u64,
 }
 
@@ -43,12 +38,7 @@ impl Trace {
         let (size, hash) = (frame.0.len(), crc32c::crc32c(frame.0));
         let correlation_id = if is_answer { frame.answers() } else { frame.request().correlation_id };
         self.frames += 1;
-        let at = at.as_micros() as u64;
-        let what = u64::from(correlation_id) << 32 | u64::from(hash);
-        let who = connection << 20 | (size as u64) << 1 | u64::from(is_answer);
-        for number in [at, who, what] {
-            self.digest = mix(self.digest, number);
-        }
+        (at, connection, is_answer, correlation_id, size, hash).hash(&mut self.digest);
         if let Some(lines) = &mut self.lines {
             let arrow = if is_answer { "<" } else { ">" };
             let of = |request: Request| format!("{} v{}", ApiKey(request.key), request.version);
@@ -56,7 +46,7 @@ impl Trace {
             let _ = writeln!(
                 lines,
                 "{:>11.6} connection {connection} broker {broker} {arrow} {api} #{} {size} B {hash:08x}",
-                at as f64 / 1e6,
+                at.as_secs_f64(),
                 correlation_id.cast_signed(),
             );
         }

@@ -50,7 +50,8 @@ impl Asked {
 pub(super) struct Wire {
     options: Options,
     began: Duration,
-    is_open: bool,
+    /// Whether the client has seen which cluster the connection leads to.
+    pub(super) is_open: bool,
     /// Until when nothing may be sent.
     silent_until: Option<Duration>,
     was_silent: bool,
@@ -94,11 +95,6 @@ impl Wire {
             return self.check_opening(now, LINGER);
         }
         self.check_request(unanswered?, now, LINGER)
-    }
-
-    /// Whether the client has seen which cluster the connection leads to.
-    pub(super) fn is_open(&self) -> bool {
-        self.is_open
     }
 
     fn check_opening(&self, now: Duration, more: Duration) -> Option<Finding> {
@@ -242,7 +238,7 @@ mod tests {
         ] {
             let mut wire = wire();
             assert_eq!(wire.answered(asked, &answer, ms(110)), None);
-            assert_eq!(wire.is_open(), opens);
+            assert_eq!(wire.is_open, opens);
         }
     }
 
