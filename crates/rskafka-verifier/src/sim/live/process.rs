@@ -1,6 +1,6 @@
 //! A claimant in a process of its own, on a real cluster. It can be frozen or killed at any moment.
 //!
-//! What goes to the checker is a line of JSON on standard output ([`Told`]). Each offer of a position is answered by a line on
+//! What goes to the checker is a line of JSON on standard output (`Told`). Each offer of a position is answered by a line on
 //! standard input: the position up to which to trim the log, or anything else. At the end of its input it ends, with nothing unknown.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
