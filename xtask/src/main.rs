@@ -139,17 +139,23 @@ mod tests {
     }
 
     #[test]
-    fn chaos_has_minutes_a_seed_and_a_version_and_a_default_for_each() {
+    fn chaos_has_minutes_a_seed_a_version_and_a_profile_and_a_default_for_each() {
         let chaos = |args: &[&str]| match Xtask::try_parse_from([&["xtask", "chaos"], args].concat()) {
             Ok(Xtask { command: Command::Chaos(flags) }) => Ok(format!("{flags:?}")),
             other => Err(format!("{other:?}")),
         };
         let newest = crate::env::version::Version::default();
-        assert_eq!(chaos(&[]), Ok(format!("Flags {{ minutes: 2, seed: 0, version: {newest:?} }}")));
-        let all = chaos(&["--minutes", "10", "--seed", "7", "--version", "3.9.1"]).unwrap();
+        let given = |minutes, seed, version, profile: &str| {
+            format!(
+                "Flags {{ minutes: {minutes}, seed: {seed}, version: {version:?}, profile: {profile:?} }}"
+            )
+        };
+        assert_eq!(chaos(&[]), Ok(given(2, 0, newest, "writers")));
+        let all = chaos(&["--minutes=10", "--seed=7", "--version=3.9.1", "--profile=claimants"]).unwrap();
         let version: crate::env::version::Version = "3.9.1".parse().unwrap();
-        assert_eq!(all, format!("Flags {{ minutes: 10, seed: 7, version: {version:?} }}"));
-        assert!(chaos(&["--minutes", "-1"]).is_err() && chaos(&["--seed", "x"]).is_err());
+        assert_eq!(all, given(10, 7, version, "claimants"));
+        let is_refused = |args| chaos(args).is_err();
+        assert!(is_refused(&["--minutes=-1"]) && is_refused(&["--seed=x"]) && is_refused(&["--profile=all"]));
     }
 
     #[test]
