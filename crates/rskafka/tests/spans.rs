@@ -19,6 +19,10 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
+/// Held by the test that runs. What one test subscribes to while another one's thread comes to the same event for the first time is
+/// missed now and then: `tracing` keeps one memory for all threads.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Where a log goes that a test reads.
 #[derive(Debug, Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
@@ -76,6 +80,7 @@ fn subscribe(level: LevelFilter) -> (Written, DefaultGuard) {
 
 #[tokio::test(start_paused = true)]
 async fn each_operation_is_a_span_with_api_topic_partition_and_broker_and_silent_at_info() {
+    let _alone = ALONE.lock().await;
     let text = logged(LevelFilter::DEBUG).await;
     for api in ["Produce", "Fetch", "ListOffsets"] {
         let span = format!("call{{api={api} topic=\"wal\" partition=0 broker=1}}");
@@ -95,6 +100,7 @@ async fn warned(builder: ClientBuilder) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn while_no_broker_can_be_reached_each_address_is_warned_of_at_once_and_every_ten_seconds() {
+    let _alone = ALONE.lock().await;
     let connector = |_, _| async { Err::<tokio::io::DuplexStream, _>(io::Error::other("the cable is cut")) };
     let env = Env::builder().connector(connector).build();
     let brokers = ["one:9092", "two:9092"].map(str::to_owned).to_vec();
@@ -110,6 +116,7 @@ async fn while_no_broker_can_be_reached_each_address_is_warned_of_at_once_and_ev
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_goes_away_is_warned_of() {
+    let _alone = ALONE.lock().await;
     let cluster = FakeCluster::builder().brokers(1).in_memory().start().await.unwrap();
     cluster.create_topic("wal", 1, 1).unwrap();
     let dialed = cluster.clone();
@@ -133,6 +140,7 @@ async fn a_broker_that_goes_away_is_warned_of() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_cannot_be_replaced_is_warned_of_while_it_still_serves() {
+    let _alone = ALONE.lock().await;
     let started = Instant::now();
     let sasl = FakeSasl::new([SaslMechanism::Plain])
         .user("user", "secret")
@@ -184,6 +192,7 @@ async fn connected() -> (FakeCluster, Client) {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_hangs_is_warned_of_though_each_call_is_given_up_before() {
+    let _alone = ALONE.lock().await;
     let (cluster, client) = connected().await;
     let log = client.partition_client("wal", 0).await.unwrap();
     let (written, _default) = subscribe(LevelFilter::WARN);
@@ -198,6 +207,7 @@ async fn an_address_that_hangs_is_warned_of_though_each_call_is_given_up_before(
 
 #[tokio::test(start_paused = true)]
 async fn a_call_without_time_to_connect_warns_of_no_healthy_broker_and_hides_no_later_cause() {
+    let _alone = ALONE.lock().await;
     let cluster = FakeCluster::builder().brokers(1).in_memory().start().await.unwrap();
     cluster.inject(Fault::delay(Duration::from_millis(500)).on(ApiKey::API_VERSIONS).always());
     let env = cluster.env_builder().build();
@@ -218,6 +228,7 @@ async fn a_call_without_time_to_connect_warns_of_no_healthy_broker_and_hides_no_
 
 #[tokio::test]
 async fn tls_to_a_plaintext_port_and_an_unknown_host_are_warned_of() {
+    let _alone = ALONE.lock().await;
     let cluster = FakeCluster::builder().start().await.unwrap();
     let (brokers, patience) = (cluster.bootstrap_servers(), Duration::from_millis(500));
     let tls = Client::builder(brokers.clone()).tls(Tls::webpki_roots()).api_timeout(patience);
@@ -235,6 +246,7 @@ async fn tls_to_a_plaintext_port_and_an_unknown_host_are_warned_of() {
 
 #[tokio::test(start_paused = true)]
 async fn addresses_that_never_answer_are_warned_of() {
+    let _alone = ALONE.lock().await;
     let connector = |_, _| std::future::pending::<io::Result<tokio::io::DuplexStream>>();
     let env = Env::builder().connector(connector).build();
     let builder = Client::builder(["one:9092", "two:9092"]).env(env).api_timeout(Duration::from_secs(60));
