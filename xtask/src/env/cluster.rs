@@ -113,6 +113,7 @@ impl Kafka {
                 ensure!(!process.is_running(), "broker {id} runs");
                 std::thread::sleep(self.may_start.saturating_duration_since(Instant::now()));
                 self.spawn(&node)?;
+                facts::write(&self.folder, &self.state.version, &self.nodes, &self.state.nodes)?;
             }
             "Freeze" => process.signal(Signal::SIGSTOP)?,
             "Thaw" => process.signal(Signal::SIGCONT)?,
@@ -173,7 +174,7 @@ impl Kafka {
         others.iter().try_for_each(|node| self.spawn(node))?;
         self.wait_until_usable(nodes)?;
         step.done();
-        facts::write(&self.folder, version, nodes, &self.state.nodes)
+        facts::write(&self.folder, &self.state.version, nodes, &self.state.nodes)
     }
 
     /// Gives every node its cluster id and its initial metadata, and controllers the users.

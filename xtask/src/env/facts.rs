@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 
 use crate::env::config::{Endpoint, Node, join};
 use crate::env::listeners::{INTERNAL, LISTENERS, PASSWORD, SESSION_MS, USER};
-use crate::env::version::Version;
 use crate::process::Process;
 
 /// The variable with the path of the file.
@@ -29,7 +28,7 @@ pub(crate) const CONSOLE_PRODUCER: &str = "console-producer";
 /// Writes the file.
 pub(crate) fn write(
     folder: &Path,
-    version: &Version,
+    version: &str,
     nodes: &[Node],
     processes: &[(String, Process)],
 ) -> Result<()> {
