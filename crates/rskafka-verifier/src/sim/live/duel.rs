@@ -197,7 +197,7 @@ struct Process {
     child: Child,
     /// Ends its input.
     end: watch::Sender<bool>,
-    hearing: AbortOnDropHandle<Result<()>>,
+    hearing: AbortOnDropHandle<Result<Option<String>>>,
 }
 
 impl Processes<'_> {
@@ -280,25 +280,25 @@ impl Process {
     /// Waits for its end, which is a good one.
     async fn ended(mut self, shared: &Shared) -> Result<()> {
         let status = timeout(PATIENCE, self.child.wait()).await.context("a process does not end")??;
-        self.hearing.await??;
+        let torn = self.hearing.await??;
         if status.signal() == Some(Signal::SIGKILL as i32) {
             shared.heard().is_killed(self.number);
-        } else if !status.success() {
-            let what = format!("process {} ended with {status}", self.number);
+        } else if !status.success() || torn.is_some() {
+            let what = format!("process {} ended with {status}; not whole: {torn:?}", self.number);
             shared.heard().exclusive.add(Wrong::Unfounded, what);
         }
         Ok(())
     }
 }
 
-/// Hears a process to its end. Its last line is cut off if it was killed.
+/// Hears a process to its end. Gives its last line if that is not whole, as it may be if the process was killed.
 async fn hear(
     number: u32,
     (output, input): (ChildStdout, ChildStdin),
     mut ended: watch::Receiver<bool>,
     shared: Arc<Shared>,
-) -> Result<()> {
-    let (mut lines, mut input) = (BufReader::new(output).lines(), Some(input));
+) -> Result<Option<String>> {
+    let (mut lines, mut input, mut torn) = (BufReader::new(output).lines(), Some(input), None);
     loop {
         let line = tokio::select! { biased;
             Ok(()) = ended.changed() => {
@@ -307,8 +307,14 @@ async fn hear(
             }
             line = lines.next_line() => line?,
         };
-        let Some(line) = line else { return Ok(()) };
-        let Ok(told) = serde_json::from_str(&line) else { continue };
+        let Some(line) = line else { return Ok(torn) };
+        if let Some(torn) = torn.take() {
+            shared.heard().exclusive.add(Wrong::Corrupted, format!("process {number} said {torn:?}"));
+        }
+        let Ok(told) = serde_json::from_str(&line) else {
+            torn = Some(line);
+            continue;
+        };
         let answer = shared.hear(number, told);
         if let Some((answer, input)) = answer.zip(input.as_mut()) {
             // If it is gone, so is its output soon.
