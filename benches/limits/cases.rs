@@ -19,6 +19,8 @@ pub(crate) enum Side {
     /// An exclusive log, with so many batches in flight.
     Wal(usize),
     Rdkafka,
+    /// rskafka 0.6.
+    Earlier,
 }
 
 /// Which broker, and what is between it and the client.
@@ -77,6 +79,7 @@ const FETCH_BORROWED: Side = Side::Ours(Way::Batch, 1);
 const STREAM: Side = Side::Ours(Way::Stream, 1);
 const LOOP: Side = Side::Ours(Way::Loop, 1);
 const BATCH_IN_FLIGHT: [Side; 2] = [Side::Ours(Way::Batch, 1), Side::Ours(Way::Batch, 5)];
+const PEERS: [Side; 2] = [Side::Rdkafka, Side::Earlier];
 const RECORDS_IN_FLIGHT: [Side; 2] = [Side::Ours(Way::Records, 1), Side::Ours(Way::Records, 5)];
 
 /// Name, size of a value, whether by lz4; how many times the raw client's CPU a batch of 1 MiB may take, and how many times
@@ -105,8 +108,12 @@ const STREAM_TIMES: f64 = 1.3;
 /// One 100 B record at a time: CPU by the raw client's, and what the median may take above its.
 const ONE_TIMES: f64 = 1.25;
 const ONE_BEYOND_NS: f64 = 5_000.0;
-/// One record at a time from so many tasks: the rate by librdkafka's.
-const TOGETHER_TIMES: [(usize, f64); 2] = [(64, 1.1), (512, 1.1)];
+/// One record at a time, with values of so many bytes.
+const ONE_SIZES: [(&str, usize); 4] =
+    [("one-100B", 100), ("one-1KiB", 1024), ("one-10KiB", 10_240), ("one-100KiB", 102_400)];
+/// One record at a time from so many tasks; the rate by librdkafka's.
+const TOGETHER_TIMES: [(usize, Option<f64>); 6] =
+    [(1, None), (4, None), (16, None), (64, Some(1.1)), (256, None), (512, Some(1.1))];
 /// CPU of each record of 64 tasks.
 const TOGETHER_NS: f64 = 400.0;
 /// With 5 batches in flight by 1 in flight, where a round trip takes 1 ms.
@@ -129,7 +136,7 @@ pub(crate) fn all() -> Vec<Case> {
         cases.extend(FETCH.map(|(name, size, is_lz4, borrowed, owned)| {
             fetch(Case::of_batches(on, Fetch, name, size), is_lz4, borrowed, owned)
         }));
-        cases.push(one(on));
+        cases.extend(ONE_SIZES.map(|(name, size)| one(on, name, size)));
         cases.extend(TOGETHER_TIMES.map(|(callers, times)| together(on, callers, times)));
     }
     for on in [On::AtOnce, On::Kafka] {
@@ -140,10 +147,10 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 fn produce(mut case: Case, is_lz4: bool, by_batch: f64, by_records: Option<f64>) -> Case {
-    case.is_lz4 = is_lz4;
+    case.set_lz4(is_lz4);
     case.sides = vec![Side::Raw, RAW_IN_FLIGHT, Side::RawEncoding];
     case.sides.retain(|side| !is_lz4 || *side != Side::RawEncoding);
-    case.sides.extend(BATCH_IN_FLIGHT.into_iter().chain(RECORDS_IN_FLIGHT).chain([Side::Rdkafka]));
+    case.sides.extend(BATCH_IN_FLIGHT.into_iter().chain(RECORDS_IN_FLIGHT).chain(PEERS));
     // Each beside the raw client with as many in flight: what lies in more memory of the kernel costs both more.
     let limit = |side| {
         let is_alone = matches!(side, Side::Ours(_, 1));
@@ -158,9 +165,9 @@ fn produce(mut case: Case, is_lz4: bool, by_batch: f64, by_records: Option<f64>)
 }
 
 fn fetch(mut case: Case, is_lz4: bool, borrowed: f64, owned: Option<f64>) -> Case {
-    case.is_lz4 = is_lz4;
+    case.set_lz4(is_lz4);
     let ours = [FETCH_BORROWED, FETCH_OWNED, STREAM];
-    case.sides = [Side::Raw].into_iter().chain(ours).chain([LOOP, Side::Rdkafka]).collect();
+    case.sides = [Side::Raw].into_iter().chain(ours).chain([LOOP]).chain(PEERS).collect();
     case.limits.push(Limit::new(FETCH_BORROWED, Measure::Cpu, borrowed, Side::Raw));
     case.limits.push(match owned {
         Some(times) => Limit::new(FETCH_OWNED, Measure::Cpu, times, Side::Raw),
@@ -175,11 +182,13 @@ fn fetch(mut case: Case, is_lz4: bool, borrowed: f64, owned: Option<f64>) -> Cas
     case
 }
 
-fn one(on: On) -> Case {
-    let mut case = Case::of_one_at_a_time(on, "one-100B", "one 100 B record at a time", 1);
-    case.calls = 400;
-    case.sides = vec![Side::Raw, ONE, Side::Rdkafka];
-    if on == On::Kafka {
+fn one(on: On, name: &str, size: usize) -> Case {
+    let mut case = Case::of_one_at_a_time(on, name, &format!("one {size} B record at a time"), 1);
+    // rskafka 0.6 waits 40 ms for each of the larger ones.
+    case.calls = if size > 1024 { 40 } else { 400 };
+    case.size = size;
+    case.sides = [Side::Raw, ONE].into_iter().chain(PEERS).collect();
+    if on == On::Kafka && size == 100 {
         let median = Limit::new(ONE, Measure::P50, 1.0, Side::Raw);
         case.limits.push(Limit::new(ONE, Measure::Cpu, ONE_TIMES, Side::Raw));
         case.limits.push(Limit { beyond: Some(ONE_BEYOND_NS), ..median });
@@ -187,12 +196,13 @@ fn one(on: On) -> Case {
     case
 }
 
-fn together(on: On, callers: usize, times: f64) -> Case {
+fn together(on: On, callers: usize, times: Option<f64>) -> Case {
     let what = format!("{callers} tasks with one 100 B record at a time");
     let mut case = Case::of_one_at_a_time(on, &format!("together-{callers}"), &what, callers);
-    case.calls = if on == On::Kafka { 1 << 14 } else { 1 << 16 };
-    case.sides = vec![TOGETHER, Side::Rdkafka];
-    if on == On::Kafka {
+    let most = if on == On::Kafka { 1 << 14 } else { 1 << 16 };
+    case.calls = most.min(1 << 10 << callers.ilog2());
+    case.sides = [TOGETHER].into_iter().chain(PEERS).collect();
+    if let (On::Kafka, Some(times)) = (on, times) {
         case.limits.push(Limit::new(TOGETHER, Measure::Wall, 1.0 / times, Side::Rdkafka));
         case.limits.push(Limit::new(TOGETHER, Measure::P99, 1.0, Side::Rdkafka));
         if callers == 64 {
@@ -257,7 +267,8 @@ impl Case {
         let records = crate::BATCH_BYTES / (size + 24);
         // librdkafka reads whole passes. Few to Kafka, as it keeps all on its disk.
         let calls = BATCHES * if on == On::Kafka { 1 } else { 5 };
-        let what = format!("1 MiB batches of {records} records of {size} B");
+        let calls_are = if call == Fetch { "fetches" } else { "appends" };
+        let what = format!("{calls_are} of 1 MiB, {records} records of {size} B");
         Self {
             name: format!("{}{name}", on.prefix()),
             what,
@@ -275,6 +286,11 @@ impl Case {
 
     fn of_one_at_a_time(on: On, name: &str, what: &str, callers: usize) -> Self {
         Self { what: what.to_owned(), records: 1, callers, ..Self::of_batches(on, Append, name, 100) }
+    }
+
+    fn set_lz4(&mut self, is_lz4: bool) {
+        self.is_lz4 = is_lz4;
+        self.what += if is_lz4 { ", lz4" } else { "" };
     }
 
     /// In a sample.
@@ -348,6 +364,7 @@ impl Side {
             Self::Spread => format!("records, 1, {PARTITIONS} partitions"),
             Self::Wal(in_flight) => format!("wal, {in_flight}"),
             Self::Rdkafka => "rdkafka".to_owned(),
+            Self::Earlier => "rskafka 0.6".to_owned(),
         }
     }
 }

@@ -34,13 +34,18 @@ pub(crate) fn run(work: &Work) {
     runtime.block_on(client.close());
 }
 
-/// Claims a partition that nobody else uses, and appends what is to be read. Gives also where that begins.
-async fn prepare(client: &Client, work: &Work) -> (Wal, Writer, Position) {
+/// On a broker that is alone.
+pub(crate) async fn open(client: &Client, work: &Work, partition: i32) -> Wal {
     use DurabilityKind::{MinInsyncTooLow, NotTold, OneReplica, RetentionMs, UncleanElection, WritersTimes};
-    let partition = ours::exclusive_partition(work, work.in_flight);
     let risks = [MinInsyncTooLow, NotTold, OneReplica, RetentionMs, UncleanElection, WritersTimes];
     let log = client.wal(TOPIC, partition).max_in_flight(work.in_flight).compression(compression(work));
-    let log = log.accept_risks(risks).await.expect("a log");
+    log.accept_risks(risks).await.expect("a log")
+}
+
+/// Claims a partition that nobody else uses, and appends what is to be read. Gives also where that begins.
+async fn prepare(client: &Client, work: &Work) -> (Wal, Writer, Position) {
+    let partition = ours::exclusive_partition(work, work.in_flight);
+    let log = open(client, work, partition).await;
     let end = client.partition_client(TOPIC, partition).await.expect("a partition");
     let end = end.get_offset(rskafka::client::OffsetAt::Latest).await.expect("an offset").offset;
     // The entries of processes before it are of a log of their own.
@@ -58,7 +63,7 @@ async fn prepare(client: &Client, work: &Work) -> (Wal, Writer, Position) {
     (log, writer, first)
 }
 
-async fn produce(writer: &Writer, values: &Values, work: &Work, calls: u32) {
+pub(crate) async fn produce(writer: &Writer, values: &Values, work: &Work, calls: u32) {
     let mut waited: VecDeque<Append> = VecDeque::new();
     for _ in 0..calls {
         if waited.len() == work.in_flight {

@@ -11,6 +11,7 @@ mod drawing;
 mod exclusive;
 mod ours;
 mod raw;
+mod recovery;
 mod refresh;
 mod report;
 mod side;
@@ -24,7 +25,7 @@ use crate::broker::Broker;
 use crate::cases::{Case, Limit, On, Side};
 use crate::report::Report;
 use crate::side::Sample;
-use crate::sides::{Measured, rdkafka};
+use crate::sides::{Measured, program};
 
 const READ: i32 = 1;
 const BATCH_BYTES: usize = 1 << 20;
@@ -32,6 +33,9 @@ const FETCH_BYTES: usize = 2_000_000;
 
 /// Where a Kafka of one broker is, which `cargo xtask bench` starts where there is Java.
 const KAFKA: &str = "KAFKA_CONNECT";
+
+/// What is measured on, as `cargo xtask bench` says it.
+const MACHINE: &str = "MACHINE";
 
 /// Half a round trip to the broker that is far away.
 const ONE_WAY: Duration = Duration::from_micros(500);
@@ -53,8 +57,8 @@ fn main() {
     if kafka.is_none() {
         eprintln!("no {KAFKA}: nothing is measured on a real broker");
     }
-    if rdkafka().is_none() {
-        eprintln!("librdkafka's side is not built: nothing is measured beside it");
+    if program(Side::Rdkafka).is_none() {
+        eprintln!("the sides of other clients are not built: nothing is measured beside them");
     }
     let mut report = Report::default();
     for case in cases::all().into_iter().filter(|case| case.name.contains(filter)) {
@@ -76,10 +80,23 @@ fn main() {
     if refresh::NAME.contains(filter) {
         refresh::measure(&fake.address);
     }
+    let recovery = kafka.filter(|_| recovery::NAME.contains(filter)).map(|kafka| recovery::measure(&kafka));
     if filter.is_empty() {
-        println!("{}", json!({ "section": "whole calls", "text": report.tables() }));
-        println!("{}", json!({ "section": "benchmarks.svg", "text": report.drawing() }));
+        say("whole calls", &report.tables());
+        let machine = std::env::var(MACHINE).unwrap_or_default();
+        let machine = format!("{machine}; {}", time::OffsetDateTime::now_utc().date());
+        for (file, drawing) in report.drawings(recovery.as_ref(), &machine) {
+            say(file, &drawing);
+        }
+        if let Some(recovery) = recovery {
+            say(recovery::NAME, &recovery.table());
+        }
     }
+}
+
+/// Prints a part of the page, or a drawing beside it.
+fn say(section: &str, text: &str) {
+    println!("{}", json!({ "section": section, "text": text }));
 }
 
 /// Prints a line for `cargo xtask bench`, if both sides were measured.

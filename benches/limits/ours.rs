@@ -92,8 +92,8 @@ pub(crate) fn run(way: Way, work: &Work) {
     runtime.block_on(client.close());
 }
 
-/// Gives those that are written to, or the one that is read.
-pub(crate) async fn open(way: Way, work: &Work) -> (Client, Vec<PartitionClient>) {
+/// Connects through another address, if the work says so.
+pub(crate) async fn client(work: &Work) -> Client {
     let mut client = Client::builder([&work.address]);
     if !work.through.is_empty() {
         let through = work.through.clone();
@@ -103,7 +103,12 @@ pub(crate) async fn open(way: Way, work: &Work) -> (Client, Vec<PartitionClient>
         };
         client = client.env(Env::builder().connector(connector).build());
     }
-    let client = client.build().await.expect("a client");
+    client.build().await.expect("a client")
+}
+
+/// Gives those that are written to, or the one that is read.
+pub(crate) async fn open(way: Way, work: &Work) -> (Client, Vec<PartitionClient>) {
+    let client = client(work).await;
     let first = match (work.call, way) {
         (Call::Fetch, Way::Stream | Way::NewStream | Way::Loop) => READ_ON,
         (Call::Fetch, _) => READ,

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::cases::{Case, Measure, Side};
-use crate::drawing;
+use crate::drawing::{self, STYLES};
+use crate::recovery::Recovery;
 use crate::side::Call;
 use crate::sides::Measured;
 
@@ -65,8 +66,15 @@ impl Report {
         text
     }
 
-    pub(crate) fn drawing(&self) -> String {
-        drawing::svg(&self.cases)
+    /// The drawings, each with the name of its file. `machine` is what all was measured on, and when.
+    pub(crate) fn drawings(
+        &self,
+        recovery: Option<&Recovery>,
+        machine: &str,
+    ) -> impl Iterator<Item = (&'static str, String)> {
+        STYLES.iter().map(move |style| {
+            (style.file, drawing::svg(style, &self.cases, recovery, machine).expect("it is drawn in memory"))
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! One side of a comparison: a process that makes calls when it is told to, and says what they took.
 //!
-//! librdkafka's side, a program of its own, has this file too.
+//! Those of other clients, programs of their own, have this file too.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead};

@@ -16,8 +16,9 @@ use crate::side::{Sample, Work};
 pub(crate) const SIDE: &str = "--side";
 /// The argument that has this program make a topic, for a side that is run alone.
 pub(crate) const NEW_TOPIC: &str = "--new-topic";
-/// librdkafka's program, beside the folder that this program is in.
+/// The programs of other clients, beside the folder that this program is in.
 const RDKAFKA: &str = "rskafka-benches-rdkafka";
+const EARLIER: &str = "rskafka-benches-earlier";
 
 /// Processes of each side, and samples of each process: two processes of one program may differ by how the kernel sized the
 /// buffers of their sockets.
@@ -36,16 +37,20 @@ struct Process {
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-/// The program of librdkafka's side, if it was built.
-pub(crate) fn rdkafka() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?.parent()?.with_file_name(RDKAFKA);
+/// The program of a side, if it was built.
+pub(crate) fn program(side: Side) -> Option<PathBuf> {
+    let this = std::env::current_exe().ok()?;
+    let program = match side {
+        Side::Rdkafka => this.parent()?.with_file_name(RDKAFKA),
+        Side::Earlier => this.parent()?.with_file_name(EARLIER),
+        _ => this,
+    };
     program.is_file().then_some(program)
 }
 
 /// The command that runs a side.
 pub(crate) fn command(side: Side, work: &Work) -> Option<Command> {
-    let program = if side == Side::Rdkafka { rdkafka()? } else { std::env::current_exe().ok()? };
-    let mut command = Command::new(program);
+    let mut command = Command::new(program(side)?);
     command.args([SIDE, &side.name(), &serde_json::to_string(work).expect("it is JSON")]);
     Some(command)
 }

@@ -26,7 +26,7 @@ use crate::workspace::{self, Package};
 /// The bench targets that measure what has a limit, and those of criterion.
 const LIMITS: &str = "limits";
 const SPEED: &str = "speed";
-const RDKAFKA: &str = "benches/rdkafka/Cargo.toml";
+const PEERS: &str = "benches/peers/Cargo.toml";
 
 /// What to do beside measuring.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -47,7 +47,7 @@ pub(crate) fn command(options: Options) -> Result<()> {
     let packages = workspace::packages()?;
     let limits = built(LIMITS, &packages)?;
     let speed = if options.write_docs { built(SPEED, &packages)? } else { Vec::new() };
-    let rdkafka = build_rdkafka();
+    let peers = build_peers();
 
     // After the build, which is a load of its own.
     let machine = machine()?;
@@ -66,12 +66,13 @@ pub(crate) fn command(options: Options) -> Result<()> {
     let mut rows = Vec::new();
     for target in &limits {
         let mut command = target.command();
+        command.env("MACHINE", &machine);
         command.envs(kafka.as_ref().map(|kafka| ("KAFKA_CONNECT", kafka.connect())));
         let measured = limits::measure(target, &mut command, options, &folder, &mut texts)?;
         ensure!(!measured.is_empty(), "{} measured nothing", target.program.display());
         rows.extend(measured);
     }
-    let has_all = kafka.is_some() && rdkafka.is_ok();
+    let has_all = kafka.is_some() && peers.is_ok();
     drop(kafka);
     let table = page::table(&HEADS, rows.iter().map(|row| row.cells.to_vec()));
     say!("{}", table.trim_end());
@@ -84,7 +85,10 @@ pub(crate) fn command(options: Options) -> Result<()> {
     }
     let is_held = say_verdict(&rows);
     ensure!(is_held || !options.check, "limits are missed");
-    ensure!(has_all || !options.check, "not all limits were measured: Kafka or librdkafka's side is missing");
+    ensure!(
+        has_all || !options.check,
+        "not all limits were measured: Kafka or the sides of other clients are missing"
+    );
     Ok(())
 }
 
@@ -129,17 +133,17 @@ fn built(bench: &str, packages: &[Package]) -> Result<Vec<Binary>> {
     Ok(built)
 }
 
-/// Builds librdkafka's side, a workspace of its own, next to the bench targets, which find it there.
-fn build_rdkafka() -> Result<()> {
-    let step = Step::start("building librdkafka's side");
+/// Builds the sides of other clients, a workspace of its own, next to the bench targets, which find it there.
+fn build_peers() -> Result<()> {
+    let step = Step::start("building the sides of other clients");
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--locked", "--manifest-path", RDKAFKA]);
+    cargo.args(["build", "--release", "--locked", "--manifest-path", PEERS]);
     cargo.arg("--target-dir").arg(workspace::target_dir());
     let built =
         children::succeed(&mut cargo, "librdkafka does not build: it needs a C and a C++ compiler and make");
     match &built {
         Ok(()) => step.done(),
-        Err(error) => note!("NOTHING IS MEASURED BESIDE LIBRDKAFKA: {error:#}"),
+        Err(error) => note!("NOTHING IS MEASURED BESIDE OTHER CLIENTS: {error:#}"),
     }
     built
 }

@@ -68,10 +68,10 @@ fn check_dependencies() -> Result<()> {
     succeed(&mut deny)
 }
 
-/// `fuzz/` is a workspace of its own, which the other checks do not see. So is `benches/rdkafka`, which is not compiled here
+/// `fuzz/` is a workspace of its own, which the other checks do not see. So is `benches/peers`, which is not compiled here
 /// because that takes librdkafka.
 fn check_fuzz() -> Result<()> {
-    for folder in ["fuzz", "benches/rdkafka"] {
+    for folder in ["fuzz", "benches/peers"] {
         succeed(cargo("fmt --check --manifest-path").arg(format!("{folder}/Cargo.toml")))?;
     }
     let mut clippy = cargo("clippy --locked --all-targets --manifest-path fuzz/Cargo.toml --target-dir");

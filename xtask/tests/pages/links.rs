@@ -93,6 +93,11 @@ fn links(line: &str) -> Vec<(&str, &str)> {
             links.push((&before[start + 1..], &after[..end]));
         }
     }
+    // Drawings that go by the reader's colours.
+    for attribute in [" src=\"", " srcset=\""] {
+        let targets = line.split(attribute).skip(1).filter_map(|rest| rest.split_once('"'));
+        links.extend(targets.map(|(target, _)| ("a drawing", target)));
+    }
     links
 }
 
@@ -181,6 +186,7 @@ fn wrong_links_are_named() {
 ```text
 [f](nothing.md)
 ```
+<source media=\"m\" srcset=\"no.svg\"> <img src=\"b.md\">
 ";
     let found = |path: PathBuf| match path.to_str()? {
         "docs/a.md" => Some(page.to_owned()),
@@ -192,6 +198,7 @@ fn wrong_links_are_named() {
         "docs/a.md: [d](b.md#what): it has no such heading",
         "docs/a.md: [e](../../b.md): there is no such file",
         "docs/a.md: [`no_test`](tests/t.rs): it has no such test",
+        "docs/a.md: [a drawing](no.svg): there is no such file",
     ];
     assert_eq!(wrong_links("docs/a.md", page, &found), expected);
 }

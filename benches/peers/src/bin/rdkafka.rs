@@ -3,7 +3,7 @@
 //! Its options are those that somebody who writes a log would set: idempotent, acknowledged by all, batches as large as the
 //! other sides' have them.
 
-#[path = "../../limits/side.rs"]
+#[path = "../../../limits/side.rs"]
 mod side;
 
 use std::time::Duration;
