@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rskafka_cluster::LeaderOf;
 use rskafka_protocol::{ApiKey, Uuid};
+use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::error::Error;
@@ -26,6 +27,12 @@ impl Partition {
     /// The broker that leads the partition.
     pub(crate) fn target(&self) -> LeaderOf<'_> {
         LeaderOf { topic: &self.topic, partition: self.index, topic_id: self.topic_id, replica: None }
+    }
+
+    /// The end of the pause after so many failures in a row.
+    pub(crate) fn after_pause(&self, failures: u32) -> Instant {
+        let cluster = &self.core.cluster;
+        cluster.env().now() + cluster.config().backoff.pause(failures, cluster.env().random())
     }
 
     pub(crate) fn located(&self, error: Error, api: ApiKey) -> Error {

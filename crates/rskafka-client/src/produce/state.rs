@@ -414,7 +414,7 @@ impl State {
     fn pause_of_misled(&mut self, line: &Line) -> Option<Instant> {
         let before = self.misled;
         self.misled = before.saturating_add(1);
-        (before > 0).then(|| after_pause(line, before))
+        (before > 0).then(|| line.partition.after_pause(before))
     }
 
     pub(crate) fn first_unsent(&self) -> Option<u64> {
@@ -441,10 +441,4 @@ impl State {
         }
         self.refuse_all(|| line.ended(Case::ClientClosed, ErrorKind::Closed));
     }
-}
-
-/// The end of the pause after so many failures in a row.
-fn after_pause(line: &Line, failures: u32) -> Instant {
-    let cluster = &line.partition.core.cluster;
-    cluster.env().now() + cluster.config().backoff.pause(failures, cluster.env().random())
 }

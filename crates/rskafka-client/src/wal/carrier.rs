@@ -19,6 +19,7 @@ use rskafka_protocol::records::RecordBatch;
 use rskafka_protocol::{ApiKey, ErrorCode as Code};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
 
 use super::Log;
 use super::fence::{Kind, Mark, Reading, Verdict};
@@ -52,7 +53,11 @@ pub(super) struct State {
     pub(super) appends: VecDeque<Appending>,
     /// How many of them, from the first on, have their answer.
     answered: usize,
-    is_reading: bool,
+    /// A task is there for what the oldest append needs.
+    is_attended: bool,
+    /// How often sending has failed since an append was settled, and before when nothing is sent.
+    failures: u32,
+    resend_at: Option<Instant>,
     /// The claim that came next.
     pub(super) fenced_by: Option<Claim>,
     /// What was acknowledged, or read, is gone.
@@ -104,9 +109,17 @@ pub(super) fn outcome(settled: Settled) -> Outcome {
 
 impl Carrier {
     pub(super) fn new(log: Arc<Log>, line: Arc<Line>, ledger: Ledger, claim: Claim) -> Self {
-        let (appends, answered, is_reading) = (VecDeque::new(), 0, false);
-        let (fenced_by, truncated, unknown) = (None, None, Vec::new());
-        let state = State { ledger, appends, answered, is_reading, fenced_by, truncated, unknown };
+        let state = State {
+            ledger,
+            appends: VecDeque::new(),
+            answered: 0,
+            is_attended: false,
+            failures: 0,
+            resend_at: None,
+            fenced_by: None,
+            truncated: None,
+            unknown: Vec::new(),
+        };
         let (state, results, has_news) = (Mutex::new(state), Mutex::default(), AtomicBool::new(false));
         Self { log, line, claim, state, results, has_news, settled: Notify::new() }
     }
@@ -192,7 +205,7 @@ impl Carrier {
         let waker = Waker::from(self.clone());
         let mut is_moving = true;
         while std::mem::take(&mut is_moving) {
-            state.take_answers(&mut Context::from_waker(&waker));
+            state.take_answers(&mut Context::from_waker(&waker), &self.log);
             while let Some((sequence, settled)) = state.ledger.take_settled() {
                 state.settle(self, sequence, settled);
                 is_moving = true;
@@ -202,28 +215,38 @@ impl Carrier {
         if state.appends.is_empty() {
             self.settled.notify_waiters();
         }
-        if state.ledger.wants_read_to().is_some() && !std::mem::replace(&mut state.is_reading, true) {
+        if state.ledger.is_held_up() && !std::mem::replace(&mut state.is_attended, true) {
             let core = &self.log.partition.core;
-            core.tasks.spawn_on(self.clone().read(), core.cluster.runtime());
+            core.tasks.spawn_on(self.clone().attend(), core.cluster.runtime());
         }
     }
 
-    /// Reads on until the oldest append can be judged.
-    async fn read(self: Arc<Self>) {
+    /// Reads on until the oldest append can be judged, and waits until it may be sent again.
+    async fn attend(self: Arc<Self>) {
         // Gives up if its runtime ends before it does.
-        let mut reading = ReadingTask { carrier: self.clone(), has_ended: false };
-        let mut items = self.look(|state| self.items(state));
-        while let Some(deadline) = self.with(State::deadline_of_read) {
+        let mut attending = Attending { carrier: self.clone(), has_ended: false };
+        let mut reader = None;
+        while let Some(need) = self.with(|state| state.need(&self.log)) {
+            let deadline = match need {
+                Need::Read(deadline) => deadline,
+                Need::Pause(until) => {
+                    reader = None;
+                    tokio::time::sleep_until(until).await;
+                    self.with(|state| state.paused(until));
+                    continue;
+                }
+            };
+            let items = reader.get_or_insert_with(|| self.look(|state| self.items(state)));
             let read = tokio::time::timeout_at(deadline.instant(), poll_fn(|cx| items.poll_batch(cx))).await;
             self.with(|state| match read {
-                Ok(Some(Ok(batch))) => state.read(&items, &batch),
+                Ok(Some(Ok(batch))) => state.read(items, &batch),
                 Ok(Some(Err(error))) if error.is_retriable() => {}
                 Ok(Some(Err(error))) => state.give_up(error),
                 Ok(None) => state.give_up(Error::new(Case::ClientClosed, ErrorKind::Closed)),
                 Err(_) => state.give_up(Error::new(Case::TimedOut, ErrorKind::TimedOut)),
             });
         }
-        reading.has_ended = true;
+        attending.has_ended = true;
     }
 
     pub(super) fn items(&self, state: &State) -> Items {
@@ -235,12 +258,17 @@ impl Carrier {
     }
 }
 
-struct ReadingTask {
+enum Need {
+    Read(Deadline),
+    Pause(Instant),
+}
+
+struct Attending {
     carrier: Arc<Carrier>,
     has_ended: bool,
 }
 
-impl Drop for ReadingTask {
+impl Drop for Attending {
     fn drop(&mut self) {
         if !self.has_ended {
             self.carrier.with(|state| state.give_up(Error::new(Case::RuntimeGone, ErrorKind::Closed)));
@@ -257,13 +285,18 @@ impl Wake for Carrier {
 
 impl State {
     /// Takes answers to the ledger, in the order of the appends.
-    fn take_answers(&mut self, cx: &mut Context<'_>) {
+    fn take_answers(&mut self, cx: &mut Context<'_>, log: &Log) {
         while let Some(appending) = self.appends.get_mut(self.answered) {
             let Some(produce) = &mut appending.produce else { return };
             // With tokio's budget, the poll could wake this writer while it holds its own lock.
             let ended = pin!(unconstrained(poll_fn(|cx| produce.poll_ended(cx)))).poll(cx);
             let Poll::Ready((result, batch)) = ended else { return };
             let answer = answer(&result, batch.is_some());
+            let is_stopped = result.as_ref().is_err_and(|error| *error.kind() == ErrorKind::Stopped);
+            if matches!(answer, Answer::Again { .. }) && !is_stopped {
+                self.failures += 1;
+                self.resend_at = Some(log.partition.after_pause(self.failures));
+            }
             (appending.produce, appending.batch, appending.error) = (None, batch, result.err());
             let sequence = self.first_sequence() + self.answered as u64;
             self.ledger.answered(sequence, answer);
@@ -276,6 +309,9 @@ impl State {
 
     /// Puts what the ledger wants sent into the line. Returns whether there was anything.
     fn send(&mut self, line: &Arc<Line>) -> bool {
+        if self.resend_at.is_some() {
+            return false;
+        }
         let first = self.first_sequence();
         let mut has_sent = false;
         while let Some(sequence) = self.ledger.send() {
@@ -306,6 +342,7 @@ impl State {
         }
         let result = match settled {
             Settled::Counts(base, next) => {
+                self.failures = 0;
                 #[cfg(feature = "metrics")]
                 carrier.log.metrics.appended();
                 let reading = Reading { fence: self.ledger.fence_after(sequence), next_offset: next };
@@ -343,10 +380,23 @@ impl State {
         })
     }
 
-    /// Until when to read for the oldest append; `None` if that is not needed any more.
-    fn deadline_of_read(&mut self) -> Option<Deadline> {
-        self.is_reading = self.ledger.wants_read_to().is_some();
-        self.appends.front().filter(|_| self.is_reading).map(|appending| appending.deadline)
+    /// What the oldest append needs but an answer: `None` if that is all, and the task may end.
+    fn need(&mut self, log: &Log) -> Option<Need> {
+        self.is_attended = self.ledger.is_held_up();
+        let deadline = self.appends.front().filter(|_| self.is_attended)?.deadline;
+        if self.ledger.wants_read_to().is_some() {
+            return Some(Need::Read(deadline));
+        }
+        let pause = self.resend_at.unwrap_or_else(|| log.partition.after_pause(1));
+        Some(Need::Pause(pause.min(deadline.instant())))
+    }
+
+    fn paused(&mut self, until: Instant) {
+        self.resend_at.take_if(|at| *at <= until);
+        let is_late = self.appends.front().is_some_and(|oldest| oldest.deadline.instant() <= until);
+        if is_late && self.ledger.is_held_up() {
+            self.give_up(Error::new(Case::TimedOut, ErrorKind::TimedOut));
+        }
     }
 
     fn read(&mut self, items: &Items, batch: &FetchedBatch) {

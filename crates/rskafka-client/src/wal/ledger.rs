@@ -174,7 +174,12 @@ impl Ledger {
         }
     }
 
-    /// The log could not be read as far as the oldest append needs it.
+    /// Whether the oldest append waits for more than its own answer: for the log to be read, or for its turn to be sent.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.end.is_none() && self.unsettled.front().is_some_and(|oldest| oldest.state != State::Sent)
+    }
+
+    /// The oldest append cannot be judged, or sent, in its time.
     pub(crate) fn give_up(&mut self) {
         self.end_by(End::Failed { is_lost: true });
         self.advance();

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use rskafka_cluster::transport::Deadline;
 use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::RecordBatch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Position;
 use super::carrier;
@@ -71,6 +71,9 @@ struct Attempt {
     deadline: Deadline,
     produce: Option<Produce>,
     batch: Option<RecordBatch>,
+    /// How often it was sent, and how long it waits before it is sent again.
+    sent: u32,
+    pause: Option<Pin<Box<Sleep>>>,
     /// Why it failed last.
     error: Option<Error>,
     /// The claim that came first.
@@ -86,8 +89,7 @@ impl Recovery {
         partition.core.check_open().and_then(|()| items.check()).map_err(located)?;
         log.check().await.map_err(located)?;
         let recovery = Self::new(items, note);
-        // Not by a borrow: a recovery may be sent to other threads, but not shared with them.
-        recovery.line.clone().warm_up().await?;
+        recovery.line.warm_up().await?;
         Ok(recovery)
     }
 
@@ -180,8 +182,8 @@ impl Recovery {
         self.own.insert(writer);
         self.items.ledger = Some(ledger);
         let deadline = self.line.delivery_deadline();
-        let (batch, produce, error, winner) = (Some(batch), None, None, None);
-        self.attempt = Some(Attempt { claim, deadline, produce, batch, error, winner });
+        let (batch, produce, sent, pause, error, winner) = (Some(batch), None, 0, None, None, None);
+        self.attempt = Some(Attempt { claim, deadline, produce, batch, sent, pause, error, winner });
         Ok(())
     }
 
@@ -192,16 +194,23 @@ impl Recovery {
             if let Some((_, settled)) = ledger.take_settled() {
                 break (settled, ledger.end());
             }
+            if attempt.pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
+                return None;
+            }
+            attempt.pause = None;
             if ledger.send().is_some()
                 && let Some(batch) = attempt.batch.take()
             {
                 self.line.resume();
+                attempt.sent += 1;
                 attempt.produce = Some(Produce::of_encoded(&self.line, attempt.deadline, batch));
             }
             let Poll::Ready((result, batch)) = attempt.produce.as_mut()?.poll_ended(cx) else { return None };
             (attempt.produce, attempt.batch) = (None, batch);
             ledger.answered(0, carrier::answer(&result, attempt.batch.is_some()));
             attempt.error = result.err();
+            let pause = self.items.log.partition.after_pause(attempt.sent);
+            attempt.pause = attempt.error.is_some().then(|| Box::pin(sleep_until(pause)));
         };
         let attempt = self.attempt.take()?;
         let ledger = self.items.take_ledger()?;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::common::exclusive::{claim, read, wal};
 use super::common::{SLACK, record};
-use super::kit::{DELIVERY_TIMEOUT, TOPIC, builder, start};
+use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TOPIC, builder, start};
 
 async fn start_wal(brokers: usize) -> (FakeCluster, Client, PartitionClient, Wal) {
     let (cluster, client, log) = start(brokers).await;
@@ -473,4 +473,54 @@ async fn a_claim_that_landed_behind_other_entries_gives_them_before_it_ends() {
     };
     let (entries, ()) = tokio::join!(recovery.try_collect::<Vec<_>>(), appending);
     assert_eq!(entries.unwrap().len(), 2);
+}
+
+/// A broker that has forgotten the producer, and does so again each time.
+fn forgetful() -> Fault {
+    Fault::answer(ErrorCode::DUPLICATE_SEQUENCE_NUMBER).on(ApiKey::PRODUCE)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_again_and_again_is_sent_again_with_pauses() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    let next = wal.claim(Position::START, "next").await.unwrap();
+    let fault = cluster.inject(forgetful().always());
+    let sent = produces(&cluster);
+    let appends = ["a", "b", "c"].map(|value| writer.append([record(value)]));
+    sleep(Duration::from_secs(3)).await;
+    let of_appends = produces(&cluster) - sent;
+    assert!((10..100).contains(&of_appends), "{of_appends} requests");
+    cluster.remove_fault(fault);
+    for append in appends {
+        append.await.unwrap();
+    }
+    let (fault, sent) = (cluster.inject(forgetful().always()), produces(&cluster));
+    let next = tokio::spawn(next.try_collect::<Vec<_>>());
+    sleep(Duration::from_secs(3)).await;
+    let of_claims = produces(&cluster) - sent;
+    assert!((5..50).contains(&of_claims), "{of_claims} requests");
+    cluster.remove_fault(fault);
+    assert_eq!(next.await.unwrap().unwrap().len(), 3);
+    assert_eq!(values(&wal, &log).await.concat(), "abc");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_that_waits_for_those_behind_it_ends_in_its_own_time() {
+    let (cluster, ..) = start(1).await;
+    let time = REQUEST_TIMEOUT + Duration::from_millis(200);
+    let wal = wal(&builder(&cluster).delivery_timeout(time).build().await.unwrap(), TOPIC).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    writer.append([record("a")]).await.unwrap();
+    let started = Instant::now();
+    cluster.inject(forgetful().delayed_by(REQUEST_TIMEOUT - Duration::from_millis(100)));
+    cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));
+    let front = writer.append([record("b")]);
+    sleep(REQUEST_TIMEOUT - Duration::from_millis(500)).await;
+    // It gets no answer before the time of the one in front is over, which is to be sent again.
+    let behind = writer.append([record("c")]);
+    let error = front.await.unwrap_err();
+    assert!(started.elapsed() <= time + SLACK, "{:?}: {error}", started.elapsed());
+    assert!(error.is_timeout(), "{error:?}");
+    assert!(behind.await.is_err());
 }

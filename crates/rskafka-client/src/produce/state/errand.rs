@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::super::append::Sending;
 use super::super::line::Line;
 use super::super::sequencer::Verified;
-use super::{Held, State, after_pause};
+use super::{Held, State};
 
 /// The task waits on behalf of the oldest append.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl State {
     pub(crate) fn give_up(&mut self, line: &Line, mut errand: Errand, failure: Option<Failure>) {
         if failure.is_some() && errand.attempts.out_of_time {
             // Appends behind it may end soon as well: without a pause, each of them would ask all brokers at once.
-            self.not_before = Some(after_pause(line, 1));
+            self.not_before = Some(line.partition.after_pause(1));
         }
         errand.attempts.out_of_time |= failure.is_none();
         self.sequencer.not_done();

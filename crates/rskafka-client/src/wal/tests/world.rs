@@ -135,7 +135,7 @@ impl World {
         if writer.open.len() > writer.in_flight.len() && ledger.clone().send().is_some() {
             actions.push(Action::Send(at));
         }
-        if ledger.wants_read_to().is_some() && self.spent.failed < limits.failed {
+        if ledger.is_held_up() && self.spent.failed < limits.failed {
             actions.push(Action::GiveUp(at));
         }
         for &call in &writer.in_flight {
