@@ -1,7 +1,7 @@
 //! Carries one writer's batches to its line, answers to the ledger, and results to callers. The ledger decides.
 //!
 //! While batches land where they are expected, no task runs for it: the answer to a batch settles it, on the connection's task.
-//! If the log must be read to judge one, a task reads.
+//! If the log must be read to judge one, or one is to be sent again, a task reads, or waits, for the oldest.
 //!
 //! Invariant: callers hear of their results only after the lock was released, and no event is lost that came while somebody
 //! held it.
