@@ -165,7 +165,7 @@ macro_rules! schema {
         })?
     )*) => {$(
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[derive(derive_more::Debug, Clone, PartialEq, Eq)]
         #[cfg_attr(feature = "json", derive(serde::Serialize))]
         pub struct $name {
             $(
@@ -208,9 +208,7 @@ macro_rules! schema {
                 ],
             });
 
-            fn type_name() -> String {
-                stringify!($name).to_owned()
-            }
+            const TYPE_NAME: &'static str = stringify!($name);
 
             fn min_size(layout: $crate::wire::Layout) -> usize {
                 usize::from(layout.flexible)

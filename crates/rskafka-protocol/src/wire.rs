@@ -46,8 +46,11 @@ pub(crate) trait Wire: Sized {
     /// Whether a value can be null.
     const NULLABLE: bool = false;
 
-    /// The type's name in Kafka's schemas.
-    fn type_name() -> String;
+    /// The name in Kafka's schemas, of an array's elements.
+    const TYPE_NAME: &'static str;
+
+    /// Whether it is an array.
+    const IS_ARRAY: bool = false;
 
     /// The fewest bytes that a value can take.
     fn min_size(layout: Layout) -> usize;
@@ -107,10 +110,8 @@ pub(crate) trait Wire: Sized {
 impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Option<T> {
     const STRUCT: Option<&'static crate::schema::StructSchema> = T::STRUCT;
     const NULLABLE: bool = true;
-
-    fn type_name() -> String {
-        T::type_name()
-    }
+    const TYPE_NAME: &'static str = T::TYPE_NAME;
+    const IS_ARRAY: bool = T::IS_ARRAY;
 
     fn min_size(layout: Layout) -> usize {
         T::min_nullable_size(layout)

@@ -15,7 +15,7 @@ use super::{Call, Outcome};
 impl Api for SaslAuthenticateRequest {
     fn serve(self, call: &mut Call<'_>) -> Outcome<SaslAuthenticateResponse> {
         let nonce = call.state.new_id().to_string();
-        match call.authentication.authenticate(&self.auth_bytes.0, &nonce, call.now) {
+        match call.authentication.authenticate(&self.auth_bytes, &nonce, call.now) {
             (response, None) => Outcome::Answer(response),
             (response, Some(delay)) => Outcome::LastAnswer { response, delay },
         }

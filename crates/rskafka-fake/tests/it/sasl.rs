@@ -66,12 +66,12 @@ async fn scram(
     if !answer.error_code.is_ok() {
         return Err(answer);
     }
-    let last = first.server_first(&answer.auth_bytes.0).unwrap();
+    let last = first.server_first(&answer.auth_bytes).unwrap();
     let answer = send(client, last.message()).await;
     if !answer.error_code.is_ok() {
         return Err(answer);
     }
-    last.server_final(&answer.auth_bytes.0).unwrap();
+    last.server_final(&answer.auth_bytes).unwrap();
     Ok(())
 }
 
@@ -137,7 +137,7 @@ async fn a_token_that_is_not_valid_is_refused_with_success_first() {
     handshake(&mut client, "OAUTHBEARER").await;
     let answer = send(&mut client, "n,,\u{1}auth=Bearer stolen\u{1}\u{1}").await;
     assert_eq!(answer.error_code, ErrorCode::NONE);
-    assert_eq!(answer.auth_bytes.0, r#"{"status":"invalid_token"}"#);
+    assert_eq!(answer.auth_bytes, r#"{"status":"invalid_token"}"#);
     let answer = send(&mut client, [1]).await;
     assert_eq!(answer.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
     assert_eq!(answer.error_message.as_deref(), Some(r#"{"status":"invalid_token"}"#));

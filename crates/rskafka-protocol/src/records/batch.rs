@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::encoded::{into_mut, replace_header};
 use super::header::{CRC_END, HEADER_SIZE, MAGIC};
 use super::{
-    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, Decompressor, Flag, Records,
-    Unsupported,
+    BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, Decompressor, Flag, RecordCursor,
+    Records, Unsupported,
 };
 
 /// A batch that was read: whole, and its CRC is right.
@@ -73,7 +73,7 @@ impl Batch {
     /// records are larger than the limit, or the stream is damaged. An item that is damaged is an error.
     /// An error is the last item.
     pub fn records(&self) -> Records<'_> {
-        Records::new(self)
+        Records { batch: self, cursor: RecordCursor::new() }
     }
 
     /// Decompresses the records now, in the memory of `decompressor` and up to its limit.

@@ -68,19 +68,8 @@ impl ExactSizeIterator for HeadersView<'_> {}
 /// An iterator over the records of a batch: see [`Batch::records`].
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
-    batch: &'a Batch,
-    cursor: RecordCursor,
-}
-
-impl<'a> Records<'a> {
-    pub(super) fn new(batch: &'a Batch) -> Self {
-        Self { batch, cursor: RecordCursor::new() }
-    }
-
-    /// The batch that the records are in.
-    pub fn batch(&self) -> &'a Batch {
-        self.batch
-    }
+    pub(super) batch: &'a Batch,
+    pub(super) cursor: RecordCursor,
 }
 
 impl<'a> Iterator for Records<'a> {

@@ -102,7 +102,7 @@ pub(crate) const fn field_schema<T: Wire>(
     let fields: Option<&'static StructSchema> = T::STRUCT;
     FieldSchema {
         name,
-        type_name: T::type_name,
+        type_name: || format!("{}{}", if T::IS_ARRAY { "[]" } else { "" }, T::TYPE_NAME),
         fields,
         versions: (spec.from, spec.to),
         nullable_from: if T::NULLABLE { Some(spec.nullable_from) } else { None },

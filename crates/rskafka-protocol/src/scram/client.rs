@@ -109,9 +109,9 @@ impl ClientFirst {
         let auth_message = format!("{bare},{server_first},{without_proof}");
         let client_signature = keys::signature(mechanism, &stored_key, &auth_message);
         // Both come from the same hash function.
-        let proof = client_key.xor(client_signature.as_bytes()).expect("keys of the same length");
+        let proof = keys::xor(&client_key, &client_signature).expect("keys of the same length");
         Ok(ClientFinal {
-            message: Secret::new(format!("{without_proof},p={}", encode_base64(proof.as_bytes()))),
+            message: Secret::new(format!("{without_proof},p={}", encode_base64(&proof))),
             server_signature: keys::signature(mechanism, &server_key, &auth_message),
         })
     }
@@ -141,7 +141,7 @@ impl ClientFinal {
         refusal(&attributes)?;
         let signature = attributes.base64('v')?;
         attributes.extensions()?;
-        match self.server_signature.equals(&signature) {
+        match keys::equals(&self.server_signature, &signature) {
             true => Ok(()),
             false => Err(ScramError::new("the server's signature is wrong")),
         }

@@ -10,28 +10,17 @@ use zeroize::Zeroizing;
 use super::{ITERATIONS, Mechanism, ScramError, Secret};
 
 /// A key, proof or signature.
-#[derive(Debug, Clone)]
-pub(super) struct Key(Secret<Vec<u8>>);
+pub(super) type Key = Secret<Vec<u8>>;
 
-impl Key {
-    fn new(bytes: impl AsRef<[u8]>) -> Self {
-        Self(Secret::new(bytes.as_ref()))
-    }
+/// Whether the bytes are the same. Only a difference in length shows in the time it takes.
+pub(super) fn equals(key: &Key, other: &[u8]) -> bool {
+    key.ct_eq(other).into()
+}
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Whether the bytes are the same. Only a difference in length shows in the time it takes.
-    pub(super) fn equals(&self, other: &[u8]) -> bool {
-        self.0.ct_eq(other).into()
-    }
-
-    /// Both, bit by bit; `None` if they differ in length.
-    pub(super) fn xor(&self, other: &[u8]) -> Option<Self> {
-        let bytes: Vec<u8> = self.0.iter().zip(other).map(|(a, b)| a ^ b).collect();
-        (self.0.len() == other.len()).then(|| Self(Secret::new(bytes)))
-    }
+/// Both, bit by bit; `None` if they differ in length.
+pub(super) fn xor(key: &Key, other: &[u8]) -> Option<Key> {
+    let bytes = key.iter().zip(other).map(|(a, b)| a ^ b).collect::<Vec<u8>>();
+    (key.len() == other.len()).then(|| Key::new(bytes))
 }
 
 /// `SaltedPassword`, the only slow step.
@@ -46,12 +35,12 @@ pub(super) fn salted_password(
     }
     let password = password.as_bytes();
     Ok(match mechanism {
-        Mechanism::Sha256 => {
-            Key::new(Zeroizing::new(pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, salt, iterations)))
-        }
-        Mechanism::Sha512 => {
-            Key::new(Zeroizing::new(pbkdf2::pbkdf2_hmac_array::<Sha512, 64>(password, salt, iterations)))
-        }
+        Mechanism::Sha256 => Key::new(
+            Zeroizing::new(pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, salt, iterations)).as_slice(),
+        ),
+        Mechanism::Sha512 => Key::new(
+            Zeroizing::new(pbkdf2::pbkdf2_hmac_array::<Sha512, 64>(password, salt, iterations)).as_slice(),
+        ),
     })
 }
 
@@ -63,8 +52,8 @@ pub(super) fn client_key(mechanism: Mechanism, salted_password: &Key) -> Key {
 /// `StoredKey`.
 pub(super) fn stored_key(mechanism: Mechanism, client_key: &Key) -> Key {
     match mechanism {
-        Mechanism::Sha256 => Key::new(Sha256::digest(client_key.as_bytes())),
-        Mechanism::Sha512 => Key::new(Sha512::digest(client_key.as_bytes())),
+        Mechanism::Sha256 => Key::new(Sha256::digest(&**client_key).as_slice()),
+        Mechanism::Sha512 => Key::new(Sha512::digest(&**client_key).as_slice()),
     }
 }
 
@@ -83,6 +72,6 @@ pub(super) fn signature(mechanism: Mechanism, key: &Key, text: &str) -> Key {
 
 fn authentication_code<M: Mac + KeyInit>(key: &Key, text: &str) -> Key {
     // HMAC hashes a key that is longer than its block.
-    let code = <M as KeyInit>::new_from_slice(key.as_bytes()).expect("a key of any length");
-    Key::new(code.chain_update(text).finalize().into_bytes())
+    let code = <M as KeyInit>::new_from_slice(key).expect("a key of any length");
+    Key::new(code.chain_update(text).finalize().into_bytes().as_slice())
 }

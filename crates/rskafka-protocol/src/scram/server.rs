@@ -142,13 +142,13 @@ impl ServerFirst {
         let StoredCredential { mechanism, stored_key, server_key, .. } = &self.credential;
         let auth_message = format!("{},{},{without_proof}", self.start.bare, self.message);
         let client_signature = keys::signature(*mechanism, stored_key, &auth_message);
-        let client_key = client_signature.xor(&proof);
-        let is_right = |key: &Key| stored_key.equals(keys::stored_key(*mechanism, key).as_bytes());
+        let client_key = keys::xor(&client_signature, &proof);
+        let is_right = |key: &Key| keys::equals(stored_key, &keys::stored_key(*mechanism, key));
         if !client_key.as_ref().is_some_and(is_right) {
             return Err(ScramError::new("the client's proof is wrong"));
         }
         let signature = keys::signature(*mechanism, server_key, &auth_message);
-        let message = Secret::new(format!("v={}", encode_base64(signature.as_bytes())));
+        let message = Secret::new(format!("v={}", encode_base64(&signature)));
         Ok(ServerFinal { username: self.start.username, message })
     }
 }

@@ -217,7 +217,7 @@ fn a_right_proof_of_another_header_or_nonce_is_refused() {
         let without_proof = format!("c={},r={nonce}", message::encode_base64(binding.as_bytes()));
         let auth_message = format!("{bare},{server_first},{without_proof}");
         let signature = keys::signature(mechanism, &stored_key, &auth_message);
-        let proof = message::encode_base64(client_key.xor(signature.as_bytes()).unwrap().as_bytes());
+        let proof = message::encode_base64(&keys::xor(&client_key, &signature).unwrap());
         server.clone().client_final(format!("{without_proof},p={proof}").as_bytes()).map(|_| ())
     };
     let nonce = format!("{NONCE}{SERVER_NONCE}");
@@ -282,7 +282,7 @@ fn proof<'a>(message: &'a [u8], name: &str) -> &'a str {
 
 #[test]
 fn the_keys_are_those_of_golden() {
-    let hex = |key: &keys::Key| key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |key: &keys::Key| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut checked = 0;
     for vector in crate::golden::lines("scram.jsonl") {
         let mechanism = Mechanism::from_name(vector["mechanism"].as_str().unwrap());

@@ -12,10 +12,8 @@ use crate::error::{DecodeErrorKind, EncodeError, Parsed, PathSegment, at, fail};
 
 impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Vec<T> {
     const STRUCT: Option<&'static crate::schema::StructSchema> = T::STRUCT;
-
-    fn type_name() -> String {
-        format!("[]{}", T::type_name())
-    }
+    const TYPE_NAME: &'static str = T::TYPE_NAME;
+    const IS_ARRAY: bool = true;
 
     fn min_size(layout: Layout) -> usize {
         if layout.flexible { 1 } else { 4 }

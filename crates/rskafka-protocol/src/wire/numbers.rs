@@ -13,9 +13,7 @@ use crate::{ApiKey, ErrorCode, Uuid};
 macro_rules! fixed_width {
     ($($type:ty, $name:literal, $size:literal, $parser:expr, $to_bytes:expr, $from_choices:expr;)*) => {$(
         impl Wire for $type {
-            fn type_name() -> String {
-                $name.to_owned()
-            }
+            const TYPE_NAME: &'static str = $name;
 
             fn min_size(_: Layout) -> usize {
                 $size

@@ -50,9 +50,7 @@ pub(super) fn put_length(
 }
 
 impl Wire for String {
-    fn type_name() -> String {
-        "string".to_owned()
-    }
+    const TYPE_NAME: &'static str = "string";
 
     fn min_size(layout: Layout) -> usize {
         if layout.flexible { 1 } else { 2 }
@@ -96,9 +94,7 @@ impl Wire for String {
 }
 
 impl Wire for Bytes {
-    fn type_name() -> String {
-        "bytes".to_owned()
-    }
+    const TYPE_NAME: &'static str = "bytes";
 
     fn min_size(layout: Layout) -> usize {
         if layout.flexible { 1 } else { 4 }

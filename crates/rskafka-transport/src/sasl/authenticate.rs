@@ -27,14 +27,15 @@ pub(crate) async fn authenticate(
 ) -> Result<Option<Session>, Failure> {
     let (handshake, token_session) = begin(sasl, &link.shared.env).await?;
     let agreed = ask(link, versions, &handshake.request(), deadline).await?;
-    let (mut exchange, mut action) = handshake.agreed(agreed)?;
+    let mut action = handshake.agreed(agreed)?;
     // The broker starts to count the session's time after this.
     let mut sent_at = link.shared.env.now();
     loop {
-        let answer = match action {
-            Action::Authenticate(auth_bytes) => {
+        action = match action {
+            Action::Authenticate(auth_bytes, exchange) => {
                 sent_at = link.shared.env.now();
-                ask(link, versions, &SaslAuthenticateRequest { auth_bytes }, deadline).await?
+                let request = SaslAuthenticateRequest { auth_bytes };
+                step(exchange, ask(link, versions, &request, deadline).await?).await?
             }
             Action::Done(lifetime) => {
                 let session =
@@ -42,7 +43,6 @@ pub(crate) async fn authenticate(
                 return Ok(session.into_iter().chain(token_session).min());
             }
         };
-        (exchange, action) = step(exchange, answer).await?;
     }
 }
 
@@ -82,16 +82,11 @@ fn session(token: &OauthToken, env: &Env) -> Result<Option<Session>, Failure> {
 }
 
 /// Takes an answer into the exchange; off the async threads if that hashes the password.
-async fn step(
-    mut exchange: Exchange,
-    answer: SaslAuthenticateResponse,
-) -> Result<(Exchange, Action), Failure> {
-    let is_slow = exchange.is_about_to_hash();
-    let take = move || exchange.answered(answer).map(|action| (exchange, action));
-    if !is_slow {
-        return take();
+async fn step(exchange: Exchange, answer: SaslAuthenticateResponse) -> Result<Action, Failure> {
+    if !exchange.is_about_to_hash() {
+        return exchange.answered(answer);
     }
-    spawn_blocking(take).await.map_err(not_hashed)?
+    spawn_blocking(move || exchange.answered(answer)).await.map_err(not_hashed)?
 }
 
 /// Says nothing about the credentials.

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD;
 use bytes::Bytes;
 use rskafka_protocol::ErrorCode;
-use rskafka_protocol::messages::sasl_authenticate::{AuthBytes, SaslAuthenticateResponse};
+use rskafka_protocol::messages::sasl_authenticate::SaslAuthenticateResponse;
 use rskafka_protocol::messages::sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};
 use rskafka_protocol::scram::{ClientFinal, ClientFirst, Credentials, Mechanism, ScramError};
 use zeroize::Zeroizing;
@@ -32,7 +32,7 @@ const MAX_REPEATED: usize = 12;
 /// An exchange of which nothing was sent: the broker has to agree to the mechanism.
 pub(crate) struct Handshake {
     /// The client's first message.
-    first: AuthBytes,
+    first: Bytes,
     exchange: Exchange,
 }
 
@@ -52,13 +52,12 @@ enum State {
     Refused(String),
     ScramFirst(ClientFirst),
     ScramFinal(ClientFinal),
-    Ended,
 }
 
 /// What to do next.
 pub(crate) enum Action {
-    /// Send this in a SaslAuthenticate request.
-    Authenticate(AuthBytes),
+    /// Send this in a SaslAuthenticate request; the exchange takes the answer.
+    Authenticate(Bytes, Exchange),
     /// The client is authenticated, for this long if there is a limit.
     Done(Option<Duration>),
 }
@@ -121,7 +120,7 @@ impl Handshake {
     fn new(mechanism: &'static str, secret: &str, first: &[u8], state: State) -> Self {
         let secret = Zeroizing::new(secret.to_owned());
         let exchange = Exchange { mechanism, secret, state };
-        Self { first: Bytes::copy_from_slice(first).into(), exchange }
+        Self { first: Bytes::copy_from_slice(first), exchange }
     }
 
     /// What to send first.
@@ -130,11 +129,11 @@ impl Handshake {
     }
 
     /// Takes the broker's answer.
-    pub(crate) fn agreed(self, response: SaslHandshakeResponse) -> Result<(Exchange, Action), Failure> {
+    pub(crate) fn agreed(self, response: SaslHandshakeResponse) -> Result<Action, Failure> {
         let Self { first, exchange } = self;
         let mechanism = exchange.mechanism;
         match response.error_code {
-            ErrorCode::NONE => Ok((exchange, Action::Authenticate(first))),
+            ErrorCode::NONE => Ok(Action::Authenticate(first, exchange)),
             ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
                 let offered = printable(&response.mechanisms.join(", "), MAX_SHOWN);
                 let offered = if offered.is_empty() { "none" } else { &offered };
@@ -145,7 +144,7 @@ impl Handshake {
             ErrorCode::ILLEGAL_SASL_STATE => {
                 Err(denied("the port does not expect SASL: choose another port, or connect without SASL"))
             }
-            code => Err(exchange.refused(code, None)),
+            code => Err(refused(mechanism, &exchange.secret, code, None)),
         }
         .map_err(|failure| failure.with_code(response.error_code))
     }
@@ -158,63 +157,52 @@ impl Exchange {
     }
 
     /// Takes an answer.
-    pub(crate) fn answered(&mut self, response: SaslAuthenticateResponse) -> Result<Action, Failure> {
-        let mechanism = self.mechanism;
+    pub(crate) fn answered(self, response: SaslAuthenticateResponse) -> Result<Action, Failure> {
+        let Self { mechanism, secret, state } = self;
+        let SaslAuthenticateResponse { error_message, auth_bytes: answer, session_lifetime_ms, .. } =
+            response;
+        let refused = |code, message: Option<&str>| refused(mechanism, &secret, code, message);
+        response.error_code.ok().map_err(|code| refused(code, error_message.as_deref()))?;
+        let millis = u64::try_from(session_lifetime_ms).ok().filter(|millis| *millis > 0);
+        let done = Action::Done(millis.map(Duration::from_millis));
         let scram = |error| not_passed(mechanism, error);
-        let state = std::mem::replace(&mut self.state, State::Ended);
-        let lifetime = lifetime(&response);
-        let answer = self.accepted(response)?;
-        match state {
+        let (message, state) = match state {
             State::Whole if mechanism == OAUTHBEARER && !answer.is_empty() => {
                 let reason = String::from_utf8_lossy(&answer).into_owned();
-                Ok(self.say(KVSEP, State::Refused(reason)))
+                (Bytes::from_static(KVSEP), State::Refused(reason))
             }
-            State::Whole => Ok(Action::Done(lifetime)),
-            State::Refused(reason) => Err(self.refused(ErrorCode::SASL_AUTHENTICATION_FAILED, Some(&reason))),
+            State::Whole => return Ok(done),
+            State::Refused(reason) => {
+                return Err(refused(ErrorCode::SASL_AUTHENTICATION_FAILED, Some(&reason)));
+            }
             State::ScramFirst(first) => {
                 let last = first.server_first(&answer).map_err(scram)?;
-                let message = Bytes::copy_from_slice(last.message());
-                Ok(self.say(&message, State::ScramFinal(last)))
+                (Bytes::copy_from_slice(last.message()), State::ScramFinal(last))
             }
-            State::ScramFinal(last) => {
-                last.server_final(&answer).map_err(scram)?;
-                Ok(Action::Done(lifetime))
-            }
-            State::Ended => Err(denied(format!("the broker sent an unexpected answer during {mechanism}"))),
-        }
-    }
-
-    fn say(&mut self, message: &[u8], state: State) -> Action {
-        self.state = state;
-        Action::Authenticate(Bytes::copy_from_slice(message).into())
-    }
-
-    fn accepted(&self, response: SaslAuthenticateResponse) -> Result<Bytes, Failure> {
-        match response.error_code {
-            ErrorCode::NONE => Ok(response.auth_bytes.0),
-            code => Err(self.refused(code, response.error_message.as_deref())),
-        }
-    }
-
-    fn refused(&self, code: ErrorCode, message: Option<&str>) -> Failure {
-        let said = match message.filter(|text| !text.is_empty()) {
-            None => String::new(),
-            Some(text) => {
-                // Beyond what is shown, so that a secret that begins at its end is seen whole.
-                let text = printable(text, MAX_SHOWN + 2 * self.secret.len());
-                match shows(&text, &self.secret) {
-                    true => ": the broker's message repeats the secret and is not shown".to_owned(),
-                    false => format!(": {}", printable(&text, MAX_SHOWN)),
-                }
-            }
+            State::ScramFinal(last) => return last.server_final(&answer).map(|()| done).map_err(scram),
         };
-        let nature = if code.is_retriable() { Nature::Transient } else { Nature::Authentication };
-        let text = format!(
-            "the broker refuses the credentials ({code}{said}): check user and password, or the token, for {}",
-            self.mechanism
-        );
-        Failure::new(nature, text).with_code(code)
+        Ok(Action::Authenticate(message, Self { mechanism, secret, state }))
     }
+}
+
+fn refused(mechanism: &'static str, secret: &str, code: ErrorCode, message: Option<&str>) -> Failure {
+    let said = match message.filter(|text| !text.is_empty()) {
+        None => String::new(),
+        Some(text) => {
+            // Beyond what is shown, so that a secret that begins at its end is seen whole.
+            let text = printable(text, MAX_SHOWN + 2 * secret.len());
+            match shows(&text, secret) {
+                true => ": the broker's message repeats the secret and is not shown".to_owned(),
+                false => format!(": {}", printable(&text, MAX_SHOWN)),
+            }
+        }
+    };
+    let nature = if code.is_retriable() { Nature::Transient } else { Nature::Authentication };
+    let text = format!(
+        "the broker refuses the credentials ({code}{said}): check user and password, or the token, for \
+        {mechanism}"
+    );
+    Failure::new(nature, text).with_code(code)
 }
 
 pub(super) fn denied(text: impl Into<Cow<'static, str>>) -> Failure {
@@ -253,11 +241,6 @@ fn repeats(text: &str, secret: &str) -> bool {
     }
     let parts: HashSet<_> = secret.as_bytes().windows(length).collect();
     text.as_bytes().windows(length).any(|part| parts.contains(part))
-}
-
-fn lifetime(response: &SaslAuthenticateResponse) -> Option<Duration> {
-    let millis = u64::try_from(response.session_lifetime_ms).ok().filter(|millis| *millis > 0);
-    millis.map(Duration::from_millis)
 }
 
 #[cfg(test)]

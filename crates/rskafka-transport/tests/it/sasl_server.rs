@@ -138,7 +138,7 @@ impl SaslServer {
         let Received { header, body } = peer.try_request().await?;
         assert!(header.api_version <= self.max_version);
         let request = SaslAuthenticateRequest::decode(header.api_version, &body).unwrap();
-        Some((header, request.auth_bytes.0.to_vec()))
+        Some((header, request.auth_bytes.to_vec()))
     }
 
     async fn accept<S: AsyncRead + AsyncWrite + Unpin>(

@@ -100,7 +100,7 @@ impl Guard {
 
         let frame = read_frame(&mut from_client).await?;
         let (header, body) = RequestHeader::decode(&frame).unwrap();
-        let message = SaslAuthenticateRequest::decode(header.api_version, &body).unwrap().auth_bytes.0;
+        let message = SaslAuthenticateRequest::decode(header.api_version, &body).unwrap().auth_bytes;
         let message = String::from_utf8(message.to_vec()).unwrap();
         let Some(lifetime) = self.let_in(&message) else {
             let response = SaslAuthenticateResponse {

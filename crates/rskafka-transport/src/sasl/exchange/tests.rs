@@ -32,10 +32,7 @@ fn all() -> [Handshake; 4] {
 /// The exchange, and what is said first.
 #[track_caller]
 fn begun(handshake: Handshake) -> (Exchange, Bytes) {
-    match handshake.agreed(SaslHandshakeResponse::default()) {
-        Ok((exchange, action)) => (exchange, said(Ok(action))),
-        Err(error) => panic!("{error:?}"),
-    }
+    said(handshake.agreed(SaslHandshakeResponse::default()))
 }
 
 fn answer(
@@ -47,7 +44,7 @@ fn answer(
     SaslAuthenticateResponse {
         error_code,
         error_message: message.map(str::to_owned),
-        auth_bytes: Bytes::copy_from_slice(bytes).into(),
+        auth_bytes: Bytes::copy_from_slice(bytes),
         session_lifetime_ms: lifetime,
     }
 }
@@ -57,9 +54,9 @@ fn accepted(bytes: &[u8]) -> SaslAuthenticateResponse {
 }
 
 #[track_caller]
-fn said(action: Result<Action, Failure>) -> Bytes {
+fn said(action: Result<Action, Failure>) -> (Exchange, Bytes) {
     match action {
-        Ok(Action::Authenticate(bytes)) => bytes.0,
+        Ok(Action::Authenticate(bytes, exchange)) => (exchange, bytes),
         Ok(_) => panic!("nothing is said"),
         Err(error) => panic!("{error:?}"),
     }
@@ -82,13 +79,13 @@ fn failed(action: Result<Action, Failure>) -> Failure {
 #[test]
 fn plain_sends_user_and_password_and_is_done_with_the_answer() {
     assert_eq!(plain().request().mechanism, "PLAIN");
-    let (mut exchange, first) = begun(plain());
+    let (exchange, first) = begun(plain());
     assert_eq!(first, format!("\0alice\0{SECRET}").as_bytes());
     assert_eq!(
         done(exchange.answered(answer(ErrorCode::NONE, None, b"", 5000))),
         Some(Duration::from_secs(5))
     );
-    let (mut exchange, _) = begun(plain());
+    let (exchange, _) = begun(plain());
     assert_eq!(done(exchange.answered(answer(ErrorCode::NONE, None, b"", -1))), None);
 }
 
@@ -96,17 +93,17 @@ fn plain_sends_user_and_password_and_is_done_with_the_answer() {
 fn scram_until_final(mechanism: Mechanism) -> (Exchange, Vec<u8>) {
     let stored = StoredCredential::new(mechanism, SECRET, b"salt", 4096).unwrap();
     assert_eq!(scram(mechanism).request().mechanism, mechanism.name());
-    let (mut exchange, first) = begun(scram(mechanism));
+    let (exchange, first) = begun(scram(mechanism));
     let server = ServerStart::new(&first).unwrap().answer(&stored, "more");
     assert!(exchange.is_about_to_hash());
-    let last = said(exchange.answered(accepted(server.message())));
+    let (exchange, last) = said(exchange.answered(accepted(server.message())));
     (exchange, server.client_final(&last).unwrap().message().to_vec())
 }
 
 #[test]
 fn scram_is_done_once_the_broker_has_proved_itself() {
     for mechanism in Mechanism::ALL {
-        let (mut exchange, server_final) = scram_until_final(mechanism);
+        let (exchange, server_final) = scram_until_final(mechanism);
         let last = answer(ErrorCode::NONE, None, &server_final, 1);
         assert_eq!(done(exchange.answered(last)), Some(Duration::from_millis(1)));
     }
@@ -115,11 +112,11 @@ fn scram_is_done_once_the_broker_has_proved_itself() {
 #[test]
 fn a_broker_that_does_not_know_the_password_is_refused() {
     for mechanism in Mechanism::ALL {
-        let (mut exchange, mut server_final) = scram_until_final(mechanism);
+        let (exchange, mut server_final) = scram_until_final(mechanism);
         server_final[5] ^= 1;
         let error = failed(exchange.answered(accepted(&server_final)));
         assert!(everything_said(error).contains("the server's signature is wrong"));
-        let (mut exchange, _) = scram_until_final(mechanism);
+        let (exchange, _) = scram_until_final(mechanism);
         let error = failed(exchange.answered(accepted(b"")));
         assert_eq!(error.text, format!("{mechanism} failed"));
     }
@@ -130,7 +127,7 @@ fn oauth_bearer_sends_the_token_with_principal_and_extensions() {
     let token = OauthToken::new("t.o-k_e~n+/=").principal("a,b=c").extension("cluster", "lkc 1");
     let handshake = Handshake::oauth_bearer(&token).unwrap();
     assert_eq!(handshake.request().mechanism, "OAUTHBEARER");
-    let (mut exchange, sent) = begun(handshake);
+    let (exchange, sent) = begun(handshake);
     assert_eq!(sent, "n,a=a=2Cb=3Dc,\x01auth=Bearer t.o-k_e~n+/=\x01cluster=lkc 1\x01\x01".as_bytes());
     assert_eq!(
         done(exchange.answered(answer(ErrorCode::NONE, None, b"", 60_000))),
@@ -153,9 +150,10 @@ fn a_refused_token_is_acknowledged_and_its_reason_told() {
         (ErrorCode::SASL_AUTHENTICATION_FAILED, Some(r#"{"status":"invalid_token"}"#)),
         (ErrorCode::NONE, None),
     ] {
-        let (mut exchange, _) = begun(oauth());
+        let (exchange, _) = begun(oauth());
         // Error 0, but not accepted.
-        assert_eq!(said(exchange.answered(accepted(json))), &b"\x01"[..]);
+        let (exchange, last) = said(exchange.answered(accepted(json)));
+        assert_eq!(last, &b"\x01"[..]);
         let error = failed(exchange.answered(answer(error_code, message, b"", 0)));
         assert!(error.text.contains(r#"(SASL_AUTHENTICATION_FAILED (58): {"status":"invalid_token"})"#));
     }
@@ -170,7 +168,7 @@ fn a_refusal_says_what_the_broker_says_but_never_the_secret() {
         (None, "(SASL_AUTHENTICATION_FAILED (58)): check user and password"),
     ] {
         for handshake in [plain(), oauth()] {
-            let (mut exchange, _) = begun(handshake);
+            let (exchange, _) = begun(handshake);
             let error =
                 failed(exchange.answered(answer(ErrorCode::SASL_AUTHENTICATION_FAILED, message, b"", 0)));
             assert_eq!(error.nature, Nature::Authentication);
@@ -212,8 +210,8 @@ fn a_token_in_the_reason_of_its_refusal_is_not_shown() {
         // With characters in between that are not shown.
         (TOKEN.replace('.', ".\x01"), "eyJhbGciOiJSUzI1NiJ9.eyJzdWIi"),
     ] {
-        let (mut exchange, _) = begun(Handshake::oauth_bearer(&OauthToken::new(TOKEN)).unwrap());
-        said(exchange.answered(accepted(reason.as_bytes())));
+        let (exchange, _) = begun(Handshake::oauth_bearer(&OauthToken::new(TOKEN)).unwrap());
+        let (exchange, _) = said(exchange.answered(accepted(reason.as_bytes())));
         let error = failed(exchange.answered(accepted(b"")));
         let text = everything_said(error);
         assert!(text.contains("repeats the secret and is not shown"), "{text}");
@@ -284,32 +282,32 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever comes in whatever order: nobody is taken for authenticated without the steps that the
-    /// mechanism asks for, and after an error or the end everything is one.
+    /// Whatever comes in whatever order: nobody is taken for authenticated without the steps that the mechanism asks for. No
+    /// answer can be given to an exchange that is over, by its type.
     #[test]
     fn no_order_of_answers_gets_past_the_exchange(steps in steps(), which in 0..4usize) {
         let (mut exchange, _) = begun(all().into_iter().nth(which).unwrap());
         let is_scram = (1..3).contains(&which);
-        let (mut has_ended, mut spoken) = (false, 1);
+        let mut spoken = 1;
         for step in steps {
             let answer = match step {
                 Step::Accept(code, bytes) => answer(ErrorCode(code), None, &bytes, 0),
                 Step::ServerFirst => accepted(b"r=a-nonce-more,s=c2FsdA==,i=4096"),
             };
             let was_accepted = answer.error_code == ErrorCode::NONE;
-            match exchange.answered(answer) {
-                Ok(_) if has_ended => prop_assert!(false, "it goes on after its end"),
-                Ok(Action::Authenticate(_)) => spoken += 1,
+            exchange = match exchange.answered(answer) {
+                Ok(Action::Authenticate(_, exchange)) => exchange,
                 Ok(Action::Done(_)) => {
                     // A broker without the password cannot give SCRAM's signature.
                     prop_assert!(!is_scram && spoken == 1 && was_accepted);
-                    has_ended = true;
+                    break;
                 }
                 Err(error) => {
                     prop_assert!(!everything_said(error).contains(SECRET));
-                    has_ended = true;
+                    break;
                 }
-            }
+            };
+            spoken += 1;
             prop_assert!(spoken <= 2, "an exchange is short");
         }
     }
