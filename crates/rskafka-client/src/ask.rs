@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rskafka_cluster::transport::{CallOptions, Deadline};
-use rskafka_cluster::{Answer, Call, Learned, Target, Verdict, Via};
+use rskafka_cluster::{Answer, Call, Failure, Learned, Target, Via};
 use rskafka_protocol::{ErrorCode, Request};
 
 use crate::core::Core;
@@ -48,16 +48,14 @@ impl<'a, T: Target> Ask<'a, T> {
             (build(route, timeout_ms), CallOptions { deadline, min_version, max_version, wait })
         };
         let judge = |answer: Answer<'_, R::Response, T::Route>| match find(answer.response) {
-            None => Verdict::missing(),
-            Some((code, _, value)) if code == already && writes && answer.may_be_applied => {
-                Verdict::Done(value)
-            }
+            None => Err(Learned::of_attempt(Failure::MissingInAnswer)),
+            Some((code, _, value)) if code == already && writes && answer.may_be_applied => Ok(value),
             Some((code @ ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message, _))
                 if writes || patience.is_over(core.cluster.env().now()) =>
             {
-                Verdict::Fail(Learned::of_code(code, message.as_deref(), None))
+                Err((Learned::of_code(code, message.as_deref(), None), false))
             }
-            Some((code, message, value)) => Verdict::of_code(code, message.as_deref(), None, value),
+            Some((code, message, value)) => Learned::judged(code, message.as_deref(), None, value),
         };
         let sent = core.cluster.send(Call { target, via: Via::Control, deadline }, build, judge).await;
         sent.map_err(|failed| {

@@ -5,11 +5,11 @@
 
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
-/// Options of a builder: each function sets a field, and gives the builder back.
+/// Functions that set a field and give the whole back: the options of a builder, what an error says besides.
 macro_rules! options {
-    ($($(#[$attribute:meta])* pub fn $name:ident($($argument:ident: $type:ty),*) => $($field:ident).+ = $value:expr;)*) => {$(
+    ($($(#[$attribute:meta])* $visible:vis fn $name:ident($($argument:ident: $type:ty),*) => $($field:ident).+ = $value:expr;)*) => {$(
         $(#[$attribute])*
-        pub fn $name(mut self, $($argument: $type),*) -> Self {
+        $visible fn $name(mut self, $($argument: $type),*) -> Self {
             self.$($field).+ = $value;
             self
         }

@@ -47,10 +47,6 @@ impl PartitionClient {
         &self.line
     }
 
-    pub(crate) fn delivery_timeout(&self) -> Duration {
-        self.line.options.delivery_timeout
-    }
-
     /// How many batches are sent before the first is answered.
     pub(crate) fn batches_in_flight(&self) -> usize {
         if self.line.options.is_idempotent { self.line.options.max_in_flight } else { 1 }
@@ -221,7 +217,7 @@ impl PartitionClient {
     /// # }
     /// ```
     pub fn stream(&self, start: StartAt) -> ReadBuilder<StartAt> {
-        ReadBuilder::stream(self.line.partition.clone(), start)
+        ReadBuilder::with(self.line.partition.clone(), start)
     }
 
     /// Reads closed ranges of offsets over several connections, in order, as fast as it can: what a recovery needs.
@@ -425,7 +421,7 @@ impl PartitionClientBuilder {
     async fn connect(self) -> Result<PartitionClient> {
         let (partition, options) = self.locate().await?;
         let line = Line::new(partition, options);
-        Ok(PartitionClient { line, fetch_lane: Arc::new(FetchLane::new()) })
+        Ok(PartitionClient { line, fetch_lane: Arc::new(FetchLane::new(None, 0)) })
     }
 }
 

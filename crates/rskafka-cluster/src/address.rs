@@ -51,7 +51,7 @@ impl BrokerAddress {
     }
 
     pub(crate) fn without_connections(site: &Arc<Site>) -> Self {
-        let [control, produce, producer_ids] = std::array::from_fn(|_| Lane::new());
+        let [control, produce, producer_ids] = std::array::from_fn(|_| Lane::default());
         Self { control, produce, producer_ids, site: site.clone() }
     }
 }

@@ -1,7 +1,7 @@
 //! The attempts of one call: how many there were, where, and whether one may have been applied.
 
 use rskafka_protocol::ApiKey;
-use rskafka_transport::Deadline;
+use rskafka_transport::{Deadline, Env};
 use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Span, debug_span};
@@ -46,7 +46,7 @@ impl Attempts {
 
     /// The pauses begin again with the first, because a new leader was found.
     pub fn restart_pauses(&mut self) {
-        self.retry.restart();
+        self.retry = Retry::new(self.retry.backoff);
     }
 
     /// Takes in that no broker was found. Returns the failure of the call.
@@ -60,15 +60,9 @@ impl Attempts {
     }
 
     /// Takes in that an attempt has failed. Returns when the next one begins, or the failure if there is none.
-    pub(crate) fn failed(
-        &mut self,
-        failure: Failure,
-        class: Class,
-        now: Instant,
-        random: u64,
-    ) -> Result<Instant, Failure> {
+    pub(crate) fn failed(&mut self, failure: Failure, class: Class, env: &Env) -> Result<Instant, Failure> {
         self.may_be_applied |= failure.may_be_applied();
-        let Some(moment) = self.retry.failed(class, now, self.deadline, random) else {
+        let Some(moment) = self.retry.failed(class, env.now(), self.deadline, env.random()) else {
             self.out_of_time = class != Class::Lasting;
             return Err(failure);
         };

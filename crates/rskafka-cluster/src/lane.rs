@@ -26,11 +26,6 @@ pub struct Lane {
 pub(crate) type Slot = Mutex<Replacement<Connection, Dial>>;
 
 impl Lane {
-    /// A lane without a connection.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// The connection to a broker's address, dialled if there is none. A new one was checked to lead to this cluster, and
     /// to `broker` if that is given.
     ///

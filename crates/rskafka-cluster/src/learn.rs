@@ -6,6 +6,10 @@ use tokio::time::Instant;
 
 use crate::{Attempts, Class, Cluster, Failure, LeaderHint, Target};
 
+/// What an attempt that failed has shown, and whether the request may be sent again: it has done nothing yet, or may be
+/// applied twice.
+pub type NotDone = (Learned, bool);
+
 /// What an attempt that failed has shown.
 #[derive(Debug, Clone)]
 pub struct Learned {
@@ -28,9 +32,23 @@ impl Learned {
     }
 
     /// The same, and whether another attempt may succeed.
-    pub fn of_attempt(failure: Failure) -> (Self, bool) {
+    pub fn of_attempt(failure: Failure) -> NotDone {
         let may_repeat = failure.is_transient();
         (Self::of_failure(failure), may_repeat)
+    }
+
+    /// By the error code answered: `value`, unless there is an error.
+    ///
+    /// # Errors
+    ///
+    /// What the error code shows.
+    pub fn judged<T>(
+        code: ErrorCode,
+        message: Option<&str>,
+        leader: Option<LeaderHint>,
+        value: T,
+    ) -> Result<T, NotDone> {
+        code.ok().map(|()| value).map_err(|code| (Self::of_code(code, message, leader), code.is_retriable()))
     }
 
     /// Whether the request may have gone to the wrong broker.
@@ -41,35 +59,6 @@ impl Learned {
             // The broker may be gone, and another may lead.
             ref failure => failure.is_transient() || failure.is_unanswered(),
         }
-    }
-}
-
-/// What to do after an attempt.
-#[derive(Debug, Clone)]
-pub enum Verdict<T> {
-    /// The answer is good, and this is what the caller wants of it.
-    Done(T),
-    /// Try again: the request has done nothing yet, or may be applied twice.
-    Retry(Learned),
-    /// Give up.
-    Fail(Learned),
-}
-
-impl<T> Verdict<T> {
-    /// By the error code answered: `value`, unless there is an error.
-    pub fn of_code(code: ErrorCode, message: Option<&str>, leader: Option<LeaderHint>, value: T) -> Self {
-        if code.is_ok() { Self::Done(value) } else { Self::refused(code, message, leader) }
-    }
-
-    /// By an error code answered.
-    pub fn refused(code: ErrorCode, message: Option<&str>, leader: Option<LeaderHint>) -> Self {
-        let learned = Learned::of_code(code, message, leader);
-        if code.is_retriable() { Self::Retry(learned) } else { Self::Fail(learned) }
-    }
-
-    /// For an answer that does not have what was asked for.
-    pub fn missing() -> Self {
-        Self::Fail(Learned::of_failure(Failure::MissingInAnswer))
     }
 }
 
@@ -84,7 +73,7 @@ impl Cluster {
         &self,
         target: T,
         route: &T::Route,
-        (learned, may_repeat): (Learned, bool),
+        (learned, may_repeat): NotDone,
         attempts: &mut Attempts,
     ) -> Result<Instant, Failure> {
         let is_unsent = may_repeat && learned.failure.is_unsent_close();
@@ -99,7 +88,7 @@ impl Cluster {
         };
         let failure = learned.failure;
         tracing::debug!(attempts = attempts.count, %failure, ?class, "an attempt has failed");
-        let moment = attempts.failed(failure, class, self.env().now(), self.env().random())?;
+        let moment = attempts.failed(failure, class, self.env())?;
         // If nothing was sent to a broker, this was no attempt.
         attempts.count = attempts.count.saturating_sub(u32::from(says_nothing));
         Ok(moment)

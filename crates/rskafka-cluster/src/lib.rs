@@ -26,7 +26,7 @@ pub use cluster::{Cluster, StatsOfBroker};
 pub use config::ClusterConfig;
 pub use error::{Causes, Failed, Failure, Location};
 pub use lane::Lane;
-pub use learn::{Learned, Verdict};
+pub use learn::{Learned, NotDone};
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
 pub use reach::{Lease, Via};
 pub use retry::{Backoff, Class, Retry};

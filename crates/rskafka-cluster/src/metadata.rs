@@ -103,7 +103,7 @@ pub(crate) struct Metadata {
     /// The cluster's id, from the first answer that had one.
     cluster_id: Option<String>,
     controller: Option<i32>,
-    brokers_are_stale: bool,
+    pub(crate) brokers_are_stale: bool,
     brokers: BTreeMap<i32, Broker>,
     topics: BTreeMap<String, Entry>,
 }
@@ -128,11 +128,6 @@ impl Metadata {
     /// The broker with this id; `None` if it is not known, or may have moved.
     pub(crate) fn broker(&self, id: i32) -> Option<&Broker> {
         self.brokers.get(&id).filter(|_| !self.brokers_are_stale)
-    }
-
-    /// Makes the next lookup of the controller, or of a broker by its id, ask again.
-    pub(crate) fn mark_brokers_stale(&mut self) {
-        self.brokers_are_stale = true;
     }
 
     /// A partition's leader; `None` if nothing is known of the topic, or it may be out of date.
@@ -245,27 +240,19 @@ impl Metadata {
         partition: i32,
         hint: &LeaderHint,
     ) -> bool {
-        let is_newer = self.set_leader(topic, topic_id, partition, hint);
-        if is_newer {
-            let (id, endpoint) = (hint.leader_id, hint.endpoint.clone());
-            let rack = self.brokers.get(&id).and_then(|broker| broker.rack.clone());
-            self.brokers.insert(id, Broker { id, endpoint, rack });
-        } else {
-            self.mark_stale(topic);
-        }
-        is_newer
-    }
-
-    fn set_leader(&mut self, topic: &str, topic_id: Uuid, partition: i32, hint: &LeaderHint) -> bool {
+        let LeaderHint { leader_id: id, leader_epoch, ref endpoint } = *hint;
+        let Some(entry) = self.topics.get_mut(topic) else { return false };
         // Epochs of a topic that was deleted and created again cannot be compared.
-        let entry = self.topics.get_mut(topic).filter(|entry| entry.topic.id == topic_id);
-        let topic = entry.map(|entry| Arc::make_mut(&mut entry.topic));
-        let known = topic.and_then(|topic| topic.partitions.get_mut(&partition));
-        let is_older =
-            |known: &&mut Partition| known.leader_epoch.is_some_and(|epoch| epoch < hint.leader_epoch);
-        let Some(known) = known.filter(is_older) else { return false };
-        known.leader = Some(hint.leader_id);
-        known.leader_epoch = Some(hint.leader_epoch);
+        let is_same = entry.topic.id == topic_id;
+        let is_older = |epoch| is_same && epoch < leader_epoch;
+        let known = Arc::make_mut(&mut entry.topic).partitions.get_mut(&partition);
+        let Some(known) = known.filter(|known| known.leader_epoch.is_some_and(is_older)) else {
+            entry.is_stale = true;
+            return false;
+        };
+        (known.leader, known.leader_epoch) = (Some(id), Some(leader_epoch));
+        let rack = self.brokers.get(&id).and_then(|broker| broker.rack.clone());
+        self.brokers.insert(id, Broker { id, endpoint: endpoint.clone(), rack });
         true
     }
 }

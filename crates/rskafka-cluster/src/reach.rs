@@ -139,10 +139,6 @@ impl Cluster {
     pub async fn find<T: Target>(&self, target: T, deadline: Deadline) -> Result<T::Route, Failed> {
         let mut attempts = self.attempts(ApiKey::METADATA, target, deadline);
         attempts.count += 1;
-        let found = self.route(target, deadline).await;
-        found.map_err(|failure| {
-            let failure = attempts.unroutable(failure, self);
-            attempts.ended(failure)
-        })
+        self.locate(target, &mut attempts).await.map_err(|failure| attempts.ended(failure))
     }
 }

@@ -62,7 +62,7 @@ impl Cluster {
             let is_new = matches!(failure, Failure::UnknownTopic) && !patience.is_over(self.env().now());
             let may_pass = failure.is_transient() || is_new;
             let class = if may_pass { Class::Passing } else { Class::Lasting };
-            match attempts.failed(failure, class, self.env().now(), self.env().random()) {
+            match attempts.failed(failure, class, self.env()) {
                 Ok(moment) => self.pause_until(moment).await,
                 Err(failure) => return Err(attempts.ended(failure)),
             }

@@ -24,7 +24,7 @@ pub enum Class {
 /// The policy by which a call is repeated.
 #[derive(Debug, Clone)]
 pub struct Retry {
-    backoff: Backoff,
+    pub(crate) backoff: Backoff,
     failures: u32,
     /// Whether a [`Class::Redirected`] was followed by an attempt at once since the last [`Class::Passing`].
     was_redirected: bool,
@@ -36,10 +36,6 @@ impl Retry {
     /// The policy for a new call.
     pub fn new(backoff: Backoff) -> Self {
         Self { backoff, failures: 0, was_redirected: false, was_unsent: false }
-    }
-
-    pub(crate) fn restart(&mut self) {
-        *self = Self::new(self.backoff);
     }
 
     /// Whether a failure of this class is followed by an attempt at once: the first of its kind is.

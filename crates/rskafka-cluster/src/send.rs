@@ -6,7 +6,7 @@ use rskafka_protocol::Request;
 use rskafka_transport::{CallOptions, Deadline};
 use tracing::Instrument;
 
-use crate::{Cluster, Failed, Learned, Lease, Target, Verdict, Via};
+use crate::{Cluster, Failed, Learned, Lease, NotDone, Target, Via};
 
 /// How to send a request.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +44,7 @@ impl Cluster {
         &self,
         call: Call<'_, T>,
         mut build: impl FnMut(&T::Route, &Lease) -> (R, CallOptions),
-        mut judge: impl FnMut(Answer<'_, R::Response, T::Route>) -> Verdict<V>,
+        mut judge: impl FnMut(Answer<'_, R::Response, T::Route>) -> Result<V, NotDone>,
     ) -> Result<V, Failed> {
         let Call { target, via, deadline } = call;
         let mut attempts = self.attempts(R::API_KEY, target, deadline);
@@ -60,15 +60,14 @@ impl Cluster {
                     Err(failure) => Err(failure),
                 };
                 let may_be_applied = attempts.may_be_applied;
-                let judged =
-                    answered.map(|response| judge(Answer { response, route: &route, may_be_applied }));
-                let learned = match judged {
-                    Ok(Verdict::Done(value)) => return Ok(value),
-                    Ok(Verdict::Retry(learned)) => (learned, true),
-                    Ok(Verdict::Fail(learned)) => (learned, false),
-                    Err(failure) => Learned::of_attempt(failure),
+                let judged = answered
+                    .map_err(Learned::of_attempt)
+                    .and_then(|response| judge(Answer { response, route: &route, may_be_applied }));
+                let not_done = match judged {
+                    Ok(value) => return Ok(value),
+                    Err(not_done) => not_done,
                 };
-                let moment = self.learn(target, &route, learned, &mut attempts)?;
+                let moment = self.learn(target, &route, not_done, &mut attempts)?;
                 self.pause_until(moment).await;
             }
         };

@@ -6,7 +6,6 @@ use rskafka_protocol::{ErrorCode, Uuid};
 use rskafka_transport::Deadline;
 use tokio::time::timeout_at;
 
-use crate::metadata::Metadata;
 use crate::{Broker, Causes, Class, Cluster, Failure, Leader, Learned, Location, Retry, refresh};
 
 /// Which broker a request belongs to: [`LeaderOf`] a partition, or a [`Node`].
@@ -127,7 +126,8 @@ impl Target for Node {
     fn learn(self, cluster: &Cluster, _: &Broker, learned: &Learned) -> bool {
         // A controller whose quota is exceeded is still the controller.
         if learned.failure.code() != Some(ErrorCode::THROTTLING_QUOTA_EXCEEDED) {
-            cluster.change_metadata(Metadata::mark_brokers_stale);
+            // The next lookup of the controller, or of a broker by its id, asks again.
+            cluster.change_metadata(|metadata| metadata.brokers_are_stale = true);
         }
         false
     }

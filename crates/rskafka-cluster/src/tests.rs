@@ -138,9 +138,9 @@ fn end_of_log() -> ListOffsetsRequest {
     ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() }
 }
 
-fn judge(answer: Answer<'_, ListOffsetsResponse, Leader>) -> Verdict<ListOffsetsResponse> {
+fn judge(answer: Answer<'_, ListOffsetsResponse, Leader>) -> Result<ListOffsetsResponse, NotDone> {
     let code = answer.response.topics[0].partitions[0].error_code;
-    Verdict::of_code(code, None, None, answer.response)
+    Learned::judged(code, None, None, answer.response)
 }
 
 /// When requests of an API arrived, at any broker.

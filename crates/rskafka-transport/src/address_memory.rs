@@ -35,13 +35,9 @@ impl AddressMemory {
         *lock(&self.taken)
     }
 
-    /// Notes a version that the broker accepts at the start of a connection.
-    pub(crate) fn learn(&self, taken: Taken) {
-        *lock(&self.taken) = Some(taken);
-    }
-
-    /// Start over: the next connection negotiates from the newest version, because another broker may listen there now.
-    pub(crate) fn forget(&self) {
-        *lock(&self.taken) = None;
+    /// Notes a version that the broker accepts at the start of a connection. With `None` the next connection negotiates from
+    /// the newest version, because another broker may listen there now.
+    pub(crate) fn learn(&self, taken: Option<Taken>) {
+        *lock(&self.taken) = taken;
     }
 }

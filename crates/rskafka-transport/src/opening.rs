@@ -70,37 +70,33 @@ impl Opening<'_> {
             let link = Link::start(env, endpoint, config, &memory.counters, stream);
             progress.enter(Phase::Negotiate);
             let negotiated = negotiate(&link, &evidence, &mut negotiation, deadline, progress).await;
-            match negotiated.inspect_err(|_| memory.forget())? {
+            match negotiated.inspect_err(|_| memory.learn(None))? {
                 Some(versions) => break (link, versions),
                 None => {
                     debug!(broker = %endpoint, version = negotiation.version(), "asking in a lower version")
                 }
             }
         };
-        memory.learn(negotiation.to_begin_with(&versions));
+        memory.learn(Some(negotiation.to_begin_with(&versions)));
         progress.enter(Phase::Sasl);
-        let session = authenticate(&link, &versions, config, deadline).await?;
+        let session = self.log_in(&link, &versions).await?;
         link.opened(session.map(|session| session.ends));
         debug!(broker = %endpoint, apis = versions.iter().count(), "connection opened");
         let (identity_check, request_timeout) = (negotiation.identity_check(), config.request_timeout);
         Ok(Opened { link, versions, session, identity_check, request_timeout })
     }
-}
 
-/// Logs in, if SASL is configured. Returns the session, if it ends.
-#[cfg_attr(not(feature = "sasl"), expect(unused_variables, reason = "there is no login"))]
-async fn authenticate(
-    link: &Link,
-    versions: &BrokerVersions,
-    config: &ConnectionConfig,
-    deadline: Deadline,
-) -> Result<Option<Session>, Failure> {
-    #[cfg(feature = "sasl")]
-    if let Some(sasl) = &config.security.sasl {
-        let authenticated = Box::pin(crate::sasl::authenticate(sasl, link, versions, deadline)).await;
-        return authenticated.map_err(|failure| failure.within("authentication failed"));
+    /// Logs in, if SASL is configured. Returns the session, if it ends.
+    #[cfg_attr(not(feature = "sasl"), expect(unused_variables, reason = "there is no login"))]
+    async fn log_in(&self, link: &Link, versions: &BrokerVersions) -> Result<Option<Session>, Failure> {
+        #[cfg(feature = "sasl")]
+        if let Some(sasl) = &self.config.security.sasl {
+            let authenticated =
+                Box::pin(crate::sasl::authenticate(sasl, link, versions, self.deadline)).await;
+            return authenticated.map_err(|failure| failure.within("authentication failed"));
+        }
+        Ok(None)
     }
-    Ok(None)
 }
 
 /// The broker's versions; `None` if another connection is needed to ask for them.

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::StartAt;
 use super::builder::ReadOptions;
-use super::read_ahead::{Given, ReadAhead};
+use super::read_ahead::ReadAhead;
 use crate::error::{Case, Error, ErrorKind, Result};
 use crate::fetch::{FetchLane, FetchSpec, Fetched, FetchedBatch, Position, fetch_once};
 use crate::offsets::{self, OffsetAt};
@@ -183,14 +183,11 @@ impl Stream for BatchStream {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             self.fill(cx);
-            return match self.ahead.take() {
-                Given::Batch(batch) => Poll::Ready(Some(Ok(*batch))),
-                Given::Error(error) => Poll::Ready(Some(Err(error))),
-                Given::End => Poll::Ready(None),
-                Given::Wait if self.fetch.is_some() => Poll::Pending,
-                // The end of what was read ahead was taken, so there is room.
-                Given::Wait => continue,
-            };
+            let taken = self.ahead.take();
+            // Without a fetch under way there is room now: the end of what was read ahead was taken.
+            if taken.is_ready() || self.fetch.is_some() {
+                return taken;
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct ReadBuilder<T> {
     pub(crate) partition: Arc<Partition>,
     pub(crate) what: T,
     pub(crate) options: ReadOptions,
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
     pub(crate) until: i64,
 }
 
@@ -66,26 +66,19 @@ impl<T> ReadBuilder<T> {
         /// Reads from a replica in this rack if the brokers name one (KIP-392; `replica.selector.class`). From the leader by
         /// default.
         pub fn rack(rack: impl Into<String>) => options.rack = Some(rack.into());
-    }
 
-    /// Also gives the batches with no record that a user gets: control records, and what compaction left.
-    pub(crate) fn every_batch(mut self) -> Self {
-        self.options.every_batch = true;
-        self
+        /// Also gives the batches with no record that a user gets: control records, and what compaction left.
+        pub(crate) fn every_batch() => options.every_batch = true;
     }
 
     /// One of so many connections.
     pub(super) fn lane(&self, of: usize) -> Arc<FetchLane> {
         let ReadOptions { rack, read_ahead_bytes, .. } = &self.options;
-        Arc::new(FetchLane::reading_ahead(rack.clone(), read_ahead_bytes / of))
+        Arc::new(FetchLane::new(rack.clone(), read_ahead_bytes / of))
     }
 }
 
 impl ReadBuilder<StartAt> {
-    pub(crate) fn stream(partition: Arc<Partition>, start: StartAt) -> Self {
-        Self::with(partition, start)
-    }
-
     options! {
         /// Ends the stream before this offset: after all records below it, also if the last offsets have no record. Without
         /// this the stream waits at the log's end for what is appended.
@@ -93,10 +86,6 @@ impl ReadBuilder<StartAt> {
 
         /// What to do where the log does not have the next offset. An error by default.
         pub fn on_out_of_range(policy: OutOfRange) => options.on_out_of_range = policy;
-    }
-
-    pub(crate) fn with_options(self, options: ReadOptions) -> Self {
-        Self { options, ..self }
     }
 
     /// The stream of records.

@@ -4,13 +4,14 @@
 //! may be read ahead. Plain: no connection, no clock.
 
 use std::collections::VecDeque;
+use std::task::Poll;
 use std::time::Duration;
 
 use rskafka_protocol::ErrorCode;
 use tokio::time::Instant;
 
 use super::OutOfRange;
-use crate::error::{Error, ErrorClass, ErrorKind};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fetch::{Fetched, FetchedBatch, IsolationLevel, Position, ReadUnder};
 
 /// How long after an answer without progress the next fetch begins at the earliest: usually the broker waits that long itself.
@@ -47,16 +48,6 @@ enum Part {
     Batch(FetchedBatch),
     /// The end of an answer, and how many bytes it holds.
     End(Position, usize),
-}
-
-/// What a stream can do now.
-#[derive(Debug)]
-pub(super) enum Given {
-    Batch(Box<FetchedBatch>),
-    Error(Error),
-    End,
-    /// Nothing before the next answer.
-    Wait,
 }
 
 impl ReadAhead {
@@ -132,8 +123,8 @@ impl ReadAhead {
         })
     }
 
-    /// Takes out what comes next.
-    pub(super) fn take(&mut self) -> Given {
+    /// Takes out what the stream gives next; pending if there is nothing before the next answer.
+    pub(super) fn take(&mut self) -> Poll<Option<Result<FetchedBatch>>> {
         while let Some(part) = self.buffered.pop_front() {
             match part {
                 Part::Batch(batch) => {
@@ -142,7 +133,7 @@ impl ReadAhead {
                         position.offset = batch.next_offset().min(self.until);
                         position.leader_epoch = batch.leader_epoch();
                     }
-                    return Given::Batch(Box::new(batch));
+                    return Poll::Ready(Some(Ok(batch)));
                 }
                 Part::End(position, memory) => {
                     self.held -= memory;
@@ -152,9 +143,9 @@ impl ReadAhead {
         }
         if let Some(error) = self.error.take() {
             self.position = self.next.or(self.position);
-            return Given::Error(error);
+            return Poll::Ready(Some(Err(error)));
         }
-        if self.is_done() || self.has_ended { Given::End } else { Given::Wait }
+        if self.is_done() || self.has_ended { Poll::Ready(None) } else { Poll::Pending }
     }
 
     /// Whether there is an error to give out, or it has ended by one.
@@ -183,6 +174,6 @@ mod tests {
         let mut ahead = ReadAhead::new(1, OutOfRange::Continue, IsolationLevel::default());
         let kind = ErrorKind::OffsetOutOfRange { offset: 1, log_start: 5, log_end: 3 };
         ahead.failed(Error::new(Case::OffsetOutOfRange, kind));
-        assert!(matches!(ahead.take(), Given::Error(_)));
+        assert!(matches!(ahead.take(), Poll::Ready(Some(Err(_)))));
     }
 }

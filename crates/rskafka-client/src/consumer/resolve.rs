@@ -41,7 +41,7 @@ pub(crate) async fn resolve(partition: &Arc<Partition>, error: &Error) -> Result
     let end = offsets::find(partition, OffsetAt::Latest).await;
     let end = end.map_err(|error| partition.located(error, ApiKey::LIST_OFFSETS))?.offset;
     let start = StartAt::Offset(doubt.after.min(end));
-    let stream = ReadBuilder::stream(partition.clone(), start).until(end);
+    let stream = ReadBuilder::with(partition.clone(), start).until(end);
     let mut batches = stream.on_out_of_range(OutOfRange::Continue).build_batches();
     let mut is_whole = true;
     while let Some(batch) = poll_fn(|cx| Pin::new(&mut batches).poll_next(cx)).await {

@@ -140,23 +140,14 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
-        self.inner.outcome = outcome;
-        self
-    }
-
-    pub(crate) fn with_doubt(mut self, doubt: InDoubt) -> Self {
-        self.inner.in_doubt = Some(doubt);
-        self
+    options! {
+        pub(crate) fn with_outcome(outcome: Outcome) => inner.outcome = outcome;
+        pub(crate) fn with_doubt(doubt: InDoubt) => inner.in_doubt = Some(doubt);
+        pub(crate) fn with_source(source: impl Into<BoxError>) => inner.source = Some(source.into().into());
     }
 
     pub(crate) fn in_doubt(&self) -> Option<InDoubt> {
         self.inner.in_doubt
-    }
-
-    pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.inner.source = Some(source.into().into());
-        self
     }
 
     /// What kind of failure it is.

@@ -40,15 +40,10 @@ struct Moments {
 }
 
 impl FetchLane {
-    pub(crate) fn new() -> Self {
-        Self::reading_ahead(None, 0)
-    }
-
-    /// The same for a reader that holds so many bytes at once. With a rack, brokers may name a replica there to be read
-    /// from.
-    pub(crate) fn reading_ahead(rack: Option<String>, bytes: usize) -> Self {
+    /// For a reader that holds so many bytes at once. With a rack, brokers may name a replica there to be read from.
+    pub(crate) fn new(rack: Option<String>, bytes: usize) -> Self {
         Self {
-            lane: Lane::new(),
+            lane: Lane::default(),
             rack: rack.unwrap_or_default(),
             replica: AtomicI32::new(-1),
             moments: Mutex::default(),

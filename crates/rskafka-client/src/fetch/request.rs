@@ -1,7 +1,7 @@
 //! The Fetch request for one partition, and what its answer says.
 
 use rskafka_cluster::transport::{CallOptions, Deadline};
-use rskafka_cluster::{Answer, Call, Leader, LeaderHint, LeaderOf, Learned, Lease, Verdict, Via};
+use rskafka_cluster::{Answer, Call, Failure, Leader, LeaderHint, LeaderOf, Learned, Lease, NotDone, Via};
 use rskafka_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
 };
@@ -127,23 +127,22 @@ fn judge(
     index: i32,
     lane: &FetchLane,
     answer: Answer<'_, FetchResponse, Leader>,
-) -> Verdict<(PartitionData, Leader)> {
+) -> Result<(PartitionData, Leader), NotDone> {
     let Answer { response, route, .. } = answer;
-    if let Err(code) = response.error_code.ok() {
-        return Verdict::refused(code, None, None);
-    }
-    let Some(partition) = entry(response.responses, index) else { return Verdict::missing() };
+    Learned::judged(response.error_code, None, None, ())?;
+    let partition = entry(response.responses, index).ok_or(Failure::MissingInAnswer);
+    let partition = partition.map_err(Learned::of_attempt)?;
     let code = partition.error_code;
     let is_parted = partition.diverging_epoch.end_offset >= 0;
     if lane.is_replica(route.broker.id) && (!code.is_ok() || is_parted) {
         // Whatever it is, the leader knows better: a follower may lag behind, or be none any more.
         let code = if code.is_ok() { ErrorCode::OFFSET_OUT_OF_RANGE } else { code };
-        return Verdict::Retry(Learned::of_code(code, None, None));
+        return Err((Learned::of_code(code, None, None), true));
     }
     let leader = &partition.current_leader;
     let nodes = response.node_endpoints.iter().map(|node| (node.node_id, node.host.as_str(), node.port));
     let hint = LeaderHint::of_answer(leader.leader_id, leader.leader_epoch, nodes);
-    Verdict::of_code(code, None, hint, (partition, route.clone()))
+    Learned::judged(code, None, hint, (partition, route.clone()))
 }
 
 /// Compares the batch read before the offset with the leader's log, where Fetch does not (before Kafka 2.7; KIP-320).

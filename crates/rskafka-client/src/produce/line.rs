@@ -75,7 +75,7 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn new(partition: Arc<Partition>, options: LineOptions) -> Arc<Self> {
-        let lane = (!partition.core.limits.shares_produce_connections).then(Lane::new);
+        let lane = (!partition.core.limits.shares_produce_connections).then(Lane::default);
         let memory = partition.core.memory.clone();
         Arc::new_cyclic(|line: &Weak<Self>| {
             let state = State::new(options, Share::new(memory, line.clone()));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rskafka_cluster::{Failed, Leader, LeaderOf, Learned};
+use rskafka_cluster::{Failed, Leader, LeaderOf, Learned, NotDone};
 use rskafka_protocol::ApiKey;
 use tracing::Instrument;
 
@@ -107,21 +107,18 @@ async fn verify(line: &Arc<Line>, mut errand: Errand, acknowledged: Acknowledged
     end(line, errand, &leader, looked, |state, _, verified| state.verified(line, verified));
 }
 
-/// Why the task has not what it waited for, and whether to try again.
-pub(crate) type NotHad = (Learned, bool);
-
 /// Ends an errand at the leader. It has no result if another leads now.
 fn end<T>(
     line: &Arc<Line>,
     errand: Errand,
     leader: &Leader,
-    result: Option<Result<T, NotHad>>,
+    result: Option<Result<T, NotDone>>,
     had: impl FnOnce(&mut State, Errand, T),
 ) {
     line.drive(|state| match result {
         None => state.replaced(errand),
         Some(Ok(result)) => had(state, errand, result),
-        Some(Err(not_had)) => state.failed(line, errand, leader, not_had),
+        Some(Err(not_done)) => state.failed(line, errand, leader, not_done),
     });
 }
 

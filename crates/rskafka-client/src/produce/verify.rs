@@ -3,13 +3,12 @@
 //! Invariant: `Lost` is said only if the present leader shows another batch there, or surely has a log that ends before it.
 
 use rskafka_cluster::transport::{CallOptions, Deadline};
-use rskafka_cluster::{Failure, Leader, Learned, Lease};
+use rskafka_cluster::{Failure, Leader, Learned, Lease, NotDone};
 use rskafka_protocol::messages::list_offsets::LATEST_TIMESTAMP;
 use rskafka_protocol::records::{BatchHeader, batches};
 use rskafka_protocol::{ApiKey, ErrorCode};
 
 use super::sequencer::{Acknowledged, Numbers, Verified};
-use super::task::NotHad;
 use crate::partition::Partition;
 use crate::{fetch, offsets};
 
@@ -24,7 +23,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) deadline: Deadline,
 }
 
-pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, NotHad> {
+pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, NotDone> {
     let Asked { lease, is_current, .. } = asked;
     let verified = match end_of_log(asked).await {
         // Before version 5, a new leader gives an end before it knows what the replicas have (KIP-207).
@@ -45,7 +44,7 @@ pub(crate) async fn look(asked: Asked<'_>, acknowledged: Acknowledged) -> Result
 }
 
 /// The end of the log, as far as all in-sync replicas have it.
-async fn end_of_log(asked: Asked<'_>) -> Result<i64, NotHad> {
+async fn end_of_log(asked: Asked<'_>) -> Result<i64, NotDone> {
     let Asked { partition, leader, lease, deadline, .. } = asked;
     let request = offsets::request(partition.target(), leader, LATEST_TIMESTAMP);
     let answer = lease.call(&request, CallOptions::new(deadline)).await.map_err(of_failure)?;
@@ -56,7 +55,7 @@ async fn end_of_log(asked: Asked<'_>) -> Result<i64, NotHad> {
 }
 
 /// Reads the batch at the offset of the acknowledged one.
-async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, NotHad> {
+async fn read(asked: Asked<'_>, acknowledged: Acknowledged) -> Result<Verified, NotDone> {
     let Asked { partition, leader, lease, deadline, .. } = asked;
     let base_offset = acknowledged.base_offset;
     // The first batch comes whole.
@@ -91,11 +90,11 @@ fn is_same(found: &BatchHeader, acknowledged: Acknowledged) -> bool {
 }
 
 /// After any code but one, another look may succeed. Without a verdict, a loss could go unnoticed.
-fn refused(code: ErrorCode) -> NotHad {
+fn refused(code: ErrorCode) -> NotDone {
     (Learned::of_code(code, None, None), code != ErrorCode::TOPIC_AUTHORIZATION_FAILED)
 }
 
-fn of_failure(failure: Failure) -> NotHad {
+fn of_failure(failure: Failure) -> NotDone {
     let may_repeat = failure.is_transient() || failure.is_unanswered();
     (Learned::of_failure(failure), may_repeat)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rskafka_cluster::transport::{CallOptions, Deadline};
-use rskafka_cluster::{Answer, Call, Failed, Leader, Verdict, Via};
+use rskafka_cluster::{Answer, Call, Failed, Failure, Leader, Learned, NotDone, Via};
 use rskafka_protocol::Request;
 use rskafka_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use rskafka_protocol::messages::metadata::MetadataRequest;
@@ -26,7 +26,7 @@ pub(crate) async fn warm_up(line: &Arc<Line>) -> Result<()> {
     if !lacks_producer || !matches!(line.via_for_producer_ids(), Via::Own(_)) {
         // Any request would do: it is for the connection, which the lane keeps.
         let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
-        ask(line, line.via(), deadline, &request, |_| Verdict::Done(())).await.map_err(Error::of_read)?;
+        ask(line, line.via(), deadline, &request, |_| Ok(())).await.map_err(Error::of_read)?;
     }
     Ok(())
 }
@@ -40,11 +40,9 @@ pub(crate) async fn obtain_producer_id(line: &Line, deadline: Deadline) -> Resul
     };
     let judge = |answer: InitProducerIdResponse| {
         let producer = Producer { id: answer.producer_id, epoch: answer.producer_epoch };
-        match answer.error_code.ok() {
-            Err(code) => Verdict::refused(code, None, None),
-            Ok(()) if producer.id >= 0 && producer.epoch >= 0 => Verdict::Done(producer),
-            Ok(()) => Verdict::missing(),
-        }
+        let is_one = producer.id >= 0 && producer.epoch >= 0;
+        let producer = is_one.then_some(producer).ok_or(Failure::MissingInAnswer);
+        Learned::judged(answer.error_code, None, None, producer)?.map_err(Learned::of_attempt)
     };
     ask(line, line.via_for_producer_ids(), deadline, &request, judge).await
 }
@@ -54,7 +52,7 @@ async fn ask<R: Request, T>(
     via: Via<'_>,
     deadline: Deadline,
     request: &R,
-    judge: impl Fn(R::Response) -> Verdict<T>,
+    judge: impl Fn(R::Response) -> Result<T, NotDone>,
 ) -> Result<T, Failed> {
     let call = Call { target: line.partition.target(), via, deadline };
     let build = |_: &_, _: &_| (request.clone(), CallOptions::new(deadline));

@@ -155,25 +155,6 @@ impl<K, V, H> RecordAggregator<K, V, H> {
         /// How batches are compressed. Not at all by default.
         pub fn compression(compression: Compression) => compression = compression;
     }
-
-    /// Adds a record, if there is room for it.
-    fn add(&mut self, record: &Record<K, V, H>) -> bool
-    where
-        K: Payload,
-        V: Payload,
-        H: RecordHeaders,
-    {
-        let new = NewRecord::new(to_millis(record.timestamp), record.key.payload(), record.value.payload());
-        let new = new.headers(record.headers.pairs());
-        if self.batch.size_with(&new) > self.max_bytes {
-            return false;
-        }
-        if self.batch.is_empty() {
-            self.batch = RecordBatchBuilder::with_capacity(self.max_bytes.min(FIRST_ROOM));
-            self.batch.set_compression(self.compression);
-        }
-        self.batch.push(new).is_ok()
-    }
 }
 
 impl<K, V, H> Aggregator for RecordAggregator<K, V, H>
@@ -188,10 +169,20 @@ where
 
     fn push(&mut self, record: Self::Input) -> Result<Pushed<Self::Input, u32>, BoxError> {
         let tag = u32::try_from(self.batch.len())?;
-        if to_millis(record.timestamp) < 0 {
+        let timestamp = to_millis(record.timestamp);
+        if timestamp < 0 {
             return Err(BEFORE_1970.into());
         }
-        Ok(match self.add(&record) {
+        if self.batch.is_empty() {
+            self.batch = RecordBatchBuilder::with_capacity(self.max_bytes.min(FIRST_ROOM));
+            self.batch.set_compression(self.compression);
+        }
+        let is_added = {
+            let new = NewRecord::new(timestamp, record.key.payload(), record.value.payload());
+            let new = new.headers(record.headers.pairs());
+            self.batch.size_with(&new) <= self.max_bytes && self.batch.push(new).is_ok()
+        };
+        Ok(match is_added {
             false => Pushed::Full(record),
             true if self.batch.len() < self.max_records => Pushed::Added(tag),
             true => Pushed::AddedLast(tag),

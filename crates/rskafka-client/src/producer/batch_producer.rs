@@ -147,7 +147,7 @@ impl BatchProducerBuilder {
 
     /// The producer. Each batch gets a clone of `aggregator`.
     pub fn build<A: Aggregator>(self, aggregator: A) -> BatchProducer<A> {
-        let linger = self.linger.min(self.log.delivery_timeout() / 2);
+        let linger = self.linger.min(self.log.line().options.delivery_timeout / 2);
         let options = Options {
             linger,
             max_in_flight: self.log.batches_in_flight(),

@@ -121,7 +121,7 @@ impl<A: Aggregator> Driver<A> {
                 return self.go_on(state);
             };
             unlock(state);
-            let deadline = Deadline::after(since, self.log.delivery_timeout());
+            let deadline = Deadline::after(since, self.log.line().options.delivery_timeout);
             let produce = Produce::of_batch(self.log.line(), builder, deadline);
             self.lock().linger.sent(produce);
         }

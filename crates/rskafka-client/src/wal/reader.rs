@@ -168,11 +168,10 @@ impl ReadBuilder<Start> {
         Self::with(log.partition.clone(), Start { log: log.clone(), position })
     }
 
-    /// Ends before the first batch that begins at or behind this offset. Without this, the reader waits at the log's end for
-    /// what is appended.
-    pub fn until(mut self, offset: i64) -> Self {
-        self.until = offset;
-        self
+    options! {
+        /// Ends before the first batch that begins at or behind this offset. Without this, the reader waits at the log's end
+        /// for what is appended.
+        pub fn until(offset: i64) => until = offset;
     }
 
     /// The reader. It reads all batches, whatever the isolation says: those of transactions are never entries.
@@ -182,14 +181,15 @@ impl ReadBuilder<Start> {
 
     /// A stream of all that the log has: entries, claims, and what was passed over, with the reason.
     pub fn build_items(self) -> Items {
-        let Self { partition, what: Start { log, position }, options, until, .. } = self;
+        let Self { partition, what: Start { log, position }, options, connections, until } = self;
         let (position, error) = match position.within(&partition) {
             Ok(position) => (position, None),
             Err(error) => (position, Some(partition.located(error, ApiKey::FETCH))),
         };
-        let stream = ReadBuilder::stream(partition, StartAt::Position(position.log));
-        let batches = stream.with_options(options).isolation(IsolationLevel::ReadUncommitted).every_batch();
-        let (batches, is_bounded) = (batches.until(until).build_batches(), until < i64::MAX);
+        let what = StartAt::Position(position.log);
+        let stream = ReadBuilder { partition, what, options, connections, until }.every_batch();
+        let batches = stream.isolation(IsolationLevel::ReadUncommitted).build_batches();
+        let is_bounded = until < i64::MAX;
         let (read, reading, passed) = (position.log, position.reading(), Passed::default());
         let (replay, ledger, has_ended) = (None, None, false);
         Items { batches, replay, log, read, is_bounded, reading, ledger, passed, has_ended, error }

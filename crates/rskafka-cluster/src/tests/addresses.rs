@@ -123,7 +123,7 @@ async fn a_patient_caller_gets_through_at_once_after_hasty_ones_before_it_failed
     fake.isolate_broker(1).unwrap();
     let ask = |time: u64| {
         let cluster = cluster.clone();
-        tokio::spawn(async move { ask_leader(&cluster, &Lane::new(), after(millis(time))).await })
+        tokio::spawn(async move { ask_leader(&cluster, &Lane::default(), after(millis(time))).await })
     };
     let hasty: Vec<_> = (0..20).map(|_| ask(200)).collect();
     sleep(millis(1)).await;

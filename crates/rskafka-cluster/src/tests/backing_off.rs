@@ -28,7 +28,7 @@ fn assert_backs_off(arrivals: &[Instant]) {
 async fn attempts_of_a_call_come_after_growing_pauses() {
     let (fake, cluster, _) = connected(fake(), 1).await;
     fake.inject(Fault::answer(ErrorCode::OFFSET_NOT_AVAILABLE).on(ApiKey::LIST_OFFSETS).times(200));
-    let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
+    let error = ask_leader(&cluster, &Lane::default(), after(LONG)).await.unwrap_err();
     assert!(error.attempts.out_of_time);
     assert_backs_off(&arrivals(&fake, ApiKey::LIST_OFFSETS));
 }
@@ -108,7 +108,7 @@ async fn closing_after_opening(closing: Range<usize>) -> (FakeCluster, Cluster, 
 async fn a_broker_that_closes_each_connection_right_after_its_opening_is_not_dialled_in_a_hot_loop() {
     // So that dialling without end comes to one, later connections stay open.
     let (_fake, cluster, dials) = closing_after_opening(1..500).await;
-    let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
+    let error = ask_leader(&cluster, &Lane::default(), after(LONG)).await.unwrap_err();
     assert!(error.attempts.out_of_time && !error.attempts.may_be_applied, "{error:?}");
     // The first failure, an end before the request, is followed by an attempt at once, and counts for none.
     let dials = dials.load(Ordering::Relaxed) - 1;
@@ -123,7 +123,7 @@ async fn a_connection_that_ended_before_the_request_was_on_it_counts_for_no_atte
     let (fake, cluster, dials) = closing_after_opening(1..2).await;
     fake.inject(Fault::answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED).on(ApiKey::LIST_OFFSETS));
     let started = now();
-    let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
+    let error = ask_leader(&cluster, &Lane::default(), after(LONG)).await.unwrap_err();
     assert_eq!(
         (error.attempts.count, error.failure.code()),
         (1, Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED))
@@ -135,7 +135,7 @@ async fn a_connection_that_ended_before_the_request_was_on_it_counts_for_no_atte
 #[tokio::test(start_paused = true)]
 async fn brokers_that_go_on_naming_another_leader_are_not_asked_in_a_hot_loop() {
     let (fake, cluster, _) = connected(fake(), 2).await;
-    let (deadline, lane) = (after(LONG), Lane::new());
+    let (deadline, lane) = (after(LONG), Lane::default());
     let leader = cluster.route(LEADER, deadline).await.unwrap();
     let (mut epoch, mut leader_id) = (leader.epoch.unwrap(), leader.broker.id);
     let judge = |_: Answer<'_, ListOffsetsResponse, Leader>| {
@@ -144,8 +144,8 @@ async fn brokers_that_go_on_naming_another_leader_are_not_asked_in_a_hot_loop() 
         let endpoint = Endpoint::new(format!("broker-{leader_id}"), 9092);
         let hint = LeaderHint { leader_id, leader_epoch: epoch, endpoint };
         match epoch {
-            500.. => Verdict::Done(()),
-            _ => Verdict::of_code(ErrorCode::NOT_LEADER_OR_FOLLOWER, None, Some(hint), ()),
+            500.. => Ok(()),
+            _ => Learned::judged(ErrorCode::NOT_LEADER_OR_FOLLOWER, None, Some(hint), ()),
         }
     };
     let call = Call { target: LEADER, via: Via::Own(&lane), deadline };
@@ -163,7 +163,7 @@ async fn that_an_attempt_may_be_applied_is_remembered_over_those_after_it() {
     for code in [ErrorCode::REQUEST_TIMED_OUT, ErrorCode::OFFSET_NOT_AVAILABLE] {
         fake.inject(Fault::answer(code).on(ApiKey::LIST_OFFSETS));
         fake.inject(Fault::answer(ErrorCode::OFFSET_NOT_AVAILABLE).on(ApiKey::LIST_OFFSETS).times(200));
-        let error = ask_leader(&cluster, &Lane::new(), after(LONG)).await.unwrap_err();
+        let error = ask_leader(&cluster, &Lane::default(), after(LONG)).await.unwrap_err();
         assert!(error.attempts.count > 2, "{error:?}");
         assert_eq!(error.attempts.may_be_applied, code == ErrorCode::REQUEST_TIMED_OUT);
         fake.clear_faults();
@@ -173,7 +173,7 @@ async fn that_an_attempt_may_be_applied_is_remembered_over_those_after_it() {
 #[tokio::test(start_paused = true)]
 async fn an_error_names_what_the_last_attempt_failed_with_though_no_other_could_be_made() {
     let (fake, cluster, _) = connected(fake(), 1).await;
-    let (deadline, lane) = (after(LONG), Lane::new());
+    let (deadline, lane) = (after(LONG), Lane::default());
     ask_leader(&cluster, &lane, deadline).await.unwrap();
     fake.inject(Fault::answer(ErrorCode::NOT_LEADER_OR_FOLLOWER).on(ApiKey::LIST_OFFSETS));
     fake.inject(Fault::swallow().on(ApiKey::METADATA).always());

@@ -28,7 +28,7 @@ async fn brokers_that_cannot_be_reached_are_asked_last() {
     for id in [1, 2] {
         fake.stop_broker(id).await.unwrap();
         let address = cluster.address(&Endpoint::new(format!("broker-{id}"), 9092));
-        let dialled = Lane::new().connection(&cluster, &address, Some(id), after(millis(1000))).await;
+        let dialled = Lane::default().connection(&cluster, &address, Some(id), after(millis(1000))).await;
         dialled.unwrap_err();
     }
     for _ in 0..10 {
@@ -90,7 +90,7 @@ async fn ask_controller(cluster: &Cluster, refusals: u32) {
     let judge = |_: Answer<'_, CreatePartitionsResponse, Broker>| {
         let is_refused = left > 0;
         left = left.saturating_sub(1);
-        Verdict::of_code(if is_refused { ErrorCode::NOT_CONTROLLER } else { ErrorCode::NONE }, None, None, ())
+        Learned::judged(if is_refused { ErrorCode::NOT_CONTROLLER } else { ErrorCode::NONE }, None, None, ())
     };
     cluster.send(call, |_, _| (request.clone(), CallOptions::new(call.deadline)), judge).await.unwrap();
 }

@@ -38,7 +38,7 @@ async fn nothing_that_another_cluster_says_is_kept() {
     sleep(millis(1)).await;
     let error = cluster.topic(TOPIC, after(millis(0)), after(millis(3000))).await.unwrap_err();
     assert!(is_of_another_cluster(&error.failure), "{error:?}");
-    let error = ask_leader(&cluster, &Lane::new(), after(millis(3000))).await.unwrap_err();
+    let error = ask_leader(&cluster, &Lane::default(), after(millis(3000))).await.unwrap_err();
     assert!(is_of_another_cluster(&error.failure), "{error:?}");
     assert_eq!(kept(&cluster).0, before.0);
     assert_eq!(kept(&cluster).1, before.1);
@@ -49,7 +49,7 @@ async fn nothing_that_another_cluster_says_is_kept() {
     assert!(dialled.len() <= 30, "{} dials", dialled.len());
 
     net.lead("broker-1", &ours, "broker-1");
-    ask_leader(&cluster, &Lane::new(), after(millis(3000))).await.unwrap();
+    ask_leader(&cluster, &Lane::default(), after(millis(3000))).await.unwrap();
     assert_eq!(kept(&cluster), before);
 }
 
@@ -60,7 +60,7 @@ async fn a_client_that_is_sent_back_to_the_start_does_not_join_another_cluster()
     let net = Net::of(&ours);
     net.lead("bootstrap", &ours, "broker-1");
     let cluster = connect(net.env(1), config(&["bootstrap"])).await;
-    ask_leader(&cluster, &Lane::new(), after(millis(1000))).await.unwrap();
+    ask_leader(&cluster, &Lane::default(), after(millis(1000))).await.unwrap();
 
     net.lead("bootstrap", &other, "broker-1");
     let sent_back = ours.inject(Fault::answer(ErrorCode::REBOOTSTRAP_REQUIRED).on(ApiKey::METADATA).times(1));
@@ -72,12 +72,12 @@ async fn a_client_that_is_sent_back_to_the_start_does_not_join_another_cluster()
     }
     assert_eq!(ours.struck(sent_back), 1);
     assert_eq!(kept(&cluster).0, [], "the brokers known before are forgotten, and no others are taken in");
-    let error = ask_leader(&cluster, &Lane::new(), after(millis(1000))).await.unwrap_err();
+    let error = ask_leader(&cluster, &Lane::default(), after(millis(1000))).await.unwrap_err();
     assert!(!error.attempts.may_be_applied, "{error:?}");
     assert_eq!(arrivals(&other, ApiKey::LIST_OFFSETS), [], "nothing of the topic is asked there");
 
     net.lead("bootstrap", &ours, "broker-2");
-    ask_leader(&cluster, &Lane::new(), after(millis(3000))).await.unwrap();
+    ask_leader(&cluster, &Lane::default(), after(millis(3000))).await.unwrap();
     assert_eq!(kept(&cluster).0.len(), 3);
 }
 
@@ -92,7 +92,7 @@ async fn a_client_that_is_sent_back_to_the_start_keeps_the_pauses_of_addresses_t
     let mut dials = 0;
     let until = now() + Duration::from_secs(8);
     while now() < until {
-        let dialled = Lane::new().connection(&cluster, &address, Some(2), after(millis(5000))).await;
+        let dialled = Lane::default().connection(&cluster, &address, Some(2), after(millis(5000))).await;
         dialled.unwrap_err();
         cluster.ask_any(&refresh::request(Some(&[])), after(millis(100))).await.unwrap_err();
         dials += net.dialled().iter().filter(|host| *host == "broker-2").count();
@@ -126,5 +126,5 @@ async fn a_cluster_that_only_sends_back_to_the_start_is_asked_less_and_less_ofte
     let open: usize = (1..=3).map(|broker| fake.open_connections(broker).unwrap()).sum();
     assert!(open <= 3, "{open} connections are left");
     fake.clear_faults();
-    ask_leader(&cluster, &Lane::new(), after(millis(1000))).await.unwrap();
+    ask_leader(&cluster, &Lane::default(), after(millis(1000))).await.unwrap();
 }

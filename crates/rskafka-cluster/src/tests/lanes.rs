@@ -26,7 +26,7 @@ async fn a_failure_at_one_broker_is_not_reported_for_another() {
     config.connection.connect_timeout = millis(500);
     let cluster = connect(net.env(1), config).await;
     fake.isolate_broker(1).unwrap();
-    let lane = Arc::new(Lane::new());
+    let lane = Arc::new(Lane::default());
     let started = now();
     let first = connecting(&cluster, &lane, 1, millis(5000));
     sleep(millis(1)).await;
@@ -44,7 +44,7 @@ async fn a_failure_at_one_broker_is_not_reported_for_another() {
 async fn a_broker_that_hangs_holds_up_no_call_to_another_broker_on_its_lane() {
     let (fake, cluster, _) = connected(fake(), 2).await;
     fake.isolate_broker(1).unwrap();
-    let lane = Arc::new(Lane::new());
+    let lane = Arc::new(Lane::default());
     let first = connecting(&cluster, &lane, 1, millis(5000));
     sleep(millis(1)).await;
     let started = now();
@@ -59,7 +59,7 @@ async fn a_broker_that_hangs_holds_up_no_call_to_another_broker_on_its_lane() {
 #[tokio::test(start_paused = true)]
 async fn callers_that_wait_for_one_dial_share_its_failure() {
     let (fake, cluster, net) = connected(fake(), 2).await;
-    let lane = Arc::new(Lane::new());
+    let lane = Arc::new(Lane::default());
     let timeout = cluster.config().connection.connect_timeout;
     fake.isolate_broker(1).unwrap();
     let calls: Vec<_> = (0..10).map(|_| connecting(&cluster, &lane, 1, timeout * 5)).collect();
@@ -74,7 +74,7 @@ async fn callers_that_wait_for_one_dial_share_its_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_patient_caller_gets_the_connection_that_a_hasty_one_before_it_had_no_time_for() {
     let (fake, cluster, net) = connected(fake(), 2).await;
-    let lane = Arc::new(Lane::new());
+    let lane = Arc::new(Lane::default());
     fake.isolate_broker(1).unwrap();
     let hasty = connecting(&cluster, &lane, 1, millis(200));
     sleep(millis(1)).await;
@@ -89,7 +89,7 @@ async fn a_patient_caller_gets_the_connection_that_a_hasty_one_before_it_had_no_
 #[tokio::test(start_paused = true)]
 async fn a_hasty_caller_at_an_address_that_fails_already_fails_no_patient_one_behind_it() {
     let (fake, cluster, net) = connected(fake(), 2).await;
-    let lane = Arc::new(Lane::new());
+    let lane = Arc::new(Lane::default());
     // It stays in the metadata.
     fake.miss_crashes_after(Duration::from_secs(3600));
     fake.stop_broker(1).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_hasty_caller_at_an_address_that_fails_already_fails_no_patient_one_be
 async fn a_dial_goes_on_without_its_caller_and_ends_with_its_lane_or_cluster() {
     for is_kept in [true, false] {
         let (fake, cluster, _) = connected(fake(), 1).await;
-        let lane = Arc::new(Lane::new());
+        let lane = Arc::new(Lane::default());
         fake.isolate_broker(1).unwrap();
         let address = cluster.address(&Endpoint::new("broker-1", 9092));
         for lane in [&*lane, &address.produce] {
@@ -130,7 +130,7 @@ async fn a_dial_goes_on_without_its_caller_and_ends_with_its_lane_or_cluster() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_died_is_not_kept_by_a_lane_that_nobody_uses() {
     let (fake, cluster, _) = connected(fake(), 1).await;
-    let lane = Arc::new(Lane::new());
+    let lane = Arc::new(Lane::default());
     let connection = connecting(&cluster, &lane, 1, millis(1000)).await.unwrap().unwrap();
     let kept = connection.downgrade();
     drop(connection);

@@ -26,7 +26,7 @@ async fn a_call_on_a_lease_is_one_attempt_whatever_becomes_of_it() {
     let refused = || Fault::answer(ErrorCode::OFFSET_NOT_AVAILABLE).on(ApiKey::LIST_OFFSETS);
     for fault in [lost(), refused()] {
         let (fake, cluster, net) = connected(fake(), 1).await;
-        let lease = lease(&cluster, &Lane::new()).await;
+        let lease = lease(&cluster, &Lane::default()).await;
         fake.inject(fault);
         net.dialled();
         let _ = lease.call(&end_of_log(), CallOptions::new(after(millis(5000)))).await;
@@ -34,7 +34,7 @@ async fn a_call_on_a_lease_is_one_attempt_whatever_becomes_of_it() {
     }
     // Also where it is sure that not a byte was sent.
     let (fake, cluster, net) = connected(fake(), 1).await;
-    let lease = lease(&cluster, &Lane::new()).await;
+    let lease = lease(&cluster, &Lane::default()).await;
     fake.cut_connections(1).unwrap();
     net.dialled();
     lease.call(&end_of_log(), CallOptions::new(after(millis(5000)))).await.unwrap_err();
@@ -44,7 +44,7 @@ async fn a_call_on_a_lease_is_one_attempt_whatever_becomes_of_it() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_never_another_connection_though_its_lane_has_one() {
     let (fake, cluster, _) = connected(fake(), 1).await;
-    let lane = Lane::new();
+    let lane = Lane::default();
     let first = lease(&cluster, &lane).await;
     fake.cut_connections(1).unwrap();
     sleep(millis(1)).await;
@@ -70,7 +70,7 @@ async fn an_attempt_at_a_broker_without_a_connection_tells_its_route_and_why() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_current_until_another_leader_is_known_or_its_connection_has_ended() {
     let (fake, cluster, _) = connected(fake(), 3).await;
-    let lane = Lane::new();
+    let lane = Lane::default();
     let (leader, lease) = reach(&cluster, Via::Own(&lane), &mut attempts(&cluster)).await;
     let mut lease = lease.unwrap();
     let mut is_current = |leader: &Leader| cluster.is_current(LEADER, Via::Own(&lane), leader, &mut lease);

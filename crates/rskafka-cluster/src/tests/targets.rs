@@ -8,7 +8,7 @@ use super::*;
 async fn asked(cluster: &Cluster, node: Node, time: u64) -> Result<i32, Failed> {
     let deadline = after(millis(time));
     let call = Call { target: node, via: Via::Control, deadline };
-    let judge = |answer: Answer<'_, CreatePartitionsResponse, Broker>| Verdict::Done(answer.route.id);
+    let judge = |answer: Answer<'_, CreatePartitionsResponse, Broker>| Ok(answer.route.id);
     cluster.send(call, |_, _| (CreatePartitionsRequest::default(), CallOptions::new(deadline)), judge).await
 }
 

@@ -14,51 +14,45 @@ use crate::versions::UnsupportedVersion;
 
 /// A request without a usable answer.
 #[derive(Debug, Clone, derive_more::Display)]
-#[display("{inner}")]
-pub struct CallError {
-    inner: Arc<CallFailure>,
-}
-
-#[derive(Debug, derive_more::Display)]
 #[display("{api} request to broker {endpoint} failed: {kind}{}", if *sent { "" } else { " (not sent)" })]
-struct CallFailure {
+pub struct CallError {
     endpoint: Endpoint,
     api: ApiKey,
     sent: bool,
-    kind: CallErrorKind,
+    kind: Arc<CallErrorKind>,
 }
 
 impl CallError {
     pub(crate) fn new(endpoint: Endpoint, api: ApiKey, sent: bool, kind: CallErrorKind) -> Self {
-        Self { inner: Arc::new(CallFailure { endpoint, api, sent, kind }) }
+        Self { endpoint, api, sent, kind: Arc::new(kind) }
     }
 
     /// What went wrong.
     pub fn kind(&self) -> &CallErrorKind {
-        &self.inner.kind
+        &self.kind
     }
 
     /// Whether the broker may have received the request or a part of it. `false` only if no byte was handed to the
     /// socket.
     pub fn was_sent(&self) -> bool {
-        self.inner.sent
+        self.sent
     }
 
     /// What to do about it.
     pub fn nature(&self) -> Nature {
-        match self.inner.kind {
+        match &*self.kind {
             CallErrorKind::UnsupportedVersion { .. } | CallErrorKind::Encode { .. } => Nature::Lasting,
             CallErrorKind::Throttled { .. } => Nature::Throttled,
             CallErrorKind::TimedOut { .. } => Nature::TimedOut,
             // An unsent request had no part in it.
-            _ if self.inner.sent && self.is_invalid_answer() => Nature::InvalidAnswer,
+            _ if self.sent && self.is_invalid_answer() => Nature::InvalidAnswer,
             _ => Nature::Transient,
         }
     }
 
     /// Whether the peer sent bytes that are not a broker's answers, be it to this request or to an earlier one.
     pub(crate) fn is_invalid_answer(&self) -> bool {
-        match &self.inner.kind {
+        match &*self.kind {
             CallErrorKind::Decode { .. } => true,
             CallErrorKind::Closed { source } => matches!(
                 **source,
@@ -73,7 +67,7 @@ impl CallError {
     /// Whether the broker closed the connection after the request, without a byte of an answer.
     pub fn is_closed_by_broker(&self) -> bool {
         use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
-        self.inner.sent
+        self.sent
             && self.close_cause().is_some_and(|cause| match &**cause {
                 CloseCause::ByBroker { .. } => true,
                 // The last is the end of TLS without a close message.
@@ -86,7 +80,7 @@ impl CallError {
 
     /// Why the connection ended, if that is the reason.
     pub fn close_cause(&self) -> Option<&Arc<CloseCause>> {
-        match &self.inner.kind {
+        match &*self.kind {
             CallErrorKind::Closed { source } => Some(source),
             _ => None,
         }
@@ -95,7 +89,7 @@ impl CallError {
 
 impl std::error::Error for CallError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.inner.kind)
+        std::error::Error::source(&*self.kind)
     }
 }
 

@@ -93,18 +93,13 @@ impl Window {
         self.unsettled_from(number).find(|(_, entry)| is_wanted(entry)).map(|(number, _)| number)
     }
 
-    /// The appends that are not settled.
-    pub(super) fn unsettled(&self) -> impl Iterator<Item = (u64, &Entry)> {
-        self.unsettled_from(self.first)
-    }
-
     pub(super) fn oldest_unsettled(&self) -> Option<u64> {
-        self.unsettled().next().map(|(number, _)| number)
+        self.find_unsettled(0, |_| true)
     }
 
     /// The last unsettled append that may be written by an attempt that has ended.
     pub(super) fn last_in_doubt(&self) -> Option<u64> {
-        self.unsettled().filter(|(_, entry)| entry.is_in_doubt()).last().map(|(number, _)| number)
+        self.unsettled_from(0).filter(|(_, entry)| entry.is_in_doubt()).last().map(|(number, _)| number)
     }
 
     pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
