@@ -3,24 +3,24 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use rskafka::client::consumer::{FetchedBatch, StartAt};
 use rskafka::client::{Client, OffsetAt};
 use rskafka::protocol::ErrorCode;
-use rskafka::protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponseTopic};
+use rskafka::protocol::messages::metadata::MetadataResponseTopic;
 use rskafka::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rskafka::protocol::records::{Compression, NewRecord, RecordBatch, RecordBatchBuilder};
 use rskafka::record::Record;
 use rskafka::wal::{Entry, Position};
-use rskafka_transport::{Connection, Endpoint};
+use rskafka_transport::Connection;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::common::{self, Brokers, exclusive, new_topic, now};
 use crate::environment::{self, Environment};
-use crate::raw::{call, connect};
+use crate::raw::{call, connect, leader_of};
 
 /// Far more than a JVM needs to start and read a megabyte, on a busy machine.
 const JAVA_TIMEOUT: Duration = Duration::from_secs(120);
@@ -273,23 +273,7 @@ struct Leader {
 
 impl Leader {
     async fn of(brokers: &Brokers, name: &str) -> Self {
-        let bootstrap = connect(brokers[0].parse().unwrap()).await;
-        let asked = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
-        let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
-        // The first broker may not know the topic yet.
-        let started = Instant::now();
-        let (topic, brokers) = loop {
-            assert!(started.elapsed() < JAVA_TIMEOUT, "{name} has no leader");
-            let metadata = call(&bootstrap, &request).await;
-            let topic = metadata.topics.into_iter().next().unwrap();
-            if topic.partitions.first().is_some_and(|partition| partition.leader_id >= 0) {
-                break (topic, metadata.brokers);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
-        let leader = topic.partitions[0].leader_id;
-        let broker = brokers.into_iter().find(|broker| broker.node_id == leader).unwrap();
-        let endpoint = Endpoint::new(broker.host, u16::try_from(broker.port).unwrap());
+        let (endpoint, topic) = leader_of(brokers, name).await;
         Self { connection: connect(endpoint).await, topic }
     }
 

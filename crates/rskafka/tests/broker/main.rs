@@ -11,6 +11,7 @@ mod environment;
 mod frozen;
 mod java;
 mod listeners;
+mod old_formats;
 mod raw;
 mod refusals_at_the_door;
 mod rules;

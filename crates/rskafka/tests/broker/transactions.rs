@@ -7,14 +7,13 @@ use rskafka::client::consumer::{IsolationLevel, StartAt};
 use rskafka::client::{Client, OffsetAt};
 use rskafka::protocol::messages::find_coordinator::{FindCoordinatorRequest, TRANSACTION};
 use rskafka::protocol::messages::init_producer_id::InitProducerIdRequest;
-use rskafka::protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use rskafka::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use rskafka::protocol::records::{Flag, NewRecord, RecordBatchBuilder};
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_transport::{Connection, Endpoint};
 
 use crate::common::{self, Brokers, PATIENCE, new_topic, now, served};
-use crate::raw::{call, call_unlisted, call_up_to, connect};
+use crate::raw::{call, call_unlisted, call_up_to, connect, leader_of, string};
 
 const ADD_PARTITIONS_TO_TXN: ApiKey = ApiKey(24);
 const END_TXN: ApiKey = ApiKey(26);
@@ -95,7 +94,7 @@ impl Producer {
         let producer = producer.await;
         Self {
             coordinator,
-            leader: leader_of(&bootstrap, topic).await,
+            leader: connect(leader_of(brokers, topic).await.0).await,
             topic: topic.to_owned(),
             transactional_id,
             id: producer.producer_id,
@@ -109,11 +108,11 @@ impl Producer {
         let topics = [&one[..], &string(&self.topic), &one, &partition].concat();
         let request = [&*self.owner(), &topics].concat();
         // The answer ends with the code of the only partition. The transaction before this one may be about to end.
-        until_ok(async || code(&call_unlisted(&self.coordinator, ADD_PARTITIONS_TO_TXN, &request).await))
+        until_ok(async || code(&call_unlisted(&self.coordinator, ADD_PARTITIONS_TO_TXN, 0, &request).await))
             .await;
         self.append(value).await;
         let request = [&*self.owner(), &[u8::from(committed)]].concat();
-        until_ok(async || code(&call_unlisted(&self.coordinator, END_TXN, &request).await)).await;
+        until_ok(async || code(&call_unlisted(&self.coordinator, END_TXN, 0, &request).await)).await;
     }
 
     async fn append(&mut self, value: &str) {
@@ -144,19 +143,6 @@ impl Producer {
     fn owner(&self) -> Vec<u8> {
         [&*string(&self.transactional_id), &self.id.to_be_bytes(), &self.epoch.to_be_bytes()].concat()
     }
-}
-
-async fn leader_of(bootstrap: &Connection, topic: &str) -> Connection {
-    let asked = MetadataRequestTopic { name: Some(topic.to_owned()), ..Default::default() };
-    let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
-    let metadata = call(bootstrap, &request).await;
-    let leader = metadata.topics[0].partitions[0].leader_id;
-    let broker = metadata.brokers.into_iter().find(|broker| broker.node_id == leader).unwrap();
-    connect(Endpoint::new(broker.host, u16::try_from(broker.port).unwrap())).await
-}
-
-fn string(text: &str) -> Vec<u8> {
-    [&i16::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat()
 }
 
 /// The error code at the end of an answer.

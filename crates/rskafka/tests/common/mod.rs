@@ -10,10 +10,13 @@ pub mod dropped;
 #[allow(dead_code, clippy::duplicate_mod, reason = "examples have a `main`, and all have the same support")]
 pub mod examples;
 pub mod exclusive;
+pub mod line;
+pub mod message_sets;
 pub mod offsets;
 pub mod raw;
 pub mod reading;
 pub mod readme;
+pub mod reads;
 pub mod recover;
 #[path = "../../../rskafka-fake/tests/it/redpanda.rs"]
 mod redpanda;

@@ -32,6 +32,7 @@ mod leaders;
 mod lone_appends;
 mod observing;
 mod offset_queries;
+mod old_formats;
 mod options;
 mod outcomes;
 mod public_api;
