@@ -39,6 +39,7 @@ const NOT_APPLICABLE: &[(&str, &str)] = &[
     // Broker tests of the client that need the listeners, files and processes of `cargo xtask env up kafka`.
     ("frozen::*", FROM_XTASK),
     ("java::*", FROM_XTASK),
+    ("java_transactions::*", FROM_XTASK),
     ("listeners::*", FROM_XTASK),
     ("old_formats::*", FROM_XTASK),
     ("refusals_at_the_door::*", FROM_XTASK),

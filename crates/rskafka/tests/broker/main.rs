@@ -10,6 +10,7 @@ mod common;
 mod environment;
 mod frozen;
 mod java;
+mod java_transactions;
 mod listeners;
 mod old_formats;
 mod raw;
