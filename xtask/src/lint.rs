@@ -68,10 +68,10 @@ fn check_dependencies() -> Result<()> {
     succeed(&mut deny)
 }
 
-/// `fuzz/` is a workspace of its own, which the other checks do not see. So is `benches/peers`, which is not compiled here
-/// because that takes librdkafka.
+/// `fuzz/` is a workspace of its own, which the other checks do not see. So are those that are not compiled here because that
+/// takes librdkafka.
 fn check_fuzz() -> Result<()> {
-    for folder in ["fuzz", "benches/peers"] {
+    for folder in ["fuzz", "benches/peers", "crates/rskafka/tests/broker/librdkafka"] {
         succeed(cargo("fmt --check --manifest-path").arg(format!("{folder}/Cargo.toml")))?;
     }
     let mut clippy = cargo("clippy --locked --all-targets --manifest-path fuzz/Cargo.toml --target-dir");

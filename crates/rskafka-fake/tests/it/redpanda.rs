@@ -40,6 +40,7 @@ const NOT_APPLICABLE: &[(&str, &str)] = &[
     ("frozen::*", FROM_XTASK),
     ("java::*", FROM_XTASK),
     ("java_transactions::*", FROM_XTASK),
+    ("librdkafka::*", FROM_XTASK),
     ("listeners::*", FROM_XTASK),
     ("old_formats::*", FROM_XTASK),
     ("refusals_at_the_door::*", FROM_XTASK),

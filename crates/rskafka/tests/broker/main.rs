@@ -11,6 +11,7 @@ mod environment;
 mod frozen;
 mod java;
 mod java_transactions;
+mod librdkafka;
 mod listeners;
 mod old_formats;
 mod raw;
