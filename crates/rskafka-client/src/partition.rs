@@ -1,6 +1,7 @@
 //! One partition of a topic, as the mechanisms see it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rskafka_cluster::LeaderOf;
 use rskafka_protocol::{ApiKey, Uuid};
@@ -29,10 +30,11 @@ impl Partition {
         LeaderOf { topic: &self.topic, partition: self.index, topic_id: self.topic_id, replica: None }
     }
 
-    /// The end of the pause after so many failures in a row.
+    /// The end of the pause after so many failures in a row. It is never now: whoever waits lets others run.
     pub(crate) fn after_pause(&self, failures: u32) -> Instant {
         let cluster = &self.core.cluster;
-        cluster.env().now() + cluster.config().backoff.pause(failures, cluster.env().random())
+        let pause = cluster.config().backoff.pause(failures, cluster.env().random());
+        cluster.env().now() + pause.max(Duration::from_millis(1))
     }
 
     pub(crate) fn located(&self, error: Error, api: ApiKey) -> Error {

@@ -55,8 +55,12 @@ pub(crate) async fn resolve(partition: &Arc<Partition>, error: &Error) -> Result
             Err(error) => return Err(error),
         };
         let header = batch.header();
-        let found =
-            InDoubt { after: doubt.after, compares_epochs: doubt.compares_epochs, ..InDoubt::of(header) };
+        let found = InDoubt {
+            after: doubt.after,
+            compares_epochs: doubt.compares_epochs,
+            is_written: doubt.is_written,
+            ..InDoubt::of(header)
+        };
         if found == doubt {
             let is_of_broker = header.attributes.has(Flag::LogAppendTime);
             return Ok(Resolution::Written(Produced {

@@ -58,12 +58,15 @@ pub(crate) struct InDoubt {
     pub(crate) after: i64,
     /// Whether brokers refuse a batch of an earlier epoch.
     pub(crate) compares_epochs: bool,
+    /// A broker said that it is in the log, and not where.
+    pub(crate) is_written: bool,
 }
 
 impl InDoubt {
     pub(crate) fn of(header: &BatchHeader) -> Self {
         let BatchHeader { producer_id, producer_epoch, base_sequence, record_count, .. } = *header;
-        Self { producer_id, producer_epoch, base_sequence, record_count, after: 0, compares_epochs: false }
+        let (after, compares_epochs, is_written) = (0, false, false);
+        Self { producer_id, producer_epoch, base_sequence, record_count, after, compares_epochs, is_written }
     }
 }
 

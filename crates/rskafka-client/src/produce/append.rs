@@ -92,6 +92,7 @@ impl Sending {
             (_, None) => Error::new(Case::WaitedInLine, ErrorKind::TimedOut),
         };
         let error = partition.located(error.with_outcome(outcome), ApiKey::PRODUCE);
-        Err(self.doubt.iter().fold(error, |error, doubt| error.with_doubt(*doubt)))
+        let is_written = reason == Reason::NoOffset;
+        Err(self.doubt.iter().fold(error, |error, doubt| error.with_doubt(InDoubt { is_written, ..*doubt })))
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Carrier {
     results: Mutex<VecDeque<Heard>>,
     /// Something came that nobody has looked at.
     has_news: AtomicBool,
+    /// The oldest append needs a task, which is to be spawned without the lock: its end may take it.
+    wants_task: AtomicBool,
     pub(super) settled: Notify,
 }
 
@@ -92,9 +94,12 @@ pub(super) fn answer(result: &Result<Produced>, has_batch: bool) -> Answer {
     let is_sequence_lost = matches!(
         error.code(),
         Some(Code::OUT_OF_ORDER_SEQUENCE_NUMBER | Code::UNKNOWN_PRODUCER_ID | Code::INVALID_PRODUCER_EPOCH)
-            | Some(Code::PRODUCER_FENCED | Code::DUPLICATE_SEQUENCE_NUMBER)
+            | Some(Code::PRODUCER_FENCED)
     );
-    // Written, but where? Or not where it can be, according to the partition client.
+    if error.in_doubt().is_some_and(|doubt| doubt.is_written) && has_batch {
+        return Answer::Written;
+    }
+    // Not where it can be, according to the partition client.
     let is_offset_lost = *error.kind() == ErrorKind::InvalidAnswer && may_be_written;
     let is_again = *error.kind() == ErrorKind::Stopped || is_sequence_lost || is_offset_lost;
     match is_again && has_batch && !error.is_timeout() {
@@ -120,8 +125,9 @@ impl Carrier {
             truncated: None,
             unknown: Vec::new(),
         };
-        let (state, results, has_news) = (Mutex::new(state), Mutex::default(), AtomicBool::new(false));
-        Self { log, line, claim, state, results, has_news, settled: Notify::new() }
+        let (state, results, settled) = (Mutex::new(state), Mutex::default(), Notify::new());
+        let (has_news, wants_task) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { log, line, claim, state, results, has_news, wants_task, settled }
     }
 
     pub(super) fn append<K: Payload, V: Payload, H: RecordHeaders>(
@@ -156,26 +162,30 @@ impl Carrier {
 
     /// Changes the state, and does what follows from it.
     fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+        let _unlocked = Unlocked(self);
         let mut state = lock(&self.state);
         let changed = change(&mut state);
         self.advance(&mut state);
-        drop(state);
-        self.give_results();
-        self.look_for_news();
         changed
     }
 
     /// Looks at the state, or changes what nothing follows from.
     pub(super) fn look<T>(self: &Arc<Self>, look: impl FnOnce(&mut State) -> T) -> T {
-        let looked = look(&mut lock(&self.state));
-        self.look_for_news();
-        looked
+        let _unlocked = Unlocked(self);
+        let mut state = lock(&self.state);
+        look(&mut state)
     }
 
     /// Takes in what came while the lock was held, perhaps by this caller. Every holder must call this after it releases the
     /// lock.
     fn look_for_news(self: &Arc<Self>) {
         loop {
+            self.give_results();
+            if self.wants_task.swap(false, Ordering::SeqCst) {
+                let core = &self.log.partition.core;
+                let attending = Attending { carrier: self.clone(), has_ended: false };
+                core.tasks.spawn_on(attending.attend(), core.cluster.runtime());
+            }
             // Either this sees the news, or who brings them sees that the lock is free.
             fence(Ordering::SeqCst);
             if !self.has_news.load(Ordering::SeqCst) {
@@ -187,7 +197,6 @@ impl Carrier {
                 Err(TryLockError::WouldBlock) => return,
                 Err(TryLockError::Poisoned(poisoned)) => self.advance(&mut poisoned.into_inner()),
             }
-            self.give_results();
         }
     }
 
@@ -216,37 +225,8 @@ impl Carrier {
             self.settled.notify_waiters();
         }
         if state.ledger.is_held_up() && !std::mem::replace(&mut state.is_attended, true) {
-            let core = &self.log.partition.core;
-            core.tasks.spawn_on(self.clone().attend(), core.cluster.runtime());
+            self.wants_task.store(true, Ordering::SeqCst);
         }
-    }
-
-    /// Reads on until the oldest append can be judged, and waits until it may be sent again.
-    async fn attend(self: Arc<Self>) {
-        // Gives up if its runtime ends before it does.
-        let mut attending = Attending { carrier: self.clone(), has_ended: false };
-        let mut reader = None;
-        while let Some(need) = self.with(|state| state.need(&self.log)) {
-            let deadline = match need {
-                Need::Read(deadline) => deadline,
-                Need::Pause(until) => {
-                    reader = None;
-                    tokio::time::sleep_until(until).await;
-                    self.with(|state| state.paused(until));
-                    continue;
-                }
-            };
-            let items = reader.get_or_insert_with(|| self.look(|state| self.items(state)));
-            let read = tokio::time::timeout_at(deadline.instant(), poll_fn(|cx| items.poll_batch(cx))).await;
-            self.with(|state| match read {
-                Ok(Some(Ok(batch))) => state.read(items, &batch),
-                Ok(Some(Err(error))) if error.is_retriable() => {}
-                Ok(Some(Err(error))) => state.give_up(error),
-                Ok(None) => state.give_up(Error::new(Case::ClientClosed, ErrorKind::Closed)),
-                Err(_) => state.give_up(Error::new(Case::TimedOut, ErrorKind::TimedOut)),
-            });
-        }
-        attending.has_ended = true;
     }
 
     pub(super) fn items(&self, state: &State) -> Items {
@@ -263,9 +243,49 @@ enum Need {
     Pause(Instant),
 }
 
+/// Has the lock released, also if what was done under it panics.
+struct Unlocked<'a>(&'a Arc<Carrier>);
+
+impl Drop for Unlocked<'_> {
+    fn drop(&mut self) {
+        self.0.look_for_news();
+    }
+}
+
+/// The task of an oldest append. It gives up if its runtime ends before it does, or had ended before.
 struct Attending {
     carrier: Arc<Carrier>,
     has_ended: bool,
+}
+
+impl Attending {
+    /// Reads on until the append can be judged, and waits until it may be sent again.
+    async fn attend(mut self) {
+        let carrier = self.carrier.clone();
+        let mut reader = None;
+        while let Some(need) = carrier.with(|state| state.need(&carrier.log)) {
+            let deadline = match need {
+                Need::Read(deadline) => deadline,
+                Need::Pause(until) => {
+                    reader = None;
+                    tokio::time::sleep_until(until).await;
+                    let now = carrier.log.partition.core.cluster.env().now();
+                    carrier.with(|state| state.paused(now));
+                    continue;
+                }
+            };
+            let items = reader.get_or_insert_with(|| carrier.look(|state| carrier.items(state)));
+            let read = tokio::time::timeout_at(deadline.instant(), poll_fn(|cx| items.poll_batch(cx))).await;
+            carrier.with(|state| match read {
+                Ok(Some(Ok(batch))) => state.read(items, &batch),
+                Ok(Some(Err(error))) if error.is_retriable() => state.failed(error),
+                Ok(Some(Err(error))) => state.give_up(error),
+                Ok(None) => state.give_up(Error::new(Case::ClientClosed, ErrorKind::Closed)),
+                Err(_) => state.out_of_time(),
+            });
+        }
+        self.has_ended = true;
+    }
 }
 
 impl Drop for Attending {
@@ -317,7 +337,10 @@ impl State {
         while let Some(sequence) = self.ledger.send() {
             let index = (sequence - first) as usize;
             let Some(appending) = self.appends.get_mut(index) else { break };
-            let Some(batch) = appending.batch.take() else { break };
+            let Some(batch) = appending.batch.take() else {
+                self.ledger.answered(sequence, Answer::Failed { may_be_written: true });
+                break;
+            };
             if std::mem::replace(&mut appending.was_sent, true) {
                 line.resume();
             }
@@ -380,7 +403,7 @@ impl State {
         })
     }
 
-    /// What the oldest append needs but an answer: `None` if that is all, and the task may end.
+    /// What the oldest append needs beside an answer; `None` if it needs no more, and its task may end.
     fn need(&mut self, log: &Log) -> Option<Need> {
         self.is_attended = self.ledger.is_held_up();
         let deadline = self.appends.front().filter(|_| self.is_attended)?.deadline;
@@ -391,11 +414,11 @@ impl State {
         Some(Need::Pause(pause.min(deadline.instant())))
     }
 
-    fn paused(&mut self, until: Instant) {
-        self.resend_at.take_if(|at| *at <= until);
-        let is_late = self.appends.front().is_some_and(|oldest| oldest.deadline.instant() <= until);
+    fn paused(&mut self, now: Instant) {
+        self.resend_at.take_if(|at| *at <= now);
+        let is_late = self.appends.front().is_some_and(|oldest| oldest.deadline.is_over(now));
         if is_late && self.ledger.is_held_up() {
-            self.give_up(Error::new(Case::TimedOut, ErrorKind::TimedOut));
+            self.out_of_time();
         }
     }
 
@@ -414,12 +437,26 @@ impl State {
         }
     }
 
-    fn give_up(&mut self, error: Error) {
+    fn failed(&mut self, error: Error) {
         if let Some(oldest) = self.appends.front_mut() {
             oldest.error = Some(error);
         }
+    }
+
+    fn give_up(&mut self, error: Error) {
+        self.failed(error);
         self.ledger.give_up();
     }
+
+    fn out_of_time(&mut self) {
+        let last = self.appends.front_mut().and_then(|oldest| oldest.error.take());
+        self.give_up(timed_out(last));
+    }
+}
+
+/// With the last failure in the message.
+pub(super) fn timed_out(last: Option<Error>) -> Error {
+    last.into_iter().fold(Error::new(Case::TimedOut, ErrorKind::TimedOut), Error::with_source)
 }
 
 fn stopped() -> Error {

@@ -51,6 +51,8 @@ enum State {
 pub(crate) enum Answer {
     /// It is in the log, with these offsets: from, and up to but not including.
     Acknowledged(i64, i64),
+    /// It is in the log, and nobody told where.
+    Written,
     /// It failed, and may be sent again: the partition client did not send it, or could not tell whether it is written.
     Again { may_be_written: bool },
     /// It failed for good: it was refused, or its time is over.
@@ -130,7 +132,7 @@ impl Ledger {
         let Some(entry) = self.entry(sequence) else { return };
         entry.state = State::Answered(answer);
         entry.may_be_written |= match answer {
-            Answer::Acknowledged(..) => true,
+            Answer::Acknowledged(..) | Answer::Written => true,
             Answer::Again { may_be_written } | Answer::Failed { may_be_written } => may_be_written,
         };
         self.again += usize::from(matches!(answer, Answer::Again { .. }));
@@ -170,6 +172,7 @@ impl Ledger {
             State::Answered(Answer::Acknowledged(_, next)) if self.end.is_none() => {
                 Some(next).filter(|next| *next > self.reading.next_offset)
             }
+            State::Answered(Answer::Written) if self.end.is_none() => Some(i64::MAX),
             _ => None,
         }
     }
@@ -222,10 +225,10 @@ impl Ledger {
                 Answer::Acknowledged(base, next) if base == at => self.counts(base, next),
                 Answer::Acknowledged(base, _) if base > at => return,
                 // It landed out of turn.
-                Answer::Acknowledged(base, _) if front.dead.contains(&base) => {
-                    front.state = State::Answered(Answer::Again { may_be_written: true });
-                    self.again += 1;
-                }
+                Answer::Acknowledged(base, _) if front.dead.contains(&base) => self.out_of_turn(),
+                Answer::Written if front.dead.is_empty() => return,
+                // One copy of it did, perhaps not the last: another one does no harm.
+                Answer::Written => self.out_of_turn(),
                 Answer::Acknowledged(base, _) => self.end_by(End::Truncated { offset: base }),
                 Answer::Failed { .. } => {
                     let is_lost = front.may_be_written;
@@ -233,6 +236,14 @@ impl Ledger {
                 }
                 Answer::Again { .. } => return self.hold_all(),
             }
+        }
+    }
+
+    fn out_of_turn(&mut self) {
+        if let Some(front) = self.unsettled.front_mut() {
+            front.dead.clear();
+            front.state = State::Answered(Answer::Again { may_be_written: true });
+            self.again += 1;
         }
     }
 

@@ -71,7 +71,7 @@ struct Attempt {
     deadline: Deadline,
     produce: Option<Produce>,
     batch: Option<RecordBatch>,
-    /// How often it was sent, and how long it waits before it is sent again.
+    /// How often it was sent, and how long it waits after an answer.
     sent: u32,
     pause: Option<Pin<Box<Sleep>>>,
     /// Why it failed last.
@@ -194,10 +194,17 @@ impl Recovery {
             if let Some((_, settled)) = ledger.take_settled() {
                 break (settled, ledger.end());
             }
-            if attempt.pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
-                return None;
+            if let Some(pause) = &mut attempt.pause {
+                if pause.as_mut().poll(cx).is_pending() {
+                    return None;
+                }
+                attempt.pause = None;
+                if attempt.deadline.is_over(self.items.log.partition.core.cluster.env().now()) {
+                    attempt.error = Some(carrier::timed_out(attempt.error.take()));
+                    ledger.give_up();
+                    continue;
+                }
             }
-            attempt.pause = None;
             if ledger.send().is_some()
                 && let Some(batch) = attempt.batch.take()
             {
@@ -209,8 +216,11 @@ impl Recovery {
             (attempt.produce, attempt.batch) = (None, batch);
             ledger.answered(0, carrier::answer(&result, attempt.batch.is_some()));
             attempt.error = result.err();
-            let pause = self.items.log.partition.after_pause(attempt.sent);
-            attempt.pause = attempt.error.is_some().then(|| Box::pin(sleep_until(pause)));
+            // Until it is sent again; or, if the log is to be read, until there is no more time for that.
+            let deadline = attempt.deadline.instant();
+            let again = self.items.log.partition.after_pause(attempt.sent).min(deadline);
+            let until = if ledger.wants_read_to().is_some() { deadline } else { again };
+            attempt.pause = Some(Box::pin(sleep_until(until)));
         };
         let attempt = self.attempt.take()?;
         let ledger = self.items.take_ledger()?;

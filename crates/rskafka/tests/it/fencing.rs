@@ -475,9 +475,9 @@ async fn a_claim_that_landed_behind_other_entries_gives_them_before_it_ends() {
     assert_eq!(entries.unwrap().len(), 2);
 }
 
-/// A broker that has forgotten the producer, and does so again each time.
-fn forgetful() -> Fault {
-    Fault::answer(ErrorCode::DUPLICATE_SEQUENCE_NUMBER).on(ApiKey::PRODUCE)
+/// A broker that calls every producer overtaken.
+fn refusing() -> Fault {
+    Fault::answer(ErrorCode::PRODUCER_FENCED).on(ApiKey::PRODUCE)
 }
 
 #[tokio::test(start_paused = true)]
@@ -485,7 +485,7 @@ async fn what_fails_again_and_again_is_sent_again_with_pauses() {
     let (cluster, _, log, wal) = start_wal(1).await;
     let (writer, _) = claim(&wal, Position::START, "writer").await;
     let next = wal.claim(Position::START, "next").await.unwrap();
-    let fault = cluster.inject(forgetful().always());
+    let fault = cluster.inject(refusing().always());
     let sent = produces(&cluster);
     let appends = ["a", "b", "c"].map(|value| writer.append([record(value)]));
     sleep(Duration::from_secs(3)).await;
@@ -495,7 +495,7 @@ async fn what_fails_again_and_again_is_sent_again_with_pauses() {
     for append in appends {
         append.await.unwrap();
     }
-    let (fault, sent) = (cluster.inject(forgetful().always()), produces(&cluster));
+    let (fault, sent) = (cluster.inject(refusing().always()), produces(&cluster));
     let next = tokio::spawn(next.try_collect::<Vec<_>>());
     sleep(Duration::from_secs(3)).await;
     let of_claims = produces(&cluster) - sent;
@@ -513,7 +513,7 @@ async fn an_append_that_waits_for_those_behind_it_ends_in_its_own_time() {
     let (writer, _) = claim(&wal, Position::START, "writer").await;
     writer.append([record("a")]).await.unwrap();
     let started = Instant::now();
-    cluster.inject(forgetful().delayed_by(REQUEST_TIMEOUT - Duration::from_millis(100)));
+    cluster.inject(refusing().delayed_by(REQUEST_TIMEOUT - Duration::from_millis(100)));
     cluster.inject(Fault::swallow().on(ApiKey::PRODUCE));
     let front = writer.append([record("b")]);
     sleep(REQUEST_TIMEOUT - Duration::from_millis(500)).await;
@@ -523,4 +523,78 @@ async fn an_append_that_waits_for_those_behind_it_ends_in_its_own_time() {
     assert!(started.elapsed() <= time + SLACK, "{:?}: {error}", started.elapsed());
     assert!(error.is_timeout(), "{error:?}");
     assert!(behind.await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_at_an_offset_that_nobody_tells_is_found_by_reading() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    let untold = Fault::answer(ErrorCode::DUPLICATE_SEQUENCE_NUMBER).on(ApiKey::PRODUCE).after_applying();
+    let fault = cluster.inject(untold.clone().always());
+    let sent = produces(&cluster);
+    for (offset, append) in (1..).zip(["a", "b", "c"].map(|value| writer.append([record(value)]))) {
+        assert_eq!(append.await.unwrap().offsets, offset..offset + 1);
+    }
+    assert_eq!(produces(&cluster) - sent, 3, "each was sent once");
+    // Nor does a claim need its offset.
+    let (second, read_before) = claim(&wal, Position::START, "second").await;
+    assert_eq!(read_before.concat(), "abc");
+    second.append([record("d")]).await.unwrap();
+    cluster.remove_fault(fault);
+    // It was written, and behind a claim.
+    cluster.inject(untold);
+    let error = writer.append([record("late")]).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Fenced { term: 2, .. }), "{error:?}");
+    assert_eq!(error.outcome(), Outcome::NotWritten);
+    assert_eq!(values(&wal, &log).await.concat(), "abcd");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_acknowledged_beyond_the_log_ends_in_its_own_time() {
+    let (cluster, _, _, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    let position = writer.append([record("a")]).await.unwrap().position;
+    let mut recovery = wal.claim(position, "next").await.unwrap();
+    // The broker says that the claim is written, and it is not.
+    cluster.inject(Fault::answer(ErrorCode::DUPLICATE_SEQUENCE_NUMBER).on(ApiKey::PRODUCE));
+    let started = Instant::now();
+    let error = recovery.try_next().await.unwrap_err();
+    assert!(started.elapsed() <= DELIVERY_TIMEOUT + SLACK, "{:?}", started.elapsed());
+    assert_eq!((error.is_timeout() || error.code().is_some(), error.outcome()), (true, Outcome::Unknown));
+    assert!(recovery.try_next().await.unwrap().is_none(), "it claims again");
+    recovery.into_writer().unwrap().append([record("b")]).await.unwrap();
+}
+
+#[test]
+fn an_append_that_is_read_for_ends_with_the_clients_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (cluster, writer) = runtime.block_on(async {
+        let (cluster, _client, _, wal) = start_wal(1).await;
+        let (writer, _) = claim(&wal, Position::START, "writer").await;
+        (cluster, writer)
+    });
+    cluster.inject(Fault::answer(ErrorCode::DUPLICATE_SEQUENCE_NUMBER).on(ApiKey::PRODUCE));
+    let append = other.block_on(async { writer.append([record("a")]) });
+    std::thread::sleep(Duration::from_millis(200));
+    drop(runtime);
+    let result = other.block_on(async { tokio::time::timeout(Duration::from_secs(5), append).await });
+    let error = result.expect("it ends").unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Closed, Outcome::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_panic_hold_up_nobody() {
+    let (_cluster, _, log, wal) = start_wal(1).await;
+    let writer = std::sync::Arc::new(claim(&wal, Position::START, "writer").await.0);
+    let first = writer.append([record("a")]);
+    let panicking = writer.clone();
+    let panicked = tokio::spawn(async move {
+        let _ = panicking
+            .append(std::iter::from_fn(|| -> Option<rskafka::record::Record> { panic!("no record") }));
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    first.await.unwrap();
+    writer.append([record("b")]).await.unwrap();
+    assert_eq!(values(&wal, &log).await.concat(), "ab");
 }

@@ -143,6 +143,9 @@ impl World {
             for batch in self.log.iter().filter(|batch| batch.is(writer.author, call)) {
                 answer(Answer::Acknowledged(batch.offsets.0, batch.offsets.1));
             }
+            if self.spent.again < limits.again && self.log.iter().any(|batch| batch.is(writer.author, call)) {
+                answer(Answer::Written);
+            }
             let is_delivered = self.network.is_delivered(writer.author, call);
             let ends: &[bool] = if is_delivered { &[true] } else { &[false, true] };
             for &may_be_written in ends {
@@ -283,6 +286,11 @@ impl World {
     fn answer(&mut self, at: usize, call: usize, answer: Answer, events: &mut Events) -> Result<(), String> {
         let is_taken_out = match answer {
             Answer::Acknowledged(..) => false,
+            Answer::Written => {
+                self.spent.again += 1;
+                events.add(Event::Again);
+                false
+            }
             Answer::Again { may_be_written } => {
                 self.spent.again += 1;
                 events.add(Event::Again);
