@@ -12,7 +12,7 @@ use rskafka::wal::{Position, Wal, Writer};
 use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::{Instant, sleep};
 
-use super::common::exclusive::{claim, read, wal};
+use super::common::exclusive::{RISKS, claim, read, wal};
 use super::common::{SLACK, record};
 use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TOPIC, builder, start};
 
@@ -597,4 +597,33 @@ async fn records_that_panic_hold_up_nobody() {
     first.await.unwrap();
     writer.append([record("b")]).await.unwrap();
     assert_eq!(values(&wal, &log).await.concat(), "ab");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_beyond_the_end_of_the_log_claims_nothing() {
+    let (cluster, _, log, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    writer.append([record("a")]).await.unwrap();
+    let before = produces(&cluster);
+    let mut recovery = wal.claim(Position::genesis(1000), "next").await.unwrap();
+    let error = recovery.try_next().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::OffsetOutOfRange { log_end: 2, .. }), "{error:?}");
+    assert_eq!(produces(&cluster), before);
+    assert_eq!(values(&wal, &log).await, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_does_not_fit_beside_its_header_is_refused_and_the_writer_goes_on() {
+    let (_cluster, client, log, _) = start_wal(1).await;
+    let limited = client.partition_client(TOPIC, 0).max_request_bytes(1000).await.unwrap();
+    let value = "v".repeat(900);
+    limited.produce([record(value.clone())]).await.unwrap();
+    let wal = client.wal(TOPIC, 0).max_request_bytes(1000).accept_risks(RISKS).await.unwrap();
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    let append = writer.append([record(value)]);
+    assert_eq!(append.sequence(), None);
+    let error = append.await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::BatchTooLarge { .. }), "{error:?}");
+    writer.append([record("small")]).await.unwrap();
+    assert_eq!(values(&wal, &log).await, ["small"]);
 }
