@@ -575,7 +575,10 @@ fn an_append_that_is_read_for_ends_with_the_clients_runtime() {
         (cluster, writer)
     });
     cluster.inject(Fault::answer(ErrorCode::DUPLICATE_SEQUENCE_NUMBER).on(ApiKey::PRODUCE));
-    let append = other.block_on(async { writer.append([record("a")]) });
+    let append = {
+        let _elsewhere = other.enter();
+        writer.append([record("a")])
+    };
     std::thread::sleep(Duration::from_millis(200));
     drop(runtime);
     let result = other.block_on(async { tokio::time::timeout(Duration::from_secs(5), append).await });
@@ -590,8 +593,10 @@ async fn records_that_panic_hold_up_nobody() {
     let first = writer.append([record("a")]);
     let panicking = writer.clone();
     let panicked = tokio::spawn(async move {
-        let _ = panicking
-            .append(std::iter::from_fn(|| -> Option<rskafka::record::Record> { panic!("no record") }));
+        drop(
+            panicking
+                .append(std::iter::from_fn(|| -> Option<rskafka::record::Record> { panic!("no record") })),
+        );
     });
     assert!(panicked.await.unwrap_err().is_panic());
     first.await.unwrap();
