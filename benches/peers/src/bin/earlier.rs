@@ -85,8 +85,7 @@ async fn fetch(log: &PartitionClient, work: &Work, calls: u32) {
     for _ in 0..calls / batches {
         let (mut next, mut read) = (0, 0);
         while next < end {
-            let (records, _) =
-                log.fetch_records(next, 1..FETCH_BYTES, MAX_WAIT_MS).await.expect("a fetch");
+            let (records, _) = log.fetch_records(next, 1..FETCH_BYTES, MAX_WAIT_MS).await.expect("a fetch");
             for record in records {
                 assert_eq!(record.record.value.as_ref().map(Vec::len), Some(work.size));
                 next = record.offset + 1;
