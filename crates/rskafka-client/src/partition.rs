@@ -30,7 +30,7 @@ impl Partition {
         LeaderOf { topic: &self.topic, partition: self.index, topic_id: self.topic_id, replica: None }
     }
 
-    /// The end of the pause after so many failures in a row. It is never now: whoever waits lets others run.
+    /// The end of the pause after so many failures in a row. At least a millisecond, so that a loop of pauses lets other tasks run.
     pub(crate) fn after_pause(&self, failures: u32) -> Instant {
         let cluster = &self.core.cluster;
         let pause = cluster.config().backoff.pause(failures, cluster.env().random());

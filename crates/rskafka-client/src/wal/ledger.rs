@@ -33,8 +33,10 @@ struct Entry {
     state: State,
     /// A copy of it may be in the log, or come into it.
     may_be_written: bool,
-    /// Where dead copies of it were read.
+    /// Where dead copies of it were read. A broker may acknowledge the same one again.
     dead: Vec<i64>,
+    /// How many of these it was sent again for.
+    resent_for: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -226,7 +228,7 @@ impl Ledger {
                 Answer::Acknowledged(base, _) if base > at => return,
                 // It landed out of turn.
                 Answer::Acknowledged(base, _) if front.dead.contains(&base) => self.out_of_turn(),
-                Answer::Written if front.dead.is_empty() => return,
+                Answer::Written if front.dead.len() == front.resent_for => return,
                 // One copy of it did, perhaps not the last: another one does no harm.
                 Answer::Written => self.out_of_turn(),
                 Answer::Acknowledged(base, _) => self.end_by(End::Truncated { offset: base }),
@@ -241,7 +243,7 @@ impl Ledger {
 
     fn out_of_turn(&mut self) {
         if let Some(front) = self.unsettled.front_mut() {
-            front.dead.clear();
+            front.resent_for = front.dead.len();
             front.state = State::Answered(Answer::Again { may_be_written: true });
             self.again += 1;
         }

@@ -80,7 +80,7 @@ fn an_open_transaction_of_java_holds_up_who_reads_what_is_committed() {
             let decided = java.committed();
             let is_committed = decided.iter().any(|record| record.offset == stable);
             assert_eq!(is_committed, decision == "committed");
-            let read = tokio::time::timeout(PATIENCE, replay).await.expect("it is held up for ever");
+            let read = tokio::time::timeout(PATIENCE, replay).await.expect("the replay ends");
             assert_read(read.unwrap().unwrap(), before..end, &decided);
             let rest = read_for(HELD_UP, &mut stream).await;
             assert_read(rest, stable..now, &decided);

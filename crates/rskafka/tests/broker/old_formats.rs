@@ -51,7 +51,7 @@ fn message_sets_are_read_with_every_codec_and_timestamp_type() {
             return;
         }
         let client = Client::new_plain(brokers.clone()).await.unwrap();
-        // Where a topic has a codec, brokers compress all anew with it. Zstandard came with magic 2.
+        // If the topic names a codec, the broker compresses every batch again with it. Zstandard needs magic 2.
         for codec in ["producer", "uncompressed", "gzip", "snappy", "lz4"] {
             for (magic, stamped_by) in [(0, "CreateTime"), (1, "CreateTime"), (1, "LogAppendTime")] {
                 let config = [("compression.type", codec), ("message.timestamp.type", stamped_by)];

@@ -381,6 +381,9 @@ impl World {
             match writer.ledger.end() {
                 Some(End::Fenced { .. }) if writer.sequences.len() == 1 => events.add(Event::ClaimLost),
                 Some(End::Fenced { .. }) => events.add(Event::Fenced),
+                Some(End::Truncated { offset }) if self.spent.cuts == 0 => {
+                    return Err(format!("the log is called truncated at {offset}, and was never cut"));
+                }
                 Some(End::Truncated { .. }) => events.add(Event::Truncated),
                 _ => {}
             }
