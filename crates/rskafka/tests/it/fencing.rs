@@ -586,20 +586,22 @@ fn an_append_that_is_read_for_ends_with_the_clients_runtime() {
     assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Closed, Outcome::Unknown));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn records_that_panic_hold_up_nobody() {
-    let (_cluster, _, log, wal) = start_wal(1).await;
+    let (cluster, _, log, wal) = start_wal(1).await;
     let writer = std::sync::Arc::new(claim(&wal, Position::START, "writer").await.0);
+    cluster.inject(Fault::delay(Duration::from_millis(100)).on(ApiKey::PRODUCE));
     let first = writer.append([record("a")]);
     let panicking = writer.clone();
-    let panicked = tokio::spawn(async move {
-        drop(
-            panicking
-                .append(std::iter::from_fn(|| -> Option<rskafka::record::Record> { panic!("no record") })),
-        );
+    let panicked = tokio::task::spawn_blocking(move || {
+        drop(panicking.append(std::iter::from_fn(|| -> Option<rskafka::record::Record> {
+            // The answer to the first comes meanwhile, while this call has the writer's lock.
+            std::thread::sleep(Duration::from_millis(500));
+            panic!("no record")
+        })));
     });
     assert!(panicked.await.unwrap_err().is_panic());
-    first.await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), first).await.expect("it is settled").unwrap();
     writer.append([record("b")]).await.unwrap();
     assert_eq!(values(&wal, &log).await.concat(), "ab");
 }
