@@ -62,7 +62,7 @@ const SERIES: [(&str, &[Side]); 4] = [
     ("rskafka 0.6", &[Side::Earlier]),
 ];
 
-const SIZE: (u32, u32) = (1200, 760);
+const SIZE: (u32, u32) = (1600, 760);
 const LEGEND: u32 = 56;
 const FONT: &str = "sans-serif";
 
@@ -84,7 +84,7 @@ enum Axis {
     Callers,
 }
 
-const PANELS: [Panel<'static>; 5] = [
+const PANELS: [Panel<'static>; 7] = [
     Panel {
         title: "CPU per record, appends of 1 MiB",
         call: Call::Produce,
@@ -100,6 +100,22 @@ const PANELS: [Panel<'static>; 5] = [
         x: Axis::Size,
         measures: &[(Measure::Cpu, false)],
         text: time,
+    },
+    Panel {
+        title: "MiB/s of values, appends of 1 MiB on Kafka",
+        call: Call::Produce,
+        on: On::Kafka,
+        x: Axis::Size,
+        measures: &[(Measure::Wall, false)],
+        text: mebibytes,
+    },
+    Panel {
+        title: "MiB/s of values, fetches of 1 MiB on Kafka",
+        call: Call::Fetch,
+        on: On::Kafka,
+        x: Axis::Size,
+        measures: &[(Measure::Wall, false)],
+        text: mebibytes,
     },
     Panel {
         title: "Time of one append on Kafka",
@@ -149,7 +165,7 @@ pub(crate) fn svg(
         area.fill(&style.background)?;
         let (top, below) = area.split_vertically(LEGEND);
         legend(style, &top, machine)?;
-        let places = below.split_evenly((2, 3));
+        let places = below.split_evenly((2, 4));
         for (panel, place) in PANELS.iter().zip(&places) {
             panel.draw(style, place, cases)?;
         }
@@ -168,7 +184,7 @@ fn legend(style: &Style, area: &Area<'_>, machine: &str) -> Drawn {
         area.draw(&Rectangle::new([(left, 12), (left + 12, 24)], colour.filled()))?;
         area.draw(&Text::new(name, (left + 18, 11), font.clone()))?;
     }
-    let lines = "lines: the median; dashed: the 99th percentile; less is better but for records/s";
+    let lines = "lines: the median; dashed: the 99th percentile; less is better but for what is per second";
     area.draw(&Text::new(lines, (14 + 120 * SERIES.len() as i32, 11), font.clone()))?;
     area.draw(&Text::new(machine, (14, 33), (FONT, 13).into_font().color(&style.text)))?;
     Ok(())
@@ -247,8 +263,17 @@ impl Panel<'_> {
             && case.sides.contains(&Side::Earlier);
         let x = if self.x == Axis::Size { case.size } else { case.callers } as f64;
         let y = sides.iter().find_map(|side| measured.median(*side, measure)).filter(|_| is_of_it)?;
-        Some((x, if measure == Measure::Wall { 1e9 / y } else { y }))
+        let y = match (measure, self.x) {
+            (Measure::Wall, Axis::Callers) => 1e9 / y,
+            (Measure::Wall, Axis::Size) => x * 1e9 / y / f64::from(1 << 20),
+            _ => y,
+        };
+        Some((x, y))
     }
+}
+
+fn mebibytes(per_second: f64) -> String {
+    format!("{per_second:.0}")
 }
 
 /// How long each reader takes.

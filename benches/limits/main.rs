@@ -85,6 +85,7 @@ fn main() {
         say("whole calls", &report.tables());
         let machine = std::env::var(MACHINE).unwrap_or_default();
         let machine = format!("{machine}; {}", time::OffsetDateTime::now_utc().date());
+        say("machine", &format!("{machine}.\n"));
         for (file, drawing) in report.drawings(recovery.as_ref(), &machine) {
             say(file, &drawing);
         }

@@ -52,7 +52,7 @@ pub(crate) fn command(options: Options) -> Result<()> {
     // After the build, which is a load of its own.
     let machine = machine()?;
     say!("{machine}");
-    let mut texts = vec![Text::new("machine", format!("{machine}.\n"))];
+    let mut texts = Vec::new();
     let version = Version::default();
     let kafka = match java::check(&version) {
         Ok(()) => Some(Kafka::temporary("bench", &version, 1)?),

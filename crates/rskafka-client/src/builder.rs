@@ -111,6 +111,11 @@ impl ClientBuilder {
         /// The largest answer to take from a broker. 100 MiB by default.
         pub fn max_frame_bytes(bytes: usize) => cluster.connection.max_frame_bytes = bytes;
 
+        /// How large the records of one batch may be when they are decompressed, and about how large those of one fetch: a batch
+        /// of a few KiB can claim to be gigabytes. 128 MiB by default. A batch beyond that is
+        /// [`CorruptBatch`](crate::error::ErrorKind::CorruptBatch).
+        pub fn max_decompressed_bytes(bytes: usize) => limits.max_decompressed_bytes = bytes;
+
         /// Replaces clock, random numbers, name resolution and dialling: for simulation, and for tunnels.
         pub fn env(env: Env) => env = env;
     }
@@ -172,6 +177,7 @@ mod tests {
         assert_eq!(pauses, [[50, 200], [50, 1_000]].map(|pauses| pauses.map(Duration::from_millis)));
         let bytes = [connection.max_in_flight_bytes, limits.buffer_memory, connection.max_frame_bytes];
         assert_eq!(bytes, [32 * MIB, 256 * MIB, 100 * MIB]);
+        assert_eq!(limits.max_decompressed_bytes, 128 * MIB);
         assert!(!limits.shares_produce_connections);
     }
 }

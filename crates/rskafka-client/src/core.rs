@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rskafka_cluster::Cluster;
 use rskafka_cluster::transport::Deadline;
+use rskafka_protocol::records::Decompressor;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Case, Error, ErrorKind, Result};
@@ -18,6 +19,8 @@ pub(crate) struct Limits {
     pub(crate) api_timeout: Duration,
     /// Of all partition clients together.
     pub(crate) buffer_memory: usize,
+    /// Of what one fetch gives.
+    pub(crate) max_decompressed_bytes: usize,
     pub(crate) shares_produce_connections: bool,
     /// After this long without an answer to an append, others are asked who leads.
     pub(crate) overdue_after: Duration,
@@ -29,6 +32,7 @@ impl Default for Limits {
             delivery_timeout: Duration::from_secs(120),
             api_timeout: Duration::from_secs(60),
             buffer_memory: 256 * 1024 * 1024,
+            max_decompressed_bytes: Decompressor::DEFAULT_LIMIT,
             shares_produce_connections: false,
             overdue_after: Duration::from_secs(1),
         }

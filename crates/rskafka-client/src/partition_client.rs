@@ -420,8 +420,8 @@ impl PartitionClientBuilder {
 
     async fn connect(self) -> Result<PartitionClient> {
         let (partition, options) = self.locate().await?;
-        let line = Line::new(partition, options);
-        Ok(PartitionClient { line, fetch_lane: Arc::new(FetchLane::new(None, 0)) })
+        let fetch_lane = Arc::new(FetchLane::new(&partition.core, None, 0));
+        Ok(PartitionClient { line: Line::new(partition, options), fetch_lane })
     }
 }
 

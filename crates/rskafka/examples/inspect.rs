@@ -1,7 +1,8 @@
 //! Shows a partition batch by batch, and what an exclusive log makes of each:
 //! `cargo run --example inspect [-- HOST:PORT TOPIC PARTITION [START [END]]] [--json]`.
 //!
-//! What counts is only known from the log's start on: from a later START, there are no verdicts.
+//! START is an offset, or a position that was stored. What counts is only known from the log's start on, or from such a
+//! position: from another offset, there are no verdicts.
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -38,12 +39,18 @@ pub(crate) async fn run(arguments: &[String]) -> support::Result {
     let log = client.partition_client(topic, partition).await?;
     let earliest = log.get_offset(OffsetAt::Earliest).await?.offset;
     let latest = log.get_offset(OffsetAt::Latest).await?.offset;
-    let start = range.first().map_or(Ok(earliest), |offset| offset.parse())?;
+    let stored = range.first().and_then(|position| position.parse::<Position>().ok());
+    let start = match (&stored, range.first()) {
+        (Some(position), _) => position.offset(),
+        (None, offset) => offset.map_or(Ok(earliest), |offset| offset.parse())?,
+    };
     let end = range.get(1).map_or(Ok(latest), |offset| offset.parse())?;
 
-    let items = client.wal(topic, partition).await?.read(Position::START).until(end).build_items();
+    let known = stored.or((start == 0).then_some(Position::START));
+    let from = known.unwrap_or(Position::START);
+    let items = client.wal(topic, partition).await?.read(from).until(end).build_items();
     let items = items.inspect_err(|error| eprintln!("not judged any further: {error}"));
-    let items = items.take(if start == 0 { usize::MAX } else { 0 });
+    let items = items.take(if known.is_some() { usize::MAX } else { 0 });
     let items = items.take_while(|item| ready(item.is_ok())).filter_map(|item| ready(item.ok()));
     let mut verdicts: BTreeMap<_, _> = items.map(verdict).collect().await;
 

@@ -74,7 +74,7 @@ impl<T> ReadBuilder<T> {
     /// One of so many connections.
     pub(super) fn lane(&self, of: usize) -> Arc<FetchLane> {
         let ReadOptions { rack, read_ahead_bytes, .. } = &self.options;
-        Arc::new(FetchLane::new(rack.clone(), read_ahead_bytes / of))
+        Arc::new(FetchLane::new(&self.partition.core, rack.clone(), read_ahead_bytes / of))
     }
 }
 

@@ -207,7 +207,9 @@ impl ErrorKind {
             Self::OffsetOutOfRange { .. } => {
                 "read from an offset within, or from OffsetAt::Earliest; an exclusive log only from a stored position"
             }
-            Self::CorruptBatch { .. } => "read on after it, or repair the log from a replica",
+            Self::CorruptBatch { .. } => {
+                "read on after it, or repair the log from a replica; if it is too large, raise max_decompressed_bytes"
+            }
             Self::Unsupported => "use a broker that has a version in common with this client",
             Self::TimedOut => match outcome {
                 Outcome::NotWritten => "try again, or allow more time",

@@ -49,7 +49,7 @@ pub(crate) fn read(
     };
     let mut aborted = Aborted::new(aborted);
     let (mut decompressed, mut has_whole_batch) = (0, false);
-    for batch in batches(set) {
+    for batch in batches(set).with_decompression_limit(decompressor.limit()) {
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) => return read.or(spec, error),

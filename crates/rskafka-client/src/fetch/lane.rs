@@ -11,6 +11,8 @@ use rskafka_cluster::transport::lock;
 use rskafka_protocol::records::Decompressor;
 use tokio::time::Instant;
 
+use crate::core::Core;
+
 /// About what a fetch holds when it is decompressed.
 const FETCH_BYTES: usize = 2 * 1024 * 1024;
 /// How long an answer of the leader about the nearest replica holds (Java: `metadata.max.age.ms`).
@@ -41,15 +43,14 @@ struct Moments {
 
 impl FetchLane {
     /// For a reader that holds so many bytes at once. With a rack, brokers may name a replica there to be read from.
-    pub(crate) fn new(rack: Option<String>, bytes: usize) -> Self {
+    pub(crate) fn new(core: &Core, rack: Option<String>, bytes: usize) -> Self {
+        let decompressor = Decompressor::with_limit(core.limits.max_decompressed_bytes);
         Self {
             lane: Lane::default(),
             rack: rack.unwrap_or_default(),
             replica: AtomicI32::new(-1),
             moments: Mutex::default(),
-            decompressor: Arc::new(Mutex::new(
-                Decompressor::default().keeping(bytes.saturating_add(FETCH_BYTES)),
-            )),
+            decompressor: Arc::new(Mutex::new(decompressor.keeping(bytes.saturating_add(FETCH_BYTES)))),
         }
     }
 

@@ -278,10 +278,11 @@ async fn decode(
     let is_long = set.len() >= LONG_TO_DECOMPRESS;
     let (set, aborted) = (set.clone(), aborted.unwrap_or_default());
     let shared = lane.decompressor.clone();
+    let limit = partition.core.limits.max_decompressed_bytes;
     let read = move || match shared.try_lock() {
         Ok(mut decompressor) => batches::read(&set, &spec, aborted, &mut decompressor),
         // Another fetch is using it.
-        Err(_) => batches::read(&set, &spec, aborted, &mut Decompressor::default()),
+        Err(_) => batches::read(&set, &spec, aborted, &mut Decompressor::with_limit(limit)),
     };
     if !is_compressed || !is_long {
         return read();

@@ -24,7 +24,8 @@ use crate::record::RecordAndOffset;
 const FAR: u64 = 16 * 1024 * 1024;
 
 /// An append that counts.
-#[derive(Debug, Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Entry {{ term: {}, sequence: {}, offsets: {:?} }}", stamp.term, stamp.sequence, self.offsets())]
 pub struct Entry {
     batch: FetchedBatch,
     stamp: Stamp,

@@ -44,8 +44,8 @@ pub struct RecoveryProgress {
 ///
 /// # Errors
 ///
-/// Those of [`Reader`](super::Reader). [`ErrorKind::ClaimLost`] if another claim came first: when it is polled again, it reads
-/// on and makes another one. [`ErrorKind::LogTruncated`] if the claim was acknowledged at an offset where it is not. All that
+/// Those of [`Reader`](super::Reader). [`ErrorKind::ClaimLost`] if another claim came first, or one of its own whose answer was
+/// lost: when it is polled again, it reads on and makes another one. [`ErrorKind::LogTruncated`] if the claim was acknowledged at an offset where it is not. All that
 /// an append fails with, for the claim; [`Error::outcome`] is that of the claim. After one that
 /// [may pass](Error::is_retriable) it makes another claim when it is polled again; after others it ends, and there is no
 /// writer. [`ErrorKind::Closed`] if the client is closed.
@@ -88,17 +88,19 @@ impl Recovery {
         let located = |error| partition.located(error, ApiKey::PRODUCE);
         partition.core.check_open().and_then(|()| items.check()).map_err(located)?;
         log.check().await.map_err(located)?;
-        let recovery = Self::new(items, note);
+        let recovery = Self::new(items, note).map_err(located)?;
         recovery.line.warm_up().await?;
         Ok(recovery)
     }
 
-    pub(super) fn new(mut items: Items, note: Bytes) -> Self {
+    pub(super) fn new(mut items: Items, note: Bytes) -> Result<Self> {
+        // Refuses a note that is too large before all is read.
+        prepare(&items, 0, &note)?;
         let line = Line::new(items.log.partition.clone(), items.log.options);
         let (from, own) = (items.position().offset(), BTreeSet::new());
         let since = items.log.partition.core.cluster.env().now();
         items.ask_for_the_end();
-        Self { items, line, note, from, since, attempt: None, own, claimed: None, has_failed: false }
+        Ok(Self { items, line, note, from, since, attempt: None, own, claimed: None, has_failed: false })
     }
 
     /// Where to go on after the entries that were given out.
@@ -170,15 +172,9 @@ impl Recovery {
 
     /// Begins an attempt behind what was read.
     fn claim(&mut self) -> Result<()> {
-        let log = self.items.log.clone();
-        let writer = log.partition.core.cluster.env().random();
-        let reading = self.items.reading();
-        let Some(ledger) = Ledger::claim(reading, writer) else {
-            return Err(Error::invalid("there is no further term"));
-        };
-        let stamp = ledger.stamp(Kind::Claim, 0);
-        let claim = Claim { term: stamp.term, writer, offset: reading.next_offset, note: self.note.clone() };
-        let batch = log.encode([Record::new((), self.note.clone(), log.now())], stamp)?;
+        let writer = self.items.log.partition.core.cluster.env().random();
+        let (ledger, term, batch) = prepare(&self.items, writer, &self.note)?;
+        let claim = Claim { term, writer, offset: self.items.reading().next_offset, note: self.note.clone() };
         self.own.insert(writer);
         self.items.ledger = Some(ledger);
         let deadline = self.line.delivery_deadline();
@@ -240,6 +236,17 @@ impl Recovery {
         let error = error.with_outcome(carrier::outcome(settled));
         Some(Err(self.items.log.partition.located(error, ApiKey::PRODUCE)))
     }
+}
+
+/// A claim behind what was read: its ledger, term and batch.
+fn prepare(items: &Items, writer: u64, note: &Bytes) -> Result<(Ledger, u64, RecordBatch)> {
+    let log = &items.log;
+    let Some(ledger) = Ledger::claim(items.reading(), writer) else {
+        return Err(Error::invalid("there is no further term"));
+    };
+    let stamp = ledger.stamp(Kind::Claim, 0);
+    let batch = log.encode([Record::new((), note.clone(), log.now())], stamp)?;
+    Ok((ledger, stamp.term, batch))
 }
 
 impl Stream for Recovery {

@@ -205,7 +205,7 @@ impl Writer {
             return Ok(Reclaimed { settled: BTreeMap::new(), fenced_by: Some(claim) });
         }
         let mut found = BTreeMap::new();
-        let mut recovery = Recovery::new(items, note.into());
+        let mut recovery = Recovery::new(items, note.into())?;
         let fenced_by = loop {
             let own = &mut self.own;
             // Also if this future is dropped: its claim may count all the same.

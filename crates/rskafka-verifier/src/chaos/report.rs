@@ -43,9 +43,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether all that was acknowledged, and nothing that was not written, is there once, in its order.
+    /// Whether all that was acknowledged, and nothing that was not written, is there once, in its order; and whether an exclusive log
+    /// was taken from somebody.
     pub fn is_verified(&self) -> bool {
         let is_stuck = self.events.iter().any(|event| event.pause.is_none());
+        let is_stuck = is_stuck || self.claims.is_some_and(|claims| claims.claims < 2);
         self.outcome.wrong.is_empty() && self.outcome.acknowledged > 0 && !is_stuck
     }
 

@@ -620,7 +620,7 @@ async fn a_position_beyond_the_end_of_the_log_claims_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_that_does_not_fit_beside_its_header_is_refused_and_the_writer_goes_on() {
+async fn what_does_not_fit_beside_its_header_is_refused_at_once_and_the_writer_goes_on() {
     let (_cluster, client, log, _) = start_wal(1).await;
     let limited = client.partition_client(TOPIC, 0).max_request_bytes(1000).await.unwrap();
     let value = "v".repeat(900);
@@ -633,4 +633,6 @@ async fn an_entry_that_does_not_fit_beside_its_header_is_refused_and_the_writer_
     assert!(matches!(error.kind(), ErrorKind::BatchTooLarge { .. }), "{error:?}");
     writer.append([record("small")]).await.unwrap();
     assert_eq!(values(&wal, &log).await, ["small"]);
+    let error = wal.claim(Position::START, "n".repeat(1000)).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::BatchTooLarge { .. }), "{error:?}");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rskafka::client::env::Env;
 use rskafka::client::error::{Error, ErrorKind, Outcome};
 use rskafka::client::{Acks, Client, ClientBuilder, OffsetAt, PartitionClient};
+use rskafka::protocol::records::Compression;
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka_fake::{FakeCluster, FakeClusterBuilder, Fault};
 use tokio::time::{Instant, sleep};
@@ -26,6 +27,7 @@ const MAX_IDLE: Duration = Duration::from_secs(41);
 const MAX_IN_FLIGHT_BYTES: usize = 1_000;
 const BUFFER_MEMORY: usize = 3_000;
 const MAX_FRAME_BYTES: usize = 50_000;
+const MAX_DECOMPRESSED_BYTES: usize = 70_000;
 
 fn with_all_options(builder: ClientBuilder) -> ClientBuilder {
     builder
@@ -41,6 +43,7 @@ fn with_all_options(builder: ClientBuilder) -> ClientBuilder {
         .max_in_flight_bytes(MAX_IN_FLIGHT_BYTES)
         .buffer_memory(BUFFER_MEMORY)
         .max_frame_bytes(MAX_FRAME_BYTES)
+        .max_decompressed_bytes(MAX_DECOMPRESSED_BYTES)
 }
 
 /// An attempt to connect.
@@ -323,6 +326,20 @@ async fn max_frame_bytes_bounds_an_answer() {
     let error = stage.log.fetch_records(1, 1..1_000_000, 1).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::InvalidAnswer, "{error:?}");
     assert!(format!("{error:?}").contains("larger than the limit of 50000"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_decompressed_bytes_bounds_a_batch() {
+    let stage = Stage::new().await;
+    let log = stage.client.partition_client(TOPIC, 0).compression(Compression::Lz4).await.unwrap();
+    for size in [60_000, 80_000] {
+        log.produce([record("x".repeat(size))]).await.unwrap();
+    }
+    let (records, _) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
+    assert_eq!(records.len(), 1);
+    let error = log.fetch_records(1, 1..1_000_000, 1).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::CorruptBatch { base_offset: Some(1) }, "{error:?}");
+    assert!(format!("{error:?}").contains("more than 70000 bytes"), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

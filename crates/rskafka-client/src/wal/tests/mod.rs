@@ -50,7 +50,8 @@ macro_rules! large {
         #[ignore = "takes up to a few minutes, and 1.3 GB"]
         fn $name() {
             use Event::*;
-            holds(stringify!($name), &Limits $limits, &$meets);
+            let searched = holds(stringify!($name), &Limits $limits, &$meets);
+            assert!(searched.states > 500_000, "it was large once");
         }
     )*};
 }
