@@ -21,9 +21,12 @@ async fn main() -> ExitCode {
 
 pub(crate) async fn run(arguments: &[String]) -> support::Result {
     let [broker, topic, name, count @ ..] = arguments else {
-        return Err("usage: exclusive HOST:PORT TOPIC NAME [COUNT]".into());
+        return Err(
+            "usage: exclusive HOST:PORT TOPIC NAME [COUNT]; `cargo xtask env up fake` starts a cluster"
+                .into(),
+        );
     };
-    let count = count.first().map_or(Ok(u64::MAX), |count| count.parse())?;
+    let count = support::number("COUNT", count.first(), u64::MAX)?;
     let wal = support::wal(&support::connect(Some(broker)).await?, topic).await?;
 
     let mut recovery = wal.claim(Position::START, name.to_owned()).await?;

@@ -5,10 +5,9 @@
 //! position: from another offset, there are no verdicts.
 
 use std::collections::BTreeMap;
-use std::future::ready;
 use std::process::ExitCode;
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, future::ready};
 use rskafka::client::consumer::StartAt;
 use rskafka::client::{Client, OffsetAt};
 use rskafka::record::Record;
@@ -29,27 +28,21 @@ async fn main() -> ExitCode {
 pub(crate) async fn run(arguments: &[String]) -> support::Result {
     let is_json = arguments.iter().any(|text| text == "--json");
     let arguments: Vec<_> = arguments.iter().map(String::as_str).filter(|it| *it != "--json").collect();
-    let (client, topic, partition, range) = match arguments[..] {
-        [] => (two_writers().await?, "inspect", 0, &[][..]),
-        [address, topic, partition, ref range @ ..] => {
-            (support::connect(Some(address)).await?, topic, partition.parse()?, range)
-        }
+    let (client, topic, index, rest) = match arguments[..] {
+        [] => (two_writers().await?, "inspect", "0", &[][..]),
+        [at, topic, index, ref rest @ ..] => (support::connect(Some(at)).await?, topic, index, rest),
         _ => return Err("usage: inspect [HOST:PORT TOPIC PARTITION [START [END]]] [--json]".into()),
     };
+    let partition = support::number("PARTITION", Some(&index), 0)?;
     let log = client.partition_client(topic, partition).await?;
-    let earliest = log.get_offset(OffsetAt::Earliest).await?.offset;
-    let latest = log.get_offset(OffsetAt::Latest).await?.offset;
-    let stored = range.first().and_then(|position| position.parse::<Position>().ok());
-    let start = match (&stored, range.first()) {
-        (Some(position), _) => position.offset(),
-        (None, offset) => offset.map_or(Ok(earliest), |offset| offset.parse())?,
-    };
-    let end = range.get(1).map_or(Ok(latest), |offset| offset.parse())?;
+    let first = log.get_offset(OffsetAt::Earliest).await?.offset;
+    let stored = rest.first().and_then(|text| text.parse::<Position>().ok());
+    let start = stored.map_or_else(|| support::number("START", rest.first(), first), |it| Ok(it.offset()))?;
+    let end = support::number("END", rest.get(1), log.get_offset(OffsetAt::Latest).await?.offset)?;
 
     let known = stored.or((start == 0).then_some(Position::START));
-    let from = known.unwrap_or(Position::START);
-    let items = client.wal(topic, partition).await?.read(from).until(end).build_items();
-    let items = items.inspect_err(|error| eprintln!("not judged any further: {error}"));
+    let read = client.wal(topic, partition).await?.read(known.unwrap_or(Position::START));
+    let items = read.until(end).build_items().inspect_err(|error| eprintln!("not judged further: {error}"));
     let items = items.take(if known.is_some() { usize::MAX } else { 0 });
     let items = items.take_while(|item| ready(item.is_ok())).filter_map(|item| ready(item.ok()));
     let mut verdicts: BTreeMap<_, _> = items.map(verdict).collect().await;

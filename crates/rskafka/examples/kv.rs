@@ -14,12 +14,15 @@ use time::OffsetDateTime;
 
 mod support;
 
+const COMMANDS: &str = "set KEY VALUE, get KEY, delete KEY, list; Ctrl-D ends";
+
 #[tokio::main]
 async fn main() -> ExitCode {
     support::exit(run(&support::arguments()).await)
 }
 
 pub(crate) async fn run(arguments: &[String]) -> support::Result {
+    support::at_most(2, arguments, "kv [HOST:PORT [TOPIC]]")?;
     let client = support::connect(arguments.first().map(String::as_str)).await?;
     let wal = support::wal(&client, arguments.get(1).map_or("kv", String::as_str)).await?;
     let mut recovery = wal.claim(Position::START, format!("kv, process {}", std::process::id())).await?;
@@ -31,6 +34,7 @@ pub(crate) async fn run(arguments: &[String]) -> support::Result {
         }
     }
     let writer = recovery.into_writer()?;
+    println!("{COMMANDS}");
     println!("ready: {} keys, term {}", store.0.len(), writer.claim().term);
     // This blocks the main thread. The client's tasks run on the others.
     for line in std::io::stdin().lines() {
@@ -42,7 +46,7 @@ pub(crate) async fn run(arguments: &[String]) -> support::Result {
                 None => println!("{key} is not set"),
             },
             ["list"] => store.0.iter().for_each(|(key, value)| println!("{key} = {value}")),
-            _ => println!("what? set KEY VALUE, get KEY, delete KEY or list"),
+            _ => println!("what? {COMMANDS}"),
         }
     }
     writer.close().await;

@@ -23,6 +23,7 @@ async fn main() -> ExitCode {
 }
 
 pub(crate) async fn run(arguments: &[String]) -> support::Result {
+    support::at_most(3, arguments, "metrics [HOST:PORT [LISTEN [SCRAPES]]]")?;
     let argument = |at: usize| arguments.get(at).map(String::as_str);
     // Before the client is built, which asks for its metrics then.
     let latency = Matcher::Full("rskafka_latency_seconds".to_owned());
@@ -36,7 +37,7 @@ pub(crate) async fn run(arguments: &[String]) -> support::Result {
         format!("cannot listen on {address}: {error}; give another address as the second argument")
     })?;
     println!("serving http://{}/metrics", listener.local_addr()?);
-    for _ in 0..argument(2).map_or(Ok(u64::MAX), str::parse)? {
+    for _ in 0..support::number("SCRAPES", arguments.get(2), u64::MAX)? {
         let (stream, _) = listener.accept().await?;
         let mut stream = BufReader::new(stream);
         let mut line = String::new();

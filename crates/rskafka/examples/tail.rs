@@ -28,13 +28,13 @@ pub(crate) async fn run(arguments: &[String]) -> support::Result {
         _ => return Err("usage: tail [HOST:PORT TOPIC [PARTITION [earliest|latest|OFFSET [COUNT]]]]".into()),
     };
     let client = support::connect(address).await?;
-    let partition = options.first().map_or(Ok(0), |text| text.parse())?;
+    let partition = support::number("PARTITION", options.first(), 0)?;
     let start = match options.get(1).map(String::as_str) {
         None | Some("earliest") => StartAt::Earliest,
         Some("latest") => StartAt::Latest,
-        Some(offset) => StartAt::Offset(offset.parse()?),
+        Some(_) => StartAt::Offset(support::number("OFFSET", options.get(1), 0)?),
     };
-    let mut count = options.get(2).map_or(Ok(u64::MAX), |text| text.parse())?;
+    let mut count = support::number("COUNT", options.get(2), u64::MAX)?;
     if address.is_none() {
         client.create_topic(topic, 1, 1).await?;
         tokio::spawn(append(client.clone(), topic.to_owned()));

@@ -15,6 +15,7 @@ async fn main() -> ExitCode {
 }
 
 pub(crate) async fn run(arguments: &[String]) -> support::Result {
+    support::at_most(2, arguments, "wal [HOST:PORT [TOPIC]]")?;
     let topic = arguments.get(1).map_or("wal-example", String::as_str);
     let client = support::connect(arguments.first().map(String::as_str)).await?;
     client.create_topic(topic, 1, 1).for_log().if_missing().await?;

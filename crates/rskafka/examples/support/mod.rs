@@ -1,6 +1,7 @@
 //! What the examples share: the cluster that they run on, and how they end.
 
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use rskafka::client::error::ErrorKind;
@@ -13,6 +14,20 @@ pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Erro
 /// What was given on the command line.
 pub(crate) fn arguments() -> Vec<String> {
     std::env::args().skip(1).collect()
+}
+
+/// The usage, as an error, if there are too many arguments or any that looks like an option.
+#[allow(dead_code, reason = "some examples match their arguments")]
+pub(crate) fn at_most(most: usize, arguments: &[String], usage: &str) -> Result {
+    let is_one = arguments.len() <= most && !arguments.iter().any(|argument| argument.starts_with('-'));
+    if is_one { Ok(()) } else { Err(format!("usage: {usage}").into()) }
+}
+
+/// A number that was given, or the one that it is otherwise.
+#[allow(dead_code, reason = "not every example has numbers")]
+pub(crate) fn number<T: FromStr>(name: &str, given: Option<&impl AsRef<str>>, otherwise: T) -> Result<T> {
+    let Some(text) = given.map(AsRef::as_ref) else { return Ok(otherwise) };
+    text.parse().map_err(|_| format!("{name} cannot be {text:?}").into())
 }
 
 /// Success, or failure with the error and its causes in one line.
@@ -41,7 +56,7 @@ pub(crate) async fn connect(address: Option<&str>) -> Result<Client> {
 /// The client. One of a program that is to survive an outage would wait for longer than this.
 pub(crate) async fn build(builder: ClientBuilder) -> Result<Client> {
     let client = builder.api_timeout(Duration::from_secs(3)).build().await;
-    let start = "start one (`cargo xtask env up fake`), or give no address to have one inside the example";
+    let start = "is the address right? `cargo xtask env up fake` starts a cluster, without TLS";
     client.map_err(|error| match error.kind() {
         ErrorKind::NoReachableBroker => format!("{error:?}; {start}").into(),
         _ => error.into(),

@@ -61,7 +61,7 @@ async fn an_example_says_in_one_line_that_nobody_listens() {
         let arguments = [&[nobody.as_str()], more].concat();
         Process::told(name, &arguments, &[("KAFKA_PASSWORD", "secret")]).end()
     };
-    let start = "start one (`cargo xtask env up fake`)";
+    let start = "is the address right? `cargo xtask env up fake`";
     for ended in join_all(examples.map(run)).await {
         ended.failed_saying(&["no reachable broker", &nobody, "refused", start]);
     }
@@ -72,7 +72,7 @@ async fn an_example_says_in_one_line_what_is_wrong_with_its_arguments() {
     if is_skipped("an_example_says_in_one_line_what_is_wrong_with_its_arguments") {
         return;
     }
-    let wrong: [(&str, &[&str], &str); 8] = [
+    let wrong: [(&str, &[&str], &str); 13] = [
         ("exclusive", &[], "usage: exclusive HOST:PORT TOPIC NAME [COUNT]"),
         ("inspect", &["localhost:1"], "usage: inspect [HOST:PORT TOPIC PARTITION"),
         ("recovery", &["localhost:1"], "usage: recovery [HOST:PORT TOPIC FILE]"),
@@ -80,6 +80,11 @@ async fn an_example_says_in_one_line_what_is_wrong_with_its_arguments() {
         ("tls_sasl", &["localhost:1"], "usage: tls_sasl [HOST:PORT USER [CA_FILE]]"),
         ("tls_sasl", &["localhost:1", "user"], "put the password in KAFKA_PASSWORD"),
         ("tls_sasl", &["localhost:1", "user", "/no/such.pem"], "the CA file /no/such.pem cannot be read"),
+        ("batching", &["--help"], "usage: batching [HOST:PORT [TOPIC]]"),
+        ("kv", &["localhost:1", "topic", "0"], "usage: kv [HOST:PORT [TOPIC]]"),
+        ("metrics", &["--fast"], "usage: metrics [HOST:PORT [LISTEN [SCRAPES]]]"),
+        ("exclusive", &["localhost:1", "topic", "name", "x"], "COUNT cannot be \"x\""),
+        ("wal", &["-h"], "usage: wal [HOST:PORT [TOPIC]]"),
         ("wal", &["localhost"], "has no port: write host:port"),
     ];
     let ended = join_all(wrong.map(|(name, arguments, _)| Process::start(name, arguments).end())).await;
