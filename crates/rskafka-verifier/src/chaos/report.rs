@@ -61,7 +61,7 @@ impl Report {
         let (pause, beside) = longest.unwrap_or_default();
         let (count, pauses) = (events().count(), format!("{pause:.2?}, where the probe waited {beside:.2?}"));
         format!(
-            "{count} {name}s survived; the longest pause of a writer {pauses}; at most {more:.2?} more than a probe"
+            "{name}s survived: {count}; the longest pause of a writer {pauses}; at most {more:.2?} more than a probe"
         )
     }
 }
@@ -137,8 +137,8 @@ mod tests {
         assert_eq!(
             report().to_string(),
             "10 records sent, 1 of them unknown, 1 not written; 9 read\n\
-             2 kills survived; the longest pause of a writer 3.60s, where the probe waited 3.50s; at most 300.00ms more than a probe\n\
-             1 freezes survived; the longest pause of a writer 2.10s, where the probe waited 2.00s; at most 100.00ms more than a probe\n\
+             kills survived: 2; the longest pause of a writer 3.60s, where the probe waited 3.50s; at most 300.00ms more than a probe\n\
+             freezes survived: 1; the longest pause of a writer 2.10s, where the probe waited 2.00s; at most 100.00ms more than a probe\n\
              faults: {\"cut\": 1, \"freeze\": 1, \"kill\": 2}\n\
              verified: 8 acknowledged, 0 lost, 0 duplicated, 0 reordered, 0 wrong outcomes\n"
         );
