@@ -92,10 +92,10 @@ fn java_version(text: &str) -> Option<u32> {
 }
 
 fn maven_is_here() -> Result<()> {
-    let status = Command::new("mvn").arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => bail!("`mvn --version` failed ({status}); {HOW_TO_GET}"),
+    // Its output is taken, as it clears colours on standard error.
+    match Command::new("mvn").arg("--version").stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => bail!("`mvn --version` failed ({}); {HOW_TO_GET}", output.status),
         Err(error) => {
             bail!("no Maven: mvn cannot be run ({error}); the jars of Kafka come through it: {HOW_TO_GET}")
         }

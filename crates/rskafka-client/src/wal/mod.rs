@@ -79,8 +79,8 @@ impl Wal {
 
     /// Reads the log from a position on, and claims it: see [`Recovery`]. The note tells others who the writer is.
     ///
-    /// Connects, checks the topic's settings, and obtains a producer id, each within the api timeout. Cancel safe: nothing is
-    /// appended before the recovery is polled.
+    /// Connects, checks the topic's settings, and obtains a producer id, each within the api timeout. Settings that were found to
+    /// be safe are not checked again by this `Wal`. Cancel safe: nothing is appended before the recovery is polled.
     ///
     /// ```no_run
     /// # async fn example(client: rskafka_client::Client) -> rskafka_client::error::Result<()> {
