@@ -62,8 +62,8 @@ const SERIES: [(&str, &[Side]); 4] = [
     ("rskafka 0.6", &[Side::Earlier]),
 ];
 
-const SIZE: (u32, u32) = (1600, 760);
-const LEGEND: u32 = 56;
+const SIZE: (u32, u32) = (880, 1320);
+const LEGEND: u32 = 80;
 const FONT: &str = "sans-serif";
 
 /// What a panel compares. Both axes are logarithmic.
@@ -165,7 +165,7 @@ pub(crate) fn svg(
         area.fill(&style.background)?;
         let (top, below) = area.split_vertically(LEGEND);
         legend(style, &top, machine)?;
-        let places = below.split_evenly((2, 4));
+        let places = below.split_evenly((4, 2));
         for (panel, place) in PANELS.iter().zip(&places) {
             panel.draw(style, place, cases)?;
         }
@@ -185,8 +185,8 @@ fn legend(style: &Style, area: &Area<'_>, machine: &str) -> Drawn {
         area.draw(&Text::new(name, (left + 18, 11), font.clone()))?;
     }
     let lines = "lines: the median; dashed: the 99th percentile; less is better but for what is per second";
-    area.draw(&Text::new(lines, (14 + 120 * SERIES.len() as i32, 11), font.clone()))?;
-    area.draw(&Text::new(machine, (14, 33), (FONT, 13).into_font().color(&style.text)))?;
+    area.draw(&Text::new(lines, (14, 33), font.clone()))?;
+    area.draw(&Text::new(machine, (14, 55), font.clone()))?;
     Ok(())
 }
 
@@ -289,6 +289,7 @@ fn bars(style: &Style, area: &Area<'_>, recovery: &Recovery) -> Drawn {
     for (row, measured) in readers.iter().enumerate() {
         let (top, seconds) = (row as f64, measured.near.wall / 1e9);
         let series = match measured.reader {
+            Reader::Peer(Side::Raw) => 0,
             Reader::Peer(Side::Rdkafka) => 2,
             Reader::Peer(_) => 3,
             _ => 1,

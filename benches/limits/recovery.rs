@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use crate::broker::runtime;
 use crate::cases::Side;
 use crate::side::{self, Call, KEY, READ_ON, Sample, TOPIC, Work};
-use crate::{delay, exclusive, ours, sides};
+use crate::{READ, delay, exclusive, ours, sides};
 
 pub(crate) const NAME: &str = "recovery";
 /// How many GiB, if it is not one.
@@ -46,7 +46,9 @@ pub(crate) enum Reader {
     Peer(Side),
 }
 
-const READERS: [Reader; 7] = [
+const READERS: [Reader; 8] = [
+    // The same batch again and again.
+    Reader::Peer(Side::Raw),
     Reader::Fetches,
     Reader::Stream,
     Reader::Replay(1),
@@ -140,13 +142,18 @@ async fn fill(address: &str, batches: usize) {
     let log = client.partition_client(TOPIC, READ_ON).await.expect("a partition");
     let work = work(address, "");
     let values = work.values();
-    let mut waited = VecDeque::new();
-    for number in 0..batches {
+    let batch = || {
         let mut batch = log.batch_builder(RECORDS * (SIZE + 24));
         for value in &values {
             batch.push(NewRecord::new(work.timestamp, Some(&KEY), Some(value))).expect("there is room");
         }
-        waited.push_back(log.produce_batch(batch));
+        batch
+    };
+    let of_raw = client.partition_client(TOPIC, READ).await.expect("a partition");
+    of_raw.produce_batch(batch()).await.expect("an append");
+    let mut waited = VecDeque::new();
+    for number in 0..batches {
+        waited.push_back(log.produce_batch(batch()));
         if waited.len() == IN_FLIGHT {
             waited.pop_front().expect("some are in flight").await.expect("an append");
         }
@@ -265,6 +272,7 @@ impl Reader {
             Self::Replay(1) => "replay, 1 connection".to_owned(),
             Self::Replay(connections) => format!("replay, {connections} connections"),
             Self::Claim => "claim of an exclusive log".to_owned(),
+            Self::Peer(Side::Raw) => "raw, one batch again and again".to_owned(),
             Self::Peer(side) => side.name(),
         }
     }

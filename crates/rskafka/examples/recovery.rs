@@ -55,7 +55,9 @@ fn store(file: &Path, position: Position, sum: i64) -> support::Result {
     let mut written = fs::File::create(&new)?;
     write!(written, "{position} {sum}")?;
     written.sync_all()?;
-    Ok(fs::rename(new, file)?)
+    fs::rename(new, file)?;
+    // Or the new name may be gone after a loss of power.
+    Ok(fs::File::open(file.parent().unwrap_or(file))?.sync_all()?)
 }
 
 async fn recover(wal: &Wal, file: &Path) -> support::Result {

@@ -75,7 +75,8 @@ impl<O: Operator> Director<'_, O> {
         let partition = pick % known.len();
         let leader = known[partition].leader_id;
         let since = Instant::now();
-        let (mut whom, mut probe, mut struck) = ("all".to_owned(), None, (0..known.len()).collect::<Vec<_>>());
+        let (mut whom, mut probe, mut struck) =
+            ("all".to_owned(), None, (0..known.len()).collect::<Vec<_>>());
         match fault {
             Fault::Kill(time) | Fault::Freeze(time) => {
                 struck.retain(|index| known[*index].leader_id == leader);
