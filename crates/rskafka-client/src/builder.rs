@@ -113,7 +113,8 @@ impl ClientBuilder {
 
         /// How large the records of one batch may be when they are decompressed, and about how large those of one fetch: a batch
         /// of a few KiB can claim to be gigabytes. 128 MiB by default. A batch beyond that is
-        /// [`CorruptBatch`](crate::error::ErrorKind::CorruptBatch).
+        /// [`CorruptBatch`](crate::error::ErrorKind::CorruptBatch), and one to be appended is
+        /// [`BatchTooLarge`](crate::error::ErrorKind::BatchTooLarge): all processes of a log need the same limit.
         pub fn max_decompressed_bytes(bytes: usize) => limits.max_decompressed_bytes = bytes;
 
         /// Replaces clock, random numbers, name resolution and dialling: for simulation, and for tunnels.

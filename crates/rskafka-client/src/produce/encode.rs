@@ -1,7 +1,7 @@
 //! Records become one batch.
 
 use rskafka_protocol::records::{
-    Attributes, BatchHeader, Compression, NewRecord, RecordBatch, RecordBatchBuilder,
+    Attributes, BatchHeader, Compression, Decompressor, NewRecord, RecordBatch, RecordBatchBuilder,
 };
 
 use crate::error::{Case, Error, ErrorKind, Result};
@@ -19,12 +19,16 @@ pub(crate) struct EncodeOptions {
     pub(crate) level: Option<i32>,
     /// How large a batch may be, encoded and compressed.
     pub(crate) max_request_bytes: usize,
+    /// How large it may be before it is compressed: a larger one could not be read again.
+    pub(crate) max_decompressed_bytes: usize,
 }
 
 impl Default for EncodeOptions {
     fn default() -> Self {
         // What a broker takes by default as one request (`socket.request.max.bytes`): beyond it, it ends the connection.
-        Self { compression: Compression::None, level: None, max_request_bytes: 100 * 1024 * 1024 }
+        let max_request_bytes = 100 * 1024 * 1024;
+        let max_decompressed_bytes = Decompressor::DEFAULT_LIMIT;
+        Self { compression: Compression::None, level: None, max_request_bytes, max_decompressed_bytes }
     }
 }
 
@@ -91,6 +95,7 @@ pub(crate) fn build(builder: RecordBatchBuilder, options: &EncodeOptions) -> Res
     if builder.is_empty() {
         return Err(Error::invalid("no records to produce"));
     }
+    let uncompressed = builder.encoded_size();
     let mut batch = builder
         .build()
         .map_err(|error| Error::invalid("the records cannot be encoded as one batch").with_source(error))?;
@@ -110,6 +115,10 @@ pub(crate) fn build(builder: RecordBatchBuilder, options: &EncodeOptions) -> Res
     unset.set_producer(-1, -1, -1);
     if header != unset {
         batch.update_header(|header| *header = unset);
+    }
+    let (size, limit) = (uncompressed, options.max_decompressed_bytes);
+    if compression != Compression::None && size > limit {
+        return Err(Error::new(Case::BatchTooLarge, ErrorKind::BatchTooLarge { size, limit }));
     }
     let (size, limit) = (batch.size_in_bytes(), options.max_request_bytes);
     if size > limit {

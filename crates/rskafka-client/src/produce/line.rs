@@ -55,7 +55,10 @@ impl LineOptions {
             takes_new_ids: false,
             delivery_timeout: limits.delivery_timeout,
             buffer_memory: BUFFER_MEMORY,
-            encode: EncodeOptions::default(),
+            encode: EncodeOptions {
+                max_decompressed_bytes: limits.max_decompressed_bytes,
+                ..EncodeOptions::default()
+            },
         }
     }
 }

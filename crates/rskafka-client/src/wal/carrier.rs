@@ -43,6 +43,8 @@ pub(super) struct Carrier {
     has_news: AtomicBool,
     /// The oldest append needs a task, which is to be spawned without the lock: its end may take it.
     wants_task: AtomicBool,
+    /// No append is under way, and those who wait for that have not heard it.
+    is_idle: AtomicBool,
     pub(super) settled: Notify,
 }
 
@@ -126,8 +128,8 @@ impl Carrier {
             unknown: Vec::new(),
         };
         let (state, results, settled) = (Mutex::new(state), Mutex::default(), Notify::new());
-        let (has_news, wants_task) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { log, line, claim, state, results, has_news, wants_task, settled }
+        let [has_news, wants_task, is_idle] = [const { AtomicBool::new(false) }; 3];
+        Self { log, line, claim, state, results, has_news, wants_task, is_idle, settled }
     }
 
     pub(super) fn append<K: Payload, V: Payload, H: RecordHeaders>(
@@ -181,6 +183,9 @@ impl Carrier {
     fn look_for_news(self: &Arc<Self>) {
         loop {
             self.give_results();
+            if self.is_idle.swap(false, Ordering::SeqCst) {
+                self.settled.notify_waiters();
+            }
             if self.wants_task.swap(false, Ordering::SeqCst) {
                 let core = &self.log.partition.core;
                 let attending = Attending { carrier: self.clone(), has_ended: false };
@@ -222,7 +227,7 @@ impl Carrier {
             is_moving |= state.send(&self.line);
         }
         if state.appends.is_empty() {
-            self.settled.notify_waiters();
+            self.is_idle.store(true, Ordering::SeqCst);
         }
         if state.ledger.is_held_up() && !std::mem::replace(&mut state.is_attended, true) {
             self.wants_task.store(true, Ordering::SeqCst);
@@ -243,7 +248,8 @@ enum Need {
     Pause(Instant),
 }
 
-/// Has the lock released, also if what was done under it panics.
+/// Looks for news when it is dropped, also if what was done under the lock panics. Make it before the guard, so that it is
+/// dropped after it.
 struct Unlocked<'a>(&'a Arc<Carrier>);
 
 impl Drop for Unlocked<'_> {
@@ -299,7 +305,11 @@ impl Drop for Attending {
 impl Wake for Carrier {
     fn wake(self: Arc<Self>) {
         self.has_news.store(true, Ordering::SeqCst);
-        self.look_for_news();
+        fence(Ordering::SeqCst);
+        // The holder will look, when it has released the lock. It may be this thread, while it sends.
+        if !matches!(self.state.try_lock(), Err(TryLockError::WouldBlock)) {
+            self.look_for_news();
+        }
     }
 }
 
@@ -375,7 +385,11 @@ impl State {
                 if settled == Settled::Unknown {
                     self.unknown.push(sequence);
                 }
-                let error = match self.refusal() {
+                // A claim behind it does not tell whether it counts.
+                let is_of_it = |refusal: &Error| {
+                    settled == Settled::NotWritten || !matches!(refusal.kind(), ErrorKind::Fenced { .. })
+                };
+                let error = match self.refusal().filter(is_of_it) {
                     // It is the one that ended the writer, or was sent behind it.
                     Some(refusal) if *refusal.kind() == ErrorKind::Stopped => error.unwrap_or(refusal),
                     refusal => refusal.or(error).unwrap_or_else(stopped),

@@ -149,7 +149,10 @@ impl Fence {
             Kind::Claim => Ok(Verdict::Dead(Dead::OlderTerm)),
             _ if !is_in_force => Ok(Verdict::Dead(Dead::OlderTerm)),
             _ if sequence < self.next_sequence => Ok(Verdict::Dead(Dead::Copy)),
-            _ if sequence > self.next_sequence || sequence == 0 => Ok(Verdict::Dead(Dead::OutOfTurn)),
+            // Nobody makes so many appends that the last number is one of them.
+            _ if sequence > self.next_sequence || [0, u64::MAX].contains(&sequence) => {
+                Ok(Verdict::Dead(Dead::OutOfTurn))
+            }
             _ => {
                 self.next_sequence += 1;
                 Ok(Verdict::Entry)

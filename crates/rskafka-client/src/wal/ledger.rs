@@ -35,7 +35,7 @@ struct Entry {
     may_be_written: bool,
     /// Where dead copies of it were read. A broker may acknowledge the same one again.
     dead: Vec<i64>,
-    /// How many of these it was sent again for.
+    /// How many of these were known when it was sent again last.
     resent_for: usize,
 }
 

@@ -49,7 +49,7 @@ impl Metrics {
         self.bytes_behind.set(bytes_behind as f64);
     }
 
-    /// A claim of this process counts.
+    /// A claim of this process counts, as its acknowledgement tells.
     pub(super) fn claimed(&self, term: u64) {
         self.read(Verdict::Claim, term, 0);
     }

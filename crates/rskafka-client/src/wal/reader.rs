@@ -211,7 +211,7 @@ pub struct Items {
     replay: Option<Replay>,
     pub(super) log: Arc<Log>,
     /// After the last batch read, with its leader epoch.
-    read: consumer::Position,
+    pub(super) read: consumer::Position,
     is_bounded: bool,
     reading: Reading,
     /// While a claim is under way, its ledger has the state of the reading.

@@ -20,7 +20,7 @@ use super::fence::Kind;
 use super::ledger::{End, Ledger, Settled};
 use super::reader::{Claim, Entry, Item, Items, poll_entry};
 use super::writer::Writer;
-use crate::error::{Case, Error, ErrorKind, Result};
+use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 use crate::produce::{Line, Produce};
 use crate::record::Record;
 
@@ -40,12 +40,13 @@ pub struct RecoveryProgress {
 /// [`Wal::claim`](super::Wal::claim).
 ///
 /// It ends when its claim counts: then [`into_writer`](Self::into_writer) gives the writer. It moves only while it is polled.
-/// Dropping it is safe: a claim that was sent may still count, and fence the writer before it.
+/// Dropping it is safe, but a claim that was begun may still be sent, until its delivery timeout, and fence the writer before
+/// it.
 ///
 /// # Errors
 ///
-/// Those of [`Reader`](super::Reader). [`ErrorKind::ClaimLost`] if another claim came first, or one of its own whose answer was
-/// lost: when it is polled again, it reads on and makes another one. [`ErrorKind::LogTruncated`] if the claim was acknowledged at an offset where it is not. All that
+/// Those of [`Reader`](super::Reader). [`ErrorKind::ClaimLost`] if another claim came first, which may be an
+/// earlier one of this recovery whose answer was lost: when it is polled again, it reads on and makes another one. [`ErrorKind::LogTruncated`] if the claim was acknowledged at an offset where it is not. All that
 /// an append fails with, for the claim; [`Error::outcome`] is that of the claim. After one that
 /// [may pass](Error::is_retriable) it makes another claim when it is polled again; after others it ends, and there is no
 /// writer. [`ErrorKind::Closed`] if the client is closed.
@@ -142,8 +143,8 @@ impl Recovery {
                 && self.items.is_at_the_end()
                 && let Err(error) = self.claim()
             {
-                self.has_failed = true;
-                return Poll::Ready(Some(Err(error)));
+                let error = self.items.log.partition.located(error, ApiKey::PRODUCE);
+                return Poll::Ready(Some(Err(self.fail(error))));
             }
             if self.attempt.is_none() {
                 self.items.hasten();
@@ -159,19 +160,28 @@ impl Recovery {
                     return Poll::Ready(Some(Ok(item)));
                 }
                 Poll::Ready(None) => {
-                    self.has_failed = true;
                     let closed = Error::new(Case::ClientClosed, ErrorKind::Closed);
-                    return Poll::Ready(Some(Err(self.items.log.partition.located(closed, ApiKey::FETCH))));
+                    let closed = self.items.log.partition.located(closed, ApiKey::FETCH);
+                    return Poll::Ready(Some(Err(self.fail(closed))));
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.fail(error)))),
                 Poll::Pending if self.attempt.is_none() && self.items.is_at_the_end() => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
+    /// Ends with an error of reading, unless it may pass.
+    fn fail(&mut self, error: Error) -> Error {
+        self.has_failed = !error.is_retriable();
+        // Nobody waits any more for what becomes of a claim under way.
+        let is_unknown = self.has_failed && self.attempt.is_some();
+        if is_unknown { error.with_outcome(Outcome::Unknown) } else { error }
+    }
+
     /// Begins an attempt behind what was read.
     fn claim(&mut self) -> Result<()> {
+        self.items.log.partition.core.check_open()?;
         let writer = self.items.log.partition.core.cluster.env().random();
         let (ledger, term, batch) = prepare(&self.items, writer, &self.note)?;
         let claim = Claim { term, writer, offset: self.items.reading().next_offset, note: self.note.clone() };
@@ -221,6 +231,10 @@ impl Recovery {
         let attempt = self.attempt.take()?;
         let ledger = self.items.take_ledger()?;
         if let Settled::Counts(offset, _) = settled {
+            #[cfg(feature = "metrics")]
+            if self.items.read.offset <= offset {
+                self.items.log.metrics.claimed(attempt.claim.term);
+            }
             self.claimed = Some((ledger, Claim { offset, ..attempt.claim }));
             return Some(Ok(()));
         }

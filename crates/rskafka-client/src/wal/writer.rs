@@ -86,8 +86,6 @@ impl Future for Append {
 
 impl Writer {
     pub(super) fn new(log: Arc<Log>, line: Arc<Line>, ledger: Ledger, claim: Claim) -> Self {
-        #[cfg(feature = "metrics")]
-        log.metrics.claimed(claim.term);
         let own = BTreeSet::from([claim.writer]);
         Self { carrier: Arc::new(Carrier::new(log, line, ledger, claim)), own }
     }
@@ -138,8 +136,8 @@ impl Writer {
         Ok(self.carrier.append(Kind::Barrier, [record]).await?.position)
     }
 
-    /// Deletes what lies before a position (KIP-107), and gives the log's new start. Cancel safe: a dropped future may still
-    /// delete.
+    /// Deletes what lies before a position (KIP-107), and gives the log's new start. A dropped future may still delete, which
+    /// does no harm.
     ///
     /// Trim only up to a position whose snapshot every process can read that may claim the log, and have the store of snapshots
     /// refuse a position that is not [behind](Position::is_before) the one that it has: then a trim that comes late, from a
@@ -205,7 +203,8 @@ impl Writer {
             return Ok(Reclaimed { settled: BTreeMap::new(), fenced_by: Some(claim) });
         }
         let mut found = BTreeMap::new();
-        let mut recovery = Recovery::new(items, note.into())?;
+        let recovery = Recovery::new(items, note.into());
+        let mut recovery = recovery.map_err(|error| self.carrier.located(error))?;
         let fenced_by = loop {
             let own = &mut self.own;
             // Also if this future is dropped: its claim may count all the same.

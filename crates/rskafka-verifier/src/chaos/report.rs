@@ -47,8 +47,8 @@ impl Report {
     /// was taken from somebody.
     pub fn is_verified(&self) -> bool {
         let is_stuck = self.events.iter().any(|event| event.pause.is_none());
-        let is_stuck = is_stuck || self.claims.is_some_and(|claims| claims.claims < 2);
-        self.outcome.wrong.is_empty() && self.outcome.acknowledged > 0 && !is_stuck
+        let is_contested = self.claims.is_none_or(|claims| claims.claims > 1);
+        self.outcome.wrong.is_empty() && self.outcome.acknowledged > 0 && !is_stuck && is_contested
     }
 
     /// How the writers came through faults of this name.

@@ -19,11 +19,11 @@ pub(crate) fn arguments() -> Vec<String> {
 /// The usage, as an error, if there are too many arguments or any that looks like an option.
 #[allow(dead_code, reason = "some examples match their arguments")]
 pub(crate) fn at_most(most: usize, arguments: &[String], usage: &str) -> Result {
-    let is_one = arguments.len() <= most && !arguments.iter().any(|argument| argument.starts_with('-'));
-    if is_one { Ok(()) } else { Err(format!("usage: {usage}").into()) }
+    let is_fine = arguments.len() <= most && !arguments.iter().any(|argument| argument.starts_with('-'));
+    if is_fine { Ok(()) } else { Err(format!("usage: {usage}").into()) }
 }
 
-/// A number that was given, or the one that it is otherwise.
+/// Reads a number, if one was given.
 #[allow(dead_code, reason = "not every example has numbers")]
 pub(crate) fn number<T: FromStr>(name: &str, given: Option<&impl AsRef<str>>, otherwise: T) -> Result<T> {
     let Some(text) = given.map(AsRef::as_ref) else { return Ok(otherwise) };

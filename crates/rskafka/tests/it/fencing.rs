@@ -314,10 +314,11 @@ async fn a_batch_under_our_key_that_nobody_can_judge_ends_reading() {
     writer.append([record("a")]).await.unwrap();
     let unknown_format = [vec![2], vec![0; 25]].concat();
     let future_term = [vec![1, 0], 9u64.to_be_bytes().to_vec(), vec![0; 16]].concat();
-    for header in [b"short".to_vec(), unknown_format, future_term] {
+    let forged = [b"short".to_vec(), unknown_format, future_term].map(|header| vec![("rskafka.wal", header)]);
+    let not_first = vec![("a", Vec::new()), ("rskafka.wal", [vec![1, 0], vec![0; 24]].concat())];
+    for headers in forged.into_iter().chain([not_first]) {
         let forged = Record::new((), "forged", time::OffsetDateTime::now_utc());
-        let offset =
-            log.produce([forged.with_headers(vec![("rskafka.wal", header)])]).await.unwrap().base_offset;
+        let offset = log.produce([forged.with_headers(headers)]).await.unwrap().base_offset;
         let position = Position::genesis(offset);
         let error = wal.read(position).build().try_next().await.unwrap_err();
         assert!(
@@ -330,8 +331,47 @@ async fn a_batch_under_our_key_that_nobody_can_judge_ends_reading() {
     let error = reader.try_next().await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::LogDamaged { offset: 2, .. }), "{error:?}");
     assert!(reader.try_next().await.unwrap().is_none(), "it has ended");
+    let mut recovery = wal.claim(Position::START, "next").await.unwrap();
+    assert!(recovery.try_next().await.unwrap().is_some());
+    let error = recovery.try_next().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::LogDamaged { offset: 2, .. }), "{error:?}");
+    assert!(recovery.try_next().await.unwrap().is_none(), "it has ended");
+    recovery.into_writer().unwrap_err();
     let error = writer.append([record("b")]).await.unwrap_err();
     assert_eq!((error.outcome(), error.is_retriable()), (Outcome::Unknown, false), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_without_an_answer_is_settled_although_another_has_the_log() {
+    let (cluster, client, _, wal) = start_wal(1).await;
+    let hasty = client.wal(TOPIC, 0).delivery_timeout(2 * SLACK).accept_risks(RISKS).await.unwrap();
+    let (mut first, _) = claim(&hasty, Position::START, "first").await;
+    cluster.inject(Fault::delay(Duration::from_secs(60)).on(ApiKey::PRODUCE).after_applying());
+    let append = first.append([record("a")]);
+    sleep(Duration::from_millis(10)).await;
+    let (second, _) = claim(&wal, Position::START, "second").await;
+    assert_eq!(first.fenced().await.unwrap(), *second.claim());
+    // `Fenced` would say that it is not written.
+    let error = append.await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (&ErrorKind::TimedOut, Outcome::Unknown), "{error:?}");
+    let reclaimed = first.reclaim("again").await.unwrap();
+    assert_eq!(reclaimed.settled[&1].as_ref().unwrap().offsets, 1..2);
+    assert_eq!(reclaimed.fenced_by.as_ref(), Some(second.claim()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_under_way_when_reading_fails_may_count() {
+    let (cluster, _, _, wal) = start_wal(1).await;
+    let mut recovery = wal.claim(Position::START, "writer").await.unwrap();
+    cluster.inject(Fault::delay(Duration::from_secs(1)).on(ApiKey::PRODUCE).after_applying());
+    cluster.inject(Fault::answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED).on(ApiKey::FETCH).skip(1));
+    let error = recovery.try_next().await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED), "{error:?}");
+    assert_eq!(
+        (error.outcome(), cluster.log(TOPIC, 0).unwrap().values().unwrap().len()),
+        (Outcome::Unknown, 1)
+    );
+    assert!(recovery.try_next().await.unwrap().is_none() && recovery.into_writer().is_err());
 }
 
 #[tokio::test(start_paused = true)]
