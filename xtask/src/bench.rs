@@ -52,7 +52,6 @@ pub(crate) fn command(options: Options) -> Result<()> {
     // After the build, which is a load of its own.
     let machine = machine()?;
     say!("{machine}");
-    let mut texts = Vec::new();
     let version = Version::default();
     let kafka = match java::check(&version) {
         Ok(()) => Some(Kafka::temporary("bench", &version, 1)?),
@@ -63,7 +62,7 @@ pub(crate) fn command(options: Options) -> Result<()> {
     };
     let folder = workspace::target_dir().join("bench");
     fs::create_dir_all(&folder)?;
-    let mut rows = Vec::new();
+    let (mut texts, mut rows) = (Vec::new(), Vec::new());
     for target in &limits {
         let mut command = target.command();
         command.env("MACHINE", &machine);

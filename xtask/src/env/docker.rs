@@ -100,7 +100,7 @@ impl Containers {
         let Cluster { name, file, .. } = self.cluster;
         if let Err(error) = self.compose.shown(file, &UP) {
             let _ = self.compose.shown(file, &["down", "--volumes"]);
-            return Err(error.context(format!("{name} does not start")));
+            return Err(error.context(format!("{name} does not start: are its ports free (docker/README.md)?")));
         }
         say!("{name} is up; `cargo xtask env down {name}` ends it");
         self.print_connect()
@@ -213,7 +213,7 @@ mod tests {
         let (folder, compose) = scripted("start", "case \"$3\" in up) exit 7;; esac");
         let containers = Containers::by(&CLUSTERS[0], Some(compose)).unwrap();
         let error = format!("{:#}", containers.up().unwrap_err());
-        assert!(error.starts_with("docker-kafka does not start: "), "{error}");
+        assert!(error.starts_with("docker-kafka does not start: are its ports free"), "{error}");
         let asked = asked(&folder);
         let commands: Vec<&str> = asked.lines().map(|line| line.split_once(".yml ").unwrap().1).collect();
         assert_eq!(commands, ["ps -q", &UP.join(" "), "down --volumes"]);
