@@ -23,7 +23,6 @@ const EARLIER: &str = "rskafka-benches-earlier";
 /// Processes of each side, and samples of each process: two processes of one program may differ by how the kernel sized the
 /// buffers of their sockets.
 const ROUNDS: usize = 5;
-const SAMPLES: usize = 5;
 
 pub(crate) struct Measured {
     pub(crate) side: Side,
@@ -113,7 +112,7 @@ pub(crate) fn measure(case: &Case, address: &str, through: &str) -> Vec<Measured
         for process in &mut processes {
             process.sample(case.calls);
         }
-        for sample in 0..SAMPLES {
+        for sample in 0..case.samples {
             // None is always the first.
             for turn in 0..processes.len() {
                 let side = (turn + sample) % processes.len();
