@@ -100,9 +100,7 @@ impl Containers {
         let Cluster { name, file, .. } = self.cluster;
         if let Err(error) = self.compose.shown(file, &UP) {
             let _ = self.compose.shown(file, &["down", "--volumes"]);
-            return Err(
-                error.context(format!("{name} does not start: are its ports free (docker/README.md)?"))
-            );
+            return Err(error.context(format!("{name} does not start: are its ports free?")));
         }
         say!("{name} is up; `cargo xtask env down {name}` ends it");
         self.print_connect()
