@@ -16,6 +16,7 @@ esac
 const LIMITS: &str = r#"#!/bin/sh
 echo '{"name":"held","what":"appends","allocations":[3,3]}'
 echo '{"name":"MISS","what":"fetches","allocations":[3,COUNT]}'
+printf '%s\n' '{"section":"machine","text":"'"$MACHINE"'\n"}'
 printf '%s\n' '{"section":"calls","text":"what calls take\n"}'
 "#;
 const SPEED: &str = r#"#!/bin/sh
@@ -62,7 +63,7 @@ fn what_was_measured_is_written_into_the_page() {
     let (is_content, said) = bench(&tree, "3", &["--write-docs"]);
     assert!(is_content, "{said}");
     let page = tree.read("docs/benchmarks.md");
-    assert!(!page.contains("old\n") && page.contains("what calls take\n"), "{page}");
+    assert!(page.contains(" cores of ") && !page.contains("old\n") && page.contains("what calls take\n"), "{page}");
     assert!(page.contains("| appends |  |  | 3 | 3 |  |  | held (count) |"), "{page}");
     assert!(page.contains("| lz4 | 100000 MB/s |"), "{page}");
 }

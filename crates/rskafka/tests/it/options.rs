@@ -331,13 +331,13 @@ async fn max_frame_bytes_bounds_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn max_decompressed_bytes_bounds_a_batch() {
     let stage = Stage::new().await;
-    let log = stage.client.partition_client(TOPIC, 0).compression(Compression::Lz4).await.unwrap();
+    let log = stage.client.partition_client(TOPIC, 0).compression(Compression::Gzip).await.unwrap();
     log.produce([record("x".repeat(60_000))]).await.unwrap();
     let large = record("x".repeat(80_000));
     let error = log.produce([large.clone()]).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::BatchTooLarge { size: 80_000.., limit: 70_000 }), "{error:?}");
     let client = super::kit::builder(&stage.cluster).build().await.unwrap();
-    let unlimited = client.partition_client(TOPIC, 0).compression(Compression::Lz4).await.unwrap();
+    let unlimited = client.partition_client(TOPIC, 0).compression(Compression::Gzip).await.unwrap();
     unlimited.produce([large]).await.unwrap();
     let (records, _) = log.fetch_records(0, 1..1_000_000, 1).await.unwrap();
     assert_eq!(records.len(), 1);
