@@ -63,7 +63,10 @@ fn what_was_measured_is_written_into_the_page() {
     let (is_content, said) = bench(&tree, "3", &["--write-docs"]);
     assert!(is_content, "{said}");
     let page = tree.read("docs/benchmarks.md");
-    assert!(page.contains(" cores of ") && !page.contains("old\n") && page.contains("what calls take\n"), "{page}");
+    assert!(
+        page.contains(" cores of ") && !page.contains("old\n") && page.contains("what calls take\n"),
+        "{page}"
+    );
     assert!(page.contains("| appends |  |  | 3 | 3 |  |  | held (count) |"), "{page}");
     assert!(page.contains("| lz4 | 100000 MB/s |"), "{page}");
 }
