@@ -136,3 +136,32 @@ fn each_public_type_can_be_sent_shared_and_printed() {
         assert!(checked.contains(path), "{path} is not checked");
     }
 }
+
+#[test]
+fn each_public_type_of_the_fake_cluster_can_be_sent_shared_and_printed() {
+    let checked = shareable!(
+        rskafka_fake::ByteFault,
+        rskafka_fake::ControlError,
+        rskafka_fake::FakeCluster,
+        rskafka_fake::FakeClusterBuilder,
+        rskafka_fake::FakeIdentity,
+        rskafka_fake::FakeSasl,
+        rskafka_fake::FakeTls,
+        rskafka_fake::FakeToken,
+        rskafka_fake::Fault,
+        rskafka_fake::FaultId,
+        rskafka_fake::Profile,
+        rskafka_fake::ReceivedRequest,
+        rskafka_fake::SaslMechanism,
+        rskafka_fake::StoredLog,
+        rskafka_fake::StoredRecord,
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/public-api/rskafka-fake.txt");
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        let line = line.trim_start_matches("#[non_exhaustive] ");
+        let path = line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub enum "));
+        // A function that is called once has nobody to share it with.
+        let is_checked = |path| checked.contains(&plain(path)) || path == "rskafka_fake::Rewritten";
+        assert!(path.is_none_or(is_checked), "{line} is not checked");
+    }
+}
