@@ -57,7 +57,8 @@ fn store(file: &Path, position: Position, sum: i64) -> support::Result {
     written.sync_all()?;
     fs::rename(new, file)?;
     // Or the new name may be gone after a loss of power.
-    Ok(fs::File::open(file.parent().unwrap_or(file))?.sync_all()?)
+    let file = std::path::absolute(file)?;
+    Ok(fs::File::open(file.parent().unwrap_or(&file))?.sync_all()?)
 }
 
 async fn recover(wal: &Wal, file: &Path) -> support::Result {

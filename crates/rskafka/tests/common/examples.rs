@@ -91,6 +91,8 @@ impl Process {
         command.env("RUST_TEST_THREADS", "2").envs(variables.iter().copied());
         command.env(EXAMPLE, [&[example], arguments].concat().join("\n")).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Where files without a folder are.
+        command.current_dir(std::env::temp_dir());
         let mut child = command.spawn().unwrap();
         let (stdin, stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -198,8 +200,8 @@ pub async fn what_the_client_counts_is_served(brokers: Brokers) {
 pub async fn a_database_recovers_from_its_snapshot_and_the_log(brokers: Brokers) {
     let topic = new_topic("recovery");
     let path = std::env::temp_dir().join(&topic);
-    let (file, _removed) = (path.to_str().unwrap(), Removed(&path));
-    let run = || Process::start("recovery", &[&brokers[0], &topic, file]).end();
+    let _removed = Removed(&path);
+    let run = || Process::start("recovery", &[&brokers[0], &topic, &topic]).end();
     let says =
         |lines: &[String], line: &str| assert!(lines.iter().any(|said| said == line), "{line}: {lines:?}");
 
@@ -208,7 +210,7 @@ pub async fn a_database_recovers_from_its_snapshot_and_the_log(brokers: Brokers)
     says(&lines, "the sum is 55");
     let can_trim = lines.iter().any(|line| line == "trimmed up to offset 6");
     assert_eq!(can_trim, super::advertised(&brokers).await.contains_key(&ApiKey::DELETE_RECORDS));
-    let first = std::fs::read_to_string(file).unwrap();
+    let first = std::fs::read_to_string(&path).unwrap();
     // What counts behind a stored position is known although the log was trimmed.
     let (position, _) = first.split_once(' ').unwrap();
     let lines = Process::start("inspect", &[&brokers[0], &topic, "0", position]).end().await.succeeded();
@@ -218,14 +220,14 @@ pub async fn a_database_recovers_from_its_snapshot_and_the_log(brokers: Brokers)
     says(&lines, "the sum is 110");
 
     // An older snapshot will do for as long as the log was not trimmed beyond it.
-    std::fs::write(file, first).unwrap();
+    std::fs::write(&path, first).unwrap();
     let ended = run().await;
     if can_trim {
         ended.failed_saying(&["offset 6 is not in the log"]);
     } else {
         says(&ended.succeeded(), "recovered the sum 110 with 15 entries behind the snapshot");
     }
-    std::fs::write(file, "torn").unwrap();
+    std::fs::write(&path, "torn").unwrap();
     run().await.failed_saying(&["the snapshot is damaged: restore it from a backup"]);
 }
 
