@@ -74,8 +74,8 @@ pub enum Profile {
 ///
 /// What kept it from a verdict: a cluster that does not recover, for example. A bad verdict is no error here.
 pub async fn run(options: Options, way: Way, operator: impl Operator) -> Result<Report> {
-    let builder = Client::builder(way.proxies.iter().map(|proxy| proxy.address().to_string()));
-    let builder = builder.client_id("rskafka-chaos");
+    let bootstrap: Vec<_> = way.proxies.iter().map(|proxy| proxy.address().to_string()).collect();
+    let builder = Client::builder(bootstrap.clone()).client_id("rskafka-chaos");
     let client = builder.clone().build().await.context("the cluster cannot be reached")?;
     let topic = fresh_name("chaos");
     let is_exclusive = options.profile == Profile::Claimants;
@@ -92,7 +92,6 @@ pub async fn run(options: Options, way: Way, operator: impl Operator) -> Result<
     };
     let report = if is_exclusive {
         let program = options.program.clone().map_or_else(std::env::current_exe, Ok)?;
-        let bootstrap = way.proxies.iter().map(|proxy| proxy.address().to_string()).collect();
         let duel = Duel {
             client: builder,
             bootstrap,

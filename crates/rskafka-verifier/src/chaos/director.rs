@@ -12,7 +12,7 @@ use rskafka::protocol::ApiKey;
 use rskafka::protocol::messages::metadata::MetadataResponsePartition;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Event, Fault, Operator, Options, Order, Planned, Way, of_seed, raw};
+use super::{Event, Fault, Operator, Options, Order, Planned, Profile, Way, of_seed, raw};
 use crate::proxy::{Action, Direction, Moment, Proxy};
 use crate::say;
 use crate::sim::live::Stage;
@@ -21,6 +21,8 @@ use crate::sim::live::Stage;
 const POLL: Duration = Duration::from_millis(20);
 /// How long brokers have to recover; many times of what it takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// How long it may be besides until a process claims a log again: all of them rest for seconds between two claims, and some fail.
+const RESTS: Duration = Duration::from_secs(30);
 /// Where connections break.
 const APIS: [ApiKey; 2] = [ApiKey::PRODUCE, ApiKey::FETCH];
 /// How long connections may come to these moments.
@@ -34,10 +36,11 @@ pub(crate) async fn run(
     (client, stage): (&Client, &Stage),
     way: &Way,
     operator: impl Operator,
-    &Options { seed, seconds, every, .. }: &Options,
+    &Options { seed, seconds, every, profile, .. }: &Options,
 ) -> Result<Vec<Event>> {
     let (start, length, mut events) = (Instant::now(), Duration::from_secs(seconds), Vec::new());
-    let (probed, patience) = (vec![0; stage.partitions()], every * 10);
+    let rests = RESTS * u32::from(profile == Profile::Claimants);
+    let (probed, patience) = (vec![0; stage.partitions()], every * 10 + rests);
     let topic = stage.topic();
     let mut director = Director { client, stage, topic, way, operator, start, probed, patience };
     for planned in of_seed(seed, length, every) {
@@ -74,9 +77,8 @@ impl<O: Operator> Director<'_, O> {
         let known = self.in_sync().await?;
         let partition = pick % known.len();
         let leader = known[partition].leader_id;
-        let since = Instant::now();
-        let (mut whom, mut probe, mut struck) =
-            ("all".to_owned(), None, (0..known.len()).collect::<Vec<_>>());
+        let (since, mut whom, mut probe) = (Instant::now(), "all".to_owned(), None);
+        let mut struck: Vec<_> = (0..known.len()).collect();
         match fault {
             Fault::Kill(time) | Fault::Freeze(time) => {
                 struck.retain(|index| known[*index].leader_id == leader);
