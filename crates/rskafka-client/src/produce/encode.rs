@@ -47,6 +47,9 @@ impl EncodeOptions {
     }
 }
 
+/// The lengths of a header's key and value, and what they add to the length of their record.
+const LENGTHS: usize = 8;
+
 /// A header: key and value.
 pub(crate) type Header<'a> = (&'a [u8], &'a [u8]);
 
@@ -60,6 +63,7 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
     let records = records.into_iter();
     let reserved = mark.map(|(key, _)| key);
     let count = records.size_hint().0;
+    let of_mark = mark.map_or(0, |(key, value)| key.len() + value.len() + LENGTHS);
     let mut builder = RecordBatchBuilder::new();
     for record in records {
         let Record { key, value, headers, timestamp } = &record;
@@ -74,7 +78,7 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
         let new = new.headers(headers.pairs());
         if builder.is_empty() {
             // As if all were as large as the first: a batch that has to grow is copied each time.
-            let expected = builder.size_with(&new).saturating_mul(count);
+            let expected = builder.size_with(&new).saturating_mul(count).saturating_add(of_mark);
             builder = RecordBatchBuilder::with_buffer(spare.take(expected.min(spare::LARGEST)));
             builder.set_compression(options.compression);
             builder.set_compression_level(options.level);
@@ -125,4 +129,26 @@ pub(crate) fn build(builder: RecordBatchBuilder, options: &EncodeOptions) -> Res
         return Err(Error::new(Case::BatchTooLarge, ErrorKind::BatchTooLarge { size, limit }));
     }
     Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_has_room_for_its_mark_from_the_first_record_on() {
+        let record = Record::new((), vec![7; 100], OffsetDateTime::UNIX_EPOCH);
+        let room = |mark: Option<Header<'_>>| {
+            let batch = encode([record.clone()], &EncodeOptions::default(), &Spare::default(), mark).unwrap();
+            let size = batch.size_in_bytes();
+            batch.into_bytes().try_into_mut().unwrap().capacity() - size
+        };
+        assert_eq!(room(None), 0);
+        assert!(
+            room(Some((b"a key of some length", &[0; 60]))) < LENGTHS,
+            "it has grown, by half of its size or more"
+        );
+    }
 }
