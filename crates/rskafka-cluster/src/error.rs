@@ -210,7 +210,12 @@ impl fmt::Display for Causes {
     /// With the causes of each, because an error with a list has no single source.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (endpoint, failure)) in self.0.iter().enumerate() {
-            write!(f, "{} {endpoint}: {}", if index == 0 { ":" } else { ";" }, WithCauses(failure))?;
+            f.write_str(if index == 0 { ": " } else { "; " })?;
+            match failure {
+                // It names the broker itself.
+                Failure::Open { source } => write!(f, "{}", WithCauses(source))?,
+                _ => write!(f, "{endpoint}: {}", WithCauses(failure))?,
+            }
         }
         Ok(())
     }

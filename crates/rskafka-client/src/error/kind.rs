@@ -179,7 +179,9 @@ impl ErrorKind {
     pub(super) fn advice(&self, outcome: Outcome, api: Option<ApiKey>) -> Option<&'static str> {
         let is_of = |wanted| api == Some(wanted);
         Some(match self {
-            Self::UnknownTopicOrPartition => "create it, or check its name and the right to describe it",
+            Self::UnknownTopicOrPartition => {
+                "create it, or check its name, the partition's number and the right to describe it"
+            }
             Self::BatchTooLarge { .. } => {
                 "produce fewer records at a time, or raise the limit here and at the topic"
             }
