@@ -125,6 +125,8 @@ impl Cluster {
                         has_begun_again = true;
                         candidates = self.candidates();
                     }
+                    // Another login could lock the account.
+                    candidates.retain(|_| failure.code() != Some(ErrorCode::SASL_AUTHENTICATION_FAILED));
                     causes.0.push((endpoint, failure));
                 }
             }

@@ -15,8 +15,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::{read, root};
 
-const BEGIN: &str = "// README example: begin";
-const END: &str = "// README example: end";
+const MARK: &str = "README example";
 
 /// Rust files of a folder and of those below it.
 fn files_below(folder: &Path) -> Vec<PathBuf> {
@@ -35,12 +34,12 @@ fn readme_documentation_and_tests_have_the_same_example() {
     same(&readme, &first_block(&docs, |_| true).expect("the documentation has no code")).unwrap();
     let mut count = 0;
     for path in files_below(&root().join("crates/rskafka/tests")) {
-        for block in marked_blocks(&fs::read_to_string(&path).unwrap()).unwrap() {
+        for block in marked_blocks(&fs::read_to_string(&path).unwrap(), MARK).unwrap() {
             same(&readme, &block).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             count += 1;
         }
     }
-    assert!(count > 0, "no test has the example between `{BEGIN}` and `{END}`");
+    assert!(count > 0, "no test has a part marked as `{MARK}`");
 }
 
 /// The first fenced block whose info string is accepted, without the lines that rustdoc hides.
@@ -57,17 +56,19 @@ fn first_block(markdown: &str, accepts: impl Fn(&str) -> bool) -> Option<String>
     None
 }
 
-fn marked_blocks(source: &str) -> Result<Vec<String>> {
-    let parts = source.split(BEGIN).skip(1);
+/// What stands between `// {mark}: begin` and `// {mark}: end`.
+pub(crate) fn marked_blocks(source: &str, mark: &str) -> Result<Vec<String>> {
+    let [begin, end] = ["begin", "end"].map(|word| format!("// {mark}: {word}"));
+    let parts = source.split(&begin).skip(1);
     parts
-        .map(|part| match part.split_once(END) {
+        .map(|part| match part.split_once(&end) {
             Some((block, _)) => Ok(block.to_owned()),
-            None => bail!("`{BEGIN}` without `{END}`"),
+            None => bail!("`{begin}` without `{end}`"),
         })
         .collect()
 }
 
-fn same(expected: &str, found: &str) -> Result<()> {
+pub(crate) fn same(expected: &str, found: &str) -> Result<()> {
     let (expected, found) = (normalized(expected), normalized(found));
     let at = expected.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
     let excerpt = |text: &str| text.chars().skip(at.saturating_sub(20)).take(60).collect::<String>();
@@ -121,7 +122,7 @@ fn a_test_with_its_own_address_and_other_line_breaks_is_the_same() {
     let test = "fn t() {\n    // README example: begin\n    use rskafka::client::Client;\n    let connection = cluster.address();\n    \
         let topic = topic_name;\n    client\n        .create_topic(topic, 2 /* partitions */)\n        .await\n        .unwrap();\n    \
         // README example: end\n}\n";
-    let blocks = marked_blocks(test).unwrap();
+    let blocks = marked_blocks(test, MARK).unwrap();
     assert_eq!(blocks.len(), 1);
     same(&readme(), &blocks[0]).unwrap();
 }
@@ -136,5 +137,5 @@ fn another_word_is_found() {
 
 #[test]
 fn a_block_that_does_not_end_is_found() {
-    assert!(marked_blocks("// README example: begin\nlet x;").is_err());
+    assert!(marked_blocks("// README example: begin\nlet x;", MARK).is_err());
 }

@@ -10,6 +10,7 @@ pub mod dropped;
 #[allow(dead_code, clippy::duplicate_mod, reason = "examples have a `main`, and all have the same support")]
 pub mod examples;
 pub mod exclusive;
+pub mod guide;
 pub mod line;
 pub mod message_sets;
 pub mod offsets;
@@ -217,6 +218,10 @@ macro_rules! all_cases {
                 what_makes_no_sense_is_refused_at_once,
                 every_codec_carries_an_exclusive_log,
                 what_a_process_sends_that_stood_still_over_another_claim_is_dead,
+            };
+            guide::{
+                a_database_recovers_as_the_guide_does_with_wal,
+                a_database_recovers_as_the_guide_does_without_wal,
             };
             closing::{a_close_ends_a_long_poll, limits_without_end_are_limits};
             offsets::{

@@ -1,5 +1,8 @@
 //! The exclusive log under faults: what is acknowledged counts once, and what is unknown is settled by the next claim.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -8,7 +11,7 @@ use rskafka::client::{Client, PartitionClient};
 use rskafka::fake::FakeClusterExt;
 use rskafka::protocol::{ApiKey, ErrorCode};
 use rskafka::record::Record;
-use rskafka::wal::{Position, Wal, Writer};
+use rskafka::wal::{Append, Position, Wal, Writer};
 use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::{Instant, sleep};
 
@@ -496,6 +499,57 @@ fn no_result_is_lost_while_others_look_at_the_writer() {
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         looking.join().unwrap();
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_client_claims_nothing_and_says_where() {
+    let (cluster, client, _, wal) = start_wal(1).await;
+    let standby = wal.read(Position::START).build();
+    client.close().await;
+    let asked = cluster.requests().len();
+    let errors = [wal.claim(Position::START, "x").await.err(), standby.claim("x").await.err()];
+    for error in errors.map(Option::unwrap) {
+        assert_eq!((error.kind(), error.outcome()), (&ErrorKind::Closed, Outcome::NotWritten), "{error:?}");
+        assert!(error.to_string().contains(&format!("topic {TOPIC} partition 0")), "{error}");
+    }
+    assert_eq!(cluster.requests().len(), asked);
+}
+
+/// A waker that appends at once, as an executor may do that runs its tasks inline.
+struct Appending {
+    writer: Writer,
+    appends: std::sync::mpsc::Sender<Append>,
+}
+
+impl Wake for Appending {
+    fn wake(self: Arc<Self>) {
+        let _ = self.appends.send(self.writer.append([record("b")]));
+    }
+}
+
+#[test]
+fn a_caller_that_appends_while_it_is_woken_waits_for_nobody() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
+    let (cluster, client, writer) = runtime.block_on(async {
+        let cluster = super::kit::fake().start().await.unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let client = Client::new_plain(cluster.bootstrap_servers()).await.unwrap();
+        let (writer, _) = claim(&wal(&client, TOPIC).await, Position::START, "writer").await;
+        (cluster, client, writer)
+    });
+    cluster.inject(Fault::delay(Duration::from_millis(200)).on(ApiKey::PRODUCE));
+    let (appends, appended) = std::sync::mpsc::channel();
+    let mut first = writer.append([record("a")]);
+    let waker = Waker::from(Arc::new(Appending { writer, appends }));
+    assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&waker)).is_pending());
+    let Ok(second) = appended.recv_timeout(Duration::from_secs(10)) else {
+        // Whoever holds the lock never ends, and nor would the end of the runtime.
+        runtime.shutdown_background();
+        panic!("a caller was woken under the writer's lock");
+    };
+    let results = runtime.block_on(async { tokio::join!(first, second) });
+    assert_eq!((results.0.unwrap().offsets, results.1.unwrap().offsets), (1..2, 2..3));
+    runtime.block_on(client.close());
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,6 +116,15 @@ fn there_is_no_term_behind_the_last() {
 }
 
 #[test]
+fn the_last_sequence_number_never_counts() {
+    let fence = Fence { term: 1, writer: 1, next_sequence: u64::MAX };
+    let mut reading = Reading { fence, next_offset: 0 };
+    let last = stamp(Kind::Entry, 1, 1, u64::MAX);
+    assert_eq!(pass(&mut reading, last), Ok(Verdict::Dead(Dead::OutOfTurn)));
+    assert_eq!(reading.fence, fence);
+}
+
+#[test]
 fn the_headers_value_has_format_kind_term_writer_and_sequence() {
     let stamp = Stamp { kind: Kind::Claim, term: 0x0102, writer: u64::MAX, sequence: 3 };
     let bytes = stamp.to_bytes();

@@ -1,0 +1,164 @@
+//! The guide's two ways to recover, word for word (`cargo xtask docs` compares them), and run.
+
+pub use with_wal::the_guides_recovery_with_wal_takes_over as a_database_recovers_as_the_guide_does_with_wal;
+pub use without_wal::the_guides_recovery_goes_on as a_database_recovers_as_the_guide_does_without_wal;
+
+mod with_wal {
+    // docs/write-ahead-log.md: begin
+    use futures_util::TryStreamExt;
+    use rskafka::record::{Record, RecordAndOffset};
+    use rskafka::wal::{Position, Wal};
+
+    /// What your database has: a state, and a place for snapshots that is as durable as the log.
+    trait Store {
+        /// The newest snapshot is loaded; gives its position, `Position::START` without one.
+        fn load(&mut self) -> std::io::Result<Position>;
+        fn apply(&mut self, record: RecordAndOffset);
+        /// Stores the state with the position, atomically, unless the position there is the same or a later one (`Position::is_before`).
+        fn snapshot(&mut self, position: Position) -> std::io::Result<()>;
+    }
+
+    async fn serve(
+        wal: &Wal,
+        store: &mut impl Store,
+        changes: impl Iterator<Item = Vec<Record<String, Vec<u8>, ()>>>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        // 1. Load the snapshot, read what is behind it, and claim the log.
+        let mut recovery = wal.claim(store.load()?, format!("process {}", std::process::id())).await?;
+        while let Some(entry) = recovery.try_next().await? {
+            for record in entry.into_records() {
+                store.apply(record?);
+            }
+        }
+        let writer = recovery.into_writer()?;
+
+        // 2. Append, then apply. This loop waits for each append; a real one starts several, and awaits them in their order.
+        for (number, records) in changes.enumerate() {
+            let appended = writer.append(records).await?;
+            // `appended.offsets` says where the records are: apply them to the state here.
+
+            // 3. Now and then: snapshot first, trim after it. A trim that fails does no harm: a real loop logs that, and goes on.
+            if number % 10_000 == 9_999 {
+                store.snapshot(appended.position)?;
+                writer.trim(&appended.position).await?;
+            }
+        }
+        Ok(())
+    }
+    // docs/write-ahead-log.md: end
+
+    use rskafka::client::OffsetAt;
+    use rskafka::client::error::{Error, ErrorKind};
+
+    use super::super::{Brokers, exclusive, new_log};
+
+    /// So many appends, and there is a snapshot.
+    const BETWEEN_SNAPSHOTS: u32 = 10_000;
+
+    /// Its state is how many records there are, and the last value; it has the same for the snapshot.
+    #[derive(Default)]
+    struct Counting {
+        state: (u32, Vec<u8>),
+        snapshot: Option<(Position, (u32, Vec<u8>))>,
+    }
+
+    impl Store for Counting {
+        fn load(&mut self) -> std::io::Result<Position> {
+            let (position, state) = self.snapshot.clone().unwrap_or((Position::START, Default::default()));
+            self.state = state;
+            Ok(position)
+        }
+
+        fn apply(&mut self, read: RecordAndOffset) {
+            self.state = (self.state.0 + 1, read.record.value.unwrap().to_vec());
+        }
+
+        fn snapshot(&mut self, position: Position) -> std::io::Result<()> {
+            let is_newer = self.snapshot.as_ref().is_none_or(|(stored, _)| stored.is_before(&position));
+            assert!(is_newer, "{position}");
+            // All that this writer has appended is applied with it.
+            self.snapshot = Some((position, (BETWEEN_SNAPSHOTS, b"of the snapshot".to_vec())));
+            Ok(())
+        }
+    }
+
+    /// Appends of one record each, whose values are their numbers.
+    fn changes(numbers: std::ops::Range<u32>) -> impl Iterator<Item = Vec<Record<String, Vec<u8>, ()>>> {
+        numbers.map(|number| {
+            let (key, value) = ("key".to_owned(), number.to_string().into_bytes());
+            vec![Record { key, value, headers: (), timestamp: super::super::now() }]
+        })
+    }
+
+    pub async fn the_guides_recovery_with_wal_takes_over(brokers: Brokers) {
+        let (client, log) = new_log(&brokers, "guide").await;
+        let wal = exclusive::wal(&client, log.topic()).await;
+        let mut store = Counting::default();
+        serve(&wal, &mut store, changes(0..3)).await.unwrap();
+        // Another process, or the same after a crash.
+        let mut other = Counting::default();
+        serve(&wal, &mut other, changes(3..5)).await.unwrap();
+        assert_eq!(other.state, (3, b"2".to_vec()));
+
+        let served = serve(&wal, &mut other, changes(5..BETWEEN_SNAPSHOTS + 7)).await;
+        let is_trimmed = served.is_ok();
+        if let Err(error) = served {
+            // Event Hubs cannot trim.
+            let error = error.downcast::<Error>().unwrap();
+            assert_eq!(error.kind(), &ErrorKind::Unsupported, "{error:?}");
+        }
+        let (stored, _) = other.snapshot.clone().unwrap();
+        let start = log.get_offset(OffsetAt::Earliest).await.unwrap().offset;
+        assert_eq!(start, if is_trimmed { stored.offset() } else { 0 });
+
+        let mut third = Counting { snapshot: other.snapshot, ..Counting::default() };
+        serve(&wal, &mut third, changes(0..0)).await.unwrap();
+        let (behind, last) = if is_trimmed {
+            (2, (BETWEEN_SNAPSHOTS + 6).to_string())
+        } else {
+            (0, "of the snapshot".to_owned())
+        };
+        assert_eq!(third.state, (BETWEEN_SNAPSHOTS + behind, last.into_bytes()));
+    }
+}
+
+mod without_wal {
+    // docs/write-ahead-log.md: begin
+    use futures_util::TryStreamExt;
+    use rskafka::client::consumer::{Position, StartAt};
+    use rskafka::client::error::Result;
+    use rskafka::client::{OffsetAt, PartitionClient};
+    use rskafka::record::RecordAndOffset;
+
+    /// Applies all that is behind the snapshot, and gives the position to store with the next one.
+    async fn recover(
+        log: &PartitionClient,
+        snapshot: Option<Position>,
+        mut apply: impl FnMut(RecordAndOffset),
+    ) -> Result<Option<Position>> {
+        let end = log.get_offset(OffsetAt::Latest).await?.offset;
+        let start = snapshot.map_or(StartAt::Earliest, StartAt::Position);
+        let mut records = log.stream(start).until(end).build();
+        while let Some(read) = records.try_next().await? {
+            apply(read);
+        }
+        Ok(records.position())
+    }
+    // docs/write-ahead-log.md: end
+
+    use super::super::{Brokers, new_log, record, values};
+
+    pub async fn the_guides_recovery_goes_on(brokers: Brokers) {
+        let (_client, log) = new_log(&brokers, "guide").await;
+        log.produce([record("a"), record("b")]).await.unwrap();
+        let mut read = Vec::new();
+        let snapshot = recover(&log, None, |record| read.push(record)).await.unwrap();
+        assert_eq!(values(&read), ["a", "b"]);
+        log.produce([record("c")]).await.unwrap();
+        // What is stored with the snapshot is text.
+        let stored = snapshot.map(|position| position.to_string().parse().unwrap());
+        read.clear();
+        let next = recover(&log, stored, |record| read.push(record)).await.unwrap();
+        assert_eq!((values(&read), next.map(|next| next.offset())), (vec!["c".to_owned()], Some(3)));
+    }
+}
