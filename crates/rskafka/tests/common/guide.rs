@@ -38,7 +38,7 @@ mod with_wal {
             // `appended.offsets` says where the records are: apply them to the state here.
 
             // 3. Now and then: snapshot first, trim after it. A trim that fails does no harm: a real loop logs that, and goes on.
-            if number % 10_000 == 9_999 {
+            if number % 1_000 == 999 {
                 store.snapshot(appended.position)?;
                 writer.trim(&appended.position).await?;
             }
@@ -53,7 +53,7 @@ mod with_wal {
     use super::super::{Brokers, exclusive, new_log};
 
     /// So many appends, and there is a snapshot.
-    const BETWEEN_SNAPSHOTS: u32 = 10_000;
+    const BETWEEN_SNAPSHOTS: u32 = 1_000;
 
     /// Its state is how many records there are, and the last value; it has the same for the snapshot.
     #[derive(Default)]
