@@ -209,7 +209,7 @@ fn together(on: On, callers: usize, times: Option<f64>) -> Case {
     let mut case = Case::of_one_at_a_time(on, &format!("together-{callers}"), &what, callers);
     let most = if on == On::Kafka { 1 << 14 } else { 1 << 16 };
     case.calls = most.min(1 << 10 << callers.ilog2());
-    case.sides = [TOGETHER].into_iter().chain(PEERS).collect();
+    case.sides = [Side::Raw, TOGETHER].into_iter().chain(PEERS).collect();
     if let (On::Kafka, Some(times)) = (on, times) {
         case.limits.push(Limit::new(TOGETHER, Measure::Wall, 1.0 / times, Side::Rdkafka));
         case.limits.push(Limit::new(TOGETHER, Measure::P99, 1.0, Side::Rdkafka));

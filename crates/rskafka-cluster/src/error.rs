@@ -212,7 +212,7 @@ impl fmt::Display for Causes {
         for (index, (endpoint, failure)) in self.0.iter().enumerate() {
             f.write_str(if index == 0 { ": " } else { "; " })?;
             match failure {
-                // It names the broker itself.
+                // The message of an `OpenError` names the broker.
                 Failure::Open { source } => write!(f, "{}", WithCauses(source))?,
                 _ => write!(f, "{endpoint}: {}", WithCauses(failure))?,
             }

@@ -125,7 +125,7 @@ impl Cluster {
                         has_begun_again = true;
                         candidates = self.candidates();
                     }
-                    // Another login could lock the account.
+                    // Who is refused is refused everywhere, and another login could lock the account: nobody else is asked.
                     candidates.retain(|_| failure.code() != Some(ErrorCode::SASL_AUTHENTICATION_FAILED));
                     causes.0.push((endpoint, failure));
                 }

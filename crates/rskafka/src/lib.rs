@@ -35,7 +35,7 @@
 //!   which they were made. A batch whose answer is lost is sent again, and written once.
 //! - **Honest failures**: [`Error::outcome`](client::error::Error::outcome) says `NotWritten` only where
 //!   the records surely are not in the log; otherwise it says `Unknown`.
-//! - **One deadline** covers a whole operation: waiting in line, connecting, every attempt and every pause.
+//! - **One deadline** covers a whole append or request: waiting in line, connecting, every attempt and every pause.
 //! - **Dropping a future is always safe**: no half request is sent, and no other call is affected.
 //! - **Reads never skip silently**: what cannot be read, was deleted or was truncated is an error that names the offset.
 //!

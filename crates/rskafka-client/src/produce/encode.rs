@@ -47,8 +47,8 @@ impl EncodeOptions {
     }
 }
 
-/// The lengths of a header's key and value, and what they add to the length of their record.
-const LENGTHS: usize = 8;
+/// Room in bytes for the varints that a mark adds: the lengths of its key and value, and a longer one of its record.
+const MARK_VARINTS: usize = 8;
 
 /// A header: key and value.
 pub(crate) type Header<'a> = (&'a [u8], &'a [u8]);
@@ -63,7 +63,7 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
     let records = records.into_iter();
     let reserved = mark.map(|(key, _)| key);
     let count = records.size_hint().0;
-    let of_mark = mark.map_or(0, |(key, value)| key.len() + value.len() + LENGTHS);
+    let mark_size = mark.map_or(0, |(key, value)| key.len() + value.len() + MARK_VARINTS);
     let mut builder = RecordBatchBuilder::new();
     for record in records {
         let Record { key, value, headers, timestamp } = &record;
@@ -78,7 +78,7 @@ pub(crate) fn encode<K: Payload, V: Payload, H: RecordHeaders>(
         let new = new.headers(headers.pairs());
         if builder.is_empty() {
             // As if all were as large as the first: a batch that has to grow is copied each time.
-            let expected = builder.size_with(&new).saturating_mul(count).saturating_add(of_mark);
+            let expected = builder.size_with(&new).saturating_mul(count).saturating_add(mark_size);
             builder = RecordBatchBuilder::with_buffer(spare.take(expected.min(spare::LARGEST)));
             builder.set_compression(options.compression);
             builder.set_compression_level(options.level);
@@ -147,7 +147,7 @@ mod tests {
         };
         assert_eq!(room(None), 0);
         assert!(
-            room(Some((b"a key of some length", &[0; 60]))) < LENGTHS,
+            room(Some((b"a key of some length", &[0; 60]))) < MARK_VARINTS,
             "it has grown, by half of its size or more"
         );
     }

@@ -140,7 +140,7 @@ impl Writer {
     /// does no harm.
     ///
     /// Trim only up to a position whose snapshot every process can read that may claim the log, and have the store of snapshots
-    /// refuse a position that is not [behind](Position::is_before) the one that it has: then a trim that comes late, from a
+    /// refuse a position that is not [later](Position::is_before) than the one that it has: then a trim that comes late, from a
     /// writer that was fenced, does no harm.
     ///
     /// # Errors

@@ -21,8 +21,8 @@ use crate::sim::live::Stage;
 const POLL: Duration = Duration::from_millis(20);
 /// How long brokers have to recover; many times of what it takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-/// How long it may be besides until a process claims a log again: all of them rest for seconds between two claims, and some fail.
-const RESTS: Duration = Duration::from_secs(30);
+/// Added with claimants: all processes may rest for seconds between two claims at the same time, and a claim can fail.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(30);
 /// Where connections break.
 const APIS: [ApiKey; 2] = [ApiKey::PRODUCE, ApiKey::FETCH];
 /// How long connections may come to these moments.
@@ -39,8 +39,8 @@ pub(crate) async fn run(
     &Options { seed, seconds, every, profile, .. }: &Options,
 ) -> Result<Vec<Event>> {
     let (start, length, mut events) = (Instant::now(), Duration::from_secs(seconds), Vec::new());
-    let rests = RESTS * u32::from(profile == Profile::Claimants);
-    let (probed, patience) = (vec![0; stage.partitions()], every * 10 + rests);
+    let of_claims = CLAIM_PATIENCE * u32::from(profile == Profile::Claimants);
+    let (probed, patience) = (vec![0; stage.partitions()], every * 10 + of_claims);
     let topic = stage.topic();
     let mut director = Director { client, stage, topic, way, operator, start, probed, patience };
     for planned in of_seed(seed, length, every) {

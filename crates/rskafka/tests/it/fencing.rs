@@ -537,13 +537,13 @@ fn a_caller_that_appends_while_it_is_woken_waits_for_nobody() {
         let (writer, _) = claim(&wal(&client, TOPIC).await, Position::START, "writer").await;
         (cluster, client, writer)
     });
-    cluster.inject(Fault::delay(Duration::from_millis(200)).on(ApiKey::PRODUCE));
+    cluster.inject(Fault::delay(Duration::from_secs(2)).on(ApiKey::PRODUCE));
     let (appends, appended) = std::sync::mpsc::channel();
     let mut first = writer.append([record("a")]);
     let waker = Waker::from(Arc::new(Appending { writer, appends }));
     assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&waker)).is_pending());
     let Ok(second) = appended.recv_timeout(Duration::from_secs(10)) else {
-        // Whoever holds the lock never ends, and nor would the end of the runtime.
+        // A thread of the runtime waits for its own lock: to drop the runtime would wait for ever.
         runtime.shutdown_background();
         panic!("a caller was woken under the writer's lock");
     };

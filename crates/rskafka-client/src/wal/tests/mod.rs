@@ -46,7 +46,7 @@ macro_rules! large {
     ($($(#[$about:meta])* $name:ident: $limits:tt, $meets:tt;)*) => {$(
         $(#[$about])*
         #[test]
-        #[ignore = "takes up to a few minutes, and 1.3 GB"]
+        #[ignore = "takes up to a minute, and 1.3 GB"]
         fn $name() {
             use Event::*;
             let searched = holds(stringify!($name), &Limits $limits, &$meets);
