@@ -518,12 +518,12 @@ async fn a_closed_client_claims_nothing_and_says_where() {
 /// A waker that appends at once, as an executor may do that runs its tasks inline.
 struct Appending {
     writer: Writer,
-    appends: std::sync::mpsc::Sender<Append>,
+    appends: std::sync::mpsc::SyncSender<Append>,
 }
 
 impl Wake for Appending {
     fn wake(self: Arc<Self>) {
-        let _ = self.appends.send(self.writer.append([record("b")]));
+        let _ = self.appends.try_send(self.writer.append([record("b")]));
     }
 }
 
@@ -538,7 +538,7 @@ fn a_caller_that_appends_while_it_is_woken_waits_for_nobody() {
         (cluster, client, writer)
     });
     cluster.inject(Fault::delay(Duration::from_secs(2)).on(ApiKey::PRODUCE));
-    let (appends, appended) = std::sync::mpsc::channel();
+    let (appends, appended) = std::sync::mpsc::sync_channel(2);
     let mut first = writer.append([record("a")]);
     let waker = Waker::from(Arc::new(Appending { writer, appends }));
     assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&waker)).is_pending());
