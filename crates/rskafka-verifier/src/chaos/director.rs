@@ -21,7 +21,7 @@ use crate::sim::live::Stage;
 const POLL: Duration = Duration::from_millis(20);
 /// How long brokers have to recover; many times of what it takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-/// Added with claimants: all processes may rest for seconds between two claims at the same time, and a claim can fail.
+/// The least with claimants: all processes may rest for seconds between two claims at the same time, and a claim can fail.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(30);
 /// Where connections break.
 const APIS: [ApiKey; 2] = [ApiKey::PRODUCE, ApiKey::FETCH];
@@ -40,7 +40,7 @@ pub(crate) async fn run(
 ) -> Result<Vec<Event>> {
     let (start, length, mut events) = (Instant::now(), Duration::from_secs(seconds), Vec::new());
     let of_claims = CLAIM_PATIENCE * u32::from(profile == Profile::Claimants);
-    let (probed, patience) = (vec![0; stage.partitions()], every * 10 + of_claims);
+    let (probed, patience) = (vec![0; stage.partitions()], (every * 10).max(of_claims));
     let topic = stage.topic();
     let mut director = Director { client, stage, topic, way, operator, start, probed, patience };
     for planned in of_seed(seed, length, every) {

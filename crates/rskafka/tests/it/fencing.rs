@@ -543,7 +543,7 @@ fn a_caller_that_appends_while_it_is_woken_waits_for_nobody() {
     let waker = Waker::from(Arc::new(Appending { writer, appends }));
     assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&waker)).is_pending());
     let Ok(second) = appended.recv_timeout(Duration::from_secs(10)) else {
-        // A thread of the runtime waits for its own lock: to drop the runtime would wait for ever.
+        // The runtime's only thread is blocked by a lock that it holds itself, so dropping the runtime would never return.
         runtime.shutdown_background();
         panic!("a caller was woken under the writer's lock");
     };
