@@ -25,7 +25,8 @@ use crate::time::{from_millis_if_any, to_millis};
 pub enum OffsetAt {
     /// The log's first offset.
     Earliest,
-    /// The offset that the next record will get: the log's end.
+    /// The offset that the next record will get: the log's end. A lower bound, as a leader that was replaced and has not heard of
+    /// it gives the end that it knows.
     Latest,
     /// The first offset whose record has this timestamp or a later one; the log's end if there is no such record.
     Timestamp(OffsetDateTime),

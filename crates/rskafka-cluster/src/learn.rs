@@ -86,6 +86,11 @@ impl Cluster {
             true if knows_where => Class::Redirected,
             true => Class::Passing,
         };
+        if class == Class::Passing && attempts.count > 1 {
+            // Who named this broker may be out of date.
+            let asked = self.metadata().asked.clone();
+            asked.iter().for_each(|endpoint| self.doubt(endpoint));
+        }
         let failure = learned.failure;
         tracing::debug!(attempts = attempts.count, %failure, ?class, "an attempt has failed");
         let moment = attempts.failed(failure, class, self.env())?;

@@ -79,10 +79,11 @@ impl Cluster {
         self.ask_in_turn(request, self.candidates(), deadline).await
     }
 
-    /// Asks others than a leader, which is silent, whether another leads its partition now. Cancel safe.
+    /// Asks others than a leader, which is silent or may be out of date, whether another leads its partition now. Cancel
+    /// safe.
     pub async fn is_replaced(&self, target: LeaderOf<'_>, leader: &Leader, deadline: Deadline) -> bool {
         let LeaderOf { topic, partition, .. } = target;
-        self.address(&leader.broker.endpoint).site.is_silent.store(true, Relaxed);
+        self.doubt(&leader.broker.endpoint);
         let leads = || self.metadata().leads(topic, partition, leader);
         let Ok(mut asked) = timeout_at(deadline.instant(), self.inner.refreshing.lock()).await else {
             return !leads();
@@ -97,6 +98,11 @@ impl Cluster {
             asked.insert(topic.to_owned(), self.env().now());
         }
         !leads()
+    }
+
+    /// Asks others first for metadata, until this one answers a request for it.
+    pub(crate) fn doubt(&self, endpoint: &Endpoint) {
+        self.address(endpoint).site.is_doubted.store(true, Relaxed);
     }
 
     async fn ask_in_turn(
@@ -147,7 +153,7 @@ impl Cluster {
             answer.map(|answer| (answer, connection)).map_err(|source| Failure::Call { source })
         };
         let answered = answered.await;
-        address.site.is_silent.store(answered.is_err() && deadline.is_over(self.env().now()), Relaxed);
+        address.site.is_doubted.store(answered.is_err() && deadline.is_over(self.env().now()), Relaxed);
         let (answer, connection) = answered?;
         let topics = self.take_metadata(request, answer, &connection)?;
         self.change_metadata(|metadata| metadata.asked = Some(endpoint.clone()));

@@ -81,11 +81,6 @@ impl FetchLane {
         self.replica.swap(replica, Ordering::Relaxed) < 0
     }
 
-    /// Whether an answer came from the replica that was named, not from the leader.
-    pub(crate) fn is_replica(&self, broker: i32) -> bool {
-        self.replica.load(Ordering::Relaxed) == broker
-    }
-
     /// Notes that an answer came. Returns whether the one before it is so long ago that the topic may have been deleted and created
     /// again meanwhile: a fetch under way would have failed.
     pub(crate) fn answered(&self, now: Instant) -> bool {

@@ -1,5 +1,7 @@
 //! The Fetch request for one partition, and what its answer says.
 
+use std::sync::atomic::Ordering;
+
 use rskafka_cluster::transport::{CallOptions, Deadline};
 use rskafka_cluster::{Answer, Call, Failure, Leader, LeaderHint, LeaderOf, Learned, Lease, NotDone, Via};
 use rskafka_protocol::messages::fetch::{
@@ -79,13 +81,25 @@ async fn ask_once(
         };
         (request, CallOptions { wait: spec.wait, ..options })
     };
-    let judge = |answer: Answer<'_, FetchResponse, Leader>| judge(partition.index, lane, answer);
-    let error = match partition.core.cluster.send(call, build, judge).await {
+    let mut refused_by = None;
+    let judge = |answer: Answer<'_, FetchResponse, Leader>| {
+        let leader = answer.route;
+        judge(partition.index, lane, answer).inspect_err(|_| refused_by = Some(leader.clone()))
+    };
+    let cluster = &partition.core.cluster;
+    let error = match cluster.send(call, build, judge).await {
         Ok((data, leader)) => return Ok((data, leader, knows)),
         Err(error) => Error::of_read(error),
     };
     if error.code() != Some(ErrorCode::OFFSET_OUT_OF_RANGE) {
         return Err(error);
+    }
+    let patience = Deadline::after(cluster.env().now(), partition.core.limits.overdue_after);
+    if let Some(leader) = refused_by
+        && cluster.is_replaced(partition.target(), &leader, patience.min(spec.deadline)).await
+    {
+        // It stood still, and does not know yet that another leads: its log may end before the offset.
+        return Box::pin(ask_once(partition, lane, spec)).await;
     }
     offsets::check_topic(partition, spec.deadline).await?;
     if !knows.epoch {
@@ -134,7 +148,7 @@ fn judge(
     let partition = partition.map_err(Learned::of_attempt)?;
     let code = partition.error_code;
     let is_parted = partition.diverging_epoch.end_offset >= 0;
-    if lane.is_replica(route.broker.id) && (!code.is_ok() || is_parted) {
+    if lane.replica.load(Ordering::Relaxed) == route.broker.id && (!code.is_ok() || is_parted) {
         // Whatever it is, the leader knows better: a follower may lag behind, or be none any more.
         let code = if code.is_ok() { ErrorCode::OFFSET_OUT_OF_RANGE } else { code };
         return Err((Learned::of_code(code, None, None), true));

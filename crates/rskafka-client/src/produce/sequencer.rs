@@ -196,11 +196,10 @@ impl Sequencer {
 
     /// Whether the brokers compare epochs: counts when the present epoch ends.
     pub(crate) fn set_compares_epochs(&mut self, compares_epochs: bool) {
-        self.options.idempotence = match self.options.idempotence {
-            Idempotence::Off => Idempotence::Off,
-            _ if compares_epochs => Idempotence::Epochs,
-            _ => Idempotence::ProducerIds,
-        };
+        if self.options.idempotence != Idempotence::Off {
+            let compares = if compares_epochs { Idempotence::Epochs } else { Idempotence::ProducerIds };
+            self.options.idempotence = compares;
+        }
     }
 
     /// Whether this append must not be sent now, though that was asked for: the lease is over, or an append before it failed.
@@ -306,10 +305,10 @@ impl Sequencer {
         for entry in self.window.entries_mut() {
             entry.base_sequence = None;
         }
-        self.producer = match self.options.idempotence {
-            Idempotence::Epochs => self.producer.and_then(Producer::in_next_epoch),
-            Idempotence::ProducerIds | Idempotence::Off => None,
-        };
+        // After the last epoch, as without epochs, another producer id is asked for.
+        let next_epoch = |Producer { id, epoch }| Some(Producer { id, epoch: epoch.checked_add(1)? });
+        let before = self.producer.filter(|_| self.options.idempotence == Idempotence::Epochs);
+        self.producer = before.and_then(next_epoch);
     }
 
     fn acknowledged(&mut self, number: u64, base_offset: Option<i64>, timestamp: i64) {

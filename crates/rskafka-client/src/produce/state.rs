@@ -404,17 +404,13 @@ impl State {
             Err(_) if is_sent_again => self.sequencer.give_up(number),
             // The oldest may have a longer pause.
             Err(_) if is_misled => {
-                self.not_before = self.not_before.max(self.pause_of_misled(line));
+                // The first look for another leader is made at once.
+                let pause = (self.misled > 0).then(|| line.partition.after_pause(self.misled));
+                self.misled = self.misled.saturating_add(1);
+                self.not_before = self.not_before.max(pause);
             }
             Err(_) => {}
         }
-    }
-
-    /// When the next append may be sent after one that had nobody to go to. The first look for another leader is made at once.
-    fn pause_of_misled(&mut self, line: &Line) -> Option<Instant> {
-        let before = self.misled;
-        self.misled = before.saturating_add(1);
-        (before > 0).then(|| line.partition.after_pause(before))
     }
 
     pub(crate) fn first_unsent(&self) -> Option<u64> {

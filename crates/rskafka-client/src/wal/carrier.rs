@@ -182,7 +182,10 @@ impl Carrier {
     /// lock.
     fn look_for_news(self: &Arc<Self>) {
         loop {
-            self.give_results();
+            while let Some((caller, result)) = self.next_result() {
+                // The caller may have dropped its future.
+                let _ = caller.send(result);
+            }
             if self.is_idle.swap(false, Ordering::SeqCst) {
                 self.settled.notify_waiters();
             }
@@ -205,13 +208,8 @@ impl Carrier {
         }
     }
 
-    fn give_results(&self) {
-        loop {
-            let next = lock(&self.results).pop_front();
-            let Some((caller, result)) = next else { return };
-            // The caller may have dropped its future.
-            let _ = caller.send(result);
-        }
+    fn next_result(&self) -> Option<Heard> {
+        lock(&self.results).pop_front()
     }
 
     fn advance(self: &Arc<Self>, state: &mut State) {
@@ -219,12 +217,12 @@ impl Carrier {
         let waker = Waker::from(self.clone());
         let mut is_moving = true;
         while std::mem::take(&mut is_moving) {
-            state.take_answers(&mut Context::from_waker(&waker), &self.log);
+            state.send(&self.line);
+            is_moving = state.take_answers(&mut Context::from_waker(&waker), &self.log);
             while let Some((sequence, settled)) = state.ledger.take_settled() {
                 state.settle(self, sequence, settled);
                 is_moving = true;
             }
-            is_moving |= state.send(&self.line);
         }
         if state.appends.is_empty() {
             self.is_idle.store(true, Ordering::SeqCst);
@@ -314,13 +312,14 @@ impl Wake for Carrier {
 }
 
 impl State {
-    /// Takes answers to the ledger, in the order of the appends.
-    fn take_answers(&mut self, cx: &mut Context<'_>, log: &Log) {
+    /// Takes answers to the ledger, in the order of the appends. Returns whether there was any.
+    fn take_answers(&mut self, cx: &mut Context<'_>, log: &Log) -> bool {
+        let before = self.answered;
         while let Some(appending) = self.appends.get_mut(self.answered) {
-            let Some(produce) = &mut appending.produce else { return };
+            let Some(produce) = &mut appending.produce else { break };
             // With tokio's budget, the poll could wake this writer while it holds its own lock.
             let ended = pin!(unconstrained(poll_fn(|cx| produce.poll_ended(cx)))).poll(cx);
-            let Poll::Ready((result, batch)) = ended else { return };
+            let Poll::Ready((result, batch)) = ended else { break };
             let answer = answer(&result, batch.is_some());
             let is_stopped = result.as_ref().is_err_and(|error| *error.kind() == ErrorKind::Stopped);
             if matches!(answer, Answer::Again { .. }) && !is_stopped {
@@ -332,18 +331,18 @@ impl State {
             self.ledger.answered(sequence, answer);
             self.answered += 1;
             if self.ledger.has_settled() {
-                return;
+                break;
             }
         }
+        self.answered > before
     }
 
-    /// Puts what the ledger wants sent into the line. Returns whether there was anything.
-    fn send(&mut self, line: &Arc<Line>) -> bool {
+    /// Puts what the ledger wants sent into the line.
+    fn send(&mut self, line: &Arc<Line>) {
         if self.resend_at.is_some() {
-            return false;
+            return;
         }
         let first = self.first_sequence();
-        let mut has_sent = false;
         while let Some(sequence) = self.ledger.send() {
             let index = (sequence - first) as usize;
             let Some(appending) = self.appends.get_mut(index) else { break };
@@ -356,9 +355,7 @@ impl State {
             }
             appending.produce = Some(Produce::of_encoded(line, appending.deadline, batch));
             self.answered = self.answered.min(index);
-            has_sent = true;
         }
-        has_sent
     }
 
     /// Of the oldest append.

@@ -206,8 +206,8 @@ impl Ledger {
     }
 
     fn settle(&mut self, settled: Settled) {
-        let was_again = self.unsettled.pop_front().is_some_and(|entry| entry.is_to_be_sent_again());
-        self.again -= usize::from(was_again);
+        let state = self.unsettled.pop_front().map(|entry| entry.state);
+        self.again -= usize::from(matches!(state, Some(State::Answered(Answer::Again { .. }))));
         self.sent = self.sent.saturating_sub(1);
         self.first += 1;
         self.results.push_back(settled);
@@ -274,10 +274,6 @@ impl Ledger {
 }
 
 impl Entry {
-    fn is_to_be_sent_again(&self) -> bool {
-        matches!(self.state, State::Answered(Answer::Again { .. }))
-    }
-
     /// What became of an append that was not settled when the writer ended; `None` before its answer.
     fn at_end(&self, end: End) -> Option<Settled> {
         match (end, self.state) {

@@ -33,7 +33,7 @@ impl Attributes {
     /// The codec's number.
     pub fn compression(self) -> Result<Compression, u8> {
         let codec = u8::try_from(self.0 & CODEC).unwrap_or(u8::MAX);
-        Compression::from_codec(codec)
+        Compression::ALL.get(usize::from(codec)).copied().ok_or(codec)
     }
 
     /// The same with another codec.

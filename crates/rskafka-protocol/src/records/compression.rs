@@ -68,11 +68,6 @@ impl Compression {
         }
     }
 
-    /// The codec of a number; the number back if Kafka has none.
-    pub(super) fn from_codec(codec: u8) -> Result<Self, u8> {
-        Self::ALL.get(usize::from(codec)).copied().ok_or(codec)
-    }
-
     pub(super) fn codec(self) -> i16 {
         self as i16
     }

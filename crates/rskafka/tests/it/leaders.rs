@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
-use rskafka::client::OffsetAt;
 use rskafka::client::error::{ErrorKind, Outcome};
+use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::protocol::{ApiKey, ErrorCode};
-use rskafka_fake::Fault;
+use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::Instant;
 
 use super::common::{now, read_all, record, values};
-use super::kit::{TIMEOUT, TOPIC, builder, failure, fake, speaks, start, start_plain};
+use super::kit::{TIMEOUT, TOPIC, builder, env, failure, fake, has_topic_ids, speaks, start, start_plain};
+
+/// A client that knows of one broker, as the first that it asks.
+async fn bootstrapped_at(cluster: &FakeCluster, broker: i32) -> (Client, PartitionClient) {
+    let address = cluster.bootstrap_servers()[broker as usize - 1].clone();
+    let client = Client::builder([address]).env(env(cluster)).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    (client, log)
+}
 
 #[tokio::test(start_paused = true)]
 async fn reading_follows_the_leader() {
@@ -102,6 +110,43 @@ async fn a_partition_without_a_leader_is_waited_for_and_then_reported() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     cluster.start_broker(leader).await.unwrap();
     waiting.await.unwrap().unwrap().produce([record("one")]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_does_not_hear_of_a_move_is_not_asked_again_and_again() {
+    let (cluster, _, log) = start(3).await;
+    log.produce([record("one")]).await.unwrap();
+    let old = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    let [next, asked] = [old % 3 + 1, (old + 1) % 3 + 1];
+    let (_client, log) = bootstrapped_at(&cluster, asked).await;
+    cluster.hold_metadata(asked).unwrap();
+    cluster.move_leader(TOPIC, 0, next).unwrap();
+    let started = Instant::now();
+    log.produce([record("two")]).await.unwrap();
+    assert_eq!(values(&read_all(&log).await), ["one", "two"]);
+    assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_stood_still_does_not_end_the_log_before_an_offset() {
+    let (cluster, _, log) = start(3).await;
+    log.produce([record("old")]).await.unwrap();
+    let old = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    cluster.hold_metadata(old).unwrap();
+    cluster.move_leader(TOPIC, 0, old % 3 + 1).unwrap();
+    log.produce([record("new")]).await.unwrap();
+
+    // It hears of the move late: it calls itself the leader, and an offset that it has not is out of range for it.
+    let (_client, log) = bootstrapped_at(&cluster, old).await;
+    cluster.inject(Fault::answer(ErrorCode::OFFSET_OUT_OF_RANGE).on(ApiKey::FETCH));
+    let asked =
+        cluster.inject(Fault::delay(Duration::from_millis(1)).on(ApiKey::METADATA).topic(TOPIC).always());
+    let fetched = log.fetch(1).await.unwrap();
+    let records = fetched.into_records().collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!(values(&records), ["new"]);
+    // Who fetches by the topic's name asks also whether it is still the same topic.
+    let by_name = has_topic_ids() && !speaks(&cluster, ApiKey::FETCH, 13);
+    assert_eq!(cluster.struck(asked), 1 + u64::from(by_name));
 }
 
 #[tokio::test(start_paused = true)]

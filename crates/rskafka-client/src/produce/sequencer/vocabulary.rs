@@ -52,13 +52,6 @@ pub(crate) struct Producer {
     pub(crate) epoch: i16,
 }
 
-impl Producer {
-    /// `None` after the last epoch.
-    pub(crate) fn in_next_epoch(self) -> Option<Self> {
-        self.epoch.checked_add(1).map(|epoch| Self { epoch, ..self })
-    }
-}
-
 /// By what brokers recognise a batch, together with the number of its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Numbers {
