@@ -79,8 +79,8 @@ impl Cluster {
         self.ask_in_turn(request, self.candidates(), deadline).await
     }
 
-    /// Asks others than a leader, which is silent or may be out of date, whether another leads its partition now. Cancel
-    /// safe.
+    /// Asks others than a leader, which is silent or may be out of date, whether another leads its partition now.
+    /// Cancel safe.
     pub async fn is_replaced(&self, target: LeaderOf<'_>, leader: &Leader, deadline: Deadline) -> bool {
         let LeaderOf { topic, partition, .. } = target;
         self.doubt(&leader.broker.endpoint);
