@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 
 use rskafka_transport::{AddressMemory, Endpoint};
 
@@ -28,16 +27,10 @@ pub(crate) struct Site {
     pub(crate) endpoint: Endpoint,
     pub(crate) gate: Gate,
     pub(crate) memory: AddressMemory,
-    /// The broker owes an answer since a while, or may not know that it leads no more; and it has answered no request for
-    /// metadata since.
+    /// The broker owes an answer for a while, and has answered no request for metadata since.
+    pub(crate) is_silent: AtomicBool,
+    /// Its metadata may be old, and it has answered no request for metadata since.
     pub(crate) is_doubted: AtomicBool,
-}
-
-impl Site {
-    /// Whether it is asked only if there is no other.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.is_doubted.load(Relaxed) || self.gate.failure().is_some()
-    }
 }
 
 impl BrokerAddress {
@@ -47,6 +40,7 @@ impl BrokerAddress {
             endpoint: endpoint.clone(),
             gate: Gate::default(),
             memory,
+            is_silent: AtomicBool::new(false),
             is_doubted: AtomicBool::new(false),
         }))
     }

@@ -34,8 +34,8 @@ pub(crate) struct Inner {
     pub(crate) connections: TaskTracker,
     /// Cancelled when the cluster is closed.
     pub(crate) closed: CancellationToken,
-    /// Held while metadata is asked for. When others than a silent leader were asked for a topic last.
-    pub(crate) refreshing: tokio::sync::Mutex<BTreeMap<String, Instant>>,
+    /// Held while metadata is asked for. When others than a leader were asked for a topic last.
+    pub(crate) refreshing: tokio::sync::Mutex<BTreeMap<(String, i32), Instant>>,
     runtime: Handle,
 }
 

@@ -25,8 +25,8 @@ use crate::{Cluster, ClusterConfig, Failure, lock, refresh};
 #[derive(Debug, Clone)]
 pub(crate) struct Dial {
     pub(crate) opened: Shared<BoxFuture<'static, Result<Connection, Failure>>>,
-    began: Instant,
-    progress: OpenProgress,
+    pub(crate) began: Instant,
+    pub(crate) progress: OpenProgress,
 }
 
 impl Dial {
@@ -58,11 +58,6 @@ impl Dial {
         let task = AbortOnDropHandle::new(cluster.inner.connections.spawn_on(dial, cluster.runtime()));
         let opened = async { task.await.unwrap_or(Err(Failure::RuntimeGone)) }.boxed().shared();
         Self { opened, began, progress }
-    }
-
-    /// The failure of a caller whose time is over before the dial has ended.
-    pub(crate) fn not_opened_yet(&self, now: Instant) -> Failure {
-        Failure::StillConnecting { after: now - self.began, phase: self.progress.phase() }
     }
 }
 

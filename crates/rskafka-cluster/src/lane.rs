@@ -49,7 +49,8 @@ impl Lane {
         };
         let opened = timeout_at(deadline.instant(), dial.opened.clone()).await;
         opened.unwrap_or_else(|_| {
-            Err(address.site.gate.failure().unwrap_or_else(|| dial.not_opened_yet(cluster.env().now())))
+            let (after, phase) = (cluster.env().now() - dial.began, dial.progress.phase());
+            Err(address.site.gate.failure().unwrap_or(Failure::StillConnecting { after, phase }))
         })
     }
 

@@ -86,10 +86,9 @@ impl Cluster {
             true if knows_where => Class::Redirected,
             true => Class::Passing,
         };
-        if class == Class::Passing && attempts.count > 1 {
-            // Who named this broker may be out of date.
-            let asked = self.metadata().asked.clone();
-            asked.iter().for_each(|endpoint| self.doubt(endpoint));
+        if class == Class::Passing && attempts.count > 1 && attempts.location.topic.is_some() {
+            // The broker that named this leader may have old metadata.
+            self.doubt_asked();
         }
         let failure = learned.failure;
         tracing::debug!(attempts = attempts.count, %failure, ?class, "an attempt has failed");

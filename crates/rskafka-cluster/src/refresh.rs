@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 
 use crate::address::BrokerAddress;
 use crate::metadata::{Metadata, Topics, topics_of};
-use crate::{Causes, Class, Cluster, Failed, Failure, Leader, LeaderOf, Node, Topic};
+use crate::{Broker, Causes, Class, Cluster, Failed, Failure, Leader, LeaderOf, Node, Topic};
 
 /// How long to wait for one broker while there are others to ask: calls without a known leader wait that long too.
 const MOST_FOR_ONE: Duration = Duration::from_secs(3);
@@ -79,30 +79,36 @@ impl Cluster {
         self.ask_in_turn(request, self.candidates(), deadline).await
     }
 
-    /// Asks others than a leader, which is silent or may be out of date, whether another leads its partition now.
-    /// Cancel safe.
+    /// Asks others than a leader whether another leads its partition now. Cancel safe.
     pub async fn is_replaced(&self, target: LeaderOf<'_>, leader: &Leader, deadline: Deadline) -> bool {
         let LeaderOf { topic, partition, .. } = target;
-        self.doubt(&leader.broker.endpoint);
         let leads = || self.metadata().leads(topic, partition, leader);
         let Ok(mut asked) = timeout_at(deadline.instant(), self.inner.refreshing.lock()).await else {
             return !leads();
         };
         let now = self.env().now();
         asked.retain(|_, at| now.saturating_duration_since(*at) < RECENT);
-        if leads() && !asked.contains_key(topic) {
+        let key = (topic.to_owned(), leader.broker.id);
+        if leads() && !asked.contains_key(&key) {
             let mut others = self.candidates();
             others.retain(|endpoint| *endpoint != leader.broker.endpoint);
             // Without an answer nothing is known.
             let _ = self.ask_in_turn(&request(Some(&[topic])), others, deadline).await;
-            asked.insert(topic.to_owned(), self.env().now());
+            asked.insert(key, self.env().now());
         }
         !leads()
     }
 
-    /// Asks others first for metadata, until this one answers a request for it.
-    pub(crate) fn doubt(&self, endpoint: &Endpoint) {
-        self.address(endpoint).site.is_doubted.store(true, Relaxed);
+    /// Notes that a broker is silent: others are asked for metadata as long as there are any.
+    pub fn mark_silent(&self, broker: &Broker) {
+        self.address(&broker.endpoint).site.is_silent.store(true, Relaxed);
+    }
+
+    /// The metadata of the broker that was asked last may be old: others are asked next.
+    pub(crate) fn doubt_asked(&self) {
+        let asked = self.metadata().asked.clone();
+        let address = asked.and_then(|endpoint| self.lock_addresses().get(&endpoint).cloned());
+        address.iter().for_each(|address| address.site.is_doubted.store(true, Relaxed));
     }
 
     async fn ask_in_turn(
@@ -153,9 +159,10 @@ impl Cluster {
             answer.map(|answer| (answer, connection)).map_err(|source| Failure::Call { source })
         };
         let answered = answered.await;
-        address.site.is_doubted.store(answered.is_err() && deadline.is_over(self.env().now()), Relaxed);
+        address.site.is_silent.store(answered.is_err() && deadline.is_over(self.env().now()), Relaxed);
         let (answer, connection) = answered?;
         let topics = self.take_metadata(request, answer, &connection)?;
+        address.site.is_doubted.store(false, Relaxed);
         self.change_metadata(|metadata| metadata.asked = Some(endpoint.clone()));
         Ok(topics)
     }
@@ -202,22 +209,22 @@ impl Cluster {
             .for_each(|address| *address = Arc::new(BrokerAddress::without_connections(&address.site)));
     }
 
-    /// The addresses to ask, in reverse order: first brokers with an open connection, then other brokers, then the
-    /// bootstrap brokers; last those that could not be reached, or did not answer.
+    /// The addresses to ask, in reverse order: first brokers with an open connection, then other brokers, then those whose
+    /// metadata may be old, then the bootstrap brokers; last those that could not be reached, or did not answer.
     pub(crate) fn candidates(&self) -> Vec<Endpoint> {
         let mut brokers: Vec<_> = self.metadata().brokers().map(|broker| broker.endpoint.clone()).collect();
-        if !brokers.is_empty() {
-            // Spread over the brokers, so that many clients do not all ask the same one.
-            let start = self.env().random() % brokers.len() as u64;
-            brokers.rotate_left(start as usize);
-        }
+        // Spread over the brokers, so that many clients do not all ask the same one.
+        let start = self.env().random() % brokers.len().max(1) as u64;
+        brokers.rotate_left(start as usize);
         let mut candidates: Vec<_> = self.config().bootstrap.iter().rev().cloned().collect();
         candidates.retain(|endpoint| !brokers.contains(endpoint));
-        candidates.extend(brokers);
+        candidates.extend_from_slice(&brokers);
         let addresses = self.lock_addresses();
         candidates.sort_by_key(|endpoint| match addresses.get(endpoint) {
-            Some(address) if address.site.is_failing() => 0,
-            Some(address) if address.control.is_open() => 2,
+            Some(known) if known.site.is_silent.load(Relaxed) || known.site.gate.failure().is_some() => 0,
+            Some(known) if known.site.is_doubted.load(Relaxed) => 1,
+            Some(known) if known.control.is_open() => 3,
+            _ if brokers.contains(endpoint) => 2,
             _ => 1,
         });
         candidates

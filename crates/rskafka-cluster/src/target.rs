@@ -161,6 +161,7 @@ impl Cluster {
             let next = retry.failed(Class::Passing, self.env().now(), until, self.env().random());
             let Some(moment) = next else { return Err(failure) };
             self.pause_until(moment).await;
+            self.doubt_asked();
             topic.iter().for_each(|topic| self.mark_stale(topic));
         }
     }

@@ -1,6 +1,7 @@
 //! The Fetch request for one partition, and what its answer says.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rskafka_cluster::transport::{CallOptions, Deadline};
 use rskafka_cluster::{Answer, Call, Failure, Leader, LeaderHint, LeaderOf, Learned, Lease, NotDone, Via};
@@ -22,6 +23,9 @@ use crate::time::to_i32_millis;
 
 /// The version of Fetch from which on brokers compare the last epoch read with their log (KIP-595).
 const COMPARES_EPOCHS: i16 = 12;
+
+/// For how long others are asked whether the leader that refused an offset was replaced.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the broker that was asked answered, and whether it has compared the last epoch with its log.
 pub(crate) async fn ask(
@@ -94,11 +98,11 @@ async fn ask_once(
     if error.code() != Some(ErrorCode::OFFSET_OUT_OF_RANGE) {
         return Err(error);
     }
-    let patience = Deadline::after(cluster.env().now(), partition.core.limits.overdue_after);
+    let patience = Deadline::after(cluster.env().now(), LOOK);
     if let Some(leader) = refused_by
         && cluster.is_replaced(partition.target(), &leader, patience.min(spec.deadline)).await
     {
-        // It stood still, and does not know yet that another leads: its log may end before the offset.
+        // It may have stood still, and not know yet that another leads: its log ends before what that one has.
         return Box::pin(ask_once(partition, lane, spec)).await;
     }
     offsets::check_topic(partition, spec.deadline).await?;

@@ -74,5 +74,6 @@ pub(crate) async fn unless_replaced<T>(
 async fn is_replaced(line: &Line, leader: &Leader) -> bool {
     let (cluster, patience) = (&line.partition.core.cluster, line.partition.core.limits.overdue_after);
     let until = Deadline::after(cluster.env().now(), patience.max(PAUSE));
+    cluster.mark_silent(&leader.broker);
     cluster.is_replaced(line.partition.target(), leader, until).await
 }

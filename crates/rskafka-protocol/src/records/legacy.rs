@@ -25,7 +25,9 @@ const NO_TIMESTAMP: i64 = -1;
 
 /// Reads `bytes`, which are the message or wrapper at `position` of a set.
 pub(super) fn parse(bytes: Bytes, position: usize, limit: usize) -> Result<Batch, BatchError> {
-    let error = |kind: BatchErrorKind| BatchError::new(position, offset_of(&bytes), kind);
+    // What the message claims as its offset.
+    let offset = be_i64::<_, ()>(&bytes[..]).map_or(0, |(_, offset)| offset);
+    let error = |kind: BatchErrorKind| BatchError::new(position, offset, kind);
     // The bytes are as many as the message says.
     let (_, message) = Message::parse(&bytes, 0).map_err(error)?;
     let compression = message.compression().map_err(error)?;
@@ -39,11 +41,6 @@ pub(super) fn parse(bytes: Bytes, position: usize, limit: usize) -> Result<Batch
     let header = BatchHeader { attributes, max_timestamp: message.timestamp, ..header };
     let (crc, magic, payload) = (message.crc, message.magic, OnceLock::from(payload));
     Ok(Batch { header, crc, magic, compression, position, bytes, payload, limit })
-}
-
-/// What a message claims as its offset, for errors.
-fn offset_of(bytes: &[u8]) -> i64 {
-    be_i64::<_, ()>(bytes).map_or(0, |(_, offset)| offset)
 }
 
 /// The records of a wrapper.
