@@ -86,7 +86,7 @@ fn check_packages(packages: &[Package]) -> Result<()> {
     let unpublished = packages.iter().filter(|package| !package.is_published());
     let others = unpublished.flat_map(|package| ["--exclude", package.name.as_str()]);
     let folder = workspace::target_dir().join(format!("package-{}", UNIX_EPOCH.elapsed()?.as_millis()));
-    let built = succeed(cargo("package --workspace --allow-dirty --quiet --target-dir").arg(&folder).args(others));
+    let built = succeed(cargo("package --workspace --allow-dirty -q --target-dir").arg(&folder).args(others));
     std::fs::remove_dir_all(folder)?;
     built
 }
