@@ -55,8 +55,8 @@ pub(crate) struct Case {
     pub(crate) callers: usize,
     /// In a sample.
     pub(crate) calls: u32,
-    /// Of each process, of which there is one after the other.
-    pub(crate) samples: usize,
+    /// Processes of each side, one after the other.
+    pub(crate) rounds: usize,
     pub(crate) sides: Vec<Side>,
     pub(crate) limits: Vec<Limit>,
 }
@@ -71,8 +71,10 @@ pub(crate) struct Limit {
     pub(crate) than: Side,
 }
 
-/// Samples of each process, if nothing else is said.
-const SAMPLES: usize = 5;
+/// Processes of each side, and samples of each process: two processes of one program may differ by how the kernel sized the
+/// buffers of their sockets.
+const ROUNDS: usize = 5;
+pub(crate) const SAMPLES: usize = 5;
 /// One record at a time.
 pub(crate) const ONE: Side = Side::Ours(Way::Records, 5);
 const TOGETHER: Side = Side::Ours(Way::BatchProducer, 5);
@@ -127,8 +129,8 @@ const PIPELINED_TIMES: f64 = 3.0;
 const EXCLUSIVE_TIMES: f64 = 1.1;
 const EXCLUSIVE_ONE_NS: f64 = 3_000.0;
 const EXCLUSIVE_READ_NS: f64 = 5.0;
-/// Samples of each process: the two sides lie close together.
-const EXCLUSIVE_SAMPLES: usize = 40;
+/// More, as the two sides lie closer together than two processes of one side.
+const EXCLUSIVE_ROUNDS: usize = 40;
 /// CPU with so many partitions by that with one, at the same rate in all.
 pub(crate) const PARTITIONS: i32 = 100;
 const SPREAD_TIMES: f64 = 1.5;
@@ -149,7 +151,7 @@ pub(crate) fn all() -> Vec<Case> {
         cases.extend([exclusive_batches(on), exclusive_one(on), exclusive_read(on)]);
     }
     let exclusive = cases.iter_mut().filter(|case| case.name.contains("wal-"));
-    exclusive.for_each(|case| case.samples = EXCLUSIVE_SAMPLES);
+    exclusive.for_each(|case| case.rounds = EXCLUSIVE_ROUNDS);
     cases.extend([pipelined(), spread()]);
     cases
 }
@@ -232,7 +234,7 @@ fn exclusive_batches(on: On) -> Case {
 
 fn exclusive_one(on: On) -> Case {
     let mut case = Case::of_one_at_a_time(on, "wal-one-100B", "one 100 B entry at a time", 1);
-    case.calls = 200;
+    case.calls = 500;
     case.sides = vec![ONE, Side::Wal(5)];
     let limit =
         |measure| Limit { beyond: Some(EXCLUSIVE_ONE_NS), ..Limit::new(Side::Wal(5), measure, 1.0, ONE) };
@@ -287,7 +289,7 @@ impl Case {
             is_lz4: false,
             callers: 1,
             calls,
-            samples: SAMPLES,
+            rounds: ROUNDS,
             sides: Vec::new(),
             limits: Vec::new(),
         }

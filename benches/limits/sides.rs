@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::SystemTime;
 
 use crate::broker::runtime;
-use crate::cases::{Case, PARTITIONS, Side};
+use crate::cases::{Case, PARTITIONS, SAMPLES, Side};
 use crate::exclusive;
 use crate::ours::{self, Way};
 use crate::raw;
@@ -19,10 +19,6 @@ pub(crate) const NEW_TOPIC: &str = "--new-topic";
 /// The programs of other clients, beside the folder that this program is in.
 const RDKAFKA: &str = "rskafka-benches-rdkafka";
 const EARLIER: &str = "rskafka-benches-earlier";
-
-/// Processes of each side, and samples of each process: two processes of one program may differ by how the kernel sized the
-/// buffers of their sockets.
-const ROUNDS: usize = 5;
 
 pub(crate) struct Measured {
     pub(crate) side: Side,
@@ -105,14 +101,14 @@ pub(crate) fn measure(case: &Case, address: &str, through: &str) -> Vec<Measured
     let command = |side: Side| command(side, &work(case, side, address, through));
     let sides = case.sides.iter().filter(|&&side| command(side).is_some());
     let mut measured: Vec<_> = sides.map(|&side| Measured { side, samples: Vec::new() }).collect();
-    for _ in 0..ROUNDS {
+    for _ in 0..case.rounds {
         let started = measured.iter().filter_map(|measured| command(measured.side)).map(Process::start);
         let mut processes: Vec<Process> = started.collect();
         // Connects, learns the leader, lets buffers grow.
         for process in &mut processes {
             process.sample(case.calls);
         }
-        for sample in 0..case.samples {
+        for sample in 0..SAMPLES {
             // None is always the first.
             for turn in 0..processes.len() {
                 let side = (turn + sample) % processes.len();
