@@ -74,7 +74,7 @@ pub(crate) struct Limit {
 /// Processes of each side, and samples of each process: two processes of one program may differ by how the kernel sized the
 /// buffers of their sockets.
 const ROUNDS: usize = 5;
-pub(crate) const SAMPLES: usize = 5;
+pub(crate) const SAMPLES: usize = 50;
 /// One record at a time.
 pub(crate) const ONE: Side = Side::Ours(Way::Records, 5);
 const TOGETHER: Side = Side::Ours(Way::BatchProducer, 5);
@@ -234,7 +234,7 @@ fn exclusive_batches(on: On) -> Case {
 
 fn exclusive_one(on: On) -> Case {
     let mut case = Case::of_one_at_a_time(on, "wal-one-100B", "one 100 B entry at a time", 1);
-    case.calls = 500;
+    case.calls = 50;
     case.sides = vec![ONE, Side::Wal(5)];
     let limit =
         |measure| Limit { beyond: Some(EXCLUSIVE_ONE_NS), ..Limit::new(Side::Wal(5), measure, 1.0, ONE) };
@@ -266,7 +266,7 @@ fn spread() -> Case {
     let [one, _] = RECORDS_IN_FLIGHT;
     let what = "batches of 1,000 100 B records".to_owned();
     let mut case = Case { what, records: 1000, ..Case::of_batches(On::AtOnce, Produce, "spread", 100) };
-    case.calls = 500;
+    case.calls = 50;
     case.sides = vec![one, Side::Spread];
     case.limits.push(Limit::new(Side::Spread, Measure::Cpu, SPREAD_TIMES, one));
     case

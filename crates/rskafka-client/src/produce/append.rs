@@ -1,5 +1,7 @@
 //! One append: while it waits in the queue, and while the sequencer has it.
 
+use std::sync::Arc;
+
 use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Attempts, Failure, Leader};
 use rskafka_protocol::ApiKey;
@@ -14,20 +16,25 @@ use crate::error::{Case, Error, ErrorKind, InDoubt, Result};
 use crate::partition::Partition;
 
 /// An append in the queue.
-#[derive(Debug)]
 pub(crate) struct Append {
     pub(crate) batch: RecordBatch,
     pub(crate) deadline: Deadline,
-    pub(crate) result: oneshot::Sender<Ended>,
-    /// Its caller gets the batch back, to send it again.
-    pub(crate) returns_batch: bool,
+    pub(crate) caller: Caller,
 }
 
-/// How an append ended, and its batch if the caller wants it back.
-pub(crate) type Ended = (Result<Produced>, Option<RecordBatch>);
+/// Who hears how an append ended.
+pub(crate) enum Caller {
+    Future(oneshot::Sender<Result<Produced>>),
+    /// With the append's number there.
+    Sink(Arc<dyn Sink>, u64),
+}
+
+/// Hears how its appends ended, and gets their batches back. Not under the line's lock, but also while it joins the line.
+pub(crate) trait Sink: Send + Sync {
+    fn ended(self: Arc<Self>, number: u64, result: Result<Produced>, batch: RecordBatch);
+}
 
 /// An append that the sequencer has taken in.
-#[derive(Debug)]
 pub(crate) struct Sending {
     /// The sequencer's.
     pub(crate) number: u64,

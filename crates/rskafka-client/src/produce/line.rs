@@ -167,16 +167,12 @@ impl Line {
         drop(state);
         ended.give(&self.partition.core.spare);
         match watch {
-            Some(Wanted::Start) => {
-                let runtime = self.partition.core.cluster.runtime();
-                runtime.spawn(watch::watch(Arc::downgrade(self)));
-            }
+            Some(Wanted::Start) => watch::start(self),
             Some(Wanted::Wake) => self.sooner.notify_one(),
             None => {}
         }
         if starts_task {
-            let core = &self.partition.core;
-            core.tasks.spawn_on(ProduceTask::new(self).run(), core.cluster.runtime());
+            ProduceTask::start(self);
         }
         (changed, has_given_back)
     }

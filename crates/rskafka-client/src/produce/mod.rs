@@ -25,11 +25,11 @@ use rskafka_protocol::ApiKey;
 use rskafka_protocol::records::{RecordBatch, RecordBatchBuilder};
 use tokio::sync::oneshot;
 
+pub(crate) use self::append::{Append, Caller, Sink};
 pub(crate) use self::encode::{BEFORE_1970, EncodeOptions, encode};
 pub(crate) use self::line::{Line, LineOptions};
 pub use self::request::{Acks, Produced};
 
-use self::append::{Append, Ended};
 use crate::error::{Case, ErrorKind, Result};
 use crate::record::{Payload, Record, RecordHeaders};
 
@@ -49,7 +49,7 @@ pub struct Produce {
     /// Its number in the line; `None` if it was refused before it joined, or has its result.
     id: Option<u64>,
     line: Arc<Line>,
-    result: oneshot::Receiver<Ended>,
+    result: oneshot::Receiver<Result<Produced>>,
 }
 
 impl Produce {
@@ -69,32 +69,19 @@ impl Produce {
     fn new(line: &Arc<Line>, deadline: Deadline, encode: impl FnOnce() -> Result<RecordBatch>) -> Self {
         let core = &line.partition.core;
         match core.check_open().and_then(|()| encode()) {
-            Ok(batch) => Self::join(line, deadline, batch, false),
+            Ok(batch) => Self::of_encoded(line, deadline, batch),
             Err(error) => {
                 let (sender, result) = oneshot::channel();
-                let _ = sender.send((Err(line.partition.located(error, ApiKey::PRODUCE)), None));
+                let _ = sender.send(Err(line.partition.located(error, ApiKey::PRODUCE)));
                 Self { id: None, line: line.clone(), result }
             }
         }
     }
 
-    /// Appends a batch that is given back by [`poll_ended`](Self::poll_ended).
     pub(crate) fn of_encoded(line: &Arc<Line>, deadline: Deadline, batch: RecordBatch) -> Self {
-        Self::join(line, deadline, batch, true)
-    }
-
-    fn join(line: &Arc<Line>, deadline: Deadline, batch: RecordBatch, returns_batch: bool) -> Self {
         let (sender, result) = oneshot::channel();
-        let id = line.join(Append { batch, deadline, result: sender, returns_batch });
+        let id = line.join(Append { batch, deadline, caller: Caller::Future(sender) });
         Self { id: Some(id), line: line.clone(), result }
-    }
-
-    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        Pin::new(&mut self.result).poll(cx).map(|received| {
-            self.id = None;
-            // The line dropped the append: its runtime was shut down.
-            received.unwrap_or_else(|_| (Err(self.line.ended(Case::RuntimeGone, ErrorKind::Closed)), None))
-        })
     }
 }
 
@@ -102,7 +89,11 @@ impl Future for Produce {
     type Output = Result<Produced>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_ended(cx).map(|(result, _)| result)
+        Pin::new(&mut self.result).poll(cx).map(|received| {
+            self.id = None;
+            // The line dropped the append: its runtime was shut down.
+            received.unwrap_or_else(|_| Err(self.line.ended(Case::RuntimeGone, ErrorKind::Closed)))
+        })
     }
 }
 

@@ -302,9 +302,7 @@ impl Sequencer {
         self.next_sequence = 0;
         self.cursor = 0;
         self.known_until = None;
-        for entry in self.window.entries_mut() {
-            entry.base_sequence = None;
-        }
+        self.window.entries_mut().for_each(|entry| entry.base_sequence = None);
         // After the last epoch, as without epochs, another producer id is asked for.
         let next_epoch = |Producer { id, epoch }| Some(Producer { id, epoch: epoch.checked_add(1)? });
         let before = self.producer.filter(|_| self.options.idempotence == Idempotence::Epochs);

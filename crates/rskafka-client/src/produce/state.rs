@@ -28,7 +28,7 @@ pub(crate) use self::errand::Errand;
 pub(crate) use self::watched::Wanted;
 
 use self::watched::Watch;
-use super::append::{Append, Sending};
+use super::append::{Append, Caller, Sending};
 use super::line::{Line, LineOptions};
 use super::queue::Queue;
 use super::request::{self, Answered, Produced};
@@ -42,7 +42,6 @@ use crate::time::to_millis;
 /// `producer.id.expiration.ms` is by default.
 const KNOWN_FOR: Duration = Duration::from_secs(12 * 60 * 60);
 
-#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) queue: Queue<Append>,
     pub(crate) sequencer: Sequencer,
@@ -98,16 +97,14 @@ impl Ended {
     /// Gives the callers their results. Not under the line's lock.
     pub(crate) fn give(self, spare: &Spare) {
         for (append, result) in self.results {
-            let Append { batch, result: caller, returns_batch, .. } = append;
-            let returned = match returns_batch {
-                true => Some(batch),
-                false => {
-                    spare.keep(batch);
-                    None
+            match append.caller {
+                Caller::Sink(sink, number) => sink.ended(number, result, append.batch),
+                Caller::Future(caller) => {
+                    spare.keep(append.batch);
+                    // It may be dropped.
+                    let _ = caller.send(result);
                 }
-            };
-            // The caller may have dropped its future.
-            let _ = caller.send((result, returned));
+            }
         }
     }
 }

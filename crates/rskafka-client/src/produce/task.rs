@@ -20,11 +20,14 @@ pub(crate) struct ProduceTask {
 }
 
 impl ProduceTask {
-    pub(crate) fn new(line: &Arc<Line>) -> Self {
-        Self { line: line.clone(), is_over: false }
+    /// Not inlined: the room that a task takes on the stack would be in the way of each append.
+    #[inline(never)]
+    pub(crate) fn start(line: &Arc<Line>) {
+        let (task, core) = (Self { line: line.clone(), is_over: false }, &line.partition.core);
+        core.tasks.spawn_on(task.run(), core.cluster.runtime());
     }
 
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         loop {
             let need = self.line.lock().next_need();
             let line = &self.line;

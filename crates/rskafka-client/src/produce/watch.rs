@@ -3,7 +3,7 @@
 //!
 //! Invariant: the watch keeps neither the line nor the client alive, and ends with the appends that it watches.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rskafka_cluster::Leader;
@@ -14,8 +14,13 @@ use super::line::Line;
 /// How long to wait before others are asked once more.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
-/// Watches the appends that are not settled.
-pub(crate) async fn watch(line: Weak<Line>) {
+/// Watches the appends that are not settled. Not inlined, as for [`ProduceTask::start`](super::task::ProduceTask::start).
+#[inline(never)]
+pub(crate) fn start(line: &Arc<Line>) {
+    line.partition.core.cluster.runtime().spawn(watch(Arc::downgrade(line)));
+}
+
+async fn watch(line: Weak<Line>) {
     loop {
         let Some(strong) = line.upgrade() else { return };
         let (cluster, patience) =

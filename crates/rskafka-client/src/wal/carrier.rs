@@ -8,17 +8,14 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, TryLockError};
-use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use rskafka_cluster::transport::{Deadline, lock};
 use rskafka_protocol::records::RecordBatch;
 use rskafka_protocol::{ApiKey, ErrorCode as Code};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::Log;
@@ -29,7 +26,7 @@ use super::writer::{Append, Appended};
 use crate::consumer::ReadBuilder;
 use crate::error::{Case, Error, ErrorKind, Outcome, Result};
 use crate::fetch::FetchedBatch;
-use crate::produce::{Line, Produce, Produced};
+use crate::produce::{self, Caller, Line, Produced, Sink};
 use crate::record::{Payload, Record, RecordHeaders};
 
 pub(super) struct Carrier {
@@ -37,20 +34,25 @@ pub(super) struct Carrier {
     line: Arc<Line>,
     pub(super) claim: Claim,
     state: Mutex<State>,
-    /// What callers have not heard yet. Not under the lock of the state, which is held while records are encoded.
-    results: Mutex<VecDeque<Heard>>,
+    /// What is to be done without the lock. It has a lock of its own, as that of the state is held while records are encoded.
+    due: Mutex<VecDeque<Due>>,
+    /// The line's answers, by the sequences of the appends. They may come to the thread that has the state's lock, as it sends.
+    answers: Mutex<VecDeque<(u64, Result<Produced>, RecordBatch)>>,
     /// Something came that nobody has looked at.
     has_news: AtomicBool,
-    /// The oldest append needs a task, which is to be spawned without the lock: its end may take it.
-    wants_task: AtomicBool,
-    /// No append is under way, and those who wait for that have not heard it.
-    is_idle: AtomicBool,
+    /// No append is under way.
     pub(super) settled: Notify,
 }
 
-/// A caller, and its result.
-type Heard = (oneshot::Sender<Result<Appended>>, Result<Appended>);
+enum Due {
+    Tell(oneshot::Sender<Result<Appended>>, Result<Appended>),
+    /// The oldest append needs a task. If its runtime has ended, its end takes the lock at once.
+    Attend,
+    /// No append is under way, and somebody waits for that.
+    Idle,
+}
 
+#[derive(Default)]
 pub(super) struct State {
     pub(super) ledger: Ledger,
     /// The appends that the ledger has not settled, in their order.
@@ -68,6 +70,8 @@ pub(super) struct State {
     pub(super) truncated: Option<Error>,
     /// The sequences of appends with an unknown outcome.
     pub(super) unknown: Vec<u64>,
+    /// Somebody waits until no append is under way.
+    pub(super) is_awaited: bool,
 }
 
 pub(super) struct Appending {
@@ -77,13 +81,15 @@ pub(super) struct Appending {
     /// While it is not in the line.
     batch: Option<RecordBatch>,
     was_sent: bool,
-    /// While it is in the line.
-    produce: Option<Produce>,
+    /// Its number in the line, while it is there.
+    number: Option<u64>,
+    /// The line's answer, until the ledger has it.
+    result: Option<Result<Produced>>,
     error: Option<Error>,
 }
 
-/// What the line's answer means for the ledger. A batch that was not given back cannot be sent again.
-pub(super) fn answer(result: &Result<Produced>, has_batch: bool) -> Answer {
+/// What the line's answer means for the ledger.
+pub(super) fn answer(result: &Result<Produced>) -> Answer {
     let error = match result {
         Ok(produced) => {
             let end = produced.base_offset + produced.record_count as i64;
@@ -98,16 +104,14 @@ pub(super) fn answer(result: &Result<Produced>, has_batch: bool) -> Answer {
         Some(Code::OUT_OF_ORDER_SEQUENCE_NUMBER | Code::UNKNOWN_PRODUCER_ID | Code::INVALID_PRODUCER_EPOCH)
             | Some(Code::PRODUCER_FENCED)
     );
-    if error.in_doubt().is_some_and(|doubt| doubt.is_written) && has_batch {
+    if error.in_doubt().is_some_and(|doubt| doubt.is_written) {
         return Answer::Written;
     }
     // Not where it can be, according to the partition client.
     let is_offset_lost = *error.kind() == ErrorKind::InvalidAnswer && may_be_written;
     let is_again = *error.kind() == ErrorKind::Stopped || is_sequence_lost || is_offset_lost;
-    match is_again && has_batch && !error.is_timeout() {
-        true => Answer::Again { may_be_written },
-        false => Answer::Failed { may_be_written },
-    }
+    let is_again = is_again && !error.is_timeout();
+    if is_again { Answer::Again { may_be_written } } else { Answer::Failed { may_be_written } }
 }
 
 pub(super) fn outcome(settled: Settled) -> Outcome {
@@ -116,20 +120,9 @@ pub(super) fn outcome(settled: Settled) -> Outcome {
 
 impl Carrier {
     pub(super) fn new(log: Arc<Log>, line: Arc<Line>, ledger: Ledger, claim: Claim) -> Self {
-        let state = State {
-            ledger,
-            appends: VecDeque::new(),
-            answered: 0,
-            is_attended: false,
-            failures: 0,
-            resend_at: None,
-            fenced_by: None,
-            truncated: None,
-            unknown: Vec::new(),
-        };
-        let (state, results, settled) = (Mutex::new(state), Mutex::default(), Notify::new());
-        let [has_news, wants_task, is_idle] = [const { AtomicBool::new(false) }; 3];
-        Self { log, line, claim, state, results, has_news, wants_task, is_idle, settled }
+        let state = Mutex::new(State { ledger, ..State::default() });
+        let (due, answers, has_news, settled) = Default::default();
+        Self { log, line, claim, state, due, answers, has_news, settled }
     }
 
     pub(super) fn append<K: Payload, V: Payload, H: RecordHeaders>(
@@ -147,14 +140,14 @@ impl Carrier {
                 Ok(batch) => {
                     state.ledger.append();
                     let (encoded_size, batch) = (batch.size_in_bytes(), Some(batch));
-                    let (was_sent, produce, error) = (false, None, None);
+                    let (was_sent, number, result, error) = (false, None, None, None);
                     let appending =
-                        Appending { caller, deadline, encoded_size, batch, was_sent, produce, error };
+                        Appending { caller, deadline, encoded_size, batch, was_sent, number, result, error };
                     state.appends.push_back(appending);
                     Some(sequence)
                 }
                 Err(error) => {
-                    lock(&self.results).push_back((caller, Err(self.located(error))));
+                    lock(&self.due).push_back(Due::Tell(caller, Err(self.located(error))));
                     None
                 }
             }
@@ -178,22 +171,10 @@ impl Carrier {
         look(&mut state)
     }
 
-    /// Takes in what came while the lock was held, perhaps by this caller. Every holder must call this after it releases the
-    /// lock.
+    /// Takes in what came while the lock was held, perhaps by this caller. Every holder must call this after it released the
+    /// lock and did what was due.
     fn look_for_news(self: &Arc<Self>) {
         loop {
-            while let Some((caller, result)) = self.next_result() {
-                // The caller may have dropped its future.
-                let _ = caller.send(result);
-            }
-            if self.is_idle.swap(false, Ordering::SeqCst) {
-                self.settled.notify_waiters();
-            }
-            if self.wants_task.swap(false, Ordering::SeqCst) {
-                let core = &self.log.partition.core;
-                let attending = Attending { carrier: self.clone(), has_ended: false };
-                core.tasks.spawn_on(attending.attend(), core.cluster.runtime());
-            }
             // Either this sees the news, or who brings them sees that the lock is free.
             fence(Ordering::SeqCst);
             if !self.has_news.load(Ordering::SeqCst) {
@@ -201,34 +182,43 @@ impl Carrier {
             }
             match self.state.try_lock() {
                 Ok(mut state) => self.advance(&mut state),
-                // The holder will look.
+                // The holder will look, when it has released the lock. It may be this thread, while it sends.
                 Err(TryLockError::WouldBlock) => return,
                 Err(TryLockError::Poisoned(poisoned)) => self.advance(&mut poisoned.into_inner()),
             }
+            self.do_what_is_due();
         }
     }
 
-    fn next_result(&self) -> Option<Heard> {
-        lock(&self.results).pop_front()
+    fn do_what_is_due(self: &Arc<Self>) {
+        let next = || lock(&self.due).pop_front();
+        while let Some(due) = next() {
+            match due {
+                // The caller may have dropped its future.
+                Due::Tell(caller, result) => drop(caller.send(result)),
+                Due::Attend => Attending::start(self),
+                Due::Idle => self.settled.notify_waiters(),
+            }
+        }
     }
 
     fn advance(self: &Arc<Self>, state: &mut State) {
         self.has_news.swap(false, Ordering::SeqCst);
-        let waker = Waker::from(self.clone());
         let mut is_moving = true;
-        while std::mem::take(&mut is_moving) {
-            state.send(&self.line);
-            is_moving = state.take_answers(&mut Context::from_waker(&waker), &self.log);
+        while is_moving {
+            state.send(self);
+            is_moving = state.take_answers(self);
             while let Some((sequence, settled)) = state.ledger.take_settled() {
                 state.settle(self, sequence, settled);
                 is_moving = true;
             }
+            is_moving &= !state.appends.is_empty();
         }
-        if state.appends.is_empty() {
-            self.is_idle.store(true, Ordering::SeqCst);
+        if state.appends.is_empty() && std::mem::take(&mut state.is_awaited) {
+            lock(&self.due).push_back(Due::Idle);
         }
         if state.ledger.is_held_up() && !std::mem::replace(&mut state.is_attended, true) {
-            self.wants_task.store(true, Ordering::SeqCst);
+            lock(&self.due).push_back(Due::Attend);
         }
     }
 
@@ -252,6 +242,7 @@ struct Unlocked<'a>(&'a Arc<Carrier>);
 
 impl Drop for Unlocked<'_> {
     fn drop(&mut self) {
+        self.0.do_what_is_due();
         self.0.look_for_news();
     }
 }
@@ -263,6 +254,14 @@ struct Attending {
 }
 
 impl Attending {
+    /// Not inlined: the room that a task takes on the stack would be in the way of each append.
+    #[inline(never)]
+    fn start(carrier: &Arc<Carrier>) {
+        let (attending, core) =
+            (Self { carrier: carrier.clone(), has_ended: false }, &carrier.log.partition.core);
+        core.tasks.spawn_on(attending.attend(), core.cluster.runtime());
+    }
+
     /// Reads on until the append can be judged, and waits until it may be sent again.
     async fn attend(mut self) {
         let carrier = self.carrier.clone();
@@ -300,33 +299,35 @@ impl Drop for Attending {
     }
 }
 
-impl Wake for Carrier {
-    fn wake(self: Arc<Self>) {
+impl Sink for Carrier {
+    fn ended(self: Arc<Self>, sequence: u64, result: Result<Produced>, batch: RecordBatch) {
+        lock(&self.answers).push_back((sequence, result, batch));
         self.has_news.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        // The holder will look, when it has released the lock. It may be this thread, while it sends.
-        if !matches!(self.state.try_lock(), Err(TryLockError::WouldBlock)) {
-            self.look_for_news();
-        }
+        self.look_for_news();
     }
 }
 
 impl State {
     /// Takes answers to the ledger, in the order of the appends. Returns whether there was any.
-    fn take_answers(&mut self, cx: &mut Context<'_>, log: &Log) -> bool {
+    fn take_answers(&mut self, carrier: &Carrier) -> bool {
+        let next = || lock(&carrier.answers).pop_front();
+        while let Some((sequence, result, batch)) = next() {
+            // It may be settled already.
+            let index = sequence.checked_sub(self.first_sequence());
+            if let Some(appending) = index.and_then(|index| self.appends.get_mut(index as usize)) {
+                (appending.number, appending.result, appending.batch) = (None, Some(result), Some(batch));
+            }
+        }
         let before = self.answered;
         while let Some(appending) = self.appends.get_mut(self.answered) {
-            let Some(produce) = &mut appending.produce else { break };
-            // With tokio's budget, the poll could wake this writer while it holds its own lock.
-            let ended = pin!(unconstrained(poll_fn(|cx| produce.poll_ended(cx)))).poll(cx);
-            let Poll::Ready((result, batch)) = ended else { break };
-            let answer = answer(&result, batch.is_some());
+            let Some(result) = appending.result.take() else { break };
+            let answer = answer(&result);
             let is_stopped = result.as_ref().is_err_and(|error| *error.kind() == ErrorKind::Stopped);
             if matches!(answer, Answer::Again { .. }) && !is_stopped {
                 self.failures += 1;
-                self.resend_at = Some(log.partition.after_pause(self.failures));
+                self.resend_at = Some(carrier.log.partition.after_pause(self.failures));
             }
-            (appending.produce, appending.batch, appending.error) = (None, batch, result.err());
+            appending.error = result.err();
             let sequence = self.first_sequence() + self.answered as u64;
             self.ledger.answered(sequence, answer);
             self.answered += 1;
@@ -338,7 +339,7 @@ impl State {
     }
 
     /// Puts what the ledger wants sent into the line.
-    fn send(&mut self, line: &Arc<Line>) {
+    fn send(&mut self, carrier: &Arc<Carrier>) {
         if self.resend_at.is_some() {
             return;
         }
@@ -346,14 +347,13 @@ impl State {
         while let Some(sequence) = self.ledger.send() {
             let index = (sequence - first) as usize;
             let Some(appending) = self.appends.get_mut(index) else { break };
-            let Some(batch) = appending.batch.take() else {
-                self.ledger.answered(sequence, Answer::Failed { may_be_written: true });
-                break;
-            };
+            let Some(batch) = appending.batch.take() else { break };
             if std::mem::replace(&mut appending.was_sent, true) {
-                line.resume();
+                carrier.line.resume();
             }
-            appending.produce = Some(Produce::of_encoded(line, appending.deadline, batch));
+            let caller = Caller::Sink(carrier.clone(), sequence);
+            let append = produce::Append { batch, deadline: appending.deadline, caller };
+            appending.number = Some(carrier.line.join(append));
             self.answered = self.answered.min(index);
         }
     }
@@ -366,7 +366,9 @@ impl State {
     fn settle(&mut self, carrier: &Carrier, sequence: u64, settled: Settled) {
         let Some(appending) = self.appends.pop_front() else { return };
         self.answered = self.answered.saturating_sub(1);
-        let Appending { caller, encoded_size, batch, error, .. } = appending;
+        let Appending { caller, encoded_size, batch, number, error, .. } = appending;
+        // It may wait for room.
+        drop(number.and_then(|number| carrier.line.leave(number)));
         if let Some(batch) = batch {
             carrier.log.partition.core.spare.keep(batch);
         }
@@ -398,7 +400,7 @@ impl State {
                 Err(error)
             }
         };
-        lock(&carrier.results).push_back((caller, result));
+        lock(&carrier.due).push_back(Due::Tell(caller, result));
     }
 
     /// Why nothing more is appended.

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::fence::{Damage, Fence, Kind, Mark, Reading, Stamp, Verdict};
 
 /// The appends of one writer. The claim is the first, with sequence 0.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Ledger {
     /// Everything before its offset is known.
     reading: Reading,

@@ -71,7 +71,7 @@ struct Attempt {
     claim: Claim,
     deadline: Deadline,
     produce: Option<Produce>,
-    batch: Option<RecordBatch>,
+    batch: RecordBatch,
     /// How often it was sent, and how long it waits after an answer.
     sent: u32,
     pause: Option<Pin<Box<Sleep>>>,
@@ -188,7 +188,7 @@ impl Recovery {
         self.own.insert(writer);
         self.items.ledger = Some(ledger);
         let deadline = self.line.delivery_deadline();
-        let (batch, produce, sent, pause, error, winner) = (Some(batch), None, 0, None, None, None);
+        let (produce, sent, pause, error, winner) = (None, 0, None, None, None);
         self.attempt = Some(Attempt { claim, deadline, produce, batch, sent, pause, error, winner });
         Ok(())
     }
@@ -211,16 +211,15 @@ impl Recovery {
                     continue;
                 }
             }
-            if ledger.send().is_some()
-                && let Some(batch) = attempt.batch.take()
-            {
+            if ledger.send().is_some() {
                 self.line.resume();
                 attempt.sent += 1;
-                attempt.produce = Some(Produce::of_encoded(&self.line, attempt.deadline, batch));
+                attempt.produce =
+                    Some(Produce::of_encoded(&self.line, attempt.deadline, attempt.batch.clone()));
             }
-            let Poll::Ready((result, batch)) = attempt.produce.as_mut()?.poll_ended(cx) else { return None };
-            (attempt.produce, attempt.batch) = (None, batch);
-            ledger.answered(0, carrier::answer(&result, attempt.batch.is_some()));
+            let Poll::Ready(result) = Pin::new(attempt.produce.as_mut()?).poll(cx) else { return None };
+            attempt.produce = None;
+            ledger.answered(0, carrier::answer(&result));
             attempt.error = result.err();
             // Until it is sent again; or, if the log is to be read, until there is no more time for that.
             let deadline = attempt.deadline.instant();

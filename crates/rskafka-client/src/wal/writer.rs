@@ -248,7 +248,10 @@ impl Writer {
     pub async fn flush(&self) {
         loop {
             let settled = self.carrier.settled.notified();
-            if self.carrier.look(|state| state.appends.is_empty()) {
+            if self.carrier.look(|state| {
+                state.is_awaited = !state.appends.is_empty();
+                !state.is_awaited
+            }) {
                 return;
             }
             settled.await;
