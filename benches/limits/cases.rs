@@ -57,6 +57,8 @@ pub(crate) struct Case {
     pub(crate) calls: u32,
     /// Processes of each side, one after the other.
     pub(crate) rounds: usize,
+    /// Of each process.
+    pub(crate) samples: usize,
     pub(crate) sides: Vec<Side>,
     pub(crate) limits: Vec<Limit>,
 }
@@ -74,7 +76,7 @@ pub(crate) struct Limit {
 /// Processes of each side, and samples of each process: two processes of one program may differ by how the kernel sized the
 /// buffers of their sockets.
 const ROUNDS: usize = 5;
-pub(crate) const SAMPLES: usize = 50;
+const SAMPLES: usize = 5;
 /// One record at a time.
 pub(crate) const ONE: Side = Side::Ours(Way::Records, 5);
 const TOGETHER: Side = Side::Ours(Way::BatchProducer, 5);
@@ -131,6 +133,8 @@ const EXCLUSIVE_ONE_NS: f64 = 3_000.0;
 const EXCLUSIVE_READ_NS: f64 = 5.0;
 /// More, as the two sides lie closer together than two processes of one side.
 const EXCLUSIVE_ROUNDS: usize = 40;
+/// Of one entry at a time there are many short samples: the pace of the machine changes within tens of milliseconds.
+const EXCLUSIVE_ONE: (usize, u32) = (50, 50);
 /// CPU with so many partitions by that with one, at the same rate in all.
 pub(crate) const PARTITIONS: i32 = 100;
 const SPREAD_TIMES: f64 = 1.5;
@@ -234,7 +238,7 @@ fn exclusive_batches(on: On) -> Case {
 
 fn exclusive_one(on: On) -> Case {
     let mut case = Case::of_one_at_a_time(on, "wal-one-100B", "one 100 B entry at a time", 1);
-    case.calls = 50;
+    (case.samples, case.calls) = EXCLUSIVE_ONE;
     case.sides = vec![ONE, Side::Wal(5)];
     let limit =
         |measure| Limit { beyond: Some(EXCLUSIVE_ONE_NS), ..Limit::new(Side::Wal(5), measure, 1.0, ONE) };
@@ -266,7 +270,7 @@ fn spread() -> Case {
     let [one, _] = RECORDS_IN_FLIGHT;
     let what = "batches of 1,000 100 B records".to_owned();
     let mut case = Case { what, records: 1000, ..Case::of_batches(On::AtOnce, Produce, "spread", 100) };
-    case.calls = 50;
+    case.calls = 500;
     case.sides = vec![one, Side::Spread];
     case.limits.push(Limit::new(Side::Spread, Measure::Cpu, SPREAD_TIMES, one));
     case
@@ -290,6 +294,7 @@ impl Case {
             callers: 1,
             calls,
             rounds: ROUNDS,
+            samples: SAMPLES,
             sides: Vec::new(),
             limits: Vec::new(),
         }

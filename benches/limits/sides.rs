@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::SystemTime;
 
 use crate::broker::runtime;
-use crate::cases::{Case, PARTITIONS, SAMPLES, Side};
+use crate::cases::{Case, PARTITIONS, Side};
 use crate::exclusive;
 use crate::ours::{self, Way};
 use crate::raw;
@@ -108,7 +108,7 @@ pub(crate) fn measure(case: &Case, address: &str, through: &str) -> Vec<Measured
         for process in &mut processes {
             process.sample(case.calls);
         }
-        for sample in 0..SAMPLES {
+        for sample in 0..case.samples {
             // None is always the first.
             for turn in 0..processes.len() {
                 let side = (turn + sample) % processes.len();
