@@ -25,13 +25,18 @@ pub(crate) struct Append {
 /// Who hears how an append ended.
 pub(crate) enum Caller {
     Future(oneshot::Sender<Result<Produced>>),
-    /// With the append's number there.
+    /// The sink, and the sequence by which it knows the append.
     Sink(Arc<dyn Sink>, u64),
 }
 
-/// Hears how its appends ended, and gets their batches back. Not under the line's lock, but also while it joins the line.
+/// Hears how its appends ended, and gets their batches back. Called without the line's lock, possibly on the thread that is
+/// inside of [`Line::join`](super::Line::join).
 pub(crate) trait Sink: Send + Sync {
-    fn ended(self: Arc<Self>, number: u64, result: Result<Produced>, batch: RecordBatch);
+    /// Only takes the answer in, so that none is lost if a caller's waker panics.
+    fn ended(&self, sequence: u64, result: Result<Produced>, batch: RecordBatch);
+
+    /// Does what follows from the answers.
+    fn proceed(self: Arc<Self>);
 }
 
 /// An append that the sequencer has taken in.

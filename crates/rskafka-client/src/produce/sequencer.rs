@@ -299,8 +299,7 @@ impl Sequencer {
     fn begin_again(&mut self) {
         self.is_epoch_over = false;
         self.gap = None;
-        self.next_sequence = 0;
-        self.cursor = 0;
+        (self.next_sequence, self.cursor) = (0, 0);
         self.known_until = None;
         self.window.entries_mut().for_each(|entry| entry.base_sequence = None);
         // After the last epoch, as without epochs, another producer id is asked for.

@@ -28,7 +28,7 @@ pub(crate) use self::errand::Errand;
 pub(crate) use self::watched::Wanted;
 
 use self::watched::Watch;
-use super::append::{Append, Caller, Sending};
+use super::append::{Append, Caller, Sending, Sink};
 use super::line::{Line, LineOptions};
 use super::queue::Queue;
 use super::request::{self, Answered, Produced};
@@ -94,18 +94,23 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Gives the callers their results. Not under the line's lock.
+    /// Gives the callers their results. Not under the line's lock. A line has one sink.
     pub(crate) fn give(self, spare: &Spare) {
+        let mut sink = None;
         for (append, result) in self.results {
             match append.caller {
-                Caller::Sink(sink, number) => sink.ended(number, result, append.batch),
+                Caller::Sink(to, sequence) => {
+                    to.ended(sequence, result, append.batch);
+                    sink = Some(to);
+                }
                 Caller::Future(caller) => {
                     spare.keep(append.batch);
-                    // It may be dropped.
+                    // The caller may have dropped its future.
                     let _ = caller.send(result);
                 }
             }
         }
+        sink.into_iter().for_each(<dyn Sink>::proceed);
     }
 }
 

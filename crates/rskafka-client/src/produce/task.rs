@@ -20,7 +20,7 @@ pub(crate) struct ProduceTask {
 }
 
 impl ProduceTask {
-    /// Not inlined: the room that a task takes on the stack would be in the way of each append.
+    /// Not inlined: else each append, and each answer, reserves the stack that the task's future takes (8 KiB).
     #[inline(never)]
     pub(crate) fn start(line: &Arc<Line>) {
         let (task, core) = (Self { line: line.clone(), is_over: false }, &line.partition.core);

@@ -34,19 +34,20 @@ pub(super) struct Carrier {
     line: Arc<Line>,
     pub(super) claim: Claim,
     state: Mutex<State>,
-    /// What is to be done without the lock. It has a lock of its own, as that of the state is held while records are encoded.
+    /// What is done once the lock of the state is released, which is held while records are encoded.
     due: Mutex<VecDeque<Due>>,
-    /// The line's answers, by the sequences of the appends. They may come to the thread that has the state's lock, as it sends.
+    /// The line's answers, by the sequences of the appends. One may come from inside of `join`, to the thread that holds the
+    /// lock of the state.
     answers: Mutex<VecDeque<(u64, Result<Produced>, RecordBatch)>>,
     /// Something came that nobody has looked at.
     has_news: AtomicBool,
-    /// No append is under way.
+    /// Notified when the last append is settled, if it `is_awaited`.
     pub(super) settled: Notify,
 }
 
 enum Due {
     Tell(oneshot::Sender<Result<Appended>>, Result<Appended>),
-    /// The oldest append needs a task. If its runtime has ended, its end takes the lock at once.
+    /// The oldest append needs a task. Where the client's runtime has ended, the task is dropped at once, and takes the lock.
     Attend,
     /// No append is under way, and somebody waits for that.
     Idle,
@@ -171,8 +172,7 @@ impl Carrier {
         look(&mut state)
     }
 
-    /// Takes in what came while the lock was held, perhaps by this caller. Every holder must call this after it released the
-    /// lock and did what was due.
+    /// Takes in what came while the lock was held, perhaps by this caller. [`Unlocked`] calls it when the lock is released.
     fn look_for_news(self: &Arc<Self>) {
         loop {
             // Either this sees the news, or who brings them sees that the lock is free.
@@ -254,7 +254,7 @@ struct Attending {
 }
 
 impl Attending {
-    /// Not inlined: the room that a task takes on the stack would be in the way of each append.
+    /// Not inlined: else each append, and each answer, reserves the stack that the task's future takes.
     #[inline(never)]
     fn start(carrier: &Arc<Carrier>) {
         let (attending, core) =
@@ -300,9 +300,12 @@ impl Drop for Attending {
 }
 
 impl Sink for Carrier {
-    fn ended(self: Arc<Self>, sequence: u64, result: Result<Produced>, batch: RecordBatch) {
+    fn ended(&self, sequence: u64, result: Result<Produced>, batch: RecordBatch) {
         lock(&self.answers).push_back((sequence, result, batch));
         self.has_news.store(true, Ordering::SeqCst);
+    }
+
+    fn proceed(self: Arc<Self>) {
         self.look_for_news();
     }
 }
@@ -312,7 +315,7 @@ impl State {
     fn take_answers(&mut self, carrier: &Carrier) -> bool {
         let next = || lock(&carrier.answers).pop_front();
         while let Some((sequence, result, batch)) = next() {
-            // It may be settled already.
+            // Else it is settled already.
             let index = sequence.checked_sub(self.first_sequence());
             if let Some(appending) = index.and_then(|index| self.appends.get_mut(index as usize)) {
                 (appending.number, appending.result, appending.batch) = (None, Some(result), Some(batch));
@@ -347,6 +350,7 @@ impl State {
         while let Some(sequence) = self.ledger.send() {
             let index = (sequence - first) as usize;
             let Some(appending) = self.appends.get_mut(index) else { break };
+            debug_assert!(appending.batch.is_some(), "it was answered before it is sent again");
             let Some(batch) = appending.batch.take() else { break };
             if std::mem::replace(&mut appending.was_sent, true) {
                 carrier.line.resume();
@@ -367,7 +371,7 @@ impl State {
         let Some(appending) = self.appends.pop_front() else { return };
         self.answered = self.answered.saturating_sub(1);
         let Appending { caller, encoded_size, batch, number, error, .. } = appending;
-        // It may wait for room.
+        // It may still wait for room in `buffer_memory`.
         drop(number.and_then(|number| carrier.line.leave(number)));
         if let Some(batch) = batch {
             carrier.log.partition.core.spare.keep(batch);
