@@ -14,6 +14,10 @@ pub enum Outcome {
 }
 
 /// What to do about an error, for callers that do not need its kind.
+///
+/// The [`Writer`](crate::wal::Writer) of an exclusive log has ended after all failures but those of the call itself
+/// ([`InvalidArgument`](ErrorKind::InvalidArgument), [`BatchTooLarge`](ErrorKind::BatchTooLarge)), also where this says that the
+/// call may be made again: see [`reclaim`](crate::wal::Writer::reclaim).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorClass {

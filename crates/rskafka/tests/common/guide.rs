@@ -1,5 +1,7 @@
-//! The guide's two ways to recover (`cargo xtask docs` compares the code, apart from line breaks), run on every cluster.
+//! The guide's two ways to recover, and its way to go on after a failure (`cargo xtask docs` compares the code, apart from line breaks), run on every cluster.
 
+pub use going_on::a_writer_goes_on_after_what_ended_it as a_writer_goes_on_as_the_guide_does;
+pub use going_on::as_the_guide_appends;
 pub use with_wal::the_guides_recovery_with_wal_takes_over as a_database_recovers_as_the_guide_does_with_wal;
 pub use without_wal::the_guides_recovery_goes_on as a_database_recovers_as_the_guide_does_without_wal;
 
@@ -128,6 +130,97 @@ mod with_wal {
     }
 }
 
+mod going_on {
+    // docs/write-ahead-log.md: begin
+    use rskafka::client::error::{ErrorClass, Result};
+    use rskafka::record::Record;
+    use rskafka::wal::{Appended, Claim, Reclaimed, Writer};
+
+    /// Appends the batches in their order, each once, whatever fails meanwhile. Ends early if another process has the log, and then gives its claim.
+    async fn append_all(
+        writer: &mut Writer,
+        batches: &[Vec<Record>],
+    ) -> Result<(Vec<Appended>, Option<Claim>)> {
+        let mut done = Vec::new();
+        while done.len() < batches.len() {
+            // All at once. A real loop has a limit, and holds `append.sequence()` with whoever waits for the append.
+            let open: Vec<_> =
+                batches[done.len()..].iter().map(|records| writer.append(records.clone())).collect();
+            let mut failed = None;
+            for append in open {
+                match append.await {
+                    Ok(appended) => done.push(appended),
+                    // Those behind the first one fail because of it.
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+            let Some(error) = failed else { break };
+            let Reclaimed { settled, fenced_by, .. } = reclaim(writer).await?;
+            // Those with an unknown outcome that count after all, by their sequences. None counts without all before it.
+            done.extend(settled.into_values().flatten());
+            if fenced_by.is_some() {
+                return Ok((done, fenced_by));
+            }
+            if error.class() == ErrorClass::Refused {
+                // It would be refused again.
+                return Err(error);
+            }
+        }
+        Ok((done, None))
+    }
+
+    async fn reclaim(writer: &mut Writer) -> Result<Reclaimed> {
+        loop {
+            match writer.reclaim("process 7").await {
+                // The cluster is away. If the claim counts all the same, the next call takes it for its own.
+                Err(error) if error.is_retriable() => eprintln!("{error}"),
+                reclaimed => return reclaimed,
+            }
+        }
+    }
+    // docs/write-ahead-log.md: end
+
+    use rskafka::protocol::ErrorCode;
+    use rskafka::wal::Position;
+    use tokio::time::timeout;
+
+    use super::super::{Brokers, PATIENCE, exclusive, new_log, now};
+
+    pub async fn as_the_guide_appends(
+        writer: &mut Writer,
+        values: &[&str],
+    ) -> Result<(Vec<Appended>, Option<Claim>)> {
+        let batch = |value: &&str| {
+            let value = Some(value.to_string().into());
+            vec![Record { key: None, value, headers: Default::default(), timestamp: now() }]
+        };
+        append_all(writer, &values.iter().map(batch).collect::<Vec<_>>()).await
+    }
+
+    pub async fn a_writer_goes_on_after_what_ended_it(brokers: Brokers) {
+        let (client, log) = new_log(&brokers, "goes-on").await;
+        let wal = exclusive::wal(&client, log.topic()).await;
+        let (mut first, _) = exclusive::claim(&wal, Position::START, "first").await;
+        // Beyond the topic's limit.
+        let large = "x".repeat(3 << 20);
+        let values = ["a", &large, "b"];
+        let appended = as_the_guide_appends(&mut first, &values);
+        let error = timeout(PATIENCE, appended).await.unwrap().unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::MESSAGE_TOO_LARGE), "{error:?}");
+        let appended = as_the_guide_appends(&mut first, &["c", "d"]);
+        let (done, fenced_by) = timeout(PATIENCE, appended).await.unwrap().unwrap();
+        assert!(done.len() == 2 && fenced_by.is_none(), "{done:?}, {fenced_by:?}");
+
+        let (second, read) = exclusive::claim(&wal, Position::START, "second").await;
+        assert_eq!(read, ["a", "c", "d"]);
+        let appended = as_the_guide_appends(&mut first, &["e"]);
+        let (done, fenced_by) = timeout(PATIENCE, appended).await.unwrap().unwrap();
+        assert_eq!((done, fenced_by.as_ref()), (Vec::new(), Some(second.claim())));
+    }
+}
+
 mod without_wal {
     // docs/write-ahead-log.md: begin
     use futures_util::TryStreamExt;
@@ -142,6 +235,7 @@ mod without_wal {
         snapshot: Option<Position>,
         mut apply: impl FnMut(RecordAndOffset),
     ) -> Result<Option<Position>> {
+        // As the leader knows it: see above.
         let end = log.get_offset(OffsetAt::Latest).await?.offset;
         let start = snapshot.map_or(StartAt::Earliest, StartAt::Position);
         let mut records = log.stream(start).until(end).build();

@@ -16,6 +16,7 @@ use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::{Instant, sleep};
 
 use super::common::exclusive::{RISKS, claim, read, wal};
+use super::common::guide::as_the_guide_appends;
 use super::common::{SLACK, record};
 use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TOPIC, builder, start};
 
@@ -167,6 +168,27 @@ async fn a_reclaim_settles_what_was_unknown() {
         let expected = if applied { reclaimed.settled.len() } else { 0 };
         let values = values(&wal, &log).await;
         assert_eq!((values.len(), &*values[0], &**values.last().unwrap()), (2 + expected, "a", "z"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guides_loop_writes_each_batch_once_when_no_answers_come() {
+    const VALUES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+    for applied in [true, false] {
+        let (cluster, _, log, wal) = start_wal(1).await;
+        let (mut writer, _) = claim(&wal, Position::START, "writer").await;
+        let fault = Fault::swallow().on(ApiKey::PRODUCE).always();
+        let fault = cluster.inject(if applied { fault.after_applying() } else { fault.before_applying() });
+        let heals = async {
+            // The first claim to take the log again gets no answer either.
+            sleep(DELIVERY_TIMEOUT * 3 / 2).await;
+            cluster.remove_fault(fault);
+        };
+        let (appended, ()) = tokio::join!(as_the_guide_appends(&mut writer, &VALUES), heals);
+        let (done, fenced_by) = appended.unwrap();
+        assert!(done.len() == VALUES.len() && fenced_by.is_none(), "{done:?}");
+        assert!(done.is_sorted_by_key(|appended| appended.offsets.start), "{done:?}");
+        assert_eq!(values(&wal, &log).await, VALUES);
     }
 }
 
