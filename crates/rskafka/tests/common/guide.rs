@@ -1,7 +1,6 @@
 //! The guide's two ways to recover, and its way to go on after a failure (`cargo xtask docs` compares the code, apart from line breaks), run on every cluster.
 
 pub use going_on::a_writer_goes_on_after_what_ended_it as a_writer_goes_on_as_the_guide_does;
-pub use going_on::as_the_guide_appends;
 pub use with_wal::the_guides_recovery_with_wal_takes_over as a_database_recovers_as_the_guide_does_with_wal;
 pub use without_wal::the_guides_recovery_goes_on as a_database_recovers_as_the_guide_does_without_wal;
 
@@ -130,7 +129,7 @@ mod with_wal {
     }
 }
 
-mod going_on {
+pub mod going_on {
     // docs/write-ahead-log.md: begin
     use rskafka::client::error::{ErrorClass, Result};
     use rskafka::record::Record;

@@ -16,7 +16,7 @@ use rskafka_fake::{FakeCluster, Fault};
 use tokio::time::{Instant, sleep};
 
 use super::common::exclusive::{RISKS, claim, read, wal};
-use super::common::guide::as_the_guide_appends;
+use super::common::guide::going_on::as_the_guide_appends;
 use super::common::{SLACK, record};
 use super::kit::{DELIVERY_TIMEOUT, REQUEST_TIMEOUT, TOPIC, builder, start};
 
