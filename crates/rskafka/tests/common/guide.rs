@@ -142,7 +142,7 @@ pub mod going_on {
     ) -> Result<(Vec<Appended>, Option<Claim>)> {
         let mut done = Vec::new();
         while done.len() < batches.len() {
-            // All at once. A real loop has a limit, and holds `append.sequence()` with whoever waits for the append.
+            // All at once. A real loop limits how many are under way, and keeps the `sequence()` of each with its caller.
             let open: Vec<_> =
                 batches[done.len()..].iter().map(|records| writer.append(records.clone())).collect();
             let mut failed = None;
