@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{Client, PartitionClient};
 use rskafka::fake::FakeClusterExt;
@@ -169,6 +169,19 @@ async fn a_reclaim_settles_what_was_unknown() {
         let values = values(&wal, &log).await;
         assert_eq!((values.len(), &*values[0], &**values.last().unwrap()), (2 + expected, "a", "z"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_and_a_close_wait_for_what_is_under_way() {
+    let (_cluster, _, _log, wal) = start_wal(1).await;
+    let (writer, _) = claim(&wal, Position::START, "writer").await;
+    let append = writer.append([record("a")]);
+    let flushes = async { tokio::join!(writer.flush(), writer.flush()) };
+    tokio::time::timeout(SLACK, flushes).await.expect("both are told");
+    assert!(append.now_or_never().unwrap().is_ok());
+    let append = writer.append([record("b")]);
+    tokio::time::timeout(SLACK, writer.close()).await.expect("it is told");
+    assert!(append.now_or_never().unwrap().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
