@@ -135,6 +135,8 @@ const EXCLUSIVE_READ_NS: f64 = 5.0;
 const EXCLUSIVE_ROUNDS: usize = 40;
 /// Of one entry at a time there are many short samples: the pace of the machine changes within tens of milliseconds.
 const EXCLUSIVE_ONE: (usize, u32) = (50, 50);
+/// Of reading there are more too, so that what a pair of samples says is not far from the limit by chance.
+const EXCLUSIVE_READ: usize = 20;
 /// CPU with so many partitions by that with one, at the same rate in all.
 pub(crate) const PARTITIONS: i32 = 100;
 const SPREAD_TIMES: f64 = 1.5;
@@ -248,6 +250,7 @@ fn exclusive_one(on: On) -> Case {
 
 fn exclusive_read(on: On) -> Case {
     let mut case = Case::of_batches(on, Fetch, "wal-read-100B", 100);
+    case.samples = EXCLUSIVE_READ;
     let stream = Side::Ours(Way::NewStream, 1);
     case.sides = vec![stream, Side::Wal(1)];
     case.limits.push(Limit {

@@ -89,16 +89,16 @@ impl Entry {
     /// # Errors
     ///
     /// Those of [`records`](Self::records).
+    #[inline]
     pub fn into_records(self) -> impl Iterator<Item = Result<RecordAndOffset>> {
-        let (mut is_first, is_barrier) = (true, self.is_barrier());
-        let records = self.batch.into_records().take(if is_barrier { 0 } else { usize::MAX });
-        records.map(move |record| {
-            let mut record = record?;
-            if std::mem::take(&mut is_first) {
-                record.record.headers.remove_first();
-            }
-            Ok(record)
-        })
+        let most = if self.is_barrier() { 0 } else { usize::MAX };
+        let mut records = self.batch.into_records();
+        // Not by a `map` over all of them, which would move each once more.
+        let mut first = records.next();
+        if let Some(Ok(first)) = &mut first {
+            first.record.headers.remove_first();
+        }
+        first.into_iter().chain(records).take(most)
     }
 }
 
