@@ -67,7 +67,7 @@ impl RecordAndOffset {
 
 /// The headers of a record: ordered, with duplicates, keys as bytes, values that may be null.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Headers(Vec<(Bytes, Option<Bytes>)>);
+pub struct Headers(pub(crate) Vec<(Bytes, Option<Bytes>)>);
 
 impl Headers {
     /// No headers.
@@ -85,10 +85,6 @@ impl Headers {
     pub fn last(&self, key: impl AsRef<[u8]>) -> Option<Option<&Bytes>> {
         let key = key.as_ref();
         self.0.iter().rev().find(|(found, _)| found == key).map(|(_, value)| value.as_ref())
-    }
-
-    pub(crate) fn remove_first(&mut self) {
-        self.0.remove(0);
     }
 
     /// The headers in order.

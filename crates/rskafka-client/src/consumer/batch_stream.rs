@@ -122,6 +122,7 @@ impl BatchStream {
         let (partition, lane, options) = (self.partition.clone(), self.lane.clone(), self.options.clone());
         let (next, start, until) = (self.ahead.next, self.start, self.ahead.until);
         let is_first = self.ahead.ends.is_none();
+        let max_bytes = i32::try_from(self.ahead.wanted_bytes(options.max_bytes)).unwrap_or(i32::MAX);
         let (pause, checked_under) = (self.ahead.pause_until, self.ahead.read_under);
         let follows = self.follows.filter(|_| !self.ahead.has_begun());
         async move {
@@ -132,7 +133,6 @@ impl BatchStream {
             }
             let Some(from) = next else { return find_start(&partition, start).await.map(Come::Start) };
             from.check(&partition).map_err(located)?;
-            let max_bytes = i32::try_from(options.max_bytes).unwrap_or(i32::MAX);
             loop {
                 let asked = cluster.env().now();
                 let wait = if is_first && options.every_batch { Duration::ZERO } else { options.max_wait };

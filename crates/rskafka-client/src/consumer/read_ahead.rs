@@ -36,6 +36,8 @@ pub(super) struct ReadAhead {
     pub(super) ends: Option<(i64, i64)>,
     /// What all answers had: bytes, and offsets that they covered.
     pub(super) read: (u64, u64),
+    /// The size of the last batch.
+    last_size: usize,
     pub(super) pause_until: Option<Instant>,
     error: Option<Error>,
     has_ended: bool,
@@ -68,11 +70,16 @@ impl ReadAhead {
         !self.is_done() && !self.has_ended && self.error.is_none() && self.held < self.room
     }
 
+    /// How many bytes to ask for, of at most so many. The broker cuts off the batch that does not fit, and sends it again next
+    /// time. So where only one fits, no more is asked for; one that is larger comes whole all the same (KIP-74).
+    pub(super) fn wanted_bytes(&self, most: usize) -> usize {
+        if self.last_size > most / 2 { most.min(self.last_size) } else { most }
+    }
+
     /// Takes in an answer to a fetch that began at `from`, at the moment `asked`.
     pub(super) fn fetched(&mut self, from: Position, fetched: Fetched, asked: Instant) {
         let next = fetched.next();
-        let is_further = next.offset > from.offset;
-        self.pause_until = (!is_further).then(|| asked + PAUSE);
+        self.pause_until = (next.offset <= from.offset).then(|| asked + PAUSE);
         let high_watermark = fetched.high_watermark();
         let stable = fetched.last_stable_offset().filter(|_| self.isolation == IsolationLevel::ReadCommitted);
         self.ends = Some((stable.unwrap_or(high_watermark), high_watermark));
@@ -82,6 +89,7 @@ impl ReadAhead {
         self.begun_under.get_or_insert((fetched.read_under, fetched.first_epoch));
         self.read.0 += fetched.passed_bytes as u64;
         self.read.1 += next.offset.abs_diff(from.offset);
+        self.last_size = fetched.batches().last().map_or(0, FetchedBatch::encoded_size);
         let memory = fetched.memory();
         self.held += memory;
         self.buffered.extend(fetched.into_batches().map(Part::Batch));

@@ -96,7 +96,7 @@ impl Entry {
         // Not by a `map` over all of them, which would move each once more.
         let mut first = records.next();
         if let Some(Ok(first)) = &mut first {
-            first.record.headers.remove_first();
+            first.record.headers.0.remove(0);
         }
         first.into_iter().chain(records).take(most)
     }

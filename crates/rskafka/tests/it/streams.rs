@@ -8,10 +8,11 @@ use rskafka::client::consumer::{IsolationLevel, OutOfRange, Position, RecordStre
 use rskafka::client::error::{ErrorKind, Outcome};
 use rskafka::client::{Client, OffsetAt, PartitionClient};
 use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka::record::Record;
 use rskafka_fake::{FakeCluster, Fault, Rewritten};
 use tokio::time::timeout;
 
-use super::common::record;
+use super::common::{now, record};
 use super::kit::{TOPIC, builder, env, fake, has_topic_ids, speaks, start};
 
 const PRODUCER: (i64, i16) = (7, 0);
@@ -525,4 +526,22 @@ async fn what_is_read_ahead_counts_whole_answers() {
     assert!(stream.next().await.unwrap().is_ok());
     let fetches = cluster.requests().iter().filter(|request| request.api_key == ApiKey::FETCH).count();
     assert!(fetches <= 4, "{fetches}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_does_not_fit_beside_another_is_not_asked_for_twice() {
+    let (_cluster, client, log) = start(1).await;
+    let mut size = 0;
+    for number in 0..20 {
+        // Not all of one size, and one larger than what is asked for.
+        let value = vec![b'x'; if number == 10 { 12_000 } else { 6_000 + number % 3 }];
+        size += log.produce([Record::new((), value, now())]).await.unwrap().encoded_size as u64;
+    }
+    let read = || client.stats().brokers.iter().map(|broker| broker.stats.bytes_in).sum::<u64>();
+    let before = read();
+    let mut stream = log.stream(StartAt::Earliest).max_bytes(10_000).until(20).build();
+    assert_eq!(take(&mut stream, 20).await, Vec::from_iter(0..20));
+    // Of the first two batches, and of those around the large one, a piece comes that is of no use.
+    let more = read() - before - size;
+    assert!(more < size / 5, "{more} bytes beside {size}");
 }
