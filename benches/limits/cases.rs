@@ -282,8 +282,8 @@ fn spread() -> Case {
 impl Case {
     fn of_batches(on: On, call: Call, name: &str, size: usize) -> Self {
         let records = crate::BATCH_BYTES / (size + 24);
-        // librdkafka reads whole passes. Few to Kafka, as it keeps all on its disk.
-        let calls = BATCHES * if on == On::Kafka { 1 } else { 5 };
+        // librdkafka reads whole passes. Few appends to Kafka, as it keeps all on its disk.
+        let calls = BATCHES * if on == On::Kafka && call != Fetch { 1 } else { 5 };
         let calls_are = if call == Fetch { "fetches" } else { "appends" };
         let what = format!("{calls_are} of 1 MiB, {records} records of {size} B");
         Self {

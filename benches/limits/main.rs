@@ -29,7 +29,8 @@ use crate::sides::{Measured, program};
 
 const READ: i32 = 1;
 const BATCH_BYTES: usize = 1 << 20;
-const FETCH_BYTES: usize = 2_000_000;
+/// What a fetch asks for, as clients do by default: a broker cuts off the batch that does not fit, and that is sent again.
+const FETCH_BYTES: usize = 1 << 20;
 
 /// Where a Kafka of one broker is, which `cargo xtask bench` starts where there is Java.
 const KAFKA: &str = "KAFKA_CONNECT";

@@ -55,7 +55,7 @@ pub(crate) async fn new_topic(address: &str, work: &Work) {
     let _ = client.delete_topic(TOPIC).await;
     client
         .create_topic(TOPIC, exclusive_partition(work, MOST_IN_FLIGHT) + 1, 1)
-        .config("max.message.bytes", FETCH_BYTES.to_string())
+        .config("max.message.bytes", (2 * BATCH_BYTES).to_string())
         .await
         .expect("a topic");
     for (partition, count) in [(READ, 1), (READ_ON, BATCHES)] {

@@ -22,7 +22,7 @@ use crate::side::{BATCHES, Call, KEY, READ_ON, TOPIC, Times, WRITTEN, Work, serv
 
 const BATCH_BYTES: usize = 1 << 20;
 /// With one batch in it, and what a batch adds to it.
-const FETCH_BYTES: i32 = 2_000_000;
+const FETCH_BYTES: i32 = 1 << 20;
 const MAX_WAIT_MS: i32 = 500;
 
 fn main() {
