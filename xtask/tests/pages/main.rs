@@ -1,6 +1,7 @@
 //! What the pages of the documentation show is what is there.
 
 mod examples;
+mod figures;
 mod guide;
 mod items;
 mod links;

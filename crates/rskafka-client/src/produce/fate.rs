@@ -138,6 +138,8 @@ mod tests {
              not make them unwritten. The client sends a batch again until the delivery timeout, because brokers recognise \
              a batch that they have. With `idempotence(false)` they do not: then it is sent again only if it surely was not \
              written.\n\n\
+             In an exclusive log, `NotWritten` means that the records do not count, and never will: the bytes of a writer that \
+             was overtaken may lie in the log, where readers pass over them.\n\n\
              This page is rendered from the tables in `crates/rskafka-client/src`, `produce/fate.rs` and \
              `error/table.rs`: `UPDATE_DOCS=1 cargo test -p rskafka-client the_document`.\n\n\
              ## The broker answered with a code\n\n\

@@ -79,7 +79,7 @@ impl Wal {
 
     /// Reads the log from a position on, and claims it: see [`Recovery`]. The note tells others who the writer is.
     ///
-    /// Connects, checks the topic's settings, and obtains a producer id, each within the api timeout. Settings that were found to
+    /// Checks the topic's settings; then connects, and obtains a producer id. Each of the two ends by the api timeout. Settings that were found to
     /// be safe are not checked again by this `Wal`. Cancel safe: nothing is appended before the recovery is polled.
     ///
     /// ```no_run

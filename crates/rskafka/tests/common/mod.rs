@@ -223,6 +223,7 @@ macro_rules! all_cases {
                 a_database_recovers_as_the_guide_does_with_wal,
                 a_database_recovers_as_the_guide_does_without_wal,
                 a_writer_goes_on_as_the_guide_does,
+                callers_share_batches_as_the_guide_does,
             };
             closing::{a_close_ends_a_long_poll, limits_without_end_are_limits};
             offsets::{
