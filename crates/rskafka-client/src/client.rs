@@ -206,8 +206,8 @@ impl Client {
     /// [`for_log`](CreateTopic::for_log) sets, as each of these brokers sees it. Gives what is wrong, the worst first; nothing
     /// for a topic that loses no record while one broker is down.
     ///
-    /// A config that a broker does not tell is a finding, and so is a broker that does not answer. Each broker gets a share of
-    /// the api timeout, by which the call ends. What stands in the files of controllers is not looked at: set
+    /// A config that a broker does not tell is a finding, and so is a broker that does not answer within 3 s or its share of the
+    /// api timeout, by which the call ends. What stands in the files of controllers is not looked at: set
     /// `unclean.leader.election.enable` for the topic. Cancel safe.
     ///
     /// ```no_run
@@ -221,9 +221,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Those of [`describe_topic`](Self::describe_topic).
+    /// Those of [`describe_topic`](Self::describe_topic); why no broker answers, if none does.
     pub async fn check_durability(&self, topic: impl AsRef<str>) -> Result<Vec<DurabilityFinding>> {
-        durability::check(&self.core, topic.as_ref()).await
+        durability::check(&self.core, topic.as_ref(), None).await
     }
 
     /// What the client has done so far, by broker: requests, bytes, latencies, retries, throttling, connections.

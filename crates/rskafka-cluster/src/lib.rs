@@ -29,6 +29,7 @@ pub use lane::Lane;
 pub use learn::{Learned, NotDone};
 pub use metadata::{Broker, Leader, LeaderHint, Partition, Topic};
 pub use reach::{Lease, Via};
+pub use refresh::MOST_FOR_ONE;
 pub use retry::{Backoff, Class, Retry};
 pub use rskafka_transport as transport;
 pub(crate) use rskafka_transport::lock;

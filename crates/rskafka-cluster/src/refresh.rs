@@ -17,7 +17,7 @@ use crate::metadata::{Metadata, Topics, topics_of};
 use crate::{Broker, Causes, Class, Cluster, Failed, Failure, Leader, LeaderOf, Node, Topic};
 
 /// How long to wait for one broker while there are others to ask: calls without a known leader wait that long too.
-const MOST_FOR_ONE: Duration = Duration::from_secs(3);
+pub const MOST_FOR_ONE: Duration = Duration::from_secs(3);
 
 /// For so long others are not asked again who leads the partitions of a topic: many may want to know.
 const RECENT: Duration = Duration::from_millis(200);

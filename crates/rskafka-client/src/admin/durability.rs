@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use rskafka_cluster::Node;
 use rskafka_cluster::transport::Deadline;
+use rskafka_cluster::{MOST_FOR_ONE, Node};
 
 use super::configs::{self, Configs};
 use super::topics;
@@ -56,8 +56,10 @@ pub enum DurabilityKind {
     MinInsyncTooLow,
     /// A replica without the last acknowledged records may become leader (`unclean.leader.election.enable`).
     UncleanElection,
-    /// A value is not known: the broker does not tell it, or does not answer.
+    /// A value is not known: the broker does not tell it.
     NotTold,
+    /// A broker does not answer, so that its values are not known. Others do: without any answer, the check fails.
+    NoAnswer,
     /// A record is removed when there is a later one with its key (`cleanup.policy`).
     Compaction,
     /// Records are removed after a time (`retention.ms`).
@@ -86,9 +88,8 @@ impl DurabilityKind {
             Self::OneReplica => ("replication factor", Acknowledged, "give it three replicas"),
             Self::MinInsyncTooLow => ("min.insync.replicas", Acknowledged, "set it to 2"),
             Self::UncleanElection => ("unclean.leader.election.enable", Acknowledged, "set it to false"),
-            Self::NotTold => {
-                ("any config", NotChecked, "grant DESCRIBE_CONFIGS, or check again when the broker answers")
-            }
+            Self::NotTold => ("any config", NotChecked, "grant DESCRIBE_CONFIGS, if the broker has it"),
+            Self::NoAnswer => ("any config", NotChecked, "check again when the broker answers"),
             Self::Compaction => ("cleanup.policy", OldRecords, "set it to delete"),
             Self::RetentionMs => ("retention.ms", OldRecords, "set it to -1"),
             Self::RetentionBytes => ("retention.bytes", OldRecords, "set it to -1"),
@@ -111,9 +112,11 @@ impl fmt::Display for DurabilityFinding {
 /// A finding without the brokers where it was made.
 type Wrong = (DurabilityKind, &'static str, String);
 
-pub(crate) async fn check(core: &Core, topic: &str) -> Result<Vec<DurabilityFinding>> {
+/// All partitions of a topic, or only this one: other brokers' settings mean nothing for it.
+pub(crate) async fn check(core: &Core, topic: &str, only: Option<i32>) -> Result<Vec<DurabilityFinding>> {
     let deadline = core.begin()?;
-    let partitions = topics::describe(core, topic, deadline).await?.partitions;
+    let mut partitions = topics::describe(core, topic, deadline).await?.partitions;
+    partitions.retain(|index, _| only.is_none_or(|only| only == *index));
     let replicas = partitions.values().map(|partition| partition.replicas.len()).min().unwrap_or(0);
     let mut found = BTreeMap::<Wrong, Vec<i32>>::new();
     if replicas < 3 {
@@ -121,14 +124,18 @@ pub(crate) async fn check(core: &Core, topic: &str) -> Result<Vec<DurabilityFind
         found.insert((kind, kind.row().0, replicas.to_string()), Vec::new());
     }
     let brokers: BTreeSet<i32> = partitions.into_values().flat_map(|partition| partition.replicas).collect();
+    let mut silent = 0;
     for (asked, broker) in brokers.iter().enumerate() {
-        // One that does not answer leaves time to ask the others.
-        let now = core.cluster.env().now();
-        let share = Deadline::after(now, deadline.remaining(now) / (brokers.len() - asked) as u32);
+        // One that is down must not hold up who claims a log because of that.
+        let (now, left) = (core.cluster.env().now(), brokers.len() - asked);
+        let share = Deadline::after(now, MOST_FOR_ONE.min(deadline.remaining(now) / left as u32));
         let wrong = match configs::describe(core, Node::Id(*broker), topic, share).await {
             Ok(configs) => judge(replicas as i64, &configs),
+            Err(error) if error.is_retriable() && silent + 1 == brokers.len() => return Err(error),
             Err(error) => {
-                vec![(Kind::NotTold, Kind::NotTold.row().0, format!("not told ({})", error.kind()))]
+                silent += usize::from(error.is_retriable());
+                let kind = if error.is_retriable() { Kind::NoAnswer } else { Kind::NotTold };
+                vec![(kind, kind.row().0, format!("not told ({})", error.kind()))]
             }
         };
         wrong.into_iter().for_each(|wrong| found.entry(wrong).or_default().push(*broker));

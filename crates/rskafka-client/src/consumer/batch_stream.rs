@@ -34,7 +34,7 @@ pub struct BatchStream {
     pub(super) lane: Arc<FetchLane>,
     start: StartAt,
     options: ReadOptions,
-    pub(super) ahead: ReadAhead,
+    pub(crate) ahead: ReadAhead,
     fetch: Option<AbortOnDropHandle<Result<Come>>>,
     /// A position before its start. The log must still have what was read up to there.
     pub(super) follows: Option<Position>,
@@ -71,19 +71,9 @@ impl BatchStream {
         self.ahead.position
     }
 
-    /// The high watermark that the last answer gave. `None` before the first answer.
-    pub(crate) fn high_watermark(&self) -> Option<i64> {
-        self.ahead.ends.map(|(_, high_watermark)| high_watermark)
-    }
-
     /// Continues at this offset, whatever lies between. For what cannot be read: a damaged batch, or offsets that are gone.
     pub fn skip_to(&mut self, offset: i64) {
         self.restart(Position::of(&self.partition, offset));
-    }
-
-    /// How many bytes of batches the answers had, and how many offsets they covered.
-    pub(crate) fn read(&self) -> (u64, u64) {
-        self.ahead.read
     }
 
     /// Continues at a position, and asks again where the log ends.

@@ -18,7 +18,7 @@ use crate::fetch::{Fetched, FetchedBatch, IsolationLevel, Position, ReadUnder};
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
-pub(super) struct ReadAhead {
+pub(crate) struct ReadAhead {
     room: usize,
     /// It ends before this offset.
     pub(super) until: i64,
@@ -32,15 +32,17 @@ pub(super) struct ReadAhead {
     begun_under: Option<(ReadUnder, Option<i32>)>,
     buffered: VecDeque<Part>,
     held: usize,
-    /// According to the last answer: up to where this reader may read, and the high watermark.
-    pub(super) ends: Option<(i64, i64)>,
+    /// According to the last answer: up to where this reader may read, and the high watermark. `None` before the first answer.
+    pub(crate) ends: Option<(i64, i64)>,
     /// What all answers had: bytes, and offsets that they covered.
-    pub(super) read: (u64, u64),
+    pub(crate) read: (u64, u64),
     /// The size of the last batch.
     last_size: usize,
     pub(super) pause_until: Option<Instant>,
-    error: Option<Error>,
-    has_ended: bool,
+    /// To be given out.
+    pub(super) error: Option<Error>,
+    /// By an error.
+    pub(super) has_ended: bool,
     /// After what was given out.
     pub(super) position: Option<Position>,
 }
@@ -60,7 +62,7 @@ impl ReadAhead {
     /// Continues at a position, whatever was fetched before.
     pub(super) fn restart(&mut self, position: Position) {
         self.buffered.clear();
-        (self.held, self.pause_until, self.error, self.has_ended) = (0, None, None, false);
+        (self.held, self.last_size, self.pause_until, self.error, self.has_ended) = (0, 0, None, None, false);
         (self.next, self.position) = (Some(position), Some(position));
         (self.read_under, self.begun_under) = (None, None);
     }
@@ -70,8 +72,8 @@ impl ReadAhead {
         !self.is_done() && !self.has_ended && self.error.is_none() && self.held < self.room
     }
 
-    /// How many bytes to ask for, of at most so many. The broker cuts off the batch that does not fit, and sends it again next
-    /// time. So where only one fits, no more is asked for; one that is larger comes whole all the same (KIP-74).
+    /// How many bytes the next fetch asks for: `most`, or less. The broker cuts off the batch that does not fit, and sends it again
+    /// next time. So where only one fits, no more is asked for; one that is larger comes whole all the same (KIP-74).
     pub(super) fn wanted_bytes(&self, most: usize) -> usize {
         if self.last_size > most / 2 { most.min(self.last_size) } else { most }
     }
@@ -98,6 +100,7 @@ impl ReadAhead {
 
     /// Takes in the failure of a fetch.
     pub(super) fn failed(&mut self, error: Error) {
+        self.last_size = 0;
         let nearest = match *error.kind() {
             ErrorKind::OffsetOutOfRange { offset, log_start, log_end } => {
                 Some(offset.min(log_end).max(log_start))
@@ -154,11 +157,6 @@ impl ReadAhead {
             return Poll::Ready(Some(Err(error)));
         }
         if self.is_done() || self.has_ended { Poll::Ready(None) } else { Poll::Pending }
-    }
-
-    /// Whether there is an error to give out, or it has ended by one.
-    pub(super) fn has_failed(&self) -> bool {
-        self.error.is_some() || self.has_ended
     }
 
     /// Whether the first answer has come.

@@ -190,7 +190,7 @@ impl Replay {
         let (Some(before), Some(first)) = (&self.before, self.pieces.front_mut()) else { return true };
         let batches = &mut first.stream.batches;
         if !batches.ahead.has_begun() {
-            return batches.ahead.has_failed();
+            return batches.ahead.error.is_some() || batches.ahead.has_ended;
         }
         if !batches.ahead.continues(before) {
             // The piece before may have ended within a batch that reaches into this one, or before a gap.

@@ -71,7 +71,8 @@ impl Wal {
             metrics: self::metrics::Metrics::new(&partition.topic, partition.index),
             partition,
             options,
-            accepted,
+            // A log must be claimed while a broker is down. The topic's own settings are the same at all of them.
+            accepted: [accepted, vec![DurabilityKind::NoAnswer]].concat(),
             is_checked: AtomicBool::new(false),
         };
         Self { log: Arc::new(log) }
@@ -140,10 +141,12 @@ impl Log {
         if self.is_checked.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut findings = durability::check(&self.partition.core, &self.partition.topic).await?;
+        let Partition { core, topic, index, .. } = &*self.partition;
+        let mut findings = durability::check(core, topic, Some(*index)).await?;
+        let is_whole = findings.iter().all(|found| found.kind != DurabilityKind::NoAnswer);
         findings.retain(|found| found.severity != Severity::Appends && !self.accepted.contains(&found.kind));
         if findings.is_empty() {
-            self.is_checked.store(true, Ordering::Relaxed);
+            self.is_checked.store(is_whole, Ordering::Relaxed);
             return Ok(());
         }
         let list: Vec<_> = findings.iter().map(ToString::to_string).collect();

@@ -260,13 +260,13 @@ impl Items {
     /// How many offsets there are between the position and the high watermark that the last answer gave. `None` before the
     /// first answer.
     pub fn lag(&self) -> Option<i64> {
-        let high_watermark = self.batches.high_watermark()?;
+        let (_, high_watermark) = self.batches.ahead.ends?;
         Some(high_watermark.saturating_sub(self.reading().next_offset).max(0))
     }
 
     /// About how many bytes that is, if what is left is like what was read.
     fn bytes_behind(&self) -> u64 {
-        let ((bytes, offsets), lag) = (self.batches.read(), self.lag().unwrap_or(0));
+        let ((bytes, offsets), lag) = (self.batches.ahead.read, self.lag().unwrap_or(0));
         lag.unsigned_abs().saturating_mul(bytes) / offsets.max(1)
     }
 
@@ -300,7 +300,7 @@ impl Items {
 
     /// Reads up to the log's end over several connections, if that is far.
     pub(super) fn hasten(&mut self) {
-        let Some(end) = self.batches.high_watermark() else { return };
+        let Some((_, end)) = self.batches.ahead.ends else { return };
         if self.replay.is_some() || self.bytes_behind() < FAR {
             return;
         }

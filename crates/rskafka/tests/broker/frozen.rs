@@ -5,14 +5,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rskafka::client::error::{Error, Outcome};
+use rskafka::client::error::{Error, ErrorKind, Outcome};
 use rskafka::client::{Client, ClientBuilder, OffsetAt, PartitionClient, Sasl, Tls};
 use rskafka::protocol::ApiKey;
+use rskafka::wal::Position;
 use rskafka_verifier::proxy::{Action, BrokerProcess, Direction, FaultId, Moment, Proxy};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use crate::common::{SLACK, new_topic, read_all, record, served, values};
+use crate::common::{self, SLACK, exclusive, new_topic, read_all, record, served, values};
 use crate::environment::Environment;
 
 /// Far below the time after which a cluster takes a silent broker for dead.
@@ -256,5 +257,35 @@ fn every_other_call_to_a_frozen_broker_ends_at_the_deadline() {
                 timeout(Duration::from_secs(20), next).await.unwrap();
             }
         }
+    });
+}
+
+#[test]
+#[ignore = "needs an environment of `cargo xtask`"]
+fn an_exclusive_log_is_claimed_while_its_leader_stands_still() {
+    crate::alone(|environment| async move {
+        if let Some((brokers, why)) = crate::unclean::why_not(&environment) {
+            let test = "frozen::an_exclusive_log_is_claimed_while_its_leader_stands_still";
+            return common::skipped(brokers, test, why);
+        }
+        let client = environment.client("PLAINTEXT").build().await.unwrap();
+        let topic = new_topic("claimed");
+        client.create_topic(&topic, 1, 3).for_log().await.unwrap();
+        let wal = client.wal(&topic, 0).await.unwrap();
+        let (first, _) = exclusive::claim(&wal, Position::START, "first").await;
+        first.append([record("kept")]).await.unwrap();
+        let leader = client.describe_topic(&topic).await.unwrap().partitions[&0].leader.unwrap();
+        let stands_still = process(&environment, leader as usize - 1).stop().await.unwrap();
+
+        // Another process, which knows nothing of the settings. No risk is accepted.
+        let other = environment.client("PLAINTEXT").build().await.unwrap();
+        let wal = other.wal(&topic, 0).await.unwrap();
+        let (second, read) = exclusive::claim(&wal, Position::START, "second").await;
+        assert_eq!(read, ["kept"]);
+        second.append([record("next")]).await.unwrap();
+        drop(stands_still);
+        let error = first.append([record("late")]).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Fenced { .. }), "{error:?}");
+        client.delete_topic(&topic).await.unwrap();
     });
 }

@@ -90,7 +90,7 @@ fn a_writer_is_told_which_acknowledged_records_an_unclean_election_has_lost() {
 }
 
 /// The brokers with which the test shows nothing, and why.
-fn why_not(environment: &Environment) -> Option<(&'static str, &'static str)> {
+pub fn why_not(environment: &Environment) -> Option<(&'static str, &'static str)> {
     let version = environment.fact("version").split('.').map(|number| number.parse().unwrap());
     if version.collect::<Vec<u32>>() < WITH_KRAFT.to_vec() {
         return Some(("ZooKeeper", "the controller is a broker, which may be one of those that stand still"));

@@ -1,15 +1,19 @@
 //! What a topic lacks to be a write-ahead log is found, whichever broker has it and whatever it does not tell.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use rskafka::client::error::{Error, ErrorKind};
 use rskafka::client::{Client, DurabilityFinding, DurabilityKind as Kind, Severity};
 use rskafka::protocol::messages::describe_configs::DescribeConfigsResponse;
 use rskafka::protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, SET,
 };
 use rskafka::protocol::{ApiKey, ErrorCode};
+use rskafka::wal::Position;
 use rskafka_fake::{FakeCluster, Fault, Profile};
 
-use super::common::raw;
+use super::common::{exclusive, raw};
 use super::kit::{TIMEOUT, TOPIC, builder, fake, profile};
 use super::relay::{Asked, change, env_meddling};
 
@@ -106,6 +110,11 @@ async fn too_few_replicas_are_found_in_any_partition() {
     if odd.config("min.insync.replicas", "2").await.is_ok() {
         let found = known(client.check_durability("odd").await.unwrap());
         assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [Kind::OneReplica]);
+        for (partition, is_refused) in [(0, false), (1, true)] {
+            let wal = client.wal("odd", partition).accept_risks([Kind::NotTold]).await.unwrap();
+            let error = wal.claim(Position::START, "x").await.err();
+            assert_eq!(error.as_ref().map(Error::kind), is_refused.then_some(&ErrorKind::NotDurable));
+        }
     }
 }
 
@@ -138,29 +147,60 @@ async fn a_broker_with_another_default_than_the_others_is_found() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_broker_may_not_tell_is_never_fine() {
-    let not_told = |found: Vec<DurabilityFinding>, brokers: &[i32], why: &str| {
+    let is = |kind: Kind, found: Vec<DurabilityFinding>, brokers: &[i32], why: &str| {
         let [finding] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((finding.kind, finding.severity), (Kind::NotTold, Severity::NotChecked));
+        assert_eq!((finding.kind, finding.severity), (kind, Severity::NotChecked));
         assert_eq!(finding.brokers, brokers);
         assert!(finding.value.contains(why), "{finding}");
     };
     let refused = Fault::answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED).on(ApiKey::DESCRIBE_CONFIGS).always();
     let one = cluster(3, []).await;
     one.inject(refused.clone().at_broker(2));
-    not_told(check(&one).await, &[2], "TOPIC_AUTHORIZATION_FAILED");
+    is(Kind::NotTold, check(&one).await, &[2], "TOPIC_AUTHORIZATION_FAILED");
     let all = cluster(3, []).await;
     all.inject(refused);
     let found = builder(&all).build().await.unwrap().check_durability(TOPIC).await.unwrap();
-    not_told(found, &[1, 2, 3], "TOPIC_AUTHORIZATION_FAILED");
+    is(Kind::NotTold, found, &[1, 2, 3], "TOPIC_AUTHORIZATION_FAILED");
     // One that hangs, or does not run, leaves time for the others.
     let hangs = cluster(3, []).await;
     hangs.inject(Fault::swallow().on(ApiKey::DESCRIBE_CONFIGS).at_broker(1).always());
     let started = tokio::time::Instant::now();
-    not_told(check(&hangs).await, &[1], "no time left");
+    is(Kind::NoAnswer, check(&hangs).await, &[1], "no time left");
     assert!(started.elapsed() <= TIMEOUT, "{:?}", started.elapsed());
     let stopped = cluster(3, []).await;
     stopped.stop_broker(3).await.unwrap();
-    not_told(check(&stopped).await, &[3], "");
+    is(Kind::NoAnswer, check(&stopped).await, &[3], "");
+    let none = cluster(3, []).await;
+    none.inject(Fault::swallow().on(ApiKey::DESCRIBE_CONFIGS).always());
+    let error = builder(&none).build().await.unwrap().check_durability(TOPIC).await.unwrap_err();
+    assert!(error.is_timeout() && error.is_retriable(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_is_claimed_while_one_broker_is_down_or_does_not_answer() {
+    for is_down in [false, true] {
+        let cluster = cluster(3, []).await;
+        let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
+        if is_down {
+            cluster.stop_broker(leader).await.unwrap();
+        } else {
+            cluster.inject(Fault::swallow().on(ApiKey::DESCRIBE_CONFIGS).at_broker(leader).always());
+        }
+        let client = builder(&cluster).api_timeout(Duration::from_secs(60)).build().await.unwrap();
+        // What Redpanda does not tell.
+        let wal = client.wal(TOPIC, 0).accept_risks([Kind::NotTold]).await.unwrap();
+        let asked = || {
+            let requests = cluster.requests().into_iter();
+            requests.filter(|request| request.api_key == ApiKey::DESCRIBE_CONFIGS).count()
+        };
+        for note in ["first", "second"] {
+            let (started, before) = (tokio::time::Instant::now(), asked());
+            let (writer, _) = exclusive::claim(&wal, Position::START, note).await;
+            assert_eq!(writer.claim().note, note);
+            assert!(started.elapsed() <= Duration::from_secs(4), "{:?}", started.elapsed());
+            assert!(asked() > before, "what is not known is asked for again");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
