@@ -71,7 +71,7 @@ async fn open(client: &Client, topic: &str, is_exclusive: bool) -> Log {
     Log::Exclusive(Box::new(recovery.into_writer().expect("it counts")))
 }
 
-/// Makes the call, which gives the batch its place. What it gives is to be awaited.
+/// Makes the call, which gives the batch its place. Await the future for the acknowledgement.
 fn append(log: &Log, records: usize, value: &Bytes) -> BoxFuture<'static, ()> {
     let records = (0..records).map(|_| Record::new((), value.clone(), OffsetDateTime::now_utc()));
     match log {

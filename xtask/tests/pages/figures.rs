@@ -23,7 +23,7 @@ fn cell(page: &str, table: &str, row: &str, column: &str) -> f64 {
     number.parse::<f64>().unwrap() * factor
 }
 
-/// Fails if the number between these words is not that one, rounded as it is written.
+/// Fails unless the page's number between `before` and `after` is `figure`, to the digits written.
 fn check(page: &str, before: &str, after: &str, figure: f64) -> Result<(), String> {
     let text = read(page).split_whitespace().collect::<Vec<_>>().join(" ");
     let number = |written: &str| written.replace(',', "").parse::<f64>().ok();

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::side::{BATCHES, Call, KEY, READ_ON, TOPIC, Times, WRITTEN, Work, serve};
 
 const BATCH_BYTES: usize = 1 << 20;
-/// With one batch in it, and what a batch adds to it.
+/// What a fetch asks for, as clients do by default.
 const FETCH_BYTES: i32 = 1 << 20;
 const MAX_WAIT_MS: i32 = 500;
 

@@ -8,6 +8,7 @@ pub use without_wal::the_guides_recovery_goes_on as a_database_recovers_as_the_g
 mod with_wal {
     // docs/write-ahead-log.md: begin
     use futures_util::StreamExt;
+    use rskafka::client::error::ErrorKind;
     use rskafka::record::{Record, RecordAndOffset};
     use rskafka::wal::{Position, Wal};
 
@@ -26,7 +27,8 @@ mod with_wal {
         changes: impl Iterator<Item = Vec<Record<String, Vec<u8>, ()>>>,
     ) -> Result<(), Box<dyn std::error::Error>> {
         // 1. Load the snapshot, read what comes after it, and claim the log.
-        let mut recovery = wal.claim(store.load()?, format!("process {}", std::process::id())).await?;
+        let name = format!("process {}", std::process::id());
+        let mut recovery = wal.claim(store.load()?, name.clone()).await?;
         while let Some(read) = recovery.next().await {
             match read {
                 Ok(entry) => {
@@ -36,7 +38,9 @@ mod with_wal {
                 }
                 // The cluster is away: what was read need not be read again.
                 Err(error) if error.is_retriable() => eprintln!("{error}"),
-                // Another process has claimed the log meanwhile (`ClaimLost`), or the log cannot be read.
+                // Our own claim, whose answer was lost, came before this one.
+                Err(error) if matches!(error.kind(), ErrorKind::ClaimLost { note, .. } if *note == name) => {}
+                // Another process has claimed the log meanwhile (also `ClaimLost`), or the log cannot be read.
                 Err(error) => return Err(error.into()),
             }
         }
@@ -223,23 +227,24 @@ pub mod together {
     // docs/write-ahead-log.md: begin
     use futures_util::StreamExt;
     use futures_util::stream::FuturesOrdered;
-    use rskafka::client::error::Result;
+    use rskafka::client::error::{Error, ErrorKind, Result};
     use rskafka::record::Record;
     use rskafka::wal::Writer;
     use tokio::sync::{mpsc, oneshot};
 
     /// A record, and who waits for its offset.
-    type Change = (Record, oneshot::Sender<i64>);
+    type Change = (Record, oneshot::Sender<Result<i64>>);
 
-    /// Appends what many callers send, with at most so many appends under way. Ends when there are no senders any more, or at the first failure: callers
-    /// whose answers are dropped do not know their outcome, and ask the state after the next recovery.
+    /// Appends what many callers send, with so many appends under way at most. Ends when there are no senders any more, or with the error that has ended the
+    /// writer, once every caller has its answer.
     async fn group_commit(writer: &Writer, mut changes: mpsc::Receiver<Change>, most: usize) -> Result<()> {
-        let (mut under_way, mut has_senders) = (FuturesOrdered::new(), true);
-        while has_senders || !under_way.is_empty() {
+        let (mut under_way, mut has_senders, mut ended) = (FuturesOrdered::new(), true, Ok(()));
+        while has_senders && ended.is_ok() || !under_way.is_empty() {
+            let has_room = under_way.len() < most.max(1);
             let mut taken = Vec::new();
             tokio::select! {
-                // All that has come since the last append goes into one batch. 1,000 records must not be larger than `max_request_bytes`.
-                count = changes.recv_many(&mut taken, 1_000), if has_senders && under_way.len() < most => {
+                // All that has come since the last append goes into one batch. So many records must not be larger than `max_request_bytes`.
+                count = changes.recv_many(&mut taken, 1_000), if has_senders && ended.is_ok() && has_room => {
                     has_senders = count > 0;
                     if has_senders {
                         let (records, callers): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
@@ -248,52 +253,84 @@ pub mod together {
                     }
                 }
                 Some((appended, callers)) = under_way.next() => {
-                    // Here they are in the log, in this order: apply them to the state.
-                    for (offset, caller) in appended?.offsets.zip(callers) {
-                        let _ = caller.send(offset);
+                    // In the order of the log: if it is there, apply it to the state here.
+                    match &appended {
+                        Err(error) if !is_refused(error) => ended = ended.and(Err(error.clone())),
+                        _ => {}
+                    }
+                    for (number, caller) in callers.into_iter().enumerate() {
+                        let offset = appended.as_ref().map(|appended| appended.offsets.start + number as i64);
+                        let _ = caller.send(offset.map_err(Error::clone));
                     }
                 }
             }
         }
-        Ok(())
+        ended
+    }
+
+    /// Whether the writer goes on: nothing was sent. That is the answer to all whose records were in that batch, so check records before they are sent here.
+    fn is_refused(error: &Error) -> bool {
+        matches!(error.kind(), ErrorKind::InvalidArgument(_) | ErrorKind::BatchTooLarge { .. })
     }
     // docs/write-ahead-log.md: end
 
-    use rskafka::wal::Position;
+    use futures_util::TryStreamExt;
+    use futures_util::future::{join, join_all};
+    use rskafka::wal::{Entry, Position};
     use tokio::time::timeout;
 
     use super::super::{Brokers, PATIENCE, exclusive, new_log, now};
 
-    pub async fn callers_share_the_batches_of_a_writer(brokers: Brokers) {
-        const CALLERS: usize = 500;
-        let (client, log) = new_log(&brokers, "group").await;
-        let wal = exclusive::wal(&client, log.topic()).await;
-        let (writer, _) = exclusive::claim(&wal, Position::START, "writer").await;
-        let (sender, changes) = mpsc::channel(CALLERS);
-        let calls = (0..CALLERS).map(|number| {
+    const CALLERS: usize = 500;
+
+    fn record(value: impl Into<rskafka::bytes::Bytes>) -> Record {
+        Record { key: None, value: Some(value.into()), headers: Default::default(), timestamp: now() }
+    }
+
+    /// What each of many callers is told, and the group commit.
+    async fn call(writer: &Writer, records: Vec<Record>) -> (Vec<Result<i64>>, Result<()>) {
+        let (sender, changes) = mpsc::channel(records.len());
+        let calls = records.into_iter().map(|record| {
             let sender = sender.clone();
             async move {
-                let value = Some(number.to_string().into());
-                let record = Record { key: None, value, headers: Default::default(), timestamp: now() };
                 let (answer, answered) = oneshot::channel();
                 sender.send((record, answer)).await.unwrap();
                 answered.await.unwrap()
             }
         });
-        let calls = futures_util::future::join_all(calls);
+        let calls = join_all(calls);
         drop(sender);
-        let both = futures_util::future::join(calls, group_commit(&writer, changes, 2));
-        let (offsets, done) = timeout(PATIENCE, both).await.unwrap();
-        done.unwrap();
+        timeout(PATIENCE, join(calls, group_commit(writer, changes, 2))).await.unwrap()
+    }
 
-        let end = writer.position().offset();
-        let read = exclusive::read(&wal, Position::START, end).await;
-        let first = offsets[0];
-        let at = |offset: i64| read[usize::try_from(offset - first).unwrap()].clone();
-        let numbers: Vec<_> = offsets.into_iter().map(at).collect();
-        assert_eq!(numbers, Vec::from_iter((0..CALLERS).map(|number| number.to_string())));
-        let batches = writer.claim().offset + 1 + CALLERS as i64;
-        assert_eq!(end, batches);
+    pub async fn callers_share_the_batches_of_a_writer(brokers: Brokers) {
+        let (client, log) = new_log(&brokers, "group").await;
+        let wal = exclusive::wal(&client, log.topic()).await;
+        let (first, _) = exclusive::claim(&wal, Position::START, "first").await;
+        let values: Vec<_> = (0..CALLERS).map(|number| number.to_string()).collect();
+        let (offsets, ended) = call(&first, values.iter().cloned().map(record).collect()).await;
+        ended.unwrap();
+        let offsets: Vec<_> = offsets.into_iter().map(Result::unwrap).collect();
+        let end = first.position().offset();
+        let entries = wal.read(Position::START).until(end).build().try_collect();
+        let entries: Vec<Entry> = timeout(PATIENCE, entries).await.unwrap().unwrap();
+        assert!(entries.len() < CALLERS / 10, "{} batches", entries.len());
+        let read = entries.into_iter().flat_map(Entry::into_records).map(Result::unwrap);
+        let read: std::collections::BTreeMap<_, _> =
+            read.map(|read| (read.offset, read.record.value.unwrap())).collect();
+        let found: Vec<_> = offsets.iter().map(|offset| read[offset].clone()).collect();
+        assert_eq!(found, values);
+
+        // A record that is refused costs those beside it their answer, and not the writer.
+        let of_1969 =
+            Record { timestamp: rskafka::time::OffsetDateTime::UNIX_EPOCH - PATIENCE, ..record("old") };
+        let (offsets, ended) = call(&first, vec![record("beside"), of_1969]).await;
+        assert!(ended.is_ok() && offsets.iter().all(|offset| offset.as_ref().is_err_and(is_refused)));
+        let (second, _) = exclusive::claim(&wal, Position::START, "second").await;
+        let (offsets, ended) = call(&first, vec![record("late"); CALLERS]).await;
+        assert!(matches!(ended.unwrap_err().kind(), ErrorKind::Fenced { .. }));
+        assert!(offsets.iter().all(Result::is_err));
+        assert_eq!(second.position().offset(), end + 1);
     }
 }
 
