@@ -56,9 +56,10 @@ pub enum DurabilityKind {
     MinInsyncTooLow,
     /// A replica without the last acknowledged records may become leader (`unclean.leader.election.enable`).
     UncleanElection,
-    /// A value is not known: the broker does not tell it.
+    /// A value is not known: the broker does not tell it, or does not answer and may have another default than those that do.
     NotTold,
-    /// A broker does not answer, so that its values are not known. Others do: without any answer, the check fails.
+    /// A broker does not answer, but others have told the topic's own values, which it has too. Without an answer of any broker
+    /// the check fails.
     NoAnswer,
     /// A record is removed when there is a later one with its key (`cleanup.policy`).
     Compaction,
@@ -88,7 +89,7 @@ impl DurabilityKind {
             Self::OneReplica => ("replication factor", Acknowledged, "give it three replicas"),
             Self::MinInsyncTooLow => ("min.insync.replicas", Acknowledged, "set it to 2"),
             Self::UncleanElection => ("unclean.leader.election.enable", Acknowledged, "set it to false"),
-            Self::NotTold => ("any config", NotChecked, "grant DESCRIBE_CONFIGS, if the broker has it"),
+            Self::NotTold => ("any config", NotChecked, "grant DESCRIBE_CONFIGS, or set it at the topic"),
             Self::NoAnswer => ("any config", NotChecked, "check again when the broker answers"),
             Self::Compaction => ("cleanup.policy", OldRecords, "set it to delete"),
             Self::RetentionMs => ("retention.ms", OldRecords, "set it to -1"),
@@ -124,16 +125,19 @@ pub(crate) async fn check(core: &Core, topic: &str, only: Option<i32>) -> Result
         found.insert((kind, kind.row().0, replicas.to_string()), Vec::new());
     }
     let brokers: BTreeSet<i32> = partitions.into_values().flat_map(|partition| partition.replicas).collect();
-    let mut silent = 0;
+    let mut is_own = None;
     for (asked, broker) in brokers.iter().enumerate() {
-        // One that is down must not hold up who claims a log because of that.
-        let (now, left) = (core.cluster.env().now(), brokers.len() - asked);
-        let share = Deadline::after(now, MOST_FOR_ONE.min(deadline.remaining(now) / left as u32));
+        // One that is down must not delay a takeover.
+        let (now, left) = (core.cluster.env().now(), (brokers.len() - asked) as u32);
+        let share = Deadline::after(now, MOST_FOR_ONE.min(deadline.remaining(now) / left));
+        let share = if left == 1 && is_own.is_none() { deadline } else { share };
         let wrong = match configs::describe(core, Node::Id(*broker), topic, share).await {
-            Ok(configs) => judge(replicas as i64, &configs),
-            Err(error) if error.is_retriable() && silent + 1 == brokers.len() => return Err(error),
+            Ok(configs) => {
+                is_own = Some(are_of_topic(&configs));
+                judge(replicas as i64, &configs)
+            }
+            Err(error) if error.is_retriable() && left == 1 && is_own.is_none() => return Err(error),
             Err(error) => {
-                silent += usize::from(error.is_retriable());
                 let kind = if error.is_retriable() { Kind::NoAnswer } else { Kind::NotTold };
                 vec![(kind, kind.row().0, format!("not told ({})", error.kind()))]
             }
@@ -141,10 +145,20 @@ pub(crate) async fn check(core: &Core, topic: &str, only: Option<i32>) -> Result
         wrong.into_iter().for_each(|wrong| found.entry(wrong).or_default().push(*broker));
     }
     let findings = found.into_iter().map(|((kind, setting, value), brokers)| {
+        // What the topic does not set may be another value there.
+        let kind = if kind == Kind::NoAnswer && is_own != Some(true) { Kind::NotTold } else { kind };
         let severity = kind.row().1;
         DurabilityFinding { kind, severity, setting, value, brokers }
     });
     Ok(findings.collect())
+}
+
+/// Whether the values that could lose records are the topic's own, and so the same at all brokers (Kafka class
+/// `ConfigEntry.ConfigSource`).
+fn are_of_topic(configs: &Configs) -> bool {
+    use Kind::{Compaction, MinInsyncTooLow, RetentionBytes, RetentionMs, UncleanElection};
+    let is_own = |kind: Kind| configs.get(kind.row().0).is_none_or(|config| config.config_source == 1);
+    [MinInsyncTooLow, UncleanElection, Compaction, RetentionMs, RetentionBytes].into_iter().all(is_own)
 }
 
 /// What is wrong with the configs that a broker tells.

@@ -114,7 +114,7 @@ impl BatchStream {
         let is_first = self.ahead.ends.is_none();
         let max_bytes = i32::try_from(self.ahead.wanted_bytes(options.max_bytes)).unwrap_or(i32::MAX);
         let (pause, checked_under) = (self.ahead.pause_until, self.ahead.read_under);
-        let follows = self.follows.filter(|_| !self.ahead.has_begun());
+        let follows = self.follows.filter(|_| self.ahead.begun_under.is_none());
         async move {
             let cluster = &partition.core.cluster;
             let located = |error| partition.located(error, ApiKey::FETCH);
@@ -156,11 +156,10 @@ impl BatchStream {
 
 async fn find_start(partition: &Partition, start: StartAt) -> Result<Position> {
     let at = match start {
-        StartAt::Offset(offset) => return Ok(Position::of(partition, offset)),
-        StartAt::Position(position) => return Ok(position),
-        StartAt::Earliest => OffsetAt::Earliest,
         StartAt::Latest => OffsetAt::Latest,
         StartAt::Timestamp(time) => OffsetAt::Timestamp(time),
+        // The others are known.
+        _ => OffsetAt::Earliest,
     };
     let found = offsets::find(partition, at).await;
     let found = found.map_err(|error| partition.located(error, ApiKey::LIST_OFFSETS))?;

@@ -29,7 +29,7 @@ pub(crate) struct ReadAhead {
     /// The broker that answered last, and the leader epoch.
     pub(super) read_under: Option<ReadUnder>,
     /// The same of the first answer, and the leader epoch of its first batch.
-    begun_under: Option<(ReadUnder, Option<i32>)>,
+    pub(super) begun_under: Option<(ReadUnder, Option<i32>)>,
     buffered: VecDeque<Part>,
     held: usize,
     /// According to the last answer: up to where this reader may read, and the high watermark. `None` before the first answer.
@@ -92,7 +92,10 @@ impl ReadAhead {
         self.read.0 += fetched.passed_bytes as u64;
         self.read.1 += next.offset.abs_diff(from.offset);
         self.last_size = fetched.batches().last().map_or(0, FetchedBatch::encoded_size);
-        let memory = fetched.memory();
+        // Each batch keeps the whole answer in memory.
+        let answer = if fetched.batches().is_empty() { 0 } else { fetched.encoded_size() };
+        let memory =
+            fetched.batches().iter().fold(answer, |sum, batch| sum.saturating_add(batch.decompressed()));
         self.held += memory;
         self.buffered.extend(fetched.into_batches().map(Part::Batch));
         self.buffered.push_back(Part::End(next, memory));
@@ -157,11 +160,6 @@ impl ReadAhead {
             return Poll::Ready(Some(Err(error)));
         }
         if self.is_done() || self.has_ended { Poll::Ready(None) } else { Poll::Pending }
-    }
-
-    /// Whether the first answer has come.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun_under.is_some()
     }
 
     /// Whether everything before its end was read.

@@ -189,7 +189,7 @@ impl Replay {
     fn joins(&mut self, cx: &mut Context<'_>) -> bool {
         let (Some(before), Some(first)) = (&self.before, self.pieces.front_mut()) else { return true };
         let batches = &mut first.stream.batches;
-        if !batches.ahead.has_begun() {
+        if batches.ahead.begun_under.is_none() {
             return batches.ahead.error.is_some() || batches.ahead.has_ended;
         }
         if !batches.ahead.continues(before) {

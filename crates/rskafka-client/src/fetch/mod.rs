@@ -175,12 +175,6 @@ impl Fetched {
         self.log_start_offset
     }
 
-    /// What it holds: each batch keeps the whole answer in memory.
-    pub(crate) fn memory(&self) -> usize {
-        let answer = if self.batches.is_empty() { 0 } else { self.encoded_size };
-        self.batches.iter().fold(answer, |sum, batch| sum.saturating_add(batch.decompressed()))
-    }
-
     /// The size of the answer's batches in the log, in bytes: also of those that were left out.
     pub fn encoded_size(&self) -> usize {
         self.encoded_size

@@ -71,7 +71,7 @@ impl Wal {
             metrics: self::metrics::Metrics::new(&partition.topic, partition.index),
             partition,
             options,
-            // A log must be claimed while a broker is down. The topic's own settings are the same at all of them.
+            // A log must be claimed while a broker is down.
             accepted: [accepted, vec![DurabilityKind::NoAnswer]].concat(),
             is_checked: AtomicBool::new(false),
         };

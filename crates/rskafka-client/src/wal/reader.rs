@@ -95,9 +95,7 @@ impl Entry {
         let mut records = self.batch.into_records();
         // Not by a `map` over all of them, which would move each once more.
         let mut first = records.next();
-        if let Some(Ok(first)) = &mut first {
-            first.record.headers.0.remove(0);
-        }
+        first.iter_mut().flatten().for_each(|first| _ = first.record.headers.0.remove(0));
         first.into_iter().chain(records).take(most)
     }
 }

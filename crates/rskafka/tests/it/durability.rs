@@ -143,6 +143,14 @@ async fn a_broker_with_another_default_than_the_others_is_found() {
     let found = client.check_durability(TOPIC).await.unwrap();
     let [finding] = &found[..] else { panic!("{found:?}") };
     assert_eq!((finding.kind, &finding.brokers[..]), (Kind::UncleanElection, &[2][..]));
+
+    // If that one does not answer, nobody knows its default, and the others' say nothing of it.
+    cluster.inject(Fault::swallow().on(ApiKey::DESCRIBE_CONFIGS).at_broker(2).always());
+    let found = client.check_durability(TOPIC).await.unwrap();
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((finding.kind, &finding.brokers[..]), (Kind::NotTold, &[2][..]));
+    let wal = client.wal(TOPIC, 0).await.unwrap();
+    assert_eq!(wal.claim(Position::START, "x").await.unwrap_err().kind(), &ErrorKind::NotDurable);
 }
 
 #[tokio::test(start_paused = true)]
