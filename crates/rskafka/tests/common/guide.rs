@@ -10,6 +10,7 @@ mod with_wal {
     use futures_util::StreamExt;
     use rskafka::client::error::ErrorKind;
     use rskafka::record::{Record, RecordAndOffset};
+    use rskafka::time::OffsetDateTime;
     use rskafka::wal::{Position, Wal};
 
     /// What your database has: a state, and a place for snapshots that is as durable as the log.
@@ -27,7 +28,8 @@ mod with_wal {
         changes: impl Iterator<Item = Vec<Record<String, Vec<u8>, ()>>>,
     ) -> Result<(), Box<dyn std::error::Error>> {
         // 1. Load the snapshot, read what comes after it, and claim the log.
-        let name = format!("process {}", std::process::id());
+        // No other process has this note, and none had it: it tells our claims from theirs.
+        let name = format!("process {} of {}", std::process::id(), OffsetDateTime::now_utc());
         let mut recovery = wal.claim(store.load()?, name.clone()).await?;
         while let Some(read) = recovery.next().await {
             match read {
@@ -239,12 +241,12 @@ pub mod together {
     /// writer, once every caller has its answer.
     async fn group_commit(writer: &Writer, mut changes: mpsc::Receiver<Change>, most: usize) -> Result<()> {
         let (mut under_way, mut has_senders, mut ended) = (FuturesOrdered::new(), true, Ok(()));
-        while has_senders && ended.is_ok() || !under_way.is_empty() {
+        while has_senders || !under_way.is_empty() {
             let has_room = under_way.len() < most.max(1);
             let mut taken = Vec::new();
             tokio::select! {
                 // All that has come since the last append goes into one batch. So many records must not be larger than `max_request_bytes`.
-                count = changes.recv_many(&mut taken, 1_000), if has_senders && ended.is_ok() && has_room => {
+                count = changes.recv_many(&mut taken, 1_000), if has_senders && has_room => {
                     has_senders = count > 0;
                     if has_senders {
                         let (records, callers): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
@@ -255,7 +257,11 @@ pub mod together {
                 Some((appended, callers)) = under_way.next() => {
                     // In the order of the log: if it is there, apply it to the state here.
                     match &appended {
-                        Err(error) if !is_refused(error) => ended = ended.and(Err(error.clone())),
+                        Err(error) if !is_refused(error) => {
+                            ended = ended.and(Err(error.clone()));
+                            // What was sent before this is refused, and its callers are told.
+                            changes.close();
+                        }
                         _ => {}
                     }
                     for (number, caller) in callers.into_iter().enumerate() {
@@ -287,15 +293,15 @@ pub mod together {
         Record { key: None, value: Some(value.into()), headers: Default::default(), timestamp: now() }
     }
 
-    /// What each of many callers is told, and the group commit.
-    async fn call(writer: &Writer, records: Vec<Record>) -> (Vec<Result<i64>>, Result<()>) {
-        let (sender, changes) = mpsc::channel(records.len());
+    /// What each of many callers is told, and the group commit. `None` where that had ended before.
+    async fn call(writer: &Writer, records: Vec<Record>) -> (Vec<Option<Result<i64>>>, Result<()>) {
+        let (sender, changes) = mpsc::channel(CALLERS / 10);
         let calls = records.into_iter().map(|record| {
             let sender = sender.clone();
             async move {
                 let (answer, answered) = oneshot::channel();
-                sender.send((record, answer)).await.unwrap();
-                answered.await.unwrap()
+                sender.send((record, answer)).await.ok()?;
+                Some(answered.await.expect("no caller is forgotten"))
             }
         });
         let calls = join_all(calls);
@@ -310,11 +316,11 @@ pub mod together {
         let values: Vec<_> = (0..CALLERS).map(|number| number.to_string()).collect();
         let (offsets, ended) = call(&first, values.iter().cloned().map(record).collect()).await;
         ended.unwrap();
-        let offsets: Vec<_> = offsets.into_iter().map(Result::unwrap).collect();
+        let offsets: Vec<_> = offsets.into_iter().map(|offset| offset.unwrap().unwrap()).collect();
         let end = first.position().offset();
         let entries = wal.read(Position::START).until(end).build().try_collect();
         let entries: Vec<Entry> = timeout(PATIENCE, entries).await.unwrap().unwrap();
-        assert!(entries.len() < CALLERS / 10, "{} batches", entries.len());
+        assert!((3..=CALLERS / 5).contains(&entries.len()), "{} batches", entries.len());
         let read = entries.into_iter().flat_map(Entry::into_records).map(Result::unwrap);
         let read: std::collections::BTreeMap<_, _> =
             read.map(|read| (read.offset, read.record.value.unwrap())).collect();
@@ -325,11 +331,15 @@ pub mod together {
         let of_1969 =
             Record { timestamp: rskafka::time::OffsetDateTime::UNIX_EPOCH - PATIENCE, ..record("old") };
         let (offsets, ended) = call(&first, vec![record("beside"), of_1969]).await;
-        assert!(ended.is_ok() && offsets.iter().all(|offset| offset.as_ref().is_err_and(is_refused)));
+        assert!(
+            ended.is_ok() && offsets.iter().flatten().all(|offset| offset.as_ref().is_err_and(is_refused))
+        );
         let (second, _) = exclusive::claim(&wal, Position::START, "second").await;
         let (offsets, ended) = call(&first, vec![record("late"); CALLERS]).await;
         assert!(matches!(ended.unwrap_err().kind(), ErrorKind::Fenced { .. }));
-        assert!(offsets.iter().all(Result::is_err));
+        assert!(
+            offsets.iter().flatten().count() >= CALLERS / 10 && offsets.iter().flatten().all(Result::is_err)
+        );
         assert_eq!(second.position().offset(), end + 1);
     }
 }
