@@ -41,7 +41,8 @@ impl FromStr for Topic {
 /// It cannot have that many brokers, or a topic cannot be.
 pub async fn start(brokers: usize, profile: Profile, topics: &[Topic]) -> Result<FakeCluster> {
     let builder = FakeCluster::builder().brokers(brokers).profile(profile);
-    let builder = builder.retain_bytes_per_partition(RETAINED_BYTES);
+    // Topics have other ids than those of an earlier run, so that a position of one of those is refused.
+    let builder = builder.retain_bytes_per_partition(RETAINED_BYTES).seed(std::process::id().into());
     let cluster = builder.start().await.context("the cluster does not start")?;
     for Topic { name, partitions, replicas } in topics {
         let replicas = replicas.unwrap_or(brokers.min(MOST_REPLICAS) as i16);

@@ -52,7 +52,8 @@ fn store(file: &Path, position: Position, sum: i64) -> support::Result {
         return Err("there is a later snapshot: another process has the log".into());
     }
     let new = file.with_extension("new");
-    let mut written = fs::File::create(&new)?;
+    let written = fs::File::create(&new);
+    let mut written = written.map_err(|error| format!("{} cannot be written: {error}", new.display()))?;
     write!(written, "{position} {sum}")?;
     written.sync_all()?;
     fs::rename(new, file)?;

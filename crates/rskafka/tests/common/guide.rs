@@ -140,16 +140,25 @@ pub mod going_on {
     use rskafka::record::Record;
     use rskafka::wal::{Appended, Claim, Reclaimed, Writer};
 
-    /// Appends the batches in their order, each once, whatever fails meanwhile. Ends early if another process has the log, and then gives its claim.
+    /// Appends the batches in their order, each once, whatever fails meanwhile, and nothing behind one that is refused. `done` has those that are in the log, also
+    /// after an error. Ends early if another process has the log, and then gives its claim.
     async fn append_all(
         writer: &mut Writer,
         batches: &[Vec<Record>],
-    ) -> Result<(Vec<Appended>, Option<Claim>)> {
-        let mut done = Vec::new();
+        done: &mut Vec<Appended>,
+    ) -> Result<Option<Claim>> {
         while done.len() < batches.len() {
             // All at once. A real loop limits how many are under way, and keeps the `sequence()` of each with its caller.
-            let open: Vec<_> =
-                batches[done.len()..].iter().map(|records| writer.append(records.clone())).collect();
+            let mut open = Vec::new();
+            for records in &batches[done.len()..] {
+                let append = writer.append(records.clone());
+                // Refused before it was sent, e.g. too large: the writer would go on with the next one.
+                let is_refused = append.sequence().is_none();
+                open.push(append);
+                if is_refused {
+                    break;
+                }
+            }
             let mut failed = None;
             for append in open {
                 match append.await {
@@ -165,14 +174,14 @@ pub mod going_on {
             // Those with an unknown outcome that count after all, by their sequences. None counts without all before it.
             done.extend(settled.into_values().flatten());
             if fenced_by.is_some() {
-                return Ok((done, fenced_by));
+                return Ok(fenced_by);
             }
             if error.class() == ErrorClass::Refused {
                 // It would be refused again.
                 return Err(error);
             }
         }
-        Ok((done, None))
+        Ok(None)
     }
 
     async fn reclaim(writer: &mut Writer) -> Result<Reclaimed> {
@@ -186,42 +195,54 @@ pub mod going_on {
     }
     // docs/write-ahead-log.md: end
 
+    use rskafka::client::error::ErrorKind;
     use rskafka::protocol::ErrorCode;
     use rskafka::wal::Position;
     use tokio::time::timeout;
 
     use super::super::{Brokers, PATIENCE, exclusive, new_log, now};
 
+    fn batch(value: &&str) -> Vec<Record> {
+        let value = Some(value.to_string().into());
+        vec![Record { key: None, value, headers: Default::default(), timestamp: now() }]
+    }
+
     pub async fn as_the_guide_appends(
         writer: &mut Writer,
         values: &[&str],
-    ) -> Result<(Vec<Appended>, Option<Claim>)> {
-        let batch = |value: &&str| {
-            let value = Some(value.to_string().into());
-            vec![Record { key: None, value, headers: Default::default(), timestamp: now() }]
-        };
-        append_all(writer, &values.iter().map(batch).collect::<Vec<_>>()).await
+    ) -> (Vec<Appended>, Result<Option<Claim>>) {
+        let mut done = Vec::new();
+        let ended = append_all(writer, &values.iter().map(batch).collect::<Vec<_>>(), &mut done).await;
+        (done, ended)
     }
 
     pub async fn a_writer_goes_on_after_what_ended_it(brokers: Brokers) {
         let (client, log) = new_log(&brokers, "goes-on").await;
         let wal = exclusive::wal(&client, log.topic()).await;
         let (mut first, _) = exclusive::claim(&wal, Position::START, "first").await;
-        // Beyond the topic's limit.
+        // Beyond the topic's limit; then one that the client refuses before it is sent.
         let large = "x".repeat(3 << 20);
         let values = ["a", &large, "b"];
         let appended = as_the_guide_appends(&mut first, &values);
+        let (done, ended) = timeout(PATIENCE, appended).await.unwrap();
+        let error = ended.unwrap_err();
+        assert_eq!((done.len(), error.code()), (1, Some(ErrorCode::MESSAGE_TOO_LARGE)), "{error:?}");
+        let mut batches: Vec<_> = ["b", "old", "c"].iter().map(batch).collect();
+        batches[1][0].timestamp = rskafka::time::OffsetDateTime::UNIX_EPOCH - PATIENCE;
+        let mut done = Vec::new();
+        let appended = append_all(&mut first, &batches, &mut done);
         let error = timeout(PATIENCE, appended).await.unwrap().unwrap_err();
-        assert_eq!(error.code(), Some(ErrorCode::MESSAGE_TOO_LARGE), "{error:?}");
+        let is_refused = matches!(error.kind(), ErrorKind::InvalidArgument(_));
+        assert!(done.len() == 1 && is_refused, "{done:?}, {error:?}");
         let appended = as_the_guide_appends(&mut first, &["c", "d"]);
-        let (done, fenced_by) = timeout(PATIENCE, appended).await.unwrap().unwrap();
-        assert!(done.len() == 2 && fenced_by.is_none(), "{done:?}, {fenced_by:?}");
+        let (done, ended) = timeout(PATIENCE, appended).await.unwrap();
+        assert!(done.len() == 2 && ended.unwrap().is_none(), "{done:?}");
 
         let (second, read) = exclusive::claim(&wal, Position::START, "second").await;
-        assert_eq!(read, ["a", "c", "d"]);
+        assert_eq!(read, ["a", "b", "c", "d"]);
         let appended = as_the_guide_appends(&mut first, &["e"]);
-        let (done, fenced_by) = timeout(PATIENCE, appended).await.unwrap().unwrap();
-        assert_eq!((done, fenced_by.as_ref()), (Vec::new(), Some(second.claim())));
+        let (done, ended) = timeout(PATIENCE, appended).await.unwrap();
+        assert_eq!((done, ended.unwrap().as_ref()), (Vec::new(), Some(second.claim())));
     }
 }
 
@@ -238,18 +259,24 @@ pub mod together {
     type Change = (Record, oneshot::Sender<Result<i64>>);
 
     /// Appends what many callers send, with so many appends under way at most. Ends when there are no senders any more, or with the error that has ended the
-    /// writer, once every caller has its answer.
+    /// writer, once every caller has its answer. What `Unknown` callers wait for is settled by the next claim: the state has it then, or never will.
     async fn group_commit(writer: &Writer, mut changes: mpsc::Receiver<Change>, most: usize) -> Result<()> {
         let (mut under_way, mut has_senders, mut ended) = (FuturesOrdered::new(), true, Ok(()));
         while has_senders || !under_way.is_empty() {
             let has_room = under_way.len() < most.max(1);
-            let mut taken = Vec::new();
             tokio::select! {
-                // All that has come since the last append goes into one batch. So many records must not be larger than `max_request_bytes`.
-                count = changes.recv_many(&mut taken, 1_000), if has_senders && has_room => {
-                    has_senders = count > 0;
+                change = changes.recv(), if has_senders && has_room => {
+                    // All that has come since the last append goes into one batch, up to a size that the topic takes with one record more.
+                    let (mut records, mut callers, mut size) = (Vec::new(), Vec::new(), 0);
+                    let mut taken = change;
+                    has_senders = taken.is_some();
+                    while let Some((record, caller)) = taken {
+                        size += record.value.as_ref().map_or(0, |value| value.len()) + 100;
+                        records.push(record);
+                        callers.push(caller);
+                        taken = if size < 256 << 10 { changes.try_recv().ok() } else { None };
+                    }
                     if has_senders {
-                        let (records, callers): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
                         let append = writer.append(records);
                         under_way.push_back(async move { (append.await, callers) });
                     }
@@ -327,7 +354,13 @@ pub mod together {
         let found: Vec<_> = offsets.iter().map(|offset| read[offset].clone()).collect();
         assert_eq!(found, values);
 
-        // A record that is refused costs those beside it their answer, and not the writer.
+        // Together they are more than the topic takes in one batch.
+        let large = rskafka::bytes::Bytes::from(vec![b'x'; 32 << 10]);
+        let (offsets, ended) = call(&first, vec![record(large); 64]).await;
+        assert!(ended.is_ok() && offsets.into_iter().all(|offset| offset.unwrap().is_ok()));
+        let end = first.position().offset();
+
+        // A record that is refused costs those beside it their place in this batch, and not the writer.
         let of_1969 =
             Record { timestamp: rskafka::time::OffsetDateTime::UNIX_EPOCH - PATIENCE, ..record("old") };
         let (offsets, ended) = call(&first, vec![record("beside"), of_1969]).await;
