@@ -41,9 +41,6 @@ pub(crate) async fn run(arguments: &[String]) -> support::Result {
     let end = support::number("END", rest.get(1), log.get_offset(OffsetAt::Latest).await?.offset)?;
 
     let known = stored.or((start == 0).then_some(Position::START));
-    if known.is_none() {
-        eprintln!("no verdicts: what counts is known only from offset 0 or from a stored position on");
-    }
     let read = client.wal(topic, partition).await?.read(known.unwrap_or(Position::START));
     let items = read.until(end).build_items().inspect_err(|error| eprintln!("not judged further: {error}"));
     let items = items.take(if known.is_some() { usize::MAX } else { 0 });
