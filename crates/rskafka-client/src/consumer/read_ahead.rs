@@ -174,6 +174,19 @@ mod tests {
     use crate::error::Case;
 
     #[test]
+    fn after_a_failure_as_much_is_asked_for_as_may_be() {
+        let mut ahead = ReadAhead::new(1, OutOfRange::Error, IsolationLevel::default());
+        for (last, wanted) in [(0, 100), (50, 100), (51, 51), (100, 100), (200, 100)] {
+            ahead.last_size = last;
+            assert_eq!(ahead.wanted_bytes(100), wanted);
+        }
+        // A broker without KIP-74 may have cut off a batch that is larger than the last one.
+        ahead.last_size = 60;
+        ahead.failed(Error::new(Case::CorruptBatch, ErrorKind::CorruptBatch { base_offset: None }));
+        assert_eq!(ahead.wanted_bytes(100), 100);
+    }
+
+    #[test]
     fn bounds_that_contradict_each_other_do_no_harm() {
         let mut ahead = ReadAhead::new(1, OutOfRange::Continue, IsolationLevel::default());
         let kind = ErrorKind::OffsetOutOfRange { offset: 1, log_start: 5, log_end: 3 };

@@ -178,6 +178,16 @@ async fn what_a_broker_may_not_tell_is_never_fine() {
     let stopped = cluster(3, []).await;
     stopped.stop_broker(3).await.unwrap();
     is(Kind::NoAnswer, check(&stopped).await, &[3], "");
+    // The only one has all the time.
+    let slow = cluster(3, []).await;
+    let patient =
+        builder(&slow).api_timeout(Duration::from_secs(60)).request_timeout(Duration::from_secs(60));
+    let client = patient.build().await.unwrap();
+    client.create_topic("one", 1, 1).for_log().await.unwrap();
+    slow.inject(Fault::delay(Duration::from_secs(10)).on(ApiKey::DESCRIBE_CONFIGS).always());
+    let found = known(client.check_durability("one").await.unwrap());
+    let kinds: Vec<_> = found.iter().map(|finding| finding.kind).collect();
+    assert!(kinds.contains(&Kind::OneReplica) && !kinds.contains(&Kind::NoAnswer), "{found:?}");
     let none = cluster(3, []).await;
     none.inject(Fault::swallow().on(ApiKey::DESCRIBE_CONFIGS).always());
     let error = builder(&none).build().await.unwrap().check_durability(TOPIC).await.unwrap_err();
