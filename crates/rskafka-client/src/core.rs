@@ -62,8 +62,7 @@ impl Core {
 
     /// The deadline of a call that begins now. Fails once the client is closed.
     pub(crate) fn begin(&self) -> Result<Deadline> {
-        self.check_open()?;
-        Ok(self.api_deadline())
+        self.check_open().map(|()| self.api_deadline())
     }
 
     /// How long a broker may take for a request, in milliseconds: until the deadline, at most for one attempt.
@@ -78,10 +77,7 @@ impl Core {
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.tasks.is_closed() {
-            return Err(Error::new(Case::ClientClosed, ErrorKind::Closed));
-        }
-        Ok(())
+        if self.tasks.is_closed() { Err(Error::new(Case::ClientClosed, ErrorKind::Closed)) } else { Ok(()) }
     }
 
     /// Refuses further calls, waits for the tasks, and ends the connections.

@@ -8,8 +8,9 @@ use rskafka_cluster::transport::Deadline;
 use rskafka_cluster::{Leader, LeaderOf};
 use rskafka_protocol::ErrorCode;
 use rskafka_protocol::messages::list_offsets::{
-    EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
-    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic, MAX_TIMESTAMP,
+    EARLIEST_LOCAL_TIMESTAMP, EARLIEST_PENDING_UPLOAD_TIMESTAMP, EARLIEST_TIMESTAMP, LATEST_TIERED_TIMESTAMP,
+    LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest,
+    ListOffsetsResponse, ListOffsetsTopic, MAX_TIMESTAMP,
 };
 use time::OffsetDateTime;
 
@@ -33,13 +34,21 @@ pub enum OffsetAt {
     /// The offset of the record with the latest timestamp, of several the first; the end of a log without records. From
     /// ListOffsets 7 on (Kafka 3.0, KIP-734).
     MaxTimestamp,
+    /// The first offset on the leader's own disk: the log's first, unless segments were moved to tiered storage. From
+    /// ListOffsets 8 on (Kafka 3.4, KIP-405).
+    EarliestLocal,
+    /// The last offset in tiered storage; -1 if there is nothing in it. From ListOffsets 9 on (Kafka 3.9, KIP-1005).
+    LatestTiered,
+    /// The first offset that is not in tiered storage yet; -1 without tiered storage. From ListOffsets 11 on (Kafka 4.2,
+    /// KIP-1023).
+    EarliestPendingUpload,
 }
 
 /// An offset, with what the broker knows of the record there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundOffset {
-    /// The offset.
+    /// The offset; -1 only where [`OffsetAt`] says so.
     pub offset: i64,
     /// The timestamp of the record found; `None` for the log's ends.
     pub timestamp: Option<OffsetDateTime>,
@@ -63,6 +72,9 @@ pub(crate) async fn find(partition: &Partition, at: OffsetAt) -> Result<FoundOff
         OffsetAt::Timestamp(time) if to_millis(time) < 0 => list(EARLIEST_TIMESTAMP).await?,
         OffsetAt::Timestamp(time) => first(to_millis(time)).await?,
         OffsetAt::MaxTimestamp => first(MAX_TIMESTAMP).await?,
+        OffsetAt::EarliestLocal => list(EARLIEST_LOCAL_TIMESTAMP).await?,
+        OffsetAt::LatestTiered => list(LATEST_TIERED_TIMESTAMP).await?,
+        OffsetAt::EarliestPendingUpload => list(EARLIEST_PENDING_UPLOAD_TIMESTAMP).await?,
     };
     check_topic(partition, deadline).await?;
     Ok(FoundOffset {
@@ -121,8 +133,14 @@ pub(crate) async fn list(
     let build =
         |leader: &Leader, timeout_ms| ListOffsetsRequest { timeout_ms, ..request(target, leader, timestamp) };
     let find = |response| entry(response, partition).map(|found| (found.error_code, None, found));
-    // Before version 7, a broker takes the number for a time.
-    let min_version = if timestamp == MAX_TIMESTAMP { 7 } else { 0 };
+    // A broker that does not know such a number takes it for a time.
+    let min_version = match timestamp {
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL_TIMESTAMP => 8,
+        LATEST_TIERED_TIMESTAMP => 9,
+        EARLIEST_PENDING_UPLOAD_TIMESTAMP => 11,
+        _ => 0,
+    };
     let ask = Ask { writes: false, min_version, ..Ask::new(core, target, name, deadline) };
     ask.send(build, find).await
 }

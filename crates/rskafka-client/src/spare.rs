@@ -27,8 +27,7 @@ impl Spare {
     /// A buffer with room for so many bytes.
     pub(crate) fn take(&self, bytes: usize) -> BytesMut {
         let kept = if bytes >= SMALLEST { lock(&self.buffers).pop() } else { None };
-        let kept = kept.filter(|kept| kept.capacity() >= bytes);
-        kept.unwrap_or_else(|| BytesMut::with_capacity(bytes))
+        kept.filter(|kept| kept.capacity() >= bytes).unwrap_or_else(|| BytesMut::with_capacity(bytes))
     }
 
     /// Keeps the memory of a batch, unless a request still holds it.

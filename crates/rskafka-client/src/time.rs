@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 // Without 128-bit nanoseconds, whose division shows in fetches of small records.
 
@@ -39,11 +39,8 @@ impl FromMillis {
         }
         let rest = millis.rem_euclid(1_000) as u16;
         let time = self.start.and_then(|start| start.replace_millisecond(rest).ok());
-        time.unwrap_or(if millis < 0 {
-            time::PrimitiveDateTime::MIN.assume_utc()
-        } else {
-            time::PrimitiveDateTime::MAX.assume_utc()
-        })
+        let end = if millis < 0 { PrimitiveDateTime::MIN } else { PrimitiveDateTime::MAX };
+        time.unwrap_or(end.assume_utc())
     }
 }
 
@@ -73,8 +70,8 @@ mod tests {
 
     #[test]
     fn timestamps_beyond_the_calendar_are_its_ends() {
-        assert_eq!(from_millis(i64::MIN), time::PrimitiveDateTime::MIN.assume_utc());
-        assert_eq!(from_millis(i64::MAX), time::PrimitiveDateTime::MAX.assume_utc());
+        assert_eq!(from_millis(i64::MIN), PrimitiveDateTime::MIN.assume_utc());
+        assert_eq!(from_millis(i64::MAX), PrimitiveDateTime::MAX.assume_utc());
     }
 
     #[test]

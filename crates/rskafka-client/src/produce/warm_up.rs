@@ -32,12 +32,8 @@ pub(crate) async fn warm_up(line: &Arc<Line>) -> Result<()> {
 }
 
 pub(crate) async fn obtain_producer_id(line: &Line, deadline: Deadline) -> Result<Producer, Failed> {
-    let request = InitProducerIdRequest {
-        transactional_id: None,
-        transaction_timeout_ms: i32::MAX,
-        producer_id: -1,
-        producer_epoch: -1,
-    };
+    let (transactional_id, transaction_timeout_ms) = (None, i32::MAX);
+    let request = InitProducerIdRequest { transactional_id, transaction_timeout_ms, ..Default::default() };
     let judge = |answer: InitProducerIdResponse| {
         let producer = Producer { id: answer.producer_id, epoch: answer.producer_epoch };
         let is_one = producer.id >= 0 && producer.epoch >= 0;

@@ -230,6 +230,30 @@ pub async fn a_topic_for_a_log_lacks_nothing(brokers: Brokers) {
     assert_eq!(client.check_durability(&name).await.unwrap(), []);
 }
 
+pub async fn offsets_of_tiered_storage_are_asked_for_where_brokers_know_them(brokers: Brokers) {
+    let (_, log) = new_log(&brokers, "tiered").await;
+    for _ in 0..3 {
+        log.produce([record("x")]).await.unwrap();
+    }
+    let deletes = has(&brokers, ApiKey::DELETE_RECORDS, log.delete_records(2)).await;
+    let start = if deletes { log.delete_records(2).await.unwrap() } else { 0 };
+    let last = advertised(&brokers).await[&ApiKey::LIST_OFFSETS];
+    // None of the brokers has tiered storage.
+    for (at, version, offset) in [
+        (OffsetAt::EarliestLocal, 8, start),
+        (OffsetAt::LatestTiered, 9, -1),
+        (OffsetAt::EarliestPendingUpload, 11, -1),
+    ] {
+        match log.get_offset(at).await {
+            Ok(found) => assert_eq!((found.offset, found.timestamp), (offset, None), "{at:?}"),
+            Err(error) => {
+                assert_eq!(error.kind(), &ErrorKind::Unsupported, "{error:?}");
+                assert!(last < version, "{error:?}");
+            }
+        }
+    }
+}
+
 pub async fn the_record_with_the_latest_timestamp_is_found(brokers: Brokers) {
     const SINCE_LIST_OFFSETS: i16 = 7;
     let (_, log) = new_log(&brokers, "latest").await;

@@ -184,6 +184,7 @@ macro_rules! all_cases {
                 records_of_a_compacted_topic_are_not_deleted,
                 a_topic_that_loses_records_is_told_what_to_change,
                 a_topic_for_a_log_lacks_nothing,
+                offsets_of_tiered_storage_are_asked_for_where_brokers_know_them,
                 the_record_with_the_latest_timestamp_is_found,
             };
             append::{

@@ -114,12 +114,21 @@ async fn a_log_whose_bounds_cannot_be_asked_for_holds_no_fetch_beyond_its_deadli
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_would_take_the_latest_timestamp_for_a_time_is_not_asked_for_it() {
-    let cluster = fake().advertise(ApiKey::LIST_OFFSETS, 1..=6).in_memory().start().await.unwrap();
-    cluster.create_topic(TOPIC, 1, 1).unwrap();
-    let log = builder(&cluster).build().await.unwrap().partition_client(TOPIC, 0).await.unwrap();
-    let error = log.get_offset(OffsetAt::MaxTimestamp).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Unsupported, "{error:?}");
-    assert_says(&error, &["ListOffsets on topic wal partition 0 at broker 1 (", "the broker speaks 1..=6"]);
-    assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 0);
+async fn a_broker_that_would_take_what_is_asked_for_for_a_time_is_not_asked() {
+    for (at, known_from) in [
+        (OffsetAt::MaxTimestamp, 7),
+        (OffsetAt::EarliestLocal, 8),
+        (OffsetAt::LatestTiered, 9),
+        (OffsetAt::EarliestPendingUpload, 11),
+    ] {
+        let last = known_from - 1;
+        let cluster = fake().advertise(ApiKey::LIST_OFFSETS, 1..=last).in_memory().start().await.unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let log = builder(&cluster).build().await.unwrap().partition_client(TOPIC, 0).await.unwrap();
+        let error = log.get_offset(at).await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Unsupported, "{error:?}");
+        let speaks = format!("the broker speaks 1..={last}");
+        assert_says(&error, &["ListOffsets on topic wal partition 0 at broker 1 (", &speaks]);
+        assert_eq!(log.get_offset(OffsetAt::Latest).await.unwrap().offset, 0);
+    }
 }
