@@ -137,9 +137,7 @@ impl Cluster {
     /// The location, with the broker that was last asked for metadata.
     pub(crate) fn asked(&self, location: Location) -> Location {
         let metadata = self.metadata();
-        let Some(endpoint) = metadata.asked.clone() else {
-            return location;
-        };
+        let Some(endpoint) = metadata.asked.clone() else { return location };
         let broker = metadata.broker_at(&endpoint).map(|broker| broker.id);
         Location { broker, endpoint: Some(endpoint), ..location }
     }

@@ -132,9 +132,7 @@ impl Metadata {
 
     /// A partition's leader; `None` if nothing is known of the topic, or it may be out of date.
     pub(crate) fn leader(&self, topic: &str, partition: i32) -> Result<Option<Leader>, Failure> {
-        let Some(entry) = self.topics.get(topic).filter(|entry| !entry.is_stale) else {
-            return Ok(None);
-        };
+        let Some(entry) = self.topics.get(topic).filter(|entry| !entry.is_stale) else { return Ok(None) };
         let found = entry.topic.partitions.get(&partition).ok_or(Failure::UnknownPartition)?;
         let broker = found.leader.and_then(|id| self.brokers.get(&id));
         let broker = broker.ok_or(Failure::NoLeader { code: found.code })?.clone();

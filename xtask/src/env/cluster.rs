@@ -302,9 +302,7 @@ pub(crate) fn stop(folder: &Path, state: &State, grace: Duration) -> Result<()> 
 pub(crate) fn end_abandoned() -> Result<()> {
     for name in state::names()? {
         let folder = state::folder(&name);
-        let Some(state) = State::read(&folder)? else {
-            continue;
-        };
+        let Some(state) = State::read(&folder)? else { continue };
         if state.owner.is_some_and(|owner| !owner.is_running()) {
             stop(&folder, &state, Duration::ZERO)?;
             fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;

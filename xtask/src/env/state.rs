@@ -72,9 +72,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 
 /// The names of all environments that have a folder.
 pub(crate) fn names() -> Result<Vec<String>> {
-    let Ok(entries) = fs::read_dir(folder("")) else {
-        return Ok(Vec::new());
-    };
+    let Ok(entries) = fs::read_dir(folder("")) else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     for entry in entries {
         names.extend(entry?.file_name().into_string().ok());

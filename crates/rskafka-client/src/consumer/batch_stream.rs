@@ -145,10 +145,12 @@ impl BatchStream {
                     None => None,
                 };
                 let fetched = fetch_once(&partition, &lane, &spec).await?;
-                // Else another leader was elected in between.
                 if compared.is_none_or(|read_under| read_under == fetched.read_under) {
                     return Ok(Come::Answer(from, asked, Box::new(fetched)));
                 }
+                // Another leader was elected in between; or each broker names others, so that the two go to two replicas in turn,
+                // for as long as that lasts: both are to go to the leader.
+                lane.prefer(-1, asked);
             }
         }
     }

@@ -82,6 +82,9 @@ impl ReadBuilder<StartAt> {
     options! {
         /// Ends the stream before this offset: after all records below it, also if the last offsets have no record. Without
         /// this the stream waits at the log's end for what is appended.
+        ///
+        /// In a compacted topic, with `ReadCommitted`, it may end only when a transaction is decided that begins there: where
+        /// nothing is left right before one, the broker sends nothing that shows it.
         pub fn until(offset: i64) => until = offset;
 
         /// What to do where the log does not have the next offset. An error by default.

@@ -398,9 +398,7 @@ impl Stream for Items {
             if self.has_ended {
                 return Poll::Ready(None);
             }
-            let Some(batch) = ready!(self.poll_batch(cx)) else {
-                return Poll::Ready(None);
-            };
+            let Some(batch) = ready!(self.poll_batch(cx)) else { return Poll::Ready(None) };
             if let Some(item) = batch.and_then(|batch| self.judge(batch)).transpose() {
                 return Poll::Ready(Some(item));
             }

@@ -56,9 +56,7 @@ impl BrokerProcess {
     }
 
     fn stands_still(self) -> bool {
-        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
-            return false;
-        };
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return false };
         // A thread that has ended in the meantime is as still as can be.
         let mut stats = threads.filter_map(|thread| Stat::of(thread.ok()?.path().join("stat")));
         stats.all(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X'))

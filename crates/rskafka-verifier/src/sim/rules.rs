@@ -368,9 +368,7 @@ impl Rules {
     fn check_log(&mut self) {
         let is_whole = self.cuts.is_empty();
         for (offset, value) in (0..).zip(&self.log) {
-            let &Some(Value::Record(id)) = value else {
-                continue;
-            };
+            let &Some(Value::Record(id)) = value else { continue };
             let mut add = |wrong, what| self.findings.add(wrong, what);
             let writer = self.writers.entry(id.writer).or_default();
             let Some(Sent { fate, may_be_copied, may_be_forgotten, place, .. }) =

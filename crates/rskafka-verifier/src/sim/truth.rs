@@ -19,9 +19,7 @@ pub(super) fn has_records(
     if offsets.is_empty() {
         return false;
     }
-    let Ok(log) = stage.network.cluster.log(TOPIC, partition as i32) else {
-        return false;
-    };
+    let Ok(log) = stage.network.cluster.log(TOPIC, partition as i32) else { return false };
     let base_offset = |batch: &[u8]| batch.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
     let behind = log.batches.partition_point(|batch| base_offset(batch) <= offsets.start);
     let batches = log.batches.iter().skip(behind.saturating_sub(1)).flat_map(batches).map_while(Result::ok);

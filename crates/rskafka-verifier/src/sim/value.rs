@@ -121,9 +121,7 @@ impl Value {
     /// What a whole record is, one made by [`Id::record`] with the same `since`.
     pub(super) fn of_record(found: &Record, since: OffsetDateTime) -> Self {
         let value = Self::of(found.value.as_ref());
-        let Self::Record(id) = value else {
-            return value;
-        };
+        let Self::Record(id) = value else { return value };
         let Record { key, headers, timestamp, .. } = id.record(since);
         let parts = [
             ("key", found.key == key),

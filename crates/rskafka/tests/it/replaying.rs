@@ -14,11 +14,11 @@ use rskafka::client::PartitionClient;
 use rskafka::client::consumer::{IsolationLevel, Ranges, Replay};
 use rskafka::client::error::ErrorKind;
 use rskafka::protocol::{ApiKey, ErrorCode};
-use rskafka_fake::{FakeCluster, Fault};
+use rskafka_fake::{FakeCluster, Fault, Profile};
 use tokio::time::{Instant, timeout};
 
 use super::common::record;
-use super::kit::{TIMEOUT, TOPIC, builder, speaks, start};
+use super::kit::{TIMEOUT, TOPIC, builder, fake, speaks, start};
 
 const RECORDS: i64 = 400;
 
@@ -170,6 +170,31 @@ async fn a_truncation_between_two_pieces_is_found() {
         matches!(error.kind(), ErrorKind::LogTruncated { divergence_offset } if *divergence_offset <= 400),
         "{error:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_back_and_does_not_know_it_holds_up_no_replay() {
+    let cluster = fake().profile(Profile::Kafka3_9).brokers(3).racks(["a", "b", "c"]);
+    let cluster = cluster.in_memory().start().await.unwrap();
+    cluster.create_topic(TOPIC, 1, 3).unwrap();
+    let client = builder(&cluster).build().await.unwrap();
+    let log = client.partition_client(TOPIC, 0).await.unwrap();
+    for offset in 0..RECORDS {
+        log.produce([record(format!("{offset:0100}"))]).await.unwrap();
+    }
+    let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    let (near, rack) = [(1, "a"), (2, "b"), (3, "c")].into_iter().find(|(id, _)| *id != leader).unwrap();
+    // So whoever connects to it forgets it, and goes to the leader next, who names it.
+    cluster.shut_down_broker(near).await.unwrap();
+    cluster.hold_metadata(near).unwrap();
+    cluster.start_broker(near).await.unwrap();
+    cluster.inject(Fault::delay(Duration::from_millis(1)).on(ApiKey::FETCH).always());
+    for connections in 1..=4 {
+        let replay = log.replay(0..RECORDS).rack(rack).max_bytes(500).read_ahead_bytes(4_000);
+        let read = replay.connections(connections).build().try_collect::<Vec<_>>();
+        let read = timeout(TIMEOUT, read).await.expect("it ends").unwrap();
+        assert!(read.iter().map(|record| record.offset).eq(0..RECORDS), "{connections}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -192,9 +192,7 @@ fn cut(stage: &Stage, partition: i32, term: Option<Term>, teller: (ApiKey, i16))
 /// if it led. Of what was deleted a part may be missing, because the fake compacts all copies by the leader's records.
 fn has_only_lost(cluster: &FakeCluster, partition: i32, follower: i32) -> bool {
     let logs = (cluster.log_at(TOPIC, partition, follower), cluster.log(TOPIC, partition));
-    let (Ok(short), Ok(long)) = logs else {
-        return false;
-    };
+    let (Ok(short), Ok(long)) = logs else { return false };
     let is_old = |last| long.batches.contains(last);
     short.log_start_offset >= long.log_start_offset && short.batches.last().is_none_or(is_old)
 }

@@ -12,6 +12,7 @@ use rskafka::client::consumer::{
 };
 use rskafka::client::error::{Error, ErrorKind};
 use rskafka::protocol::ErrorCode;
+use rskafka::protocol::records::batches;
 use rskafka::record::RecordAndOffset;
 use tokio::time::timeout;
 
@@ -107,6 +108,7 @@ impl Reader {
                 (End::Done, _) => return,
                 (End::Stored, Some(position)) => {
                     self.check_passed(&reading, &(0..position.offset()));
+                    self.owe(&mut trail);
                     trail.next = trail.next.max(position.offset());
                     if position.leader_epoch().is_none() {
                         trail.from = trail.from.max(trail.next);
@@ -228,12 +230,18 @@ impl Reader {
                 reading.trail.next = next.max(reading.trail.next);
             }
             let place = reading.place(self);
+            self.owe(&mut reading.trail);
             if let Value::Record(id) = Value::of(record.record.value.as_ref()) {
                 stage.book.rules(*partition).follows(name, &mut reading.trail, id, reading.is_committed);
             }
             let record = std::slice::from_ref(record);
             reading.trail.next = take(stage, *partition, name, place, reading.is_committed, record);
         }
+    }
+
+    fn owe(&self, trail: &mut Trail) {
+        let log_start = || *extent(&self.stage, self.partition).0.end();
+        self.stage.book.rules(self.partition).owe(trail, log_start);
     }
 
     /// What becomes of the reader after an error; `None` if the source goes on.
@@ -323,8 +331,11 @@ impl Reader {
 
     /// Up to where one can read.
     fn readable(&self, is_committed: bool) -> i64 {
-        let log = self.stage.network.cluster.log(TOPIC, self.partition as i32);
-        log.map_or(0, |log| if is_committed { log.last_stable_offset } else { log.high_watermark })
+        let Ok(log) = self.stage.network.cluster.log(TOPIC, self.partition as i32) else { return 0 };
+        let end = if is_committed { log.last_stable_offset } else { log.high_watermark };
+        // Where compaction has left no batch before that, nothing tells a reader so.
+        let mut batches = log.batches.iter().rev().flat_map(batches).filter_map(Result::ok);
+        batches.find(|batch| batch.base_offset() < end).map_or(0, |batch| batch.next_offset())
     }
 
     fn add(&self, wrong: Wrong, what: String) {

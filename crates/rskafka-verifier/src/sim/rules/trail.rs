@@ -40,9 +40,8 @@ impl Rules {
         self.transactions.get(&writer) == Some(&Some(false))
     }
 
-    /// A reader of a trail, perhaps one of committed records alone, is about to be given a record.
+    /// A reader of a trail, perhaps one of committed records alone, is about to be given a record. Call `owe` before.
     pub(in crate::sim) fn follows(&mut self, reader: &str, trail: &mut Trail, id: Id, is_committed: bool) {
-        self.owe(trail);
         if is_committed && self.transactions.get(&id.writer).is_some_and(|state| *state != Some(true)) {
             self.add(Wrong::Undecided, format!("{reader} was given {id}"));
         }
@@ -59,8 +58,8 @@ impl Rules {
         }
     }
 
-    /// Looks for cuts since the last record.
-    fn owe(&self, trail: &mut Trail) {
+    /// Looks for cuts since the last record. Call it before the trail moves on.
+    pub(in crate::sim) fn owe(&self, trail: &mut Trail, log_start: impl FnOnce() -> i64) {
         for (number, cut) in (1..).zip(&self.cuts).skip(trail.seen) {
             if self.silent_cuts.contains(&number) {
                 // What it has read, and may still be given, says nothing of this log.
@@ -70,6 +69,8 @@ impl Rules {
             }
         }
         trail.seen = self.cuts();
+        // Brokers forget the epochs before the log's start, and cannot tell who stands there that it was cut further down.
+        trail.owed = trail.owed.filter(|_| trail.next > log_start());
     }
 
     fn is_silent_since(&self, trail: Trail) -> bool {

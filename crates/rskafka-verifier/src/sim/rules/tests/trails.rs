@@ -17,6 +17,7 @@ fn cut() -> (Rules, Trail) {
 }
 
 fn given(rules: &mut Rules, trail: &mut Trail, number: u32) {
+    rules.owe(trail, || 0);
     rules.follows("reader", trail, id(number), false);
     trail.next += 1;
 }
@@ -96,4 +97,24 @@ fn a_reader_of_committed_records_is_given_no_others() {
     assert_eq!([given(Some(true), true), given(None, false), given(Some(false), false)], [[], [], []]);
     assert_eq!(given(None, true), [Wrong::Undecided]);
     assert_eq!(given(Some(false), true), [Wrong::Undecided]);
+}
+
+#[test]
+fn who_stands_where_the_log_begins_cannot_be_told() {
+    for (log_start, is_wrong) in [(4, true), (5, false)] {
+        let (mut rules, mut trail) = cut();
+        rules.owe(&mut trail, || log_start);
+        rules.follows("reader", &mut trail, id(5), false);
+        assert_eq!(wrong(&rules) == [Wrong::Silent], is_wrong, "{log_start}");
+    }
+}
+
+#[test]
+fn who_came_behind_a_cut_without_a_record_after_it_need_not_be_told() {
+    let (mut rules, mut trail) = cut();
+    trail.next = 3;
+    rules.owe(&mut trail, || 0);
+    trail.next = 5;
+    given(&mut rules, &mut trail, 5);
+    assert_eq!(wrong(&rules), []);
 }
