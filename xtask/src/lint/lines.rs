@@ -22,7 +22,7 @@ type Limit = (&'static str, usize, usize, fn(&Package) -> bool);
 const LIMITS: [Limit; 3] = [
     ("the client", 15_000, 2_070, |package| package.is_published() && package.name != FAKE),
     ("the fake cluster", 7_800, 0, |package| package.name == FAKE),
-    ("verifier and xtask", 9_000, 1_077, |package| PROGRAMS.contains(&package.name.as_str())),
+    ("verifier and xtask", 9_000, 1_080, |package| PROGRAMS.contains(&package.name.as_str())),
 ];
 
 /// Prints the count of each package with a limit, and fails above one.

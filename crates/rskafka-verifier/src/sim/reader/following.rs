@@ -17,7 +17,7 @@ use rskafka::record::RecordAndOffset;
 use tokio::time::timeout;
 
 use super::super::rules::{Place, Trail, Wrong};
-use super::super::run::{RACKS, TOPIC, partition_client};
+use super::super::run::{BROKERS, RACKS, TOPIC, partition_client};
 use super::super::truth::{extent, has_records};
 use super::super::value::Value;
 use super::super::wire::LONGEST_WAIT;
@@ -329,10 +329,14 @@ impl Reader {
         has_records(&self.stage, self.partition, offsets, is_left_out)
     }
 
-    /// Up to where one can read.
+    /// Up to where one can read. A transaction that nobody ends may be known to followers alone, if its records were deleted
+    /// before the leader was restarted.
     fn readable(&self, is_committed: bool) -> i64 {
-        let Ok(log) = self.stage.network.cluster.log(TOPIC, self.partition as i32) else { return 0 };
-        let end = if is_committed { log.last_stable_offset } else { log.high_watermark };
+        let (cluster, partition) = (&self.stage.network.cluster, self.partition as i32);
+        let Ok(log) = cluster.log(TOPIC, partition) else { return 0 };
+        let copies = (1..=BROKERS).filter_map(|broker| cluster.log_at(TOPIC, partition, broker).ok());
+        let stable = copies.map(|copy| copy.last_stable_offset).min().unwrap_or_default();
+        let end = if is_committed { stable } else { log.high_watermark };
         // Where compaction has left no batch before that, nothing tells a reader so.
         let mut batches = log.batches.iter().rev().flat_map(batches).filter_map(Result::ok);
         batches.find(|batch| batch.base_offset() < end).map_or(0, |batch| batch.next_offset())
