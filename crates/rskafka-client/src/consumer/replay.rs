@@ -42,6 +42,9 @@ pub struct ReplayProgress {
 ///
 /// Those of [`RecordStream`](super::RecordStream). An error comes after all records before it, and the replay continues where
 /// it failed when it is polled again.
+///
+/// A truncation of the log meanwhile is found where a connection continues what another has read, with one exception: in a
+/// compacted topic, the leader epoch is not known of offsets whose records are gone, so there it may go unnoticed.
 #[must_use = "streams do nothing unless polled"]
 #[derive(derive_more::Debug)]
 #[debug("Replay {{ wanted: {wanted:?} }}")]
