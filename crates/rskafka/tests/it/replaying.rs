@@ -184,7 +184,8 @@ async fn a_broker_that_is_back_and_does_not_know_it_holds_up_no_replay() {
     }
     let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
     let (near, rack) = [(1, "a"), (2, "b"), (3, "c")].into_iter().find(|(id, _)| *id != leader).unwrap();
-    // So whoever connects to it forgets it, and goes to the leader next, who names it.
+    // Its list of brokers lacks itself. A client that connects to it no longer knows it, and asks the leader next, whose list
+    // has it again.
     cluster.shut_down_broker(near).await.unwrap();
     cluster.hold_metadata(near).unwrap();
     cluster.start_broker(near).await.unwrap();
