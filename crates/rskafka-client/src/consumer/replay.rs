@@ -44,7 +44,7 @@ pub struct ReplayProgress {
 /// it failed when it is polled again.
 ///
 /// A truncation of the log meanwhile is found where a connection continues what another has read, with one exception: in a
-/// compacted topic, the leader epoch is not known of offsets whose records are gone, so there it may go unnoticed.
+/// compacted topic, the leader epoch is not always known of offsets whose records are gone, so there it may go unnoticed.
 #[must_use = "streams do nothing unless polled"]
 #[derive(derive_more::Debug)]
 #[debug("Replay {{ wanted: {wanted:?} }}")]
@@ -79,9 +79,8 @@ impl Replay {
         options.read_ahead_bytes = (options.read_ahead_bytes / connections).max(1);
         let refused = ranges.check().err();
         let error = refused.map(|what| partition.located(Error::invalid(what), ApiKey::FETCH));
-        let total = ranges.remaining();
-        let (wanted, left, pieces) = (ranges.clone(), ranges, VecDeque::new());
-        let (read, before) = ((0, 0), None);
+        let (total, wanted, left) = (ranges.remaining(), ranges.clone(), ranges);
+        let (pieces, read, before) = (VecDeque::new(), (0, 0), None);
         Self { partition, options, left, wanted, total, lanes, pieces, read, before, error }
     }
 

@@ -58,10 +58,12 @@ pub(crate) fn read(
         if batch.next_offset() <= spec.offset {
             continue;
         }
+        let epoch = Some(batch.header().partition_leader_epoch).filter(|epoch| *epoch >= 0);
         if batch.base_offset() >= spec.until {
-            // Up to the end there is no record, and no epoch is known of that offset.
+            // Up to the end there is no record. Epochs only rise: this offset's is known where those around it are one.
             if spec.until > read.next_offset {
-                (read.next_offset, read.last_epoch) = (spec.until, None);
+                let known = read.last_epoch.filter(|_| read.last_epoch == epoch);
+                (read.next_offset, read.last_epoch) = (spec.until, known);
             }
             break;
         }
@@ -79,8 +81,7 @@ pub(crate) fn read(
         {
             return read.or(spec, error);
         }
-        read.next_offset = batch.next_offset();
-        read.last_epoch = Some(batch.header().partition_leader_epoch).filter(|epoch| *epoch >= 0);
+        (read.next_offset, read.last_epoch) = (batch.next_offset(), epoch);
         read.first_epoch.get_or_insert(read.last_epoch);
         read.passed_bytes += batch.size_in_bytes();
         if is_seen {
@@ -305,6 +306,13 @@ mod tests {
         RecordBatch::without_records(header).into_bytes()
     }
 
+    fn of_epoch(epoch: i32, batch: Bytes) -> Vec<u8> {
+        let mut batch = batch.to_vec();
+        // Not covered by the checksum.
+        batch[12..16].copy_from_slice(&epoch.to_be_bytes());
+        batch
+    }
+
     fn spec(offset: i64) -> FetchSpec {
         FetchSpec::of_tests(offset)
     }
@@ -404,11 +412,8 @@ mod tests {
     #[test]
     fn the_epoch_is_that_of_the_last_batch_and_not_of_the_last_record() {
         let mut set = Vec::new();
-        for (base, is_control, epoch) in [(0, false, 3i32), (1, true, 5)] {
-            let mut batch = batch(base, 1, is_control).to_vec();
-            // Not covered by the checksum.
-            batch[12..16].copy_from_slice(&epoch.to_be_bytes());
-            set.extend(batch);
+        for (base, is_control, epoch) in [(0, false, 3), (1, true, 5)] {
+            set.extend(of_epoch(epoch, batch(base, 1, is_control)));
         }
         let fetched = read(set.into(), 0).unwrap();
         assert_eq!((fetched.next_offset, fetched.last_epoch), (2, Some(5)));
@@ -416,11 +421,13 @@ mod tests {
 
     #[test]
     fn nothing_is_read_from_where_the_reader_ends() {
-        let set: Bytes = [batch(0, 2, false), batch(5, 2, false), batch(9, 2, false)].concat().into();
-        for (until, next) in [(4, 4), (5, 5), (6, 7), (7, 7), (8, 8), (20, 11)] {
+        let set = [(0, 3), (5, 3), (9, 4)].map(|(base, epoch)| of_epoch(epoch, batch(base, 2, false)));
+        let set: Bytes = set.concat().into();
+        for (until, next, epoch) in [(4, 4, 3), (5, 5, 3), (6, 7, 3), (7, 7, 3), (8, 8, -1), (20, 11, 4)] {
             let spec = FetchSpec { until, ..spec(0) };
             let fetched = super::read(&set, &spec, Vec::new(), &mut Decompressor::default()).unwrap();
-            assert_eq!(fetched.next_offset, next, "until {until}");
+            let came = (fetched.next_offset, fetched.last_epoch.unwrap_or(-1));
+            assert_eq!(came, (next, epoch), "until {until}");
         }
     }
 
