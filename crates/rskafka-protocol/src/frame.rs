@@ -41,9 +41,7 @@ const MIN_FRAME: usize = 4;
 /// [`FrameError`] if the length is negative, too short for a correlation id, or above `limit`. What follows cannot be read: close
 /// the connection.
 pub fn take_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, FrameError> {
-    let Some(prefix) = buffer.first_chunk::<LENGTH_PREFIX>() else {
-        return Ok(None);
-    };
+    let Some(prefix) = buffer.first_chunk::<LENGTH_PREFIX>() else { return Ok(None) };
     let claimed = i32::from_be_bytes(*prefix);
     let length = match usize::try_from(claimed) {
         Ok(length) if length > limit => return Err(FrameError::TooLarge { length: claimed, limit }),

@@ -266,9 +266,7 @@ struct WaitsFrom(Vec<(&'static str, Option<i16>)>);
 impl Visitor for WaitsFrom {
     fn visit<M: Message>(&mut self, _: &'static str) {
         let mut response = M::default();
-        let Some(throttle_time_ms) = response.throttle_time_ms_mut() else {
-            return;
-        };
+        let Some(throttle_time_ms) = response.throttle_time_ms_mut() else { return };
         *throttle_time_ms = 70;
         let versions = M::VERSIONS.min..=M::VERSIONS.max;
         let waits = |version: &i16| response.silence_ms(*version) == 70;

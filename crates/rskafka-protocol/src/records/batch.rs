@@ -10,7 +10,7 @@ use super::encoded::{into_mut, replace_header};
 use super::header::{CRC_END, HEADER_SIZE, MAGIC};
 use super::{
     BatchError, BatchErrorKind, BatchHeader, Compression, Corruption, Decompressor, Flag, RecordCursor,
-    Records, Unsupported,
+    Records, Unsupported, crc,
 };
 
 /// A batch that was read: whole, and its CRC is right.
@@ -36,12 +36,10 @@ impl Batch {
             let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
             BatchError::new(position, base_offset, Corruption::Length(length))
         };
-        let Ok((_, (header, stored))) = BatchHeader::parse(&bytes) else {
-            return Err(cut(0));
-        };
+        let Ok((_, (header, stored))) = BatchHeader::parse(&bytes) else { return Err(cut(0)) };
         let error = |kind: BatchErrorKind| Err(BatchError::new(position, header.base_offset, kind));
 
-        let computed = crc32c::crc32c(bytes.get(CRC_END..).unwrap_or_default());
+        let computed = crc::of(bytes.get(CRC_END..).unwrap_or_default());
         if computed != stored {
             return error(Corruption::Crc { stored, computed }.into());
         }

@@ -98,9 +98,7 @@ fn frame(rest: &[u8]) -> Result<Option<(i8, usize)>, BatchErrorKind> {
     if length < MIN_LENGTH {
         return Err(invalid.into());
     }
-    let Some(magic) = rest.get(MAGIC_AT).map(|magic| magic.cast_signed()) else {
-        return Ok(None);
-    };
+    let Some(magic) = rest.get(MAGIC_AT).map(|magic| magic.cast_signed()) else { return Ok(None) };
     let least = match magic {
         0 => MIN_LENGTH,
         1 => MIN_LENGTH_V1,

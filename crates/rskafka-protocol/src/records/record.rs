@@ -222,9 +222,7 @@ fn skip_headers<'i, E: Failure<'i>>(input: &'i [u8], count: i32) -> Result<&'i [
 #[inline]
 fn header<'i, E: Failure<'i>>(input: &'i [u8]) -> Parsed<'i, (&'i [u8], Option<&'i [u8]>), E> {
     let (rest, key) = nullable(input)?;
-    let Some(key) = key else {
-        return fail(input, DecodeErrorKind::UnexpectedNull);
-    };
+    let Some(key) = key else { return fail(input, DecodeErrorKind::UnexpectedNull) };
     let (rest, value) = nullable(rest)?;
     Ok((rest, (key, value)))
 }

@@ -150,9 +150,7 @@ impl ClientFinal {
 
 /// An error in place of the answer.
 fn refusal(attributes: &Attributes<'_>) -> Result<(), ScramError> {
-    let Some(reason) = attributes.text.strip_prefix("e=") else {
-        return Ok(());
-    };
+    let Some(reason) = attributes.text.strip_prefix("e=") else { return Ok(()) };
     let reason = reason.split(',').next().unwrap_or_default();
     let shown: String = reason.chars().filter(|character| !character.is_control()).take(MAX_REASON).collect();
     Err(ScramError::new(format!("the server refused: {shown}")))

@@ -26,9 +26,7 @@ impl<T: Wire + Clone + std::fmt::Debug + 'static> Wire for Vec<T> {
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
         let (mut rest, length) = length(cx.layout, input, be_i32)?;
-        let Some(length) = length else {
-            return Ok((rest, None));
-        };
+        let Some(length) = length else { return Ok((rest, None)) };
         let least = T::min_size(cx.layout).max(1);
         if length > rest.len() / least {
             return fail(input, DecodeErrorKind::InvalidLength(i64::try_from(length).unwrap_or(i64::MAX)));

@@ -73,9 +73,7 @@ impl Wire for String {
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
         let (rest, length) = length(cx.layout, input, |input| be_i16.map(i32::from).parse(input))?;
-        let Some(length) = length else {
-            return Ok((rest, None));
-        };
+        let Some(length) = length else { return Ok((rest, None)) };
         if length > MAX_STRING {
             return fail(rest, DecodeErrorKind::InvalidLength(i64::try_from(length).unwrap_or(i64::MAX)));
         }
@@ -110,9 +108,7 @@ impl Wire for Bytes {
 
     fn parse_nullable<'i>(cx: &Cx<'_>, input: &'i [u8]) -> Parsed<'i, Option<Self>> {
         let (rest, length) = length(cx.layout, input, be_i32)?;
-        let Some(length) = length else {
-            return Ok((rest, None));
-        };
+        let Some(length) = length else { return Ok((rest, None)) };
         let (rest, bytes) = take(length)(rest)?;
         // `bytes` is part of the frame: every input handed to a decoder is a slice of it.
         Ok((rest, Some(cx.frame.slice_ref(bytes))))
