@@ -105,6 +105,23 @@ fn a_follower_that_still_has_what_was_deleted_and_compacted_is_not_elected() {
 }
 
 #[test]
+fn what_no_broker_can_tell_a_follower_is_no_finding() {
+    for seed in [8_720, 13_355, 18_065, 25_346, 28_966, 31_396] {
+        clean(&setup(seed, Profile::FOLLOWERS));
+    }
+}
+
+#[test]
+fn a_cut_that_a_replay_comes_to_in_a_gap_is_told() {
+    clean(&setup(34_445, Profile::FOLLOWERS));
+}
+
+#[test]
+fn a_replay_between_two_replicas_ends() {
+    clean(&setup(9_645, Profile::FOLLOWERS));
+}
+
+#[test]
 fn without_faults_every_call_but_dropped_ones_succeeds() {
     let setup = setup(1, Profile::READERS);
     let outcome = clean(&Setup { plan: setup.plan.only(&BTreeSet::new()), ..setup });

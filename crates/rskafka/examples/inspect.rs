@@ -48,7 +48,7 @@ pub(crate) async fn run(arguments: &[String]) -> support::Result {
     let mut verdicts: BTreeMap<_, _> = items.map(verdict).collect().await;
 
     if !is_json {
-        println!("{}", COLUMNS.replace(' ', "\t"));
+        support::print(COLUMNS.replace(' ', "\t"))?;
     }
     let mut batches = log.stream(StartAt::Offset(start)).until(end).build_batches();
     while let Some(batch) = batches.try_next().await? {
@@ -62,7 +62,7 @@ pub(crate) async fn run(arguments: &[String]) -> support::Result {
             "sequence": stamp.map(|it| it.sequence), "writer": stamp.map(|it| format!("{:016x}", it.writer)),
         });
         let cells: Vec<_> = COLUMNS.split(' ').map(|name| row[name].to_string().replace('"', "")).collect();
-        println!("{}", if is_json { row.to_string() } else { cells.join("\t") });
+        support::print(if is_json { row.to_string() } else { cells.join("\t") })?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use rskafka::client::{Client, ClientBuilder, OffsetAt, Sasl, Tls};
 use rskafka::fake::FakeClusterExt;
 use rskafka::protocol::ApiKey;
 use rskafka::record::Record;
+use rskafka::wal::Position;
 use rskafka_fake::{FakeCluster, FakeSasl, Fault, SaslMechanism};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -180,6 +181,26 @@ async fn a_connection_that_cannot_be_replaced_is_warned_of_while_it_still_serves
     }
     refuses.store(false, Ordering::Relaxed);
     assert_eq!(appending(70).await, text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_does_not_know_a_brokers_settings_warns() {
+    let _alone = ALONE.lock().await;
+    let cluster = FakeCluster::builder().brokers(3).in_memory().start().await.unwrap();
+    let env = cluster.env_builder().build();
+    let client = Client::builder(cluster.bootstrap_servers()).env(env).build().await.unwrap();
+    client.create_topic("wal", 1, 3).for_log().await.unwrap();
+    let wal = client.wal("wal", 0).await.unwrap();
+    let (written, _default) = subscribe(LevelFilter::WARN);
+    drop(wal.claim(Position::START, "knows all").await.unwrap());
+    assert_eq!(written.text(), "");
+    cluster.inject(Fault::swallow().on(ApiKey::DESCRIBE_CONFIGS).at_broker(2).always());
+    let wal = client.wal("wal", 0).await.unwrap();
+    drop(wal.claim(Position::START, "knows two").await.unwrap());
+    let text = written.text();
+    for part in ["WARN", "a broker's settings are not known", "topic=\"wal\" partition=0", "at brokers [2]"] {
+        assert!(text.contains(part), "{part} is missing in: {text}");
+    }
 }
 
 /// A broker in memory, and a client that knows it.

@@ -150,7 +150,7 @@ impl BatchStream {
                 }
                 // Another leader was elected in between; or each broker names others, so that the two go to two replicas in turn,
                 // for as long as that lasts: both are to go to the leader.
-                lane.prefer(-1, asked);
+                lane.leave_replica(asked);
             }
         }
     }

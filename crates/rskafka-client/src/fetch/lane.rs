@@ -75,11 +75,15 @@ impl FetchLane {
         if moments.named.is_some() || moments.left.is_some() { "" } else { &self.rack }
     }
 
-    /// Takes in that the leader named a replica, or with -1 that it is to be read from itself. Returns whether the replica is
-    /// read from next: it is not if it was asked.
+    /// Takes in that the leader named a replica. Returns whether that is read from next: it is not if it was asked.
     pub(crate) fn prefer(&self, replica: i32, now: Instant) -> bool {
         lock(&self.moments).named = Some(now);
         self.replica.swap(replica, Ordering::Relaxed) < 0
+    }
+
+    /// Reads from the leader next.
+    pub(crate) fn leave_replica(&self, now: Instant) {
+        self.prefer(-1, now);
     }
 
     /// Notes that an answer came. Returns whether the one before it is so long ago that the topic may have been deleted and created

@@ -143,7 +143,9 @@ impl Log {
         }
         let Partition { core, topic, index, .. } = &*self.partition;
         let mut findings = durability::check(core, topic, Some(*index)).await?;
-        let is_whole = findings.iter().all(|found| found.kind != DurabilityKind::NoAnswer);
+        let mut silent = findings.iter().filter(|found| found.kind == DurabilityKind::NoAnswer).peekable();
+        let is_whole = silent.peek().is_none();
+        silent.for_each(|finding| tracing::warn!(topic = &**topic, partition = index, %finding, "a broker's settings are not known"));
         findings.retain(|found| found.severity != Severity::Appends && !self.accepted.contains(&found.kind));
         if findings.is_empty() {
             self.is_checked.store(is_whole, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! What the examples share: the cluster that they run on, and how they end.
 
+use std::fmt::Display;
+use std::io::{self, Write, stdout};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -30,9 +32,19 @@ pub(crate) fn number<T: FromStr>(name: &str, given: Option<&impl AsRef<str>>, ot
     text.parse().map_err(|_| format!("{name} cannot be {text:?}").into())
 }
 
+/// Prints a line.
+#[allow(dead_code, reason = "not every example prints many")]
+pub(crate) fn print(line: impl Display) -> Result {
+    Ok(writeln!(stdout(), "{line}")?)
+}
+
 /// Success, or failure with the error and its causes in one line.
 pub(crate) fn exit(result: Result) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
+    if error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe) {
+        // Nobody reads on, as behind `| head`.
+        return ExitCode::SUCCESS;
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

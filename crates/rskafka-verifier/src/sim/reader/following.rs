@@ -17,7 +17,7 @@ use rskafka::record::RecordAndOffset;
 use tokio::time::timeout;
 
 use super::super::rules::{Place, Trail, Wrong};
-use super::super::run::{BROKERS, RACKS, TOPIC, partition_client};
+use super::super::run::{RACKS, TOPIC, partition_client};
 use super::super::truth::{extent, has_records};
 use super::super::value::Value;
 use super::super::wire::LONGEST_WAIT;
@@ -240,8 +240,7 @@ impl Reader {
     }
 
     fn owe(&self, trail: &mut Trail) {
-        let log_start = || *extent(&self.stage, self.partition).0.end();
-        self.stage.book.rules(self.partition).owe(trail, log_start);
+        self.stage.book.rules(self.partition).owe(trail, || *extent(&self.stage, self.partition).0.end());
     }
 
     /// What becomes of the reader after an error; `None` if the source goes on.
@@ -330,11 +329,12 @@ impl Reader {
     }
 
     /// Up to where one can read. A transaction that nobody ends may be known to followers alone, if its records were deleted
-    /// before the leader was restarted.
+    /// before the leader was restarted; the leader names only those in sync to be read from.
     fn readable(&self, is_committed: bool) -> i64 {
         let (cluster, partition) = (&self.stage.network.cluster, self.partition as i32);
         let Ok(log) = cluster.log(TOPIC, partition) else { return 0 };
-        let copies = (1..=BROKERS).filter_map(|broker| cluster.log_at(TOPIC, partition, broker).ok());
+        let isr = cluster.isr(TOPIC, partition).unwrap_or_default();
+        let copies = isr.into_iter().filter_map(|broker| cluster.log_at(TOPIC, partition, broker).ok());
         let stable = copies.map(|copy| copy.last_stable_offset).min().unwrap_or_default();
         let end = if is_committed { stable } else { log.high_watermark };
         // Where compaction has left no batch before that, nothing tells a reader so.
