@@ -103,7 +103,7 @@ impl BatchStream {
             match fetched.unwrap_or_else(|_| Err(Error::new(Case::ClientClosed, ErrorKind::Closed))) {
                 Ok(Come::Start(position)) => self.ahead.restart(position),
                 Ok(Come::Answer(from, asked, fetched)) => self.ahead.fetched(from, *fetched, asked),
-                Err(error) => self.ahead.failed(error),
+                Err(error) => self.ahead.failed(error, self.partition.core.cluster.env().now()),
             }
         }
     }

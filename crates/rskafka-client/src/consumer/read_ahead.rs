@@ -14,7 +14,8 @@ use super::OutOfRange;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fetch::{Fetched, FetchedBatch, IsolationLevel, Position, ReadUnder};
 
-/// How long after an answer without progress the next fetch begins at the earliest: usually the broker waits that long itself.
+/// How long after an answer without progress, or a failure, the next fetch begins at the earliest: usually the broker waits that
+/// long itself.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
@@ -101,9 +102,9 @@ impl ReadAhead {
         self.buffered.push_back(Part::End(next, memory));
     }
 
-    /// Takes in the failure of a fetch.
-    pub(super) fn failed(&mut self, error: Error) {
-        self.last_size = 0;
+    /// Takes in the failure of a fetch, perhaps a refusal at once.
+    pub(super) fn failed(&mut self, error: Error, now: Instant) {
+        (self.last_size, self.pause_until) = (0, Some(now + PAUSE));
         let nearest = match *error.kind() {
             ErrorKind::OffsetOutOfRange { offset, log_start, log_end } => {
                 Some(offset.min(log_end).max(log_start))
@@ -173,6 +174,11 @@ mod tests {
     use super::*;
     use crate::error::Case;
 
+    #[allow(clippy::disallowed_methods, reason = "any moment will do")]
+    fn now() -> Instant {
+        Instant::now()
+    }
+
     #[test]
     fn after_a_failure_as_much_is_asked_for_as_may_be() {
         let mut ahead = ReadAhead::new(1, OutOfRange::Error, IsolationLevel::default());
@@ -182,7 +188,7 @@ mod tests {
         }
         // A broker without KIP-74 may have cut off a batch that is larger than the last one.
         ahead.last_size = 60;
-        ahead.failed(Error::new(Case::CorruptBatch, ErrorKind::CorruptBatch { base_offset: None }));
+        ahead.failed(Error::new(Case::CorruptBatch, ErrorKind::CorruptBatch { base_offset: None }), now());
         assert_eq!(ahead.wanted_bytes(100), 100);
     }
 
@@ -190,7 +196,7 @@ mod tests {
     fn bounds_that_contradict_each_other_do_no_harm() {
         let mut ahead = ReadAhead::new(1, OutOfRange::Continue, IsolationLevel::default());
         let kind = ErrorKind::OffsetOutOfRange { offset: 1, log_start: 5, log_end: 3 };
-        ahead.failed(Error::new(Case::OffsetOutOfRange, kind));
+        ahead.failed(Error::new(Case::OffsetOutOfRange, kind), now());
         assert!(matches!(ahead.take(), Poll::Ready(Some(Err(_)))));
     }
 }

@@ -21,7 +21,7 @@ use super::kind::FETCH_DROPPED;
 use super::mistake::Mistake;
 use super::rules::{Answered, Place, Wrong};
 use super::run::{Stage, partition_client};
-use super::truth::{extent, has_records};
+use super::truth::{extent, has_records, last_end};
 use super::value::Value;
 use super::wire::LONGEST_WAIT;
 
@@ -191,7 +191,7 @@ impl Reader {
 
 /// Reads a complete log on a cluster without faults, where no call may take longer than its wait.
 pub(super) async fn read_whole(log: &PartitionClient, partition: usize, stage: &Stage) -> Result<()> {
-    let end = log.get_offset(OffsetAt::Latest).await?.offset;
+    let end = last_end(stage, partition, log.get_offset(OffsetAt::Latest).await?.offset);
     let mut next = log.get_offset(OffsetAt::Earliest).await?.offset;
     let mut behind = next;
     while next < end {

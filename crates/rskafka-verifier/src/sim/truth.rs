@@ -32,6 +32,14 @@ pub(super) fn has_records(
     })
 }
 
+/// Where the last batch ends that begins before an offset. Behind it, compaction may have left nothing that tells a reader to go
+/// on.
+pub(super) fn last_end(stage: &Stage, partition: usize, before: i64) -> i64 {
+    let Ok(log) = stage.network.cluster.log(TOPIC, partition as i32) else { return 0 };
+    let mut batches = log.batches.iter().rev().flat_map(batches).filter_map(Result::ok);
+    batches.find(|batch| batch.base_offset() < before).map_or(0, |batch| batch.next_offset())
+}
+
 /// The lowest and the highest log start of the brokers' copies of a partition, and their highest end.
 pub(super) fn extent(stage: &Stage, partition: usize) -> (RangeInclusive<i64>, i64) {
     let cluster = &stage.network.cluster;

@@ -181,6 +181,26 @@ async fn what_was_deleted_is_an_error_unless_the_stream_may_continue() {
     assert_eq!(take(&mut stream, 1).await, [10]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_polls_on_after_refusals_makes_no_storm() {
+    let (cluster, _, log) = start(1).await;
+    append(&log, 0..10).await;
+    cluster.delete_records(TOPIC, 0, 6).unwrap();
+    // So the log's bounds are not told.
+    let refuses = Fault::answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED).on(ApiKey::LIST_OFFSETS);
+    let refused = cluster.inject(refuses.always());
+    let mut stream = log.stream(StartAt::Offset(2)).on_out_of_range(OutOfRange::Continue).build();
+    let started = tokio::time::Instant::now();
+    for _ in 0..10 {
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Broker(ErrorCode::OFFSET_OUT_OF_RANGE));
+    }
+    assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
+    cluster.remove_fault(refused);
+    assert!(matches!(stream.next().await, Some(Err(error)) if error.code().is_some()));
+    assert_eq!(take(&mut stream, 4).await, [6, 7, 8, 9]);
+}
+
 /// A log whose first two records are on both brokers, and whose others are lost with the first one.
 async fn truncated() -> (FakeCluster, PartitionClient, Position) {
     let (cluster, _, log) = start(2).await;

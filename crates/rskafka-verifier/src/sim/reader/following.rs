@@ -12,13 +12,12 @@ use rskafka::client::consumer::{
 };
 use rskafka::client::error::{Error, ErrorKind};
 use rskafka::protocol::ErrorCode;
-use rskafka::protocol::records::batches;
 use rskafka::record::RecordAndOffset;
 use tokio::time::timeout;
 
 use super::super::rules::{Place, Trail, Wrong};
-use super::super::run::{RACKS, TOPIC, partition_client};
-use super::super::truth::{extent, has_records};
+use super::super::run::{BROKERS, RACKS, TOPIC, partition_client};
+use super::super::truth::{extent, has_records, last_end};
 use super::super::value::Value;
 use super::super::wire::LONGEST_WAIT;
 use super::{Reader, WHOLE, take};
@@ -224,13 +223,13 @@ impl Reader {
     fn given(&self, reading: &mut Reading, records: &[RecordAndOffset]) {
         let Self { stage, partition, name, .. } = self;
         for record in records {
+            self.owe(&mut reading.trail);
             while let Some(over) = reading.wanted.pop_if(|range| range.end <= record.offset) {
                 self.check_passed(reading, &over);
                 let next = reading.wanted.last().map_or(i64::MAX, |range| range.start);
                 reading.trail.next = next.max(reading.trail.next);
             }
             let place = reading.place(self);
-            self.owe(&mut reading.trail);
             if let Value::Record(id) = Value::of(record.record.value.as_ref()) {
                 stage.book.rules(*partition).follows(name, &mut reading.trail, id, reading.is_committed);
             }
@@ -328,18 +327,13 @@ impl Reader {
         has_records(&self.stage, self.partition, offsets, is_left_out)
     }
 
-    /// Up to where one can read. A transaction that nobody ends may be known to followers alone, if its records were deleted
-    /// before the leader was restarted; the leader names only those in sync to be read from.
+    /// Up to where one can read in any copy: a reader stays with a replica that falls out of sync. A transaction that nobody ends may
+    /// be known to followers alone, if its records were deleted before the leader was restarted.
     fn readable(&self, is_committed: bool) -> i64 {
         let (cluster, partition) = (&self.stage.network.cluster, self.partition as i32);
-        let Ok(log) = cluster.log(TOPIC, partition) else { return 0 };
-        let isr = cluster.isr(TOPIC, partition).unwrap_or_default();
-        let copies = isr.into_iter().filter_map(|broker| cluster.log_at(TOPIC, partition, broker).ok());
-        let stable = copies.map(|copy| copy.last_stable_offset).min().unwrap_or_default();
-        let end = if is_committed { stable } else { log.high_watermark };
-        // Where compaction has left no batch before that, nothing tells a reader so.
-        let mut batches = log.batches.iter().rev().flat_map(batches).filter_map(Result::ok);
-        batches.find(|batch| batch.base_offset() < end).map_or(0, |batch| batch.next_offset())
+        let copies = (1..=BROKERS).filter_map(|broker| cluster.log_at(TOPIC, partition, broker).ok());
+        let ends = copies.map(|it| if is_committed { it.last_stable_offset } else { it.high_watermark });
+        last_end(&self.stage, self.partition, ends.min().unwrap_or_default())
     }
 
     fn add(&self, wrong: Wrong, what: String) {
