@@ -29,8 +29,7 @@ impl Summary {
         let counts: Vec<&str> = results.flat_map(|line| line.split(". ").skip(1)).collect();
         let counts = || counts.iter().flat_map(|counts| counts.split("; "));
         let sum = |what: &str| -> u64 {
-            let numbers = counts().filter_map(|count| count.strip_suffix(what)?.parse::<u64>().ok());
-            numbers.sum()
+            counts().filter_map(|count| count.strip_suffix(what)?.parse::<u64>().ok()).sum()
         };
         let skipped = output.lines().filter(|line| line.starts_with(SKIPPED)).count() as u64;
         Summary {

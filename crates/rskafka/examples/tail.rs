@@ -57,7 +57,7 @@ pub(crate) async fn run(arguments: &[String]) -> support::Result {
         let (record, lag) = (read.record, records.lag().unwrap_or(0));
         let [key, value] = [record.key, record.value]
             .map(|part| part.map_or("null".into(), |bytes| String::from_utf8_lossy(&bytes).into_owned()));
-        println!("{:9} {lag:9}  {}  {key}  {value}", read.offset, record.timestamp);
+        support::print(format!("{:9} {lag:9}  {}  {key}  {value}", read.offset, record.timestamp))?;
     }
     Ok(())
 }

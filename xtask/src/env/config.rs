@@ -87,8 +87,7 @@ impl Node {
 
     /// Host and port of a listener.
     pub(crate) fn address(&self, listener: &str) -> Option<String> {
-        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.listener.name == listener)?;
-        Some(endpoint.address())
+        Some(self.endpoints.iter().find(|endpoint| endpoint.listener.name == listener)?.address())
     }
 }
 

@@ -47,8 +47,7 @@ impl Levels {
                 Row::of(level, run)
             })
         };
-        let jobs = levels.into_iter().map(job).collect();
-        self.rows.extend(beside::run(jobs, at_once()));
+        self.rows.extend(beside::run(levels.into_iter().map(job).collect(), at_once()));
     }
 
     /// All that ran, with a total, and how long it took: less than the sum, because some ran side by side.

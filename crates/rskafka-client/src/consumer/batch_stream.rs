@@ -15,9 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::StartAt;
 use super::builder::ReadOptions;
-use super::read_ahead::ReadAhead;
+use super::read_ahead::{PAUSE, ReadAhead};
 use crate::error::{Case, Error, ErrorKind, Result};
-use crate::fetch::{FetchLane, FetchSpec, Fetched, FetchedBatch, Position, fetch_once};
+use crate::fetch::{FetchLane, FetchSpec, Fetched, FetchedBatch, LEADER, Position, fetch_once};
 use crate::offsets::{self, OffsetAt};
 use crate::partition::Partition;
 
@@ -79,12 +79,17 @@ impl BatchStream {
     /// Continues at a position, and asks again where the log ends.
     pub(crate) fn begin_again(&mut self, position: Position) {
         self.restart(position);
-        self.ahead.ends = None;
+        (self.ahead.ends, self.ahead.pause_until) = (None, None);
     }
 
     pub(super) fn restart(&mut self, position: Position) {
         self.fetch = None;
         self.ahead.restart(position);
+    }
+
+    /// Lets the next fetch wait, as after one that failed.
+    pub(super) fn pause(&mut self) {
+        self.ahead.pause_until = Some(self.partition.core.cluster.env().now() + PAUSE);
     }
 
     /// Takes in what was fetched, and fetches more if there is room.
@@ -111,9 +116,9 @@ impl BatchStream {
     fn begin(&self) -> impl Future<Output = Result<Come>> + Send + use<> {
         let (partition, lane, options) = (self.partition.clone(), self.lane.clone(), self.options.clone());
         let (next, start, until) = (self.ahead.next, self.start, self.ahead.until);
-        let is_first = self.ahead.ends.is_none();
         let max_bytes = i32::try_from(self.ahead.wanted_bytes(options.max_bytes)).unwrap_or(i32::MAX);
-        let (pause, checked_under) = (self.ahead.pause_until, self.ahead.read_under);
+        let (pause, checked_under, is_first) =
+            (self.ahead.pause_until, self.ahead.read_under, self.ahead.ends.is_none());
         let follows = self.follows.filter(|_| self.ahead.begun_under.is_none());
         async move {
             let cluster = &partition.core.cluster;
@@ -140,7 +145,11 @@ impl BatchStream {
                         let (offset, last_epoch) = (before.offset, before.leader_epoch);
                         let look =
                             FetchSpec { offset, last_epoch, max_bytes: 1, wait: Duration::ZERO, ..spec };
-                        Some(fetch_once(&partition, &lane, &look).await?.read_under)
+                        match fetch_once(&partition, &lane, &look).await {
+                            // Deleted since: then nothing tells whether it was cut off before.
+                            Err(error) if is_deleted(&error, offset) => None,
+                            looked => Some(looked?.read_under),
+                        }
                     }
                     None => None,
                 };
@@ -150,10 +159,14 @@ impl BatchStream {
                 }
                 // Another leader was elected in between; or each broker names others, so that the two go to two replicas in turn,
                 // for as long as that lasts: both are to go to the leader.
-                lane.leave_replica(asked);
+                lane.prefer(LEADER, asked);
             }
         }
     }
+}
+
+fn is_deleted(error: &Error, asked: i64) -> bool {
+    matches!(*error.kind(), ErrorKind::OffsetOutOfRange { log_start, .. } if log_start > asked)
 }
 
 async fn find_start(partition: &Partition, start: StartAt) -> Result<Position> {

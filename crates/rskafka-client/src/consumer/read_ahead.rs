@@ -14,9 +14,9 @@ use super::OutOfRange;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::fetch::{Fetched, FetchedBatch, IsolationLevel, Position, ReadUnder};
 
-/// How long after an answer without progress, or a failure, the next fetch begins at the earliest: usually the broker waits that
-/// long itself.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long after a failure, or an answer without progress (for which a broker waits itself as a rule), the next fetch begins at
+/// the earliest.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
@@ -60,10 +60,10 @@ impl ReadAhead {
         Self { room, until: i64::MAX, on_out_of_range, isolation, ..Self::default() }
     }
 
-    /// Continues at a position, whatever was fetched before.
+    /// Continues at a position, whatever was fetched before; after the pause that is due.
     pub(super) fn restart(&mut self, position: Position) {
         self.buffered.clear();
-        (self.held, self.last_size, self.pause_until, self.error, self.has_ended) = (0, 0, None, None, false);
+        (self.held, self.last_size, self.error, self.has_ended) = (0, 0, None, false);
         (self.next, self.position) = (Some(position), Some(position));
         (self.read_under, self.begun_under) = (None, None);
     }
@@ -102,7 +102,7 @@ impl ReadAhead {
         self.buffered.push_back(Part::End(next, memory));
     }
 
-    /// Takes in the failure of a fetch, perhaps a refusal at once.
+    /// Takes in the failure of a fetch. It may have been refused at once, so the next one waits.
     pub(super) fn failed(&mut self, error: Error, now: Instant) {
         (self.last_size, self.pause_until) = (0, Some(now + PAUSE));
         let nearest = match *error.kind() {

@@ -24,7 +24,7 @@ pub(crate) struct Read {
     pub(crate) batches: Vec<Batch>,
     /// The offset after the last batch that was read, seen or not; never less than the requested offset.
     pub(crate) next_offset: i64,
-    /// The leader epoch of that batch.
+    /// The leader epoch of that batch; or of the gap up to where the reader ends, if it is known.
     pub(crate) last_epoch: Option<i32>,
     /// The same of the first batch that was read.
     pub(crate) first_epoch: Option<Option<i32>>,
@@ -60,7 +60,7 @@ pub(crate) fn read(
         }
         let epoch = Some(batch.header().partition_leader_epoch).filter(|epoch| *epoch >= 0);
         if batch.base_offset() >= spec.until {
-            // Up to the end there is no record. Epochs only rise: this offset's is known where those around it are one.
+            // The gap has no epoch of its own. If the batches on both sides have the same one, it is that.
             if spec.until > read.next_offset {
                 let known = read.last_epoch.filter(|_| read.last_epoch == epoch);
                 (read.next_offset, read.last_epoch) = (spec.until, known);
@@ -421,13 +421,29 @@ mod tests {
 
     #[test]
     fn nothing_is_read_from_where_the_reader_ends() {
-        let set = [(0, 3), (5, 3), (9, 4)].map(|(base, epoch)| of_epoch(epoch, batch(base, 2, false)));
-        let set: Bytes = set.concat().into();
-        for (until, next, epoch) in [(4, 4, 3), (5, 5, 3), (6, 7, 3), (7, 7, 3), (8, 8, -1), (20, 11, 4)] {
+        let set: Bytes = [batch(0, 2, false), batch(5, 2, false), batch(9, 2, false)].concat().into();
+        for (until, next) in [(4, 4), (5, 5), (6, 7), (7, 7), (8, 8), (20, 11)] {
             let spec = FetchSpec { until, ..spec(0) };
             let fetched = super::read(&set, &spec, Vec::new(), &mut Decompressor::default()).unwrap();
-            let came = (fetched.next_offset, fetched.last_epoch.unwrap_or(-1));
-            assert_eq!(came, (next, epoch), "until {until}");
+            assert_eq!(fetched.next_offset, next, "until {until}");
+        }
+    }
+
+    #[test]
+    fn the_epoch_of_a_gap_is_known_between_batches_of_one_epoch() {
+        let set = [(0, 3), (5, 3), (9, 4)].map(|(base, epoch)| of_epoch(epoch, batch(base, 2, false)));
+        let whole: Bytes = set.concat().into();
+        let epoch = |set: &Bytes, offset, last_epoch, until| {
+            let spec = FetchSpec { last_epoch, until, ..spec(offset) };
+            super::read(set, &spec, Vec::new(), &mut Decompressor::default()).unwrap().last_epoch
+        };
+        for (until, expected) in [(4, Some(3)), (6, Some(3)), (7, Some(3)), (8, None), (11, Some(4))] {
+            assert_eq!(epoch(&whole, 0, None, until), expected, "until {until}");
+        }
+        // What was read before the gap came in an earlier answer, or is not known.
+        let second: Bytes = set[1].clone().into();
+        for (last_epoch, expected) in [(Some(3), Some(3)), (Some(2), None), (None, None)] {
+            assert_eq!(epoch(&second, 2, last_epoch, 4), expected, "after {last_epoch:?}");
         }
     }
 

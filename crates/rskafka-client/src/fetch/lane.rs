@@ -20,6 +20,9 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 /// After as long without a fetch, nothing is known of the topic.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// In the place of a replica: the leader is read from.
+pub(crate) const LEADER: i32 = -1;
+
 /// The connection of one reader, and what it remembers from one fetch to the next.
 #[derive(Debug)]
 pub(crate) struct FetchLane {
@@ -48,7 +51,7 @@ impl FetchLane {
         Self {
             lane: Lane::default(),
             rack: rack.unwrap_or_default(),
-            replica: AtomicI32::new(-1),
+            replica: AtomicI32::new(LEADER),
             moments: Mutex::default(),
             decompressor: Arc::new(Mutex::new(decompressor.keeping(bytes.saturating_add(FETCH_BYTES)))),
         }
@@ -64,7 +67,7 @@ impl FetchLane {
         }
         let is_old = |moment: &mut Instant| now.saturating_duration_since(*moment) >= MAX_AGE;
         if moments.named.take_if(is_old).is_some() {
-            self.replica.store(-1, Ordering::Relaxed);
+            self.replica.store(LEADER, Ordering::Relaxed);
         }
         moments.left.take_if(is_old);
     }
@@ -75,15 +78,11 @@ impl FetchLane {
         if moments.named.is_some() || moments.left.is_some() { "" } else { &self.rack }
     }
 
-    /// Takes in that the leader named a replica. Returns whether that is read from next: it is not if it was asked.
+    /// Takes in that the leader named a replica, or [`LEADER`]. Returns whether the replica is read from next: it is not if it was
+    /// asked.
     pub(crate) fn prefer(&self, replica: i32, now: Instant) -> bool {
         lock(&self.moments).named = Some(now);
         self.replica.swap(replica, Ordering::Relaxed) < 0
-    }
-
-    /// Reads from the leader next.
-    pub(crate) fn leave_replica(&self, now: Instant) {
-        self.prefer(-1, now);
     }
 
     /// Notes that an answer came. Returns whether the one before it is so long ago that the topic may have been deleted and created

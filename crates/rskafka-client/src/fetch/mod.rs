@@ -18,7 +18,7 @@ use rskafka_protocol::messages::fetch::PartitionData;
 use rskafka_protocol::records::Decompressor;
 
 pub use self::batches::{FetchedBatch, IntoRecords};
-pub(crate) use self::lane::FetchLane;
+pub(crate) use self::lane::{FetchLane, LEADER};
 pub use self::position::{ParsePositionError, Position};
 pub(crate) use self::request::{entry, request};
 pub(crate) use self::spec::{FetchSpec, ReadUnder};

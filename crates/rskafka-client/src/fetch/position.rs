@@ -72,7 +72,8 @@ impl Position {
         self.offset
     }
 
-    /// The leader epoch of the last batch read; `None` before the first, and for batches from before Kafka 0.11.
+    /// The leader epoch of the last batch read; `None` before the first, for batches from before Kafka 0.11, and at the end of a
+    /// read that ends in a gap of a compacted log between batches of two epochs.
     pub fn leader_epoch(&self) -> Option<i32> {
         self.leader_epoch
     }

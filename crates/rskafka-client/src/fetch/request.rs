@@ -91,13 +91,11 @@ async fn ask_once(
         judge(partition.index, lane, answer).inspect_err(|_| refused_by = Some(leader.clone()))
     };
     let cluster = &partition.core.cluster;
-    let error = match cluster.send(call, build, judge).await {
+    let error = match cluster.send(call, build, judge).await.map_err(Error::of_read) {
         Ok((data, leader)) => return Ok((data, leader, knows)),
-        Err(error) => Error::of_read(error),
+        Err(error) if error.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => error,
+        Err(error) => return Err(error),
     };
-    if error.code() != Some(ErrorCode::OFFSET_OUT_OF_RANGE) {
-        return Err(error);
-    }
     let patience = Deadline::after(cluster.env().now(), LOOK);
     if let Some(leader) = refused_by
         && cluster.is_replaced(partition.target(), &leader, patience.min(spec.deadline)).await

@@ -71,8 +71,7 @@ impl Wal {
             metrics: self::metrics::Metrics::new(&partition.topic, partition.index),
             partition,
             options,
-            // A log must be claimed while a broker is down.
-            accepted: [accepted, vec![DurabilityKind::NoAnswer]].concat(),
+            accepted,
             is_checked: AtomicBool::new(false),
         };
         Self { log: Arc::new(log) }
@@ -143,12 +142,13 @@ impl Log {
         }
         let Partition { core, topic, index, .. } = &*self.partition;
         let mut findings = durability::check(core, topic, Some(*index)).await?;
-        let mut silent = findings.iter().filter(|found| found.kind == DurabilityKind::NoAnswer).peekable();
-        let is_whole = silent.peek().is_none();
-        silent.for_each(|finding| tracing::warn!(topic = &**topic, partition = index, %finding, "a broker's settings are not known"));
         findings.retain(|found| found.severity != Severity::Appends && !self.accepted.contains(&found.kind));
-        if findings.is_empty() {
-            self.is_checked.store(is_whole, Ordering::Relaxed);
+        if findings.iter().all(|found| found.kind == DurabilityKind::NoAnswer) {
+            self.is_checked.store(findings.is_empty(), Ordering::Relaxed);
+            // A log must be claimed while a broker is down.
+            for found in &findings {
+                tracing::warn!(%topic, partition = index, %found, "claiming without a broker's settings");
+            }
             return Ok(());
         }
         let list: Vec<_> = findings.iter().map(ToString::to_string).collect();

@@ -44,8 +44,7 @@ pub enum Fault {
 impl Fault {
     /// Its name in the time line and the report.
     pub fn name(self) -> String {
-        let name = format!("{self:?}").to_lowercase();
-        name.split('(').next().unwrap_or_default().to_owned()
+        format!("{self:?}").to_lowercase().split('(').next().unwrap_or_default().to_owned()
     }
 }
 

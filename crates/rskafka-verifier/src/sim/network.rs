@@ -163,8 +163,7 @@ impl Network {
 
     /// Notes an event in the trace.
     pub(super) fn note(&self, what: impl FnOnce() -> String) {
-        let at = self.started.elapsed();
-        self.state().trace.note(at, what);
+        self.state().trace.note(self.started.elapsed(), what);
     }
 
     /// Something is wrong with a connection.

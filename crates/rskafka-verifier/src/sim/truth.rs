@@ -32,10 +32,10 @@ pub(super) fn has_records(
     })
 }
 
-/// Where the last batch ends that begins before an offset. Behind it, compaction may have left nothing that tells a reader to go
-/// on.
+/// Where the leader's last batch ends that begins before an offset. Compaction may have left no batch behind it, so that no reader
+/// gets further.
 pub(super) fn last_end(stage: &Stage, partition: usize, before: i64) -> i64 {
-    let Ok(log) = stage.network.cluster.log(TOPIC, partition as i32) else { return 0 };
+    let log = stage.network.cluster.log(TOPIC, partition as i32).expect("the topic is there");
     let mut batches = log.batches.iter().rev().flat_map(batches).filter_map(Result::ok);
     batches.find(|batch| batch.base_offset() < before).map_or(0, |batch| batch.next_offset())
 }

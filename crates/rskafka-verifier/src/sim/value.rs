@@ -128,8 +128,7 @@ impl Value {
             ("headers", found.headers == headers),
             ("timestamp", found.timestamp == timestamp),
         ];
-        let wrong = parts.iter().find(|(_, is_right)| !is_right);
-        wrong.map_or(value, |(part, _)| Self::differs(id, part))
+        parts.iter().find(|(_, is_right)| !is_right).map_or(value, |(part, _)| Self::differs(id, part))
     }
 
     fn differs(id: Id, part: &str) -> Self {

@@ -211,6 +211,21 @@ async fn what_is_not_in_the_log_is_an_error_behind_what_comes_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_deleted_between_ranges_is_no_error_when_another_broker_leads() {
+    let (cluster, log) = filled(2).await;
+    let replay = log.replay(vec![0..5, 300..310]).connections(1).max_bytes(500).read_ahead_bytes(500);
+    let mut replay = replay.build();
+    for offset in 0..5 {
+        assert_eq!(replay.try_next().await.unwrap().unwrap().offset, offset);
+    }
+    let leader = cluster.leader(TOPIC, 0).unwrap().unwrap();
+    cluster.move_leader(TOPIC, 0, 3 - leader).unwrap();
+    cluster.delete_records(TOPIC, 0, 200).unwrap();
+    let read: Vec<_> = replay.map_ok(|record| record.offset).try_collect().await.unwrap();
+    assert_eq!(read, (300..310).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gap_between_ranges_is_not_read() {
     let (_, log) = filled(1).await;
     for connections in [1, 2, 4] {

@@ -42,6 +42,7 @@ enum Source {
 struct Reading {
     source: Source,
     trail: Trail,
+    rack: &'static str,
     /// What it is to be given, the first of it at the end.
     wanted: Vec<Range<i64>>,
     is_committed: bool,
@@ -144,8 +145,9 @@ impl Reader {
         let (is_committed, continues) = (random.bool(), random.bool());
         let until = if random.u8(..4) == 0 { trail.next + random.i64(1..SPAN) } else { i64::MAX };
         let builder = self.log.stream(start).isolation(isolation(is_committed)).until(until);
+        let rack = RACKS[random.usize(..RACKS.len())];
         let builder = builder
-            .rack(RACKS[random.usize(..RACKS.len())])
+            .rack(rack)
             .max_bytes([1, 500, 5_000, WHOLE as usize][random.usize(..4)])
             .max_wait(Duration::from_millis(random.u64(..LONGEST_WAIT.as_millis() as u64)))
             .read_ahead_bytes([0, 2_000, WHOLE as usize][random.usize(..3)])
@@ -154,7 +156,7 @@ impl Reader {
             true => Source::Records(Box::new(builder.build())),
             false => Source::Batches(Box::new(builder.build_batches())),
         };
-        Reading { source, trail, wanted: once(0..until).collect(), is_committed, continues }
+        Reading { source, trail, rack, wanted: once(0..until).collect(), is_committed, continues }
     }
 
     /// Of what lies before an offset, in one range or two.
@@ -164,15 +166,16 @@ impl Reader {
         let middle = random.i64(start..=end);
         let mut wanted = vec![start..middle, end.min(middle + random.i64(0..SPAN))..end];
         let builder = self.log.replay(wanted.clone()).isolation(isolation(is_committed));
+        let rack = RACKS[random.usize(..RACKS.len())];
         let builder = builder
-            .rack(RACKS[random.usize(..RACKS.len())])
+            .rack(rack)
             .max_bytes([1, 500, 5_000][random.usize(..3)])
             .read_ahead_bytes([0, 2_000, 50_000][random.usize(..3)])
             .connections(random.usize(1..=4));
         let trail = self.stage.book.rules(self.partition).trail(start);
         let source = Source::Replay(Box::new(builder.build()));
         wanted.reverse();
-        Reading { source, trail, wanted, is_committed, continues: false }
+        Reading { source, trail, rack, wanted, is_committed, continues: false }
     }
 
     /// Reads so many items, or what there is when all is written.
@@ -185,7 +188,7 @@ impl Reader {
         loop {
             let is_last = *self.is_all_written.borrow();
             let is_long = is_last || self.random.u8(..8) == 0;
-            let readable = if is_long { self.readable(reading.is_committed) } else { 0 };
+            let readable = if is_long { self.readable(reading) } else { 0 };
             let ends = reading.wanted.first().is_some_and(|range| range.end <= readable);
             if is_last && !ends && !self.is_left(reading, readable) {
                 return End::Done;
@@ -327,12 +330,15 @@ impl Reader {
         has_records(&self.stage, self.partition, offsets, is_left_out)
     }
 
-    /// Up to where one can read in any copy: a reader stays with a replica that falls out of sync. A transaction that nobody ends may
-    /// be known to followers alone, if its records were deleted before the leader was restarted.
-    fn readable(&self, is_committed: bool) -> i64 {
+    /// Up to where one can read at the leader; with a replica nearby, in every copy: a reader stays with one that falls out of sync.
+    /// A transaction that nobody ends may be known to followers alone, if its records were deleted before the leader was restarted.
+    fn readable(&self, Reading { is_committed, rack, .. }: &Reading) -> i64 {
         let (cluster, partition) = (&self.stage.network.cluster, self.partition as i32);
-        let copies = (1..=BROKERS).filter_map(|broker| cluster.log_at(TOPIC, partition, broker).ok());
-        let ends = copies.map(|it| if is_committed { it.last_stable_offset } else { it.high_watermark });
+        let leader = cluster.leader(TOPIC, partition).ok().flatten();
+        let is_near = RACKS[..BROKERS as usize].contains(rack);
+        let brokers = (1..=BROKERS).filter(|broker| is_near || leader == Some(*broker));
+        let copies = brokers.filter_map(|broker| cluster.log_at(TOPIC, partition, broker).ok());
+        let ends = copies.map(|it| if *is_committed { it.last_stable_offset } else { it.high_watermark });
         last_end(&self.stage, self.partition, ends.min().unwrap_or_default())
     }
 
