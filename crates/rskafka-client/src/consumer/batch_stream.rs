@@ -36,7 +36,7 @@ pub struct BatchStream {
     options: ReadOptions,
     pub(crate) ahead: ReadAhead,
     fetch: Option<AbortOnDropHandle<Result<Come>>>,
-    /// A position before its start. The log must still have what was read up to there.
+    /// A position before its start. The log must still have what was read up to there, or have deleted it.
     pub(super) follows: Option<Position>,
 }
 
@@ -146,15 +146,17 @@ impl BatchStream {
                         let look =
                             FetchSpec { offset, last_epoch, max_bytes: 1, wait: Duration::ZERO, ..spec };
                         match fetch_once(&partition, &lane, &look).await {
-                            // Deleted since: then nothing tells whether it was cut off before.
-                            Err(error) if is_deleted(&error, offset) => None,
+                            // A range before was deleted since: then nothing tells whether it was cut off before.
+                            Err(error) if offset < from.offset && is_deleted(&error, offset) => None,
                             looked => Some(looked?.read_under),
                         }
                     }
                     None => None,
                 };
                 let fetched = fetch_once(&partition, &lane, &spec).await?;
-                if compared.is_none_or(|read_under| read_under == fetched.read_under) {
+                let is_gone =
+                    |before: Position| fetched.log_start_offset().is_none_or(|it| it > before.offset);
+                if compared.map_or(follows.is_none_or(is_gone), |under| under == fetched.read_under) {
                     return Ok(Come::Answer(from, asked, Box::new(fetched)));
                 }
                 // Another leader was elected in between; or each broker names others, so that the two go to two replicas in turn,

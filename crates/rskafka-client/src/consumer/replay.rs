@@ -43,8 +43,9 @@ pub struct ReplayProgress {
 /// Those of [`RecordStream`](super::RecordStream). An error comes after all records before it, and the replay continues where
 /// it failed when it is polled again.
 ///
-/// A truncation of the log meanwhile is found where a connection continues what another has read, with one exception: in a
-/// compacted topic, the leader epoch is not always known of offsets whose records are gone, so there it may go unnoticed.
+/// A truncation of the log meanwhile is found where a connection continues what another has read, with two exceptions. In a
+/// compacted topic, the leader epoch is not always known of offsets whose records are gone. And between two ranges nothing tells
+/// of it if the end of the first one was deleted before the second one is read.
 #[must_use = "streams do nothing unless polled"]
 #[derive(derive_more::Debug)]
 #[debug("Replay {{ wanted: {wanted:?} }}")]
@@ -77,8 +78,7 @@ impl Replay {
         let lanes = (0..builder.connections).map(|_| builder.lane(builder.connections)).collect();
         let ReadBuilder { partition, what: ranges, connections, mut options, .. } = builder;
         options.read_ahead_bytes = (options.read_ahead_bytes / connections).max(1);
-        let refused = ranges.check().err();
-        let error = refused.map(|what| partition.located(Error::invalid(what), ApiKey::FETCH));
+        let error = ranges.check().err().map(|what| partition.located(Error::invalid(what), ApiKey::FETCH));
         let (total, wanted, left) = (ranges.remaining(), ranges.clone(), ranges);
         let (pieces, read, before) = (VecDeque::new(), (0, 0), None);
         Self { partition, options, left, wanted, total, lanes, pieces, read, before, error }
