@@ -146,8 +146,8 @@ impl BatchStream {
                         let look =
                             FetchSpec { offset, last_epoch, max_bytes: 1, wait: Duration::ZERO, ..spec };
                         match fetch_once(&partition, &lane, &look).await {
-                            // A range before was deleted since: then nothing tells whether it was cut off before.
-                            Err(error) if offset < from.offset && is_deleted(&error, offset) => None,
+                            // Deleted since, if the next answer says so too: then nothing tells whether it was cut off before.
+                            Err(error) if is_deleted(&error, offset) => None,
                             looked => Some(looked?.read_under),
                         }
                     }

@@ -21,8 +21,8 @@ use crate::record::RecordAndOffset;
 /// # Errors
 ///
 /// An error is an item that comes after all records before it. The stream continues where it failed when it is polled again, and
-/// fetches 100 ms after the failure at the earliest, so a failure that may pass can be passed over; one that does not, such as [`ErrorKind::OffsetOutOfRange`],
-/// [`ErrorKind::LogTruncated`] or [`ErrorKind::CorruptBatch`], comes again until [`skip_to`](Self::skip_to) is called. It ends
+/// fetches 100 ms after the failure at the earliest, so a failure that may pass can be passed over; one that does not, such as
+/// [`ErrorKind::OffsetOutOfRange`], [`ErrorKind::LogTruncated`] or [`ErrorKind::CorruptBatch`], comes again until [`skip_to`](Self::skip_to) is called. It ends
 /// after [`ErrorKind::TopicRecreated`], [`ErrorKind::OtherTopic`], [`ErrorKind::InvalidArgument`] and
 /// [`ErrorKind::Authentication`]. If the client is closed it ends, without an error unless it was to read
 /// [`until`](super::ReadBuilder::until) an offset.
